@@ -1,0 +1,9 @@
+"""Energy Monitoring Management: Modbus TCP meters into InfluxDB, orchestrated by Dagster.
+
+The data's way, and where to find it:
+
+    configuration (config_db) -> discovery (defs) -> read, decode (modbus) -> load (stores)
+
+`fleet` and `readings` hold the records that are handed from stage to stage; `defs` is the only
+package that knows Dagster, `settings` the only module that reads the environment.
+"""

@@ -1,0 +1,153 @@
+"""The fleet: which meters there are and which registers each type has. Frozen records, nothing else.
+
+The integer codes are those of the configuration database (SPEC section 4) and are fixed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+MAX_REGISTERS_PER_REQUEST = 125
+"""The most registers that one Modbus reply can carry (Modbus Application Protocol 1.1b3, 6.3)."""
+
+
+class DataType(IntEnum):
+    """How the value in one or more 16-bit registers is coded."""
+
+    INT = 1
+    LONG = 2
+    FLOAT = 3
+    UINT16 = 4
+    UINT32 = 5
+    INT64 = 6
+    UINT64 = 7
+    FLOAT64 = 8
+
+    @property
+    def count(self) -> int:
+        """Registers that one value takes: 1, 2 or 4."""
+        return _COUNTS[self]
+
+
+_COUNTS = {
+    DataType.INT: 1,
+    DataType.LONG: 2,
+    DataType.FLOAT: 2,
+    DataType.UINT16: 1,
+    DataType.UINT32: 2,
+    DataType.INT64: 4,
+    DataType.UINT64: 4,
+    DataType.FLOAT64: 4,
+}
+
+
+class FunctionCode(IntEnum):
+    """The Modbus functions that read registers."""
+
+    READ_HOLDING_REGISTERS = 3
+    READ_INPUT_REGISTERS = 4
+
+
+class Order(IntEnum):
+    """Order of the bytes in a register, or of the registers in a value."""
+
+    LITTLE_ENDIAN = 1
+    BIG_ENDIAN = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Register:
+    """One measurement of a meter type: a row of the table `registers`.
+
+    `register_address` is zero-based, as on the wire. The value is
+    `scale * raw`, in `data_unit`; a raw value equal to `invalid_value` is no reading.
+    """
+
+    register_address: int
+    measurement_name: str
+    data_unit: str | None
+    data_type: DataType
+    function_code: FunctionCode
+    word_order: Order = Order.BIG_ENDIAN
+    byte_order: Order = Order.BIG_ENDIAN
+    scale: float = 1.0
+    invalid_value: int | float | None = None
+
+    @property
+    def count(self) -> int:
+        """Registers that the value takes."""
+        return self.data_type.count
+
+    @property
+    def end(self) -> int:
+        """The address behind the value's last register."""
+        return self.register_address + self.count
+
+
+@dataclass(frozen=True, slots=True)
+class MeterType:
+    """What all meters of one type share: their registers and how they want to be asked.
+
+    `max_gap` is how many unwanted registers are read at most to save a request; see
+    docs/architecture.md for where the default comes from.
+    """
+
+    name: str
+    registers: tuple[Register, ...] = ()
+    max_registers_per_request: int = MAX_REGISTERS_PER_REQUEST
+    max_gap: int = 20
+    timeout_s: float = 3.0
+    request_pause_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class EnergyMeter:
+    """A device behind `host:port` with the Modbus unit id `unit_id` (the database's `slave_address`)."""
+
+    id: int
+    host: str
+    port: int
+    unit_id: int
+    type: str
+    description: str | None = None
+    enabled: bool = True
+
+    @property
+    def address(self) -> str:
+        """`host:port`, the gateway that the meter is behind."""
+        return f"{self.host}:{self.port}"
+
+    def __str__(self) -> str:
+        name = f"meter {self.id}" + (f" ({self.description})" if self.description else "")
+        return f"{name} at {self.address} unit {self.unit_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A row of the configuration that makes no sense: which one, which column, and why.
+
+    `meter_id` is set where the finding keeps a meter from being polled.
+    """
+
+    table: str
+    row: str
+    column: str
+    reason: str
+    meter_id: int | None = None
+
+    def __str__(self) -> str:
+        return f"{self.table}, {self.row}: {self.column} {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """What the configuration database says, checked.
+
+    `meters` are enabled, valid, and of a type in `types` that has at least one valid register.
+    """
+
+    meters: tuple[EnergyMeter, ...] = ()
+    types: Mapping[str, MeterType] = field(default_factory=dict)
+    findings: tuple[Finding, ...] = ()

@@ -1,0 +1,85 @@
+"""What is handed from reading to decoding to loading: samples, failures, and the columns of a DataFrame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from emm_pipeline.fleet import EnergyMeter, FunctionCode
+
+READING_COLUMNS = ("time", "id", "description", "measurement", "unit", "value")
+"""Columns of the readings DataFrame, one row per point.
+
+`time`: datetime64[ms, UTC], when the meter was read. `id`: int64. `description`, `measurement`, `unit`:
+object (str or None). `value`: float64, finite, in `unit`.
+"""
+
+
+class FailureKind(StrEnum):
+    """Why a meter, or a part of it, gave no data."""
+
+    TIMEOUT = "timeout"
+    """The unit did not answer a request in time."""
+    REFUSED = "refused"
+    """No connection: refused, unreachable, or a name that does not resolve."""
+    EXCEPTION = "exception"
+    """The unit answered with a Modbus exception code."""
+    INVALID_REPLY = "invalid reply"
+    """Something answered, but not what was asked, or the connection broke in mid-reply."""
+    CONFIGURATION = "configuration"
+    """The configuration makes reading it impossible."""
+    DEADLINE = "deadline"
+    """The sample's time was over before the unit's turn, or during it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why something could not be read, in one line that names `host:port`, unit and registers."""
+
+    kind: FailureKind
+    reason: str
+    exception_code: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """The registers that one request brought.
+
+    `data` is `count` × 2 bytes, as on the wire (big-endian words).
+    """
+
+    function_code: FunctionCode
+    address: int
+    count: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class MeterSample:
+    """One meter, read once.
+
+    `time` (UTC, whole milliseconds) is when the meter was asked. A partly read meter has both blocks and a
+    failure. `requests` counts what was sent, `latency_ms` is the time from the first request to the last reply.
+    """
+
+    meter: EnergyMeter
+    time: datetime
+    blocks: tuple[Block, ...] = ()
+    failure: Failure | None = None
+    requests: int = 0
+    latency_ms: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class PollRecord:
+    """How reading one meter went: a point of the pipeline's own measurement `emm_poll`."""
+
+    time: datetime
+    id: int
+    description: str | None
+    ok: bool
+    latency_ms: float
+    requests: int
+    points: int
+    error: str | None = None
