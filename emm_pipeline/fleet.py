@@ -5,9 +5,12 @@ The integer codes are those of the configuration database (SPEC section 4) and a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 MAX_REGISTERS_PER_REQUEST = 125
 """The most registers that one Modbus reply can carry (Modbus Application Protocol 1.1b3, 6.3)."""

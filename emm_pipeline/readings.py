@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
-from emm_pipeline.fleet import EnergyMeter, FunctionCode
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from emm_pipeline.fleet import EnergyMeter, FunctionCode
 
 READING_COLUMNS = ("time", "id", "description", "measurement", "unit", "value")
 """Columns of the readings DataFrame, one row per point.
@@ -46,7 +49,7 @@ class Failure:
 class Block:
     """The registers that one request brought.
 
-    `data` is `count` × 2 bytes, as on the wire (big-endian words).
+    `data` is `count` times 2 bytes, as on the wire (big-endian words).
     """
 
     function_code: FunctionCode
@@ -60,7 +63,7 @@ class MeterSample:
     """One meter, read once.
 
     `time` (UTC, whole milliseconds) is when the meter was asked. A partly read meter has both blocks and a
-    failure. `requests` counts what was sent, `latency_ms` is the time from the first request to the last reply.
+    failure. `requests` counts what was sent, `latency_ms` is from the first request to the last reply.
     """
 
     meter: EnergyMeter

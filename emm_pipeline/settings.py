@@ -1,0 +1,151 @@
+"""Settings: the only reader of the environment and of `config/.env.dev` and `config/.env`.
+
+The real environment comes before `config/.env`, that before `config/.env.dev`.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+from zoneinfo import ZoneInfo
+
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+from sqlalchemy import URL
+
+from emm_pipeline.errors import ConfigurationError
+from emm_pipeline.triggers import HIGHEST, Trigger, parse_field
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+PROJECT_ROOT = Path(__file__).resolve().parents[1]
+ENV_FILES = (PROJECT_ROOT / "config" / ".env.dev", PROJECT_ROOT / "config" / ".env")
+
+
+class Settings(BaseSettings):
+    """Every setting of the pipeline; a field's name in capitals is its environment variable."""
+
+    model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", env_file_encoding="utf-8")
+
+    influx_updater_cron_hour_trigger: str = "*"
+    influx_updater_cron_minute_trigger: str = "*/1"
+    influx_updater_cron_second_trigger: str = "0"
+    scheduler_cron_hour_trigger: str = "*"
+    scheduler_cron_minute_trigger: str = "*/1"
+    scheduler_cron_second_trigger: str = "0"
+    tz: str = "UTC"
+
+    postgres_host: str
+    postgres_port: int = Field(default=5432, ge=1, le=65535)
+    postgres_user: str
+    postgres_password: SecretStr = SecretStr("")
+    postgres_db: str
+
+    readings_store: Literal["influxdb", "postgresql"] = "influxdb"
+    influxdb_url: str = "http://influxdb:8086"
+    influxdb_token: SecretStr = SecretStr("")
+    influxdb_org: str = ""
+    influxdb_bucket: str = "emm"
+
+    meters_per_run: int = Field(default=2500, ge=1)
+    max_connections: int = Field(default=200, ge=1)
+    status_interval_s: int = Field(default=0, ge=0)
+    run_launcher: Literal["default"] = "default"
+
+    outbox_max_mb: int = Field(default=1024, ge=1)
+    run_retention_hours: int = Field(default=72, ge=1)
+
+    @field_validator(
+        *(f"{what}_cron_{field}_trigger" for what in ("influx_updater", "scheduler") for field in HIGHEST)
+    )
+    @classmethod
+    def _is_cron_field(cls, value: str, info: ValidationInfo) -> str:
+        field = str(info.field_name).split("_")[-2]
+        seconds = parse_field(value, HIGHEST[field])
+        if info.field_name == "scheduler_cron_second_trigger" and len(seconds) > 1:
+            raise ValueError("the discovery runs once a tick: allowed is one number from 0 to 59")
+        return value
+
+    @field_validator("tz")
+    @classmethod
+    def _is_time_zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (KeyError, ValueError, OSError) as err:
+            raise ValueError("no such time zone; allowed are names such as UTC or Europe/Warsaw") from err
+        return value
+
+    @property
+    def poll_trigger(self) -> Trigger:
+        """When every meter is read."""
+        return Trigger(
+            self.influx_updater_cron_hour_trigger,
+            self.influx_updater_cron_minute_trigger,
+            self.influx_updater_cron_second_trigger,
+            self.tz,
+        )
+
+    @property
+    def discovery_trigger(self) -> Trigger:
+        """When the database is searched for new, changed and removed meters."""
+        return Trigger(
+            self.scheduler_cron_hour_trigger,
+            self.scheduler_cron_minute_trigger,
+            self.scheduler_cron_second_trigger,
+            self.tz,
+        )
+
+    @property
+    def config_database_url(self) -> URL:
+        """The configuration database."""
+        return self._database_url(self.postgres_db)
+
+    @property
+    def dagster_database_url(self) -> URL:
+        """Dagster's own storage: a second database on the same server."""
+        return self._database_url(f"{self.postgres_db}_dagster")
+
+    def _database_url(self, database: str) -> URL:
+        # A host that is a folder means PostgreSQL's Unix socket in it, as it does to libpq.
+        is_socket = self.postgres_host.startswith("/")
+        return URL.create(
+            "postgresql+psycopg2",
+            username=self.postgres_user,
+            password=self.postgres_password.get_secret_value() or None,
+            host=None if is_socket else self.postgres_host,
+            port=None if is_socket else self.postgres_port,
+            database=database,
+            query={"host": self.postgres_host, "port": str(self.postgres_port)} if is_socket else {},
+        )
+
+
+def load_settings(*env_files: Path) -> Settings:
+    """Read the settings; `env_files` come before the project's own, the real environment before all.
+
+    Raises:
+        ConfigurationError: names each variable that is wrong, its value and what is allowed.
+    """
+    missing = [str(path) for path in env_files if not path.is_file()]
+    if missing:
+        raise ConfigurationError(f"no such settings file: {', '.join(missing)}")
+    try:
+        return Settings(_env_file=(*ENV_FILES, *env_files))  # type: ignore[call-arg]  # values come from there
+    except ValidationError as err:
+        raise ConfigurationError("; ".join(_explain(error) for error in err.errors())) from None
+
+
+@cache
+def current_settings() -> Settings:
+    """Return the settings of this process, read once."""
+    return load_settings()
+
+
+def _explain(error: ErrorDetails) -> str:
+    name = str(error["loc"][0])
+    if error["type"] == "missing":
+        return f"{name.upper()} is not set; config/.env.dev has an example"
+    reason = error["msg"].removeprefix("Value error, ")
+    is_secret = Settings.model_fields[name].annotation is SecretStr
+    return f"{name.upper()}={'(secret)' if is_secret else repr(error['input'])}: {reason}"
