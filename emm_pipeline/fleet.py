@@ -154,3 +154,12 @@ class Fleet:
     meters: tuple[EnergyMeter, ...] = ()
     types: Mapping[str, MeterType] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
+
+    @property
+    def misconfigured(self) -> dict[int, Finding]:
+        """By meter id, why an enabled meter cannot be polled (its first finding)."""
+        found: dict[int, Finding] = {}
+        for finding in self.findings:
+            if finding.meter_id is not None:
+                found.setdefault(finding.meter_id, finding)
+        return found

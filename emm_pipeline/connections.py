@@ -1,0 +1,54 @@
+"""Opens what the settings name: the configuration database and the readings store.
+
+The rooms of `config_db` and `stores` know no settings; Dagster's resources and the command line both come here.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from emm_pipeline.config_db.engine import create_config_engine
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy import Engine
+
+    from emm_pipeline.settings import Settings
+    from emm_pipeline.stores.base import ReadingsStore
+
+
+@contextmanager
+def open_config_database(settings: Settings) -> Iterator[Engine]:
+    """Yield an engine on the configuration database; nothing is contacted before its first use."""
+    engine = create_config_engine(settings.config_database_url)
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
+@contextmanager
+def open_readings_store(settings: Settings) -> Iterator[ReadingsStore]:
+    """Yield the store that READINGS_STORE names; nothing is contacted before its first use."""
+    # Imported here: a run that only discovers, and the daemon, do without either client.
+    if settings.readings_store == "postgresql":
+        from emm_pipeline.stores.postgresql import PostgresqlStore  # noqa: PLC0415
+
+        with open_config_database(settings) as engine:
+            yield PostgresqlStore(engine)
+        return
+
+    from emm_pipeline.stores.influxdb import InfluxdbStore  # noqa: PLC0415
+
+    store = InfluxdbStore(
+        url=settings.influxdb_url,
+        token=settings.influxdb_token.get_secret_value(),
+        org=settings.influxdb_org,
+        bucket=settings.influxdb_bucket,
+    )
+    try:
+        yield store
+    finally:
+        store.close()

@@ -1,0 +1,130 @@
+"""What a poll is to do, and what came of it, meter by meter (pure)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from emm_pipeline.sharding import Shard
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
+    from datetime import datetime
+
+    from emm_pipeline.fleet import EnergyMeter, Finding, Fleet, MeterType
+    from emm_pipeline.readings import PollRecord
+
+
+@dataclass(frozen=True, slots=True)
+class PollPlan:
+    """The meters that a run reads, and by id the reason for each that it was to read and cannot."""
+
+    meters: tuple[EnergyMeter, ...] = ()
+    types: Mapping[str, MeterType] = field(default_factory=dict)
+    unreadable: Mapping[int, str] = field(default_factory=dict)
+
+
+def plan_shard(fleet: Fleet, shard: Shard, discovered: Collection[int]) -> PollPlan:
+    """Plan all meters of a shard that discovery has seen; misconfigured ones belong to the first shard."""
+    misconfigured = fleet.misconfigured if shard.index == 0 else {}
+    return _plan(
+        fleet,
+        [meter for meter in fleet.meters if meter.id in discovered and shard.holds(meter)],
+        {meter_id: finding for meter_id, finding in misconfigured.items() if meter_id in discovered},
+    )
+
+
+def plan_meters(fleet: Fleet, ids: Collection[int]) -> PollPlan:
+    """Plan the meters with these ids; one that the database does not (or no longer) enable is unreadable."""
+    meters = [meter for meter in fleet.meters if meter.id in ids]
+    misconfigured = {id_: finding for id_, finding in fleet.misconfigured.items() if id_ in ids}
+    plan = _plan(fleet, meters, misconfigured)
+    gone = set(ids) - {meter.id for meter in meters} - set(misconfigured)
+    reasons = dict.fromkeys(sorted(gone), "not in energy_meters, or not enabled there")
+    return PollPlan(plan.meters, plan.types, {**plan.unreadable, **reasons})
+
+
+def _plan(fleet: Fleet, meters: Iterable[EnergyMeter], misconfigured: Mapping[int, Finding]) -> PollPlan:
+    chosen = tuple(sorted(meters, key=lambda meter: meter.id))
+    names = {meter.type for meter in chosen}
+    return PollPlan(
+        chosen,
+        {name: meter_type for name, meter_type in fleet.types.items() if name in names},
+        {id_: f"configuration: {finding}" for id_, finding in misconfigured.items()},
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class SampleReport:
+    """One sample of all meters of a run, after loading. Times are UTC.
+
+    `store_error`, one line, is set where the store did not take the sample's points (or a part of them).
+    """
+
+    due: datetime
+    started: datetime
+    ended: datetime
+    records: tuple[PollRecord, ...]
+    store_error: str | None = None
+
+    @property
+    def late_s(self) -> float:
+        """Seconds from when the sample was due to when it began."""
+        return (self.started - self.due).total_seconds()
+
+
+@dataclass(frozen=True, slots=True)
+class MeterOutcome:
+    """What came of one meter in a run: read, or failed with a reason of one line."""
+
+    id: int
+    description: str | None
+    address: str
+    unit_id: int | None
+    reason: str | None
+    read_at: datetime | None = None
+    points: int = 0
+    requests: int = 0
+    latency_ms: float = 0.0
+
+    @property
+    def ok(self) -> bool:
+        """Whether every sample of the meter was read and stored."""
+        return self.reason is None
+
+
+def outcomes_of(plan: PollPlan, reports: Iterable[SampleReport]) -> list[MeterOutcome]:
+    """Return one outcome per meter of the plan, in the order of the ids.
+
+    A meter that lost one of several samples is failed: data is missing. Its reason says in how many.
+    """
+    reports = list(reports)
+    by_meter: dict[int, list[tuple[PollRecord, str | None]]] = {meter.id: [] for meter in plan.meters}
+    for report in reports:
+        for record in report.records:
+            # A meter that gave no point has lost nothing by the store's failure.
+            error = record.error or (report.store_error if record.points else None)
+            by_meter[record.id].append((record, error))
+    outcomes = [_outcome(meter, by_meter[meter.id]) for meter in plan.meters]
+    outcomes += [MeterOutcome(id_, None, "", None, reason) for id_, reason in plan.unreadable.items()]
+    return sorted(outcomes, key=lambda outcome: outcome.id)
+
+
+def _outcome(meter: EnergyMeter, samples: list[tuple[PollRecord, str | None]]) -> MeterOutcome:
+    errors = [error for _, error in samples if error]
+    reason = errors[-1] if errors else None
+    if errors and len(samples) > 1:
+        reason = f"{reason} (in {len(errors)} of {len(samples)} samples)"
+    if not samples:
+        reason = "no sample was taken"
+    return MeterOutcome(
+        meter.id,
+        meter.description,
+        meter.address,
+        meter.unit_id,
+        reason,
+        read_at=max((record.time for record, _ in samples if record.points), default=None),
+        points=sum(record.points for record, _ in samples),
+        requests=sum(record.requests for record, _ in samples),
+        latency_ms=max((record.latency_ms for record, _ in samples), default=0.0),
+    )
