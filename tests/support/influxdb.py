@@ -1,1 +1,221 @@
-"""Fixtures to come."""
+"""A real InfluxDB for tests: Debian's InfluxDB 1.6, and nginx in front for the write API of 2.x.
+
+A folder of the same name holds the configuration files. The fixture `influxdb` starts both once per test session,
+on free loopback ports.
+"""
+
+import base64
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+TEMPLATES = Path(__file__).with_suffix("")
+INSTALL = "apt-get install influxdb nginx-light libnginx-mod-http-set-misc"
+USER, PASSWORD, DATABASE = "emm", "emm-password", "emm"
+START_TIMEOUT_S = 20.0
+
+_skipped = pytest.StashKey[str]()
+
+
+class ServerMissingError(Exception):
+    """A program that the tests need is not installed."""
+
+
+class InfluxDB:
+    """A running InfluxDB with the user `emm` (an administrator) and the database `emm`.
+
+    Attributes:
+        url: where InfluxDB's HTTP API is, by way of nginx.
+        token: `user:password`, as InfluxDB 1.8 takes it.
+        bucket: `database/retention policy`.
+        day_bucket: one whose retention policy keeps a day.
+        org: ignored by InfluxDB 1.x.
+    """
+
+    token = f"{USER}:{PASSWORD}"
+    org = "emm"
+    bucket = f"{DATABASE}/autogen"
+    day_bucket = f"{DATABASE}/day"
+
+    def __init__(self, folder: Path) -> None:
+        programs = _find_programs()
+        self._influxd_port, rpc_port, port = _free_ports(3)
+        self.url = f"http://127.0.0.1:{port}"
+        self._folder = folder
+        values = {
+            "FOLDER": str(folder),
+            "INFLUXD_PORT": str(self._influxd_port),
+            "MODULES": str(programs.nginx_modules),
+            "PORT": str(port),
+            "RPC_PORT": str(rpc_port),
+            # started by root, nginx's worker would become a user that may not look into the folder
+            "USER": "user root;" if os.geteuid() == 0 else "",
+        }
+        influxd_conf = _fill_in("influxdb.conf", folder, values)
+        nginx_conf = _fill_in("nginx.conf", folder, values)
+        self._influxd_command = [programs.influxd, "-config", str(influxd_conf)]
+        self._influxd = self._spawn(self._influxd_command, "influxd.log")
+        self._nginx = self._spawn([programs.nginx, "-e", "stderr", "-c", str(nginx_conf)], "nginx.log")
+        self._wait_for_influxd()
+        # the first user can be made without authentication, and only as an administrator
+        self._statement(f"CREATE USER {USER} WITH PASSWORD '{PASSWORD}' WITH ALL PRIVILEGES", authorized=False)
+        self.create_database(DATABASE)
+        self._statement(f"CREATE RETENTION POLICY day ON {DATABASE} DURATION 1d REPLICATION 1")
+        self._wait_for_nginx()
+
+    def create_database(self, name: str) -> str:
+        """Makes an empty database; returns its bucket."""
+        self._statement(f'DROP DATABASE "{name}"')
+        self._statement(f'CREATE DATABASE "{name}"')
+        return f"{name}/autogen"
+
+    def create_user(self, name: str, password: str) -> str:
+        """Makes a user without any privilege; returns the token."""
+        self._statement(f"CREATE USER {name} WITH PASSWORD '{password}'")
+        return f"{name}:{password}"
+
+    def query(self, influxql: str, bucket: str | None = None) -> list[dict[str, Any]]:
+        """The rows of an InfluxQL query, each with its columns, its tags (GROUP BY), and `measurement`.
+
+        `time` is in milliseconds since 1970.
+        """
+        database, _, policy = (bucket or self.bucket).partition("/")
+        series = self._statement(influxql, db=database, rp=policy).get("series", [])
+        return [
+            {"measurement": one["name"]} | one.get("tags", {}) | dict(zip(one["columns"], values, strict=True))
+            for one in series
+            for values in one["values"]
+        ]
+
+    def stop(self) -> None:
+        """Ends influxd in good order; nginx stays and answers 502."""
+        self._influxd.terminate()
+        self._influxd.wait(START_TIMEOUT_S)
+
+    def kill(self) -> None:
+        """Ends influxd at once; nginx stays and answers 502."""
+        self._influxd.kill()
+        self._influxd.wait(START_TIMEOUT_S)
+
+    def start(self) -> None:
+        """Starts influxd again with the data that it had, if it does not run."""
+        if self._influxd.poll() is not None:
+            self._influxd = self._spawn(self._influxd_command, "influxd.log")
+            self._wait_for_influxd()
+
+    def close(self) -> None:
+        """Ends both servers."""
+        for process in (self._nginx, self._influxd):
+            process.terminate()
+        for process in (self._nginx, self._influxd):
+            try:
+                process.wait(START_TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+    def _spawn(self, command: list[str], log: str) -> subprocess.Popen[bytes]:
+        with (self._folder / log).open("ab") as output:
+            return subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, cwd=self._folder)
+
+    def _statement(self, influxql: str, *, authorized: bool = True, **parameters: str) -> dict[str, Any]:
+        query = urllib.parse.urlencode({"q": influxql, "epoch": "ms"} | parameters).encode()
+        request = urllib.request.Request(f"http://127.0.0.1:{self._influxd_port}/query", data=query)
+        if authorized:
+            request.add_header("Authorization", "Basic " + base64.b64encode(self.token.encode()).decode())
+        with urllib.request.urlopen(request, timeout=START_TIMEOUT_S) as answer:
+            result = json.load(answer)["results"][0]
+        if "error" in result:
+            raise ValueError(f"{influxql}: {result['error']}")
+        return result
+
+    def _wait_for_influxd(self) -> None:
+        self._wait_for(f"http://127.0.0.1:{self._influxd_port}/ping", self._influxd, "influxd.log")
+
+    def _wait_for_nginx(self) -> None:
+        self._wait_for(f"{self.url}/ping", self._nginx, "nginx.log")
+
+    def _wait_for(self, url: str, process: subprocess.Popen[bytes], log: str) -> None:
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while process.poll() is None and time.monotonic() < deadline:
+            try:
+                urllib.request.urlopen(url, timeout=1).close()
+            except OSError:
+                time.sleep(0.02)
+            else:
+                return
+        raise RuntimeError(f"{url} does not answer; the log says: {(self._folder / log).read_text()[-2000:]}")
+
+
+class _Programs:
+    def __init__(self, influxd: str, nginx: str, nginx_modules: Path) -> None:
+        self.influxd = influxd
+        self.nginx = nginx
+        self.nginx_modules = nginx_modules
+
+
+def _find_programs() -> _Programs:
+    path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/bin"])
+    influxd, nginx = shutil.which("influxd", path=path), shutil.which("nginx", path=path)
+    if influxd is None or nginx is None:
+        raise ServerMissingError("influxd or nginx is not installed")
+    built = subprocess.run([nginx, "-V"], capture_output=True, text=True, check=True).stderr
+    configured = re.search(r"--modules-path=(\S+)", built)
+    modules = Path(configured[1] if configured else "/usr/lib/nginx/modules")
+    if not (modules / "ngx_http_set_misc_module.so").exists():
+        raise ServerMissingError("nginx's module set-misc is not installed")
+    return _Programs(influxd, nginx, modules)
+
+
+def _fill_in(name: str, folder: Path, values: dict[str, str]) -> Path:
+    template = (TEMPLATES / f"{name}.template").read_text()
+    target = folder / name
+    target.write_text(re.sub(r"\{\{(\w+)\}\}", lambda match: values[match[1]], template))
+    return target
+
+
+def _free_ports(count: int) -> list[int]:
+    """Ports that nothing listens on, all different since they are held until the last is found."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
+
+
+@pytest.fixture(scope="session")
+def influxdb(request: pytest.FixtureRequest) -> Iterator[InfluxDB]:
+    """A real InfluxDB; tests that ask for it are skipped where it is not installed."""
+    with tempfile.TemporaryDirectory(prefix="emm-influxdb-") as folder:
+        try:
+            server = InfluxDB(Path(folder))
+        except ServerMissingError as error:
+            reason = f"{error}: {INSTALL}"
+            if os.environ.get("EMM_REQUIRE_SERVERS") == "1":
+                pytest.fail(reason)
+            request.config.stash[_skipped] = reason
+            pytest.skip(reason)
+        try:
+            yield server
+        finally:
+            server.close()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Says once, plainly, that nothing was tried against a real InfluxDB."""
+    if reason := config.stash.get(_skipped, None):
+        terminalreporter.section("not tested against InfluxDB")
+        terminalreporter.line(reason)

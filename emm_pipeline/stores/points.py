@@ -1,0 +1,179 @@
+"""Readings and polls as points, and points as InfluxDB's line protocol. Pure.
+
+Line protocol has no escape for some texts: a backslash escapes only a comma, a space or an equals sign, and stands for
+itself elsewhere. Such a text is refused, since the server would read something else, or take the next line for a part
+of this one. influxdb_client's `Point` would store an altered text, and costs ten times as much per point.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from emm_pipeline.readings import PollRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    import pandas as pd
+
+    from emm_pipeline.readings import MeterSample
+
+POLL_MEASUREMENT = "emm_poll"
+MAX_SERIES_BYTES = 65_500
+"""InfluxDB refuses a measurement with its tags and field name of more than 65 535 bytes."""
+
+_EPOCH = datetime.fromtimestamp(0, UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+_TAG_ESCAPES = str.maketrans({",": r"\,", "=": r"\=", " ": r"\ "})
+_MEASUREMENT_ESCAPES = str.maketrans({",": r"\,", " ": r"\ "})
+_STRING_ESCAPES = str.maketrans({'"': r"\"", "\\": r"\\"})
+
+
+class UnstorableTextError(ValueError):
+    """A text that a store cannot hold as it is; says which and why."""
+
+    def __init__(self, column: str, text: str, reason: str) -> None:
+        super().__init__(f"the {column} {_shortened(text)} {reason}")
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """Line protocol, one point per line, and a reason for each meter of which points are left out."""
+
+    lines: list[str] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
+
+
+def text_or_none(value: object) -> str | None:
+    """A cell of a text column; None, NaN and the empty string all mean that there is no text."""
+    return value if isinstance(value, str) and value else None
+
+
+def milliseconds(times: pd.Series) -> list[int]:
+    """A datetime64 column in milliseconds since 1970."""
+    whole: list[int] = times.dt.as_unit("ms").astype("int64").tolist()
+    return whole
+
+
+def poll_records(samples: Sequence[MeterSample], readings: pd.DataFrame) -> list[PollRecord]:
+    """How reading each meter went; `points` counts the rows of that meter and time in `readings`."""
+    points = Counter(zip(readings["id"].tolist(), milliseconds(readings["time"]), strict=True))
+    return [
+        PollRecord(
+            time=sample.time,
+            id=sample.meter.id,
+            description=sample.meter.description,
+            ok=sample.failure is None,
+            latency_ms=sample.latency_ms,
+            requests=sample.requests,
+            points=points[sample.meter.id, _since_epoch(sample.time)],
+            error=sample.failure.reason if sample.failure else None,
+        )
+        for sample in samples
+    ]
+
+
+def reading_lines(readings: pd.DataFrame) -> Lines:
+    """One line per finite value: tags id, description and dataunit, the field `value`, milliseconds."""
+    result: list[str] = []
+    refused: dict[str, None] = {}
+    columns = (readings[name].tolist() for name in ("id", "measurement", "unit", "description", "value"))
+    for meter_id, measurement, unit, description, value, time in zip(
+        *columns, milliseconds(readings["time"]), strict=True
+    ):
+        if not math.isfinite(value):
+            continue
+        try:
+            series = _series(measurement, _tag("dataunit", unit), _tag("description", description), meter_id)
+        except UnstorableTextError as error:
+            refused[f"meter {meter_id}: {error}"] = None
+        else:
+            result.append(f"{series} value={value!r} {time}")
+    return Lines(result, list(refused))
+
+
+def poll_lines(polls: Iterable[PollRecord]) -> Lines:
+    """One line of `emm_poll` per poll; `ok` is 1 or 0, so that its mean is the rate of success."""
+    result: list[str] = []
+    refused: dict[str, None] = {}
+    for poll in polls:
+        fields = [f"ok={int(poll.ok)}i", f"requests={poll.requests}i", f"points={poll.points}i"]
+        if math.isfinite(poll.latency_ms):
+            fields.append(f"latency_ms={float(poll.latency_ms)!r}")
+        if poll.error:
+            fields.append(f'error="{_one_line(poll.error).translate(_STRING_ESCAPES)}"')
+        try:
+            series = _series(POLL_MEASUREMENT, "", _tag("description", poll.description), poll.id)
+        except UnstorableTextError as error:
+            refused[f"meter {poll.id}: {error}"] = None
+        else:
+            result.append(f"{series} {','.join(fields)} {_since_epoch(poll.time)}")
+    return Lines(result, list(refused))
+
+
+def _series(measurement: str, unit_tag: str, description_tag: str, meter_id: int) -> str:
+    """A measurement with its tags, in the order in which InfluxDB sorts them."""
+    series = f"{_measurement(measurement)}{unit_tag}{description_tag},id={meter_id}"
+    if len(series) * 4 > MAX_SERIES_BYTES and len(series.encode()) > MAX_SERIES_BYTES:
+        raise UnstorableTextError("series", series, f"is longer than InfluxDB's {MAX_SERIES_BYTES} bytes")
+    return series
+
+
+@lru_cache(maxsize=10_000)
+def _measurement(name: str | None) -> str:
+    text = text_or_none(name)
+    if text is None:
+        raise UnstorableTextError("measurement", "", "is empty")
+    _check("measurement", text)
+    # a line may be indented, and may be a comment
+    if text[0] in "\t#":
+        raise UnstorableTextError("measurement", text, "begins with a tab or #, which InfluxDB would skip")
+    return text.translate(_MEASUREMENT_ESCAPES)
+
+
+@lru_cache(maxsize=100_000)
+def _tag(key: str, value: str | None) -> str:
+    """`,key=value`, or nothing where there is no value."""
+    text = text_or_none(value)
+    if text is None:
+        return ""
+    _check(key, text)
+    return f",{key}={text.translate(_TAG_ESCAPES)}"
+
+
+def _check(column: str, text: str) -> None:
+    if "\n" in text or "\0" in text:
+        raise UnstorableTextError(column, text, "holds a line break or NUL, which InfluxDB cannot store")
+    # the server would take the backslash for the escape of what follows it
+    if text.endswith("\\") or "\\=" in text:
+        raise UnstorableTextError(
+            column, text, "has a backslash at its end or before an equals sign, which InfluxDB cannot store"
+        )
+    if not is_unicode(text):
+        raise UnstorableTextError(column, text, "is not valid Unicode")
+
+
+def is_unicode(text: str) -> bool:
+    """False for a text with lone surrogates, which UTF-8 cannot carry."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.encode(errors="replace").decode().split())
+
+
+def _shortened(text: str, limit: int = 60) -> str:
+    return ascii(text if len(text) <= limit else text[:limit] + "…") if not is_unicode(text) else repr(text[:limit])
+
+
+def _since_epoch(time: datetime) -> int:
+    return (time - _EPOCH) // _MILLISECOND
