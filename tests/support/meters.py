@@ -1,1 +1,324 @@
-"""Fixtures to come."""
+"""Simulated Modbus TCP gateways with meters behind them, and with faults, for tests and benchmarks.
+
+Written on asyncio streams, with struct: neither pymodbus nor EMM's decoding is used, so that what is tested and what it
+is tested against share no mistakes.
+
+    with SimulatedGateway({1: SimulatedUnit(holding(0, encode_value(231.4, DataType.FLOAT)))}) as gateway:
+        ...  # a meter at gateway.host, gateway.port, unit 1
+"""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import KW_ONLY, dataclass, field
+from typing import Any, NamedTuple, Protocol, Self
+
+import pytest
+
+from emm_pipeline.fleet import DataType, MeterType, Order
+
+HOLDING, INPUT = 3, 4
+ILLEGAL_FUNCTION, ILLEGAL_DATA_ADDRESS = 1, 2
+
+_REQUEST = struct.Struct(">HHHBBHH")
+"""Transaction id, protocol id, length, unit id, function code, address, count."""
+
+Registers = Mapping[tuple[int, int], int] | Callable[[int, int], int | None]
+"""The word (0 to 65535) at a function code and address; a missing one, or None, is an illegal data address."""
+
+_FORMATS = {
+    DataType.INT: "h",
+    DataType.LONG: "i",
+    DataType.FLOAT: "f",
+    DataType.UINT16: "H",
+    DataType.UINT32: "I",
+    DataType.INT64: "q",
+    DataType.UINT64: "Q",
+    DataType.FLOAT64: "d",
+}
+
+
+def encode_value(
+    value: float,
+    data_type: DataType,
+    word_order: Order = Order.BIG_ENDIAN,
+    byte_order: Order = Order.BIG_ENDIAN,
+) -> list[int]:
+    """The words that hold a raw value, first register first."""
+    data = struct.pack(">" + _FORMATS[data_type], value)
+    pairs = [data[i : i + 2] for i in range(0, len(data), 2)]
+    if word_order is Order.LITTLE_ENDIAN:
+        pairs.reverse()
+    if byte_order is Order.LITTLE_ENDIAN:
+        pairs = [bytes(reversed(pair)) for pair in pairs]
+    return [high << 8 | low for high, low in pairs]
+
+
+def holding(address: int, words: Sequence[int]) -> dict[tuple[int, int], int]:
+    """Holding registers from `address` on."""
+    return {(HOLDING, address + i): word for i, word in enumerate(words)}
+
+
+def inputs(address: int, words: Sequence[int]) -> dict[tuple[int, int], int]:
+    """Input registers from `address` on."""
+    return {(INPUT, address + i): word for i, word in enumerate(words)}
+
+
+def encode_registers(meter_type: MeterType, raw_values: Mapping[str, float]) -> dict[tuple[int, int], int]:
+    """The registers of a meter whose measurements have these raw values; gaps between them read as 0."""
+    words: dict[tuple[int, int], int] = {}
+    for function_code in (HOLDING, INPUT):
+        registers = [r for r in meter_type.registers if r.function_code == function_code]
+        start = min((r.register_address for r in registers), default=0)
+        end = max((r.end for r in registers), default=0)
+        words.update({(function_code, address): 0 for address in range(start, end)})
+    for register in meter_type.registers:
+        raw = raw_values.get(register.measurement_name, 0)
+        for i, word in enumerate(encode_value(raw, register.data_type, register.word_order, register.byte_order)):
+            words[int(register.function_code), register.register_address + i] = word
+    return words
+
+
+@dataclass
+class SimulatedUnit:
+    """A meter: its registers, and what is wrong with it. Faults may be changed at any time."""
+
+    registers: Registers = field(default_factory=dict)
+    delay_s: float = 0.0
+    """Before each reply; a delay beyond the reader's timeout makes late replies."""
+    silent: bool = False
+    exceptions: Mapping[int, int] = field(default_factory=dict)
+    """Exception code per address: the reply to any request that touches it."""
+    exception: int | None = None
+    """Exception code with which every request is answered."""
+    transaction_id_offset: int = 0
+    answer_as_unit: int | None = None
+    answer_as_function: int | None = None
+    extra_registers: int = 0
+    """Words too many in a reply, which stays well-formed; negative: too few."""
+    protocol_id: int = 0
+    garbage: bytes | None = None
+    """Sent in place of a reply."""
+    trailing: bytes = b""
+    """Sent behind each reply."""
+    reset_after: int | None = None
+    """The connection is reset when this many bytes of the reply have been sent."""
+    byte_by_byte: bool = False
+    """Each byte of the reply in a segment of its own."""
+
+
+class Received(NamedTuple):
+    """A request as it came in."""
+
+    unit_id: int
+    function_code: int
+    address: int
+    count: int
+    at: float
+    """time.monotonic()"""
+
+
+class SimulatorLoop:
+    """An event loop in a thread of its own, which any number of gateways share."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="simulated meters", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def run(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Runs the coroutine in the loop, and waits for its end."""
+        asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(timeout=30)
+
+
+@dataclass(eq=False)
+class SimulatedGateway:
+    """A Modbus TCP server on a loopback address with units behind it. A context manager: listens while it is open."""
+
+    units: Mapping[int, SimulatedUnit]
+    """By unit id."""
+    _: KW_ONLY
+    host: str = "127.0.0.1"
+    port: int = 0
+    """0 until it listens, for a free one."""
+    loop: SimulatorLoop | None = None
+    """Where to run; without one, in a loop and thread of its own."""
+    one_at_a_time: bool = False
+    """Like a serial line: requests that come over several connections wait for each other."""
+    requests_per_connection: int | None = None
+    """The gateway closes a connection after so many replies."""
+    missing_unit_exception: int = 11
+    """The exception code for a unit that is not there."""
+
+    requests: int = field(default=0, init=False)
+    connections: int = field(default=0, init=False)
+    open_connections: int = field(default=0, init=False)
+    max_open_connections: int = field(default=0, init=False)
+    max_simultaneous_requests: int = field(default=0, init=False)
+    received: deque[Received] = field(default_factory=lambda: deque(maxlen=10_000), init=False)
+    """The last requests, oldest first."""
+
+    def __post_init__(self) -> None:
+        self._own_loop = ExitStack()
+        self._simultaneous_requests = 0
+        self._line = asyncio.Semaphore(1 if self.one_at_a_time else sys.maxsize)
+        self._server: asyncio.Server | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def __enter__(self) -> Self:
+        if self.loop is None:
+            self.loop = self._own_loop.enter_context(SimulatorLoop())
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+        self._own_loop.close()
+
+    def start(self) -> None:
+        """Listens; on the same port as before, after a stop."""
+        assert self.loop
+        self.loop.run(self._listen())
+
+    def stop(self) -> None:
+        """Stops listening and closes all connections, like a gateway that loses power."""
+        assert self.loop
+        self.loop.run(self._shut())
+
+    async def _listen(self) -> None:
+        self._server = await asyncio.start_server(self._serve, self.host, self.port, backlog=1024)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def _shut(self) -> None:
+        if self._server:
+            self._server.close()
+            self._server = None
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task
+        self._tasks.add(task)
+        self.connections += 1
+        self.open_connections += 1
+        self.max_open_connections = max(self.max_open_connections, self.open_connections)
+        try:
+            with suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+                await self._answer_requests(reader, writer)
+        finally:
+            self.open_connections -= 1
+            self._tasks.discard(task)
+            writer.close()
+
+    async def _answer_requests(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        answered = 0
+        while answered != self.requests_per_connection:
+            transaction_id, _, _, unit_id, function_code, address, count = _REQUEST.unpack(
+                await reader.readexactly(_REQUEST.size)
+            )
+            self.requests += 1
+            self.received.append(Received(unit_id, function_code, address, count, time.monotonic()))
+            self._simultaneous_requests += 1
+            self.max_simultaneous_requests = max(self.max_simultaneous_requests, self._simultaneous_requests)
+            try:
+                async with self._line:
+                    await self._reply(writer, transaction_id, self.received[-1])
+            finally:
+                self._simultaneous_requests -= 1
+            answered += 1
+
+    async def _reply(self, writer: asyncio.StreamWriter, transaction_id: int, request: Received) -> None:
+        unit = self.units.get(request.unit_id)
+        if unit is None:
+            unit = SimulatedUnit(exception=self.missing_unit_exception)
+        if unit.delay_s:
+            await asyncio.sleep(unit.delay_s)
+        if unit.silent:
+            return
+        frame = unit.garbage if unit.garbage is not None else _reply_frame(unit, transaction_id, request)
+        if unit.reset_after is not None:
+            writer.write(frame[: unit.reset_after])
+            await writer.drain()
+            writer.transport.abort()
+            raise ConnectionResetError
+        if unit.byte_by_byte:
+            for i in range(len(frame)):
+                writer.write(frame[i : i + 1])
+                await asyncio.sleep(0.0005)
+        else:
+            writer.write(frame + unit.trailing)
+        await writer.drain()
+
+
+def _reply_frame(unit: SimulatedUnit, transaction_id: int, request: Received) -> bytes:
+    function_code = unit.answer_as_function or request.function_code
+    words, exception_code = _lookup(unit, request)
+    if exception_code:
+        pdu = struct.pack(">BB", function_code | 0x80, exception_code)
+    else:
+        words = [*words, *[0] * unit.extra_registers][: request.count + unit.extra_registers]
+        pdu = struct.pack(f">BB{len(words)}H", function_code, len(words) * 2, *words)
+    unit_id = request.unit_id if unit.answer_as_unit is None else unit.answer_as_unit
+    transaction_id = (transaction_id + unit.transaction_id_offset) % 65536
+    return struct.pack(">HHHB", transaction_id, unit.protocol_id, len(pdu) + 1, unit_id) + pdu
+
+
+def _lookup(unit: SimulatedUnit, request: Received) -> tuple[list[int], int]:
+    """The words asked for, or the exception code in their place."""
+    if unit.exception:
+        return [], unit.exception
+    if request.function_code not in (HOLDING, INPUT):
+        return [], ILLEGAL_FUNCTION
+    words = []
+    for address in range(request.address, request.address + request.count):
+        if address in unit.exceptions:
+            return [], unit.exceptions[address]
+        if callable(unit.registers):
+            word = unit.registers(request.function_code, address)
+        else:
+            word = unit.registers.get((request.function_code, address))
+        if word is None:
+            return [], ILLEGAL_DATA_ADDRESS
+        words.append(word)
+    return words, 0
+
+
+class StartGateway(Protocol):
+    """Starts a gateway that lives until the end of the test; takes what SimulatedGateway takes."""
+
+    def __call__(self, units: Mapping[int, SimulatedUnit], **options: Any) -> SimulatedGateway: ...
+
+
+@pytest.fixture(scope="session")
+def simulator_loop() -> Iterator[SimulatorLoop]:
+    """The loop and thread that the simulated gateways of all tests share."""
+    with SimulatorLoop() as loop:
+        yield loop
+
+
+@pytest.fixture
+def simulated_gateway(simulator_loop: SimulatorLoop) -> Iterator[StartGateway]:
+    """A factory of simulated gateways: `gateway = simulated_gateway({1: SimulatedUnit(…)})`."""
+    with ExitStack() as gateways:
+
+        def start(units: Mapping[int, SimulatedUnit], **options: Any) -> SimulatedGateway:
+            return gateways.enter_context(SimulatedGateway(units, loop=simulator_loop, **options))
+
+        yield start
