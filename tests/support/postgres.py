@@ -1,1 +1,93 @@
-"""Fixtures to come."""
+"""A real PostgreSQL for the tests: one server per session, a fresh database per test."""
+
+import itertools
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from sqlalchemy import URL, Engine, create_engine
+
+from emm_pipeline.config_db.engine import create_config_engine
+from emm_pipeline.config_db.upgrade import upgrade
+from emm_pipeline.embedded_postgres import EmbeddedPostgres
+
+INIT_SQL = (Path(__file__).parents[2] / "config" / "postgres_init.sql").read_text()
+
+_numbers = itertools.count(1)
+
+
+@contextmanager
+def postgres_folder() -> Iterator[Path]:
+    """A temporary folder that PostgreSQL's own user may reach, which pytest's are not when run as root."""
+    folder = Path(tempfile.mkdtemp(prefix="emm-test-"))
+    folder.chmod(0o755)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def create_database(server: EmbeddedPostgres, template: str = "template1") -> URL:
+    """Make a new database, a copy of `template`, and return its URL."""
+    name = f"test_{next(_numbers)}"
+    administrate(server, f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
+    return server.url(name)
+
+
+def administrate(server: EmbeddedPostgres, statement: str) -> None:
+    """Execute one statement as superuser, outside of any transaction."""
+    engine = create_engine(server.url(), isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.exec_driver_sql(statement)
+    engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[EmbeddedPostgres]:
+    """The session's server. A test that stops it must start it again."""
+    with postgres_folder() as folder, EmbeddedPostgres(folder / "data", durable=False) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def migrated_template(postgres: EmbeddedPostgres) -> str:
+    """The name of a database that is up to date and has no rows; copied for each test."""
+    url = create_database(postgres)
+    engine = create_config_engine(url)
+    upgrade(engine)
+    engine.dispose()
+    assert url.database is not None
+    return url.database
+
+
+@pytest.fixture
+def config_url(postgres: EmbeddedPostgres, migrated_template: str) -> URL:
+    """A fresh configuration database, up to date and without rows."""
+    return create_database(postgres, migrated_template)
+
+
+@pytest.fixture
+def config_engine(config_url: URL) -> Iterator[Engine]:
+    """An engine of `config_url`."""
+    engine = create_config_engine(config_url)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def empty_database(postgres: EmbeddedPostgres) -> Iterator[Engine]:
+    """A database without any table."""
+    engine = create_config_engine(create_database(postgres))
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def bare_database(empty_database: Engine) -> Engine:
+    """A database as config/postgres_init.sql makes it: two tables, the virtual meter, never upgraded."""
+    with empty_database.begin() as connection:
+        connection.exec_driver_sql(INIT_SQL)
+    return empty_database

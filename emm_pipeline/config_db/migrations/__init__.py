@@ -1,0 +1,1 @@
+"""Alembic's script directory: how the tables came to be, one revision per file."""

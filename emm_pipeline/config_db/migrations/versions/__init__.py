@@ -1,0 +1,1 @@
+"""The revisions, in order. Never change one that was released: add another."""

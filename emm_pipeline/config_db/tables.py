@@ -1,0 +1,145 @@
+"""The tables of the configuration database, as `emm db upgrade` leaves them.
+
+Tables and columns are made by the migrations; a test compares them with what stands here. Constraints are
+applied from here by `constraints`, since old rows may not let them be applied at once.
+
+The first columns of `energy_meters` and `registers`, their order and their codes are fixed: people have scripts
+and `INSERT ... VALUES` lines for them. Further columns go behind, nullable or with a default.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Double,
+    Index,
+    Integer,
+    MetaData,
+    Numeric,
+    Table,
+    Text,
+    text,
+)
+
+metadata = MetaData()
+
+
+def _check(name: str, condition: str) -> CheckConstraint:
+    return CheckConstraint(condition, name=name)
+
+
+energy_meters = Table(
+    "energy_meters",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("host", Text),
+    Column("port", Integer),
+    Column("slave_address", Integer),
+    Column("type", Text),
+    Column("description", Text),
+    Column("enabled", Boolean, nullable=False, server_default=text("true")),
+    _check("energy_meters_id", "id IS NOT NULL"),
+    _check("energy_meters_host", "host IS NOT NULL AND btrim(host) <> ''"),
+    _check("energy_meters_port", "port IS NOT NULL AND port BETWEEN 1 AND 65535"),
+    _check("energy_meters_slave_address", "slave_address IS NOT NULL AND slave_address BETWEEN 0 AND 255"),
+    _check("energy_meters_type", "type IS NOT NULL AND btrim(type) <> ''"),
+)
+"""The devices. `slave_address` is the Modbus unit id; `type` names rows of `registers`."""
+
+registers = Table(
+    "registers",
+    metadata,
+    Column("type", Text),
+    Column("register_address", Integer),
+    Column("measurement_name", Text),
+    Column("data_unit", Text),
+    Column("data_type", Integer),
+    Column("function_code", Integer),
+    Column("word_order", Integer),
+    Column("byte_order", Integer),
+    Column("scale", Double, server_default=text("1")),
+    Column("invalid_value", Numeric),
+    _check("registers_type", "type IS NOT NULL AND btrim(type) <> ''"),
+    _check(
+        "registers_register_address",
+        "register_address IS NOT NULL AND register_address BETWEEN 0 AND 65535 AND register_address"
+        " + CASE WHEN data_type IN (2, 3, 5) THEN 2 WHEN data_type IN (6, 7, 8) THEN 4 ELSE 1 END <= 65536",
+    ),
+    _check("registers_measurement_name", "measurement_name IS NOT NULL AND btrim(measurement_name) <> ''"),
+    _check("registers_data_type", "data_type IS NOT NULL AND data_type BETWEEN 1 AND 8"),
+    _check("registers_function_code", "function_code IS NOT NULL AND function_code IN (3, 4)"),
+    _check("registers_word_order", "word_order IS NOT NULL AND word_order IN (1, 2)"),
+    _check("registers_byte_order", "byte_order IS NOT NULL AND byte_order IN (1, 2)"),
+    _check("registers_scale", "scale <> 0 AND scale NOT IN ('NaN', 'Infinity', '-Infinity')"),
+    _check("registers_invalid_value", "invalid_value NOT IN ('NaN', 'Infinity', '-Infinity')"),
+)
+"""The measurements of each meter type. `fleet.DataType`, `FunctionCode` and `Order` explain the codes."""
+
+meter_types = Table(
+    "meter_types",
+    metadata,
+    Column("type", Text, primary_key=True),
+    Column("max_registers_per_request", Integer),
+    Column("max_gap", Integer),
+    Column("timeout_s", Double),
+    Column("request_pause_s", Double),
+    _check("meter_types_type", "btrim(type) <> ''"),
+    _check("meter_types_max_registers_per_request", "max_registers_per_request BETWEEN 1 AND 125"),
+    _check("meter_types_max_gap", "max_gap BETWEEN 0 AND 124"),
+    _check("meter_types_timeout_s", "timeout_s > 0 AND timeout_s <= 60"),
+    _check("meter_types_request_pause_s", "request_pause_s BETWEEN 0 AND 10"),
+)
+"""How the meters of a type want to be asked; optional. Null means the default of `fleet.MeterType`."""
+
+meter_status = Table(
+    "meter_status",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("configuration", Text),
+    Column("last_read_at", DateTime(timezone=True)),
+    Column("failing_since", DateTime(timezone=True)),
+    Column("failures_in_a_row", Integer, nullable=False, server_default=text("0")),
+    Column("reason", Text),
+    Column("next_attempt_at", DateTime(timezone=True)),
+    Column("recorded_at", DateTime(timezone=True)),
+)
+"""What the pipeline remembers of each meter between runs; people read it, the pipeline alone writes it."""
+
+readings = Table(
+    "readings",
+    metadata,
+    Column("time", DateTime(timezone=True), nullable=False),
+    Column("id", Integer, nullable=False),
+    Column("description", Text),
+    Column("measurement", Text, nullable=False),
+    Column("unit", Text),
+    Column("value", Double, nullable=False),
+)
+"""The PostgreSQL readings store: one row per point. A point written again replaces itself."""
+
+Index(
+    "readings_series",
+    readings.c.id,
+    readings.c.measurement,
+    text("coalesce(unit, '')"),
+    readings.c.time,
+    unique=True,
+)
+
+emm_poll = Table(
+    "emm_poll",
+    metadata,
+    Column("time", DateTime(timezone=True), nullable=False),
+    Column("id", Integer, nullable=False),
+    Column("description", Text),
+    Column("ok", Boolean, nullable=False),
+    Column("latency_ms", Double),
+    Column("requests", Integer),
+    Column("points", Integer),
+    Column("error", Text),
+    Index("emm_poll_meter", "id", "time", unique=True),
+)
+"""The PostgreSQL readings store: how each poll of each meter went."""
