@@ -1,0 +1,281 @@
+"""A virtual Modbus TCP server: override `set_datastore` to serve a device that does not speak Modbus TCP."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Self
+
+from pymodbus.constants import ExcCodes
+
+if TYPE_CHECKING or __package__:
+    from .modbus_tcp import ModbusTcpListener
+    from .registers import DataType, FunctionCode, Order, Registers, encode
+    from .update_cron import UpdateCron
+else:  # the folder was copied, and its files run as scripts
+    from modbus_tcp import ModbusTcpListener
+    from registers import DataType, FunctionCode, Order, Registers, encode
+    from update_cron import UpdateCron
+
+__all__ = ["DataType", "DeviceOff", "FunctionCode", "Order", "VirtualModbusTCPServer", "argument_parser"]
+
+logger = logging.getLogger("virtual_modbustcp_server")
+
+LAST_PORT = 65535
+UPDATES_UNTIL_STALE = 3
+LEAST_DATA_AGE_S = 60.0
+_FIRST_UPDATE_WAIT_S = 10.0
+_CLOCK_CHECK_S = 1.0
+_STOP_TIMEOUT_S = 0.3
+
+
+class DeviceOff(Exception):  # noqa: N818 - a state of the device, not an error
+    """Raised by `set_datastore` when the device is switched off, which is no failure.
+
+    What the update wrote before it is served: None for what has no value, or nothing at all (the unit is then
+    as absent as one behind a gateway: exception 0x0B). The log says so once.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class _Data:
+    """What an update brought, how old it is, and until when it may be served."""
+
+    registers: Registers
+    updated_at: datetime
+    valid_for_s: float
+    valid_until: float
+    """In seconds of `time.monotonic`, which a corrected clock does not move."""
+
+    @property
+    def lifetime(self) -> str:
+        until = self.updated_at + timedelta(seconds=self.valid_for_s)
+        return f"the data of {self.updated_at:%Y-%m-%d %H:%M:%S} is served until {until:%Y-%m-%d %H:%M:%S} UTC"
+
+
+class VirtualModbusTCPServer(ABC):
+    """Serves over Modbus TCP what `set_datastore` writes, read-only.
+
+    `set_datastore` runs at the start and then on the cron of VIRTUAL_SERVER_UPDATE_CRON_HOUR_TRIGGER,
+    …_MINUTE_TRIGGER and …_SECOND_TRIGGER (defaults `*`, `*/1`, `50`; time zone `TZ`), in a thread of its own, one
+    run at a time. What a run wrote replaces all data at once when it returns. When it raises, the data before
+    it is served on, but no longer than `max_data_age_s` after its update; then each read is answered with
+    exception 4 (device failure) until an update succeeds.
+
+    Also answered: exception 1 for all but the read functions 3 and 4, exception 2 for an address and 0x0B for a
+    unit that the last update did not write, 3 for a count that is not from 1 to 125.
+    """
+
+    def __init__(
+        self,
+        host: str = "0.0.0.0",  # noqa: S104 - a server in a container is reached from outside it
+        port: int = 502,
+        *,
+        max_data_age_s: float | None = None,
+    ) -> None:
+        """Prepare a server; it listens after `start` or `run`.
+
+        Args:
+            host: the address to listen on.
+            port: the TCP port to listen on; 0 is any free one, see `port` after the start.
+            max_data_age_s: how long data is served in seconds; by default until the third update after it
+                is due, and at least 60 s.
+        """
+        self.host = host
+        self.port = port
+        self._max_data_age_s = max_data_age_s
+        self._data: _Data | None = None
+        self._writing: Registers | None = None
+        self._failure: type[Exception] | None = None
+        self._off = False
+        self._stale_said = False
+        self._stopping = threading.Event()
+        self._listener: ModbusTcpListener | None = None
+        self._updater: threading.Thread | None = None
+
+    @abstractmethod
+    def set_datastore(self) -> None:
+        """Fetch the device's data and `write` all that is to be served.
+
+        It may take its time, but give what it waits for a timeout. What it does not write is absent, and never
+        what it was before. It may raise `DeviceOff`; any other error is logged and the update discarded.
+        """
+
+    def write(  # noqa: PLR0913 - the columns of a row in the table `registers`
+        self,
+        register_address: int,
+        value: float | None,
+        data_type: DataType | int = DataType.FLOAT,
+        *,
+        unit_id: int = 0,
+        function_code: FunctionCode | int = FunctionCode.READ_HOLDING_REGISTERS,
+        word_order: Order | int = Order.BIG_ENDIAN,
+        byte_order: Order | int = Order.BIG_ENDIAN,
+    ) -> None:
+        """Write a value into the registers from `register_address` on. Only for use in `set_datastore`.
+
+        Types and orders may be given by their integer codes. None stands for "no value": a client reads NaN from
+        a FLOAT, and from an integer what its `invalid_value` should be (see `registers.encode`).
+
+        Raises:
+            RuntimeError: called outside of an update.
+            TypeError: the value is no number.
+            ValueError: a value or code that is not possible; names the unit and register.
+        """
+        if self._writing is None:
+            raise RuntimeError("write() is for use in set_datastore() only, while it runs")
+        try:
+            words = encode(value, DataType(data_type), Order(word_order), Order(byte_order))
+            self._writing.write(unit_id, function_code, register_address, words)
+        except (TypeError, ValueError) as err:
+            where = f"unit {unit_id}, function code {function_code}, register {register_address}"
+            raise type(err)(f"{where}: {err}") from err
+
+    def start(self) -> None:
+        """Listen and update in the background; return when the first update has ended, or after 10 s.
+
+        Raises:
+            ValueError: a trigger or TZ in the environment, or the port, is not possible.
+            OSError: the address cannot be listened on.
+        """
+        cron = UpdateCron(os.environ)
+        if not 0 <= self.port <= LAST_PORT:
+            raise ValueError(f"port {self.port} is not from 0 to {LAST_PORT}")
+        self._stopping = threading.Event()
+        self._data = None
+        self._listener = ModbusTcpListener(self.host, self.port, self._read)
+        try:
+            self.port = self._listener.start()
+        except OSError as err:
+            raise OSError(
+                f"cannot listen on {self.host}:{self.port}: {err.strerror or err}; "
+                "free the port or give another (--port)"
+            ) from err
+        updated_once = threading.Event()
+        self._updater = threading.Thread(
+            target=self._update_on, args=(cron, self._stopping, updated_once), name="set_datastore", daemon=True
+        )
+        self._updater.start()
+        logger.info("set_datastore runs at %s", cron)
+        updated_once.wait(_FIRST_UPDATE_WAIT_S)
+
+    def stop(self) -> None:
+        """Close the port; a `set_datastore` that still runs is abandoned."""
+        self._stopping.set()
+        if self._listener:
+            self._listener.stop()
+        if self._updater:
+            self._updater.join(_STOP_TIMEOUT_S)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.stop()
+
+    def run(self) -> None:
+        """Serve until SIGINT or SIGTERM. Only for use in the main thread.
+
+        Raises:
+            SystemExit: the start failed; its text says why.
+        """
+        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+        # Its warnings are about every frame that a port scanner sends.
+        logging.getLogger("pymodbus").setLevel(logging.ERROR)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.default_int_handler)
+        try:
+            self.start()
+            print(f"listening on {self.host}:{self.port}", flush=True)  # noqa: T201 - for the one who waits
+            threading.Event().wait()
+        except KeyboardInterrupt:
+            logger.info("stopped")
+        except (OSError, ValueError) as err:
+            sys.exit(f"error: {err}")
+        finally:
+            self.stop()
+
+    def _update_on(self, cron: UpdateCron, stopping: threading.Event, updated_once: threading.Event) -> None:
+        self._update(cron)
+        updated_once.set()
+        due = cron.next_after(datetime.now(UTC))
+        while not stopping.wait(min(max((due - datetime.now(UTC)).total_seconds(), 0), _CLOCK_CHECK_S)):
+            now = datetime.now(UTC)
+            if now >= due:
+                self._update(cron)
+                due = cron.next_after(datetime.now(UTC))
+            else:  # earlier than before if the clock was set back
+                due = min(due, cron.next_after(now))
+
+    def _update(self, cron: UpdateCron) -> None:
+        registers = self._writing = Registers()
+        off: DeviceOff | None = None
+        try:
+            self.set_datastore()
+        except DeviceOff as err:
+            off = err
+        except Exception as err:  # noqa: BLE001 - whatever a device's script raises
+            self._say_failure(err)
+            return
+        finally:
+            self._writing = None
+        now = datetime.now(UTC)
+        valid_for_s = self._max_data_age_s
+        if valid_for_s is None:
+            planned = cron.next_after(now, UPDATES_UNTIL_STALE) - now
+            valid_for_s = max(planned.total_seconds(), LEAST_DATA_AGE_S)
+        self._data = _Data(registers, now, valid_for_s, time.monotonic() + valid_for_s)
+        self._say_success(off)
+
+    def _say_failure(self, error: Exception) -> None:
+        lifetime = self._data.lifetime if self._data else "there is no data"
+        logger.error(
+            "set_datastore failed: %s: %s; %s, then exception 4",
+            type(error).__name__,
+            error,
+            lifetime,
+            exc_info=None if type(error) is self._failure else error,
+        )
+        self._failure = type(error)
+
+    def _say_success(self, off: DeviceOff | None) -> None:
+        if off and not self._off:
+            logger.info("the device is off: %s", off)
+        elif self._off and not off:
+            logger.info("the device is on again")
+        elif self._failure:
+            logger.info("set_datastore works again")
+        self._off, self._failure, self._stale_said = off is not None, None, False
+
+    def _read(self, unit_id: int, function_code: int, address: int, count: int) -> list[int] | ExcCodes:
+        data = self._data
+        if data is None or time.monotonic() > data.valid_until:
+            self._say_stale(data)
+            return ExcCodes.DEVICE_FAILURE
+        if not data.registers.has_unit(unit_id):
+            return ExcCodes.GATEWAY_NO_RESPONSE
+        words = data.registers.read(unit_id, function_code, address, count)
+        return ExcCodes.ILLEGAL_ADDRESS if words is None else words
+
+    def _say_stale(self, data: _Data | None) -> None:
+        if not self._stale_said:
+            self._stale_said = True
+            since = f"since {data.updated_at:%Y-%m-%d %H:%M:%S} UTC" if data else "yet"
+            logger.error("no update has succeeded %s: reads are answered with exception 4", since)
+
+
+def argument_parser(description: str | None) -> argparse.ArgumentParser:
+    """Return a parser with the options `--host` and `--port`."""
+    parser = argparse.ArgumentParser(description=(description or "").partition("\n")[0])
+    parser.add_argument("--host", default="0.0.0.0", help="address to listen on (default: %(default)s)")  # noqa: S104
+    parser.add_argument("--port", type=int, default=502, help="TCP port to listen on (default: %(default)s)")
+    return parser
