@@ -1,0 +1,138 @@
+"""Column values of any origin, converted where that is exact: old tables hold numbers as text or decimals.
+
+Pure. Every converter takes a value as a database driver brings it, and raises `NonsenseError`, whose text goes
+on behind the column's name: "port", "is 70000; allowed: 1 to 65535".
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from decimal import Decimal, InvalidOperation
+from enum import IntEnum
+from typing import Any, TypeVar
+
+Code = TypeVar("Code", bound=IntEnum)
+
+MAX_HOST_LENGTH = 255
+"""Longest name in the Domain Name System (RFC 1035, 2.3.4)."""
+
+_NUMBER = re.compile(r"\s*[+-]?\d{1,50}(\.\d{0,50})?([eE][+-]?\d{1,4})?\s*", re.ASCII)
+_FLAGS = {"true": True, "t": True, "1": True, "false": False, "f": False, "0": False}
+_SHOWN_LENGTH = 60
+_BEYOND_INTEGERS = 2**64
+
+
+class NonsenseError(ValueError):
+    """A value that can never be right in its column."""
+
+
+def shown(value: object) -> str:
+    """A value as a person is to see it: quoted, escaped, and not too long."""
+    text = "null" if value is None else str(value) if isinstance(value, Decimal) else repr(value)
+    return text if len(text) <= _SHOWN_LENGTH else text[:_SHOWN_LENGTH] + "..."
+
+
+def _nonsense(value: object, allowed: str) -> NonsenseError:
+    return NonsenseError(f"is {shown(value)}; allowed: {allowed}")
+
+
+def _number(value: object, allowed: str) -> Decimal:
+    """A finite number, exactly."""
+    number = None
+    if isinstance(value, (int, float, Decimal)) and not isinstance(value, bool):
+        number = Decimal(value)
+    elif isinstance(value, str) and _NUMBER.fullmatch(value):
+        try:
+            number = Decimal(value.strip())
+        except InvalidOperation:
+            number = None
+    if number is None or not number.is_finite():
+        raise _nonsense(value, allowed)
+    return number
+
+
+def integer(value: Any, low: int, high: int) -> int:
+    """A whole number from `low` to `high`, both included."""
+    allowed = f"{low} to {high}"
+    number = value if type(value) is int else _number(value, allowed)
+    if not low <= number <= high or int(number) != number:
+        raise _nonsense(value, allowed)
+    return int(number)
+
+
+def code(value: Any, kind: type[Code]) -> Code:
+    """One of the integer codes of `kind`."""
+    try:
+        return kind(integer(value, min(kind), max(kind)))
+    except ValueError:
+        names = ", ".join(f"{member.value} ({member.name})" for member in kind)
+        raise _nonsense(value, names) from None
+
+
+def real(value: Any, low: float, high: float) -> float:
+    """A number from `low` to `high`, both included."""
+    allowed = f"{low:g} to {high:g}"
+    number = float(_number(value, allowed))
+    if not low <= number <= high:
+        raise _nonsense(value, allowed)
+    return number
+
+
+def positive(value: Any, high: float) -> float:
+    """A number above 0, and `high` at most."""
+    allowed = f"above 0, to {high:g}"
+    number = float(_number(value, allowed))
+    if not 0 < number <= high:
+        raise _nonsense(value, allowed)
+    return number
+
+
+def factor(value: Any) -> float:
+    """A number to multiply by: finite and not 0."""
+    allowed = "a finite number other than 0"
+    number = float(_number(value, allowed))
+    if number == 0 or not math.isfinite(number):
+        raise _nonsense(value, allowed)
+    return number
+
+
+def raw_value(value: Any) -> int | float:
+    """A number to compare raw values with: an int where it is whole."""
+    allowed = "a finite number"
+    number = _number(value, allowed)
+    if abs(number) < _BEYOND_INTEGERS and int(number) == number:
+        return int(number)
+    if not math.isfinite(float(number)):
+        raise _nonsense(value, allowed)
+    return float(number)
+
+
+def flag(value: Any) -> bool:
+    """True or false."""
+    found = _FLAGS.get(str(value).strip().lower())
+    if found is None:
+        raise _nonsense(value, "true, false")
+    return found
+
+
+def label(value: Any) -> str:
+    """A text as it is stored, empty or not."""
+    return value if isinstance(value, str) else str(value)
+
+
+def name(value: Any) -> str:
+    """A text that is more than white space."""
+    if value is None or not label(value).strip():
+        raise _nonsense(value, "a name")
+    return label(value)
+
+
+def host(value: Any) -> str:
+    """A host name or an address."""
+    text = name(value)
+    if len(text) > MAX_HOST_LENGTH:
+        raise NonsenseError(f"is {len(text)} characters long; allowed: {MAX_HOST_LENGTH}")
+    if any(character.isspace() or not character.isprintable() for character in text):
+        raise _nonsense(value, "a name or an address without white space and control characters")
+    return text
