@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -48,12 +49,16 @@ def load(
     store: ReadingsStore, samples: Sequence[MeterSample], readings: pd.DataFrame, due: datetime, started: datetime
 ) -> SampleReport:
     """Store the points and how each meter's reading went; what the store does not take is said in the report."""
+    unstored = report(samples, readings, due, started)
+    try:
+        store.write(readings, unstored.records)
+    except (StoreError, RefusedPointsError) as err:
+        return replace(unstored, ended=datetime.now(UTC), store_error=str(err))
+    return replace(unstored, ended=datetime.now(UTC))
+
+
+def report(samples: Sequence[MeterSample], readings: pd.DataFrame, due: datetime, started: datetime) -> SampleReport:
+    """Return how each meter's reading went, without storing anything."""
     from emm_pipeline.stores.points import poll_records  # noqa: PLC0415
 
-    records = poll_records(samples, readings)
-    error = None
-    try:
-        store.write(readings, records)
-    except (StoreError, RefusedPointsError) as err:
-        error = str(err)
-    return SampleReport(due, started, datetime.now(UTC), tuple(records), error)
+    return SampleReport(due, started, datetime.now(UTC), tuple(poll_records(samples, readings)))

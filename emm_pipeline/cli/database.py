@@ -1,0 +1,50 @@
+"""`emm db …`: the configuration database's tables."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from emm_pipeline.config_db.upgrade import check, ensure_database, upgrade
+from emm_pipeline.connections import open_config_database
+from emm_pipeline.settings import load_settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@click.group("db")
+def database() -> None:
+    """The configuration database and its tables."""
+
+
+@database.command("upgrade")
+@click.pass_obj
+def upgrade_command(env_files: tuple[Path, ...]) -> None:
+    """Bring the tables up to date, losing nothing, and create Dagster's own database if it is absent.
+
+    Example: emm db upgrade
+    """
+    settings = load_settings(*env_files)
+    for url in (settings.config_database_url, settings.dagster_database_url):
+        if ensure_database(url):
+            print(f"created database {url.database}")
+    with open_config_database(settings) as engine:
+        for note in upgrade(engine):
+            print(note)
+
+
+@database.command("check")
+@click.pass_obj
+def check_command(env_files: tuple[Path, ...]) -> None:
+    """Say whether the tables are up to date; exits with 1 if they are not.
+
+    Example: emm db check
+    """
+    with open_config_database(load_settings(*env_files)) as engine:
+        state = check(engine)
+    print(f"revision {state.current or 'none'}, wanted {state.wanted}")
+    if not state.up_to_date:
+        print("run: emm db upgrade")
+        raise SystemExit(1)

@@ -1,0 +1,104 @@
+"""`emm poll`: read meters now, print what they say, and store it unless told not to."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from emm_pipeline import polling
+from emm_pipeline.cli.progress import progress
+from emm_pipeline.cli.tables import print_failed, print_readings
+from emm_pipeline.config_db.loader import load_fleet
+from emm_pipeline.connections import open_config_database, open_readings_store
+from emm_pipeline.errors import ConfigurationError
+from emm_pipeline.outcomes import MeterOutcome, SampleReport, outcomes_of, plan_meters
+from emm_pipeline.sampling import UNSCHEDULED_SAMPLE
+from emm_pipeline.settings import load_settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pandas as pd
+
+    from emm_pipeline.fleet import Fleet
+    from emm_pipeline.readings import MeterSample
+    from emm_pipeline.settings import Settings
+
+
+@click.command("poll")
+@click.argument("meters", nargs=-1, metavar="[METER …]")
+@click.option("--dry-run", is_flag=True, help="Read and print only: store nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+@click.pass_obj
+def poll(env_files: tuple[Path, ...], meters: tuple[str, ...], dry_run: bool, as_json: bool) -> None:
+    """Read meters now and print what they say. METER is an id or a description; without one, all are read.
+
+    The readings are stored too, without --dry-run. Exits with 1 if a meter could not be read or stored.
+
+    Example: emm poll 0 --dry-run
+    """
+    settings = load_settings(*env_files)
+    with open_config_database(settings) as engine:
+        fleet = load_fleet(engine)
+    plan = plan_meters(fleet, _ids(fleet, meters))
+    if not plan.meters and not plan.unreadable:
+        raise ConfigurationError("there are no meters: energy_meters has no enabled row")
+
+    started = datetime.now(UTC)
+    with progress(f"reading {len(plan.meters)} meters", len(plan.meters)) as advance:
+        samples = polling.read(plan, started + UNSCHEDULED_SAMPLE, settings.max_connections, lambda _: advance())
+    readings = polling.decode(plan, samples)
+    report = _store(settings, samples, readings, started, dry_run=dry_run)
+    outcomes = outcomes_of(plan, [report])
+    failed = [outcome for outcome in outcomes if not outcome.ok]
+    if as_json:
+        print(json.dumps(_as_json(readings, failed, fleet), indent=2))
+    else:
+        _print(readings, outcomes, failed, stored=not dry_run and not report.store_error)
+    if failed:
+        raise SystemExit(1)
+
+
+def _ids(fleet: Fleet, names: tuple[str, ...]) -> set[int]:
+    if not names:
+        return {meter.id for meter in fleet.meters} | set(fleet.misconfigured)
+    ids: set[int] = set()
+    for name in names:
+        described = {meter.id for meter in fleet.meters if meter.description == name}
+        if not described and not name.isdecimal():
+            raise ConfigurationError(f"no enabled meter has the id or description {name!r}")
+        ids |= described or {int(name)}
+    return ids
+
+
+def _store(
+    settings: Settings, samples: list[MeterSample], readings: pd.DataFrame, started: datetime, *, dry_run: bool
+) -> SampleReport:
+    if dry_run:
+        return polling.report(samples, readings, started, started)
+    with progress("storing"), open_readings_store(settings) as store:
+        return polling.load(store, samples, readings, started, started)
+
+
+def _print(readings: pd.DataFrame, outcomes: list[MeterOutcome], failed: list[MeterOutcome], *, stored: bool) -> None:
+    if len(readings):
+        print_readings(readings)
+    if failed:
+        print_failed(failed)
+    done = "stored" if stored else "not stored"
+    print(f"{len(outcomes) - len(failed)} of {len(outcomes)} meters read, {len(readings)} points, {done}")
+
+
+def _as_json(readings: pd.DataFrame, failed: list[MeterOutcome], fleet: Fleet) -> dict[str, Any]:
+    rows = readings.assign(time=[time.isoformat() for time in readings["time"]])
+    return {
+        "readings": json.loads(rows.to_json(orient="records")),
+        "failed": [
+            {"id": o.id, "description": o.description, "address": o.address, "unit": o.unit_id, "reason": o.reason}
+            for o in failed
+        ],
+        "findings": [str(finding) for finding in fleet.findings],
+    }

@@ -1,0 +1,92 @@
+"""Child processes that are stopped for sure: each in a session of its own, with a log file."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from typing import TYPE_CHECKING, Self
+
+from emm_pipeline.errors import EmmError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+    from types import TracebackType
+
+STOP_TIMEOUT_S = 8.0
+"""How long the processes have to end by themselves before they are killed."""
+
+LOG_LINES_SHOWN = 15
+
+
+class ProcessGroup:
+    """Starts processes, and on leaving stops them and whatever they started.
+
+    A session of their own keeps a Ctrl-C in the terminal from reaching them: they are stopped in order, the last first.
+    """
+
+    def __init__(self, log_dir: Path) -> None:
+        self._log_dir = log_dir
+        self._running: dict[str, subprocess.Popen[bytes]] = {}
+
+    def start(self, name: str, command: Sequence[str | Path], environment: Mapping[str, str]) -> None:
+        """Start a process whose output goes to `<name>.log`."""
+        self._log_dir.mkdir(parents=True, exist_ok=True)
+        with self.log(name).open("wb") as log:
+            self._running[name] = subprocess.Popen(  # noqa: S603  # our own commands
+                [str(part) for part in command],
+                env=dict(environment),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def log(self, name: str) -> Path:
+        """Return the file that the process's output goes to."""
+        return self._log_dir / f"{name}.log"
+
+    def check(self) -> None:
+        """Raise if a process has ended by itself.
+
+        Raises:
+            EmmError: names it, with its exit code and the end of its log.
+        """
+        for name, process in self._running.items():
+            if process.poll() is not None:
+                lines = self.log(name).read_text(errors="replace").splitlines()[-LOG_LINES_SHOWN:]
+                end = "\n  ".join(lines)
+                raise EmmError(f"{name} ended with exit code {process.returncode}; {self.log(name)} ends:\n  {end}")
+
+    def stop(self) -> None:
+        """End every process and its descendants."""
+        processes = list(reversed(self._running.values()))
+        for process in processes:
+            process.terminate()
+        deadline = time.monotonic() + STOP_TIMEOUT_S
+        for process in processes:
+            try:
+                process.wait(max(0.0, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                continue
+        for process in processes:
+            _kill_session(process)
+        self._running.clear()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+def _kill_session(process: subprocess.Popen[bytes]) -> None:
+    # Run workers are children of the code server, in its group; they would outlive it.
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()

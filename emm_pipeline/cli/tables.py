@@ -1,0 +1,49 @@
+"""Tables for people."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import pandas as pd
+
+    from emm_pipeline.outcomes import MeterOutcome
+
+
+def console() -> Console:
+    """Return the console for stdout; piped output is not cut at 80 columns."""
+    out = Console()
+    return out if out.is_terminal else Console(width=160)
+
+
+def print_readings(readings: pd.DataFrame) -> None:
+    """Print points: meter, measurement, value, unit, and when it was read (UTC)."""
+    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+    for name in ("meter", "description", "measurement"):
+        table.add_column(name)
+    table.add_column("value", justify="right")
+    for name in ("unit", "time (UTC)"):
+        table.add_column(name)
+    for row in readings.itertuples(index=False):
+        cells = (str(row.id), row.description, row.measurement, f"{row.value:.7g}", row.unit)
+        table.add_row(*(escape(cell or "") for cell in cells), f"{row.time:%Y-%m-%d %H:%M:%S}")
+    console().print(table)
+
+
+def print_failed(outcomes: Iterable[MeterOutcome]) -> None:
+    """Print the meters that failed: which, where, and why."""
+    table = Table(box=None, header_style="bold red", pad_edge=False, padding=(0, 2, 0, 0))
+    for name in ("failed", "description", "host:port", "unit"):
+        table.add_column(name)
+    table.add_column("reason", overflow="fold")
+    for outcome in outcomes:
+        unit = "" if outcome.unit_id is None else str(outcome.unit_id)
+        cells = (str(outcome.id), outcome.description or "", outcome.address, unit, outcome.reason or "")
+        table.add_row(*(escape(cell) for cell in cells))
+    console().print(table)

@@ -1,0 +1,6 @@
+"""Dagster's entry: what the code server serves."""
+
+from emm_pipeline.defs.build import build_definitions
+from emm_pipeline.settings import current_settings
+
+definitions = build_definitions(current_settings())

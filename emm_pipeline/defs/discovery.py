@@ -1,0 +1,145 @@
+"""The discovery: finds new, changed and removed meters in the database and keeps one partition for each.
+
+It adds a partition at once, and deletes one only when no run that may name it is in flight, else the next time.
+"""
+
+import asyncio
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from dagster import MetadataValue, OpExecutionContext, Out, Output, job, op
+
+from emm_pipeline.config_db.loader import load_fleet
+from emm_pipeline.config_db.meter_status import fingerprint, forget, load_statuses, save_configurations
+from emm_pipeline.defs.partitions import (
+    METER_READINGS,
+    METERS,
+    existing_partitions,
+    partition_changes,
+    wanted_partitions,
+)
+from emm_pipeline.defs.reporting import table
+from emm_pipeline.defs.resources import ConfigDatabase, Limits
+from emm_pipeline.defs.runs import MAX_RUNTIME_TAG, TICK_TAG, partitions_in_flight
+from emm_pipeline.fleet import EnergyMeter, Fleet
+from emm_pipeline.modbus.reachability import find_unreachable
+from emm_pipeline.settings import current_settings
+
+
+@dataclass(frozen=True, slots=True)
+class Discovery:
+    """What a discovery found. Meters that are unreachable were new or changed; others are the poll's business."""
+
+    meters: int
+    added: list[str]
+    removed: list[str]
+    kept_for_a_run: list[str]
+    changed: list[EnergyMeter]
+    unreachable: dict[int, str]
+
+
+@op(out=Out(dict), tags={"dagster/priority": "10"})
+def discover(context: OpExecutionContext, config_database: ConfigDatabase, limits: Limits) -> Output[dict[str, int]]:
+    """Compare the database with the partitions, act on the difference, and test what is new or changed."""
+    _wait_for_second(context)
+    instance = context.instance
+    with config_database.open() as engine:
+        fleet = load_fleet(engine)
+        existing = existing_partitions(instance)
+        to_add, to_delete = partition_changes(wanted_partitions(fleet), existing)
+        in_flight = partitions_in_flight(instance, METER_READINGS, to_delete)
+        to_delete = [key for key in to_delete if key not in in_flight]
+
+        fingerprints = {meter.id: fingerprint(meter, fleet.types[meter.type]) for meter in fleet.meters}
+        statuses = load_statuses(engine)
+        known = {id_: status.configuration for id_, status in statuses.items() if status.configuration}
+        to_test = [meter for meter in fleet.meters if known.get(meter.id) != fingerprints[meter.id]]
+
+        if to_add:
+            instance.add_dynamic_partitions(str(METERS.name), to_add)
+        for key in to_delete:
+            instance.delete_dynamic_partition(str(METERS.name), key)
+        refused = asyncio.run(
+            find_unreachable({(meter.host, meter.port) for meter in to_test}, max_connections=limits.max_connections)
+        )
+        save_configurations(engine, {meter.id: fingerprints[meter.id] for meter in to_test})
+        forget(engine, [int(key) for key in to_delete])
+
+    found = Discovery(
+        meters=len(fleet.meters),
+        added=to_add,
+        removed=to_delete,
+        kept_for_a_run=sorted(in_flight),
+        changed=[meter for meter in to_test if meter.id in known],
+        unreachable={m.id: refused[m.host, m.port] for m in to_test if (m.host, m.port) in refused},
+    )
+    _log(context, found, fleet)
+    counts = {"added": len(to_add), "removed": len(to_delete), "changed": len(found.changed)}
+    return Output(counts, metadata=_metadata(found, fleet))
+
+
+def _wait_for_second(context: OpExecutionContext) -> None:
+    tick = context.run.tags.get(TICK_TAG)
+    if tick and not context.run.parent_run_id:
+        second = current_settings().discovery_trigger.seconds[0]
+        due = datetime.fromisoformat(tick) + timedelta(seconds=second)
+        time.sleep(max(0.0, (due - datetime.now(UTC)).total_seconds()))
+
+
+def _log(context: OpExecutionContext, found: Discovery, fleet: Fleet) -> None:
+    meters = {meter.id: meter for meter in fleet.meters}
+    for meter_id, reason in found.unreachable.items():
+        context.log.warning(f"unreachable: {meters[meter_id]}: {reason}")
+    for finding in fleet.findings:
+        context.log.warning(f"misconfigured: {finding}")
+    context.log.info(
+        f"{found.meters} meters; added {len(found.added)}, removed {len(found.removed)}, changed {len(found.changed)}, "
+        f"unreachable {len(found.unreachable)}, findings {len(fleet.findings)}"
+    )
+
+
+def _metadata(found: Discovery, fleet: Fleet) -> dict[str, MetadataValue]:
+    meters = {str(meter.id): meter for meter in fleet.meters}
+    metadata: dict[str, MetadataValue] = {
+        "meters": MetadataValue.int(found.meters),
+        "added": _meters([meters.get(key, key) for key in found.added]),
+        "removed": MetadataValue.text(", ".join(found.removed) or "none"),
+        "changed": _meters(found.changed),
+        "unreachable": _meters([meters[str(id_)] for id_ in found.unreachable], found.unreachable),
+        "misconfigured": table(
+            {"table": "string", "row": "string", "column": "string", "reason": "string"},
+            [{"table": f.table, "row": f.row, "column": f.column, "reason": f.reason} for f in fleet.findings],
+        ),
+    }
+    if found.kept_for_a_run:
+        kept = ", ".join(found.kept_for_a_run)
+        metadata["removed later"] = MetadataValue.text(f"{kept}: named by a run in flight")
+    return metadata
+
+
+def _meters(
+    meters: list[EnergyMeter | str] | list[EnergyMeter], reasons: dict[int, str] | None = None
+) -> MetadataValue:
+    columns = {"id": "int", "description": "string", "host:port": "string", "unit": "int", "type": "string"}
+    if reasons is not None:
+        columns["reason"] = "string"
+    rows: list[dict[str, object]] = []
+    for meter in meters:
+        if isinstance(meter, str):  # misconfigured: it has a partition, but no record
+            rows.append({"id": int(meter)})
+            continue
+        row = {"id": meter.id, "description": meter.description, "host:port": meter.address}
+        reason = (reasons or {}).get(meter.id)
+        rows.append({**row, "unit": meter.unit_id, "type": meter.type, "reason": reason})
+    return table(columns, rows)
+
+
+@job(
+    name="discovery",
+    tags={MAX_RUNTIME_TAG: "300"},
+    description="Searches the database for new, changed and removed meters, and keeps one partition for each.",
+)
+def discovery_job() -> None:
+    """One step; what it found is in the metadata of its output."""
+    discover()

@@ -1,0 +1,142 @@
+"""What a person sees of a poll in Dagster: each meter's status, and the run's metadata."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+
+from dagster import (
+    AssetMaterialization,
+    DagsterEvent,
+    DagsterEventType,
+    DagsterInstance,
+    MetadataValue,
+    OpExecutionContext,
+    TableColumn,
+    TableMetadataValue,
+    TableRecord,
+    TableSchema,
+)
+from dagster._core.events import AssetMaterializationPlannedData
+
+from emm_pipeline.defs.partitions import METER_READINGS
+from emm_pipeline.outcomes import MeterOutcome, SampleReport
+
+ROWS_SHOWN = 200
+"""Rows of a table in a run's metadata: an event is one row in the database, and read as a whole."""
+
+NAMED = 5
+"""Failed meters that an error's text names; the table has the rest."""
+
+
+def state_read(context: OpExecutionContext, outcome: MeterOutcome) -> None:
+    """State that a meter was read: its partition is fine."""
+    metadata: dict[str, MetadataValue] = {
+        "address": MetadataValue.text(f"{outcome.address} unit {outcome.unit_id}"),
+        "points": MetadataValue.int(outcome.points),
+        "requests": MetadataValue.int(outcome.requests),
+        "latency (ms)": MetadataValue.float(round(outcome.latency_ms, 1)),
+    }
+    if outcome.description:
+        metadata["description"] = MetadataValue.text(outcome.description)
+    if outcome.read_at:
+        metadata["read at"] = MetadataValue.timestamp(outcome.read_at)
+    context.log_event(AssetMaterialization(METER_READINGS, partition=str(outcome.id), metadata=metadata))
+
+
+def state_failed(context: OpExecutionContext, outcome: MeterOutcome) -> None:
+    """State that a meter's partition was to be read in this run; it shows as failed once the run fails.
+
+    Dagster plans events itself for runs over partitions only; a scheduled poll has none. This is the one internal call.
+    """
+    planned = DagsterEvent.build_asset_materialization_planned_event(
+        context.job_name,
+        str(context.get_step_execution_context().step.key),
+        AssetMaterializationPlannedData(METER_READINGS, partition=str(outcome.id)),
+    )
+    context.instance.report_dagster_event(planned, run_id=context.run_id)
+
+
+def failed_in_run(instance: DagsterInstance, run_id: str) -> set[str]:
+    """Return the partitions that a run was to read and did not."""
+    planned: set[str] = set()
+    read: set[str] = set()
+    events = {DagsterEventType.ASSET_MATERIALIZATION_PLANNED: planned, DagsterEventType.ASSET_MATERIALIZATION: read}
+    for entry in instance.all_logs(run_id, of_type=set(events)):
+        event = entry.dagster_event
+        if event and event.partition and event.event_type in events:
+            events[event.event_type].add(event.partition)
+    return planned - read
+
+
+def table(columns: Mapping[str, str], rows: Sequence[Mapping[str, object]]) -> TableMetadataValue:
+    """Return rows as a metadata table; `columns` is name to Dagster column type."""
+    records = [TableRecord({name: _cell(row.get(name)) for name in columns}) for row in rows[:ROWS_SHOWN]]
+    return MetadataValue.table(records, TableSchema([TableColumn(name, kind) for name, kind in columns.items()]))
+
+
+def _cell(value: object) -> str | int | float | bool | None:
+    return value if value is None or isinstance(value, (str, int, float, bool)) else str(value)
+
+
+def run_metadata(
+    outcomes: Sequence[MeterOutcome], reports: Sequence[SampleReport], skipped: Sequence[datetime]
+) -> dict[str, MetadataValue]:
+    """Return what a person wants to know of a poll: how many, which failed and why, how long, how late."""
+    failed = [outcome for outcome in outcomes if not outcome.ok]
+    metadata: dict[str, MetadataValue] = {
+        "meters polled": MetadataValue.int(len(outcomes)),
+        "meters failed": MetadataValue.int(len(failed)),
+        "points": MetadataValue.int(sum(outcome.points for outcome in outcomes)),
+        "requests": MetadataValue.int(sum(outcome.requests for outcome in outcomes)),
+        "samples": table(
+            {"due": "string", "late (s)": "float", "time taken (s)": "float", "meters": "int", "failed": "int"},
+            [_sample_row(report) for report in reports],
+        ),
+    }
+    if skipped:
+        times = ", ".join(f"{time:%H:%M:%S}" for time in skipped)
+        metadata["samples skipped"] = MetadataValue.text(f"{times}: already past when the run came up")
+    if failed:
+        metadata["failed"] = failed_table(failed)
+    return metadata
+
+
+def failed_table(failed: Sequence[MeterOutcome]) -> TableMetadataValue:
+    """Return the failed meters: which, where, and why."""
+    return table(
+        {"id": "int", "description": "string", "host:port": "string", "unit": "int", "reason": "string"},
+        [
+            {
+                "id": outcome.id,
+                "description": outcome.description,
+                "host:port": outcome.address,
+                "unit": outcome.unit_id,
+                "reason": outcome.reason,
+            }
+            for outcome in failed
+        ],
+    )
+
+
+def _sample_row(report: SampleReport) -> dict[str, object]:
+    return {
+        "due": report.due.isoformat(timespec="seconds"),
+        "late (s)": round(report.late_s, 3),
+        "time taken (s)": round((report.ended - report.started).total_seconds(), 3),
+        "meters": len(report.records),
+        "failed": sum(not record.ok for record in report.records),
+    }
+
+
+def describe_failures(outcomes: Iterable[MeterOutcome]) -> str:
+    """Return one line that names the first failed meters, each with its address and reason."""
+    outcomes = list(outcomes)
+    failed = [outcome for outcome in outcomes if not outcome.ok]
+    named = "; ".join(_describe(outcome) for outcome in failed[:NAMED])
+    more = f"; and {len(failed) - NAMED} more" if len(failed) > NAMED else ""
+    return f"{len(failed)} of {len(outcomes)} meters failed: {named}{more}"
+
+
+def _describe(outcome: MeterOutcome) -> str:
+    name = f"meter {outcome.id}" + (f" ({outcome.description[:60]})" if outcome.description else "")
+    where = f" at {outcome.address} unit {outcome.unit_id}" if outcome.address else ""
+    return f"{name}{where}: {outcome.reason}"

@@ -1,0 +1,97 @@
+"""Runs in flight: which polls hold up a tick, and which runs name a partition that is to be deleted."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from dagster import AssetKey, DagsterInstance, DagsterRun, DagsterRunStatus, RunsFilter
+from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus
+
+from emm_pipeline.sampling import Window
+from emm_pipeline.sharding import Shard
+
+KIND_TAG = "emm/kind"
+SCHEDULED_POLL = "scheduled poll"
+SHARD_TAG = "emm/shard"
+TICK_TAG = "emm/tick"
+UNTIL_TAG = "emm/until"
+MAX_RUNTIME_TAG = "dagster/max_runtime"
+PRIORITY_TAG = "dagster/priority"
+PARTITION_TAG = "dagster/partition"
+PARTITION_RANGE_TAG = "dagster/asset_partition_range_start"
+
+IN_FLIGHT = [
+    DagsterRunStatus.QUEUED,
+    DagsterRunStatus.NOT_STARTED,
+    DagsterRunStatus.STARTING,
+    DagsterRunStatus.STARTED,
+    DagsterRunStatus.CANCELING,
+]
+ACTIVE_BACKFILLS = [BulkActionStatus.REQUESTED, BulkActionStatus.CANCELING, BulkActionStatus.FAILING]
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduledPoll:
+    """A run that the poll's schedule asked for: its shard, and its tick's window."""
+
+    shard: Shard
+    window: Window
+    run_id: str = ""
+
+    def tags(self) -> dict[str, str]:
+        """Return the run tags that `of_run` reads."""
+        return {
+            KIND_TAG: SCHEDULED_POLL,
+            SHARD_TAG: str(self.shard),
+            TICK_TAG: self.window.tick.isoformat(),
+            UNTIL_TAG: self.window.until.isoformat(),
+        }
+
+    @classmethod
+    def of_run(cls, run: DagsterRun) -> "ScheduledPoll | None":
+        """Return what the run's tags say; None for a run started by hand, or executed again from one of these."""
+        if run.tags.get(KIND_TAG) != SCHEDULED_POLL or run.parent_run_id:
+            return None
+        window = Window(datetime.fromisoformat(run.tags[TICK_TAG]), datetime.fromisoformat(run.tags[UNTIL_TAG]))
+        return cls(Shard.parse(run.tags[SHARD_TAG]), window, run.run_id)
+
+    def holds_up(self, shard: Shard, tick: datetime, interval: timedelta, now: datetime) -> bool:
+        """Whether this poll, still in flight, keeps `tick` from polling `shard`.
+
+        Not while its own window lasts (it ends in time), and not once it is older than two intervals: whatever
+        became of it then, queued or dead, nothing waits for it.
+        """
+        return (
+            self.shard.overlaps(shard)
+            and self.window.is_overdue(now)
+            and self.window.tick >= tick.astimezone(UTC) - 2 * interval
+        )
+
+
+def scheduled_polls_in_flight(instance: DagsterInstance) -> list[ScheduledPoll]:
+    """Return the schedule's runs that are queued, starting or going on."""
+    filters = RunsFilter(statuses=IN_FLIGHT, tags={KIND_TAG: SCHEDULED_POLL})
+    polls = (ScheduledPoll.of_run(record.dagster_run) for record in instance.get_run_records(filters))
+    return [poll for poll in polls if poll]
+
+
+def partitions_in_flight(instance: DagsterInstance, asset: AssetKey, partitions: Iterable[str]) -> set[str]:
+    """Return those of the partitions that a run in flight may name.
+
+    A run over a range and a backfill that is still handing out its runs may name any. A scheduled poll names
+    none: it takes its meters from the database.
+    """
+    partitions = set(partitions)
+    if not partitions:
+        return set()
+    if instance.get_backfills(filters=BulkActionsFilter(statuses=ACTIVE_BACKFILLS)):
+        return partitions
+    named: set[str] = set()
+    for record in instance.get_run_records(RunsFilter(statuses=IN_FLIGHT)):
+        run = record.dagster_run
+        if run.asset_selection and asset not in run.asset_selection:
+            continue
+        if PARTITION_RANGE_TAG in run.tags:
+            return partitions
+        named.add(run.tags.get(PARTITION_TAG, ""))
+    return partitions & named

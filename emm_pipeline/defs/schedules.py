@@ -1,0 +1,108 @@
+"""When discovery and poll run. On by default; both can be switched off in the UI."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+from dagster import (
+    DefaultScheduleStatus,
+    RunRequest,
+    ScheduleDefinition,
+    ScheduleEvaluationContext,
+    SkipReason,
+    schedule,
+)
+
+from emm_pipeline.defs.discovery import discovery_job
+from emm_pipeline.defs.partitions import existing_partitions
+from emm_pipeline.defs.poll import poll_job
+from emm_pipeline.defs.runs import (
+    MAX_RUNTIME_TAG,
+    PRIORITY_TAG,
+    TICK_TAG,
+    ScheduledPoll,
+    scheduled_polls_in_flight,
+)
+from emm_pipeline.sampling import window_of
+from emm_pipeline.settings import Settings
+from emm_pipeline.sharding import Shard, shards_for
+from emm_pipeline.triggers import Trigger
+
+SCHEDULED_PRIORITY = "10"
+"""Scheduled runs leave the queue before the runs of a backfill, which have 0."""
+
+RUNTIME_SLACK_S = 60
+"""How much longer than its window a poll may run before the daemon ends it."""
+
+
+def build_schedules(settings: Settings) -> list[ScheduleDefinition]:
+    """Return both schedules, on the settings' triggers."""
+    return [_discovery_schedule(settings.discovery_trigger), _poll_schedule(settings)]
+
+
+def _discovery_schedule(trigger: Trigger) -> ScheduleDefinition:
+    @schedule(
+        name="discovery_schedule",
+        job=discovery_job,
+        cron_schedule=trigger.cron,
+        execution_timezone=trigger.time_zone,
+        default_status=DefaultScheduleStatus.RUNNING,
+        description="Searches the database for new, changed and removed meters (SCHEDULER_CRON_*_TRIGGER).",
+    )
+    def discovery_schedule(context: ScheduleEvaluationContext) -> RunRequest:
+        tick = context.scheduled_execution_time.astimezone(UTC).isoformat()
+        return RunRequest(run_key=tick, tags={TICK_TAG: tick, PRIORITY_TAG: SCHEDULED_PRIORITY})
+
+    return discovery_schedule
+
+
+def _poll_schedule(settings: Settings) -> ScheduleDefinition:
+    trigger = settings.poll_trigger
+
+    @schedule(
+        name="poll_schedule",
+        job=poll_job,
+        cron_schedule=trigger.cron,
+        execution_timezone=trigger.time_zone,
+        default_status=DefaultScheduleStatus.RUNNING,
+        description="Reads every meter (INFLUX_UPDATER_CRON_*_TRIGGER).",
+    )
+    def poll_schedule(context: ScheduleEvaluationContext) -> Iterator[RunRequest | SkipReason]:
+        meters = len(existing_partitions(context.instance))
+        if not meters:
+            yield SkipReason("No meters: the discovery has found no enabled row in energy_meters yet.")
+            return
+        tick = context.scheduled_execution_time.astimezone(UTC)
+        in_flight = scheduled_polls_in_flight(context.instance)
+        requests, reasons = decide_polls(tick, trigger, shards_for(meters, settings.meters_per_run), in_flight)
+        for reason in reasons:
+            context.log.warning(reason)
+        yield from requests
+        if not requests:
+            yield SkipReason(" ".join(reasons))
+
+    return poll_schedule
+
+
+def decide_polls(
+    tick: datetime, trigger: Trigger, shards: list[Shard], in_flight: list[ScheduledPoll], now: datetime | None = None
+) -> tuple[list[RunRequest], list[str]]:
+    """Return a run request for each shard that is free, and for each that is still being polled why it is skipped."""
+    now = now or datetime.now(UTC)
+    window = window_of(tick, trigger)
+    interval = trigger.next_tick(tick) - tick
+    requests: list[RunRequest] = []
+    reasons: list[str] = []
+    for shard in shards:
+        busy = next((poll for poll in in_flight if poll.holds_up(shard, tick, interval, now)), None)
+        if busy:
+            reasons.append(
+                f"Shard {shard} is still being polled by run {busy.run_id[:8]} of {busy.window.tick:%H:%M:%S} UTC, "
+                f"which should have ended by {busy.window.until:%H:%M:%S}."
+            )
+            continue
+        longest = (window.until - window.tick).total_seconds() + RUNTIME_SLACK_S
+        tags = {PRIORITY_TAG: SCHEDULED_PRIORITY, MAX_RUNTIME_TAG: str(int(longest))}
+        requests.append(
+            RunRequest(run_key=f"{tick.isoformat()} {shard}", tags=ScheduledPoll(shard, window).tags() | tags)
+        )
+    return requests, reasons

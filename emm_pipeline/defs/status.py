@@ -1,0 +1,50 @@
+"""The pipeline's memory of each meter (table `meter_status`), kept beside what Dagster shows."""
+
+from collections.abc import Collection, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from emm_pipeline.config_db.meter_status import MeterStatus, load_statuses, save_outcomes
+from emm_pipeline.outcomes import MeterOutcome
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+
+def due_outcomes(engine: "Engine", outcomes: Sequence[MeterOutcome], interval: timedelta) -> list[MeterOutcome]:
+    """Return the outcomes that are to be stated in Dagster.
+
+    Failures and changes always; that a meter is still well only once the last such statement is older than
+    `interval` (an event is about 1.6 kB in the database).
+    """
+    if not interval:
+        return list(outcomes)
+    statuses = load_statuses(engine)
+    oldest = datetime.now(UTC) - interval
+    return [outcome for outcome in outcomes if not (outcome.ok and _is_fresh(statuses.get(outcome.id), oldest))]
+
+
+def _is_fresh(status: MeterStatus | None, oldest: datetime) -> bool:
+    return bool(
+        status and status.failing_since is None and status.recorded_at is not None and status.recorded_at > oldest
+    )
+
+
+def save_statuses(engine: "Engine", outcomes: Sequence[MeterOutcome], stated: Collection[MeterOutcome]) -> None:
+    """Write each meter's last reading, failures in a row, and when its status was last stated."""
+    before = load_statuses(engine)
+    now = datetime.now(UTC)
+    stated_ids = {outcome.id for outcome in stated}
+    save_outcomes(engine, [_status(o, before.get(o.id), now, stated=o.id in stated_ids) for o in outcomes])
+
+
+def _status(outcome: MeterOutcome, before: MeterStatus | None, now: datetime, *, stated: bool) -> MeterStatus:
+    before = before or MeterStatus(id=outcome.id)
+    return MeterStatus(
+        id=outcome.id,
+        last_read_at=outcome.read_at or before.last_read_at,
+        failing_since=None if outcome.ok else before.failing_since or now,
+        failures_in_a_row=0 if outcome.ok else before.failures_in_a_row + 1,
+        reason=outcome.reason,
+        recorded_at=now if stated else before.recorded_at,
+    )
