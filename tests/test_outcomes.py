@@ -1,0 +1,98 @@
+"""Outcomes: what is said of each meter after a poll; and which meters a shard holds."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from emm_pipeline.fleet import DataType, EnergyMeter, Finding, Fleet, FunctionCode, MeterType, Register
+from emm_pipeline.outcomes import SampleReport, outcomes_of, plan_meters, plan_shard
+from emm_pipeline.readings import PollRecord
+from emm_pipeline.sharding import Shard, shards_for
+
+NOON = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
+VOLTAGE = Register(0, "voltageL1", "V", DataType.FLOAT, FunctionCode.READ_INPUT_REGISTERS)
+METERS = tuple(EnergyMeter(id_, f"10.0.0.{id_}", 502, 1, "sdm630") for id_ in (1, 2, 3))
+BAD_ROW = Finding("energy_meters", "id 9", "port", "is 0; allowed is 1 to 65535", meter_id=9)
+FLEET = Fleet(METERS, {"sdm630": MeterType("sdm630", (VOLTAGE,)), "other": MeterType("other")}, (BAD_ROW,))
+
+
+def record(id_, *, error=None, points=1):
+    return PollRecord(NOON, id_, None, error is None, 12.0, 2, points if error is None else 0, error)
+
+
+def report(*records, store_error=None):
+    return SampleReport(NOON, NOON, NOON, records, store_error)
+
+
+def test_a_meter_whose_samples_were_all_read_is_fine():
+    plan = plan_meters(FLEET, {1})
+    (outcome,) = outcomes_of(plan, [report(record(1)), report(record(1))])
+    assert outcome.ok
+    assert (outcome.points, outcome.requests) == (2, 4)
+
+
+def test_a_meter_that_lost_one_of_its_samples_is_failed_and_says_how_many():
+    plan = plan_meters(FLEET, {1})
+    (outcome,) = outcomes_of(plan, [report(record(1)), report(record(1, error="no reply within 3 s"))])
+    assert outcome.reason == "no reply within 3 s (in 1 of 2 samples)"
+
+
+def test_a_store_that_did_not_take_the_sample_fails_the_meters_that_had_points_in_it():
+    plan = plan_meters(FLEET, {1, 2})
+    read, unread = outcomes_of(plan, [report(record(1), record(2, error="refused"), store_error="store is away")])
+    assert read.reason == "store is away"
+    assert unread.reason == "refused"
+
+
+def test_a_misconfigured_meter_fails_with_its_finding_and_costs_no_other():
+    outcomes = outcomes_of(plan_meters(FLEET, {1, 9}), [report(record(1))])
+    assert [outcome.ok for outcome in outcomes] == [True, False]
+    assert "port is 0" in outcomes[1].reason
+
+
+def test_a_meter_that_was_removed_is_said_to_be_gone():
+    (outcome,) = outcomes_of(plan_meters(FLEET, {42}), [])
+    assert "not in energy_meters" in outcome.reason
+
+
+def test_only_the_types_that_are_needed_are_handed_on():
+    assert set(plan_meters(FLEET, {1}).types) == {"sdm630"}
+
+
+def test_a_meter_is_polled_from_its_discovery_on():
+    plan = plan_shard(FLEET, Shard(), discovered={1, 3, 9})
+    assert [meter.id for meter in plan.meters] == [1, 3]
+    assert set(plan.unreadable) == {9}
+
+
+@given(st.integers(1, 40), st.integers(1, 30), st.integers(1, 10))
+def test_shards_hold_every_meter_once_and_cut_no_gateway(gateways, meters, meters_per_run):
+    fleet = Fleet(
+        tuple(
+            EnergyMeter(g * 100 + u, f"gateway{g}", 502, u, "sdm630") for g in range(gateways) for u in range(meters)
+        ),
+        {"sdm630": MeterType("sdm630", (VOLTAGE,))},
+    )
+    ids = {meter.id for meter in fleet.meters}
+    plans = [plan_shard(fleet, shard, ids) for shard in shards_for(len(ids), meters_per_run)]
+    assert sorted(meter.id for plan in plans for meter in plan.meters) == sorted(ids)
+    hosts = [{meter.host for meter in plan.meters} for plan in plans]
+    assert sum(map(len, hosts)) == gateways
+
+
+def test_an_empty_fleet_has_one_shard():
+    assert shards_for(0, 2500) == [Shard(0, 1)]
+    assert len(shards_for(2501, 2500)) == 2
+
+
+def test_shards_of_another_division_may_hold_the_same_gateway():
+    assert Shard(0, 1).overlaps(Shard(1, 2))
+    assert not Shard(0, 2).overlaps(Shard(1, 2))
+    assert Shard.parse(str(Shard(3, 7))) == Shard(3, 7)
+
+
+def test_misconfigured_meters_are_reported_by_the_first_shard_only():
+    later = plan_shard(replace(FLEET), Shard(1, 2), {1, 2, 3, 9})
+    assert not later.unreadable

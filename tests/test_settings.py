@@ -1,0 +1,97 @@
+"""Settings: what a wrong variable says, and which source comes first."""
+
+import pytest
+
+from emm_pipeline.errors import ConfigurationError
+from emm_pipeline.settings import ENV_FILES, Settings, load_settings
+
+POSTGRES = {"POSTGRES_HOST": "db", "POSTGRES_USER": "emm", "POSTGRES_PASSWORD": "s3cret/@", "POSTGRES_DB": "emm"}
+
+
+@pytest.fixture
+def environment(monkeypatch):
+    """An environment without a setting in it but the database's."""
+    for name in Settings.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
+    for name, value in POSTGRES.items():
+        monkeypatch.setenv(name, value)
+    return monkeypatch.setenv
+
+
+def test_the_example_file_is_valid_and_names_every_setting(environment):
+    names = {line.split("=")[0] for line in ENV_FILES[0].read_text().splitlines() if "=" in line and line[0] != "#"}
+    assert {name.upper() for name in Settings.model_fields} <= names
+    assert load_settings().poll_trigger.cron == "*/1 * * * *"
+
+
+@pytest.mark.parametrize("variable", ["INFLUX_UPDATER_CRON_SECOND_TRIGGER", "SCHEDULER_CRON_MINUTE_TRIGGER"])
+@pytest.mark.parametrize("value", ["61", "x", "5-1"])
+def test_a_trigger_that_cannot_be_parsed_stops_loading_and_is_named(environment, variable, value):
+    environment(variable, value)
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings()
+    text = str(caught.value)
+    assert variable in text
+    assert value in text
+    assert "a-b/n" in text
+
+
+def test_the_discovery_takes_one_second_only(environment):
+    environment("SCHEDULER_CRON_SECOND_TRIGGER", "0,30")
+    with pytest.raises(ConfigurationError, match=r"SCHEDULER_CRON_SECOND_TRIGGER='0,30'.*one number"):
+        load_settings()
+
+
+def test_seconds_are_a_sorted_set(environment):
+    environment("INFLUX_UPDATER_CRON_SECOND_TRIGGER", "30,0,*/20")
+    assert load_settings().poll_trigger.seconds == (0, 20, 30, 40)
+
+
+def test_an_hour_is_checked_as_an_hour(environment):
+    environment("INFLUX_UPDATER_CRON_HOUR_TRIGGER", "24")
+    with pytest.raises(ConfigurationError, match=r"INFLUX_UPDATER_CRON_HOUR_TRIGGER='24'.*0 to 23"):
+        load_settings()
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [("READINGS_STORE", "mysql"), ("TZ", "Mars/Phobos"), ("METERS_PER_RUN", "0"), ("POSTGRES_PORT", "70000")],
+)
+def test_a_value_that_is_not_allowed_is_named_with_its_variable(environment, variable, value):
+    environment(variable, value)
+    with pytest.raises(ConfigurationError, match=rf"{variable}='{value}'"):
+        load_settings()
+
+
+def test_every_wrong_variable_is_named_at_once(environment):
+    environment("TZ", "nowhere")
+    environment("MAX_CONNECTIONS", "none")
+    with pytest.raises(ConfigurationError, match=r"(?s)(TZ.*MAX_CONNECTIONS|MAX_CONNECTIONS.*TZ)"):
+        load_settings()
+
+
+def test_an_empty_variable_means_the_default(environment):
+    environment("METERS_PER_RUN", "")
+    assert load_settings().meters_per_run == 2500
+
+
+def test_a_file_named_by_hand_comes_before_the_projects_and_after_the_environment(environment, tmp_path):
+    file = tmp_path / "demo.env"
+    file.write_text("METERS_PER_RUN=7\nMAX_CONNECTIONS=8\n")
+    environment("MAX_CONNECTIONS", "9")
+    settings = load_settings(file)
+    assert (settings.meters_per_run, settings.max_connections) == (7, 9)
+
+
+def test_a_password_with_special_characters_reaches_the_database_url_whole_and_stays_hidden(environment):
+    settings = load_settings()
+    assert settings.config_database_url.password == POSTGRES["POSTGRES_PASSWORD"]
+    assert settings.dagster_database_url.database == "emm_dagster"
+    assert POSTGRES["POSTGRES_PASSWORD"] not in repr(settings)
+
+
+def test_a_folder_as_host_means_the_socket_in_it(environment):
+    environment("POSTGRES_HOST", "/run/postgresql")
+    url = load_settings().config_database_url
+    assert url.host is None
+    assert url.query["host"] == "/run/postgresql"
