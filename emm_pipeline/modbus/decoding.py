@@ -1,0 +1,199 @@
+"""What the words of the replies mean: from samples to a DataFrame of readings. Pure, and vectorised.
+
+Meters of one type whose replies have the same layout are decoded together: their words form one matrix, and all
+registers of one data type and order are taken from it at once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from emm_pipeline.fleet import DataType, FunctionCode, Order
+from emm_pipeline.modbus.planning import Request
+from emm_pipeline.readings import READING_COLUMNS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from emm_pipeline.fleet import MeterType, Register
+    from emm_pipeline.readings import MeterSample
+
+_DTYPES: dict[DataType, np.dtype[Any]] = {
+    DataType.INT: np.dtype("<i2"),
+    DataType.LONG: np.dtype("<i4"),
+    DataType.FLOAT: np.dtype("<f4"),
+    DataType.UINT16: np.dtype("<u2"),
+    DataType.UINT32: np.dtype("<u4"),
+    DataType.INT64: np.dtype("<i8"),
+    DataType.UINT64: np.dtype("<u8"),
+    DataType.FLOAT64: np.dtype("<f8"),
+}
+"""Little-endian, so that a value is its registers in rising significance, on every machine."""
+
+_Span = tuple[FunctionCode, int, int]
+"""Function code, address and count of a block."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+
+
+class _Points(NamedTuple):
+    """Points of the samples of one layout; all arrays of the same length, sorted by sample, then by register."""
+
+    sample: NDArray[np.intp]
+    """Index into all samples."""
+    name: NDArray[np.object_]
+    unit: NDArray[np.object_]
+    value: NDArray[np.float64]
+
+
+_NO_POINTS = _Points(np.empty(0, np.intp), np.empty(0, object), np.empty(0, object), np.empty(0))
+
+
+def decode_samples(samples: Sequence[MeterSample], types: Mapping[str, MeterType]) -> pd.DataFrame:
+    """Decodes every register that the samples hold.
+
+    Absent is what cannot be told: a register whose words are not all inside one block, a raw value equal to
+    `invalid_value`, and what is not finite.
+
+    Args:
+        samples: As read; a sample without blocks gives no rows.
+        types: The samples' meter types by name.
+
+    Returns:
+        One row per value, with READING_COLUMNS, in the order of the samples and of their type's registers.
+    """
+    alike: dict[tuple[str, tuple[_Span, ...]], list[int]] = defaultdict(list)
+    for index, sample in enumerate(samples):
+        if sample.blocks:
+            layout = tuple([(block.function_code, block.address, block.count) for block in sample.blocks])
+            alike[sample.meter.type, layout].append(index)
+
+    parts = []
+    for (type_name, layout), indices in alike.items():
+        words = np.frombuffer(b"".join([block.data for i in indices for block in samples[i].blocks]), dtype=">u2")
+        matrix = words.astype("<u2").reshape(len(indices), -1)
+        requests = [Request(*span) for span in layout]
+        parts.append(_decode_layout(matrix, requests, types[type_name], np.array(indices)))
+    return _frame(samples, _in_order(parts))
+
+
+def _decode_layout(
+    words: NDArray[np.uint16], layout: Sequence[Request], meter_type: MeterType, indices: NDArray[np.intp]
+) -> _Points:
+    """Decodes `words`, shape (meters, words of the layout), of the samples `indices` of one type."""
+    located = [(r, column) for r in meter_type.registers if (column := _column(r, layout)) is not None]
+    alike: dict[tuple[DataType, Order, Order], list[int]] = defaultdict(list)
+    for position, (register, _) in enumerate(located):
+        alike[register.data_type, register.word_order, register.byte_order].append(position)
+
+    values = np.empty((len(words), len(located)))
+    present = np.empty(values.shape, dtype=bool)
+    for positions in alike.values():
+        registers = [located[p][0] for p in positions]
+        raw = _raw_values(words, [located[p][1] for p in positions], registers[0])
+        scaled = _scaled(raw, registers)
+        valid = np.isfinite(scaled)
+        for i, register in enumerate(registers):
+            if (invalid := _invalid_raw(register)) is not None:
+                valid[:, i] &= raw[:, i] != invalid
+        values[:, positions] = scaled
+        present[:, positions] = valid
+
+    rows, registers_of_points = present.nonzero()
+    names = np.array([r.measurement_name for r, _ in located], dtype=object)
+    units = np.array([r.data_unit for r, _ in located], dtype=object)
+    return _Points(indices[rows], names[registers_of_points], units[registers_of_points], values[present])
+
+
+def _column(register: Register, layout: Sequence[Request]) -> int | None:
+    """The column of the register's first word among the words of the layout; None if it is not all there."""
+    offset = 0
+    for request in layout:
+        if request.covers(register):
+            return offset + register.register_address - request.address
+        offset += request.count
+    return None
+
+
+def _raw_values(words: NDArray[np.uint16], columns: Sequence[int], like: Register) -> NDArray[Any]:
+    """The raw values that begin at `columns`, shape (meters, columns), typed and ordered as those of `like`."""
+    rising = range(like.count) if like.word_order is Order.LITTLE_ENDIAN else range(like.count - 1, -1, -1)
+    gathered = words.take([column + word for column in columns for word in rising], axis=1)
+    if like.byte_order is Order.LITTLE_ENDIAN:
+        gathered.byteswap(inplace=True)
+    return gathered.view(_DTYPES[like.data_type])
+
+
+def _invalid_raw(register: Register) -> Any:
+    """The raw value that means "no reading", in the register's data type; None if no raw value does.
+
+    A negative one of a signed type may be given as its bit pattern, as manuals do: 65535 for -1.
+    """
+    value = register.invalid_value
+    if value is None:
+        return None
+    dtype = _DTYPES[register.data_type]
+    if dtype.kind == "f":
+        with np.errstate(over="ignore"):
+            return np.array(value, dtype=float).astype(dtype)[()]
+    patterns = 1 << 8 * dtype.itemsize
+    lowest = -patterns // 2 if dtype.kind == "i" else 0
+    if not lowest <= value < patterns or value != int(value):
+        return None
+    return np.array(int(value) % patterns, dtype=f"<u{dtype.itemsize}").view(dtype)[()]
+
+
+def _scaled(raw: NDArray[Any], registers: Sequence[Register]) -> NDArray[np.float64]:
+    factors, divisors = np.array([_factor_and_divisor(r.scale) for r in registers]).T
+    with np.errstate(all="ignore"):  # what is not finite is absent
+        values = raw.astype(np.float64)
+        if (factors != 1).any():
+            values *= factors
+        if (divisors != 1).any():
+            values /= divisors
+    return values
+
+
+def _factor_and_divisor(scale: float) -> tuple[float, float]:
+    """By what to multiply and divide for a scale: 2314 / 10 is 231.4, but 2314 * 0.1 is 231.40000000000003."""
+    if scale and math.isfinite(1 / scale):
+        divisor = float(round(1 / scale))
+        if divisor and abs(1 / divisor - scale) <= math.ulp(scale):
+            return 1.0, divisor
+    return scale, 1.0
+
+
+def _in_order(parts: Sequence[_Points]) -> _Points:
+    """Joins the points of several layouts, in the order of the samples."""
+    if len(parts) == 1:  # spares the large arrays of a uniform fleet two copies
+        return parts[0]
+    joined = _Points(*(np.concatenate(columns) for columns in zip(_NO_POINTS, *parts, strict=True)))
+    order = joined.sample.argsort(kind="stable")
+    return _Points(joined.sample[order], joined.name[order], joined.unit[order], joined.value[order])
+
+
+def _frame(samples: Sequence[MeterSample], points: _Points) -> pd.DataFrame:
+    import pandas as pd  # noqa: PLC0415 - takes 0.4 s, which those who only read need not wait for
+
+    times = np.array([(s.time - _EPOCH) // _MILLISECOND for s in samples], dtype="datetime64[ms]")
+    ids = np.array([s.meter.id for s in samples], dtype=np.int64)
+    descriptions = np.array([s.meter.description for s in samples], dtype=object)
+    index = pd.RangeIndex(len(points.sample))
+    columns = (
+        pd.DatetimeIndex(times[points.sample]).tz_localize(UTC),
+        ids[points.sample],
+        pd.Series(descriptions[points.sample], index, dtype=object),
+        pd.Series(points.name, index, dtype=object),
+        pd.Series(points.unit, index, dtype=object),
+        points.value,
+    )
+    return pd.DataFrame(dict(zip(READING_COLUMNS, columns, strict=True)), index, copy=False)
