@@ -18,7 +18,7 @@ from influxdb_client.service.write_service import WriteService
 from urllib3.exceptions import HTTPError
 
 from emm_pipeline.errors import ConfigurationError, RefusedPointsError, StoreError
-from emm_pipeline.stores.points import poll_lines, reading_lines
+from emm_pipeline.stores.points import listed, poll_lines, reading_lines
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,7 +45,6 @@ _ADVICE = {
 _NO_ANSWER = (HTTPError, OSError, UnicodeDecodeError)
 """Nothing listens, the connection broke, it took too long, or the answer is not even text."""
 _MAX_REASON = 300
-_MAX_REASONS = 5
 
 
 class InfluxReadingsStore:
@@ -95,7 +94,7 @@ class InfluxReadingsStore:
                 else:
                     refused.append(f"HTTP {error.status} for a batch of {len(batch)}: {self._reason(error)}")
         if refused:
-            raise RefusedPointsError(f"{self._where} refused points and has all others: {_listed(refused)}")
+            raise RefusedPointsError(f"{self._where} refused points and has all others: {listed(refused)}")
 
     def ping(self) -> None:
         """See `ReadingsStore.ping`. Tells nothing of token and bucket: only a write does."""
@@ -168,10 +167,3 @@ def _without_credentials(url: str) -> str:
     if not usable:
         raise ConfigurationError("INFLUXDB_URL is not of the form http://host:port")
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment=""))
-
-
-def _listed(reasons: list[str]) -> str:
-    """Different reasons, the first few in full."""
-    different = list(dict.fromkeys(reasons))
-    more = len(different) - _MAX_REASONS
-    return "; ".join(different[:_MAX_REASONS]) + (f"; and {more} more" if more > 0 else "")

@@ -8,6 +8,7 @@ of this one. influxdb_client's `Point` would store an altered text, and costs te
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -27,10 +28,13 @@ POLL_MEASUREMENT = "emm_poll"
 MAX_SERIES_BYTES = 65_500
 """InfluxDB refuses a measurement with its tags and field name of more than 65 535 bytes."""
 
+_MAX_LISTED = 5
 _EPOCH = datetime.fromtimestamp(0, UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 _TAG_ESCAPES = str.maketrans({",": r"\,", "=": r"\=", " ": r"\ "})
 _MEASUREMENT_ESCAPES = str.maketrans({",": r"\,", " ": r"\ "})
+_MISREAD_BACKSLASH = re.compile(r"\\(=|\Z)")
+"""What the server would take for an escape, in a tag; with it, it would end the tag or the line elsewhere."""
 _STRING_ESCAPES = str.maketrans({'"': r"\"", "\\": r"\\"})
 
 
@@ -54,10 +58,31 @@ def text_or_none(value: object) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
+def is_unicode(text: str) -> bool:
+    """False for a text with lone surrogates, which UTF-8 cannot carry."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def milliseconds(times: pd.Series) -> list[int]:
     """A datetime64 column in milliseconds since 1970."""
     whole: list[int] = times.dt.as_unit("ms").astype("int64").tolist()
     return whole
+
+
+def since_epoch(time: datetime) -> int:
+    """An aware time in milliseconds since 1970."""
+    return (time - _EPOCH) // _MILLISECOND
+
+
+def listed(reasons: Iterable[str]) -> str:
+    """Reasons in one line, each once, the first few in full."""
+    different = list(dict.fromkeys(reasons))
+    more = len(different) - _MAX_LISTED
+    return "; ".join(different[:_MAX_LISTED]) + (f"; and {more} more" if more > 0 else "")
 
 
 def poll_records(samples: Sequence[MeterSample], readings: pd.DataFrame) -> list[PollRecord]:
@@ -71,7 +96,7 @@ def poll_records(samples: Sequence[MeterSample], readings: pd.DataFrame) -> list
             ok=sample.failure is None,
             latency_ms=sample.latency_ms,
             requests=sample.requests,
-            points=points[sample.meter.id, _since_epoch(sample.time)],
+            points=points[sample.meter.id, since_epoch(sample.time)],
             error=sample.failure.reason if sample.failure else None,
         )
         for sample in samples
@@ -112,7 +137,7 @@ def poll_lines(polls: Iterable[PollRecord]) -> Lines:
         except UnstorableTextError as error:
             refused[f"meter {poll.id}: {error}"] = None
         else:
-            result.append(f"{series} {','.join(fields)} {_since_epoch(poll.time)}")
+            result.append(f"{series} {','.join(fields)} {since_epoch(poll.time)}")
     return Lines(result, list(refused))
 
 
@@ -130,6 +155,9 @@ def _measurement(name: str | None) -> str:
     if text is None:
         raise UnstorableTextError("measurement", "", "is empty")
     _check("measurement", text)
+    # InfluxDB 1.6 stores points under such names that no query finds
+    if "\\" in text:
+        raise UnstorableTextError("measurement", text, "has a backslash, with which InfluxDB may not find it again")
     # a line may be indented, and may be a comment
     if text[0] in "\t#":
         raise UnstorableTextError("measurement", text, "begins with a tab or #, which InfluxDB would skip")
@@ -149,22 +177,11 @@ def _tag(key: str, value: str | None) -> str:
 def _check(column: str, text: str) -> None:
     if "\n" in text or "\0" in text:
         raise UnstorableTextError(column, text, "holds a line break or NUL, which InfluxDB cannot store")
-    # the server would take the backslash for the escape of what follows it
-    if text.endswith("\\") or "\\=" in text:
-        raise UnstorableTextError(
-            column, text, "has a backslash at its end or before an equals sign, which InfluxDB cannot store"
-        )
+    if found := _MISREAD_BACKSLASH.search(text):
+        where = f"before {found[1]}" if found[1] else "at its end"
+        raise UnstorableTextError(column, text, f"has a backslash {where}, which InfluxDB cannot store")
     if not is_unicode(text):
         raise UnstorableTextError(column, text, "is not valid Unicode")
-
-
-def is_unicode(text: str) -> bool:
-    """False for a text with lone surrogates, which UTF-8 cannot carry."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _one_line(text: str) -> str:
@@ -173,7 +190,3 @@ def _one_line(text: str) -> str:
 
 def _shortened(text: str, limit: int = 60) -> str:
     return ascii(text if len(text) <= limit else text[:limit] + "…") if not is_unicode(text) else repr(text[:limit])
-
-
-def _since_epoch(time: datetime) -> int:
-    return (time - _EPOCH) // _MILLISECOND

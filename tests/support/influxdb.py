@@ -87,6 +87,13 @@ class InfluxDB:
         self._statement(f"CREATE USER {name} WITH PASSWORD '{password}'")
         return f"{name}:{password}"
 
+    def write(self, lines: str, bucket: str | None = None) -> None:
+        """Writes line protocol as it is, with timestamps in milliseconds."""
+        query = urllib.parse.urlencode({"org": self.org, "bucket": bucket or self.bucket, "precision": "ms"})
+        request = urllib.request.Request(f"{self.url}/api/v2/write?{query}", data=lines.encode())
+        request.add_header("Authorization", f"Token {self.token}")
+        urllib.request.urlopen(request, timeout=START_TIMEOUT_S).close()
+
     def query(self, influxql: str, bucket: str | None = None) -> list[dict[str, Any]]:
         """The rows of an InfluxQL query, each with its columns, its tags (GROUP BY), and `measurement`.
 
@@ -95,7 +102,7 @@ class InfluxDB:
         database, _, policy = (bucket or self.bucket).partition("/")
         series = self._statement(influxql, db=database, rp=policy).get("series", [])
         return [
-            {"measurement": one["name"]} | one.get("tags", {}) | dict(zip(one["columns"], values, strict=True))
+            {"measurement": one.get("name")} | one.get("tags", {}) | dict(zip(one["columns"], values, strict=True))
             for one in series
             for values in one["values"]
         ]
