@@ -34,15 +34,15 @@ def open_readings_store(settings: Settings) -> Iterator[ReadingsStore]:
     """Yield the store that READINGS_STORE names; nothing is contacted before its first use."""
     # Imported here: a run that only discovers, and the daemon, do without either client.
     if settings.readings_store == "postgresql":
-        from emm_pipeline.stores.postgresql import PostgresqlStore  # noqa: PLC0415
+        from emm_pipeline.stores.postgresql import PostgresReadingsStore  # noqa: PLC0415
 
         with open_config_database(settings) as engine:
-            yield PostgresqlStore(engine)
+            yield PostgresReadingsStore(engine)
         return
 
-    from emm_pipeline.stores.influxdb import InfluxdbStore  # noqa: PLC0415
+    from emm_pipeline.stores.influxdb import InfluxReadingsStore  # noqa: PLC0415
 
-    store = InfluxdbStore(
+    store = InfluxReadingsStore(
         url=settings.influxdb_url,
         token=settings.influxdb_token.get_secret_value(),
         org=settings.influxdb_org,

@@ -11,7 +11,10 @@ from emm_pipeline.connections import open_config_database
 from emm_pipeline.settings import load_settings
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+
+    from emm_pipeline.settings import Settings
 
 
 @click.group("db")
@@ -27,12 +30,21 @@ def upgrade_command(env_files: tuple[Path, ...]) -> None:
     Example: emm db upgrade
     """
     settings = load_settings(*env_files)
+    upgrade_databases(settings, print)
+
+
+def upgrade_databases(settings: Settings, note: Callable[[str], None]) -> None:
+    """Create and upgrade both databases; `note` gets each line that a person wants to know."""
+    # Imported here: `emm poll` has no use for Dagster, which takes a second to import.
+    from emm_pipeline.defs.storage import upgrade_storage  # noqa: PLC0415
+
     for url in (settings.config_database_url, settings.dagster_database_url):
         if ensure_database(url):
-            print(f"created database {url.database}")
+            note(f"created database {url.database}")
     with open_config_database(settings) as engine:
-        for note in upgrade(engine):
-            print(note)
+        for line in upgrade(engine):
+            note(line)
+    upgrade_storage(settings.dagster_database_url.render_as_string(hide_password=False))
 
 
 @database.command("check")

@@ -89,9 +89,9 @@ def _follow(stack: DemoStack) -> None:
     try:
         while True:
             stack.check()
-            for row in stack.new_readings().itertuples(index=False):
-                unit = f" {row.unit}" if row.unit else ""
-                print(f"{row.time:%H:%M:%S}  meter {row.id}  {row.measurement} = {row.value:.7g}{unit}", flush=True)
+            for row in stack.new_readings().to_dict("records"):
+                value = f"{row['value']:.7g} {row['unit'] or ''}"
+                print(f"{row['time']:%H:%M:%S}  meter {row['id']}  {row['measurement']} = {value}", flush=True)
             time.sleep(1)
     except KeyboardInterrupt:
         print("stopping …", flush=True)

@@ -17,15 +17,16 @@ from typing import TYPE_CHECKING, Self
 
 from sqlalchemy import text
 
+from emm_pipeline.cli.database import upgrade_databases
 from emm_pipeline.cli.processes import ProcessGroup
 from emm_pipeline.config_db.meter_status import load_statuses
-from emm_pipeline.config_db.upgrade import ensure_database, upgrade
+from emm_pipeline.config_db.upgrade import ensure_database
 from emm_pipeline.connections import open_config_database
 from emm_pipeline.embedded_postgres import EmbeddedPostgres
 from emm_pipeline.errors import EmmError
 from emm_pipeline.outcomes import MeterOutcome
 from emm_pipeline.settings import PROJECT_ROOT, Settings, current_settings
-from emm_pipeline.stores.postgresql import PostgresqlStore
+from emm_pipeline.stores.postgresql import PostgresReadingsStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,12 +69,11 @@ class DemoStack:
         self._exit.enter_context(self._postgres)
         self._exit.enter_context(self._processes)
         self._settings = self._configure()
-        for url in (self._settings.config_database_url, self._settings.dagster_database_url):
-            ensure_database(url)
+        ensure_database(self._settings.config_database_url)
         with open_config_database(self._settings) as engine:
             with engine.begin() as connection:
                 connection.exec_driver_sql((PROJECT_ROOT / "config" / "postgres_init.sql").read_text())
-            upgrade(engine)
+            upgrade_databases(self._settings, lambda _: None)
             port = free_port()
             self._start_virtual_meter(port)
             with engine.begin() as connection:
@@ -112,11 +112,19 @@ class DemoStack:
         os.environ["EMM_CODE_SERVER_PORT"] = str(code_port)
         bin_dir = Path(sys.executable).parent
         workspace = PROJECT_ROOT / "workspace.yaml"
-        code_server = [bin_dir / "dagster", "code-server", "start", "-m", "emm_pipeline.definitions"]
+        code_server: list[str | Path] = [bin_dir / "dagster", "code-server", "start", "-m", "emm_pipeline.definitions"]
         self._processes.start("code_server", [*code_server, "-h", "127.0.0.1", "-p", str(code_port)], os.environ)
         self._exit.callback(self._end_runs)
         self._wait_until(lambda: _listens(code_port))
-        webserver = [bin_dir / "dagster-webserver", "-h", "127.0.0.1", "-p", str(port), "-w", workspace]
+        webserver: list[str | Path] = [
+            bin_dir / "dagster-webserver",
+            "-h",
+            "127.0.0.1",
+            "-p",
+            str(port),
+            "-w",
+            workspace,
+        ]
         self._processes.start("webserver", webserver, os.environ)
         self._processes.start("daemon", [bin_dir / "dagster-daemon", "run", "-w", workspace], os.environ)
 
@@ -138,7 +146,7 @@ class DemoStack:
     def new_readings(self) -> pd.DataFrame:
         """Return the last points of each meter that were read since the last call."""
         with open_config_database(self._settings or current_settings()) as engine:
-            readings = PostgresqlStore(engine).latest()
+            readings = PostgresReadingsStore(engine).latest()
         new = readings[readings["time"] > self._shown]
         if len(new):
             self._shown = new["time"].max().to_pydatetime()

@@ -36,4 +36,5 @@ def progress(what: str, total: int | None = None) -> Iterator[Callable[[], None]
     finally:
         timer.cancel()
         timer.join()
-        bar.stop()
+        if bar.live.is_started:
+            bar.stop()

@@ -30,9 +30,15 @@ def print_readings(readings: pd.DataFrame) -> None:
     table.add_column("value", justify="right")
     for name in ("unit", "time (UTC)"):
         table.add_column(name)
-    for row in readings.itertuples(index=False):
-        cells = (str(row.id), row.description, row.measurement, f"{row.value:.7g}", row.unit)
-        table.add_row(*(escape(cell or "") for cell in cells), f"{row.time:%Y-%m-%d %H:%M:%S}")
+    for reading in readings.to_dict("records"):
+        cells = (
+            str(reading["id"]),
+            reading["description"],
+            reading["measurement"],
+            f"{reading['value']:.7g}",
+            reading["unit"],
+        )
+        table.add_row(*(escape(str(cell or "")) for cell in cells), f"{reading['time']:%Y-%m-%d %H:%M:%S}")
     console().print(table)
 
 

@@ -23,4 +23,3 @@ def build_definitions(settings: Settings) -> Definitions:
         # A process per step would cost 25 s a run instead of 0.2 s, in runs that the asset's page starts too.
         executor=in_process_executor,
     )
-

@@ -6,6 +6,8 @@ from emm_pipeline.defs.build import build_definitions
 from emm_pipeline.defs.runs import IN_FLIGHT
 from emm_pipeline.settings import Settings
 
+_QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
 
 def discover_and_poll(settings: Settings) -> None:
     """Run the discovery, then a poll of all meters; what fails is recorded in Dagster, not raised.
@@ -16,7 +18,7 @@ def discover_and_poll(settings: Settings) -> None:
     with DagsterInstance.get() as instance:
         for name in ("discovery", "poll"):
             job = definitions.resolve_job_def(name)
-            job.execute_in_process(instance=instance, raise_on_error=False)
+            job.execute_in_process(instance=instance, raise_on_error=False, run_config=_QUIET)
 
 
 def end_runs_in_flight(reason: str) -> None:

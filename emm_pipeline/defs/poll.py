@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from dagster import (
+    AssetObservation,
     BackfillPolicy,
     DynamicOut,
     DynamicOutput,
@@ -135,7 +136,8 @@ def _load(context: OpExecutionContext, polled: Polled, frame: Any, readings: Rea
 
 
 @op(
-    out={"outcomes": Out(Nothing, is_required=False), "report": Out(dict)},
+    # Not yielded: a poll states the outcome of each meter itself.
+    out=Out(Nothing, is_required=False),
     ins={"reports": In(list), "plan": In(PollPlan), "skipped": In(list)},
     tags={"dagster/priority": "4"},
 )
@@ -147,7 +149,7 @@ def conclude(
     config_database: ConfigDatabase,
     readings: Readings,
     limits: Limits,
-) -> Iterator[Output[Any]]:
+) -> None:
     """State each meter's outcome; fail the run if one failed, naming it.
 
     Executed again alone ("re-execute from failure"), it first polls anew what failed.
@@ -160,9 +162,9 @@ def conclude(
         skipped = []
     outcomes = outcomes_of(plan, reports)
     _state(context, outcomes, config_database, limits)
-    metadata = run_metadata(outcomes, reports, skipped)
+    # An observation of the asset as a whole: shown with the run, and plotted over time on the asset's page.
+    context.log_event(AssetObservation(METER_READINGS, metadata=run_metadata(outcomes, reports, skipped)))
     failed = [outcome for outcome in outcomes if not outcome.ok]
-    yield Output({"polled": len(outcomes), "failed": len(failed)}, "report", metadata=metadata)
     if failed:
         raise Failure(describe_failures(outcomes), metadata={"failed": failed_table(failed)}, allow_retries=False)
 
@@ -206,8 +208,7 @@ def meter_readings() -> Any:
         polled = read(sample, plan)
         return load(polled, decode(polled, plan))
 
-    outcomes, _ = conclude(samples.map(one_sample).collect(), plan, skipped)
-    return outcomes
+    return conclude(samples.map(one_sample).collect(), plan, skipped)
 
 
 poll_job = define_asset_job(

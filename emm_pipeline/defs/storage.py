@@ -5,9 +5,12 @@ Stock dagster-postgres opens a new database connection for every event (8 ms eac
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Self
 
-from dagster._serdes import ConfigurableClassData
+from dagster import DagsterInstance
+from dagster._core.storage.defs_state import DefsStateStorage
+from dagster._serdes import ConfigurableClass, ConfigurableClassData
 from dagster_postgres import (
     DagsterPostgresStorage,
     PostgresEventLogStorage,
@@ -53,10 +56,13 @@ class _ScheduleStorage(_Pooled, PostgresScheduleStorage):
 
 
 class PooledPostgresStorage(DagsterPostgresStorage):
-    """Named under `storage: custom:` in dagster.yaml, without configuration: the address is in the settings."""
+    """Named under `storage: custom:` in dagster.yaml, without configuration: the address is in the settings.
+
+    Opening it contacts nothing and creates nothing; `emm db upgrade` makes the tables.
+    """
 
     def __init__(self, postgres_url: str, inst_data: ConfigurableClassData | None = None) -> None:
-        super().__init__(postgres_url, inst_data=inst_data)
+        super().__init__(postgres_url, should_autocreate_tables=False, inst_data=inst_data)
         engine = create_engine(
             postgres_url,
             isolation_level="AUTOCOMMIT",
@@ -83,3 +89,60 @@ class PooledPostgresStorage(DagsterPostgresStorage):
         _ = config_value
         url = current_settings().dagster_database_url
         return cls(url.render_as_string(hide_password=False), inst_data=inst_data)
+
+
+class NoDefinitionsState(DefsStateStorage[DagsterInstance], ConfigurableClass):
+    """Named under `defs_state_storage:` in dagster.yaml: our definitions keep no state between loads.
+
+    The stock one asks the database each time that definitions are loaded, so that they cannot even be validated
+    without one.
+    """
+
+    def __init__(self, inst_data: ConfigurableClassData | None = None) -> None:
+        self._inst_data = inst_data
+
+    @property
+    def inst_data(self) -> ConfigurableClassData | None:
+        """What dagster.yaml says of it."""
+        return self._inst_data
+
+    @classmethod
+    def config_type(cls) -> Mapping[str, Any]:
+        """Nothing to configure."""
+        return {}
+
+    @classmethod
+    def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> Self:
+        """Make one."""
+        _ = config_value
+        return cls(inst_data)
+
+    def get_latest_defs_state_info(self) -> None:
+        """There is none."""
+
+    def download_state_to_path(self, key: str, version: str, path: Path) -> None:
+        """Never asked for."""
+        raise NotImplementedError
+
+    def upload_state_from_path(self, key: str, version: str, path: Path) -> None:
+        """Never asked for."""
+        raise NotImplementedError
+
+    def set_latest_version(self, key: str, version: str | None) -> None:
+        """Never asked for."""
+        raise NotImplementedError
+
+
+def upgrade_storage(postgres_url: str) -> None:
+    """Create Dagster's tables where they are absent, and bring older ones up to the installed version."""
+    schedules = PostgresScheduleStorage(postgres_url)
+    runs = PostgresRunStorage(postgres_url)
+    events = PostgresEventLogStorage(postgres_url)
+    try:
+        schedules.upgrade()
+        runs.upgrade()
+        runs.migrate()
+        events.upgrade()
+    finally:
+        for storage in (schedules, runs, events):
+            storage.dispose()
