@@ -18,7 +18,7 @@ from influxdb_client.service.write_service import WriteService
 from urllib3.exceptions import HTTPError
 
 from emm_pipeline.errors import ConfigurationError, RefusedPointsError, StoreError
-from emm_pipeline.stores.points import listed, poll_lines, reading_lines
+from emm_pipeline.stores.points import listed, one_line, poll_lines, reading_lines
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,7 +44,6 @@ _ADVICE = {
 }
 _NO_ANSWER = (HTTPError, OSError, UnicodeDecodeError)
 """Nothing listens, the connection broke, it took too long, or the answer is not even text."""
-_MAX_REASON = 300
 
 
 class InfluxReadingsStore:
@@ -147,14 +146,13 @@ class InfluxReadingsStore:
             reason = body.get("message") or body.get("error")
         except (ValueError, AttributeError):
             reason = None
-        return self._one_line(reason or error.reason or "no reason given")
+        return self._redacted(reason or error.reason or "no reason given")
 
     def _unreachable(self, error: object) -> str:
-        return f"{self._where} does not answer: {self._one_line(error)}; is InfluxDB running at INFLUXDB_URL?"
+        return f"{self._where} does not answer: {self._redacted(error)}; is InfluxDB running at INFLUXDB_URL?"
 
-    def _one_line(self, text: object) -> str:
-        line = " ".join(str(text).replace(self._token, "***").split())
-        return line if len(line) <= _MAX_REASON else line[:_MAX_REASON] + " …"
+    def _redacted(self, text: object) -> str:
+        return one_line(str(text).replace(self._token, "***"))
 
 
 def _without_credentials(url: str) -> str:

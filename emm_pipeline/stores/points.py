@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 POLL_MEASUREMENT = "emm_poll"
 MAX_SERIES_BYTES = 65_500
 """InfluxDB refuses a measurement with its tags and field name of more than 65 535 bytes."""
+MAX_ERROR = 2000
+"""Characters of a poll's error that are kept; InfluxDB's limit is 64 kB."""
 
 _MAX_LISTED = 5
 _EPOCH = datetime.fromtimestamp(0, UTC)
@@ -56,6 +58,12 @@ class Lines:
 def text_or_none(value: object) -> str | None:
     """A cell of a text column; None, NaN and the empty string all mean that there is no text."""
     return value if isinstance(value, str) and value else None
+
+
+def one_line(text: object, limit: int = 300) -> str:
+    """A message of someone else's, fit for one of ours."""
+    line = " ".join(str(text).encode(errors="replace").decode().split())
+    return line if len(line) <= limit else line[:limit] + " …"
 
 
 def is_unicode(text: str) -> bool:
@@ -131,7 +139,7 @@ def poll_lines(polls: Iterable[PollRecord]) -> Lines:
         if math.isfinite(poll.latency_ms):
             fields.append(f"latency_ms={float(poll.latency_ms)!r}")
         if poll.error:
-            fields.append(f'error="{_one_line(poll.error).translate(_STRING_ESCAPES)}"')
+            fields.append(f'error="{one_line(poll.error, MAX_ERROR).translate(_STRING_ESCAPES)}"')
         try:
             series = _series(POLL_MEASUREMENT, "", _tag("description", poll.description), poll.id)
         except UnstorableTextError as error:
@@ -182,10 +190,6 @@ def _check(column: str, text: str) -> None:
         raise UnstorableTextError(column, text, f"has a backslash {where}, which InfluxDB cannot store")
     if not is_unicode(text):
         raise UnstorableTextError(column, text, "is not valid Unicode")
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.encode(errors="replace").decode().split())
 
 
 def _shortened(text: str, limit: int = 60) -> str:

@@ -16,6 +16,7 @@ from emm_pipeline.stores.points import (
     is_unicode,
     listed,
     milliseconds,
+    one_line,
     since_epoch,
     text_or_none,
 )
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from emm_pipeline.readings import PollRecord
 
+Row = tuple[object, ...]
 BATCH_ROWS = 5000
 
 # One array per column and statement. `time` travels as whole milliseconds since 1970: exact, and quickly bound.
@@ -67,7 +69,6 @@ _REFUSED = frozenset({"22", "23", "54"})
 _ADVICE = {
     "42P01": 'a table is missing: run "emm db upgrade"',
     "42501": "give POSTGRES_USER the right to do so",
-    "53100": "the disk is full",
 }
 
 
@@ -83,7 +84,7 @@ class PostgresReadingsStore:
 
     def write(self, readings: pd.DataFrame, polls: Sequence[PollRecord]) -> None:
         """See `ReadingsStore.write`."""
-        refused: dict[str, None] = {}
+        refused: list[str] = []
         for statement, names, rows in (
             (_UPSERT_READINGS, _READING, _reading_rows(readings, refused)),
             (_UPSERT_POLLS, _POLL, _poll_rows(polls, refused)),
@@ -120,9 +121,7 @@ class PostgresReadingsStore:
         """See `ReadingsStore.close`."""
         self._engine.dispose()
 
-    def _upsert(
-        self, statement: TextClause, names: tuple[str, ...], rows: list[tuple[object, ...]], refused: dict[str, None]
-    ) -> None:
+    def _upsert(self, statement: TextClause, names: tuple[str, ...], rows: list[Row], refused: list[str]) -> None:
         """Writes rows in one statement; of rows that are refused, each half on its own, down to the ones at fault.
 
         Raises:
@@ -140,7 +139,7 @@ class PostgresReadingsStore:
                 self._upsert(statement, names, rows[:middle], refused)
                 self._upsert(statement, names, rows[middle:], refused)
             else:
-                refused[f"meter {columns['id'][0]}: {_one_line(error)}"] = None
+                refused.append(f"meter {columns['id'][0]}: {_reason(error)}")
 
     @property
     def _where(self) -> str:
@@ -150,47 +149,43 @@ class PostgresReadingsStore:
 
     def _explain(self, error: SQLAlchemyError) -> str:
         state = _sqlstate(error)
-        # a connection that cannot be made has no SQLSTATE
+        # a connection that could not be made has no SQLSTATE
         advice = _ADVICE.get(state, "" if state else "is PostgreSQL running, and are POSTGRES_* right?")
-        reason = _one_line(error)
+        reason = _reason(error)
         if self._engine.url.password:
             reason = reason.replace(self._engine.url.password, "***")
         return f"{self._where}: {reason}" + (f" ({advice})" if advice else "")
 
 
-def _reading_rows(readings: pd.DataFrame, refused: dict[str, None]) -> list[tuple[object, ...]]:
+def _reading_rows(readings: pd.DataFrame, refused: list[str]) -> list[Row]:
     """Rows for `_UPSERT_READINGS`, the last of those with one key: a statement may not touch a row twice."""
-    rows: dict[tuple[object, ...], tuple[object, ...]] = {}
+    rows: dict[tuple[object, ...], Row] = {}
     columns = (readings[name].tolist() for name in ("id", "description", "measurement", "unit", "value"))
     for time, meter_id, *texts, value in zip(milliseconds(readings["time"]), *columns, strict=True):
         if not math.isfinite(value):
             continue
         try:
-            description, measurement, unit = (
-                _storable(name, cell) for name, cell in zip(("description", "measurement", "unit"), texts, strict=True)
-            )
+            description, measurement, unit = map(_storable, ("description", "measurement", "unit"), texts)
         except UnstorableTextError as error:
-            refused[f"meter {meter_id}: {error}"] = None
+            refused.append(f"meter {meter_id}: {error}")
         else:
-            row = (time, meter_id, description, measurement, unit, value)
-            rows[time, meter_id, measurement, unit] = row
+            rows[time, meter_id, measurement, unit] = (time, meter_id, description, measurement, unit, value)
     return list(rows.values())
 
 
-def _poll_rows(polls: Iterable[PollRecord], refused: dict[str, None]) -> list[tuple[object, ...]]:
+def _poll_rows(polls: Iterable[PollRecord], refused: list[str]) -> list[Row]:
     """Rows for `_UPSERT_POLLS`, the last of those with one key."""
-    rows: dict[tuple[int, int], tuple[object, ...]] = {}
+    rows: dict[tuple[int, int], Row] = {}
     for poll in polls:
         try:
             description, error = _storable("description", poll.description), _storable("error", poll.error)
         except UnstorableTextError as reason:
-            refused[f"meter {poll.id}: {reason}"] = None
+            refused.append(f"meter {poll.id}: {reason}")
             continue
         time = since_epoch(poll.time)
         latency_ms = poll.latency_ms if math.isfinite(poll.latency_ms) else None
-        rows[poll.id, time] = (
-            time, poll.id, description, poll.ok, latency_ms, poll.requests, poll.points, error,
-        )  # fmt: skip
+        outcome = (poll.ok, latency_ms, poll.requests, poll.points, error)
+        rows[poll.id, time] = (time, poll.id, description, *outcome)
     return list(rows.values())
 
 
@@ -206,7 +201,7 @@ def _sqlstate(error: SQLAlchemyError) -> str:
     return state or ""
 
 
-def _one_line(error: SQLAlchemyError) -> str:
+def _reason(error: SQLAlchemyError) -> str:
     """PostgreSQL's own words, without SQLAlchemy's copy of the statement and its parameters."""
     cause = error.orig if isinstance(error, DBAPIError) else error
-    return " ".join(str(cause).split())
+    return one_line(cause)
