@@ -11,6 +11,7 @@ import asyncio
 import os
 import socket
 import struct
+import sys
 from typing import TYPE_CHECKING
 
 from pymodbus.client import AsyncModbusTcpClient
@@ -81,6 +82,8 @@ class Connection:
             trace_packet=self._on_packet,
             trace_connect=self._on_connection_change,
         )
+        # Else pymodbus drops what is longer than any frame before it can be seen to be wrong.
+        self._client.ctx.max_buffer_size = sys.maxsize
 
     async def open(self, timeout_s: float) -> None:
         """Connects within `timeout_s` seconds.

@@ -244,7 +244,9 @@ def test_many_meters_decode_to_the_same_as_one_by_one(data):
     types = {"t": MeterType("t", registers)}
     seed = np.random.default_rng(data.draw(st.integers(0, 1000)))
     samples = [
-        sample(*(block(10 * i, seed.integers(0, 65536, 4).tolist()) for i in range(len(registers)) if seed.random() < 0.8))
+        sample(
+            *(block(10 * i, seed.integers(0, 65536, 4).tolist()) for i in range(len(registers)) if seed.random() < 0.8)
+        )
         for _ in range(5)
     ]
     together = decode_samples(samples, types)

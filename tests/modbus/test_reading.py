@@ -1,0 +1,474 @@
+"""Reading against simulated gateways; what is wrong with the device is what the sample must say."""
+
+import asyncio
+import gc
+import logging
+import socket
+import time
+from datetime import UTC, datetime
+from itertools import pairwise
+
+import pytest
+from support.meters import SimulatedUnit, encode_value, holding, inputs
+
+from emm_pipeline.fleet import DataType, EnergyMeter, FunctionCode, MeterType, Register
+from emm_pipeline.modbus.reading import read_meters
+from emm_pipeline.readings import Block, FailureKind
+
+HOLDING, INPUT = FunctionCode.READ_HOLDING_REGISTERS, FunctionCode.READ_INPUT_REGISTERS
+
+TIMEOUT_S = 0.2
+
+ONE_REQUEST = MeterType("one", (Register(0, "voltage", "V", DataType.FLOAT, HOLDING),), timeout_s=TIMEOUT_S)
+TWO_REQUESTS = MeterType(
+    "two", (*ONE_REQUEST.registers, Register(100, "current", "A", DataType.FLOAT, HOLDING)), timeout_s=TIMEOUT_S
+)
+TYPES = {"one": ONE_REQUEST, "two": TWO_REQUESTS}
+
+VOLTAGE, CURRENT = encode_value(231.4, DataType.FLOAT), encode_value(5.5, DataType.FLOAT)
+REGISTERS = holding(0, VOLTAGE) | holding(100, CURRENT)
+
+
+def block(address, words, function_code=HOLDING):
+    return Block(function_code, address, len(words), b"".join(word.to_bytes(2, "big") for word in words))
+
+
+VOLTAGE_BLOCK, CURRENT_BLOCK = block(0, VOLTAGE), block(100, CURRENT)
+
+
+def unit(**faults):
+    return SimulatedUnit(REGISTERS, **faults)
+
+
+def meters_of(gateway, unit_ids=None, type_name="one"):
+    unit_ids = gateway.units if unit_ids is None else unit_ids
+    return [EnergyMeter(100 + unit_id, gateway.host, gateway.port, unit_id, type_name) for unit_id in unit_ids]
+
+
+def read(meters, types=TYPES, seconds=20.0, **options):
+    return asyncio.run(read_meters(meters, types, deadline=time.monotonic() + seconds, **options))
+
+
+def closed_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def wait_until(condition):
+    """What the simulator notices in its own thread: a closed connection."""
+    end = time.monotonic() + 5
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.005)
+    assert condition()
+
+
+# --- what a good meter gives
+
+
+def test_a_meter_gives_its_registers_as_they_are_on_the_wire(simulated_gateway):
+    [sample] = read(meters_of(simulated_gateway({1: unit()}), type_name="two"))
+    assert sample.failure is None
+    assert sample.blocks == (VOLTAGE_BLOCK, CURRENT_BLOCK)
+    assert sample.requests == 2
+    assert 0 < sample.latency_ms < 5000
+
+
+def test_holding_and_input_registers_are_asked_with_their_own_function_code(simulated_gateway):
+    gateway = simulated_gateway({1: SimulatedUnit(holding(0, VOLTAGE) | inputs(0, CURRENT))})
+    registers = (*ONE_REQUEST.registers, Register(0, "current", "A", DataType.FLOAT, INPUT))
+    [sample] = read(meters_of(gateway), {"one": MeterType("one", registers)})
+    assert sample.blocks == (VOLTAGE_BLOCK, block(0, CURRENT, INPUT))
+
+
+def test_a_request_of_125_registers_is_answered_whole(simulated_gateway):
+    registers = tuple(Register(a, f"r{a}", None, DataType.UINT16, HOLDING) for a in range(125))
+    gateway = simulated_gateway({1: SimulatedUnit(lambda function_code, address: 40_000 + address)})
+    [sample] = read(meters_of(gateway), {"one": MeterType("one", registers)})
+    assert sample.blocks == (block(0, range(40_000, 40_125)),)
+    assert gateway.requests == 1
+
+
+@pytest.mark.parametrize("unit_id", [0, 1, 247, 255])
+def test_every_unit_id_can_be_read(simulated_gateway, unit_id):
+    [sample] = read(meters_of(simulated_gateway({unit_id: unit()})))
+    assert sample.blocks == (VOLTAGE_BLOCK,)
+
+
+def test_a_reply_that_comes_in_single_bytes_is_put_together(simulated_gateway):
+    [sample] = read(meters_of(simulated_gateway({1: unit(byte_by_byte=True)}), type_name="two"))
+    assert sample.failure is None
+    assert sample.blocks == (VOLTAGE_BLOCK, CURRENT_BLOCK)
+
+
+def test_the_sample_is_stamped_when_the_meter_is_asked_and_not_when_it_has_answered(simulated_gateway):
+    gateway = simulated_gateway({1: unit(), 2: unit(delay_s=0.1)})
+    before = datetime.now(UTC)
+    first, second = read(meters_of(gateway))
+    after = datetime.now(UTC)
+    assert all(s.time.tzinfo is UTC and s.time.microsecond % 1000 == 0 for s in (first, second))
+    assert (first.time - before).total_seconds() > -0.001
+    assert first.time <= second.time
+    assert (after - second.time).total_seconds() >= 0.1
+    assert second.latency_ms >= 100
+
+
+def test_samples_come_in_the_order_of_the_meters_and_are_told_as_soon_as_each_is_done(simulated_gateway):
+    slow, fast = simulated_gateway({1: unit(delay_s=0.1)}), simulated_gateway({2: unit(), 1: unit()})
+    meters = [*meters_of(slow), *meters_of(fast)]
+    told = []
+    samples = read(meters, on_sample=told.append)
+    assert [s.meter for s in samples] == meters
+    assert [s.meter for s in told] == [meters[2], meters[1], meters[0]]
+
+
+def test_no_meters_are_read_at_once():
+    assert read([]) == []
+
+
+# --- how gateways are treated
+
+
+def test_units_behind_one_gateway_share_a_connection_and_are_read_in_turn(simulated_gateway):
+    gateway = simulated_gateway({unit_id: unit() for unit_id in (3, 1, 2)})
+    assert all(s.failure is None for s in read(meters_of(gateway, type_name="two")))
+    assert (gateway.connections, gateway.requests) == (1, 6)
+    assert gateway.max_simultaneous_requests == 1
+    assert [r.unit_id for r in gateway.received] == [1, 1, 2, 2, 3, 3]
+
+
+def test_gateways_are_read_side_by_side(simulated_gateway):
+    gateways = [simulated_gateway({1: unit(delay_s=0.15)}) for _ in range(20)]
+    began = time.monotonic()
+    samples = read([meter for gateway in gateways for meter in meters_of(gateway)])
+    assert all(s.failure is None for s in samples)
+    assert time.monotonic() - began < 1.5, "in turn it would take 3 s"
+
+
+def test_no_more_connections_are_open_than_allowed(simulated_gateway):
+    gateways = [simulated_gateway({1: unit(delay_s=0.05)}) for _ in range(6)]
+    meters = [meter for gateway in gateways for meter in meters_of(gateway)]
+    began = time.monotonic()
+    assert all(s.failure is None for s in read(meters, max_connections=2))
+    assert time.monotonic() - began >= 3 * 0.05
+
+
+def test_the_pause_that_a_type_asks_for_is_kept_between_all_requests_on_a_connection(simulated_gateway):
+    gateway = simulated_gateway({1: unit(), 2: unit()})
+    paused = MeterType("two", TWO_REQUESTS.registers, request_pause_s=0.05)
+    assert all(s.failure is None for s in read(meters_of(gateway, type_name="two"), {"two": paused}))
+    times = [request.at for request in gateway.received]
+    assert len(times) == 4
+    assert all(after - before >= 0.049 for before, after in pairwise(times))
+
+
+def test_two_hundred_and_fifty_addresses_are_read_in_one_go_and_no_connection_is_left(simulated_gateway):
+    gateways = [simulated_gateway({1: unit()}, host=f"127.0.{i // 100}.{i % 100 + 1}") for i in range(250)]
+    meters = [meter for gateway in gateways for meter in meters_of(gateway)]
+    samples = read(meters, max_connections=100)
+    assert all(s.blocks == (VOLTAGE_BLOCK,) for s in samples)
+    assert [gateway.connections for gateway in gateways] == [1] * 250
+    wait_until(lambda: not any(gateway.open_connections for gateway in gateways))
+
+
+# --- no connection
+
+
+def test_a_refused_connection_fails_every_unit_behind_it_with_the_reason():
+    port = closed_port()
+    samples = read([EnergyMeter(i, "127.0.0.1", port, i, "one") for i in range(3)])
+    for unit_id, sample in enumerate(samples):
+        assert sample.failure.kind is FailureKind.REFUSED
+        assert sample.failure.reason == f"127.0.0.1:{port} unit {unit_id}: connection refused"
+        assert (sample.blocks, sample.requests, sample.latency_ms) == ((), 0, 0.0)
+
+
+@pytest.mark.parametrize("host", ["meter.invalid", "a..b", "x" * 70, ""])
+def test_a_name_that_does_not_resolve_is_said_so(host):
+    [sample] = read([EnergyMeter(1, host, 502, 1, "one")])
+    assert sample.failure.kind is FailureKind.REFUSED
+    assert "does not resolve" in sample.failure.reason
+
+
+def test_a_connection_that_is_not_answered_is_given_up_after_the_types_timeout():
+    """A listener whose queue is full drops what else comes: like a host that is switched off."""
+    with socket.socket() as listener, socket.socket() as first, socket.socket() as second:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for queued in (first, second):
+            queued.setblocking(False)
+            queued.connect_ex(listener.getsockname())
+        [sample] = read([EnergyMeter(1, "127.0.0.1", listener.getsockname()[1], 1, "one")])
+    assert sample.failure.kind is FailureKind.REFUSED
+    assert "no answer to connecting within 0.2 s" in sample.failure.reason
+
+
+# --- a unit that does not answer
+
+
+def test_a_silent_unit_is_asked_once_and_times_out_with_the_registers_named(simulated_gateway):
+    gateway = simulated_gateway({1: unit(silent=True)})
+    [sample] = read(meters_of(gateway, type_name="two"))
+    assert sample.failure.kind is FailureKind.TIMEOUT
+    assert sample.failure.reason == (
+        f"127.0.0.1:{gateway.port} unit 1: no reply within 0.2 s to function 3, registers 0-1 (voltage); "
+        "0 of 2 requests answered"
+    )
+    assert gateway.requests == sample.requests == 1
+
+
+def test_a_dead_unit_among_30_costs_only_itself(simulated_gateway):
+    gateway = simulated_gateway({i: unit(silent=i == 7) for i in range(1, 31)}, one_at_a_time=True)
+    began = time.monotonic()
+    samples = read(meters_of(gateway, type_name="two"))
+    took = time.monotonic() - began
+    assert [s.meter.unit_id for s in samples if s.failure] == [7]
+    assert all(s.blocks == (VOLTAGE_BLOCK, CURRENT_BLOCK) for s in samples if not s.failure)
+    assert gateway.connections == 2
+    assert gateway.requests == 1 + 29 * 2
+    assert took < TIMEOUT_S + 1
+
+
+def test_a_late_reply_never_answers_the_next_question(simulated_gateway):
+    """Unit 1 answers after its timeout, with the very transaction id that the next request would have."""
+    other = holding(0, encode_value(1.0, DataType.FLOAT))
+    gateway = simulated_gateway({1: SimulatedUnit(other, delay_s=TIMEOUT_S + 0.05), 2: unit(delay_s=0.1), 3: unit()})
+    late, *others = read(meters_of(gateway))
+    assert late.failure.kind is FailureKind.TIMEOUT
+    assert late.blocks == ()
+    assert [s.blocks for s in others] == [(VOLTAGE_BLOCK,)] * 2
+
+
+def test_a_unit_may_take_as_long_as_its_own_type_allows(simulated_gateway):
+    patient = MeterType("patient", ONE_REQUEST.registers, timeout_s=2.0)
+    gateway = simulated_gateway({1: unit(), 2: unit(delay_s=0.4)})
+    meters = [*meters_of(gateway, [1], "one"), *meters_of(gateway, [2], "patient")]
+    assert all(s.failure is None for s in read(meters, TYPES | {"patient": patient}))
+
+
+# --- exception replies
+
+
+def test_an_exception_reply_costs_only_its_own_request(simulated_gateway):
+    gateway = simulated_gateway({1: unit(exceptions={0: 2})})
+    [sample] = read(meters_of(gateway, type_name="two"))
+    assert sample.failure.kind is FailureKind.EXCEPTION
+    assert sample.failure.exception_code == 2
+    assert sample.failure.reason == (
+        f"127.0.0.1:{gateway.port} unit 1: exception 2 (illegal data address) for function 3, "
+        "registers 0-1 (voltage); 1 of 2 requests answered"
+    )
+    assert sample.blocks == (CURRENT_BLOCK,)
+    assert gateway.connections == 1
+    assert sample.latency_ms > 0
+
+
+@pytest.mark.parametrize("code", [1, 2, 3, 4, 6, 10, 99])
+def test_every_exception_code_is_kept(simulated_gateway, code):
+    [sample] = read(meters_of(simulated_gateway({1: unit(exception=code)})))
+    assert sample.failure.exception_code == code
+    assert f"exception {code} (" in sample.failure.reason
+    assert sample.blocks == ()
+
+
+def test_a_unit_whose_gateway_says_it_is_silent_is_not_asked_further(simulated_gateway):
+    """Each further request would cost the other units the gateway's own timeout."""
+    gateway = simulated_gateway({2: unit()})
+    silent, good = read(meters_of(gateway, [1, 2], "two"))
+    assert (silent.failure.kind, silent.failure.exception_code) == (FailureKind.EXCEPTION, 11)
+    assert silent.requests == 1
+    assert good.failure is None
+    assert gateway.connections == 1
+
+
+def test_a_reason_names_three_measurements_at_most_and_has_no_line_breaks(simulated_gateway):
+    registers = tuple(Register(a, f"power\nL{a}", "W", DataType.INT, HOLDING) for a in range(5))
+    gateway = simulated_gateway({1: unit(exception=2)})
+    [sample] = read(meters_of(gateway), {"one": MeterType("one", registers)})
+    assert "registers 0-4 (power L0, power L1, power L2 and 2 more)" in sample.failure.reason
+    assert "\n" not in sample.failure.reason
+
+
+# --- replies that are none
+
+INVALID = {
+    "a foreign transaction id": ({"transaction_id_offset": -1}, "transaction id 0 instead of 1"),
+    "a foreign unit": ({"answer_as_unit": 9}, "unit id 9 instead of 1"),
+    "unit 0": ({"answer_as_unit": 0}, "unit id 0 instead of 1"),
+    "a foreign function code": ({"answer_as_function": 4}, "function code 4 instead of 3"),
+    "an unknown function code": ({"answer_as_function": 0x55}, "function code 85 instead of 3"),
+    "an exception to another function": ({"answer_as_function": 4, "exception": 2}, "function code 4 instead of 3"),
+    "too few registers": ({"extra_registers": -1}, "length 5 instead of 7"),
+    "too many registers": ({"extra_registers": 1}, "length 9 instead of 7"),
+    "no registers": ({"extra_registers": -2}, "length 3 instead of 7"),
+    "another protocol": ({"protocol_id": 1}, "protocol id 1 instead of 0"),
+    "text": ({"garbage": b"HTTP/1.1 400 Bad Request\r\n\r\n"}, "protocol id"),
+    "zeros": ({"garbage": bytes(300)}, "transaction id 0 instead of 1"),
+    "a byte count of its own": ({"garbage": bytes.fromhex("0001 0000 0007 01 03 02 00010002")}, "byte count 2 instead"),
+    "bytes behind it": ({"trailing": b"\0\0"}, "2 bytes too many"),
+    "a reset in mid-reply": ({"reset_after": 5}, "closed before the reply was complete"),
+    "a reset instead of it": ({"reset_after": 0}, "closed before the reply was complete"),
+}
+
+
+@pytest.mark.parametrize(("fault", "reason"), INVALID.values(), ids=INVALID)
+def test_a_wrong_reply_is_told_at_once_never_taken_and_costs_only_its_unit(simulated_gateway, fault, reason):
+    gateway = simulated_gateway({1: unit(**fault), 2: unit()})
+    patient = {"two": MeterType("two", TWO_REQUESTS.registers, timeout_s=30.0)}
+    bad, good = read(meters_of(gateway, type_name="two"), patient)
+    assert bad.failure.kind is FailureKind.INVALID_REPLY
+    assert reason in bad.failure.reason
+    assert "asked for function 3, registers 0-1 (voltage)" in bad.failure.reason
+    assert (bad.blocks, bad.requests) == ((), 1)
+    assert good.failure is None
+    assert good.blocks == (VOLTAGE_BLOCK, CURRENT_BLOCK)
+    assert gateway.connections == 2
+
+
+@pytest.mark.parametrize("fault", [*INVALID.values(), ({"silent": True}, "")], ids=[*INVALID, "silence"])
+def test_nothing_is_logged_or_left_over_whatever_comes(simulated_gateway, fault, caplog, capfd, recwarn):
+    caplog.set_level(logging.WARNING)
+    gateway = simulated_gateway({1: unit(**fault[0]), 2: unit()})
+    asyncio.run(read_meters(meters_of(gateway), TYPES, deadline=time.monotonic() + 20), debug=True)
+    gc.collect()
+    assert caplog.messages == []
+    assert capfd.readouterr() == ("", "")
+    assert [str(w.message) for w in recwarn] == []
+    wait_until(lambda: gateway.open_connections == 0)
+
+
+# --- connections that do not last
+
+
+def test_a_gateway_that_closes_after_each_reply_is_connected_to_anew(simulated_gateway):
+    gateway = simulated_gateway({1: unit(), 2: unit()}, requests_per_connection=1)
+    paused = {"two": MeterType("two", TWO_REQUESTS.registers, request_pause_s=0.05)}
+    assert all(s.failure is None for s in read(meters_of(gateway, type_name="two"), paused))
+    assert gateway.connections == gateway.requests == 4
+
+
+def test_a_gateway_that_came_back_is_read_again(simulated_gateway):
+    gateway = simulated_gateway({1: unit()})
+    meters = meters_of(gateway)
+    assert read(meters)[0].failure is None
+    gateway.stop()
+    assert read(meters)[0].failure.kind is FailureKind.REFUSED
+    gateway.start()
+    assert read(meters)[0].failure is None
+
+
+def test_when_the_connection_cannot_be_opened_anew_the_rest_of_the_units_fail_after_one_more_attempt(simulated_gateway):
+    gateway = simulated_gateway({1: unit(), 2: unit(silent=True), 3: unit(), 4: unit()})
+
+    async def read_while_the_gateway_goes_down():
+        loop = asyncio.get_running_loop()
+        reading = asyncio.create_task(read_meters(meters_of(gateway), TYPES, deadline=loop.time() + 20))
+        await asyncio.to_thread(wait_until, lambda: gateway.requests == 2)
+        await asyncio.to_thread(gateway.stop)
+        return await reading
+
+    began = time.monotonic()
+    samples = asyncio.run(read_while_the_gateway_goes_down())
+    assert samples[0].failure is None
+    assert samples[1].failure.kind is FailureKind.INVALID_REPLY
+    assert [s.failure.reason.split(": ")[1] for s in samples[2:]] == ["connection refused"] * 2
+    assert time.monotonic() - began >= 0.5
+
+
+def test_a_gateway_that_is_back_within_half_a_second_costs_one_unit_only(simulated_gateway):
+    gateway = simulated_gateway({1: unit(silent=True), 2: unit()})
+
+    async def read_while_the_gateway_restarts():
+        loop = asyncio.get_running_loop()
+        reading = asyncio.create_task(read_meters(meters_of(gateway), TYPES, deadline=loop.time() + 20))
+        await asyncio.to_thread(wait_until, lambda: gateway.requests == 1)
+        await asyncio.to_thread(gateway.stop)
+        await asyncio.sleep(0.1)
+        await asyncio.to_thread(gateway.start)
+        return await reading
+
+    first, second = asyncio.run(read_while_the_gateway_restarts())
+    assert first.failure.kind is FailureKind.INVALID_REPLY
+    assert second.failure is None
+
+
+# --- the deadline
+
+
+def test_at_the_deadline_what_was_read_stays_and_the_rest_says_why_not(simulated_gateway):
+    gateway = simulated_gateway({1: unit(), 2: unit(exceptions={100: 2}), 3: unit(), 4: unit()})
+    gateway.units[3] = SimulatedUnit(lambda _, address: REGISTERS.get((HOLDING, address)), delay_s=0.35)
+    patient = {"two": MeterType("two", TWO_REQUESTS.registers, timeout_s=30.0)}
+    began = time.monotonic()
+    samples = read(meters_of(gateway, type_name="two"), patient, seconds=0.6)
+    assert 0.59 <= time.monotonic() - began < 0.9
+    where = f"127.0.0.1:{gateway.port} unit"
+    assert samples[0].failure is None
+    assert samples[1].failure.kind is FailureKind.EXCEPTION
+    assert [s.failure.kind for s in samples[2:]] == [FailureKind.DEADLINE] * 2
+    assert samples[2].blocks == (VOLTAGE_BLOCK,)
+    assert samples[2].failure.reason == (
+        f"{where} 3: not read to its end by the sample's deadline (2 of 4 units behind it were read); "
+        "1 of 2 requests answered"
+    )
+    assert samples[3].failure.reason == (
+        f"{where} 4: not reached before the sample's deadline (2 of 4 units behind it were read)"
+    )
+    wait_until(lambda: gateway.open_connections == 0)
+
+
+def test_a_deadline_in_the_past_reads_nothing_and_says_so(simulated_gateway):
+    gateway = simulated_gateway({1: unit()})
+    told = []
+    [sample] = read(meters_of(gateway), seconds=-1, on_sample=told.append)
+    assert sample.failure.kind is FailureKind.DEADLINE
+    assert sample.requests == 0
+    assert told == [sample]
+
+
+def test_a_gateway_that_never_got_its_turn_says_that_connections_were_the_limit(simulated_gateway):
+    gateways = [simulated_gateway({1: unit(delay_s=5)}) for _ in range(2)]
+    patient = {"one": MeterType("one", ONE_REQUEST.registers, timeout_s=30.0)}
+    samples = read([m for g in gateways for m in meters_of(g)], patient, seconds=0.2, max_connections=1)
+    assert [s.failure.kind for s in samples] == [FailureKind.DEADLINE] * 2
+    assert "all allowed connections were in use" in samples[1].failure.reason
+
+
+def test_a_cancelled_reading_leaves_no_connection_and_no_task(simulated_gateway):
+    gateway = simulated_gateway({1: unit(silent=True)})
+    patient = {"one": MeterType("one", ONE_REQUEST.registers, timeout_s=30.0)}
+
+    async def cancel_in_mid_request():
+        reading = asyncio.create_task(read_meters(meters_of(gateway), patient, deadline=time.monotonic() + 30))
+        await asyncio.to_thread(wait_until, lambda: gateway.requests == 1)
+        reading.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await reading
+        return asyncio.all_tasks() - {asyncio.current_task()}
+
+    assert asyncio.run(cancel_in_mid_request()) == set()
+    wait_until(lambda: gateway.open_connections == 0)
+
+
+# --- what cannot be planned
+
+
+@pytest.mark.parametrize(
+    ("types", "reason"),
+    [
+        ({}, "type two is not configured"),
+        ({"two": MeterType("two")}, "type two has no registers"),
+        (
+            {"two": MeterType("two", TWO_REQUESTS.registers, max_registers_per_request=1)},
+            "type two: voltage takes 2 registers, but max_registers_per_request is 1",
+        ),
+    ],
+)
+def test_a_type_that_cannot_be_read_fails_its_own_meters_only(simulated_gateway, types, reason):
+    gateway = simulated_gateway({1: unit(), 2: unit()})
+    meters = [*meters_of(gateway, [1], "two"), *meters_of(gateway, [2], "one")]
+    broken, good = read(meters, {"one": ONE_REQUEST} | types)
+    assert broken.failure.kind is FailureKind.CONFIGURATION
+    assert reason in broken.failure.reason
+    assert good.failure is None
+    assert gateway.requests == 1
