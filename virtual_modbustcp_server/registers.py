@@ -8,13 +8,22 @@ from __future__ import annotations
 import math
 import struct
 from enum import IntEnum
-from numbers import Real
+from numbers import Integral, Real
 
 LAST_ADDRESS = 65535
 LAST_UNIT_ID = 255
 
 
-class DataType(IntEnum):
+class _Code(IntEnum):
+    """An integer code of the configuration database; an unknown one is refused with those there are."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> None:
+        allowed = ", ".join(f"{each.value} {each.name}" for each in cls)
+        raise ValueError(f"{value!r} is no {cls.__name__}; allowed are {allowed}")
+
+
+class DataType(_Code):
     """How a value is coded in one (16 bit), two (32 bit) or four (64 bit) registers."""
 
     INT = 1
@@ -27,14 +36,14 @@ class DataType(IntEnum):
     FLOAT64 = 8
 
 
-class Order(IntEnum):
+class Order(_Code):
     """Order of the bytes in a register, or of the registers in a value."""
 
     LITTLE_ENDIAN = 1
     BIG_ENDIAN = 2
 
 
-class FunctionCode(IntEnum):
+class FunctionCode(_Code):
     """The Modbus functions that read registers; each has an address space of its own."""
 
     READ_HOLDING_REGISTERS = 3
@@ -73,10 +82,10 @@ def encode(
         data = _no_value(data_type)
     elif not isinstance(value, Real):
         raise TypeError(f"{value!r} is no number")
-    elif not math.isfinite(value):
+    elif not isinstance(value, Integral) and not math.isfinite(value):
         raise ValueError(f"{value} is not finite; write None where there is no value")
     elif data_type in _FLOATS:
-        data = _pack_float(float(value), data_type)
+        data = _pack_float(value, data_type)
     else:
         data = _pack_integer(value, data_type)
     words = [data[start : start + 2] for start in range(0, len(data), 2)]
@@ -96,7 +105,8 @@ def _pack_float(value: float, data_type: DataType) -> bytes:
     try:
         return struct.pack(_FORMATS[data_type], value)
     except OverflowError as err:
-        raise ValueError(f"{value} is out of range: {data_type.name} takes up to ±3.4028235e+38") from err
+        highest = "3.4028235e+38" if data_type is DataType.FLOAT else "1.7976931e+308"
+        raise ValueError(f"{value} is out of range: {data_type.name} takes -{highest} to {highest}") from err
 
 
 def _pack_integer(value: float, data_type: DataType) -> bytes:

@@ -33,7 +33,6 @@ LAST_PORT = 65535
 UPDATES_UNTIL_STALE = 3
 LEAST_DATA_AGE_S = 60.0
 _FIRST_UPDATE_WAIT_S = 10.0
-_CLOCK_CHECK_S = 1.0
 _STOP_TIMEOUT_S = 0.3
 
 
@@ -207,14 +206,8 @@ class VirtualModbusTCPServer(ABC):
     def _update_on(self, cron: UpdateCron, stopping: threading.Event, updated_once: threading.Event) -> None:
         self._update(cron)
         updated_once.set()
-        due = cron.next_after(datetime.now(UTC))
-        while not stopping.wait(min(max((due - datetime.now(UTC)).total_seconds(), 0), _CLOCK_CHECK_S)):
-            now = datetime.now(UTC)
-            if now >= due:
-                self._update(cron)
-                due = cron.next_after(datetime.now(UTC))
-            else:  # earlier than before if the clock was set back
-                due = min(due, cron.next_after(now))
+        for _ in cron.ticks(stopping):
+            self._update(cron)
 
     def _update(self, cron: UpdateCron) -> None:
         registers = self._writing = Registers()

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from apscheduler.triggers.cron import CronTrigger
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
+    from threading import Event
 
 FIELDS = {"hour": ("*", 23), "minute": ("*/1", 59), "second": ("50", 59)}
 """Each field's default and highest number; the lowest is 0."""
 
+_CLOCK_CHECK_S = 1.0
 _PART = re.compile(r"(?:(?P<all>\*)|(?P<first>\d{1,2})(?:-(?P<last>\d{1,2}))?)(?:/(?P<step>\d{1,2}))?", re.ASCII)
 
 
@@ -77,6 +79,17 @@ class UpdateCron:
         for _ in range(updates):
             moment = self._trigger.get_next_fire_time(None, moment + timedelta(microseconds=1))
         return moment
+
+    def ticks(self, stopping: Event) -> Iterator[None]:
+        """Yield when an update is due, until `stopping` is set; what falls due meanwhile is left out."""
+        due = self.next_after(datetime.now(UTC))
+        while not stopping.wait(min(max((due - datetime.now(UTC)).total_seconds(), 0), _CLOCK_CHECK_S)):
+            now = datetime.now(UTC)
+            if now >= due:
+                yield
+                due = self.next_after(datetime.now(UTC))
+            else:  # earlier than before if the clock was set back
+                due = min(due, self.next_after(now))
 
 
 def _time_zone(name: str) -> ZoneInfo:

@@ -51,7 +51,20 @@ def test_the_four_layouts_are_those_of_the_handbooks(orders, layout):
 
 @pytest.mark.parametrize(
     ("data_type", "value"),
-    [(1, 32768), (1, -32769), (4, -1), (4, 65536), (2, 2**31), (5, 2**32), (6, -(2**63) - 1), (7, 2**64), (3, 1e39)],
+    [
+        (1, 32768),
+        (1, -32769),
+        (4, -1),
+        (4, 65536),
+        (2, 2**31),
+        (5, 2**32),
+        (6, -(2**63) - 1),
+        (7, 2**64),
+        (3, 1e39),
+        (3, 10**400),
+        (8, 10**400),
+        (1, 10**400),
+    ],
 )
 def test_a_value_beyond_its_type_is_refused_with_the_range(data_type, value):
     with pytest.raises(ValueError, match=r"out of range: \w+ takes"):

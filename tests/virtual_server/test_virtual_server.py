@@ -344,9 +344,12 @@ def test_a_device_that_is_off_and_wrote_nothing_is_absent_as_behind_a_gateway(ev
     ("arguments", "reason"),
     [
         ({"value": 40000, "data_type": 1}, "register 5: 40000 is out of range: INT takes -32768 to 32767"),
-        ({"value": 1, "data_type": 9}, "register 5: 9 is not a valid DataType"),
-        ({"value": 1, "function_code": 5}, "function code 5, register 5: 5 is not a valid FunctionCode"),
-        ({"value": 1, "word_order": 3}, "register 5: 3 is not a valid Order"),
+        ({"value": 1, "data_type": 9}, "register 5: 9 is no DataType; allowed are 1 INT, 2 LONG, 3 FLOAT, 4 UINT16"),
+        (
+            {"value": 1, "function_code": 5},
+            "function code 5, register 5: 5 is no FunctionCode; allowed are 3 READ_HOLDING_REGISTERS",
+        ),
+        ({"value": 1, "word_order": 3}, "register 5: 3 is no Order; allowed are 1 LITTLE_ENDIAN, 2 BIG_ENDIAN"),
         ({"value": 1, "unit_id": 256}, "unit id 256 is not from 0 to 255"),
     ],
 )
@@ -385,7 +388,7 @@ def test_a_server_can_be_stopped_and_started_again_on_its_port():
 
 
 def test_a_clock_that_is_set_back_does_not_stop_the_updates(every_second, monkeypatch):
-    from virtual_modbustcp_server import server as module
+    from virtual_modbustcp_server import update_cron as module
 
     class Clock(datetime):
         ahead = 86400.0
