@@ -29,7 +29,11 @@ _STOP_TIMEOUT_S = 0.5
 
 
 class ModbusTcpListener:
-    """Answers the read functions 3 and 4 through `read`, and everything else with exception 1."""
+    """Answers the read functions 3 and 4 through `read`, and everything else with exception 1.
+
+    A client is to wait for a reply before it asks again on the same connection, as they do: of several requests
+    in one TCP segment, pymodbus takes the first and drops the rest.
+    """
 
     def __init__(self, host: str, port: int, read: Read) -> None:
         self._host = host

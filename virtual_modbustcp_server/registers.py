@@ -103,7 +103,7 @@ def _no_value(data_type: DataType) -> bytes:
 
 def _pack_float(value: float, data_type: DataType) -> bytes:
     try:
-        return struct.pack(_FORMATS[data_type], value)
+        return struct.pack(_FORMATS[data_type], float(value))
     except OverflowError as err:
         highest = "3.4028235e+38" if data_type is DataType.FLOAT else "1.7976931e+308"
         raise ValueError(f"{value} is out of range: {data_type.name} takes -{highest} to {highest}") from err

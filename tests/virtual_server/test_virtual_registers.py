@@ -49,23 +49,13 @@ def test_the_four_layouts_are_those_of_the_handbooks(orders, layout):
     assert struct.pack(">HH", *words).decode() == layout
 
 
-@pytest.mark.parametrize(
-    ("data_type", "value"),
-    [
-        (1, 32768),
-        (1, -32769),
-        (4, -1),
-        (4, 65536),
-        (2, 2**31),
-        (5, 2**32),
-        (6, -(2**63) - 1),
-        (7, 2**64),
-        (3, 1e39),
-        (3, 10**400),
-        (8, 10**400),
-        (1, 10**400),
-    ],
-)
+BEYOND = [
+    *[(1, 2**15), (1, -(2**15) - 1), (4, -1), (4, 2**16), (2, 2**31), (5, 2**32), (6, -(2**63) - 1), (7, 2**64)],
+    *[(3, 1e39), (3, 10**400), (8, 10**400), (1, 10**400)],
+]
+
+
+@pytest.mark.parametrize(("data_type", "value"), BEYOND, ids=range(len(BEYOND)))
 def test_a_value_beyond_its_type_is_refused_with_the_range(data_type, value):
     with pytest.raises(ValueError, match=r"out of range: \w+ takes"):
         encode(value, DataType(data_type))
