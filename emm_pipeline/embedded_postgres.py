@@ -280,9 +280,12 @@ def _reachable(install_dir: Path, beside: Path) -> Path:
     """The programs; copied to `beside` where the wheel lies behind a closed folder, such as root's home."""
     if _closed_folder(install_dir) is None:
         return install_dir
-    copy = beside / f".{install_dir.name}"
-    shutil.copytree(install_dir, copy, dirs_exist_ok=True, symlinks=True)
-    return copy
+    package = install_dir.parent
+    copy = beside / ".postgres-programs"
+    for folder in (install_dir, package.with_name(f"{package.name}.libs")):  # the libraries lie beside the package
+        if folder.exists():
+            shutil.copytree(folder, copy / folder.relative_to(package.parent), dirs_exist_ok=True, symlinks=True)
+    return copy / package.name / install_dir.name
 
 
 def _lock(data_dir: Path) -> IO[str]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class MeterStatus:
-    """One meter's state. Times are in UTC and aware.
+    """One meter's state; its times are aware.
 
     `configuration` is the fingerprint at the last discovery, None before the first. `failing_since` and `reason`
     are None while the meter is well. Before `next_attempt_at` it is not asked. `recorded_at` is when its

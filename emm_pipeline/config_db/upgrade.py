@@ -75,7 +75,7 @@ def upgrade(engine: Engine) -> list[str]:
                 f"the database is at revision {before.current}, which this version of EMM does not know: "
                 "install the newer one that upgraded it"
             ) from err
-        done = [] if before.up_to_date else [f"upgraded from {before.current or 'the bare tables'} to {before.wanted}"]
+        done = [] if before.up_to_date else [f"made or brought up to date: revision {before.wanted}"]
         return done + tighten(connection)
 
 

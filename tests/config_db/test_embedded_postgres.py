@@ -1,0 +1,134 @@
+"""The demo's database starts where it can, stops when told, and survives being killed."""
+
+import os
+import pwd
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine
+from support.postgres import postgres_folder
+
+from emm_pipeline import embedded_postgres
+from emm_pipeline.embedded_postgres import EmbeddedPostgres
+from emm_pipeline.errors import ConfigDatabaseError, ConfigurationError
+
+
+@pytest.fixture
+def folder():
+    with postgres_folder() as folder:
+        yield folder
+
+
+def ask(server: EmbeddedPostgres, statement: str):
+    engine = create_engine(server.url(), isolation_level="AUTOCOMMIT")
+    try:
+        with engine.connect() as connection:
+            result = connection.exec_driver_sql(statement)
+            return result.scalar() if result.returns_rows else None
+    finally:
+        engine.dispose()
+
+
+def test_data_outlives_a_stop_and_a_kill_of_the_server(folder):
+    server = EmbeddedPostgres(folder / "data", durable=False)
+    try:
+        server.start()
+        ask(server, "CREATE TABLE kept AS SELECT 1 AS one")
+        server.kill()
+        server.start()
+        assert ask(server, "SELECT one FROM kept") == 1
+        server.stop()
+        with pytest.raises(Exception, match=r"No such file|refused"):
+            ask(server, "SELECT 1")
+        server.start()
+        assert ask(server, "SELECT one FROM kept") == 1
+    finally:
+        server.stop()
+
+
+def test_a_server_that_a_killed_process_left_running_is_taken_over(folder):
+    program = (
+        "import os, signal, sys, pathlib\n"
+        "from emm_pipeline.embedded_postgres import EmbeddedPostgres\n"
+        "EmbeddedPostgres(pathlib.Path(sys.argv[1]), durable=False).start()\n"
+        "os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    subprocess.run([sys.executable, "-c", program, folder / "data"], check=False)
+    assert (folder / "data" / "postmaster.pid").exists()
+    with EmbeddedPostgres(folder / "data", durable=False) as server:
+        assert ask(server, "SELECT 1") == 1
+
+
+def test_an_interrupted_first_start_is_begun_anew(folder):
+    (folder / ".data.initdb").mkdir()
+    (folder / ".data.initdb" / "PG_VERSION").write_text("18")
+    with EmbeddedPostgres(folder / "data", durable=False) as server:
+        assert ask(server, "SELECT 1") == 1
+
+
+def test_a_second_server_on_the_same_data_is_refused(folder):
+    second = EmbeddedPostgres(folder / "data")
+    with (
+        EmbeddedPostgres(folder / "data", durable=False),
+        pytest.raises(ConfigurationError, match="is in use: another process"),
+    ):
+        second.start()
+
+
+def test_a_path_too_long_for_a_socket_and_with_odd_characters_works(folder):
+    with EmbeddedPostgres(folder / ("x" * 100) / "da'ta dir", durable=False) as server:
+        assert server.socket_dir != server.data_dir
+        assert ask(server, "SELECT 1") == 1
+
+
+def test_a_folder_of_something_else_is_refused_and_kept(folder):
+    (folder / "data").mkdir()
+    (folder / "data" / "photo.jpg").touch()
+    with pytest.raises(ConfigurationError, match="is no PostgreSQL cluster and not empty"):
+        EmbeddedPostgres(folder / "data", durable=False).start()
+    assert (folder / "data" / "photo.jpg").exists()
+
+
+def test_a_server_that_cannot_start_says_why(folder):
+    with EmbeddedPostgres(folder / "data", durable=False) as server:
+        pass
+    (folder / "data" / "postgresql.conf").write_text("no_such_setting = 1\n")
+    with pytest.raises(ConfigDatabaseError, match="no_such_setting"):
+        server.start()
+
+
+def test_data_is_durable_unless_told_otherwise(folder):
+    with EmbeddedPostgres(folder / "data") as server:
+        assert ask(server, "SHOW fsync") == "on"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has to keep its home closed")
+def test_root_may_not_put_the_data_under_its_home(folder):
+    home = Path(pwd.getpwuid(0).pw_dir)
+    mode = home.stat().st_mode
+    with pytest.raises(ConfigurationError, match=r"does not run as root.*elsewhere"):
+        EmbeddedPostgres(home / "data").start()
+    assert home.stat().st_mode == mode
+    assert not (home / "data").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="an ordinary user reaches its own folders")
+def test_programs_behind_a_closed_folder_are_copied_and_no_folder_is_opened(folder, monkeypatch):
+    install_dir = embedded_postgres._install_dir()
+    package = install_dir.parent
+    closed = folder / "closed"
+    closed.mkdir(mode=0o700)
+    for part in package.parent.glob(f"{package.name}*"):
+        (closed / part.name).symlink_to(part)
+    monkeypatch.setattr(embedded_postgres, "_install_dir", lambda: closed / package.name / install_dir.name)
+    with EmbeddedPostgres(folder / "data", durable=False) as server:
+        assert ask(server, "SELECT 1") == 1
+    assert closed.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_missing_wheel_is_said_with_what_to_install(folder, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ConfigurationError, match=r"pip install 'emm-pipeline\[demo\]'"):
+        EmbeddedPostgres(folder / "data").start()

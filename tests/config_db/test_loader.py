@@ -1,0 +1,97 @@
+"""A configuration that cannot be read is an error, never an empty fleet."""
+
+import pytest
+from sqlalchemy import create_engine, text
+from support.postgres import administrate
+
+from emm_pipeline.config_db.engine import create_config_engine, database_errors
+from emm_pipeline.config_db.loader import load_fleet
+from emm_pipeline.config_db.upgrade import upgrade
+from emm_pipeline.errors import ConfigDatabaseError
+
+SECRET = "correct-horse"
+
+
+def execute(engine, statement):
+    with engine.begin() as connection:
+        connection.exec_driver_sql(statement)
+
+
+def test_a_changed_row_is_seen_at_the_next_load(config_engine):
+    execute(config_engine, "INSERT INTO registers VALUES ('sdm630', 0, 'voltageL1', 'V', 3, 4, 2, 2)")
+    execute(config_engine, "INSERT INTO energy_meters VALUES (1, '10.0.0.1', 502, 1, 'sdm630', NULL)")
+    assert [meter.port for meter in load_fleet(config_engine).meters] == [502]
+    execute(config_engine, "UPDATE energy_meters SET port = 8502")
+    assert [meter.port for meter in load_fleet(config_engine).meters] == [8502]
+    execute(config_engine, "DELETE FROM energy_meters")
+    assert load_fleet(config_engine).meters == ()
+
+
+def test_the_further_columns_are_read(config_engine):
+    execute(config_engine, "INSERT INTO registers VALUES ('sdm630', 0, 'energy', 'kWh', 1, 4, 2, 2, 0.1, -32768)")
+    execute(config_engine, "INSERT INTO energy_meters VALUES (1, '10.0.0.1', 502, 1, 'sdm630', NULL, false)")
+    execute(config_engine, "INSERT INTO meter_types VALUES ('sdm630', 80, NULL, 2.5, NULL)")
+    fleet = load_fleet(config_engine)
+    assert (fleet.meters, fleet.findings) == ((), ())
+    meter_type = fleet.types["sdm630"]
+    assert (meter_type.max_registers_per_request, meter_type.max_gap, meter_type.timeout_s) == (80, 20, 2.5)
+    (register,) = meter_type.registers
+    assert (register.scale, register.invalid_value) == (0.1, -32768)
+
+
+def test_a_database_that_was_never_upgraded_is_read_as_well(bare_database):
+    fleet = load_fleet(bare_database)
+    upgrade(bare_database)
+    assert load_fleet(bare_database) == fleet
+    assert len(fleet.meters) == 1
+
+
+def test_a_missing_table_is_an_error_that_says_what_to_run(empty_database):
+    with pytest.raises(ConfigDatabaseError, match=r'"energy_meters" does not exist.*run "emm db upgrade"'):
+        load_fleet(empty_database)
+
+
+def test_loading_writes_nothing_and_leaves_the_engine_able_to_write(config_engine):
+    load_fleet(config_engine)
+    execute(config_engine, "INSERT INTO energy_meters VALUES (1, 'h', 502, 1, 'x', NULL)")
+
+
+def test_an_absent_server_is_an_error_that_names_the_place_and_not_the_password():
+    engine = create_config_engine(f"postgresql://emm:{SECRET}@127.0.0.1:1/meters")
+    with pytest.raises(ConfigDatabaseError) as caught:
+        load_fleet(engine)
+    text_ = str(caught.value)
+    assert text_.startswith("configuration database 127.0.0.1:1/meters: ")
+    assert "is PostgreSQL running at POSTGRES_HOST and POSTGRES_PORT?" in text_
+    assert SECRET not in text_
+    assert "\n" not in text_
+
+
+def test_a_name_that_does_not_resolve_is_such_an_error_too():
+    engine = create_config_engine(f"postgresql://emm:{SECRET}@no-such-host.invalid/meters")
+    with pytest.raises(ConfigDatabaseError, match=r"no-such-host\.invalid:5432/meters"):
+        load_fleet(engine)
+
+
+def test_an_absent_database_is_an_error_that_names_its_setting(postgres):
+    engine = create_config_engine(postgres.url("nowhere").set(password=SECRET))
+    with pytest.raises(ConfigDatabaseError, match="check POSTGRES_DB") as caught:
+        load_fleet(engine)
+    assert SECRET not in str(caught.value)
+
+
+def test_a_password_that_a_driver_quotes_is_taken_out(postgres):
+    engine = create_engine(postgres.url().set(password=SECRET))
+    with pytest.raises(ConfigDatabaseError) as caught, database_errors(engine), engine.connect() as connection:
+        connection.execute(text(f'SELECT "{SECRET}"'))
+    assert SECRET not in str(caught.value)
+
+
+def test_a_bare_url_means_the_driver_that_is_installed():
+    assert create_config_engine("postgresql://emm@localhost/meters").driver == "psycopg2"
+
+
+def test_a_connection_that_the_server_dropped_is_replaced_without_an_error(postgres, config_engine):
+    load_fleet(config_engine)
+    administrate(postgres, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'emm'")
+    assert load_fleet(config_engine).meters == ()

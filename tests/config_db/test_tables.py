@@ -1,0 +1,153 @@
+"""The database refuses what can never be right, and takes the lines that people have."""
+
+import pytest
+from sqlalchemy import Engine, text
+from sqlalchemy.exc import IntegrityError
+
+from emm_pipeline.config_db.loader import load_fleet
+
+METER = {"id": 1, "host": "10.0.0.1", "port": 502, "slave_address": 1, "type": "sdm630", "description": None}
+REGISTER = {
+    "type": "sdm630",
+    "register_address": 0,
+    "measurement_name": "voltageL1",
+    "data_unit": "V",
+    "data_type": 3,
+    "function_code": 4,
+    "word_order": 2,
+    "byte_order": 2,
+    "scale": 1,
+    "invalid_value": None,
+}
+METER_TYPE = {
+    "type": "sdm630",
+    "max_registers_per_request": 80,
+    "max_gap": 10,
+    "timeout_s": 3,
+    "request_pause_s": 0,
+}
+
+
+def insert(engine: Engine, table: str, row: dict) -> None:
+    names, marks = ", ".join(row), ", ".join(f":{name}" for name in row)
+    with engine.begin() as connection:
+        connection.execute(text(f"INSERT INTO {table} ({names}) VALUES ({marks})"), row)
+
+
+def test_the_insert_lines_of_the_manual_work(config_engine):
+    with config_engine.begin() as connection:
+        connection.exec_driver_sql(
+            "INSERT INTO energy_meters VALUES (1, '127.0.0.1', 502, 1, 'virtual_modbustcp', NULL)"
+        )
+        connection.exec_driver_sql(
+            "INSERT INTO registers VALUES ('virtual_modbustcp', 0, 'test_measurement', 'test_u', 1, 3, 2, 2)"
+        )
+    fleet = load_fleet(config_engine)
+    assert fleet.findings == ()
+    assert [str(meter) for meter in fleet.meters] == ["meter 1 at 127.0.0.1:502 unit 1"]
+    assert fleet.types["virtual_modbustcp"].registers[0].scale == 1.0
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("id", None),
+        ("host", None),
+        ("host", ""),
+        ("host", "  "),
+        ("port", None),
+        ("port", 0),
+        ("port", 65536),
+        ("slave_address", None),
+        ("slave_address", -1),
+        ("slave_address", 256),
+        ("type", None),
+        ("type", " "),
+        ("enabled", None),
+    ],
+)
+def test_a_meter_that_can_never_be_right_is_refused(config_engine, column, value):
+    with pytest.raises(IntegrityError, match=f"energy_meters_{column}|null value"):
+        insert(config_engine, "energy_meters", METER | {column: value})
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("id", 0), ("id", -5), ("port", 1), ("port", 65535), ("slave_address", 0), ("slave_address", 255)],
+)
+def test_a_meter_at_the_edge_of_what_is_allowed_is_taken(config_engine, column, value):
+    insert(config_engine, "energy_meters", METER | {column: value})
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("type", None),
+        ("type", ""),
+        ("register_address", None),
+        ("register_address", -1),
+        ("register_address", 65535),  # a FLOAT takes two
+        ("register_address", 65536),
+        ("measurement_name", None),
+        ("measurement_name", " "),
+        ("data_type", 0),
+        ("data_type", 9),
+        ("data_type", None),
+        ("function_code", 2),
+        ("function_code", 5),
+        ("function_code", None),
+        ("word_order", 0),
+        ("word_order", 3),
+        ("word_order", None),
+        ("byte_order", 0),
+        ("byte_order", 3),
+        ("byte_order", None),
+        ("scale", 0),
+        ("scale", float("nan")),
+        ("scale", float("-inf")),
+        ("invalid_value", float("nan")),
+    ],
+)
+def test_a_register_that_can_never_be_right_is_refused(config_engine, column, value):
+    with pytest.raises(IntegrityError, match=f"registers_{column}"):
+        insert(config_engine, "registers", REGISTER | {column: value})
+
+
+@pytest.mark.parametrize(
+    ("data_type", "last_address"),
+    [(1, 65535), (2, 65534), (3, 65534), (4, 65535), (5, 65534), (6, 65532), (7, 65532), (8, 65532)],
+)
+def test_a_register_may_end_at_the_last_address_and_not_beyond(config_engine, data_type, last_address):
+    row = REGISTER | {"data_type": data_type, "register_address": last_address}
+    insert(config_engine, "registers", row)
+    assert load_fleet(config_engine).types["sdm630"].registers[0].end == 65536
+    with pytest.raises(IntegrityError, match="registers_register_address"):
+        insert(config_engine, "registers", row | {"register_address": last_address + 1})
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("type", " "),
+        ("max_registers_per_request", 0),
+        ("max_registers_per_request", 126),
+        ("max_gap", -1),
+        ("max_gap", 125),
+        ("timeout_s", 0),
+        ("timeout_s", 60.5),
+        ("timeout_s", float("nan")),
+        ("request_pause_s", -0.1),
+        ("request_pause_s", 10.1),
+    ],
+)
+def test_a_meter_type_that_can_never_be_right_is_refused(config_engine, column, value):
+    with pytest.raises(IntegrityError, match=f"meter_types_{column}"):
+        insert(config_engine, "meter_types", METER_TYPE | {column: value})
+
+
+def test_a_point_cannot_be_in_the_readings_twice_even_without_a_unit(config_engine):
+    row = {"time": "2026-01-01T00:00:00Z", "id": 1, "measurement": "m", "unit": None, "value": 1.0}
+    insert(config_engine, "readings", row)
+    insert(config_engine, "readings", row | {"unit": "W"})
+    with pytest.raises(IntegrityError, match="readings_series"):
+        insert(config_engine, "readings", row | {"value": 2.0})

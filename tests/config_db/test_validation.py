@@ -1,0 +1,337 @@
+"""What makes sense becomes the fleet; what does not is reported by name, and costs nothing else."""
+
+import math
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from emm_pipeline.config_db.validation import check_rows
+from emm_pipeline.fleet import DataType, EnergyMeter, Finding, FunctionCode, MeterType, Order, Register
+
+METER = {
+    "id": 1,
+    "host": "10.0.0.1",
+    "port": 502,
+    "slave_address": 7,
+    "type": "sdm630",
+    "description": "cellar",
+    "enabled": True,
+}
+REGISTER = {
+    "type": "sdm630",
+    "register_address": 0,
+    "measurement_name": "voltageL1",
+    "data_unit": "V",
+    "data_type": 3,
+    "function_code": 4,
+    "word_order": 2,
+    "byte_order": 2,
+    "scale": 1.0,
+    "invalid_value": None,
+}
+GOOD_METER = EnergyMeter(1, "10.0.0.1", 502, 7, "sdm630", "cellar")
+GOOD_REGISTER = Register(
+    0, "voltageL1", "V", DataType.FLOAT, FunctionCode.READ_INPUT_REGISTERS, Order.BIG_ENDIAN, Order.BIG_ENDIAN
+)
+OTHER_METER = METER | {"id": 2}
+OTHER_REGISTER = REGISTER | {"register_address": 2, "measurement_name": "voltageL2"}
+
+
+def without(row: dict, *columns: str) -> dict:
+    return {column: value for column, value in row.items() if column not in columns}
+
+
+def test_good_rows_become_the_fleet():
+    fleet = check_rows([METER], [REGISTER], [])
+    assert fleet.meters == (GOOD_METER,)
+    assert fleet.types == {"sdm630": MeterType("sdm630", (GOOD_REGISTER,))}
+    assert fleet.findings == ()
+
+
+def test_rows_of_the_two_first_tables_alone_are_enough():
+    fleet = check_rows([without(METER, "enabled")], [without(REGISTER, "scale", "invalid_value")], [])
+    assert (fleet.meters, fleet.types["sdm630"].registers) == ((GOOD_METER,), (GOOD_REGISTER,))
+
+
+def test_no_rows_are_an_empty_fleet():
+    fleet = check_rows([], [], [])
+    assert (fleet.meters, fleet.types, fleet.findings) == ((), {}, ())
+
+
+def test_numbers_kept_as_text_or_decimals_are_taken_where_they_are_exact():
+    meter = METER | {"id": Decimal("1.0"), "port": " 502 ", "slave_address": 7.0, "enabled": "t"}
+    register = REGISTER | {"data_type": "3", "function_code": Decimal(4), "scale": "1.0"}
+    fleet = check_rows([meter], [register], [])
+    assert (fleet.meters, fleet.types["sdm630"].registers) == ((GOOD_METER,), (GOOD_REGISTER,))
+
+
+def test_null_description_and_unit_stay_none_and_empty_ones_empty():
+    fleet = check_rows(
+        [METER | {"description": None}, OTHER_METER | {"description": ""}],
+        [REGISTER | {"data_unit": None}, OTHER_REGISTER | {"data_unit": ""}],
+        [],
+    )
+    assert [meter.description for meter in fleet.meters] == [None, ""]
+    assert [register.data_unit for register in fleet.types["sdm630"].registers] == [None, ""]
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "reason"),
+    [
+        ("port", 0, "is 0; allowed: 1 to 65535"),
+        ("port", 65536, "is 65536; allowed: 1 to 65535"),
+        ("port", None, "is null; allowed: 1 to 65535"),
+        ("port", "http", "is 'http'; allowed: 1 to 65535"),
+        ("port", 502.5, "is 502.5; allowed: 1 to 65535"),
+        ("port", True, "is True; allowed: 1 to 65535"),
+        ("port", "5_0", "is '5_0'; allowed: 1 to 65535"),
+        ("port", Decimal("NaN"), "is NaN; allowed: 1 to 65535"),
+        ("port", Decimal("1e999999"), "is 1E+999999; allowed: 1 to 65535"),
+        ("slave_address", -1, "is -1; allowed: 0 to 255"),
+        ("slave_address", 256, "is 256; allowed: 0 to 255"),
+        ("host", None, "is null; allowed: a name"),
+        ("host", "", "is ''; allowed: a name"),
+        ("host", "a b", "is 'a b'; allowed: a name or an address without white space and control characters"),
+        ("host", "a\n", "is 'a\\n'; allowed: a name or an address without white space and control characters"),
+        ("host", "a\x00b", "is 'a\\x00b'; allowed: a name or an address without white space and control characters"),
+        ("host", "a" * 256, "is 256 characters long; allowed: 255"),
+        ("type", None, "is null; allowed: a name"),
+        ("type", "sdm639", "is 'sdm639', of which the table registers has no valid row"),
+        ("enabled", "perhaps", "is 'perhaps'; allowed: true, false"),
+    ],
+)
+def test_a_meter_that_makes_no_sense_is_reported_and_costs_no_other(column, value, reason):
+    fleet = check_rows([METER | {column: value}, OTHER_METER], [REGISTER], [])
+    assert fleet.findings == (Finding("energy_meters", "id 1", column, reason, meter_id=1),)
+    assert [meter.id for meter in fleet.meters] == [2]
+
+
+def test_every_wrong_column_of_a_row_is_reported():
+    fleet = check_rows([METER | {"port": 0, "slave_address": 300}], [REGISTER], [])
+    assert [finding.column for finding in fleet.findings] == ["port", "slave_address"]
+
+
+@pytest.mark.parametrize("value", [None, "x", 1.5, 2**31])
+def test_a_meter_without_a_valid_id_is_reported_by_its_host(value):
+    fleet = check_rows([METER | {"id": value}, OTHER_METER], [REGISTER], [])
+    (finding,) = fleet.findings
+    assert (finding.column, finding.meter_id) == ("id", None)
+    assert finding.row.endswith("with host '10.0.0.1'")
+    assert [meter.id for meter in fleet.meters] == [2]
+
+
+def test_equal_rows_of_one_meter_are_one_meter():
+    fleet = check_rows([METER, METER | {"port": "502"}], [REGISTER], [])
+    assert fleet.meters == (GOOD_METER,)
+    reason = "is there 2 times with the same values; one of them is polled"
+    assert fleet.findings == (Finding("energy_meters", "id 1", "id", reason),)
+
+
+def test_different_rows_of_one_id_are_none_of_them_polled():
+    fleet = check_rows([METER, METER | {"host": "10.0.0.9"}, OTHER_METER], [REGISTER], [])
+    reason = "is there 2 times with different values; none of them is polled"
+    assert fleet.findings == (Finding("energy_meters", "id 1", "id", reason, meter_id=1),)
+    assert [meter.id for meter in fleet.meters] == [2]
+
+
+def test_a_valid_and_an_invalid_row_of_one_id_are_none_of_them_polled():
+    fleet = check_rows([METER, METER | {"port": 0}], [REGISTER], [])
+    assert fleet.meters == ()
+    assert {finding.column for finding in fleet.findings} == {"id", "port"}
+
+
+@pytest.mark.parametrize("value", [False, "f", "false", 0])
+def test_a_disabled_meter_is_left_out_silently_whatever_else_is_wrong_with_it(value):
+    fleet = check_rows([METER | {"enabled": value, "port": 0}, OTHER_METER], [REGISTER], [])
+    assert ([meter.id for meter in fleet.meters], fleet.findings) == ([2], ())
+
+
+def test_two_meters_may_share_host_port_and_unit():
+    fleet = check_rows([METER, OTHER_METER], [REGISTER], [])
+    assert (len(fleet.meters), fleet.findings) == (2, ())
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "reason"),
+    [
+        ("register_address", -1, "is -1; allowed: 0 to 65535"),
+        ("register_address", 65536, "is 65536; allowed: 0 to 65535"),
+        ("register_address", 65535, "is 65535, and FLOAT takes 2 registers: beyond the last address, 65535"),
+        ("measurement_name", None, "is null; allowed: a name"),
+        ("measurement_name", " ", "is ' '; allowed: a name"),
+        ("function_code", 6, "is 6; allowed: 3 (READ_HOLDING_REGISTERS), 4 (READ_INPUT_REGISTERS)"),
+        ("word_order", 0, "is 0; allowed: 1 (LITTLE_ENDIAN), 2 (BIG_ENDIAN)"),
+        ("byte_order", None, "is null; allowed: 1 (LITTLE_ENDIAN), 2 (BIG_ENDIAN)"),
+        ("scale", 0, "is 0; allowed: a finite number other than 0"),
+        ("scale", math.nan, "is nan; allowed: a finite number other than 0"),
+        ("scale", math.inf, "is inf; allowed: a finite number other than 0"),
+        ("scale", "1e400", "is '1e400'; allowed: a finite number other than 0"),
+        ("invalid_value", "none", "is 'none'; allowed: a finite number"),
+        ("invalid_value", Decimal("NaN"), "is NaN; allowed: a finite number"),
+        ("invalid_value", Decimal("1e999"), "is 1E+999; allowed: a finite number"),
+    ],
+)
+def test_a_register_that_makes_no_sense_is_reported_and_costs_no_other(column, value, reason):
+    fleet = check_rows([METER], [REGISTER | {column: value}, OTHER_REGISTER], [])
+    (finding,) = fleet.findings
+    assert (finding.table, finding.column, finding.reason) == ("registers", column, reason)
+    assert finding.row.startswith("type 'sdm630' register_address ")
+    assert [register.measurement_name for register in fleet.types["sdm630"].registers] == ["voltageL2"]
+    assert fleet.meters == (GOOD_METER,)
+
+
+def test_an_unknown_data_type_is_reported_with_the_known_ones():
+    fleet = check_rows([METER], [REGISTER | {"data_type": 9}, OTHER_REGISTER], [])
+    assert str(fleet.findings[0]) == (
+        "registers, type 'sdm630' register_address 0 measurement_name 'voltageL1': data_type is 9; allowed: "
+        "1 (INT), 2 (LONG), 3 (FLOAT), 4 (UINT16), 5 (UINT32), 6 (INT64), 7 (UINT64), 8 (FLOAT64)"
+    )
+
+
+def test_a_meter_whose_registers_are_all_nonsense_is_reported_too():
+    fleet = check_rows([METER], [REGISTER | {"data_type": 9}], [])
+    assert [(finding.table, finding.meter_id) for finding in fleet.findings] == [
+        ("energy_meters", 1),
+        ("registers", None),
+    ]
+    assert (fleet.meters, fleet.types) == ((), {})
+
+
+@pytest.mark.parametrize(
+    ("value", "raw"),
+    [
+        (Decimal(-32768), -32768),
+        (Decimal(18446744073709551615), 2**64 - 1),
+        ("65535", 65535),
+        (Decimal("-9999.5"), -9999.5),
+        (Decimal("3.4e38"), 3.4e38),
+    ],
+)
+def test_an_invalid_value_is_an_int_where_it_is_whole(value, raw):
+    fleet = check_rows([METER], [REGISTER | {"invalid_value": value}], [])
+    found = fleet.types["sdm630"].registers[0].invalid_value
+    assert (found, type(found)) == (raw, type(raw))
+
+
+def test_registers_are_sorted_by_function_code_and_address():
+    rows = [
+        REGISTER | {"register_address": address, "function_code": code, "measurement_name": f"m{code}{address}"}
+        for code, address in [(4, 10), (4, 2), (3, 100)]
+    ]
+    fleet = check_rows([METER], rows, [])
+    assert [r.measurement_name for r in fleet.types["sdm630"].registers] == ["m3100", "m42", "m410"]
+
+
+def test_a_measurement_that_is_there_twice_is_read_once_from_the_lowest_address():
+    second = REGISTER | {"register_address": 100}
+    fleet = check_rows([METER], [second, REGISTER], [])
+    assert fleet.types["sdm630"].registers == (GOOD_REGISTER,)
+    (finding,) = fleet.findings
+    assert "register_address 100" in finding.row
+    assert finding.reason.endswith("the one with function_code 4 and register_address 0 is used")
+
+
+def test_null_and_the_empty_unit_are_one_series():
+    rows = [REGISTER | {"data_unit": None}, REGISTER | {"data_unit": "", "register_address": 2}]
+    assert len(check_rows([METER], rows, []).types["sdm630"].registers) == 1
+
+
+def test_a_measurement_in_two_units_is_two_series():
+    rows = [REGISTER, REGISTER | {"data_unit": "mV", "register_address": 2}]
+    fleet = check_rows([METER], rows, [])
+    assert (len(fleet.types["sdm630"].registers), fleet.findings) == (2, ())
+
+
+def test_a_meter_type_says_how_its_meters_want_to_be_asked():
+    row = {"type": "sdm630", "max_registers_per_request": 80, "max_gap": 0, "timeout_s": 1.5, "request_pause_s": 0.1}
+    fleet = check_rows([METER], [REGISTER], [row])
+    assert fleet.types["sdm630"] == MeterType("sdm630", (GOOD_REGISTER,), 80, 0, 1.5, 0.1)
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("max_registers_per_request", 0),
+        ("max_registers_per_request", 126),
+        ("max_gap", -1),
+        ("max_gap", 125),
+        ("timeout_s", 0),
+        ("timeout_s", 61),
+        ("timeout_s", math.nan),
+        ("request_pause_s", -1),
+        ("request_pause_s", 10.5),
+    ],
+)
+def test_a_bad_setting_of_a_type_is_reported_and_the_default_used(column, value):
+    fleet = check_rows([METER], [REGISTER], [{"type": "sdm630", column: value}])
+    assert fleet.types["sdm630"] == MeterType("sdm630", (GOOD_REGISTER,))
+    assert [(finding.table, finding.column) for finding in fleet.findings] == [("meter_types", column)]
+
+
+def test_nulls_of_a_type_are_the_defaults():
+    row = {"type": "sdm630", "max_registers_per_request": None, "max_gap": None}
+    fleet = check_rows([METER], [REGISTER], [row])
+    assert (fleet.types["sdm630"], fleet.findings) == (MeterType("sdm630", (GOOD_REGISTER,)), ())
+
+
+def test_a_type_without_meters_or_registers_is_fine():
+    fleet = check_rows([], [], [{"type": "sdm120"}])
+    assert (fleet.types, fleet.findings) == ({}, ())
+
+
+def test_a_register_wider_than_the_requests_of_its_type_is_reported():
+    fleet = check_rows(
+        [METER],
+        [REGISTER, OTHER_REGISTER | {"data_type": 1}],
+        [{"type": "sdm630", "max_registers_per_request": 1}],
+    )
+    assert [register.measurement_name for register in fleet.types["sdm630"].registers] == ["voltageL2"]
+    assert "more than the type's max_registers_per_request, 1" in fleet.findings[0].reason
+
+
+ANYTHING = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.integers(-2, 10),
+    st.floats(),
+    st.decimals(),
+    st.text(max_size=8),
+    st.sampled_from(["1e9999", "-0", "502", "sdm630", "\x00", "\ud800", "٣"]),
+    st.binary(max_size=3),
+    st.lists(st.integers(), max_size=2),
+)
+
+
+def garbage(columns: dict) -> st.SearchStrategy[list[dict]]:
+    """Rows of which some columns are absent and the others hold anything."""
+    return st.lists(st.fixed_dictionaries({}, optional=dict.fromkeys(columns, ANYTHING)), max_size=4)
+
+
+def of_other_ids(rows: list[dict]) -> list[dict]:
+    return [row for row in rows if str(row.get("id")).strip() not in {"1", "1.0"} and row.get("id") != 1]
+
+
+@given(garbage(METER).map(of_other_ids), garbage(REGISTER), garbage({"max_gap": 0, "timeout_s": 0}), st.randoms())
+def test_garbage_never_raises_and_never_costs_a_good_row_its_place(meter_rows, register_rows, type_rows, random):
+    meters = [METER, *meter_rows]
+    registers = [REGISTER, *(row | {"type": "other"} for row in register_rows)]
+    types = [row | {"type": number} for number, row in enumerate(type_rows)]
+    fleet = check_rows(meters, registers, types)
+    assert GOOD_METER in fleet.meters
+    assert fleet.types["sdm630"].registers == (GOOD_REGISTER,)
+    for rows in (meters, registers, types):
+        random.shuffle(rows)
+    assert check_rows(meters, registers, types) == fleet
+
+
+@given(garbage(METER), garbage(REGISTER), garbage({"type": 0, "max_registers_per_request": 0}))
+def test_every_register_is_either_taken_or_reported_in_one_line(meter_rows, register_rows, type_rows):
+    fleet = check_rows(meter_rows, register_rows, type_rows)
+    taken = sum(len(meter_type.registers) for meter_type in fleet.types.values())
+    reported = [finding for finding in fleet.findings if finding.table == "registers"]
+    assert taken + len(reported) >= len(register_rows)
+    assert all("\n" not in str(finding) and len(str(finding)) < 600 for finding in fleet.findings)
+    assert all(meter.type in fleet.types for meter in fleet.meters)
