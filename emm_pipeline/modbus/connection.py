@@ -12,6 +12,7 @@ import os
 import socket
 import struct
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from pymodbus.client import AsyncModbusTcpClient
@@ -21,6 +22,7 @@ from pymodbus.pdu.register_message import ReadHoldingRegistersResponse, ReadInpu
 
 from emm_pipeline.errors import TransientError
 from emm_pipeline.fleet import FunctionCode
+from emm_pipeline.modbus.resolving import resolve
 from emm_pipeline.readings import FailureKind
 
 if TYPE_CHECKING:
@@ -91,15 +93,25 @@ class Connection:
         Raises:
             ReadError: REFUSED, with the operating system's reason.
         """
-        loop = asyncio.get_running_loop()
+        awaited = "answer from the name server"
         try:
             async with asyncio.timeout(timeout_s):
-                # What pymodbus's connect() does, but that hides why it failed.
-                await loop.create_connection(lambda: self._client.ctx, self._host, self._port)
+                addresses = await resolve(self._host)
+                awaited = "answer to connecting"
+                await self._connect_to_one_of(addresses)
         except TimeoutError as err:
-            raise ReadError(FailureKind.REFUSED, f"no answer to connecting within {timeout_s} s") from err
+            raise ReadError(FailureKind.REFUSED, f"no {awaited} within {timeout_s} s") from err
         except (OSError, ValueError, OverflowError) as err:
             raise ReadError(FailureKind.REFUSED, _why_not_connected(err)) from err
+
+    async def _connect_to_one_of(self, addresses: list[str]) -> None:
+        """Does what pymodbus's connect() does, but that hides why it failed."""
+        loop = asyncio.get_running_loop()
+        for address in addresses[:-1]:
+            with suppress(OSError):
+                await loop.create_connection(lambda: self._client.ctx, address, self._port)
+                return
+        await loop.create_connection(lambda: self._client.ctx, addresses[-1], self._port)
 
     @property
     def usable(self) -> bool:

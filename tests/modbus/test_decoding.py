@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.meters import encode_value
 
@@ -57,6 +57,7 @@ def decoded_value(words, data_type, **columns):
 @pytest.mark.parametrize("byte_order", Order)
 @pytest.mark.parametrize("word_order", Order)
 @pytest.mark.parametrize("data_type", DataType)
+@settings(deadline=None)  # a busy machine is no failure
 @given(data=st.data())
 def test_every_type_in_every_order_decodes_to_the_value_that_was_encoded(data, data_type, word_order, byte_order):
     value = data.draw(RAW_VALUES[data_type])
@@ -96,6 +97,7 @@ def test_a_decimal_scale_gives_the_decimal_number_that_a_person_would_write(raw,
     assert decoded_value(encode_value(raw, DataType.INT), DataType.INT, scale=scale) == value
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(raw=RAW_VALUES[DataType.LONG], digits=st.integers(0, 9))
 def test_scaling_by_a_power_of_ten_is_exact_for_every_raw_value(raw, digits):
     value = decoded_value(encode_value(raw, DataType.LONG), DataType.LONG, scale=float(f"1e-{digits}"))
@@ -233,6 +235,7 @@ def test_a_sample_whose_type_lost_its_registers_gives_no_rows():
     assert decode_samples([sample(block(0, [1]))], {"t": MeterType("t")}).empty
 
 
+@settings(deadline=None)  # a busy machine is no failure
 @given(data=st.data())
 def test_many_meters_decode_to_the_same_as_one_by_one(data):
     registers = tuple(
