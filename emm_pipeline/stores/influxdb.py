@@ -91,9 +91,11 @@ class InfluxReadingsStore:
                     middle = len(batch) // 2
                     batches += [batch[middle:], batch[:middle]]
                 else:
-                    refused.append(f"HTTP {error.status} for a batch of {len(batch)}: {self._reason(error)}")
+                    reason = self._reason(error)
+                    share = "some" if "partial write" in reason else "all"
+                    refused.append(f"{share} of a batch of {len(batch)}, HTTP {error.status}: {reason}")
         if refused:
-            raise RefusedPointsError(f"{self._where} refused points and has all others: {listed(refused)}")
+            raise RefusedPointsError(f"{self._where} refused points, and has all others: {listed(refused)}")
 
     def ping(self) -> None:
         """See `ReadingsStore.ping`. Tells nothing of token and bucket: only a write does."""
@@ -152,7 +154,8 @@ class InfluxReadingsStore:
         return f"{self._where} does not answer: {self._redacted(error)}; is InfluxDB running at INFLUXDB_URL?"
 
     def _redacted(self, text: object) -> str:
-        return one_line(str(text).replace(self._token, "***"))
+        shown = str(text)
+        return one_line(shown.replace(self._token, "***") if self._token else shown)
 
 
 def _without_credentials(url: str) -> str:

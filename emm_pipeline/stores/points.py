@@ -2,7 +2,7 @@
 
 Line protocol has no escape for some texts: a backslash escapes only a comma, a space or an equals sign, and stands for
 itself elsewhere. Such a text is refused, since the server would read something else, or take the next line for a part
-of this one. influxdb_client's `Point` would store an altered text, and costs ten times as much per point.
+of this one. influxdb_client's `Point` would store an altered text, and costs seven times as much per point (13 µs).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _MILLISECOND = timedelta(milliseconds=1)
 _TAG_ESCAPES = str.maketrans({",": r"\,", "=": r"\=", " ": r"\ "})
 _MEASUREMENT_ESCAPES = str.maketrans({",": r"\,", " ": r"\ "})
 _MISREAD_BACKSLASH = re.compile(r"\\(=|\Z)")
-"""What the server would take for an escape, in a tag; with it, it would end the tag or the line elsewhere."""
+"""What the server takes for an escape, in a tag, and then ends the tag or the line elsewhere."""
 _STRING_ESCAPES = str.maketrans({'"': r"\"", "\\": r"\\"})
 
 
@@ -49,7 +49,7 @@ class UnstorableTextError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Lines:
-    """Line protocol, one point per line, and a reason for each meter of which points are left out."""
+    """Line protocol, one point per line, and for each point that is left out its meter and the reason."""
 
     lines: list[str] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
@@ -76,7 +76,9 @@ def is_unicode(text: str) -> bool:
 
 
 def milliseconds(times: pd.Series) -> list[int]:
-    """A datetime64 column in milliseconds since 1970."""
+    """A datetime64 column in milliseconds since 1970; an empty one may be of any type."""
+    if times.empty:
+        return []
     whole: list[int] = times.dt.as_unit("ms").astype("int64").tolist()
     return whole
 
@@ -114,7 +116,7 @@ def poll_records(samples: Sequence[MeterSample], readings: pd.DataFrame) -> list
 def reading_lines(readings: pd.DataFrame) -> Lines:
     """One line per finite value: tags id, description and dataunit, the field `value`, milliseconds."""
     result: list[str] = []
-    refused: dict[str, None] = {}
+    refused: list[str] = []
     columns = (readings[name].tolist() for name in ("id", "measurement", "unit", "description", "value"))
     for meter_id, measurement, unit, description, value, time in zip(
         *columns, milliseconds(readings["time"]), strict=True
@@ -124,16 +126,16 @@ def reading_lines(readings: pd.DataFrame) -> Lines:
         try:
             series = _series(measurement, _tag("dataunit", unit), _tag("description", description), meter_id)
         except UnstorableTextError as error:
-            refused[f"meter {meter_id}: {error}"] = None
+            refused.append(f"meter {meter_id}: {error}")
         else:
             result.append(f"{series} value={value!r} {time}")
-    return Lines(result, list(refused))
+    return Lines(result, refused)
 
 
 def poll_lines(polls: Iterable[PollRecord]) -> Lines:
     """One line of `emm_poll` per poll; `ok` is 1 or 0, so that its mean is the rate of success."""
     result: list[str] = []
-    refused: dict[str, None] = {}
+    refused: list[str] = []
     for poll in polls:
         fields = [f"ok={int(poll.ok)}i", f"requests={poll.requests}i", f"points={poll.points}i"]
         if math.isfinite(poll.latency_ms):
@@ -143,10 +145,10 @@ def poll_lines(polls: Iterable[PollRecord]) -> Lines:
         try:
             series = _series(POLL_MEASUREMENT, "", _tag("description", poll.description), poll.id)
         except UnstorableTextError as error:
-            refused[f"meter {poll.id}: {error}"] = None
+            refused.append(f"meter {poll.id}: {error}")
         else:
             result.append(f"{series} {','.join(fields)} {since_epoch(poll.time)}")
-    return Lines(result, list(refused))
+    return Lines(result, refused)
 
 
 def _series(measurement: str, unit_tag: str, description_tag: str, meter_id: int) -> str:
@@ -193,4 +195,4 @@ def _check(column: str, text: str) -> None:
 
 
 def _shortened(text: str, limit: int = 60) -> str:
-    return ascii(text if len(text) <= limit else text[:limit] + "…") if not is_unicode(text) else repr(text[:limit])
+    return repr(text if len(text) <= limit else text[:limit] + "…")

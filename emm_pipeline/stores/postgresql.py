@@ -92,7 +92,7 @@ class PostgresReadingsStore:
             for start in range(0, len(rows), BATCH_ROWS):
                 self._upsert(statement, names, rows[start : start + BATCH_ROWS], refused)
         if refused:
-            raise RefusedPointsError(f"{self._where} refused points and has all others: {listed(refused)}")
+            raise RefusedPointsError(f"{self._where} refused points, and has all others: {listed(refused)}")
 
     def ping(self) -> None:
         """See `ReadingsStore.ping`. Asks for the tables too."""

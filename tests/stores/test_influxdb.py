@@ -199,7 +199,7 @@ def test_a_meter_with_an_impossible_description_costs_no_other_its_data(influxdb
 
 def test_of_a_type_conflict_the_good_points_are_stored(influxdb, store, bucket):
     influxdb.write(f'voltageL2,id=9 value="text" {NOON_MS}', bucket)
-    with pytest.raises(RefusedPointsError, match=r"HTTP 400.*field type conflict.*voltageL2"):
+    with pytest.raises(RefusedPointsError, match=r"some of a batch of 4, HTTP 400.*field type conflict.*voltageL2"):
         store.write(readings(reading(), reading(measurement="voltageL2"), reading(id=3)), [poll()])
     assert {row["id"] for row in influxdb.query("SELECT * FROM voltageL1", bucket)} == {"1", "3"}
     assert len(influxdb.query("SELECT * FROM emm_poll", bucket)) == 1

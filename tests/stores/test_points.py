@@ -2,6 +2,7 @@ import subprocess
 import sys
 from datetime import timedelta
 
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,8 +11,8 @@ from influxdb_client.domain.write_precision import WritePrecision
 from support.frames import NOON, NOON_MS, poll, reading, readings
 
 from emm_pipeline.fleet import EnergyMeter
-from emm_pipeline.readings import Failure, FailureKind, MeterSample
-from emm_pipeline.stores.points import MAX_SERIES_BYTES, poll_lines, poll_records, reading_lines
+from emm_pipeline.readings import READING_COLUMNS, Failure, FailureKind, MeterSample
+from emm_pipeline.stores.points import MAX_SERIES_BYTES, listed, poll_lines, poll_records, reading_lines
 
 ORDINARY = st.text(st.characters(exclude_categories=["C"], exclude_characters="\\"), min_size=1, max_size=20)
 
@@ -67,7 +68,11 @@ def test_a_measurement_that_influxdb_would_skip_or_lose_is_refused(name):
 
 def test_a_meter_is_named_once_however_many_of_its_readings_are_refused():
     rows = [reading(measurement=f"m{number}", description="bad\\") for number in range(20)]
-    assert len(reading_lines(readings(*rows)).refused) == 1
+    assert listed(reading_lines(readings(*rows)).refused).count("meter 1") == 1
+
+
+def test_a_list_of_reasons_stays_short():
+    assert listed(f"reason {number}" for number in range(100)).endswith("reason 4; and 95 more")
 
 
 def test_a_series_longer_than_influxdb_allows_is_refused():
@@ -114,6 +119,12 @@ def test_poll_records_count_the_points_of_that_meter_at_that_time():
         poll(description=None, points=2),
         poll(id=2, description=None, ok=False, latency_ms=3000.0, requests=1, points=0, error="no reply"),
     ]
+
+
+def test_an_empty_frame_of_no_types_has_no_points():
+    empty = pd.DataFrame(columns=list(READING_COLUMNS))
+    assert reading_lines(empty).lines == []
+    assert poll_records([], empty) == []
 
 
 def test_shaping_points_needs_neither_pandas_nor_a_clients_library():
