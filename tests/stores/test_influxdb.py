@@ -301,6 +301,14 @@ def test_a_port_that_nothing_listens_on_is_named(free_port):
             assert "secret" not in one_line_without_token(caught, "emm:secret")
 
 
+def test_an_empty_token_leaves_the_message_readable(free_port):
+    with (
+        contextlib.closing(InfluxReadingsStore(f"http://127.0.0.1:{free_port}", "", "emm", "emm")) as store,
+        pytest.raises(StoreError, match="Connection refused"),
+    ):
+        store.ping()
+
+
 @pytest.fixture
 def free_port():
     with socket.create_server(("127.0.0.1", 0)) as server:
