@@ -375,6 +375,14 @@ def test_a_gateway_that_closes_after_each_reply_is_connected_to_anew(simulated_g
     assert gateway.connections == gateway.requests == 4
 
 
+def test_a_gateway_that_accepts_connections_only_to_close_them_is_told_from_a_refusal(simulated_gateway):
+    """What a gateway does that has no connection to spare."""
+    gateway = simulated_gateway({1: unit(), 2: unit()}, requests_per_connection=0)
+    samples = read(meters_of(gateway))
+    assert [s.failure.kind for s in samples] == [FailureKind.INVALID_REPLY] * 2
+    assert all("closed before the reply was complete" in s.failure.reason for s in samples)
+
+
 def test_a_gateway_that_came_back_is_read_again(simulated_gateway):
     gateway = simulated_gateway({1: unit()})
     meters = meters_of(gateway)
