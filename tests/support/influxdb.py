@@ -69,12 +69,11 @@ class InfluxDB:
         self._influxd_command = [programs.influxd, "-config", str(influxd_conf)]
         self._influxd = self._spawn(self._influxd_command, "influxd.log")
         self._nginx = self._spawn([programs.nginx, "-e", "stderr", "-c", str(nginx_conf)], "nginx.log")
-        self._wait_for_influxd()
-        # the first user can be made without authentication, and only as an administrator
-        self._statement(f"CREATE USER {USER} WITH PASSWORD '{PASSWORD}' WITH ALL PRIVILEGES", authorized=False)
-        self.create_database(DATABASE)
-        self._statement(f"CREATE RETENTION POLICY day ON {DATABASE} DURATION 1d REPLICATION 1")
-        self._wait_for_nginx()
+        try:
+            self._set_up()
+        except BaseException:
+            self.close()
+            raise
 
     def create_database(self, name: str) -> str:
         """Makes an empty database; returns its bucket."""
@@ -133,6 +132,14 @@ class InfluxDB:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+    def _set_up(self) -> None:
+        self._wait_for_influxd()
+        # the first user can be made without authentication, and only as an administrator
+        self._statement(f"CREATE USER {USER} WITH PASSWORD '{PASSWORD}' WITH ALL PRIVILEGES", authorized=False)
+        self.create_database(DATABASE)
+        self._statement(f"CREATE RETENTION POLICY day ON {DATABASE} DURATION 1d REPLICATION 1")
+        self._wait_for_nginx()
 
     def _spawn(self, command: list[str], log: str) -> subprocess.Popen[bytes]:
         with (self._folder / log).open("ab") as output:
