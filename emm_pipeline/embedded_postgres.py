@@ -14,10 +14,12 @@ import os
 import pwd
 import shlex
 import shutil
+import signal
 import stat
 import subprocess
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Self
 
@@ -102,9 +104,7 @@ class EmbeddedPostgres:
         if self._lock is None:
             return
         try:
-            self._pg_ctl("stop", "-m", "fast")
-        except _RunErrors:
-            self.kill()
+            self._end()
         finally:
             self._release()
 
@@ -144,13 +144,19 @@ class EmbeddedPostgres:
         Its lock files go with it: PostgreSQL would refuse to start where another process, or a zombie that
         nobody reaps in a container, has the old server's process id.
         """
-        if self._processes():
-            try:
-                self._pg_ctl("stop", "-m", "fast")
-            except _RunErrors:
-                self._kill_processes()
+        self._end()
         (self.data_dir / "postmaster.pid").unlink(missing_ok=True)
         (self.socket_dir / ".s.PGSQL.5432.lock").unlink(missing_ok=True)
+
+    def _end(self) -> None:
+        """Stop the server if it runs; kill what does not stop, and children whose server was killed."""
+        pid_file = self.data_dir / "postmaster.pid"
+        server = pid_file.read_text().split("\n")[0] if pid_file.exists() else ""
+        # pg_ctl signals whatever process has that id now
+        if server in {str(process.pid) for process in self._processes()}:
+            with suppress(*_RunErrors):
+                self._pg_ctl("stop", "-m", "fast")
+        self._kill_processes()
 
     def _start(self) -> None:
         settings = {
@@ -223,12 +229,14 @@ class EmbeddedPostgres:
             if time.monotonic() > deadline:
                 raise ConfigDatabaseError(f"the PostgreSQL server on {self.data_dir} cannot be killed")
             for process in processes:
-                if process.is_running():
-                    process.kill()
+                with suppress(ProcessLookupError):
+                    os.kill(process.pid, signal.SIGKILL)
             time.sleep(0.02)
 
     def _release(self) -> None:
         if self._lock is not None:
+            if self.socket_dir != self.data_dir:
+                shutil.rmtree(self.socket_dir, ignore_errors=True)
             self._lock.close()
             self._lock = None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+import psycopg2
 from sqlalchemy import URL, Engine, create_engine, make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
@@ -24,7 +25,7 @@ _HINTS = {
 """What to do, by SQLSTATE."""
 
 _CONNECTION_HINTS = {
-    "authentication": "check POSTGRES_USER and POSTGRES_PASSWORD",
+    "password": "check POSTGRES_USER and POSTGRES_PASSWORD",
     "does not exist": "check POSTGRES_DB and POSTGRES_USER",
 }
 """What to do, by a word in the text: a connection that fails brings no SQLSTATE."""
@@ -72,14 +73,11 @@ def _explain(url: URL, err: SQLAlchemyError) -> str:
     reason = " ".join(str(cause).split())
     if url.password:
         reason = reason.replace(url.password, "***")
-    code = getattr(cause, "pgcode", None)
-    if code is not None:
-        hint = _HINTS.get(code)
-    else:
+    hint = _HINTS.get(getattr(cause, "pgcode", None) or "")
+    if isinstance(cause, psycopg2.OperationalError) and cause.pgcode is None:
         unreachable = "is PostgreSQL running at POSTGRES_HOST and POSTGRES_PORT?"
         hint = next((hint for word, hint in _CONNECTION_HINTS.items() if word in reason), unreachable)
-    place = f"configuration database {_place(url)}: "
-    return place + reason + (f" ({hint})" if hint else "")
+    return f"configuration database {_place(url)}: {reason}" + (f" ({hint})" if hint else "")
 
 
 def _place(url: URL) -> str:

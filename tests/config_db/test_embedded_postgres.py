@@ -21,6 +21,15 @@ def folder():
         yield folder
 
 
+@pytest.fixture(scope="module")
+def made_folder():
+    """A folder with a cluster in `data`, stopped: making one takes a second."""
+    with postgres_folder() as folder:
+        with EmbeddedPostgres(folder / "data", durable=False):
+            pass
+        yield folder
+
+
 def ask(server: EmbeddedPostgres, statement: str):
     engine = create_engine(server.url(), isolation_level="AUTOCOMMIT")
     try:
@@ -31,8 +40,8 @@ def ask(server: EmbeddedPostgres, statement: str):
         engine.dispose()
 
 
-def test_data_outlives_a_stop_and_a_kill_of_the_server(folder):
-    server = EmbeddedPostgres(folder / "data", durable=False)
+def test_data_outlives_a_stop_and_a_kill_of_the_server(made_folder):
+    server = EmbeddedPostgres(made_folder / "data", durable=False)
     try:
         server.start()
         ask(server, "CREATE TABLE kept AS SELECT 1 AS one")
@@ -48,16 +57,16 @@ def test_data_outlives_a_stop_and_a_kill_of_the_server(folder):
         server.stop()
 
 
-def test_a_server_that_a_killed_process_left_running_is_taken_over(folder):
+def test_a_server_that_a_killed_process_left_running_is_taken_over(made_folder):
     program = (
         "import os, signal, sys, pathlib\n"
         "from emm_pipeline.embedded_postgres import EmbeddedPostgres\n"
         "EmbeddedPostgres(pathlib.Path(sys.argv[1]), durable=False).start()\n"
         "os.kill(os.getpid(), signal.SIGKILL)"
     )
-    subprocess.run([sys.executable, "-c", program, folder / "data"], check=False)
-    assert (folder / "data" / "postmaster.pid").exists()
-    with EmbeddedPostgres(folder / "data", durable=False) as server:
+    subprocess.run([sys.executable, "-c", program, made_folder / "data"], check=False)
+    assert (made_folder / "data" / "postmaster.pid").exists()
+    with EmbeddedPostgres(made_folder / "data", durable=False) as server:
         assert ask(server, "SELECT 1") == 1
 
 
@@ -68,10 +77,10 @@ def test_an_interrupted_first_start_is_begun_anew(folder):
         assert ask(server, "SELECT 1") == 1
 
 
-def test_a_second_server_on_the_same_data_is_refused(folder):
-    second = EmbeddedPostgres(folder / "data")
+def test_a_second_server_on_the_same_data_is_refused(made_folder):
+    second = EmbeddedPostgres(made_folder / "data")
     with (
-        EmbeddedPostgres(folder / "data", durable=False),
+        EmbeddedPostgres(made_folder / "data", durable=False),
         pytest.raises(ConfigurationError, match="is in use: another process"),
     ):
         second.start()
@@ -91,16 +100,17 @@ def test_a_folder_of_something_else_is_refused_and_kept(folder):
     assert (folder / "data" / "photo.jpg").exists()
 
 
-def test_a_server_that_cannot_start_says_why(folder):
-    with EmbeddedPostgres(folder / "data", durable=False) as server:
-        pass
-    (folder / "data" / "postgresql.conf").write_text("no_such_setting = 1\n")
+def test_a_server_that_cannot_start_says_why(made_folder):
+    configuration = made_folder / "data" / "postgresql.conf"
+    before = configuration.read_text()
+    configuration.write_text("no_such_setting = 1\n")
     with pytest.raises(ConfigDatabaseError, match="no_such_setting"):
-        server.start()
+        EmbeddedPostgres(made_folder / "data", durable=False).start()
+    configuration.write_text(before)
 
 
-def test_data_is_durable_unless_told_otherwise(folder):
-    with EmbeddedPostgres(folder / "data") as server:
+def test_data_is_durable_unless_told_otherwise(made_folder):
+    with EmbeddedPostgres(made_folder / "data") as server:
         assert ask(server, "SHOW fsync") == "on"
 
 
@@ -115,15 +125,15 @@ def test_root_may_not_put_the_data_under_its_home(folder):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="an ordinary user reaches its own folders")
-def test_programs_behind_a_closed_folder_are_copied_and_no_folder_is_opened(folder, monkeypatch):
+def test_programs_behind_a_closed_folder_are_copied_and_no_folder_is_opened(made_folder, monkeypatch):
     install_dir = embedded_postgres._install_dir()
     package = install_dir.parent
-    closed = folder / "closed"
+    closed = made_folder / "closed"
     closed.mkdir(mode=0o700)
     for part in package.parent.glob(f"{package.name}*"):
         (closed / part.name).symlink_to(part)
     monkeypatch.setattr(embedded_postgres, "_install_dir", lambda: closed / package.name / install_dir.name)
-    with EmbeddedPostgres(folder / "data", durable=False) as server:
+    with EmbeddedPostgres(made_folder / "data", durable=False) as server:
         assert ask(server, "SELECT 1") == 1
     assert closed.stat().st_mode & 0o777 == 0o700
 

@@ -1,10 +1,16 @@
 """The database refuses what can never be right, and takes the lines that people have."""
 
-import pytest
-from sqlalchemy import Engine, text
-from sqlalchemy.exc import IntegrityError
+from collections.abc import Iterator
 
+import pytest
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import IntegrityError
+from support.postgres import create_database
+
+from emm_pipeline.config_db.engine import create_config_engine
 from emm_pipeline.config_db.loader import load_fleet
+from emm_pipeline.embedded_postgres import EmbeddedPostgres
+from emm_pipeline.fleet import DataType
 
 METER = {"id": 1, "host": "10.0.0.1", "port": 502, "slave_address": 1, "type": "sdm630", "description": None}
 REGISTER = {
@@ -28,10 +34,23 @@ METER_TYPE = {
 }
 
 
-def insert(engine: Engine, table: str, row: dict) -> None:
+@pytest.fixture(scope="module")
+def engine(postgres: EmbeddedPostgres, migrated_template: str) -> Iterator[Engine]:
+    engine = create_config_engine(create_database(postgres, migrated_template))
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def database(engine: Engine) -> Iterator[Connection]:
+    """A connection to an empty configuration database; what it does is undone."""
+    with engine.connect() as connection:
+        yield connection
+
+
+def insert(connection: Connection, table: str, row: dict) -> None:
     names, marks = ", ".join(row), ", ".join(f":{name}" for name in row)
-    with engine.begin() as connection:
-        connection.execute(text(f"INSERT INTO {table} ({names}) VALUES ({marks})"), row)
+    connection.execute(text(f"INSERT INTO {table} ({names}) VALUES ({marks})"), row)
 
 
 def test_the_insert_lines_of_the_manual_work(config_engine):
@@ -66,17 +85,17 @@ def test_the_insert_lines_of_the_manual_work(config_engine):
         ("enabled", None),
     ],
 )
-def test_a_meter_that_can_never_be_right_is_refused(config_engine, column, value):
+def test_a_meter_that_can_never_be_right_is_refused(database, column, value):
     with pytest.raises(IntegrityError, match=f"energy_meters_{column}|null value"):
-        insert(config_engine, "energy_meters", METER | {column: value})
+        insert(database, "energy_meters", METER | {column: value})
 
 
 @pytest.mark.parametrize(
     ("column", "value"),
     [("id", 0), ("id", -5), ("port", 1), ("port", 65535), ("slave_address", 0), ("slave_address", 255)],
 )
-def test_a_meter_at_the_edge_of_what_is_allowed_is_taken(config_engine, column, value):
-    insert(config_engine, "energy_meters", METER | {column: value})
+def test_a_meter_at_the_edge_of_what_is_allowed_is_taken(database, column, value):
+    insert(database, "energy_meters", METER | {column: value})
 
 
 @pytest.mark.parametrize(
@@ -108,21 +127,21 @@ def test_a_meter_at_the_edge_of_what_is_allowed_is_taken(config_engine, column, 
         ("invalid_value", float("nan")),
     ],
 )
-def test_a_register_that_can_never_be_right_is_refused(config_engine, column, value):
+def test_a_register_that_can_never_be_right_is_refused(database, column, value):
     with pytest.raises(IntegrityError, match=f"registers_{column}"):
-        insert(config_engine, "registers", REGISTER | {column: value})
+        insert(database, "registers", REGISTER | {column: value})
 
 
 @pytest.mark.parametrize(
     ("data_type", "last_address"),
     [(1, 65535), (2, 65534), (3, 65534), (4, 65535), (5, 65534), (6, 65532), (7, 65532), (8, 65532)],
 )
-def test_a_register_may_end_at_the_last_address_and_not_beyond(config_engine, data_type, last_address):
+def test_a_register_may_end_at_the_last_address_and_not_beyond(database, data_type, last_address):
     row = REGISTER | {"data_type": data_type, "register_address": last_address}
-    insert(config_engine, "registers", row)
-    assert load_fleet(config_engine).types["sdm630"].registers[0].end == 65536
+    insert(database, "registers", row)
+    assert last_address + DataType(data_type).count == 65536
     with pytest.raises(IntegrityError, match="registers_register_address"):
-        insert(config_engine, "registers", row | {"register_address": last_address + 1})
+        insert(database, "registers", row | {"register_address": last_address + 1})
 
 
 @pytest.mark.parametrize(
@@ -140,14 +159,14 @@ def test_a_register_may_end_at_the_last_address_and_not_beyond(config_engine, da
         ("request_pause_s", 10.1),
     ],
 )
-def test_a_meter_type_that_can_never_be_right_is_refused(config_engine, column, value):
+def test_a_meter_type_that_can_never_be_right_is_refused(database, column, value):
     with pytest.raises(IntegrityError, match=f"meter_types_{column}"):
-        insert(config_engine, "meter_types", METER_TYPE | {column: value})
+        insert(database, "meter_types", METER_TYPE | {column: value})
 
 
-def test_a_point_cannot_be_in_the_readings_twice_even_without_a_unit(config_engine):
+def test_a_point_cannot_be_in_the_readings_twice_even_without_a_unit(database):
     row = {"time": "2026-01-01T00:00:00Z", "id": 1, "measurement": "m", "unit": None, "value": 1.0}
-    insert(config_engine, "readings", row)
-    insert(config_engine, "readings", row | {"unit": "W"})
+    insert(database, "readings", row)
+    insert(database, "readings", row | {"unit": "W"})
     with pytest.raises(IntegrityError, match="readings_series"):
-        insert(config_engine, "readings", row | {"value": 2.0})
+        insert(database, "readings", row | {"value": 2.0})

@@ -311,7 +311,8 @@ def garbage(columns: dict) -> st.SearchStrategy[list[dict]]:
 
 
 def of_other_ids(rows: list[dict]) -> list[dict]:
-    return [row for row in rows if str(row.get("id")).strip() not in {"1", "1.0"} and row.get("id") != 1]
+    """The rows that are not of the good meter, whose place another row of its id would cost rightly."""
+    return [row for row in rows if check_rows([METER | {"id": row.get("id")}], [REGISTER], []).meters != (GOOD_METER,)]
 
 
 @given(garbage(METER).map(of_other_ids), garbage(REGISTER), garbage({"max_gap": 0, "timeout_s": 0}), st.randoms())

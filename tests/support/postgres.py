@@ -50,6 +50,7 @@ def postgres() -> Iterator[EmbeddedPostgres]:
     """The session's server. A test that stops it must start it again."""
     with postgres_folder() as folder, EmbeddedPostgres(folder / "data", durable=False) as server:
         yield server
+        server.kill()  # there is nothing in it that is worth a checkpoint
 
 
 @pytest.fixture(scope="session")
