@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from emm_pipeline.sharding import Shard
-
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
     from datetime import datetime
 
     from emm_pipeline.fleet import EnergyMeter, Finding, Fleet, MeterType
     from emm_pipeline.readings import PollRecord
+    from emm_pipeline.sharding import Shard
 
 
 @dataclass(frozen=True, slots=True)

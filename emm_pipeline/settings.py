@@ -57,9 +57,7 @@ class Settings(BaseSettings):
     outbox_max_mb: int = Field(default=1024, ge=1)
     run_retention_hours: int = Field(default=72, ge=1)
 
-    @field_validator(
-        *(f"{what}_cron_{field}_trigger" for what in ("influx_updater", "scheduler") for field in HIGHEST)
-    )
+    @field_validator(*(f"{what}_cron_{field}_trigger" for what in ("influx_updater", "scheduler") for field in HIGHEST))
     @classmethod
     def _is_cron_field(cls, value: str, info: ValidationInfo) -> str:
         field = str(info.field_name).split("_")[-2]

@@ -5,11 +5,8 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
-import socket
 import sys
 import time
-import urllib.error
-import urllib.request
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +15,7 @@ from typing import TYPE_CHECKING, Self
 from sqlalchemy import text
 
 from emm_pipeline.cli.database import upgrade_databases
-from emm_pipeline.cli.processes import ProcessGroup
+from emm_pipeline.cli.processes import ProcessGroup, answers, free_port, listens
 from emm_pipeline.config_db.meter_status import load_statuses
 from emm_pipeline.config_db.upgrade import ensure_database
 from emm_pipeline.connections import open_config_database
@@ -103,7 +100,7 @@ class DemoStack:
     def _start_virtual_meter(self, port: int) -> None:
         command = [sys.executable, "-m", "virtual_modbustcp_server.test", "--host", "127.0.0.1", "--port", str(port)]
         self._processes.start("virtual_meter", command, os.environ)
-        self._wait_until(lambda: _listens(port))
+        self._wait_until(lambda: listens(port))
 
     def start_dagster(self, port: int) -> None:
         """Start code server, webserver and daemon; `wait_for_ui` says when they are up."""
@@ -115,7 +112,7 @@ class DemoStack:
         code_server: list[str | Path] = [bin_dir / "dagster", "code-server", "start", "-m", "emm_pipeline.definitions"]
         self._processes.start("code_server", [*code_server, "-h", "127.0.0.1", "-p", str(code_port)], os.environ)
         self._exit.callback(self._end_runs)
-        self._wait_until(lambda: _listens(code_port))
+        self._wait_until(lambda: listens(code_port))
         webserver: list[str | Path] = [
             bin_dir / "dagster-webserver",
             "-h",
@@ -130,7 +127,7 @@ class DemoStack:
 
     def wait_for_ui(self, port: int) -> None:
         """Wait until the webserver answers."""
-        self._wait_until(lambda: _answers(f"http://127.0.0.1:{port}/server_info"))
+        self._wait_until(lambda: answers(f"http://127.0.0.1:{port}/server_info"))
 
     def discover_and_poll(self) -> tuple[pd.DataFrame, list[MeterOutcome]]:
         """Run both jobs once, in this process; return what is stored of this poll, and the meters that failed."""
@@ -170,24 +167,3 @@ class DemoStack:
             if time.monotonic() > deadline:
                 raise EmmError(f"not up within {START_TIMEOUT_S:.0f} s; the logs are in {self.log_dir}")
             time.sleep(0.1)
-
-
-def free_port() -> int:
-    """Return a TCP port that nothing listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.settimeout(1)
-        return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-def _answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310  # our own address
-            return bool(answer.status == 200)  # noqa: PLR2004
-    except (urllib.error.URLError, ConnectionError, TimeoutError):
-        return False

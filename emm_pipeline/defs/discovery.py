@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from dagster import MetadataValue, OpExecutionContext, Out, Output, job, op
 
 from emm_pipeline.config_db.loader import load_fleet
-from emm_pipeline.config_db.meter_status import fingerprint, forget, load_statuses, save_configurations
+from emm_pipeline.config_db.meter_status import fingerprints, forget, load_statuses, save_configurations
 from emm_pipeline.defs.partitions import (
     METER_READINGS,
     METERS,
@@ -51,10 +51,10 @@ def discover(context: OpExecutionContext, config_database: ConfigDatabase, limit
         in_flight = partitions_in_flight(instance, METER_READINGS, to_delete)
         to_delete = [key for key in to_delete if key not in in_flight]
 
-        fingerprints = {meter.id: fingerprint(meter, fleet.types[meter.type]) for meter in fleet.meters}
+        configurations = fingerprints(fleet)
         statuses = load_statuses(engine)
         known = {id_: status.configuration for id_, status in statuses.items() if status.configuration}
-        to_test = [meter for meter in fleet.meters if known.get(meter.id) != fingerprints[meter.id]]
+        to_test = [meter for meter in fleet.meters if known.get(meter.id) != configurations[meter.id]]
 
         if to_add:
             instance.add_dynamic_partitions(str(METERS.name), to_add)
@@ -63,7 +63,7 @@ def discover(context: OpExecutionContext, config_database: ConfigDatabase, limit
         refused = asyncio.run(
             find_unreachable({(meter.host, meter.port) for meter in to_test}, max_connections=limits.max_connections)
         )
-        save_configurations(engine, {meter.id: fingerprints[meter.id] for meter in to_test})
+        save_configurations(engine, {meter.id: configurations[meter.id] for meter in to_test})
         forget(engine, [int(key) for key in to_delete])
 
     found = Discovery(

@@ -40,7 +40,7 @@ from emm_pipeline.defs.reporting import (
     state_read,
 )
 from emm_pipeline.defs.resources import ConfigDatabase, Limits, Readings
-from emm_pipeline.defs.runs import MAX_RUNTIME_TAG, ScheduledPoll
+from emm_pipeline.defs.runs import MAX_RUNTIME_TAG, ScheduledPoll, resumes_failed_run
 from emm_pipeline.defs.status import due_outcomes, save_statuses
 from emm_pipeline.outcomes import MeterOutcome, PollPlan, SampleReport, outcomes_of, plan_meters, plan_shard
 from emm_pipeline.readings import MeterSample
@@ -69,7 +69,7 @@ def sampling_times(
     plan = _plan(context, config_database)
     poll = ScheduledPoll.of_run(context.run)
     now = datetime.now(UTC)
-    if poll:
+    if poll and not context.run.parent_run_id:
         seconds = current_settings().poll_trigger.seconds
         samples, skipped = due_samples(poll.window, seconds, now, len(plan.meters) * CONCLUDE_PER_METER)
     else:
@@ -90,8 +90,7 @@ def _plan(context: OpExecutionContext, config_database: ConfigDatabase) -> PollP
         context.log.warning(str(finding))
     if context.has_partition_key or context.has_partition_key_range:
         return plan_meters(fleet, {int(key) for key in context.partition_keys})
-    if context.run.parent_run_id and _is_conclude_alone(context):
-        # "Re-execute from failure": just what failed in the run before is polled again.
+    if context.run.parent_run_id and resumes_failed_run(context.run):
         return plan_meters(fleet, {int(key) for key in failed_in_run(context.instance, context.run.parent_run_id)})
     poll = ScheduledPoll.of_run(context.run)
     discovered = {int(key) for key in existing_partitions(context.instance)}
@@ -136,7 +135,6 @@ def _load(context: OpExecutionContext, polled: Polled, frame: Any, readings: Rea
 
 
 @op(
-    # Not yielded: a poll states the outcome of each meter itself.
     out=Out(Nothing, is_required=False),
     ins={"reports": In(list), "plan": In(PollPlan), "skipped": In(list)},
     tags={"dagster/priority": "4"},
@@ -149,7 +147,7 @@ def conclude(
     config_database: ConfigDatabase,
     readings: Readings,
     limits: Limits,
-) -> None:
+) -> Iterator[Output[None]]:
     """State each meter's outcome; fail the run if one failed, naming it.
 
     Executed again alone ("re-execute from failure"), it first polls anew what failed.
@@ -167,6 +165,8 @@ def conclude(
     failed = [outcome for outcome in outcomes if not outcome.ok]
     if failed:
         raise Failure(describe_failures(outcomes), metadata={"failed": failed_table(failed)}, allow_retries=False)
+    # An output would be one more materialization, of no partition; a generator may leave it out.
+    yield from ()
 
 
 def _is_conclude_alone(context: OpExecutionContext) -> bool:

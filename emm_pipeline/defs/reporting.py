@@ -128,7 +128,7 @@ def _sample_row(report: SampleReport) -> dict[str, object]:
 
 
 def describe_failures(outcomes: Iterable[MeterOutcome]) -> str:
-    """Return one line that names the first failed meters, each with its address and reason."""
+    """Return one line that names the first failed meters, each with its reason, which names the address."""
     outcomes = list(outcomes)
     failed = [outcome for outcome in outcomes if not outcome.ok]
     named = "; ".join(_describe(outcome) for outcome in failed[:NAMED])
@@ -138,5 +138,4 @@ def describe_failures(outcomes: Iterable[MeterOutcome]) -> str:
 
 def _describe(outcome: MeterOutcome) -> str:
     name = f"meter {outcome.id}" + (f" ({outcome.description[:60]})" if outcome.description else "")
-    where = f" at {outcome.address} unit {outcome.unit_id}" if outcome.address else ""
-    return f"{name}{where}: {outcome.reason}"
+    return f"{name}: {outcome.reason}"

@@ -18,6 +18,7 @@ UNTIL_TAG = "emm/until"
 MAX_RUNTIME_TAG = "dagster/max_runtime"
 PRIORITY_TAG = "dagster/priority"
 PARTITION_TAG = "dagster/partition"
+ASSET_RESUME_TAG = "dagster/is_asset_resume_retry"
 PARTITION_RANGE_TAG = "dagster/asset_partition_range_start"
 
 IN_FLIGHT = [
@@ -49,8 +50,11 @@ class ScheduledPoll:
 
     @classmethod
     def of_run(cls, run: DagsterRun) -> "ScheduledPoll | None":
-        """Return what the run's tags say; None for a run started by hand, or executed again from one of these."""
-        if run.tags.get(KIND_TAG) != SCHEDULED_POLL or run.parent_run_id:
+        """Return what the run's tags say; None for a run that was started by hand, over partitions or not.
+
+        A run that is executed again has its parent's tags: its shard is the same, its window is past.
+        """
+        if run.tags.get(KIND_TAG) != SCHEDULED_POLL:
             return None
         window = Window(datetime.fromisoformat(run.tags[TICK_TAG]), datetime.fromisoformat(run.tags[UNTIL_TAG]))
         return cls(Shard.parse(run.tags[SHARD_TAG]), window, run.run_id)
@@ -69,10 +73,16 @@ class ScheduledPoll:
 
 
 def scheduled_polls_in_flight(instance: DagsterInstance) -> list[ScheduledPoll]:
-    """Return the schedule's runs that are queued, starting or going on."""
+    """Return the schedule's runs that are queued, starting or going on; not those that someone executes again."""
     filters = RunsFilter(statuses=IN_FLIGHT, tags={KIND_TAG: SCHEDULED_POLL})
-    polls = (ScheduledPoll.of_run(record.dagster_run) for record in instance.get_run_records(filters))
+    runs = (record.dagster_run for record in instance.get_run_records(filters))
+    polls = (ScheduledPoll.of_run(run) for run in runs if not run.parent_run_id)
     return [poll for poll in polls if poll]
+
+
+def resumes_failed_run(run: DagsterRun) -> bool:
+    """Whether the run was started by "re-execute from failure" (of its steps, or of its asset)."""
+    return bool(run.parent_run_id and (run.step_keys_to_execute or run.tags.get(ASSET_RESUME_TAG)))
 
 
 def partitions_in_flight(instance: DagsterInstance, asset: AssetKey, partitions: Iterable[str]) -> set[str]:

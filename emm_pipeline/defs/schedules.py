@@ -27,8 +27,9 @@ from emm_pipeline.settings import Settings
 from emm_pipeline.sharding import Shard, shards_for
 from emm_pipeline.triggers import Trigger
 
-SCHEDULED_PRIORITY = "10"
-"""Scheduled runs leave the queue before the runs of a backfill, which have 0."""
+POLL_PRIORITY = "20"
+DISCOVERY_PRIORITY = "10"
+"""Scheduled runs leave the queue before the runs of a backfill, which have 0; a poll has a time to keep."""
 
 RUNTIME_SLACK_S = 60
 """How much longer than its window a poll may run before the daemon ends it."""
@@ -50,7 +51,7 @@ def _discovery_schedule(trigger: Trigger) -> ScheduleDefinition:
     )
     def discovery_schedule(context: ScheduleEvaluationContext) -> RunRequest:
         tick = context.scheduled_execution_time.astimezone(UTC).isoformat()
-        return RunRequest(run_key=tick, tags={TICK_TAG: tick, PRIORITY_TAG: SCHEDULED_PRIORITY})
+        return RunRequest(run_key=tick, tags={TICK_TAG: tick, PRIORITY_TAG: DISCOVERY_PRIORITY})
 
     return discovery_schedule
 
@@ -101,7 +102,7 @@ def decide_polls(
             )
             continue
         longest = (window.until - window.tick).total_seconds() + RUNTIME_SLACK_S
-        tags = {PRIORITY_TAG: SCHEDULED_PRIORITY, MAX_RUNTIME_TAG: str(int(longest))}
+        tags = {PRIORITY_TAG: POLL_PRIORITY, MAX_RUNTIME_TAG: str(int(longest))}
         requests.append(
             RunRequest(run_key=f"{tick.isoformat()} {shard}", tags=ScheduledPoll(shard, window).tags() | tags)
         )

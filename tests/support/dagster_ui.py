@@ -1,0 +1,172 @@
+"""Dagster's GraphQL API, asked as its web UI asks it."""
+
+import json
+import time
+import urllib.request
+from collections.abc import Callable
+from typing import Any
+
+ASSET = [{"path": ["meter_readings"]}]
+LOCATION = {"repositoryName": "__repository__", "repositoryLocationName": "emm"}
+FINISHED = {"SUCCESS", "FAILURE", "CANCELED"}
+
+
+def wait_for(what: str, look: Callable[[], Any], timeout_s: float = 60, every_s: float = 0.5) -> Any:
+    """Return the first true result of `look`; fails after `timeout_s` with what was waited for."""
+    deadline = time.monotonic() + timeout_s
+    while not (result := look()):
+        assert time.monotonic() < deadline, f"waited {timeout_s} s for: {what}"
+        time.sleep(every_s)
+    return result
+
+
+class DagsterUI:
+    """A webserver at `url`."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def ask(self, query: str, **variables: Any) -> Any:
+        """Return a query's data; a GraphQL error fails."""
+        body = json.dumps({"query": query, "variables": variables}).encode()
+        request = urllib.request.Request(f"{self.url}/graphql", body, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            result = json.load(answer)
+        assert "errors" not in result, result["errors"]
+        return result["data"]
+
+    def partitions(self) -> dict[str, set[str]]:
+        """Return the partition keys by status: all, materialized, failed, materializing."""
+        node = self.ask(
+            """query($key: AssetKeyInput!) { assetNodeOrError(assetKey: $key) { ... on AssetNode {
+                 partitionKeys
+                 assetPartitionStatuses { ... on DefaultPartitionStatuses {
+                   materializedPartitions failedPartitions materializingPartitions } } } } }""",
+            key=ASSET[0],
+        )["assetNodeOrError"]
+        statuses = node["assetPartitionStatuses"]
+        return {
+            "all": set(node["partitionKeys"]),
+            "materialized": set(statuses.get("materializedPartitions", ())),
+            "failed": set(statuses.get("failedPartitions", ())),
+            "materializing": set(statuses.get("materializingPartitions", ())),
+        }
+
+    def runs(self, **filters: Any) -> list[dict[str, Any]]:
+        """Return the latest runs, newest first."""
+        return self.ask(
+            """query($filter: RunsFilter) { runsOrError(filter: $filter, limit: 50) { ... on Runs { results {
+                 runId jobName status creationTime startTime endTime parentRunId tags { key value } } } } }""",
+            filter=filters,
+        )["runsOrError"]["results"]
+
+    def failure(self, run_id: str) -> str:
+        """Return the error texts of a run's failed steps."""
+        events = self.ask(
+            """query($id: ID!) { runOrError(runId: $id) { ... on Run { eventConnection { events {
+                 ... on ExecutionStepFailureEvent {
+                   error { message } failureMetadata { description } } } } } } }""",
+            id=run_id,
+        )["runOrError"]["eventConnection"]["events"]
+        texts = []
+        for event in events:
+            texts += [event["error"]["message"]] if event.get("error") else []
+            texts += [event["failureMetadata"]["description"] or ""] if event.get("failureMetadata") else []
+        return "\n".join(texts)
+
+    def launch(self, job: str) -> str:
+        """Launch a job without a partition, as its launchpad does; returns the run id."""
+        return self._launch({**LOCATION, "pipelineName": job}, {})
+
+    def materialize(self, partition: str) -> str:
+        """Press "materialize" for one partition on the asset's page; returns the run id."""
+        selector = {**LOCATION, "pipelineName": "__ASSET_JOB", "assetSelection": ASSET, "assetCheckSelection": []}
+        return self._launch(selector, {"dagster/partition": partition})
+
+    def _launch(self, selector: dict[str, Any], tags: dict[str, str]) -> str:
+        params = {
+            "selector": selector,
+            "mode": "default",
+            "runConfigData": {},
+            "executionMetadata": {"tags": [{"key": key, "value": value} for key, value in tags.items()]},
+        }
+        result = self.ask(
+            """mutation($params: ExecutionParams!) { launchRun(executionParams: $params) {
+                 __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }""",
+            params=params,
+        )["launchRun"]
+        assert result["__typename"] == "LaunchRunSuccess", result
+        return str(result["run"]["runId"])
+
+    def re_execute(self, run_id: str, strategy: str = "FROM_FAILURE") -> str:
+        """Press "re-execute from failure"; returns the new run's id."""
+        result = self.ask(
+            """mutation($params: ReexecutionParams!) { launchRunReexecution(reexecutionParams: $params) {
+                 __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }""",
+            params={"parentRunId": run_id, "strategy": strategy},
+        )["launchRunReexecution"]
+        assert result["__typename"] == "LaunchRunSuccess", result
+        return str(result["run"]["runId"])
+
+    def backfill(self, partitions: list[str]) -> str:
+        """Launch a backfill of partitions; returns its id."""
+        result = self.ask(
+            """mutation($params: LaunchBackfillParams!) { launchPartitionBackfill(backfillParams: $params) {
+                 __typename ... on LaunchBackfillSuccess { backfillId } ... on PythonError { message } } }""",
+            params={"assetSelection": ASSET, "partitionNames": partitions},
+        )["launchPartitionBackfill"]
+        assert result["__typename"] == "LaunchBackfillSuccess", result
+        return str(result["backfillId"])
+
+    def wait_for_backfill(self, backfill_id: str, timeout_s: float = 120) -> str:
+        """Return the status with which a backfill ended."""
+
+        def look() -> str | None:
+            status = self.ask(
+                """query($id: String!) { partitionBackfillOrError(backfillId: $id) {
+                     ... on PartitionBackfill { status } } }""",
+                id=backfill_id,
+            )["partitionBackfillOrError"]["status"]
+            return status if status.startswith(("COMPLETED", "FAILED", "CANCELED")) else None
+
+        return str(wait_for(f"backfill {backfill_id}", look, timeout_s))
+
+    def wait_for_run(self, run_id: str, timeout_s: float = 60) -> dict[str, Any]:
+        """Return a run once it has ended."""
+
+        def look() -> dict[str, Any] | None:
+            run = self.runs(runIds=[run_id])[0]
+            return run if run["status"] in FINISHED else None
+
+        return wait_for(f"run {run_id}", look, timeout_s)
+
+    def schedules(self) -> dict[str, str]:
+        """Return the status of each schedule: RUNNING or STOPPED."""
+        results = self.ask(
+            """query($selector: RepositorySelector!) { schedulesOrError(repositorySelector: $selector) {
+                 ... on Schedules { results { name scheduleState { status } } } } }""",
+            selector=LOCATION,
+        )["schedulesOrError"]["results"]
+        return {schedule["name"]: schedule["scheduleState"]["status"] for schedule in results}
+
+    def toggle(self, schedule: str, on: bool) -> None:
+        """Switch a schedule on or off."""
+        selector = {**LOCATION, "scheduleName": schedule}
+        if on:
+            query = "mutation($s: ScheduleSelector!) { startSchedule(scheduleSelector: $s) { __typename } }"
+            self.ask(query, s=selector)
+            return
+        state = self.ask(
+            """query($s: ScheduleSelector!) { scheduleOrError(scheduleSelector: $s) {
+                 ... on Schedule { scheduleState { id } } } }""",
+            s=selector,
+        )["scheduleOrError"]["scheduleState"]["id"]
+        self.ask("mutation($id: String!) { stopRunningSchedule(id: $id) { __typename } }", id=state)
+
+    def ticks(self, schedule: str) -> list[dict[str, Any]]:
+        """Return a schedule's last ticks, newest first."""
+        return self.ask(
+            """query($s: ScheduleSelector!) { scheduleOrError(scheduleSelector: $s) { ... on Schedule {
+                 scheduleState { ticks(limit: 10) { timestamp status skipReason runIds error { message } } } } } }""",
+            s={**LOCATION, "scheduleName": schedule},
+        )["scheduleOrError"]["scheduleState"]["ticks"]

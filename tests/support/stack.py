@@ -1,0 +1,101 @@
+"""The real product on loopback: code server, webserver and daemon over a real PostgreSQL."""
+
+import os
+import shutil
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+from sqlalchemy import text
+from support.dagster_ui import DagsterUI, wait_for
+
+from emm_pipeline.cli.database import upgrade_databases
+from emm_pipeline.cli.processes import ProcessGroup, answers, free_port, listens
+from emm_pipeline.config_db.engine import create_config_engine
+from emm_pipeline.config_db.upgrade import ensure_database
+from emm_pipeline.embedded_postgres import EmbeddedPostgres
+from emm_pipeline.settings import PROJECT_ROOT, Settings
+
+REGISTERS = """
+    INSERT INTO registers VALUES
+      ('sdm630', 0, 'voltageL1', 'V', 3, 4, 2, 2),
+      ('sdm630', 2, 'voltageL2', 'V', 3, 4, 2, 2),
+      ('sdm630', 52, 'activePower', NULL, 3, 4, 2, 2)
+"""
+
+
+class Stack:
+    """Everything but the meters and the readings store; a context manager that stops it all."""
+
+    def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
+        self.postgres = EmbeddedPostgres(folder / "postgres", durable=False)
+        self._processes = ProcessGroup(folder / "logs")
+        self._home = folder / "dagster"
+        self.ui = DagsterUI(f"http://127.0.0.1:{free_port()}")
+        self.environment = {
+            **os.environ,
+            "POSTGRES_HOST": str(self.postgres.socket_dir),
+            "POSTGRES_PORT": "5432",
+            "POSTGRES_USER": "postgres",
+            "POSTGRES_DB": "emm",
+            "DAGSTER_HOME": str(self._home),
+            "EMM_CODE_SERVER_HOST": "127.0.0.1",
+            "EMM_CODE_SERVER_PORT": str(free_port()),
+            **environment,
+        }
+        fields = {name.lower(): value for name, value in self.environment.items()}
+        self.settings = Settings(**{name: fields[name] for name in Settings.model_fields if name in fields})
+
+    def __enter__(self) -> Self:
+        self._home.mkdir(parents=True)
+        shutil.copyfile(PROJECT_ROOT / "dagster.yaml", self._home / "dagster.yaml")
+        self.postgres.start()
+        ensure_database(self.settings.config_database_url)
+        upgrade_databases(self.settings, print)
+        self.engine = create_config_engine(self.settings.config_database_url)
+        self.sql(REGISTERS)
+        self._start_dagster()
+        return self
+
+    def _start_dagster(self) -> None:
+        bin_dir, workspace = Path(sys.executable).parent, PROJECT_ROOT / "workspace.yaml"
+        code_port, ui_port = self.environment["EMM_CODE_SERVER_PORT"], self.ui.url.rsplit(":", 1)[1]
+        code_server = [bin_dir / "dagster", "code-server", "start", "-m", "emm_pipeline.definitions"]
+        self._processes.start("code_server", [*code_server, "-h", "127.0.0.1", "-p", code_port], self.environment)
+        self._wait_for("the code server", lambda: listens(int(code_port)))
+        webserver = [bin_dir / "dagster-webserver", "-h", "127.0.0.1", "-p", ui_port, "-w", workspace]
+        self._processes.start("webserver", webserver, self.environment)
+        self._processes.start("daemon", [bin_dir / "dagster-daemon", "run", "-w", workspace], self.environment)
+        self._wait_for("the webserver", lambda: answers(f"{self.ui.url}/server_info"))
+
+    def _wait_for(self, what: str, look: Any) -> None:
+        def check_and_look() -> bool:
+            self._processes.check()
+            return bool(look())
+
+        wait_for(what, check_and_look)
+
+    def __exit__(self, *_: object) -> None:
+        self._processes.stop()
+        self.engine.dispose()
+        self.postgres.stop()
+
+    def sql(self, statement: str, **values: Any) -> None:
+        """Do what a person does in the configuration database."""
+        with self.engine.begin() as connection:
+            connection.execute(text(statement), values)
+
+    def add_meter(self, id_: int, port: int, unit_id: int = 1, description: str | None = None) -> None:
+        """Add a row to energy_meters, of the type sdm630."""
+        self.sql(
+            "INSERT INTO energy_meters VALUES (:id, '127.0.0.1', :port, :unit, 'sdm630', :description)",
+            id=id_,
+            port=port,
+            unit=unit_id,
+            description=description,
+        )
+
+    def log(self, name: str) -> str:
+        """Return what a process has said."""
+        return self._processes.log(name).read_text(errors="replace")

@@ -1,0 +1,263 @@
+"""The real daemon, webserver, PostgreSQL and InfluxDB, and simulated meters on sockets: what a user sees.
+
+The tests of this module share one stack and go on where the one before ended; a schedule ticks once a minute.
+"""
+
+import math
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from support.dagster_ui import wait_for
+from support.influxdb import InfluxDB
+from support.meters import SimulatedGateway, SimulatedUnit, SimulatorLoop, encode_value, inputs
+from support.postgres import postgres_folder
+from support.stack import Stack
+
+from emm_pipeline.cli.processes import free_port
+from emm_pipeline.fleet import DataType
+
+pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(240)]
+
+TICK_TIMEOUT_S = 150
+"""Two ticks and a run, with room for a busy machine."""
+
+VALUES = {0: 230.25, 2: 231.5, 52: 1234.0}
+"""Register address to value of every simulated meter."""
+
+
+def meter_registers() -> dict[tuple[int, int], int]:
+    words: dict[tuple[int, int], int] = {(4, address): 0 for address in range(80)}
+    for address, value in VALUES.items():
+        words |= inputs(address, encode_value(value, DataType.FLOAT))
+    return words
+
+
+class Meters:
+    """Gateways by meter id, each on a port of its own, each with one unit."""
+
+    def __init__(self, loop: SimulatorLoop) -> None:
+        self._loop = loop
+        self.gateways: dict[int, SimulatedGateway] = {}
+
+    def on(self, id_: int, port: int = 0) -> SimulatedGateway:
+        gateway = SimulatedGateway({1: SimulatedUnit(meter_registers())}, loop=self._loop, port=port)
+        self.gateways[id_] = gateway.__enter__()
+        return gateway
+
+    def off(self, id_: int) -> int:
+        gateway = self.gateways.pop(id_)
+        gateway.stop()
+        return gateway.port
+
+
+@pytest.fixture(scope="module")
+def meters(simulator_loop: SimulatorLoop) -> Iterator[Meters]:
+    meters = Meters(simulator_loop)
+    yield meters
+    for id_ in list(meters.gateways):
+        meters.off(id_)
+
+
+@pytest.fixture(scope="module")
+def stack(influxdb: InfluxDB) -> Iterator[Stack]:
+    bucket = influxdb.create_database("end_to_end")
+    environment = {
+        "READINGS_STORE": "influxdb",
+        "INFLUXDB_URL": influxdb.url,
+        "INFLUXDB_TOKEN": influxdb.token,
+        "INFLUXDB_ORG": influxdb.org,
+        "INFLUXDB_BUCKET": bucket,
+        # Half a minute before the poll, so that a row's way to its first point is one minute at most.
+        "SCHEDULER_CRON_SECOND_TRIGGER": "30",
+        "TZ": "UTC",
+    }
+    with postgres_folder() as folder, Stack(folder, environment) as stack:
+        yield stack
+
+
+@pytest.fixture(scope="module")
+def points(influxdb: InfluxDB):
+    """Ask for the points of a meter: a list of dicts, oldest first."""
+
+    def ask(id_: int, measurement: str = "voltageL1", since: datetime | None = None) -> list[dict]:
+        after = f"AND time > {int(since.timestamp() * 1e9)}" if since else ""
+        query = f"SELECT * FROM \"{measurement}\" WHERE id = '{id_}' {after}"
+        rows = influxdb.query(query, bucket="end_to_end/autogen")
+        return [row | {"time": datetime.fromtimestamp(row["time"] / 1000, UTC)} for row in rows]
+
+    return ask
+
+
+def test_both_schedules_run_from_the_start_and_the_first_tick_without_meters_polls_nothing(stack):
+    assert stack.ui.schedules() == {"discovery_schedule": "RUNNING", "poll_schedule": "RUNNING"}
+    assert stack.ui.partitions()["all"] == set()
+
+
+def test_rows_in_the_database_become_points_with_the_right_values_tags_and_times(stack, meters, points):
+    began = datetime.now(UTC)
+    for id_, description in ((1, "mains = main, 1"), (2, None), (5, "stays")):
+        stack.add_meter(id_, meters.on(id_).port, description=description)
+    stack.ui.wait_for_run(stack.ui.launch("discovery"))
+    assert stack.ui.partitions()["all"] == {"1", "2", "5"}
+
+    wait_for("the scheduled poll's first points", lambda: points(2, "emm_poll"), TICK_TIMEOUT_S)
+    (voltage,) = points(1, "voltageL1")[:1]
+    (power,) = points(1, "activePower")[:1]
+    assert (voltage["value"], power["value"]) == (VALUES[0], VALUES[52])
+    assert (voltage["id"], voltage["description"], voltage["dataunit"]) == ("1", "mains = main, 1", "V")
+    assert power.get("dataunit") is None, "a unit that is null is no tag"
+    assert points(2)[0].get("description") is None
+    assert voltage["time"] == power["time"], "one timestamp per meter and sample"
+    read_at = voltage["time"]
+    assert began < read_at <= datetime.now(UTC)
+    tick = read_at.replace(second=0, microsecond=0)
+    assert read_at - tick < timedelta(seconds=20), "read as soon as the run was up"
+
+    (record,) = points(1, "emm_poll")[:1]
+    assert (record["ok"], record["points"], record["requests"]) == (1, 3, 2)
+    assert record["latency_ms"] > 0
+    run = next(r for r in stack.ui.runs() if r["jobName"] == "poll")
+    assert stack.ui.wait_for_run(run["runId"])["status"] == "SUCCESS"
+    assert stack.ui.partitions()["materialized"] == {"1", "2", "5"}
+
+
+def test_an_added_row_is_polled_a_removed_one_no_more_and_a_dead_meter_fails_alone(stack, meters, points):
+    began = datetime.now(UTC)
+    closed = free_port()
+    stack.add_meter(3, meters.on(3).port)
+    stack.add_meter(4, closed, description="dead")
+    stack.sql("DELETE FROM energy_meters WHERE id = 2")
+    wait_for("points of the added meter", lambda: points(3, since=began), TICK_TIMEOUT_S)
+
+    failed = wait_for(
+        "the failed poll", lambda: [r for r in stack.ui.runs(statuses=["FAILURE"]) if r["jobName"] == "poll"]
+    )
+    reason = stack.ui.failure(failed[0]["runId"])
+    assert "meter 4 (dead)" in reason
+    assert f"127.0.0.1:{closed}" in reason
+    assert "refused" in reason
+    partitions = stack.ui.partitions()
+    assert partitions["failed"] == {"4"}
+    assert partitions["all"] == {"1", "3", "4", "5"}
+    assert not points(4)
+    (record,) = points(4, "emm_poll")[:1]
+    assert record["ok"] == 0
+    assert "refused" in record["error"]
+    polled = points(3, since=began)[0]["time"]
+    assert points(5, since=polled - timedelta(seconds=20)), "the others were read in the same poll"
+    assert not points(2, since=polled - timedelta(seconds=20)), "the removed one was not"
+
+
+def test_a_schedule_can_be_switched_off(stack):
+    stack.ui.toggle("poll_schedule", on=False)
+    assert stack.ui.schedules()["poll_schedule"] == "STOPPED"
+    wait_for("polls in flight to end", lambda: not polls_in_flight(stack))
+
+
+def polls_in_flight(stack: Stack) -> list:
+    statuses = ["QUEUED", "NOT_STARTED", "STARTING", "STARTED", "CANCELING"]
+    return [run for run in stack.ui.runs(statuses=statuses) if run["jobName"] != "discovery"]
+
+
+def poll_by_hand(stack: Stack) -> dict:
+    return stack.ui.wait_for_run(stack.ui.launch("poll"))
+
+
+def test_a_backfill_of_two_scattered_failed_partitions_polls_just_those_and_clears_them(stack, meters, points):
+    closed = free_port()
+    stack.add_meter(6, closed)
+    stack.ui.wait_for_run(stack.ui.launch("discovery"))
+    assert poll_by_hand(stack)["status"] == "FAILURE"
+    assert stack.ui.partitions()["failed"] == {"4", "6"}
+
+    with stack.engine.connect() as connection:
+        (port_of_4,) = connection.exec_driver_sql("SELECT port FROM energy_meters WHERE id = 4").one()
+    meters.on(4, port_of_4)
+    meters.on(6, closed)
+    began = datetime.now(UTC)
+    assert stack.ui.wait_for_backfill(stack.ui.backfill(["4", "6"])).startswith("COMPLETED")
+    partitions = stack.ui.partitions()
+    assert partitions["failed"] == set()
+    assert {"4", "6"} <= partitions["materialized"]
+    assert points(4, since=began)
+    assert points(6, since=began)
+    assert not points(5, since=began), "no other meter was polled"
+
+
+@pytest.mark.parametrize("strategy", ["FROM_FAILURE", "ALL_STEPS"])
+def test_re_executing_a_failed_poll_polls_its_failed_meters_again(stack, meters, points, strategy):
+    port = meters.off(4)
+    failed = poll_by_hand(stack)
+    assert failed["status"] == "FAILURE"
+    assert stack.ui.partitions()["failed"] == {"4"}
+
+    meters.on(4, port)
+    began = datetime.now(UTC)
+    again = stack.ui.wait_for_run(stack.ui.re_execute(failed["runId"], strategy))
+    assert again["status"] == "SUCCESS"
+    assert again["parentRunId"] == failed["runId"]
+    assert stack.ui.partitions()["failed"] == set()
+    assert points(4, since=began)
+    assert bool(points(5, since=began)) == (strategy == "ALL_STEPS")
+
+
+def test_re_executing_from_failure_fails_again_while_the_meter_is_dead(stack, meters):
+    port = meters.off(4)
+    failed = poll_by_hand(stack)
+    again = stack.ui.wait_for_run(stack.ui.re_execute(failed["runId"]))
+    assert again["status"] == "FAILURE"
+    assert "1 of 1 meters failed: meter 4 (dead)" in stack.ui.failure(again["runId"])
+    meters.on(4, port)
+    third = stack.ui.wait_for_run(stack.ui.re_execute(again["runId"]))
+    assert third["status"] == "SUCCESS"
+    assert stack.ui.partitions()["failed"] == set()
+
+
+def test_one_partition_is_polled_by_hand(stack, points):
+    began = datetime.now(UTC)
+    assert stack.ui.wait_for_run(stack.ui.materialize("5"))["status"] == "SUCCESS"
+    assert points(5, since=began)
+    assert not points(1, since=began)
+
+
+def test_a_meter_removed_while_it_is_polled_and_one_added_again_harm_no_other(stack, meters, points):
+    meters.gateways[6].units[1].delay_s = 2.0
+    began = datetime.now(UTC)
+    run = stack.ui.launch("poll")
+    gateway = meters.gateways[6]
+    asked = gateway.requests
+    wait_for("the slow meter to be asked", lambda: gateway.requests > asked)
+    stack.sql("DELETE FROM energy_meters WHERE id = 6")
+    stack.ui.wait_for_run(stack.ui.launch("discovery"))
+    ended = stack.ui.wait_for_run(run)
+    assert ended["status"] == "SUCCESS", stack.ui.failure(run)
+    assert all(points(id_, since=began) for id_ in (1, 3, 4, 5, 6)), "what was read is kept"
+    wait_for("its partition to go", lambda: "6" not in stack.ui.partitions()["all"])
+
+    gateway.units[1].delay_s = 0.0
+    stack.add_meter(6, gateway.port)
+    stack.ui.wait_for_run(stack.ui.launch("discovery"))
+    began = datetime.now(UTC)
+    assert poll_by_hand(stack)["status"] == "SUCCESS"
+    assert all(points(id_, since=began) for id_ in (1, 3, 4, 5, 6))
+    assert stack.ui.partitions()["failed"] == set()
+
+
+def test_postgresql_restarted_across_a_tick_costs_at_most_that_tick(stack, points):
+    stack.ui.toggle("poll_schedule", on=True)
+    now = datetime.now(UTC)
+    tick = datetime.fromtimestamp(math.ceil((now.timestamp() + 4) / 60) * 60, UTC)
+    time.sleep((tick - timedelta(seconds=3) - now).total_seconds())
+    stack.postgres.stop()
+    wait_for("the tick to pass", lambda: datetime.now(UTC) > tick + timedelta(seconds=3))
+    stack.postgres.start()
+    back = datetime.now(UTC)
+
+    wait_for("the next tick's points", lambda: points(1, since=tick + timedelta(seconds=60)), TICK_TIMEOUT_S)
+    wait_for("runs to end", lambda: not polls_in_flight(stack))
+    assert stack.ui.partitions()["failed"] == set()
+    run = next(r for r in stack.ui.runs() if r["jobName"] == "poll")
+    assert run["status"] == "SUCCESS"
+    assert run["creationTime"] > back.timestamp()
