@@ -15,7 +15,7 @@ import tempfile
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 from zlib import crc32
 
 import click
@@ -121,13 +121,14 @@ def _only_one(data_dir: Path) -> Iterator[None]:
     data_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
     if data_dir.stat().st_uid != os.geteuid():
         raise ConfigurationError(f"{data_dir} belongs to another user: choose a folder with --data-dir")
-    lock: IO[str]
-    with (data_dir / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ConfigurationError(f"another demo is running on {data_dir}") from None
+    folder = os.open(data_dir, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
+    except BlockingIOError:
+        raise ConfigurationError(f"another demo is running on {data_dir}") from None
+    finally:
+        os.close(folder)
 
 
 def _claim_port(port: int) -> None:

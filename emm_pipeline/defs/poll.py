@@ -214,7 +214,6 @@ def meter_readings() -> Any:
 poll_job = define_asset_job(
     "poll",
     selection=[meter_readings],
-    partitions_def=METERS,
     tags={MAX_RUNTIME_TAG: str(int(UNSCHEDULED_SAMPLE.total_seconds()) + 120)},
     description="Reads meters now: all of a shard on schedule, or the partitions that are chosen.",
 )

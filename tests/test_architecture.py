@@ -1,0 +1,115 @@
+"""The house: floors, edges, and what must stay out of where. docs/architecture.md explains why."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "emm_pipeline"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+PURE = [
+    "emm_pipeline.errors",
+    "emm_pipeline.fleet",
+    "emm_pipeline.readings",
+    "emm_pipeline.outcomes",
+    "emm_pipeline.sampling",
+    "emm_pipeline.sharding",
+    "emm_pipeline.triggers",
+    "emm_pipeline.config_db.validation",
+    "emm_pipeline.modbus.planning",
+    "emm_pipeline.modbus.decoding",
+    "emm_pipeline.stores.points",
+]
+
+FLOORS = [
+    {"errors", "fleet", "readings", "outcomes", "sampling", "sharding", "triggers"},
+    {"modbus", "config_db", "stores", "settings"},
+    {"polling", "connections"},
+    {"defs", "cli", "embedded_postgres"},
+    {"definitions"},
+]
+"""From the ground up. Imports go down only; on the second floor no room knows another."""
+
+NEIGHBOURS = {("cli", "defs"), ("cli", "embedded_postgres")}
+"""The command line starts the demo, which is Dagster's jobs over an embedded PostgreSQL."""
+
+
+def room(module: str) -> str:
+    """The first name below the package: a module of the top folder, or a package."""
+    return module.split(".")[1]
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports(path: Path) -> set[str]:
+    """Every module that a file imports, at any place in it."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def floor_of(name: str) -> int:
+    return next(level for level, rooms in enumerate(FLOORS) if name in rooms)
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if path != PACKAGE / "__init__.py"], ids=module_name)
+def test_imports_go_down_only(path):
+    here = room(module_name(path))
+    for name in imports(path):
+        if not name.startswith("emm_pipeline.") or room(name) == here:
+            continue
+        there = room(name)
+        lower = floor_of(there) < floor_of(here)
+        assert lower or (here, there) in NEIGHBOURS or floor_of(here) == floor_of(there) == 0, (here, name)
+
+
+@pytest.mark.parametrize(
+    ("library", "homes"),
+    [
+        ("pymodbus", {"modbus/connection.py"}),
+        ("influxdb_client", {"stores/influxdb.py"}),
+        ("dagster", {"definitions.py", "defs/"}),
+        ("click", {"cli/"}),
+    ],
+)
+def test_a_library_has_one_home(library, homes):
+    for path in MODULES:
+        uses = any(name.split(".")[0] == library for name in imports(path))
+        inside = any(str(path.relative_to(PACKAGE)).startswith(home) for home in homes)
+        assert not uses or inside, f"{path} imports {library}, which belongs into {homes}"
+
+
+def test_the_environment_is_read_in_the_settings_only():
+    for path in MODULES:
+        if "cli" in path.parts:  # the demo hands the environment on to the processes that it starts
+            continue
+        text = path.read_text()
+        reads = "os.environ" in text or "getenv" in text
+        assert not reads or path.name == "settings.py", path
+
+
+@pytest.mark.parametrize("module", PURE)
+def test_a_pure_module_needs_no_server_library(module):
+    block = "import sys; sys.modules.update(dict.fromkeys(['dagster', 'pymodbus', 'sqlalchemy', 'influxdb_client']));"
+    subprocess.run([sys.executable, "-c", f"{block} import {module}"], check=True)
+
+
+def test_what_the_daemon_and_every_run_import_is_light():
+    code = "import emm_pipeline.definitions, sys; print({'pandas', 'influxdb_client'} & set(sys.modules))"
+    loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    assert loaded.strip() == "set()"
+
+
+def test_modules_stay_small_enough_to_read():
+    long = {module_name(path): lines for path in MODULES if (lines := len(path.read_text().splitlines())) > 260}
+    assert not long
