@@ -1,4 +1,4 @@
-# make demo [ARGS=--once]   make test [ARGS=…]   make lint
+# make demo [ARGS=--once]   make test [ARGS=…]   make soak   make lint
 # Each works from a bare clone: the virtual environment is made and filled first.
 
 PYTHON ?= python3
@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test lint format clean help
+.PHONY: demo test soak lint format clean help
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -16,6 +16,9 @@ demo: $(VENV)/.demo
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest $(ARGS)
+
+soak: $(VENV)/.dev
+	$(BIN)/python -m pytest -m soak -s --timeout 3000 $(ARGS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

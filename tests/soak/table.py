@@ -1,0 +1,60 @@
+"""The table of the long tests: one row per fault, printed, and kept in docs/reliability.md.
+
+    row = SoakRow("SIGKILL of a run worker", injected=12, read=840, stored=833, lost=0, invented=0, duplicated=0)
+    publish(row)
+    assert row.is_clean()
+
+The document holds the table between two markers; a row replaces the one of the same fault, so that each test can be
+run on its own.
+"""
+
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "reliability.md"
+BEGIN, END = "<!-- soak table: written by make soak -->", "<!-- end of the soak table -->"
+HEADERS = ("fault", "times injected", "samples read", "samples stored", "lost", "invented", "duplicated")
+
+
+@dataclass(frozen=True, slots=True)
+class SoakRow:
+    """What came of one fault. A sample is one meter, read once: what the meter answered in full.
+
+    `stored` may be less than `read` only by what a run lost that was killed while it still read; that is not `lost`:
+    lost is what reached the outbox, or what a run that says nothing of it had read, and is not in the store.
+    """
+
+    fault: str
+    injected: int
+    read: int
+    stored: int
+    lost: int
+    invented: int
+    duplicated: int
+
+    def is_clean(self) -> bool:
+        """Whether the numbers that are promised to be 0 are."""
+        return self.lost == self.invented == self.duplicated == 0
+
+
+def publish(*rows: SoakRow, document: Path = DOCUMENT) -> None:
+    """Print the rows, and put them into the document's table."""
+    text = document.read_text() if document.exists() else f"# Reliability\n\n{BEGIN}\n{END}\n"
+    before, _, rest = text.partition(BEGIN)
+    old, _, after = rest.partition(END)
+    assert after, f"{document} has no table: put the lines {BEGIN} and {END} into it"
+    table = {row.fault: row for row in (*_parse(old), *rows)}
+    document.parent.mkdir(exist_ok=True)
+    document.write_text(f"{before}{BEGIN}\n\n{render(table.values())}\n\n{END}{after}")
+    print(f"\n{render(rows)}\n")
+
+
+def render(rows) -> str:
+    """Return a Markdown table."""
+    lines = [HEADERS, ("---", *["---:"] * (len(HEADERS) - 1)), *(map(str, astuple(row)) for row in rows)]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+
+
+def _parse(table: str) -> list[SoakRow]:
+    lines = [line.strip("| ").split(" | ") for line in table.splitlines() if line.startswith("|")][2:]
+    return [SoakRow(fault, *map(int, numbers)) for fault, *numbers in lines if len(numbers) == len(fields(SoakRow)) - 1]
