@@ -1,0 +1,140 @@
+"""`emm …` as a person and a program run it: output, exit codes, errors."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support.meters import SimulatedUnit, encode_value, inputs
+
+from emm_pipeline.cli.processes import free_port
+from emm_pipeline.fleet import DataType
+
+EMM = Path(sys.executable).with_name("emm")
+
+
+@pytest.fixture
+def emm(postgres, config_url):
+    """Run the command line against a fresh configuration database."""
+
+    def run(*arguments, **environment):
+        settings = {
+            "POSTGRES_HOST": str(postgres.socket_dir),
+            "POSTGRES_PORT": "5432",
+            "POSTGRES_USER": "postgres",
+            "POSTGRES_DB": str(config_url.database),
+            "READINGS_STORE": "postgresql",
+        }
+        return subprocess.run(
+            [EMM, *arguments],
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, **settings, **environment},
+            timeout=60,
+        )
+
+    return run
+
+
+@pytest.fixture
+def meters(config_engine, simulated_gateway):
+    """Meter 1 is well, meter 2 a closed port."""
+    words = {(4, address): 0 for address in range(2)} | inputs(0, encode_value(230.5, DataType.FLOAT))
+    port = simulated_gateway({1: SimulatedUnit(words)}).port
+    with config_engine.begin() as connection:
+        connection.exec_driver_sql("INSERT INTO registers VALUES ('sdm630', 0, 'voltageL1', 'V', 3, 4, 2, 2)")
+        connection.exec_driver_sql(
+            f"INSERT INTO energy_meters VALUES (1, '127.0.0.1', {port}, 1, 'sdm630', 'mains [red]'),"
+            f" (2, '127.0.0.1', {free_port()}, 1, 'sdm630', NULL)"
+        )
+
+
+def stored(config_engine):
+    with config_engine.connect() as connection:
+        return connection.exec_driver_sql("SELECT id, value FROM readings").all()
+
+
+def test_a_dry_run_prints_what_meters_say_and_stores_nothing(emm, meters, config_engine):
+    result = emm("poll", "1", "--dry-run")
+    assert result.returncode == 0, result.stderr
+    (row,) = [line for line in result.stdout.splitlines() if "voltageL1" in line]
+    assert "230.5" in row
+    assert "mains [red]" in row
+    assert "not stored" in result.stdout
+    assert not stored(config_engine)
+
+
+def test_without_dry_run_the_readings_are_stored(emm, meters, config_engine):
+    assert emm("poll", "1").returncode == 0
+    assert stored(config_engine) == [(1, 230.5)]
+
+
+def test_all_meters_are_polled_by_default_and_a_dead_one_is_named_and_makes_the_exit_code_1(emm, meters, config_engine):
+    result = emm("poll")
+    assert result.returncode == 1
+    assert "refused" in result.stdout
+    assert "1 of 2 meters read" in result.stdout
+    assert stored(config_engine) == [(1, 230.5)]
+
+
+def test_a_meter_can_be_named_by_its_description(emm, meters):
+    assert "230.5" in emm("poll", "mains [red]", "--dry-run").stdout
+
+
+def test_json_is_for_programs(emm, meters):
+    result = emm("poll", "--dry-run", "--json")
+    data = json.loads(result.stdout)
+    assert [(reading["id"], reading["value"], reading["unit"]) for reading in data["readings"]] == [(1, 230.5, "V")]
+    assert data["readings"][0]["time"].endswith("+00:00")
+    assert [failed["id"] for failed in data["failed"]] == [2]
+
+
+@pytest.mark.parametrize("name", ["boiler", "77"])
+def test_an_unknown_meter_is_an_error_that_says_so(emm, meters, name):
+    result = emm("poll", name, "--dry-run")
+    assert result.returncode in {1, 2}
+    assert name in result.stdout + result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_an_empty_database_is_said_to_have_no_meters(emm):
+    result = emm("poll", "--dry-run")
+    assert result.returncode == 2
+    assert "energy_meters" in result.stderr
+
+
+def test_a_database_that_cannot_be_reached_is_named_without_its_password(emm):
+    result = emm("poll", POSTGRES_HOST="127.0.0.1", POSTGRES_PORT=str(free_port()), POSTGRES_PASSWORD="hunter2")
+    assert result.returncode == 1
+    assert "127.0.0.1" in result.stderr
+    assert "hunter2" not in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+
+
+def test_a_wrong_setting_is_named_with_what_is_allowed(emm):
+    result = emm("poll", INFLUX_UPDATER_CRON_HOUR_TRIGGER="25")
+    assert result.returncode == 2
+    assert "INFLUX_UPDATER_CRON_HOUR_TRIGGER='25'" in result.stderr
+
+
+def test_a_missing_settings_file_is_named(emm):
+    result = emm("--env-file", "/nowhere/demo.env", "poll")
+    assert result.returncode == 2
+    assert "/nowhere/demo.env" in result.stderr
+
+
+def test_the_tables_are_brought_up_to_date_and_checked(emm):
+    assert emm("db", "check").returncode == 0
+    again = emm("db", "upgrade")
+    assert again.returncode == 0, again.stderr
+    assert emm("db", "check", POSTGRES_DB="template1").returncode == 1
+
+
+@pytest.mark.parametrize("command", [[], ["poll"], ["demo"], ["db"], ["db", "upgrade"]])
+def test_every_command_explains_itself(emm, command):
+    result = emm(*command, "--help")
+    assert result.returncode == 0
+    assert "Usage:" in result.stdout

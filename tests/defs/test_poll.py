@@ -1,0 +1,152 @@
+"""The poll, run in this process over real PostgreSQL and simulated meters: what is stored, and what is shown."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from dagster import DagsterEventType
+from support.meters import SimulatedUnit, encode_value, inputs
+
+from emm_pipeline.cli.processes import free_port
+from emm_pipeline.defs.runs import ScheduledPoll
+from emm_pipeline.fleet import DataType
+from emm_pipeline.sampling import Window
+from emm_pipeline.settings import current_settings
+from emm_pipeline.sharding import Shard
+
+
+def unit(voltage=230.5, power=1000.0, **faults):
+    words = {(4, address): 0 for address in range(80)}
+    words |= inputs(0, encode_value(voltage, DataType.FLOAT)) | inputs(52, encode_value(power, DataType.FLOAT))
+    return SimulatedUnit(words, **faults)
+
+
+@pytest.fixture
+def three_meters(pipeline, simulated_gateway):
+    """Meters 1 and 2 are well, 3 is a closed port; all are discovered."""
+    gateway = simulated_gateway({1: unit(), 2: unit(voltage=231.5)})
+    pipeline.add_meter(1, gateway.port)
+    pipeline.add_meter(2, gateway.port, unit_id=2)
+    pipeline.add_meter(3, free_port())
+    assert pipeline.run("discovery").success
+    return pipeline
+
+
+def failure_of(pipeline, result):
+    (event,) = pipeline.events(result, DagsterEventType.STEP_FAILURE)
+    return event.event_specific_data.user_failure_data
+
+
+def test_one_dead_meter_costs_the_others_nothing_and_only_its_partition_fails(three_meters):
+    result = three_meters.run("poll")
+    assert not result.success
+    values = three_meters.sql("SELECT id, measurement, value FROM readings ORDER BY id, measurement")
+    assert [tuple(row) for row in values] == [
+        (1, "activePower", 1000.0),
+        (1, "voltageL1", 230.5),
+        (2, "activePower", 1000.0),
+        (2, "voltageL1", 231.5),
+    ]
+    assert three_meters.statuses() == {"materialized": {"1", "2"}, "failed": {"3"}}
+    failure = failure_of(three_meters, result)
+    assert "1 of 3 meters failed: meter 3" in failure.description
+    (row,) = failure.metadata["failed"].records
+    assert (row.data["id"], row.data["unit"]) == (3, 1)
+    assert row.data["host:port"] in failure.description
+    assert "refused" in row.data["reason"]
+
+
+def test_the_run_shows_how_many_how_long_and_how_late(three_meters):
+    shown = three_meters.observation(three_meters.run("poll"))
+    assert (shown["meters polled"], shown["meters failed"]) == (3, 1)
+    assert (shown["points"], shown["requests"]) == (4, 4)
+    (sample,) = shown["samples"]
+    assert (sample.data["meters"], sample.data["failed"]) == (3, 1)
+    assert 0 <= sample.data["late (s)"] < 5
+    assert 0 < sample.data["time taken (s)"] < 10
+
+
+def test_a_meter_that_is_well_shows_what_was_read(three_meters):
+    result = three_meters.run("poll")
+    events = three_meters.events(result, DagsterEventType.ASSET_MATERIALIZATION)
+    by_partition = {event.partition: event.event_specific_data.materialization.metadata for event in events}
+    assert set(by_partition) == {"1", "2"}, "and no materialization of the asset as a whole"
+    assert (by_partition["1"]["points"].value, by_partition["1"]["requests"].value) == (2, 2)
+    assert "127.0.0.1" in by_partition["1"]["address"].value
+
+
+def test_success_clears_the_failed_status(three_meters, simulated_gateway):
+    three_meters.run("poll")
+    three_meters.sql(f"UPDATE energy_meters SET port = {simulated_gateway({1: unit()}).port} WHERE id = 3")
+    assert three_meters.run("poll").success
+    assert three_meters.statuses() == {"materialized": {"1", "2", "3"}, "failed": set()}
+
+
+def test_a_run_for_one_partition_reads_that_meter_only(three_meters):
+    assert three_meters.run("poll", partition_key="2").success
+    assert three_meters.sql("SELECT DISTINCT id FROM readings") == [(2,)]
+    assert three_meters.statuses()["materialized"] == {"2"}
+
+
+def test_a_meter_that_was_never_discovered_is_not_polled_yet(three_meters):
+    three_meters.add_meter(9, free_port())
+    result = three_meters.run("poll")
+    assert "meter 9" not in failure_of(three_meters, result).description
+
+
+def test_a_misconfigured_meter_is_failed_by_name_with_the_reason(three_meters):
+    three_meters.sql("UPDATE energy_meters SET type = 'nothing' WHERE id = 3")
+    result = three_meters.run("poll")
+    failure = failure_of(three_meters, result)
+    assert "meter 3: configuration" in failure.description
+    assert three_meters.statuses() == {"materialized": {"1", "2"}, "failed": {"3"}}
+
+
+def test_the_database_away_fails_the_run_with_its_address_and_no_password(three_meters, monkeypatch):
+    monkeypatch.setenv("POSTGRES_DB", "gone")
+    monkeypatch.setenv("POSTGRES_PASSWORD", "hunter2")
+    current_settings.cache_clear()
+    result = three_meters.run("poll")
+    (event,) = three_meters.events(result, DagsterEventType.STEP_FAILURE)
+    text = str(event.event_specific_data)
+    assert "gone" in text
+    assert "hunter2" not in text
+
+
+def scheduled(due, monkeypatch):
+    """Return a tick a second ago and the tags of its poll, which samples at once and at the seconds `due` after it."""
+    tick = datetime.now(UTC).replace(microsecond=0) - timedelta(seconds=1)
+    monkeypatch.setenv("INFLUX_UPDATER_CRON_SECOND_TRIGGER", ",".join(map(str, [0, *due])))
+    current_settings.cache_clear()
+    return tick, ScheduledPoll(Shard(), Window(tick, tick + timedelta(seconds=30))).tags()
+
+
+def test_samples_are_taken_on_their_seconds_and_each_is_loaded_before_the_next(three_meters, monkeypatch):
+    due = [3, 4, 5]
+    tick, tags = scheduled(due, monkeypatch)
+    result = three_meters.run("poll", tags=tags)
+    times = [row.time for row in three_meters.sql("SELECT DISTINCT time FROM readings WHERE id = 1 ORDER BY time")]
+    assert len(times) == 4
+    for time, second in zip(times[1:], due, strict=True):
+        assert timedelta(0) <= time - (tick + timedelta(seconds=second)) < timedelta(seconds=0.5)
+    steps = [event.step_key for event in three_meters.events(result, DagsterEventType.STEP_SUCCESS)]
+    stages = [step.split("[")[0].split(".")[-1] for step in steps]
+    assert stages == ["sampling_times", *["read", "decode", "load"] * 4]
+
+
+def test_a_meter_that_is_well_and_was_well_is_not_stated_again_within_the_status_interval(three_meters, monkeypatch):
+    three_meters.run("poll")
+    monkeypatch.setenv("STATUS_INTERVAL_S", "900")
+    current_settings.cache_clear()
+    result = three_meters.run("poll")
+    assert not three_meters.events(result, DagsterEventType.ASSET_MATERIALIZATION)
+    assert three_meters.statuses() == {"materialized": {"1", "2"}, "failed": {"3"}}
+    assert three_meters.run("poll", partition_key="1").success
+    assert three_meters.statuses()["materialized"] == {"1", "2"}
+
+
+def test_emm_poll_says_of_each_meter_how_it_went(three_meters):
+    three_meters.run("poll")
+    rows = three_meters.sql("SELECT id, ok, points, requests, error FROM emm_poll ORDER BY id")
+    assert [(row.id, row.ok, row.points) for row in rows] == [(1, True, 2), (2, True, 2), (3, False, 0)]
+    assert rows[0].error is None
+    assert "refused" in rows[2].error
