@@ -8,6 +8,8 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 _PART = re.compile(r"(?:(?P<all>\*)|(?P<first>\d{1,2})(?:-(?P<last>\d{1,2}))?)(?:/(?P<step>\d{1,2}))?", re.ASCII)
+_ONE_NUMBER_RANGE = re.compile(r"\b0*(\d+)-0*\1(?!\d)(?:/\d+)?", re.ASCII)
+_MINUTE = timedelta(minutes=1)
 
 HIGHEST = {"hour": 23, "minute": 59, "second": 59}
 """The highest number that each field of a trigger takes; the lowest is 0."""
@@ -56,8 +58,8 @@ class Trigger:
 
     @property
     def cron(self) -> str:
-        """The ticks as a five-field cron string."""
-        return f"{''.join(self.minute.split())} {''.join(self.hour.split())} * * *"
+        """The ticks as a five-field cron string, as Dagster understands it."""
+        return f"{_cron_field(self.minute)} {_cron_field(self.hour)} * * *"
 
     @property
     def seconds(self) -> tuple[int, ...]:
@@ -65,17 +67,38 @@ class Trigger:
         return parse_field(self.second, HIGHEST["second"])
 
     def next_tick(self, after: datetime) -> datetime:
-        """Return the first tick later than `after` (aware), in UTC.
+        """Return the first tick later than `after` (aware), in UTC: the one that Dagster's scheduler makes.
 
-        Across a change of the clocks it follows the wall clock: a tick in the hour that is left out does not
-        happen, one in the hour that comes twice happens twice.
+        Across a change of the clocks a trigger for every hour goes on minute by minute. One for certain hours ticks
+        once for each time on the wall clock: those that the clocks leave out together, right after the gap, and those
+        that come twice the second time.
         """
         hours = set(parse_field(self.hour, HIGHEST["hour"]))
         minutes = set(parse_field(self.minute, HIGHEST["minute"]))
         zone = ZoneInfo(self.time_zone)
         tick = after.astimezone(UTC).replace(second=0, microsecond=0)
+        wall = tick.astimezone(zone)
         while True:
-            tick += timedelta(minutes=1)
-            local = tick.astimezone(zone)
-            if local.minute in minutes and local.hour in hours:
+            tick += _MINUTE
+            before, wall = wall, tick.astimezone(zone)
+            if len(hours) > HIGHEST["hour"]:
+                due = [wall]
+            else:
+                due = [*_left_out(before, wall), *([] if _comes_again(wall) else [wall])]
+            if any(time.minute in minutes and time.hour in hours for time in due):
                 return tick
+
+
+def _cron_field(text: str) -> str:
+    # "5-5" is every number to croniter, which Dagster asks
+    return _ONE_NUMBER_RANGE.sub(r"\1", "".join(text.split()))
+
+
+def _left_out(before: datetime, after: datetime) -> list[datetime]:
+    """The times of the wall clock between two that are one minute apart: none, but where the clocks go forward."""
+    before, after = before.replace(tzinfo=None), after.replace(tzinfo=None)
+    return [before + n * _MINUTE for n in range(1, (after - before) // _MINUTE)]
+
+
+def _comes_again(wall: datetime) -> bool:
+    return wall.replace(fold=1).utcoffset() != wall.utcoffset()

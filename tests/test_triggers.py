@@ -1,16 +1,13 @@
 """Triggers: what the HOUR, MINUTE and SECOND settings mean."""
 
 import itertools
-from datetime import UTC, datetime, timedelta
-from zoneinfo import ZoneInfo
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from emm_pipeline.triggers import Trigger, parse_field
-
-WARSAW = ZoneInfo("Europe/Warsaw")
 
 
 @pytest.mark.parametrize(
@@ -55,15 +52,3 @@ def test_the_next_tick_is_the_next_minute_that_both_fields_name():
     trigger = Trigger(hour="8", minute="0,30")
     assert trigger.next_tick(datetime(2026, 1, 1, 8, 0, 59, tzinfo=UTC)) == datetime(2026, 1, 1, 8, 30, tzinfo=UTC)
     assert trigger.next_tick(datetime(2026, 1, 1, 8, 30, tzinfo=UTC)) == datetime(2026, 1, 2, 8, 0, tzinfo=UTC)
-
-
-def test_an_hour_that_the_clocks_leave_out_has_no_tick():
-    trigger = Trigger(hour="2", minute="30", time_zone="Europe/Warsaw")
-    before = datetime(2026, 3, 29, 0, 0, tzinfo=WARSAW)
-    assert trigger.next_tick(before) == datetime(2026, 3, 30, 2, 30, tzinfo=WARSAW).astimezone(UTC)
-
-
-def test_an_hour_that_comes_twice_ticks_twice():
-    trigger = Trigger(hour="2", minute="30", time_zone="Europe/Warsaw")
-    first = trigger.next_tick(datetime(2026, 10, 25, 0, 0, tzinfo=WARSAW))
-    assert trigger.next_tick(first) - first == timedelta(hours=1)

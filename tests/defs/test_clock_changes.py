@@ -76,6 +76,8 @@ def test_a_time_that_comes_twice_ticks_once_the_second_time():
     assert ticks == [AUTUMN + timedelta(minutes=30)]
 
 
-@pytest.mark.parametrize(("field", "cron"), [("5-5", "5"), ("5-5/2", "5"), ("1,7-7,9", "1,7,9"), ("05-5", "5"), ("5-55", "5-55")])
+@pytest.mark.parametrize(
+    ("field", "cron"), [("5-5", "5"), ("5-5/2", "5"), ("1,7-7,9", "1,7,9"), ("05-5", "5"), ("5-55", "5-55")]
+)
 def test_a_range_of_one_number_is_written_to_dagster_as_that_number(field, cron):
     assert Trigger(minute=field).cron == f"{cron} * * * *"
