@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Self
 from zoneinfo import ZoneInfo
 
-from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy import URL
 
@@ -46,6 +46,9 @@ class Settings(BaseSettings):
     readings_store: Literal["influxdb", "postgresql"] = "influxdb"
     influxdb_url: str = "http://influxdb:8086"
     influxdb_token: SecretStr = SecretStr("")
+    influxdb_token_file: Path | None = None
+    influxdb_read_token: SecretStr = SecretStr("")
+    docker_influxdb_init_admin_token: SecretStr = SecretStr("")
     influxdb_org: str = ""
     influxdb_bucket: str = "emm"
 
@@ -74,6 +77,18 @@ class Settings(BaseSettings):
         except (KeyError, ValueError, OSError) as err:
             raise ValueError("no such time zone; allowed are names such as UTC or Europe/Warsaw") from err
         return value
+
+    @model_validator(mode="after")
+    def _read_token_file(self) -> Self:
+        if self.influxdb_token_file:
+            try:
+                self.influxdb_token = SecretStr(self.influxdb_token_file.read_text().strip())
+            except (OSError, UnicodeDecodeError) as err:
+                raise ConfigurationError(
+                    f"INFLUXDB_TOKEN_FILE={self.influxdb_token_file} cannot be read: {err}; "
+                    "in the stack, `docker-compose up init` makes it"
+                ) from err
+        return self
 
     @property
     def poll_trigger(self) -> Trigger:

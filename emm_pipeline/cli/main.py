@@ -12,6 +12,7 @@ import click
 
 from emm_pipeline.cli.database import database
 from emm_pipeline.cli.demo import demo
+from emm_pipeline.cli.influxdb import influxdb
 from emm_pipeline.cli.poll import poll
 from emm_pipeline.errors import ConfigurationError, EmmError
 
@@ -34,6 +35,7 @@ def emm(context: click.Context, env_file: tuple[Path, ...]) -> None:
 
 emm.add_command(database)
 emm.add_command(demo)
+emm.add_command(influxdb)
 emm.add_command(poll)
 
 

@@ -1,0 +1,30 @@
+# The pipeline: Dagster's code location, webserver and daemon are three services of this one image.
+
+FROM python:3.13-slim AS build
+WORKDIR /src
+RUN python -m venv --without-pip /opt/emm
+# The dependencies first: their layer stays while only our code changes.
+COPY pyproject.toml constraints.txt ./
+RUN python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')" > requirements.txt \
+    && pip --python /opt/emm/bin/python install --no-cache-dir --constraint constraints.txt --requirement requirements.txt \
+    && rm -rf /opt/emm/lib/python3.*/site-packages/pandas/tests /opt/emm/lib/python3.*/site-packages/numpy/*/tests
+COPY emm_pipeline emm_pipeline
+RUN pip --python /opt/emm/bin/python install --no-cache-dir --no-deps .
+
+FROM python:3.13-slim
+ENV PATH=/opt/emm/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    HOME=/tmp \
+    DAGSTER_HOME=/var/lib/dagster \
+    OUTBOX_DIR=/var/lib/emm/outbox
+# The folders that become volumes belong to the user; a volume takes the owner over when it is made.
+RUN useradd --uid 10001 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin emm \
+    && mkdir -p /var/lib/dagster/storage /var/lib/emm/outbox /run/emm/pipeline /run/emm/grafana \
+    && chown emm: /var/lib/dagster/storage /var/lib/emm/outbox /run/emm/pipeline /run/emm/grafana
+COPY --from=build /opt/emm /opt/emm
+COPY dagster.yaml workspace.yaml /var/lib/dagster/
+COPY docker/emm-init docker/emm-healthcheck /usr/local/bin/
+WORKDIR /var/lib/dagster
+USER emm
+CMD ["emm", "--help"]

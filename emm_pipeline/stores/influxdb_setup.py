@@ -1,0 +1,168 @@
+"""What the stack's InfluxDB 2.x needs at its first start: a token per reader and writer, and a 1.x name for the bucket.
+
+InfluxDB 1.x has neither tokens nor this API; there the one credential serves for all.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+import urllib3
+
+from emm_pipeline.errors import ConfigurationError, StoreError
+
+WRITE_DESCRIPTION = "EMM pipeline: may only write its bucket"
+READ_DESCRIPTION = "Grafana: may only read EMM's bucket"
+_TIMEOUT_S = 10.0
+_NOT_FOUND = 404
+_UNAUTHORIZED = frozenset({401, 403})
+_SUCCESS = range(200, 300)
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """What the pipeline writes with, and what Grafana reads with."""
+
+    write: str
+    read: str
+
+
+class InfluxSetup:
+    """InfluxDB's administration, for one organization and bucket.
+
+    Args:
+        url: INFLUXDB_URL.
+        admin_token: one that may make tokens. No error ever contains it.
+        org: name of the organization.
+        bucket: name of the bucket.
+    """
+
+    def __init__(self, url: str, admin_token: str, org: str, bucket: str) -> None:
+        self._url = url.rstrip("/")
+        self._admin_token = admin_token
+        self._org = org
+        self._bucket = bucket
+        self._http = urllib3.PoolManager(timeout=_TIMEOUT_S, retries=False)
+
+    def has_tokens(self) -> bool:
+        """Whether this InfluxDB knows tokens (2.x), or only users (1.x).
+
+        Raises:
+            StoreError: it does not answer, or does not accept the admin token.
+        """
+        return self._ask("GET", "/api/v2/authorizations", allowed=(_NOT_FOUND,)) is not None
+
+    def ensure_tokens(self, existing: Tokens | None) -> Tokens:
+        """Return `existing` if InfluxDB still takes both, else make both anew and withdraw older ones of ours.
+
+        Raises:
+            ConfigurationError: there is no such organization or bucket.
+            StoreError: InfluxDB does not answer, or refuses.
+        """
+        if existing and self._may_write(existing.write) and self._may_read(existing.read):
+            return existing
+        org_id = self._id_of("orgs", self._org)
+        bucket_id = self._id_of("buckets", self._bucket, org=self._org)
+        self._withdraw(org_id)
+        return Tokens(
+            write=self._make_token(WRITE_DESCRIPTION, "write", org_id, bucket_id),
+            read=self._make_token(READ_DESCRIPTION, "read", org_id, bucket_id),
+        )
+
+    def ensure_database(self) -> bool:
+        """Give the bucket its own name as a 1.x database, by which InfluxQL finds it; True if it had none."""
+        org_id = self._id_of("orgs", self._org)
+        mappings = self._get("/api/v2/dbrps", orgID=org_id, db=self._bucket).get("content") or []
+        if any(mapping["database"] == self._bucket for mapping in mappings):
+            return False
+        mapping = {
+            "orgID": org_id,
+            "bucketID": self._id_of("buckets", self._bucket, org=self._org),
+            "database": self._bucket,
+            "retention_policy": "autogen",
+            "default": True,
+        }
+        self._ask("POST", "/api/v2/dbrps", body=mapping)
+        return True
+
+    def _id_of(self, kind: str, name: str, **filters: str) -> str:
+        key = {"orgs": "org", "buckets": "name"}[kind]
+        found = self._ask("GET", f"/api/v2/{kind}", allowed=(_NOT_FOUND,), fields={key: name, **filters}) or {}
+        for one in found.get(kind, []):
+            if one["name"] == name:
+                return str(one["id"])
+        variable = {"orgs": "INFLUXDB_ORG", "buckets": "INFLUXDB_BUCKET"}[kind]
+        raise ConfigurationError(f"InfluxDB at {self._url} has no {variable} named {name!r}")
+
+    def _withdraw(self, org_id: str) -> None:
+        listed = self._get("/api/v2/authorizations", orgID=org_id)
+        for one in listed.get("authorizations", []):
+            if one.get("description") in {WRITE_DESCRIPTION, READ_DESCRIPTION}:
+                self._ask("DELETE", f"/api/v2/authorizations/{one['id']}")
+
+    def _make_token(self, description: str, action: str, org_id: str, bucket_id: str) -> str:
+        resource = {"type": "buckets", "id": bucket_id, "orgID": org_id}
+        body = {
+            "orgID": org_id,
+            "description": description,
+            "permissions": [{"action": action, "resource": resource}],
+        }
+        made = self._ask("POST", "/api/v2/authorizations", body=body) or {}
+        return str(made["token"])
+
+    def _may_write(self, token: str) -> bool:
+        # A batch without a point: nothing is written, and the token is looked at first.
+        fields = {"org": self._org, "bucket": self._bucket}
+        return self._status("POST", "/api/v2/write", token, fields) not in _UNAUTHORIZED
+
+    def _may_read(self, token: str) -> bool:
+        fields = {"db": self._bucket, "q": "SHOW MEASUREMENTS LIMIT 1"}
+        return self._status("GET", "/query", token, fields) not in _UNAUTHORIZED
+
+    def _status(self, method: str, path: str, token: str, fields: dict[str, str]) -> int:
+        return self._request(method, path, token, fields).status
+
+    def _get(self, path: str, **fields: str) -> dict[str, Any]:
+        return self._ask("GET", path, fields=fields) or {}
+
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        allowed: tuple[int, ...] = (),
+        fields: dict[str, str] | None = None,
+        body: dict[str, Any] | None = None,
+    ) -> dict[str, Any] | None:
+        """Return the answer's JSON, or None for a status that is `allowed` though it is no success."""
+        answer = self._request(method, path, self._admin_token, fields, body)
+        if answer.status in allowed:
+            return None
+        if answer.status not in _SUCCESS:
+            advice = "; check DOCKER_INFLUXDB_INIT_ADMIN_TOKEN" if answer.status in _UNAUTHORIZED else ""
+            raise StoreError(f"InfluxDB at {self._url} answered HTTP {answer.status} to {method} {path}{advice}")
+        if not answer.data:
+            return {}
+        try:
+            content: dict[str, Any] = json.loads(answer.data)
+        except ValueError:
+            raise StoreError(f"what listens at {self._url} is no InfluxDB: {method} {path} gave no JSON") from None
+        return content
+
+    def _request(
+        self,
+        method: str,
+        path: str,
+        token: str,
+        fields: dict[str, str] | None = None,
+        body: dict[str, Any] | None = None,
+    ) -> urllib3.BaseHTTPResponse:
+        headers = {"Authorization": f"Token {token}"}
+        query = "?" + urlencode(fields) if fields else ""
+        try:
+            return self._http.request(method, f"{self._url}{path}{query}", headers=headers, json=body)
+        except urllib3.exceptions.HTTPError as err:
+            raise StoreError(f"InfluxDB at {self._url} does not answer: {err}; is it running at INFLUXDB_URL?") from err
