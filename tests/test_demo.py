@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 from sqlalchemy import create_engine, text
-from support.dagster_ui import DagsterUI, wait_for
+from support.dagster_ui import SCHEDULES, DagsterUI, wait_for
 from support.postgres import postgres_folder
 
 from emm_pipeline.cli.processes import free_port, listens
@@ -70,9 +70,7 @@ def test_a_signal_ends_every_process_leaves_no_lock_and_it_starts_again_at_once(
     try:
         ui = DagsterUI(f"http://127.0.0.1:{port}")
         wait_for("Dagster's UI", lambda: process.poll() is not None or listens(port), 120)
-        wait_for(
-            "its code", lambda: ui.schedules() == dict.fromkeys(("discovery_schedule", "poll_schedule"), "RUNNING")
-        )
+        wait_for("its code", lambda: ui.schedules() == dict.fromkeys(SCHEDULES, "RUNNING"))
         assert ui.partitions()["materialized"] == {"0"}
         assert len(processes_of(data_dir)) > 4
     finally:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from support.dagster_ui import wait_for
+from support.dagster_ui import SCHEDULES, wait_for
 from support.influxdb import InfluxDB
 from support.meters import SimulatedGateway, SimulatedUnit, SimulatorLoop, encode_value, inputs
 from support.postgres import postgres_folder
@@ -91,7 +91,7 @@ def points(influxdb: InfluxDB):
 
 
 def test_both_schedules_run_from_the_start_and_the_first_tick_without_meters_polls_nothing(stack):
-    assert stack.ui.schedules() == {"discovery_schedule": "RUNNING", "poll_schedule": "RUNNING"}
+    assert stack.ui.schedules() == dict.fromkeys(SCHEDULES, "RUNNING")
     assert stack.ui.partitions()["all"] == set()
 
 

@@ -4,6 +4,7 @@ from dagster import Definitions, in_process_executor
 
 from emm_pipeline.defs.discovery import discovery_job
 from emm_pipeline.defs.poll import meter_readings, poll_job
+from emm_pipeline.defs.prune import prune_job, prune_schedule
 from emm_pipeline.defs.resources import ConfigDatabase, Limits, Readings
 from emm_pipeline.defs.schedules import build_schedules
 from emm_pipeline.settings import Settings
@@ -13,8 +14,8 @@ def build_definitions(settings: Settings) -> Definitions:
     """Return everything that Dagster shows, for these settings."""
     return Definitions(
         assets=[meter_readings],
-        jobs=[discovery_job, poll_job],
-        schedules=build_schedules(settings),
+        jobs=[discovery_job, poll_job, prune_job],
+        schedules=[*build_schedules(settings), prune_schedule],
         resources={
             "config_database": ConfigDatabase(),
             "readings": Readings(),

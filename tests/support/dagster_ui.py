@@ -8,6 +8,7 @@ from typing import Any
 
 ASSET = [{"path": ["meter_readings"]}]
 LOCATION = {"repositoryName": "__repository__", "repositoryLocationName": "emm"}
+SCHEDULES = ("discovery_schedule", "poll_schedule", "prune_schedule")
 FINISHED = {"SUCCESS", "FAILURE", "CANCELED"}
 
 
