@@ -184,11 +184,11 @@ def _state(
     existing = existing_partitions(context.instance)
     with config_database.open() as engine:
         stated = due_outcomes(engine, [o for o in outcomes if str(o.id) in existing], interval)
-        for outcome in stated:
-            if outcome.ok:
-                state_read(context, outcome)
-            elif not planned_by_dagster:
-                state_failed(context, outcome)
+        state_read(context, [outcome for outcome in stated if outcome.ok])
+        if not planned_by_dagster:
+            for outcome in stated:
+                if not outcome.ok:
+                    state_failed(context, outcome)
         save_statuses(engine, outcomes, stated)
 
 

@@ -1,5 +1,6 @@
 """What a person sees of a poll in Dagster: each meter's status, and the run's metadata."""
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
@@ -15,10 +16,13 @@ from dagster import (
     TableRecord,
     TableSchema,
 )
-from dagster._core.events import AssetMaterializationPlannedData
+from dagster._core.events import AssetMaterializationPlannedData, StepMaterializationData
+from dagster._core.events.log import EventLogEntry
 
 from emm_pipeline.defs.partitions import METER_READINGS
 from emm_pipeline.outcomes import MeterOutcome, SampleReport
+
+EVENTS_PER_STATEMENT = 500
 
 ROWS_SHOWN = 200
 """Rows of a table in a run's metadata: an event is one row in the database, and read as a whole."""
@@ -27,8 +31,40 @@ NAMED = 5
 """Failed meters that an error's text names; the table has the rest."""
 
 
-def state_read(context: OpExecutionContext, outcome: MeterOutcome) -> None:
-    """State that a meter was read: its partition is fine."""
+def state_read(context: OpExecutionContext, outcomes: Sequence[MeterOutcome]) -> None:
+    """State that meters were read: their partitions are fine.
+
+    As the events of `context.log_event` would, but in batches: a statement each costs 1 ms and more per meter.
+    """
+    step = context.get_step_execution_context().step
+    entries = []
+    for outcome in outcomes:
+        materialization = AssetMaterialization(METER_READINGS, partition=str(outcome.id), metadata=_metadata(outcome))
+        event = DagsterEvent(
+            event_type_value=DagsterEventType.ASSET_MATERIALIZATION.value,
+            job_name=context.job_name,
+            step_handle=step.handle,
+            step_kind_value=step.kind.value,
+            event_specific_data=StepMaterializationData(materialization),
+            message=f"Read meter {outcome.id}.",
+        )
+        entries.append(
+            EventLogEntry(  # type: ignore[no-untyped-call]  # Dagster's own
+                error_info=None,
+                level="info",
+                user_message=event.message or "",
+                run_id=context.run_id,
+                timestamp=time.time(),
+                step_key=step.key,
+                job_name=context.job_name,
+                dagster_event=event,
+            )
+        )
+    for start in range(0, len(entries), EVENTS_PER_STATEMENT):
+        context.instance.event_log_storage.store_event_batch(entries[start : start + EVENTS_PER_STATEMENT])
+
+
+def _metadata(outcome: MeterOutcome) -> dict[str, MetadataValue]:
     metadata: dict[str, MetadataValue] = {
         "address": MetadataValue.text(f"{outcome.address} unit {outcome.unit_id}"),
         "points": MetadataValue.int(outcome.points),
@@ -39,13 +75,13 @@ def state_read(context: OpExecutionContext, outcome: MeterOutcome) -> None:
         metadata["description"] = MetadataValue.text(outcome.description)
     if outcome.read_at:
         metadata["read at"] = MetadataValue.timestamp(outcome.read_at)
-    context.log_event(AssetMaterialization(METER_READINGS, partition=str(outcome.id), metadata=metadata))
+    return metadata
 
 
 def state_failed(context: OpExecutionContext, outcome: MeterOutcome) -> None:
     """State that a meter's partition was to be read in this run; it shows as failed once the run fails.
 
-    Dagster plans events itself for runs over partitions only; a scheduled poll has none. This is the one internal call.
+    Dagster plans events itself for runs over partitions only; a scheduled poll has none.
     """
     planned = DagsterEvent.build_asset_materialization_planned_event(
         context.job_name,
