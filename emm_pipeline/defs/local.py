@@ -1,6 +1,6 @@
 """Runs jobs in this process, for the demo: the same jobs and the same storage, without daemon and webserver."""
 
-from dagster import DagsterInstance, RunsFilter
+from dagster import DagsterInstance, Definitions, RunsFilter
 
 from emm_pipeline.defs.build import build_definitions
 from emm_pipeline.defs.runs import IN_FLIGHT
@@ -15,6 +15,7 @@ def discover_and_poll(settings: Settings) -> None:
     DAGSTER_HOME names the instance.
     """
     definitions = build_definitions(settings)
+    Definitions.validate_loadable(definitions)
     with DagsterInstance.get() as instance:
         for name in ("discovery", "poll"):
             job = definitions.resolve_job_def(name)
