@@ -152,7 +152,7 @@ def _is_run_id(name: str) -> bool:
     return True
 
 
-@op(out=Out(dict))
+@op(name="delete_old_runs", out=Out(dict))
 def prune(context: OpExecutionContext) -> Output[dict[str, int]]:
     """Delete old runs, then the files of runs that are gone."""
     hours = current_settings().run_retention_hours

@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from dagster import RunRequest, build_schedule_context, instance_for_test
+from dagster import Definitions, RunRequest, build_schedule_context, instance_for_test
 
 from emm_pipeline.defs.build import build_definitions
 from emm_pipeline.defs.partitions import METERS
@@ -117,3 +117,7 @@ def test_a_discovery_tick_asks_for_one_run(definitions):
     with instance_for_test() as instance:
         tick = evaluate(definitions, "discovery_schedule", instance)
     assert [type(request) for request in tick.run_requests] == [RunRequest]
+
+
+def test_the_definitions_load_as_the_code_server_loads_them(definitions):
+    Definitions.validate_loadable(definitions)
