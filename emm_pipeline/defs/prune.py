@@ -7,6 +7,7 @@ partition.
 
 import shutil
 import time
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -26,17 +27,18 @@ from dagster import (
     job,
     op,
 )
-from dagster._core.storage.event_log import SqlEventLogStorage
-from sqlalchemy import text
+from dagster_postgres import PostgresEventLogStorage
+from sqlalchemy import Connection, text
 
 from emm_pipeline.defs.partitions import METER_READINGS, METERS
 from emm_pipeline.defs.runs import MAX_RUNTIME_TAG
 from emm_pipeline.settings import current_settings
 
 TIME_LIMIT = timedelta(minutes=10)
-"""How long one prune takes at most; what is left goes the next time. A run with 100 meters takes 5 ms."""
+"""How long one prune takes at most; what is left goes the next time. A run with 100 meters takes 0.3 ms."""
 
-_CHUNK = 500
+_RUNS_AT_ONCE = 20
+_FOLDERS_AT_ONCE = 500
 _LOG_FILES = frozenset({".err", ".out", ".complete"})
 _DELETABLE = [
     DagsterRunStatus.SUCCESS,
@@ -63,6 +65,14 @@ _RUNS_OF_CURRENT_STATUSES = text("""
     WHERE type = :materialized OR id = newest
 """)
 
+# Not instance.delete_run: run by run it takes ten times as long. In this order, what a prune that was killed left is
+# found the next time. Tags of runs go with them.
+_DELETE_RUNS = (
+    text("DELETE FROM asset_event_tags WHERE event_id IN (SELECT id FROM event_logs WHERE run_id = ANY(:run_ids))"),
+    text("DELETE FROM event_logs WHERE run_id = ANY(:run_ids)"),
+    text("DELETE FROM runs WHERE run_id = ANY(:run_ids)"),
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Pruned:
@@ -81,22 +91,18 @@ def prune_runs(instance: DagsterInstance, before: datetime, time_limit: timedelt
     old = list(reversed(instance.get_run_ids(filters)))
     deletable = [run_id for run_id in old if run_id not in kept]
     deleted = 0
-    for run_id in deletable:
-        if time.monotonic() > ends_at:
-            break
-        # Events first: killed in between, the run is still there to be found the next time.
-        instance.event_log_storage.delete_events(run_id)
-        instance.run_storage.delete_run(run_id)
-        deleted += 1
+    while deleted < len(deletable) and time.monotonic() < ends_at:
+        run_ids = deletable[deleted : deleted + _RUNS_AT_ONCE]
+        with _connection(instance) as connection:
+            for statement in _DELETE_RUNS:
+                connection.execute(statement, {"run_ids": run_ids})
+        deleted += len(run_ids)
     return Pruned(deleted, len(old) - len(deletable), len(deletable) - deleted)
 
 
 def runs_of_current_statuses(instance: DagsterInstance) -> set[str]:
     """Return the ids of the runs without which Dagster would not know how a meter is."""
-    storage = instance.event_log_storage
-    if not isinstance(storage, SqlEventLogStorage):
-        raise TypeError(f"Dagster's events are not in PostgreSQL but in {type(storage).__name__}")
-    with storage.index_connection() as connection:
+    with _connection(instance) as connection:
         rows = connection.execute(
             _RUNS_OF_CURRENT_STATUSES,
             {
@@ -107,6 +113,13 @@ def runs_of_current_statuses(instance: DagsterInstance) -> set[str]:
             },
         )
         return {row.run_id for row in rows}
+
+
+def _connection(instance: DagsterInstance) -> AbstractContextManager[Connection]:
+    storage = instance.event_log_storage
+    if not isinstance(storage, PostgresEventLogStorage):
+        raise TypeError(f"Dagster's events are not in PostgreSQL but in {type(storage).__name__}")
+    return storage.index_connection()
 
 
 def prune_files(instance: DagsterInstance, before: datetime) -> int:
@@ -121,8 +134,8 @@ def prune_files(instance: DagsterInstance, before: datetime) -> int:
     old = [path for path in storage.iterdir() if path.is_dir() and path.stat().st_mtime < before.timestamp()]
     folders = [path for path in old if _is_run_id(path.name)]
     deleted = 0
-    for start in range(0, len(folders), _CHUNK):
-        chunk = folders[start : start + _CHUNK]
+    for start in range(0, len(folders), _FOLDERS_AT_ONCE):
+        chunk = folders[start : start + _FOLDERS_AT_ONCE]
         known = set(instance.get_run_ids(RunsFilter(run_ids=[path.name for path in chunk])))
         for path in chunk:
             if path.name not in known:
