@@ -1,4 +1,5 @@
-# make demo [ARGS=--once]   make test [ARGS=…]   make soak   make lint
+# make demo [ARGS=--once]   make test [ARGS=…]   make soak   make test-stack   make dashboards   make lint
+# (test-stack runs docker-compose.yml for real: it needs a Docker engine, and takes about ten minutes)
 # Each works from a bare clone: the virtual environment is made and filled first.
 
 PYTHON ?= python3
@@ -6,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test soak lint format clean help
+.PHONY: demo test soak test-stack dashboards lint format clean help
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -19,6 +20,12 @@ test: $(VENV)/.dev
 
 soak: $(VENV)/.dev
 	$(BIN)/python -m pytest -m soak -s --timeout 3000 $(ARGS)
+
+test-stack: $(VENV)/.dev
+	$(BIN)/python -m pytest -m stack -s --timeout 1200 tests/deployment $(ARGS)
+
+dashboards: $(VENV)/.dev
+	$(BIN)/python -m dashboards.build
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -1,0 +1,184 @@
+"""Fleet health: how polling goes, from the pipeline's own measurement `emm_poll`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from grafana_foundation_sdk.builders.dashboard import CustomVariable, Dashboard
+from grafana_foundation_sdk.models.dashboard import DataTransformerConfig, VariableOption
+
+from dashboards.influxql import Query
+from dashboards.panels import BLUE, GREEN, ORANGE, RED, bars, column, graph, number, rows
+
+if TYPE_CHECKING:
+    from grafana_foundation_sdk.builders import stat
+
+UID = "emm-fleet"
+
+NOW = ["5m", "15m", "1h", "1d"]
+
+MAX_FAILURES = 5000
+"""Failed polls that the table of reasons counts, the latest."""
+
+_LAST_OF_EACH = 'SELECT last("ok") AS "ok" FROM "emm_poll" WHERE time > now() - $now GROUP BY "id"'
+
+
+def now_window() -> CustomVariable:
+    """How far back a meter's last poll still says how it is now; more than the time between two polls."""
+    options = [VariableOption(text=each, value=each, selected=each == "15m") for each in NOW]
+    return (
+        CustomVariable("now")
+        .label('"Now" is the last')
+        .values(",".join(NOW))
+        .options(options)
+        .current(VariableOption(text="15m", value="15m"))
+    )
+
+
+def meters_now() -> stat.Panel:
+    """How many meters were well at their last poll."""
+    return number("Meters ok now", Query(f'SELECT sum("ok") FROM ({_LAST_OF_EACH})'))
+
+
+def failed_now() -> stat.Panel:
+    """How many meters failed at their last poll."""
+    query = Query(f'SELECT count("ok") - sum("ok") FROM ({_LAST_OF_EACH})')
+    return number("Meters failed now", query, steps={1: RED})
+
+
+def success_rate() -> stat.Panel:
+    """The share of polls that went well."""
+    return number(
+        "Polls that succeeded",
+        Query('SELECT mean("ok") * 100 FROM "emm_poll" WHERE $timeFilter'),
+        unit="percent",
+        steps={0: RED, 95: ORANGE, 99.5: GREEN},
+    )
+
+
+def build() -> Dashboard:
+    """Return the dashboard."""
+    return (
+        Dashboard("Fleet health")
+        .uid(UID)
+        .tags(["emm"])
+        .time("now-6h", "now")
+        .refresh("1m")
+        .with_variable(now_window())
+        .with_panel(meters_now().span(6).height(5))
+        .with_panel(failed_now().span(6).height(5))
+        .with_panel(success_rate().span(6).height(5))
+        .with_panel(
+            number(
+                "Points, the last minute with any",
+                Query('SELECT sum("points") FROM "emm_poll" WHERE $timeFilter GROUP BY time(1m) fill(none)'),
+                steps={0: BLUE},
+            )
+            .span(6)
+            .height(5)
+        )
+        .with_panel(
+            graph(
+                "Success rate",
+                Query(
+                    'SELECT mean("ok") * 100 FROM "emm_poll" WHERE $timeFilter GROUP BY time($__interval) fill(none)',
+                    alias="polls that succeeded",
+                ),
+                unit="percent",
+            )
+            .min(0)
+            .max(100)
+            .interval("1m")
+            .span(12)
+            .height(8)
+        )
+        .with_panel(
+            bars(
+                "Points per minute",
+                Query(
+                    'SELECT mean("points") FROM (SELECT sum("points") AS "points" FROM "emm_poll" WHERE $timeFilter '
+                    "GROUP BY time(1m)) WHERE $timeFilter GROUP BY time($__interval) fill(none)",
+                    alias="points",
+                ),
+                unit="short",
+            )
+            .interval("1m")
+            .span(12)
+            .height(8)
+        )
+        .with_panel(
+            graph(
+                "Latency of a poll",
+                Query(
+                    'SELECT percentile("latency_ms", 50) AS "half are faster", percentile("latency_ms", 95) AS '
+                    '"95 % are faster" FROM "emm_poll" WHERE $timeFilter AND "ok" = 1 '
+                    "GROUP BY time($__interval) fill(none)",
+                    alias="$col",
+                ),
+                unit="ms",
+            )
+            .interval("1m")
+            .span(12)
+            .height(9)
+        )
+        .with_panel(
+            rows(
+                "Latency by meter: the slowest 50",
+                Query(
+                    'SELECT top("latency", "id", "description", 50) FROM (SELECT mean("latency_ms") AS "latency" '
+                    'FROM "emm_poll" WHERE $timeFilter AND "ok" = 1 GROUP BY "id", "description")',
+                    table=True,
+                ),
+                transformations=[_hide("Time")],
+            )
+            .override_by_name("top", column("ms", "mean latency"))
+            .span(12)
+            .height(9)
+        )
+        .with_panel(
+            rows(
+                "Failures by reason",
+                Query(
+                    'SELECT "error", "ok" FROM "emm_poll" WHERE $timeFilter AND "ok" = 0 '
+                    f"ORDER BY time DESC LIMIT {MAX_FAILURES}",
+                    table=True,
+                ),
+                transformations=[_count_by("error", counted="ok")],
+                description=f"The reasons of the latest failed polls, {MAX_FAILURES} at most.",
+            )
+            .override_by_name("ok (count)", column("short", "failed polls", width=140))
+            .span(12)
+            .height(10)
+        )
+        .with_panel(
+            rows(
+                "Time since each meter's last reading",
+                Query(
+                    'SELECT last("points") FROM "emm_poll" WHERE time > now() - 30d AND "points" > 0 '
+                    'GROUP BY "id", "description"',
+                    table=True,
+                ),
+                transformations=[_hide("last"), _sort_by("Time")],
+                description="Of the last 30 days; the meter that has been silent longest comes first.",
+            )
+            .override_by_name("Time", column("dateTimeFromNow", "last reading"))
+            .span(12)
+            .height(10)
+        )
+    )
+
+
+def _hide(*columns: str) -> DataTransformerConfig:
+    return DataTransformerConfig(id_val="organize", options={"excludeByName": dict.fromkeys(columns, True)})
+
+
+def _sort_by(column_name: str) -> DataTransformerConfig:
+    return DataTransformerConfig(id_val="sortBy", options={"sort": [{"field": column_name, "desc": False}]})
+
+
+def _count_by(column_name: str, counted: str) -> DataTransformerConfig:
+    fields = {
+        column_name: {"aggregations": [], "operation": "groupby"},
+        counted: {"aggregations": ["count"], "operation": "aggregate"},
+    }
+    return DataTransformerConfig(id_val="groupBy", options={"fields": fields})

@@ -1,0 +1,135 @@
+"""Meter: everything that one meter, or a few, have said."""
+
+from __future__ import annotations
+
+from grafana_foundation_sdk.builders.dashboard import Dashboard, QueryVariable, TextBoxVariable
+from grafana_foundation_sdk.models.dashboard import (
+    DataTransformerConfig,
+    VariableHide,
+    VariableOption,
+    VariableRefresh,
+    VariableSort,
+)
+
+from dashboards.influxql import DATASOURCE, Query
+from dashboards.panels import WIDTH, bars, column, graph, rows
+
+UID = "emm-meter"
+
+# A meter without a description has no such tag; it is then chosen by its id.
+_METER = '("description" =~ /^${meter:regex}$/ OR "id" =~ /^${meter:regex}$/)'
+_MEASUREMENT = "/^${measurement:regex}$/"
+_ALIAS = "$m [$tag_dataunit] $tag_description"
+_COUNTERS = '"dataunit" =~ /^[kMG]?(Wh|varh|VAh)$/'
+
+
+def build() -> Dashboard:
+    """Return the dashboard."""
+    return (
+        Dashboard("Meter")
+        .uid(UID)
+        .tags(["emm"])
+        .time("now-24h", "now")
+        .refresh("1m")
+        .with_variable(_meter())
+        .with_variable(_measurement())
+        .with_variable(_unit())
+        .with_variable(_time_zone())
+        .with_panel(
+            graph("Values in $unit", _values("\"dataunit\" = '$unit'"))
+            .repeat("unit")
+            .repeat_direction("h")
+            .max_per_row(2)
+            .span(12)
+            .height(9)
+        )
+        .with_panel(graph("Values without a unit", _values("\"dataunit\" = ''")).span(12).height(9))
+        .with_panel(
+            rows(
+                "Last values",
+                Query(
+                    f'SELECT last("value") FROM {_MEASUREMENT} WHERE {_METER} AND $timeFilter '
+                    'GROUP BY "id", "description", "dataunit"',
+                    alias=_ALIAS,
+                ),
+                transformations=[DataTransformerConfig(id_val="reduce", options={"reducers": ["lastNotNull"]})],
+            )
+            .override_by_name("Field", column(name="measurement"))
+            .override_by_name("Last *", column(name="value"))
+            .span(12)
+            .height(9)
+        )
+        .with_panel(
+            bars(
+                "Energy per day",
+                Query(
+                    'SELECT sum("increase") FROM (SELECT non_negative_difference("value") AS "increase" '
+                    f"FROM {_MEASUREMENT} WHERE {_METER} AND {_COUNTERS} AND $timeFilter "
+                    'GROUP BY "id", "description", "dataunit") WHERE $timeFilter '
+                    'GROUP BY time(1d), "id", "description", "dataunit" fill(none) tz(\'$time_zone\')',
+                    alias=_ALIAS,
+                ),
+                description="By how much each counter rose; where one starts anew, what it lost is not subtracted.",
+            )
+            .time_from("14d")
+            .span(WIDTH)
+            .height(9)
+        )
+        .with_panel(
+            rows(
+                "All values, to export",
+                Query(
+                    f'SELECT "value" FROM {_MEASUREMENT} WHERE {_METER} AND $timeFilter '
+                    'GROUP BY "id", "description", "dataunit"',
+                    alias=_ALIAS,
+                ),
+                transformations=[DataTransformerConfig(id_val="joinByField", options={"byField": "Time"})],
+                description="A column per measurement. Menu → Inspect → Data → Download CSV.",
+            )
+            .span(WIDTH)
+            .height(12)
+        )
+    )
+
+
+def _values(condition: str) -> Query:
+    return Query(
+        f'SELECT mean("value") FROM {_MEASUREMENT} WHERE {_METER} AND {condition} AND $timeFilter '
+        'GROUP BY time($__interval), "id", "description", "dataunit" fill(none)',
+        alias=_ALIAS,
+    )
+
+
+def _variable(name: str, query: str) -> QueryVariable:
+    return (
+        QueryVariable(name)
+        .datasource(DATASOURCE)
+        .query(query)
+        .refresh(VariableRefresh.ON_TIME_RANGE_CHANGED)
+        .sort(VariableSort.NATURAL_ASC)
+    )
+
+
+def _meter() -> QueryVariable:
+    query = 'SHOW TAG VALUES FROM "emm_poll" WITH KEY IN ("description", "id")'
+    return _variable("meter", query).label("Meter (description or id)")
+
+
+def _measurement() -> QueryVariable:
+    query = f"SHOW MEASUREMENTS WHERE {_METER}"
+    every = VariableOption(text="All", value="$__all")
+    variable = _variable("measurement", query).label("Measurement").regex("/^(?!emm_poll$).*/")
+    return variable.multi(multi=True).include_all(include_all=True).current(every)
+
+
+def _unit() -> QueryVariable:
+    """The units that the chosen meter has; hidden, since it is there to repeat the graph."""
+    query = f'SHOW TAG VALUES WITH KEY = "dataunit" WHERE {_METER}'
+    every = VariableOption(text="All", value="$__all")
+    variable = _variable("unit", query).hide(VariableHide.HIDE_VARIABLE)
+    return variable.multi(multi=True).include_all(include_all=True).current(every)
+
+
+def _time_zone() -> TextBoxVariable:
+    """Where a day begins, as a name such as Europe/Warsaw: Grafana knows it, InfluxQL has to be told."""
+    return TextBoxVariable("time_zone").label("Days in").default_value("UTC")

@@ -1,0 +1,140 @@
+"""docker-compose.yml for real: `make test-stack`. The tests share one stack and go on where the one before ended."""
+
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.compose import ComposeStack, docker
+from support.dagster_ui import wait_for
+
+pytestmark = [pytest.mark.stack]
+
+HERE = Path(__file__).parent
+FIRST_POINT_TIMEOUT_S = 180
+"""Counted from `up`: a discovery at the next minute, and a poll at the one after it."""
+NEXT_POINT_TIMEOUT_S = 150
+REPLAY_TIMEOUT_S = 120
+PORT_ADDRESSES = "{{range .NetworkSettings.Ports}}{{range .}}{{.HostIp}} {{end}}{{end}}"
+
+
+@pytest.fixture(scope="module")
+def stack(request: pytest.FixtureRequest) -> Iterator[ComposeStack]:
+    engine = subprocess.run(["docker", "info"], capture_output=True, text=True, check=False)
+    assert engine.returncode == 0, f"a Docker engine is needed: {engine.stderr}"
+    stack = ComposeStack("emm-test-stack", HERE / "sampling.yml")
+    if stack.has_stand_ins:
+        print("\n  with the stand-in for InfluxDB; Grafana is left out")
+    stack("down", "--volumes", "--remove-orphans")
+    failed_before = request.session.testsfailed
+    try:
+        yield stack
+    finally:
+        if request.session.testsfailed > failed_before:
+            print(stack("logs", "--tail", "60"))
+        stack("down", "--volumes", "--remove-orphans", "--timeout", "10")
+
+
+def points(stack: ComposeStack, since: float = 0) -> list[int]:
+    """The times at which the virtual meter's value was read, in milliseconds, oldest first."""
+    rows = stack.query(f"SELECT value FROM test_measurement WHERE id = '0' AND time > {int(since * 1000)}ms")
+    return [row["time"] for row in rows]
+
+
+def wait_for_point(stack: ComposeStack, since: float, timeout_s: float = NEXT_POINT_TIMEOUT_S) -> None:
+    wait_for("a point of test_measurement", lambda: points(stack, since), timeout_s, every_s=1)
+
+
+def readings_made(stack: ComposeStack) -> list[tuple[float, float]]:
+    """Begin and end of every step `read` that succeeded, in seconds since 1970, whatever became of its run."""
+    runs = stack.ui.ask(
+        """{ runsOrError(filter: {pipelineName: "poll"}, limit: 500) { ... on Runs { results {
+               stepStats { stepKey status startTime endTime } } } } }"""
+    )["runsOrError"]["results"]
+    return [
+        (step["startTime"], step["endTime"])
+        for run in runs
+        for step in run["stepStats"]
+        if ".read[" in step["stepKey"] and step["status"] == "SUCCESS"
+    ]
+
+
+def not_stored(stack: ComposeStack) -> list[tuple[float, float]]:
+    """Readings that Dagster says were made, and that InfluxDB has no point of."""
+    stored = points(stack)
+    return [(begin, end) for begin, end in readings_made(stack) if not any(begin <= t / 1000 <= end for t in stored)]
+
+
+def test_the_file_is_valid(stack):
+    assert stack("config", "--quiet") == ""
+
+
+def test_up_from_nothing_brings_points_within_three_minutes(stack):
+    stack.timed("build the images", lambda: stack("build"))
+    began = time.time()
+    stack.timed("up, until docker-compose returns", lambda: stack("up", "--build", "--detach"))
+    wait_for_point(stack, began, FIRST_POINT_TIMEOUT_S)
+    stack.times["up, until the first point"] = time.time() - began
+    print(f"  {stack.times['up, until the first point']:6.1f} s  up, until the first point")
+    assert stack.times["up, until the first point"] < FIRST_POINT_TIMEOUT_S
+    stack.wait_until_healthy()
+
+
+def test_no_service_of_ours_runs_as_root_or_may_write_to_its_own_files(stack):
+    for service in ("code", "webserver", "daemon", "virtual_modbustcp_server"):
+        assert stack("exec", "-T", service, "id", "-u").strip() != "0"
+        with pytest.raises(AssertionError, match="Read-only file system"):
+            stack("exec", "-T", service, "touch", "/here")
+
+
+def test_no_container_has_the_engines_socket_and_every_port_is_on_loopback(stack):
+    for name in docker("ps", "--quiet", "--filter", f"label=com.docker.compose.project={stack.project}").split():
+        assert "docker.sock" not in docker("inspect", "--format", "{{json .Mounts}}", name)
+        addresses = docker(
+            "inspect", "--format", "{{range .NetworkSettings.Ports}}{{range .}}{{.HostIp}} {{end}}{{end}}", name
+        )
+        assert set(addresses.split()) <= {"127.0.0.1"}
+
+
+@pytest.mark.parametrize("service", ["postgres", "influxdb", "virtual_modbustcp_server", "code", "webserver", "daemon"])
+def test_a_restarted_service_comes_back_and_nothing_that_was_read_is_missing(stack, service):
+    stack.timed(f"restart {service}", lambda: stack("restart", service))
+    began = time.time()
+    stack.timed(f"restart {service}: healthy", stack.wait_until_healthy)
+    stack.timed(f"restart {service}: next point", lambda: wait_for_point(stack, began))
+    wait_for("what was read to be stored", lambda: not not_stored(stack), REPLAY_TIMEOUT_S, every_s=2)
+    assert len(readings_made(stack)) > 0
+
+
+def test_stop_takes_at_most_ten_seconds_and_start_goes_on(stack):
+    before = points(stack)
+    stack.timed("stop", lambda: stack("stop"))
+    assert stack.times["stop"] < 13, "10 s for the services, and what docker-compose needs"
+    began = time.time()
+    stack.timed("start", lambda: stack("start"))
+    stack.wait_until_healthy()
+    wait_for_point(stack, began)
+    assert set(before) <= set(points(stack))
+    wait_for("what was read to be stored", lambda: not not_stored(stack), REPLAY_TIMEOUT_S, every_s=2)
+
+
+def test_down_and_up_again_keeps_everything(stack):
+    before = points(stack)
+    runs = {run["runId"] for run in stack.ui.runs()}
+    stack.timed("down", lambda: stack("down"))
+    began = time.time()
+    stack.timed("up again", lambda: stack("up", "--detach"))
+    stack.wait_until_healthy()
+    wait_for_point(stack, began)
+    stack.times["up again, until the first point"] = time.time() - began
+    assert before
+    assert set(before) <= set(points(stack))
+    assert runs <= {run["runId"] for run in stack.ui.runs()}
+    wait_for("what was read to be stored", lambda: not not_stored(stack), REPLAY_TIMEOUT_S, every_s=2)
+
+
+def test_down_with_its_volumes_leaves_nothing(stack):
+    stack.timed("down --volumes", lambda: stack("down", "--volumes"))
+    assert stack.leftovers() == []
+    print("\n" + "\n".join(f"  {seconds:6.1f} s  {what}" for what, seconds in stack.times.items()))

@@ -1,0 +1,121 @@
+"""The project's docker-compose.yml, run for real under a project name and on ports of its own."""
+
+import json
+import os
+import subprocess
+import time
+import urllib.parse
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from dotenv import dotenv_values
+from support.dagster_ui import DagsterUI, wait_for
+
+from emm_pipeline.cli.processes import free_port
+from emm_pipeline.settings import PROJECT_ROOT
+
+STAND_IN = "emm-test/influxdb:v1"
+"""An InfluxDB 1.6 that takes the variables of influxdb:2, for machines that reach no image registry."""
+
+PORTS = ("GRAFANA", "DAGSTER", "POSTGRES", "INFLUXDB")
+COMMAND_TIMEOUT_S = 900
+HEALTH_TIMEOUT_S = 150
+
+T = TypeVar("T")
+
+
+def docker(*arguments: str) -> str:
+    """Return what a docker command prints."""
+    done = subprocess.run(["docker", *arguments], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, f"docker {' '.join(arguments)}: {done.stderr}"
+    return done.stdout
+
+
+class ComposeStack:
+    """The stack under one project name; `times` has what each step took, in seconds."""
+
+    def __init__(self, project: str, *overrides: Path) -> None:
+        self.project = project
+        self.times: dict[str, float] = {}
+        self.has_stand_ins = bool(docker("image", "ls", "--quiet", STAND_IN).strip())
+        files = [PROJECT_ROOT / "docker-compose.yml", *overrides]
+        if self.has_stand_ins:
+            files.append(PROJECT_ROOT / "tests" / "deployment" / "stand_ins.yml")
+        self._command = ["docker-compose", "--project-name", project]
+        self._command += [part for file in files for part in ("--file", str(file))]
+        self._ports = {name: free_port() for name in PORTS}
+        self._environment = {**os.environ, **{f"{name}_PUBLISHED_PORT": str(p) for name, p in self._ports.items()}}
+        if self.has_stand_ins:
+            self._environment["INFLUXDB_IMAGE"] = STAND_IN
+        self.settings = dotenv_values(PROJECT_ROOT / "config" / ".env.dev")
+        self.ui = DagsterUI(f"http://127.0.0.1:{self._ports['DAGSTER']}")
+
+    def __call__(self, *arguments: str) -> str:
+        """Return what a docker-compose command prints; fails with its errors."""
+        done = subprocess.run(
+            [*self._command, *arguments],
+            cwd=PROJECT_ROOT,
+            env=self._environment,
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_TIMEOUT_S,
+            check=False,
+        )
+        assert done.returncode == 0, f"docker-compose {' '.join(arguments)}:\n{(done.stderr + done.stdout)[-4000:]}"
+        return done.stdout
+
+    def timed(self, what: str, do: Callable[[], T]) -> T:
+        """Do something, and note how long it took."""
+        began = time.monotonic()
+        result = do()
+        self.times[what] = time.monotonic() - began
+        print(f"  {self.times[what]:6.1f} s  {what}", flush=True)
+        return result
+
+    def containers(self) -> list[dict[str, Any]]:
+        """Return the project's containers, ended ones too, with Service, State, Health and ExitCode."""
+        return [json.loads(line) for line in self("ps", "--all", "--format", "json").splitlines()]
+
+    def wait_until_healthy(self) -> None:
+        """Wait until every service is healthy, and `init` has ended well."""
+
+        def look() -> bool:
+            states = {one["Service"]: one for one in self.containers()}
+            init = states.pop("init")
+            return (
+                init["State"] == "exited"
+                and init["ExitCode"] == 0
+                and all(one["Health"] == "healthy" for one in states.values())
+            )
+
+        wait_for("every service to be healthy", look, HEALTH_TIMEOUT_S, every_s=1)
+
+    def services(self) -> list[str]:
+        """Return the services that run on."""
+        return sorted(one["Service"] for one in self.containers() if one["Service"] != "init")
+
+    def query(self, influxql: str) -> list[dict[str, Any]]:
+        """Return the rows of an InfluxQL query; `time` in milliseconds."""
+        fields = {"db": self.settings["INFLUXDB_BUCKET"], "q": influxql, "epoch": "ms"}
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self._ports['INFLUXDB']}/query?{urllib.parse.urlencode(fields)}",
+            headers={"Authorization": f"Token {self.settings['DOCKER_INFLUXDB_INIT_ADMIN_TOKEN']}"},
+        )
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            (result,) = json.load(answer)["results"]
+        assert "error" not in result, result
+        return [
+            dict(zip(series["columns"], values, strict=True))
+            for series in result.get("series", [])
+            for values in series["values"]
+        ]
+
+    def leftovers(self) -> list[str]:
+        """Return every container, volume and network that carries the project's name."""
+        label = f"label=com.docker.compose.project={self.project}"
+        found = docker("ps", "--all", "--filter", label, "--format", "container {{.Names}}")
+        found += docker("volume", "ls", "--filter", label, "--format", "volume {{.Name}}")
+        found += docker("network", "ls", "--filter", label, "--format", "network {{.Name}}")
+        return found.splitlines()
