@@ -15,6 +15,7 @@ from support.dagster_ui import SCHEDULES, DagsterUI, wait_for
 from support.postgres import postgres_folder
 
 from emm_pipeline.cli.processes import free_port, listens
+from emm_pipeline.embedded_postgres import EmbeddedPostgres
 from emm_pipeline.settings import load_settings
 
 EMM = Path(sys.executable).with_name("emm")
@@ -84,23 +85,37 @@ def test_a_signal_ends_every_process_leaves_no_lock_and_it_starts_again_at_once(
     assert not [path for path in data_dir.rglob("*") if "lock" in path.name.lower() and path.is_file()]
 
 
-def test_what_a_person_added_is_still_there_the_next_time_and_a_dead_meter_costs_the_other_nothing(data_dir):
-    closed = free_port()
+def change(data_dir: Path, statement: str, **values: object) -> None:
+    """Change the demo's database, as a person does between two demos."""
     settings = load_settings(data_dir / "demo.env")
-    from emm_pipeline.embedded_postgres import EmbeddedPostgres
-
     with EmbeddedPostgres(data_dir / "postgres"):
         engine = create_engine(settings.config_database_url)
         with engine.begin() as connection:
-            insert = "INSERT INTO energy_meters VALUES (1, '127.0.0.1', :port, 1, 'virtual_modbustcp', NULL)"
-            connection.execute(text(insert), {"port": closed})
+            connection.execute(text(statement), values)
         engine.dispose()
+
+
+def test_what_a_person_added_is_still_there_the_next_time_and_a_dead_meter_costs_the_other_nothing(data_dir):
+    closed = free_port()
+    insert = "INSERT INTO energy_meters VALUES (1, '127.0.0.1', :port, 1, 'virtual_modbustcp', NULL)"
+    change(data_dir, insert, port=closed)
     process = demo(data_dir, "--once")
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 0, "meter 0 was stored"
     assert "test_measurement" in output
     assert f"127.0.0.1:{closed}" in output
     assert "refused" in output
+
+
+def test_when_nothing_was_stored_it_says_why_and_exits_with_1(data_dir):
+    change(data_dir, "UPDATE energy_meters SET type = 'no_such_type'")
+    process = demo(data_dir, "--once")
+    output, _ = process.communicate(timeout=120)
+    change(data_dir, "UPDATE energy_meters SET type = 'virtual_modbustcp'")
+    assert process.returncode == 1
+    assert "nothing was stored" in output
+    assert "no_such_type" in output
+    assert "Traceback" not in output
 
 
 def test_a_port_in_use_is_said_with_what_to_do(data_dir):

@@ -22,7 +22,7 @@ import click
 
 from emm_pipeline.cli.demo_stack import DemoStack
 from emm_pipeline.cli.progress import progress
-from emm_pipeline.cli.tables import console, print_failed, print_readings
+from emm_pipeline.cli.tables import console, print_readings
 from emm_pipeline.errors import ConfigurationError, EmmError
 from emm_pipeline.settings import PROJECT_ROOT
 
@@ -50,13 +50,13 @@ def demo(once: bool, port: int, data_dir: Path | None) -> None:
         if not once:
             stack.start_dagster(port)
         with progress("discovering and polling"):
-            readings, failed = stack.discover_and_poll()
+            readings, failures = stack.discover_and_poll()
         if len(readings):
             print_readings(readings)
-        if failed:
-            print_failed(failed)
+        for failure in failures:
+            print(failure)
         if not len(readings):
-            raise EmmError(f"nothing was stored; Dagster's log is in {data_dir / 'logs'}")
+            raise EmmError("nothing was stored")
         if once:
             return
         with progress("starting Dagster"):

@@ -16,12 +16,10 @@ from sqlalchemy import text
 
 from emm_pipeline.cli.database import upgrade_databases
 from emm_pipeline.cli.processes import ProcessGroup, answers, free_port, listens
-from emm_pipeline.config_db.meter_status import load_statuses
 from emm_pipeline.config_db.upgrade import ensure_database
 from emm_pipeline.connections import open_config_database
 from emm_pipeline.embedded_postgres import EmbeddedPostgres
 from emm_pipeline.errors import EmmError
-from emm_pipeline.outcomes import MeterOutcome
 from emm_pipeline.settings import PROJECT_ROOT, Settings, current_settings
 from emm_pipeline.stores.postgresql import PostgresReadingsStore
 
@@ -129,16 +127,12 @@ class DemoStack:
         """Wait until the webserver answers."""
         self._wait_until(lambda: answers(f"http://127.0.0.1:{port}/server_info"))
 
-    def discover_and_poll(self) -> tuple[pd.DataFrame, list[MeterOutcome]]:
-        """Run both jobs once, in this process; return what is stored of this poll, and the meters that failed."""
+    def discover_and_poll(self) -> tuple[pd.DataFrame, list[str]]:
+        """Run both jobs once, in this process; return what they stored, and why a step failed, a line each."""
         from emm_pipeline.defs.local import discover_and_poll  # noqa: PLC0415  # Dagster takes 2 s to import
 
-        settings = self._settings or current_settings()
-        discover_and_poll(settings)
-        with open_config_database(settings) as engine:
-            statuses = load_statuses(engine).values()
-        failed = [MeterOutcome(s.id, None, "", None, s.reason) for s in statuses if s.reason]
-        return self.new_readings(), failed
+        reasons = discover_and_poll(self._settings or current_settings())
+        return self.new_readings(), reasons
 
     def new_readings(self) -> pd.DataFrame:
         """Return the last points of each meter that were read since the last call."""
