@@ -40,7 +40,7 @@ def build() -> Dashboard:
             .repeat("unit")
             .repeat_direction("h")
             .max_per_row(2)
-            .span(12)
+            .span(WIDTH)
             .height(9)
         )
         .with_panel(graph("Values without a unit", _values("\"dataunit\" = ''")).span(12).height(9))

@@ -107,10 +107,21 @@ def test_a_restarted_service_comes_back_and_nothing_that_was_read_is_missing(sta
     assert len(readings_made(stack)) > 0
 
 
+def test_what_is_read_while_influxdb_is_away_is_stored_once_it_is_back(stack):
+    stack("stop", "influxdb")
+    read_before = len(readings_made(stack))
+    wait_for("two samples without a store", lambda: len(readings_made(stack)) > read_before + 1, NEXT_POINT_TIMEOUT_S)
+    began = time.time()
+    stack("start", "influxdb")
+    stack.wait_until_healthy()
+    wait_for("what was read to be stored", lambda: not not_stored(stack), REPLAY_TIMEOUT_S, every_s=2)
+    stack.times["influxdb back, until nothing is missing"] = time.time() - began
+
+
 def test_stop_takes_at_most_ten_seconds_and_start_goes_on(stack):
     before = points(stack)
     stack.timed("stop", lambda: stack("stop"))
-    assert stack.times["stop"] < 13, "10 s for the services, and what docker-compose needs"
+    assert stack.times["stop"] < 10
     began = time.time()
     stack.timed("start", lambda: stack("start"))
     stack.wait_until_healthy()

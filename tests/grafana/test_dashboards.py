@@ -1,0 +1,253 @@
+"""Every query of every panel, variable and alert rule, run against a real InfluxDB that three meters wrote to."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pandas as pd
+import pytest
+from support.grafana import PROVISIONING, dashboards, interpolate, panel_queries
+from support.influxdb import InfluxDB
+
+from dashboards.build import files
+from emm_pipeline.readings import READING_COLUMNS, PollRecord
+from emm_pipeline.stores.influxdb import InfluxReadingsStore
+
+BUCKET = "dashboards"
+NOW = datetime.now(UTC).replace(second=0, microsecond=0)
+TODAY = NOW.replace(hour=0, minute=0)
+MINUTES = 40
+SILENT_MINUTES = 20
+"""Meter 2 was read for 20 minutes, and fails since."""
+
+NAMES = {0: "test_energy_meter", 1: "mains, main = 1", 2: None}
+LATENCIES_MS = {0: 1.0, 1: 20.0, 2: 300.0}
+POINTS = {0: 1, 1: 2, 2: 2}
+REASON = "127.0.0.1:502 unit 1: no reply within 1 s"
+
+COUNTER = [
+    (TODAY - timedelta(days=2, hours=-12), 10.0),
+    (TODAY - timedelta(days=2, hours=-18), 14.0),
+    (TODAY - timedelta(days=1, minutes=-30), 15.0),
+    (TODAY - timedelta(days=1, hours=-12), 1.0),  # replaced, and started anew
+    (TODAY - timedelta(days=1, hours=-18), 3.0),
+]
+"""The mains' energy: 4 kWh the day before yesterday, 1 + 2 kWh yesterday."""
+
+
+def minutes() -> list[datetime]:
+    return [NOW - timedelta(minutes=MINUTES - 1 - number) for number in range(MINUTES)]
+
+
+def is_read(meter_id: int, number: int) -> bool:
+    return meter_id != 2 or number < MINUTES - SILENT_MINUTES
+
+
+def readings() -> pd.DataFrame:
+    rows = [(time, 1, NAMES[1], "energy", "kWh", value) for time, value in COUNTER]
+    for number, time in enumerate(minutes()):
+        rows.append((time, 0, NAMES[0], "test_measurement", "test_u", float(number)))
+        rows.append((time, 1, NAMES[1], "voltageL1", "V", 230.0 + number))
+        rows.append((time, 1, NAMES[1], "cos phi/total", None, 0.9))
+        if is_read(2, number):
+            rows.append((time, 2, None, "voltageL1", "V", 100.0))
+            rows.append((time, 2, None, "activePower", "W", 50.0))
+    frame = pd.DataFrame(rows, columns=list(READING_COLUMNS))
+    return frame.assign(time=frame["time"].dt.as_unit("ms"))
+
+
+def polls() -> list[PollRecord]:
+    return [
+        PollRecord(
+            time=time,
+            id=meter_id,
+            description=NAMES[meter_id],
+            ok=is_read(meter_id, number),
+            latency_ms=LATENCIES_MS[meter_id],
+            requests=1,
+            points=POINTS[meter_id] if is_read(meter_id, number) else 0,
+            error=None if is_read(meter_id, number) else REASON,
+        )
+        for number, time in enumerate(minutes())
+        for meter_id in NAMES
+    ]
+
+
+@pytest.fixture(scope="module")
+def ask(influxdb: InfluxDB):
+    """Ask as Grafana does, of the last hour unless told otherwise."""
+    bucket = influxdb.create_database(BUCKET)
+    store = InfluxReadingsStore(url=influxdb.url, token=influxdb.token, org=influxdb.org, bucket=bucket)
+    store.write(readings(), polls())
+    store.close()
+
+    def ask(query: str, window: timedelta = timedelta(hours=1), **variables: str | list[str]) -> list[dict]:
+        until = datetime.now(UTC)
+        return influxdb.query(interpolate(query, until - window, until, **variables), bucket=bucket)
+
+    return ask
+
+
+def query_of(dashboard: str, title: str) -> str:
+    (query,) = [query for name, panel, query in panel_queries() if (name, panel) == (dashboard, title)]
+    return query
+
+
+def only(rows: list[dict]) -> float:
+    """The one number of a query that gives one."""
+    (row,) = rows
+    (value,) = [value for key, value in row.items() if key not in {"time", "measurement"}]
+    return value
+
+
+def test_the_committed_files_are_what_make_dashboards_writes():
+    written = files()
+    assert {path: path.read_text() for path in written} == written
+    assert set((PROVISIONING / "dashboards").glob("*.json")) < set(written)
+
+
+class TestHome:
+    def test_the_graph_has_the_example_meters_numbers_under_its_name(self, ask):
+        rows = ask(query_of("home", "test_measurement"))
+        assert [row["mean"] for row in rows] == [float(number) for number in range(MINUTES)]
+        assert {(row["id"], row["description"]) for row in rows} == {("0", "test_energy_meter")}
+
+    def test_the_gauge_has_the_last_number(self, ask):
+        assert only(ask(query_of("home", "test_measurement, last"))) == MINUTES - 1
+
+    def test_the_fleet_is_seen_at_a_glance(self, ask):
+        assert only(ask(query_of("home", "Meters ok now"), now="15m")) == 2
+        assert only(ask(query_of("home", "Meters failed now"), now="15m")) == 1
+        assert only(ask(query_of("home", "Polls that succeeded"))) == pytest.approx(100 * 100 / 120)
+
+
+class TestFleetHealth:
+    def test_meters_ok_and_failed_now(self, ask):
+        assert only(ask(query_of("fleet_health", "Meters ok now"), now="15m")) == 2
+        assert only(ask(query_of("fleet_health", "Meters failed now"), now="15m")) == 1
+
+    def test_success_rate_over_all_and_by_minute(self, ask):
+        assert only(ask(query_of("fleet_health", "Polls that succeeded"))) == pytest.approx(100 * 100 / 120)
+        rates = [round(only([row])) for row in ask(query_of("fleet_health", "Success rate"))]
+        assert rates == [100] * (MINUTES - SILENT_MINUTES) + [67] * SILENT_MINUTES
+
+    def test_points_per_minute(self, ask):
+        by_minute = [5] * (MINUTES - SILENT_MINUTES) + [3] * SILENT_MINUTES
+        assert [row["mean"] for row in ask(query_of("fleet_health", "Points per minute"))] == by_minute
+        assert ask(query_of("fleet_health", "Points, the last minute with any"))[-1]["sum"] == 3
+
+    def test_latency_of_good_polls_only(self, ask):
+        rows = ask(query_of("fleet_health", "Latency of a poll"))
+        assert (rows[0]["half are faster"], rows[0]["95 % are faster"]) == (20.0, 300.0)
+        assert rows[-1]["95 % are faster"] == 20.0
+
+    def test_the_slowest_meters_are_named(self, ask):
+        rows = ask(query_of("fleet_health", "Latency by meter: the slowest 50"))
+        found = {(row["id"], row["description"] or None, row["top"]) for row in rows}
+        assert found == {(str(id_), NAMES[id_], LATENCIES_MS[id_]) for id_ in NAMES}
+
+    def test_each_failed_poll_gives_its_reason(self, ask):
+        rows = ask(query_of("fleet_health", "Failures by reason"))
+        assert [(row["error"], row["ok"]) for row in rows] == [(REASON, 0)] * SILENT_MINUTES
+
+    def test_the_time_of_each_meters_last_reading(self, ask):
+        rows = ask(query_of("fleet_health", "Time since each meter's last reading"))
+        last = {row["id"]: datetime.fromtimestamp(row["time"] / 1000, UTC) for row in rows}
+        assert last == {"0": NOW, "1": NOW, "2": NOW - timedelta(minutes=SILENT_MINUTES)}
+        assert {row["description"] or None for row in rows} == set(NAMES.values())
+
+
+class TestMeter:
+    ALL = ["activePower", "cos phi/total", "energy", "test_measurement", "voltageL1"]
+
+    def test_a_meter_is_chosen_by_its_description_or_its_id(self, ask):
+        values = {row["value"] for row in ask(variable("meter"))}
+        assert values == {"test_energy_meter", "mains, main = 1", "0", "1", "2"}
+
+    @pytest.mark.parametrize(
+        ("meter", "measurements", "units"),
+        [
+            ("mains, main = 1", {"cos phi/total", "emm_poll", "energy", "voltageL1"}, {"V", "kWh"}),
+            ("2", {"activePower", "emm_poll", "voltageL1"}, {"V", "W"}),
+        ],
+    )
+    def test_the_other_choices_are_those_of_the_meter(self, ask, meter, measurements, units):
+        assert {row["name"] for row in ask(variable("measurement"), meter=meter)} == measurements
+        assert {row["value"] for row in ask(variable("unit"), meter=meter)} == units
+
+    @pytest.mark.parametrize(("meter", "count", "mean"), [("mains, main = 1", MINUTES, 230.0), ("2", 20, 100.0)])
+    @pytest.mark.parametrize("measurement", ["voltageL1", ALL])
+    def test_a_graph_by_unit_has_that_meters_values_in_that_unit(self, ask, meter, count, mean, measurement):
+        rows = ask(query_of("meter", "Values in $unit"), meter=meter, measurement=measurement, unit="V")
+        assert len(rows) == count
+        assert rows[0]["mean"] == mean
+        assert {row["measurement"] for row in rows} == {"voltageL1"}
+
+    def test_what_has_no_unit_has_a_graph_too(self, ask):
+        rows = ask(query_of("meter", "Values without a unit"), meter="1", measurement=self.ALL)
+        assert {(row["measurement"], row["mean"]) for row in rows} == {("cos phi/total", 0.9)}
+
+    def test_last_values(self, ask):
+        rows = ask(query_of("meter", "Last values"), meter="2", measurement=self.ALL)
+        found = {(row["measurement"], row["dataunit"], row["last"]) for row in rows}
+        assert found == {("voltageL1", "V", 100.0), ("activePower", "W", 50.0)}
+
+    def test_energy_per_day_does_not_take_a_counters_reset_for_a_fall(self, ask):
+        query = query_of("meter", "Energy per day")
+        rows = ask(query, timedelta(days=14), meter="mains, main = 1", measurement=self.ALL, time_zone="UTC")
+        by_day = {datetime.fromtimestamp(row["time"] / 1000, UTC): row["sum"] for row in rows}
+        assert by_day == {TODAY - timedelta(days=2): 4.0, TODAY - timedelta(days=1): 3.0}
+        assert {(row["measurement"], row["dataunit"]) for row in rows} == {("energy", "kWh")}
+
+    def test_a_day_begins_where_the_reader_lives(self, ask):
+        query = query_of("meter", "Energy per day")
+        # 00:30 UTC is still the day before, three hours west
+        rows = ask(query, timedelta(days=14), meter="1", measurement="energy", time_zone="Etc/GMT+3")
+        assert [row["sum"] for row in rows] == [5.0, 2.0]
+
+    def test_the_table_to_export_has_every_value(self, ask):
+        rows = ask(query_of("meter", "All values, to export"), meter="1", measurement=self.ALL)
+        assert len(rows) == 2 * MINUTES
+
+    def test_a_name_with_signs_of_a_regex_in_it_stands_for_itself(self, ask):
+        assert ask(query_of("meter", "Last values"), meter="test.energy.meter", measurement="test_measurement") == []
+
+
+def variable(name: str) -> str:
+    (found,) = [one for one in dashboards()["meter"]["templating"]["list"] if one["name"] == name]
+    return found["query"]
+
+
+def rules() -> dict[str, dict]:
+    (group,) = json.loads((PROVISIONING / "alerting" / "rules.yml").read_text())["groups"]
+    return {rule["uid"]: rule for rule in group["rules"]}
+
+
+class TestAlerts:
+    def test_they_are_provisioned_and_paused(self):
+        assert {rule["isPaused"] for rule in rules().values()} == {True}
+
+    def test_a_meter_that_is_silent_for_15_minutes_has_no_points_and_others_have(self, ask):
+        rule = rules()["emm-meter-silent"]
+        rows = ask(rule["data"][0]["model"]["query"], timedelta(seconds=rule["data"][0]["relativeTimeRange"]["from"]))
+        below = {row["id"] for row in rows if row["sum"] < threshold(rule)}
+        assert below == {"2"}
+        assert {row["id"] for row in rows} == {"0", "1", "2"}
+
+    def test_a_store_that_gets_points_is_no_alarm(self, ask):
+        rule = rules()["emm-no-points"]
+        query = rule["data"][0]["model"]["query"]
+        assert only(ask(query, timedelta(minutes=15))) >= threshold(rule)
+        assert rule["noDataState"] == "Alerting"
+
+
+def threshold(rule: dict) -> float:
+    (condition,) = [part for part in rule["data"] if part["refId"] == rule["condition"]]
+    evaluator = condition["model"]["conditions"][0]["evaluator"]
+    assert evaluator["type"] == "lt"
+    return evaluator["params"][0]
+
+
+def test_every_panel_has_a_test_here():
+    source = open(__file__).read()  # noqa: PTH123, SIM115
+    untested = {title for name, title, _ in panel_queries() if f'query_of("{name}", "{title}")' not in source}
+    assert not untested

@@ -1,0 +1,121 @@
+"""The dashboards' JSON against Grafana's schema, as the SDK has it in its classes.
+
+Its own `from_json` takes anything. So each file is read into the classes, every value is compared with its field's
+type, and what is written from them again must be the file: a key that the schema does not know would be gone.
+"""
+
+import enum
+import json
+import types
+import typing
+
+import pytest
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.cog.plugins import register_default_plugins
+from grafana_foundation_sdk.cog.variants import Dataquery
+from grafana_foundation_sdk.models.dashboard import Dashboard
+from support.grafana import dashboards
+
+from dashboards.influxql import InfluxQuery, register
+
+NAMES = ["fleet_health", "home", "meter"]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def plugins():
+    register_default_plugins()
+    register()
+
+
+def violations(value: object, hint: object, path: str) -> typing.Iterator[str]:
+    """Yield where a value is not of its field's type."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if hint is typing.Any or hint is object:
+        return
+    if origin in {typing.Union, types.UnionType}:
+        tried = [list(violations(value, one, path)) for one in arguments]
+        if all(tried):
+            yield max((found[0] for found in tried), key=lambda one: len(one.split(": ")[0]))  # the furthest
+    elif origin is typing.Literal:
+        if value not in arguments:
+            yield f"{path}: {value!r} is none of {arguments}"
+    elif origin is list:
+        if not isinstance(value, list):
+            yield f"{path}: {value!r} is no list"
+            return
+        for number, one in enumerate(value):
+            yield from violations(one, arguments[0], f"{path}[{number}]")
+    elif origin is dict:
+        if not isinstance(value, dict):
+            yield f"{path}: {value!r} is no object"
+    elif isinstance(hint, type) and issubclass(hint, enum.Enum):
+        if value not in {member.value for member in hint}:
+            yield f"{path}: {value!r} is none of {[member.value for member in hint]}"
+    elif hint is float:
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            yield f"{path}: {value!r} is no number"
+    elif isinstance(hint, type) and hint.__module__ == "builtins":
+        if type(value) is not hint:
+            yield f"{path}: {value!r} is no {hint.__name__}"
+    elif isinstance(value, dict) and hasattr(hint, "from_json"):  # the SDK leaves some objects in lists as they are
+        yield from of_fields(hint.from_json(value), path)
+    elif not isinstance(value, hint):
+        yield f"{path}: {value!r} is no {hint}"
+    else:
+        yield from of_fields(value, path)
+
+
+def of_fields(value: object, path: str) -> typing.Iterator[str]:
+    """Yield the violations within an object of the SDK; a query of ours has no schema there."""
+    if isinstance(value, InfluxQuery):
+        return
+    for name, hint in typing.get_type_hints(type(value)).items():
+        yield from violations(getattr(value, name), hint, f"{path}.{name}")
+
+
+def check(content: dict) -> list[str]:
+    parsed = Dashboard.from_json(content)
+    found = list(of_fields(parsed, "dashboard"))
+    for panel in parsed.panels or []:
+        for part in ("options", "field_config"):
+            found += of_fields(getattr(panel, part), f"{panel.title}.{part}")
+        assert all(isinstance(target, Dataquery) for target in panel.targets)
+    written = json.loads(json.dumps(parsed, cls=JSONEncoder))
+    return found + (["keys that the schema does not know"] if written != content else [])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_dashboard_keeps_to_grafanas_schema(name):
+    assert check(dashboards()[name]) == []
+
+
+@pytest.mark.parametrize(
+    ("part", "wrong"),
+    [
+        (("title",), 7),
+        (("refrehs",), "1m"),
+        (("panels", 0, "gridPos", "w"), "12"),
+        (("panels", 0, "fieldConfig", "defaults", "unti"), "percent"),
+        (("panels", 0, "options", "reduceOptions", "calcs"), "last"),
+        (("templating", "list", 0, "type"), "querry"),
+    ],
+)
+def test_a_broken_one_does_not(part, wrong):
+    broken = json.loads(json.dumps(dashboards()["fleet_health"]))
+    *way, last = part
+    place = broken
+    for step in way:
+        place = place[step]
+    place[last] = wrong
+    assert check(broken) != []
+
+
+def test_no_two_panels_overlap():
+    for name in NAMES:
+        taken = set()
+        for panel in dashboards()[name]["panels"]:
+            place = panel["gridPos"]
+            cells = {(place["x"] + dx, place["y"] + dy) for dx in range(place["w"]) for dy in range(place["h"])}
+            assert not cells & taken, f"{name}: {panel['title']}"
+            assert place["x"] + place["w"] <= 24
+            taken |= cells
