@@ -1,0 +1,100 @@
+"""Mail: one message to people, over SMTP. The only module that knows smtplib."""
+
+from __future__ import annotations
+
+import smtplib
+import ssl
+from dataclasses import dataclass, field
+from email.message import EmailMessage
+from email.utils import formatdate, make_msgid
+
+from emm_pipeline.errors import TransientError
+
+IMPLICIT_TLS_PORT = 465
+"""On this port a connection begins with TLS; on others STARTTLS begins it."""
+
+TIMEOUT_S = 20.0
+"""How long a mail server may take for any one answer."""
+
+
+class MailError(TransientError):
+    """The mail server did not take a mail."""
+
+
+@dataclass(frozen=True, slots=True)
+class MailServer:
+    """Where mail is handed in. Without a password there is no login, as at a relay in one's own network."""
+
+    host: str
+    port: int
+    user: str = ""
+    password: str = field(default="", repr=False)
+
+
+def compose(sender: str, receivers: str, subject: str, body: str) -> EmailMessage:
+    """Return a message in plain text; `receivers` is one address, or several with commas between."""
+    message = EmailMessage()
+    message["From"] = sender
+    message["To"] = receivers
+    message["Subject"] = subject
+    message["Date"] = formatdate(localtime=False)
+    message["Message-ID"] = make_msgid(domain=sender.rpartition("@")[2].strip("<> ") or None)
+    message["Auto-Submitted"] = "auto-generated"  # RFC 3834: out-of-office answers do not reply to it
+    message.set_content(body)
+    return message
+
+
+def send(server: MailServer, message: EmailMessage) -> list[str]:
+    """Hand a message in.
+
+    Returns:
+        Receivers that the server refused, while it took the mail for others.
+
+    Raises:
+        MailError: The server is away, refuses the login or every receiver, or would get the password in the clear.
+            Its text names host and port, and never holds the password.
+    """
+    try:
+        with _connect(server) as connection:
+            _secure_and_log_in(connection, server)
+            refused = connection.send_message(message)
+    except (smtplib.SMTPException, OSError) as err:
+        raise MailError(f"mail server {server.host}:{server.port}: {_explain(server, err)}") from None
+    return sorted(refused)
+
+
+def _connect(server: MailServer) -> smtplib.SMTP:
+    if server.port == IMPLICIT_TLS_PORT:
+        context = ssl.create_default_context()
+        return smtplib.SMTP_SSL(server.host, server.port, timeout=TIMEOUT_S, context=context)
+    return smtplib.SMTP(server.host, server.port, timeout=TIMEOUT_S)
+
+
+def _secure_and_log_in(connection: smtplib.SMTP, server: MailServer) -> None:
+    connection.ehlo()
+    is_secure = isinstance(connection, smtplib.SMTP_SSL)
+    if not is_secure and connection.has_extn("starttls"):
+        connection.starttls(context=ssl.create_default_context())
+        is_secure = True
+    if not server.password:
+        return
+    if not is_secure:
+        raise smtplib.SMTPNotSupportedError(
+            "offers no STARTTLS, so the password would be sent in the clear; use another port or server, "
+            "or no password (LOGGER_SENDER_EMAIL_PASSWORD)"
+        )
+    connection.login(server.user, server.password)
+
+
+def _explain(server: MailServer, err: Exception) -> str:
+    hints = {
+        smtplib.SMTPAuthenticationError: "check LOGGER_SENDER_EMAIL_ADDRESS and LOGGER_SENDER_EMAIL_PASSWORD",
+        smtplib.SMTPRecipientsRefused: "check LOGGER_RECEIVER_EMAIL_ADDRESS",
+        smtplib.SMTPSenderRefused: "check LOGGER_SENDER_EMAIL_ADDRESS",
+        ssl.SSLError: "its certificate must be valid for LOGGER_SENDER_EMAIL_HOST",
+    }
+    hint = next((hint for kind, hint in hints.items() if isinstance(err, kind)), "")
+    reason = " ".join(str(err).split()) or type(err).__name__
+    if server.password:
+        reason = reason.replace(server.password, "***")
+    return f"{reason} ({hint})" if hint else reason
