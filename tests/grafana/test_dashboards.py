@@ -34,6 +34,10 @@ COUNTER = [
 """The mains' energy: 4 kWh the day before yesterday, 1 + 2 kWh yesterday."""
 
 
+ALL = ["activePower", "cos phi/total", "energy", "test_measurement", "voltageL1"]
+"""What "All" of the variable `measurement` stands for."""
+
+
 def minutes() -> list[datetime]:
     return [NOW - timedelta(minutes=MINUTES - 1 - number) for number in range(MINUTES)]
 
@@ -157,8 +161,6 @@ class TestFleetHealth:
 
 
 class TestMeter:
-    ALL = ["activePower", "cos phi/total", "energy", "test_measurement", "voltageL1"]
-
     def test_a_meter_is_chosen_by_its_description_or_its_id(self, ask):
         values = {row["value"] for row in ask(variable("meter"))}
         assert values == {"test_energy_meter", "mains, main = 1", "0", "1", "2"}
@@ -183,17 +185,17 @@ class TestMeter:
         assert {row["measurement"] for row in rows} == {"voltageL1"}
 
     def test_what_has_no_unit_has_a_graph_too(self, ask):
-        rows = ask(query_of("meter", "Values without a unit"), meter="1", measurement=self.ALL)
+        rows = ask(query_of("meter", "Values without a unit"), meter="1", measurement=ALL)
         assert {(row["measurement"], row["mean"]) for row in rows} == {("cos phi/total", 0.9)}
 
     def test_last_values(self, ask):
-        rows = ask(query_of("meter", "Last values"), meter="2", measurement=self.ALL)
+        rows = ask(query_of("meter", "Last values"), meter="2", measurement=ALL)
         found = {(row["measurement"], row["dataunit"], row["last"]) for row in rows}
         assert found == {("voltageL1", "V", 100.0), ("activePower", "W", 50.0)}
 
     def test_energy_per_day_does_not_take_a_counters_reset_for_a_fall(self, ask):
         query = query_of("meter", "Energy per day")
-        rows = ask(query, timedelta(days=14), meter="mains, main = 1", measurement=self.ALL, time_zone="UTC")
+        rows = ask(query, timedelta(days=14), meter="mains, main = 1", measurement=ALL, time_zone="UTC")
         by_day = {datetime.fromtimestamp(row["time"] / 1000, UTC): row["sum"] for row in rows}
         assert by_day == {TODAY - timedelta(days=2): 4.0, TODAY - timedelta(days=1): 3.0}
         assert {(row["measurement"], row["dataunit"]) for row in rows} == {("energy", "kWh")}
@@ -205,7 +207,7 @@ class TestMeter:
         assert [row["sum"] for row in rows] == [5.0, 2.0]
 
     def test_the_table_to_export_has_every_value(self, ask):
-        rows = ask(query_of("meter", "All values, to export"), meter="1", measurement=self.ALL)
+        rows = ask(query_of("meter", "All values, to export"), meter="1", measurement=ALL)
         assert len(rows) == 2 * MINUTES
 
     def test_a_name_with_signs_of_a_regex_in_it_stands_for_itself(self, ask):

@@ -8,6 +8,7 @@ import enum
 import json
 import types
 import typing
+from collections.abc import Iterator
 
 import pytest
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
@@ -27,45 +28,64 @@ def plugins():
     register()
 
 
-def violations(value: object, hint: object, path: str) -> typing.Iterator[str]:
+def violations(value: object, hint: object, path: str) -> Iterator[str]:
     """Yield where a value is not of its field's type."""
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if hint is typing.Any or hint is object:
+    if hint not in {typing.Any, object}:
+        check = CHECKS.get(typing.get_origin(hint), of_class)
+        yield from check(value, hint, path)
+
+
+def of_union(value: object, hint: object, path: str) -> Iterator[str]:
+    tried = [list(violations(value, one, path)) for one in typing.get_args(hint)]
+    if all(tried):
+        yield max((found[0] for found in tried), key=lambda one: len(one.split(": ")[0]))  # the furthest
+
+
+def of_literal(value: object, hint: object, path: str) -> Iterator[str]:
+    if value not in typing.get_args(hint):
+        yield f"{path}: {value!r} is none of {typing.get_args(hint)}"
+
+
+def of_list(value: object, hint: object, path: str) -> Iterator[str]:
+    if not isinstance(value, list):
+        yield f"{path}: {value!r} is no list"
         return
-    if origin in {typing.Union, types.UnionType}:
-        tried = [list(violations(value, one, path)) for one in arguments]
-        if all(tried):
-            yield max((found[0] for found in tried), key=lambda one: len(one.split(": ")[0]))  # the furthest
-    elif origin is typing.Literal:
-        if value not in arguments:
-            yield f"{path}: {value!r} is none of {arguments}"
-    elif origin is list:
-        if not isinstance(value, list):
-            yield f"{path}: {value!r} is no list"
-            return
-        for number, one in enumerate(value):
-            yield from violations(one, arguments[0], f"{path}[{number}]")
-    elif origin is dict:
-        if not isinstance(value, dict):
-            yield f"{path}: {value!r} is no object"
-    elif isinstance(hint, type) and issubclass(hint, enum.Enum):
-        if value not in {member.value for member in hint}:
-            yield f"{path}: {value!r} is none of {[member.value for member in hint]}"
+    for number, one in enumerate(value):
+        yield from violations(one, typing.get_args(hint)[0], f"{path}[{number}]")
+
+
+def of_object(value: object, _hint: object, path: str) -> Iterator[str]:
+    if not isinstance(value, dict):
+        yield f"{path}: {value!r} is no object"
+
+
+def of_class(value: object, hint: type, path: str) -> Iterator[str]:
+    if issubclass(hint, enum.Enum):
+        fits = value in {member.value for member in hint}
     elif hint is float:
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            yield f"{path}: {value!r} is no number"
-    elif isinstance(hint, type) and hint.__module__ == "builtins":
-        if type(value) is not hint:
-            yield f"{path}: {value!r} is no {hint.__name__}"
-    elif isinstance(value, dict) and hasattr(hint, "from_json"):  # the SDK leaves some objects in lists as they are
-        yield from of_fields(hint.from_json(value), path)
-    elif not isinstance(value, hint):
-        yield f"{path}: {value!r} is no {hint}"
+        fits = isinstance(value, (int, float)) and not isinstance(value, bool)
+    elif hint.__module__ == "builtins":
+        fits = type(value) is hint
     else:
-        yield from of_fields(value, path)
+        if isinstance(value, dict) and hasattr(hint, "from_json"):  # the SDK leaves some objects in lists as they are
+            value = hint.from_json(value)
+        fits = isinstance(value, hint)
+        if fits:
+            yield from of_fields(value, path)
+    if not fits:
+        yield f"{path}: {value!r} is no {hint.__name__}"
 
 
-def of_fields(value: object, path: str) -> typing.Iterator[str]:
+CHECKS = {
+    typing.Union: of_union,
+    types.UnionType: of_union,
+    typing.Literal: of_literal,
+    list: of_list,
+    dict: of_object,
+}
+
+
+def of_fields(value: object, path: str) -> Iterator[str]:
     """Yield the violations within an object of the SDK; a query of ours has no schema there."""
     if isinstance(value, InfluxQuery):
         return
