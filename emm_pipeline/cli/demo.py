@@ -78,7 +78,7 @@ def _print_addresses(stack: DemoStack, port: int) -> None:
         f"\n[bold]database[/]    {stack.psql_command}"
         f"\n[bold]poll now[/]    {Path(sys.argv[0]).absolute()} --env-file {env_file} poll --dry-run"
         f"\n[bold]logs[/]        {stack.log_dir}"
-        "\n\nPolling every minute; Ctrl-C stops everything.\n",
+        "\n\nPolling on schedule; Ctrl-C stops everything.\n",
         soft_wrap=True,
         highlight=False,
     )
