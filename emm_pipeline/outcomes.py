@@ -57,7 +57,9 @@ def _plan(fleet: Fleet, meters: Iterable[EnergyMeter], misconfigured: Mapping[in
 class SampleReport:
     """One sample of all meters of a run, after loading. Times are UTC.
 
-    `store_error`, one line, is set where the store did not take the sample's points (or a part of them).
+    `store_error`, one line, is set where the store did not take the sample's points (or a part of them). `findings`
+    is by meter id what its unit refuses, a line each. `retriable` are the ids of meters that may well answer when they
+    are asked once more, and `second_attempt` is what came of that.
     """
 
     due: datetime
@@ -65,16 +67,30 @@ class SampleReport:
     ended: datetime
     records: tuple[PollRecord, ...]
     store_error: str | None = None
+    findings: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    retriable: frozenset[int] = frozenset()
+    second_attempt: SampleReport | None = None
 
     @property
     def late_s(self) -> float:
         """Seconds from when the sample was due to when it began."""
         return (self.started - self.due).total_seconds()
 
+    @property
+    def settled(self) -> dict[int, tuple[PollRecord, str | None]]:
+        """By meter id its record, that of the second attempt where there was one, and why it failed, if it did."""
+        # A meter that gave no point has lost nothing by the store's failure.
+        first = {r.id: (r, r.error or (self.store_error if r.points else None)) for r in self.records}
+        return first | self.second_attempt.settled if self.second_attempt else first
+
 
 @dataclass(frozen=True, slots=True)
 class MeterOutcome:
-    """What came of one meter in a run: read, or failed with a reason of one line."""
+    """What came of one meter in a run: read, or failed with a reason of one line.
+
+    `unread` tells a failed meter of which a sample was not read from one of which nothing but storing failed. What the
+    unit refuses is in `findings`, a line each.
+    """
 
     id: int
     description: str | None
@@ -85,6 +101,8 @@ class MeterOutcome:
     points: int = 0
     requests: int = 0
     latency_ms: float = 0.0
+    unread: bool = False
+    findings: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -100,16 +118,18 @@ def outcomes_of(plan: PollPlan, reports: Iterable[SampleReport]) -> list[MeterOu
     reports = list(reports)
     by_meter: dict[int, list[tuple[PollRecord, str | None]]] = {meter.id: [] for meter in plan.meters}
     for report in reports:
-        for record in report.records:
-            # A meter that gave no point has lost nothing by the store's failure.
-            error = record.error or (report.store_error if record.points else None)
-            by_meter[record.id].append((record, error))
-    outcomes = [_outcome(meter, by_meter[meter.id]) for meter in plan.meters]
-    outcomes += [MeterOutcome(id_, None, "", None, reason) for id_, reason in plan.unreadable.items()]
+        for meter_id, settled in report.settled.items():
+            by_meter[meter_id].append(settled)
+    attempts = [each for report in reports for each in (report, report.second_attempt) if each]
+    findings = {meter_id: lines for attempt in attempts for meter_id, lines in attempt.findings.items()}
+    outcomes = [_outcome(meter, by_meter[meter.id], findings.get(meter.id, ())) for meter in plan.meters]
+    outcomes += [MeterOutcome(id_, None, "", None, reason, unread=True) for id_, reason in plan.unreadable.items()]
     return sorted(outcomes, key=lambda outcome: outcome.id)
 
 
-def _outcome(meter: EnergyMeter, samples: list[tuple[PollRecord, str | None]]) -> MeterOutcome:
+def _outcome(
+    meter: EnergyMeter, samples: list[tuple[PollRecord, str | None]], findings: tuple[str, ...]
+) -> MeterOutcome:
     errors = [error for _, error in samples if error]
     reason = errors[-1] if errors else None
     if errors and len(samples) > 1:
@@ -126,4 +146,6 @@ def _outcome(meter: EnergyMeter, samples: list[tuple[PollRecord, str | None]]) -
         points=sum(record.points for record, _ in samples),
         requests=sum(record.requests for record, _ in samples),
         latency_ms=max((record.latency_ms for record, _ in samples), default=0.0),
+        unread=not samples or any(record.error for record, _ in samples),
+        findings=findings,
     )

@@ -11,31 +11,73 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from emm_pipeline.config_db.gateway_locks import gateway_locks
 from emm_pipeline.errors import RefusedPointsError, StoreError
+from emm_pipeline.memory import Turn, learn, recall
+from emm_pipeline.modbus.reading import Conditions, read_meters
 from emm_pipeline.outcomes import PollPlan, SampleReport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     import pandas as pd
+    from sqlalchemy import Engine
 
     from emm_pipeline.readings import MeterSample
     from emm_pipeline.stores.base import ReadingsStore
 
 
-def read(
+def read(  # noqa: PLR0913 - the last two go together, and are named
     plan: PollPlan,
     deadline: datetime,
     max_connections: int,
     on_sample: Callable[[MeterSample], None] | None = None,
+    *,
+    engine: Engine | None = None,
+    turn: Turn | None = None,
 ) -> list[MeterSample]:
-    """Read every meter of the plan once, side by side; whatever is not read by `deadline` (UTC) has failed."""
-    from emm_pipeline.modbus.reading import read_meters  # noqa: PLC0415
+    """Read every meter of the plan once, side by side; whatever is not read by `deadline` (UTC) has failed.
 
+    Args:
+        plan: The meters and their types.
+        deadline: When to end at the latest.
+        max_connections: How many connections are open at the same time at most.
+        on_sample: Called with each sample as soon as its meter is done.
+        engine: The configuration database, where gateways are locked and meters remembered. Without it, neither is.
+        turn: The sample's place on the schedule, which asks meters that keep failing less often. Without it, someone
+            asks for all meters now.
+
+    Returns:
+        One sample per meter, in the order of the plan.
+    """
+    if engine is None:
+        return asyncio.run(_read(plan, deadline, Conditions(max_connections), on_sample))
+    memory = recall(engine, plan, turn)
+    not_due = memory.not_due()
+    asked = replace(plan, meters=tuple(meter for meter in plan.meters if meter.id not in not_due))
+    conditions = Conditions(max_connections, refused=memory.refused, failing=memory.keep_failing)
+    samples = asyncio.run(_read_locked(engine, asked, deadline, conditions, on_sample))
+    learn(engine, memory, samples)
+    by_id = not_due | {sample.meter.id: sample for sample in samples}
+    return [by_id[meter.id] for meter in plan.meters]
+
+
+async def _read_locked(
+    engine: Engine,
+    plan: PollPlan,
+    deadline: datetime,
+    conditions: Conditions,
+    on_sample: Callable[[MeterSample], None] | None,
+) -> list[MeterSample]:
+    async with gateway_locks(engine) as locks:
+        return await _read(plan, deadline, replace(conditions, locks=locks), on_sample)
+
+
+async def _read(
+    plan: PollPlan, deadline: datetime, conditions: Conditions, on_sample: Callable[[MeterSample], None] | None
+) -> list[MeterSample]:
     ends_at = time.monotonic() + (deadline - datetime.now(UTC)).total_seconds()
-    return asyncio.run(
-        read_meters(plan.meters, plan.types, deadline=ends_at, max_connections=max_connections, on_sample=on_sample)
-    )
+    return await read_meters(plan.meters, plan.types, deadline=ends_at, conditions=conditions, on_sample=on_sample)
 
 
 def decode(plan: PollPlan, samples: Sequence[MeterSample]) -> pd.DataFrame:
@@ -61,4 +103,11 @@ def report(samples: Sequence[MeterSample], readings: pd.DataFrame, due: datetime
     """Return how each meter's reading went, without storing anything."""
     from emm_pipeline.stores.points import poll_records  # noqa: PLC0415
 
-    return SampleReport(due, started, datetime.now(UTC), tuple(poll_records(samples, readings)))
+    return SampleReport(
+        due,
+        started,
+        datetime.now(UTC),
+        tuple(poll_records(samples, readings)),
+        findings={sample.meter.id: sample.findings for sample in samples if sample.findings},
+        retriable=frozenset(sample.meter.id for sample in samples if sample.is_retriable),
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,9 @@ READING_COLUMNS = ("time", "id", "description", "measurement", "unit", "value")
 `time`: datetime64[ms, UTC], when the meter was read. `id`: int64. `description`, `measurement`, `unit`:
 object (str or None). `value`: float64, finite, in `unit`.
 """
+
+REFUSAL_LASTS = timedelta(hours=24)
+"""How long a unit is not asked for what it has refused."""
 
 
 class FailureKind(StrEnum):
@@ -34,6 +38,14 @@ class FailureKind(StrEnum):
     """The configuration makes reading it impossible."""
     DEADLINE = "deadline"
     """The sample's time was over before the unit's turn, or during it."""
+    NOT_DUE = "not due"
+    """The unit keeps failing, and is asked again later."""
+
+
+_PASSING = {FailureKind.TIMEOUT, FailureKind.REFUSED, FailureKind.INVALID_REPLY}
+
+BUSY_EXCEPTIONS = frozenset({5, 6, 11})
+"""Codes with which a unit, or the gateway for it, has no time for us: acknowledge, busy, target did not respond."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +71,37 @@ class Block:
 
 
 @dataclass(frozen=True, slots=True)
+class RefusedRange:
+    """Registers that a unit does not give in one request: those of a value, or of a gap between two values.
+
+    `exception_code` is what it answered at `refused_at` (UTC).
+    """
+
+    function_code: FunctionCode
+    address: int
+    count: int
+    exception_code: int
+    refused_at: datetime
+
+    @property
+    def end(self) -> int:
+        """The address behind the last register."""
+        return self.address + self.count
+
+    @property
+    def tried_again_at(self) -> datetime:
+        """When the unit may be asked for these registers again."""
+        return self.refused_at + REFUSAL_LASTS
+
+
+@dataclass(frozen=True, slots=True)
 class MeterSample:
     """One meter, read once.
 
     `time` (UTC, whole milliseconds) is when the meter was asked. A partly read meter has both blocks and a
-    failure. `requests` counts what was sent, `latency_ms` is from the first request to the last reply.
+    failure. `requests` counts what was sent, `latency_ms` is from the first request to the last reply. `refused` is
+    what the unit refuses, as it was known before and as it turned out now; `findings` says it to a person, one
+    line each.
     """
 
     meter: EnergyMeter
@@ -72,6 +110,15 @@ class MeterSample:
     failure: Failure | None = None
     requests: int = 0
     latency_ms: float = 0.0
+    refused: tuple[RefusedRange, ...] = ()
+    findings: tuple[str, ...] = ()
+
+    @property
+    def is_retriable(self) -> bool:
+        """Whether the meter failed in a way in which it may not fail a moment later."""
+        return self.failure is not None and (
+            self.failure.kind in _PASSING or self.failure.exception_code in BUSY_EXCEPTIONS
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,9 +66,13 @@ def due_samples(
     due = [window.tick + timedelta(seconds=second) for second in seconds]
     past = [time for time in due if time < now]
     taken = past[:1] + [time for time in due if time >= now]
-    end = window.until - min(conclude, (window.until - window.tick) / 4)
-    ends = [*taken[1:], max(end, taken[-1] + timedelta(seconds=1))]
+    ends = [*taken[1:], max(last_deadline(window, conclude), taken[-1] + timedelta(seconds=1))]
     samples = [Sample(time, ended) for time, ended in zip(taken, ends, strict=True)]
     if samples[0].deadline <= now:
         samples[0] = Sample(samples[0].due, now + UNSCHEDULED_SAMPLE)
     return samples, past[1:]
+
+
+def last_deadline(window: Window, conclude: timedelta) -> datetime:
+    """Return when the last sample of a window ends, so that `conclude` is left; a quarter of the window at most."""
+    return window.until - min(conclude, (window.until - window.tick) / 4)

@@ -11,6 +11,7 @@ PACKAGE = Path(__file__).parents[1] / "emm_pipeline"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 PURE = [
+    "emm_pipeline.backoff",
     "emm_pipeline.errors",
     "emm_pipeline.fleet",
     "emm_pipeline.readings",
@@ -18,15 +19,18 @@ PURE = [
     "emm_pipeline.sampling",
     "emm_pipeline.sharding",
     "emm_pipeline.triggers",
+    "emm_pipeline.troubles",
     "emm_pipeline.config_db.validation",
     "emm_pipeline.modbus.planning",
+    "emm_pipeline.modbus.splitting",
     "emm_pipeline.modbus.decoding",
     "emm_pipeline.stores.points",
 ]
 
 FLOORS = [
-    {"errors", "fleet", "readings", "outcomes", "sampling", "sharding", "triggers"},
-    {"modbus", "config_db", "stores", "settings"},
+    {"backoff", "errors", "fleet", "readings", "outcomes", "sampling", "sharding", "threads", "triggers", "troubles"},
+    {"modbus", "config_db", "stores", "settings", "mail"},
+    {"memory"},
     {"polling", "connections"},
     {"defs", "cli", "embedded_postgres"},
     {"definitions"},
@@ -80,6 +84,7 @@ def test_imports_go_down_only(path):
         ("influxdb_client", {"stores/influxdb.py"}),
         ("dagster", {"definitions.py", "defs/"}),
         ("click", {"cli/"}),
+        ("smtplib", {"mail.py"}),
     ],
 )
 def test_a_library_has_one_home(library, homes):

@@ -10,7 +10,7 @@ import click
 
 from emm_pipeline import polling
 from emm_pipeline.cli.progress import progress
-from emm_pipeline.cli.tables import print_failed, print_readings
+from emm_pipeline.cli.tables import print_failed, print_findings, print_readings
 from emm_pipeline.config_db.loader import load_fleet
 from emm_pipeline.connections import open_config_database, open_readings_store
 from emm_pipeline.errors import ConfigurationError
@@ -43,19 +43,20 @@ def poll(env_files: tuple[Path, ...], meters: tuple[str, ...], dry_run: bool, as
     settings = load_settings(*env_files)
     with open_config_database(settings) as engine:
         fleet = load_fleet(engine)
-    plan = plan_meters(fleet, _ids(fleet, meters))
-    if not plan.meters and not plan.unreadable:
-        raise ConfigurationError("there are no meters: energy_meters has no enabled row")
+        plan = plan_meters(fleet, _ids(fleet, meters))
+        if not plan.meters and not plan.unreadable:
+            raise ConfigurationError("there are no meters: energy_meters has no enabled row")
 
-    started = datetime.now(UTC)
-    with progress(f"reading {len(plan.meters)} meters", len(plan.meters)) as advance:
-        samples = polling.read(plan, started + UNSCHEDULED_SAMPLE, settings.max_connections, lambda _: advance())
+        started = datetime.now(UTC)
+        deadline = started + UNSCHEDULED_SAMPLE
+        with progress(f"reading {len(plan.meters)} meters", len(plan.meters)) as advance:
+            samples = polling.read(plan, deadline, settings.max_connections, lambda _: advance(), engine=engine)
     readings = polling.decode(plan, samples)
     report = _store(settings, samples, readings, started, dry_run=dry_run)
     outcomes = outcomes_of(plan, [report])
     failed = [outcome for outcome in outcomes if not outcome.ok]
     if as_json:
-        print(json.dumps(_as_json(readings, failed, fleet), indent=2))
+        print(json.dumps(_as_json(readings, outcomes, fleet), indent=2))
     else:
         _print(readings, outcomes, failed, stored=not dry_run and not report.store_error)
     if failed:
@@ -88,17 +89,22 @@ def _print(readings: pd.DataFrame, outcomes: list[MeterOutcome], failed: list[Me
         print_readings(readings)
     if failed:
         print_failed(failed)
+    print_findings(outcomes)
     done = "stored" if stored else "not stored"
     print(f"{len(outcomes) - len(failed)} of {len(outcomes)} meters read, {len(readings)} points, {done}")
 
 
-def _as_json(readings: pd.DataFrame, failed: list[MeterOutcome], fleet: Fleet) -> dict[str, Any]:
+def _as_json(readings: pd.DataFrame, outcomes: list[MeterOutcome], fleet: Fleet) -> dict[str, Any]:
     rows = readings.assign(time=[time.isoformat() for time in readings["time"]])
     return {
         "readings": json.loads(rows.to_json(orient="records")),
         "failed": [
             {"id": o.id, "description": o.description, "address": o.address, "unit": o.unit_id, "reason": o.reason}
-            for o in failed
+            for o in outcomes
+            if not o.ok
         ],
-        "findings": [str(finding) for finding in fleet.findings],
+        "findings": [
+            *(str(finding) for finding in fleet.findings),
+            *(f"meter {o.id} at {o.address} unit {o.unit_id}: {finding}" for o in outcomes for finding in o.findings),
+        ],
     }

@@ -25,8 +25,7 @@ class MeterStatus:
     """One meter's state; its times are aware.
 
     `configuration` is the fingerprint at the last discovery, None before the first. `failing_since` and `reason`
-    are None while the meter is well. Before `next_attempt_at` it is not asked. `recorded_at` is when its
-    outcome was last told to Dagster.
+    are None while the meter is well. `recorded_at` is when its outcome was last told to Dagster.
     """
 
     id: int
@@ -35,12 +34,11 @@ class MeterStatus:
     failing_since: datetime | None = None
     failures_in_a_row: int = 0
     reason: str | None = None
-    next_attempt_at: datetime | None = None
     recorded_at: datetime | None = None
 
 
 _LOAD = text("""
-    SELECT id, configuration, last_read_at, failing_since, failures_in_a_row, reason, next_attempt_at, recorded_at
+    SELECT id, configuration, last_read_at, failing_since, failures_in_a_row, reason, recorded_at
     FROM meter_status
     ORDER BY id
 """)
@@ -48,19 +46,23 @@ _LOAD = text("""
 _SAVE_CONFIGURATIONS = text("""
     INSERT INTO meter_status (id, configuration)
     SELECT * FROM unnest(CAST(:id AS integer[]), CAST(:configuration AS text[]))
-    ON CONFLICT (id) DO UPDATE SET configuration = excluded.configuration
+    ON CONFLICT (id) DO UPDATE SET
+        configuration = excluded.configuration,
+        failed_samples = 0,
+        failed_samples_since = NULL,
+        failed_sample_reason = NULL,
+        next_attempt_at = NULL
 """)
 
 _SAVE_OUTCOMES = text("""
     INSERT INTO meter_status
-        (id, last_read_at, failing_since, failures_in_a_row, reason, next_attempt_at, recorded_at)
+        (id, last_read_at, failing_since, failures_in_a_row, reason, recorded_at)
     SELECT * FROM unnest(
         CAST(:id AS integer[]),
         CAST(:last_read_at AS timestamptz[]),
         CAST(:failing_since AS timestamptz[]),
         CAST(:failures_in_a_row AS integer[]),
         CAST(:reason AS text[]),
-        CAST(:next_attempt_at AS timestamptz[]),
         CAST(:recorded_at AS timestamptz[])
     )
     ON CONFLICT (id) DO UPDATE SET
@@ -68,11 +70,13 @@ _SAVE_OUTCOMES = text("""
         failing_since = excluded.failing_since,
         failures_in_a_row = excluded.failures_in_a_row,
         reason = excluded.reason,
-        next_attempt_at = excluded.next_attempt_at,
         recorded_at = excluded.recorded_at
 """)
 
-_FORGET = text("DELETE FROM meter_status WHERE id = ANY(CAST(:id AS integer[]))")
+_FORGET = text("""
+    WITH refusals AS (DELETE FROM refused_registers WHERE meter_id = ANY(CAST(:id AS integer[])))
+    DELETE FROM meter_status WHERE id = ANY(CAST(:id AS integer[]))
+""")
 
 
 def load_statuses(engine: Engine) -> dict[int, MeterStatus]:
@@ -86,13 +90,13 @@ def load_statuses(engine: Engine) -> dict[int, MeterStatus]:
 
 
 def save_configurations(engine: Engine, fingerprints: Mapping[int, str]) -> None:
-    """Keep the fingerprints of meters, by id; the rest of their status stays."""
+    """Keep the fingerprints of new and changed meters, by id; those are asked at the next sample, whatever was."""
     ids = sorted(fingerprints)
     _execute(engine, _SAVE_CONFIGURATIONS, id=ids, configuration=[fingerprints[id_] for id_ in ids])
 
 
 def save_outcomes(engine: Engine, statuses: Sequence[MeterStatus]) -> None:
-    """Keep everything but `configuration`, in one statement; of a meter that is there twice, the last."""
+    """Keep what came of polls, in one statement; of a meter that is there twice, the last."""
     last = {status.id: status for status in statuses}
     ordered = [last[id_] for id_ in sorted(last)]  # two shards that write at once take locks in the same order
     _execute(
@@ -102,8 +106,7 @@ def save_outcomes(engine: Engine, statuses: Sequence[MeterStatus]) -> None:
         last_read_at=[status.last_read_at for status in ordered],
         failing_since=[status.failing_since for status in ordered],
         failures_in_a_row=[status.failures_in_a_row for status in ordered],
-        reason=[_storable(status.reason) for status in ordered],
-        next_attempt_at=[status.next_attempt_at for status in ordered],
+        reason=[storable(status.reason) for status in ordered],
         recorded_at=[status.recorded_at for status in ordered],
     )
 
@@ -140,7 +143,7 @@ def _digest(*parts: Any) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-def _storable(reason: str | None) -> str | None:
+def storable(reason: str | None) -> str | None:
     """The reason without what PostgreSQL's text cannot hold: NUL and lone surrogates, from a garbled reply."""
     if reason is None:
         return None

@@ -10,11 +10,13 @@ and `INSERT ... VALUES` lines for them. Further columns go behind, nullable or w
 from __future__ import annotations
 
 from sqlalchemy import (
+    BigInteger,
     Boolean,
     CheckConstraint,
     Column,
     DateTime,
     Double,
+    Identity,
     Index,
     Integer,
     MetaData,
@@ -105,8 +107,27 @@ meter_status = Table(
     Column("reason", Text),
     Column("next_attempt_at", DateTime(timezone=True)),
     Column("recorded_at", DateTime(timezone=True)),
+    Column("failed_samples", Integer, nullable=False, server_default=text("0")),
+    Column("failed_samples_since", DateTime(timezone=True)),
+    Column("failed_sample_reason", Text),
 )
 """What the pipeline remembers of each meter between runs; people read it, the pipeline alone writes it."""
+
+refused_registers = Table(
+    "refused_registers",
+    metadata,
+    Column("meter_id", Integer, primary_key=True, autoincrement=False),
+    Column("type", Text, nullable=False),
+    Column("function_code", Integer, primary_key=True, autoincrement=False),
+    Column("register_address", Integer, primary_key=True, autoincrement=False),
+    Column("count", Integer, primary_key=True, autoincrement=False),
+    Column("exception_code", Integer, nullable=False),
+    Column("refused_at", DateTime(timezone=True), nullable=False),
+    Column("configuration", Text, nullable=False),
+)
+"""What a meter answered with an exception, so that it is not asked for it again for a day, or until its
+`configuration` (the fingerprint of the meter and of its type's registers) changes. By meter, since others of its
+type may be newer and know more registers. Deleting rows is fine: the meter is asked again."""
 
 readings = Table(
     "readings",
@@ -143,3 +164,23 @@ emm_poll = Table(
     Index("emm_poll_meter", "id", "time", unique=True),
 )
 """The PostgreSQL readings store: how each poll of each meter went."""
+
+troubles = Table(
+    "troubles",
+    metadata,
+    Column("subject", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("since", DateTime(timezone=True), nullable=False),
+    Column("reason", Text, nullable=False),
+)
+"""What people were told of by mail and that did not end yet; `subject` is "meter 5", say."""
+
+mail_lines = Table(
+    "mail_lines",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("at", DateTime(timezone=True), nullable=False, server_default=text("now()")),
+    Column("begun", Boolean, nullable=False),
+    Column("line", Text, nullable=False),
+)
+"""What waits to be mailed, oldest first."""

@@ -8,7 +8,7 @@ outcome itself. A run for one partition, or a backfill, reads just those, once a
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -29,36 +29,20 @@ from dagster import (
 )
 
 from emm_pipeline import polling
-from emm_pipeline.config_db.loader import load_fleet
 from emm_pipeline.defs.partitions import METER_READINGS, METERS, existing_partitions
+from emm_pipeline.defs.reading import Polled, due_times, plan_run, read_again, read_sample, unscheduled
 from emm_pipeline.defs.reporting import (
     describe_failures,
-    failed_in_run,
     failed_table,
     run_metadata,
     state_failed,
     state_read,
 )
 from emm_pipeline.defs.resources import ConfigDatabase, Limits, Readings
-from emm_pipeline.defs.runs import MAX_RUNTIME_TAG, ScheduledPoll, resumes_failed_run
+from emm_pipeline.defs.runs import MAX_RUNTIME_TAG
 from emm_pipeline.defs.status import due_outcomes, save_statuses
-from emm_pipeline.outcomes import MeterOutcome, PollPlan, SampleReport, outcomes_of, plan_meters, plan_shard
-from emm_pipeline.readings import MeterSample
-from emm_pipeline.sampling import UNSCHEDULED_SAMPLE, Sample, due_samples
-from emm_pipeline.settings import current_settings
-from emm_pipeline.sharding import Shard
-
-CONCLUDE_PER_METER = timedelta(milliseconds=3)
-"""What stating one meter's outcome may cost on a busy machine (0.9 ms measured)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Polled:
-    """A sample as it was read, on its way to `decode` and `load`."""
-
-    due: datetime
-    started: datetime
-    samples: tuple[MeterSample, ...]
+from emm_pipeline.outcomes import MeterOutcome, PollPlan, SampleReport, outcomes_of
+from emm_pipeline.sampling import UNSCHEDULED_SAMPLE, Sample
 
 
 @op(out={"plan": Out(PollPlan), "skipped": Out(list), "samples": DynamicOut(Sample)}, tags={"dagster/priority": "0"})
@@ -66,14 +50,8 @@ def sampling_times(
     context: OpExecutionContext, config_database: ConfigDatabase
 ) -> Iterator[Output[Any] | DynamicOutput[Sample]]:
     """Take the meters from the database, and the due seconds from the trigger."""
-    plan = _plan(context, config_database)
-    poll = ScheduledPoll.of_run(context.run)
-    now = datetime.now(UTC)
-    if poll and not context.run.parent_run_id:
-        seconds = current_settings().poll_trigger.seconds
-        samples, skipped = due_samples(poll.window, seconds, now, len(plan.meters) * CONCLUDE_PER_METER)
-    else:
-        samples, skipped = [Sample(now, now + UNSCHEDULED_SAMPLE)], []
+    plan = plan_run(context, config_database)
+    samples, skipped = due_times(context, plan)
     context.log.info(f"{len(plan.meters)} meters to read, {len(samples)} times")
     if skipped:
         context.log.warning(f"{len(skipped)} samples were already past when the run came up: skipped")
@@ -83,33 +61,13 @@ def sampling_times(
         yield DynamicOutput(sample, f"at_{sample.due:%H_%M_%S}", output_name="samples")
 
 
-def _plan(context: OpExecutionContext, config_database: ConfigDatabase) -> PollPlan:
-    with config_database.open() as engine:
-        fleet = load_fleet(engine)
-    for finding in fleet.findings:
-        context.log.warning(str(finding))
-    if context.has_partition_key or context.has_partition_key_range:
-        return plan_meters(fleet, {int(key) for key in context.partition_keys})
-    if context.run.parent_run_id and resumes_failed_run(context.run):
-        return plan_meters(fleet, {int(key) for key in failed_in_run(context.instance, context.run.parent_run_id)})
-    poll = ScheduledPoll.of_run(context.run)
-    discovered = {int(key) for key in existing_partitions(context.instance)}
-    return plan_shard(fleet, poll.shard if poll else Shard(), discovered)
-
-
 @op(out=Out(Polled), tags={"dagster/priority": "1"})
-def read(context: OpExecutionContext, sample: Sample, plan: PollPlan, limits: Limits) -> Polled:
+def read(
+    context: OpExecutionContext, sample: Sample, plan: PollPlan, config_database: ConfigDatabase, limits: Limits
+) -> Polled:
     """Wait for the sample's second, then read every meter side by side."""
     time.sleep(max(0.0, (sample.due - datetime.now(UTC)).total_seconds()))
-    return _read(context, sample, plan, limits)
-
-
-def _read(context: OpExecutionContext, sample: Sample, plan: PollPlan, limits: Limits) -> Polled:
-    started = datetime.now(UTC)
-    samples = polling.read(plan, sample.deadline, limits.max_connections)
-    failed = sum(1 for one in samples if one.failure)
-    context.log.info(f"read {len(samples) - failed} of {len(samples)} meters")
-    return Polled(sample.due, started, tuple(samples))
+    return read_sample(context, sample, plan, config_database, limits)
 
 
 @op(tags={"dagster/priority": "2"})
@@ -150,14 +108,18 @@ def conclude(
 ) -> Iterator[Output[None]]:
     """State each meter's outcome; fail the run if one failed, naming it.
 
-    Executed again alone ("re-execute from failure"), it first polls anew what failed.
+    Meters that failed in the last sample get a second attempt before. Executed again alone ("re-execute from
+    failure"), it first polls anew what failed.
     """
     if _is_conclude_alone(context):
-        plan = _plan(context, config_database)
-        now = datetime.now(UTC)
-        polled = _read(context, Sample(now, now + UNSCHEDULED_SAMPLE), plan, limits)
+        plan = plan_run(context, config_database)
+        polled = read_sample(context, unscheduled(datetime.now(UTC)), plan, config_database, limits)
         reports = [_load(context, polled, polling.decode(plan, polled.samples), readings)]
         skipped = []
+    *earlier, last = sorted(reports, key=lambda report: report.due)
+    if again := read_again(context, last, plan, config_database, limits):
+        second = _load(context, again, polling.decode(plan, again.samples), readings)
+        reports = [*earlier, replace(last, second_attempt=second)]
     outcomes = outcomes_of(plan, reports)
     _state(context, outcomes, config_database, limits)
     # An observation of the asset as a whole: shown with the run, and plotted over time on the asset's page.

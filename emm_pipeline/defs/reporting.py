@@ -124,7 +124,14 @@ def run_metadata(
         "points": MetadataValue.int(sum(outcome.points for outcome in outcomes)),
         "requests": MetadataValue.int(sum(outcome.requests for outcome in outcomes)),
         "samples": table(
-            {"due": "string", "late (s)": "float", "time taken (s)": "float", "meters": "int", "failed": "int"},
+            {
+                "due": "string",
+                "late (s)": "float",
+                "time taken (s)": "float",
+                "meters": "int",
+                "failed": "int",
+                "read at a second attempt": "int",
+            },
             [_sample_row(report) for report in reports],
         ),
     }
@@ -133,7 +140,27 @@ def run_metadata(
         metadata["samples skipped"] = MetadataValue.text(f"{times}: already past when the run came up")
     if failed:
         metadata["failed"] = failed_table(failed)
+    if any(outcome.findings for outcome in outcomes):
+        metadata["findings"] = _findings_table(outcomes)
     return metadata
+
+
+def _findings_table(outcomes: Sequence[MeterOutcome]) -> TableMetadataValue:
+    """Return what the units refuse: the meters are fine, and a row of `registers` or `meter_types` may be wrong."""
+    return table(
+        {"id": "int", "description": "string", "host:port": "string", "unit": "int", "finding": "string"},
+        [
+            {
+                "id": outcome.id,
+                "description": outcome.description,
+                "host:port": outcome.address,
+                "unit": outcome.unit_id,
+                "finding": finding,
+            }
+            for outcome in outcomes
+            for finding in outcome.findings
+        ],
+    )
 
 
 def failed_table(failed: Sequence[MeterOutcome]) -> TableMetadataValue:
@@ -154,12 +181,14 @@ def failed_table(failed: Sequence[MeterOutcome]) -> TableMetadataValue:
 
 
 def _sample_row(report: SampleReport) -> dict[str, object]:
+    again = report.second_attempt
     return {
         "due": report.due.isoformat(timespec="seconds"),
         "late (s)": round(report.late_s, 3),
         "time taken (s)": round((report.ended - report.started).total_seconds(), 3),
         "meters": len(report.records),
         "failed": sum(not record.ok for record in report.records),
+        "read at a second attempt": sum(record.ok for record in again.records) if again else 0,
     }
 
 

@@ -39,12 +39,13 @@ def save_statuses(engine: "Engine", outcomes: Sequence[MeterOutcome], stated: Co
 
 
 def _status(outcome: MeterOutcome, before: MeterStatus | None, now: datetime, *, stated: bool) -> MeterStatus:
+    """The status after a poll. What the store did not take is no failure of the meter's, and counts as none."""
     before = before or MeterStatus(id=outcome.id)
     return MeterStatus(
         id=outcome.id,
         last_read_at=outcome.read_at or before.last_read_at,
         failing_since=None if outcome.ok else before.failing_since or now,
-        failures_in_a_row=0 if outcome.ok else before.failures_in_a_row + 1,
+        failures_in_a_row=0 if outcome.ok else before.failures_in_a_row + outcome.unread,
         reason=outcome.reason,
         recorded_at=now if stated else before.recorded_at,
     )

@@ -22,24 +22,12 @@ from pymodbus.pdu.register_message import ReadHoldingRegistersResponse, ReadInpu
 
 from emm_pipeline.errors import TransientError
 from emm_pipeline.fleet import FunctionCode
+from emm_pipeline.modbus.exception_codes import describe
 from emm_pipeline.modbus.resolving import resolve
 from emm_pipeline.readings import FailureKind
 
 if TYPE_CHECKING:
     from emm_pipeline.modbus.planning import Request
-
-EXCEPTION_WORDS = {
-    1: "illegal function",
-    2: "illegal data address",
-    3: "illegal data value",
-    4: "device failure",
-    5: "acknowledge",
-    6: "device busy",
-    8: "memory parity error",
-    10: "gateway path unavailable",
-    11: "gateway target device did not respond",
-}
-"""The exception codes of Modbus Application Protocol 1.1b3, section 7."""
 
 _HEADER = struct.Struct(">HHHBB")
 """Transaction id, protocol id, length of what follows the length field, unit id, function code."""
@@ -155,7 +143,7 @@ class Connection:
         if sending:
             self._request_frame = data
         elif not self._awaiting_reply or self._client.ctx.response_future.done():
-            self._broken_by = "bytes came that were not asked for"
+            self._break("bytes came that were not asked for")
             return b""
         elif problem := reply_problem(self._request_frame, data):
             self._break(problem)
@@ -167,7 +155,9 @@ class Connection:
             self._break("the connection was closed before the reply was complete")
 
     def _break(self, problem: str) -> None:
+        """Ends the connection: what more may come is neither of use nor to fill the memory."""
         self._broken_by = self._broken_by or problem
+        self.close()
         reply = self._client.ctx.response_future
         if self._awaiting_reply and not reply.done():
             reply.set_exception(ModbusException(problem))
@@ -212,8 +202,7 @@ def _one_line(err: Exception) -> str:
 def _registers(reply: ModbusPDU, unit_id: int, request: Request) -> bytes:
     if isinstance(reply, ExceptionResponse):
         code = reply.exception_code
-        words = EXCEPTION_WORDS.get(code, "unknown code")
-        raise ReadError(FailureKind.EXCEPTION, f"exception {code} ({words})", code)
+        raise ReadError(FailureKind.EXCEPTION, describe(code), code)
     if (
         not isinstance(reply, ReadHoldingRegistersResponse | ReadInputRegistersResponse)
         or reply.function_code != request.function_code

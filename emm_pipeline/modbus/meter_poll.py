@@ -3,85 +3,174 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from emm_pipeline.readings import Block, Failure, FailureKind, MeterSample
+from emm_pipeline.modbus.exception_codes import DEVICE_FAILURE, REFUSALS, UNIT_IS_SILENT
+from emm_pipeline.modbus.findings import describe_most_registers, describe_refused, named
+from emm_pipeline.modbus.splitting import Question, Refusals, explain
+from emm_pipeline.readings import BUSY_EXCEPTIONS, Block, Failure, FailureKind, MeterSample, RefusedRange
 
 if TYPE_CHECKING:
     from emm_pipeline.fleet import EnergyMeter, MeterType
     from emm_pipeline.modbus.planning import Request
 
-_NAMES_IN_REASON = 3
+RETRIES = 2
+"""How often a unit that has no time for us is asked again in a sample."""
+
+RETRY_PAUSE_S = 0.5
+"""At least so much later."""
 
 
 @dataclass(slots=True, eq=False)
 class MeterPoll:
-    """The requests that one meter is to answer, and what has come of them."""
+    """The requests that one meter is to answer, and what has come of them.
+
+    A meter is asked in turns. What must be asked again, after a pause or in smaller pieces, is left for another turn,
+    so that it costs the other units on the gateway no time.
+    """
 
     meter: EnergyMeter
     meter_type: MeterType
     requests: tuple[Request, ...]
+    known_refusals: tuple[RefusedRange, ...] = ()
+    retries: int = RETRIES
     blocks: list[Block] = field(default_factory=list)
     failure: Failure | None = None
     sent: int = 0
+    ready_at: float = 0.0
+    """Until when the next turn has to wait, on the clock of `time.monotonic`."""
+    _questions: list[Question] = field(default_factory=list)
+    _this_turn: deque[Question] = field(default_factory=deque)
+    _next_turn: list[Question] = field(default_factory=list)
+    _busy: Failure | None = None
+    """What a unit said that is asked again after a pause."""
+    _refusal: Failure | None = None
+    """The first request that was split."""
     _time: datetime | None = None
     _first_request_s: float = 0.0
     _last_reply_s: float = 0.0
 
-    def begin(self) -> None:
-        """The meter's turn has come; so far this is when it was tried."""
-        self._time = _now()
+    def __post_init__(self) -> None:
+        self._questions = [Question(request) for request in self.requests]
+        self._next_turn = list(self._questions)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing is left for another turn."""
+        return not self._next_turn
+
+    def begin_turn(self) -> None:
+        """The meter's turn has come; as long as nothing was sent, this is when it was tried."""
+        self._this_turn = deque(self._next_turn)
+        self._next_turn = []
+        if not self.sent:
+            self._time = _now()
+
+    @property
+    def next_request(self) -> Request | None:
+        """What to ask next in this turn."""
+        return self._this_turn[0].request if self._this_turn else None
 
     def request_sent(self) -> None:
-        """A request is being sent; the first one stamps the sample."""
+        """The next request is being sent; the first one stamps the sample."""
         if not self.sent:
             self._time = _now()
             self._first_request_s = self._last_reply_s = time.monotonic()
         self.sent += 1
 
-    def keep(self, request: Request, data: bytes) -> None:
-        """Keeps the registers that a request brought."""
+    def keep(self, data: bytes) -> None:
+        """Keeps the registers that the request brought."""
         self._last_reply_s = time.monotonic()
-        self.blocks.append(Block(request.function_code, request.address, request.count, data))
+        self._busy = None
+        asked = self._this_turn.popleft()
+        asked.answered = True
+        self.blocks.append(Block(asked.request.function_code, asked.request.address, asked.request.count, data))
+
+    def take_exception(self, reason: str, exception_code: int) -> None:
+        """The unit answered the request with an exception: what more is asked depends on which."""
+        self._last_reply_s = time.monotonic()
+        asked = self._this_turn[0]
+        failure = self._failure(asked.request, FailureKind.EXCEPTION, reason, exception_code)
+        if exception_code in BUSY_EXCEPTIONS and self.retries:
+            self._ask_again_later(failure)
+            return
+        self._this_turn.popleft()
+        if exception_code in REFUSALS:
+            self._refusal = self._refusal or failure
+            asked.refuse(exception_code, self.meter_type.registers)
+            self._next_turn += asked.parts
+        if exception_code not in REFUSALS or (asked.is_one_value and exception_code == DEVICE_FAILURE):
+            self.failure = self.failure or failure
+        if exception_code == UNIT_IS_SILENT:  # each further request would cost the gateway's own timeout
+            self._give_up()
+
+    def _ask_again_later(self, failure: Failure) -> None:
+        self.retries -= 1
+        self.ready_at = time.monotonic() + RETRY_PAUSE_S
+        self._busy = failure
+        self._next_turn = [*self._this_turn, *self._next_turn]
+        self._this_turn.clear()
+
+    def fail_request(self, kind: FailureKind, reason: str) -> None:
+        """The request brought no reply, or none to be trusted. Nothing more is asked."""
+        self.failure = self._failure(self._this_turn[0].request, kind, reason)
+        self._give_up()
 
     def fail(self, kind: FailureKind, reason: str) -> None:
-        """States why the meter gave no data; replaces what was stated before."""
+        """States why the meter gave no data; replaces what was stated before. Nothing more is asked."""
         self.failure = Failure(kind, self._located(reason))
+        self._give_up()
 
-    def fail_request(self, request: Request, kind: FailureKind, reason: str, exception_code: int | None) -> None:
-        """States why a request brought no data. Of several exceptions the first is kept."""
-        if kind is FailureKind.EXCEPTION:
-            self._last_reply_s = time.monotonic()
-            if self.failure:
-                return
-        link = {FailureKind.TIMEOUT: " to", FailureKind.EXCEPTION: " for"}.get(kind, ", asked for")
-        reason = f"{reason}{link} {request} ({self._measurements(request)})"
-        self.failure = Failure(kind, self._located(reason), exception_code)
+    def run_out_of_time(self, progress: str) -> None:
+        """The sample's deadline has come; that the unit was busy is the better reason."""
+        if self._busy:
+            self.failure = self._busy
+            self._give_up()
+        else:
+            what = "not read to its end by" if self.sent else "not reached before"
+            self.fail(FailureKind.DEADLINE, f"{what} the sample's deadline ({progress})")
+
+    def _give_up(self) -> None:
+        self._this_turn.clear()
+        self._next_turn.clear()
 
     def sample(self) -> MeterSample:
-        """The meter as read so far."""
-        failure = self.failure
-        if failure and self.sent and len(self.requests) > 1:
-            answered = f"{len(self.blocks)} of {len(self.requests)} requests answered"
+        """The meter as read so far. What it refuses is believed only of a unit that gave something."""
+        failure = self.failure if self.blocks else self.failure or self._refusal
+        asked = [leaf for each in self._questions for leaf in each.leaves]
+        if failure and self.sent and len(asked) > 1:
+            answered = f"{len(self.blocks)} of {len(asked)} requests answered"
             failure = Failure(failure.kind, f"{failure.reason}; {answered}", failure.exception_code)
+        refusals = explain(self._questions) if self.blocks else Refusals()
+        at = self._time or _now()
+        refused = self.known_refusals + tuple(
+            RefusedRange(range_.function_code, range_.address, range_.count, code, at)
+            for range_, code in refusals.ranges
+        )
+        findings = [describe_refused(each, self.meter_type) for each in refused]
+        if refusals.most_registers:
+            findings.append(describe_most_registers(refusals.most_registers, self.meter_type))
         return MeterSample(
             meter=self.meter,
-            time=self._time or _now(),
-            blocks=tuple(self.blocks),
+            time=at,
+            # Sorted, so that meters alike are decoded together however they came to be asked
+            blocks=tuple(sorted(self.blocks, key=lambda block: (block.function_code, block.address))),
             failure=failure,
             requests=self.sent,
             latency_ms=(self._last_reply_s - self._first_request_s) * 1000,
+            refused=refused,
+            findings=tuple(findings),
         )
+
+    def _failure(self, request: Request, kind: FailureKind, reason: str, exception_code: int | None = None) -> Failure:
+        link = {FailureKind.TIMEOUT: " to", FailureKind.EXCEPTION: " for"}.get(kind, ", asked for")
+        return Failure(kind, self._located(f"{reason}{link} {named(request, self.meter_type)}"), exception_code)
 
     def _located(self, reason: str) -> str:
         return " ".join(f"{self.meter.address} unit {self.meter.unit_id}: {reason}".split())
-
-    def _measurements(self, request: Request) -> str:
-        names = [r.measurement_name for r in self.meter_type.registers if request.covers(r)]
-        more = len(names) - _NAMES_IN_REASON
-        return ", ".join(names[:_NAMES_IN_REASON]) + (f" and {more} more" if more > 0 else "")
 
 
 def _now() -> datetime:

@@ -8,7 +8,11 @@ from typing import TYPE_CHECKING
 from emm_pipeline.fleet import FunctionCode, MeterType, Register
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
+
+
+AddressRange = tuple[int, int]
+"""From an address to the one behind the last: `[start, end)`."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -37,15 +41,21 @@ class Request:
         return f"function {self.function_code.value}, {registers}"
 
 
-def plan_requests(meter_type: MeterType) -> tuple[Request, ...]:
+def plan_requests(meter_type: MeterType, refused: Collection[Request] = ()) -> tuple[Request, ...]:
     """Returns the cheapest requests that read every register of the type.
 
     A request costs `max_gap` registers more than the registers it reads. So a gap of up to `max_gap` unwanted
     registers is read to save a request, as long as the request fits `max_registers_per_request`; a larger
     gap never is. Of equally cheap plans the one of fewer requests is taken.
 
+    Args:
+        meter_type: The type.
+        refused: What a unit is known to refuse. No request covers one of them whole, so that a value which does
+            is left out, and a gap which is refused is not bridged.
+
     Returns:
-        The requests, sorted by function code and address. Every register lies inside at least one of them.
+        The requests, sorted by function code and address. Every register lies inside at least one of them, but for
+        those left out.
 
     Raises:
         ValueError: A register is wider than `max_registers_per_request`.
@@ -60,28 +70,39 @@ def plan_requests(meter_type: MeterType) -> tuple[Request, ...]:
     return tuple(
         Request(function_code, start, end - start)
         for function_code in FunctionCode
-        for start, end in _cheapest_ranges(
-            _outermost([r for r in meter_type.registers if r.function_code == function_code]),
-            limit,
-            meter_type.max_gap,
-        )
+        for start, end in _plan_function(meter_type, function_code, refused)
     )
 
 
-def _outermost(registers: Sequence[Register]) -> list[tuple[int, int]]:
-    """Returns the ranges `[start, end)` of the registers, without those that lie inside another one.
+def _plan_function(
+    meter_type: MeterType, function_code: FunctionCode, refused: Collection[Request]
+) -> list[AddressRange]:
+    forbidden = [(request.address, request.end) for request in refused if request.function_code == function_code]
+    wanted = [(r.register_address, r.end) for r in meter_type.registers if r.function_code == function_code]
+    readable = [(start, end) for start, end in wanted if not _covers_one(start, end, forbidden)]
+    return _cheapest_ranges(outermost(readable), forbidden, meter_type.max_registers_per_request, meter_type.max_gap)
+
+
+def _covers_one(start: int, end: int, ranges: Sequence[AddressRange]) -> bool:
+    return any(start <= first and behind <= end for first, behind in ranges)
+
+
+def outermost(ranges: Collection[AddressRange]) -> list[AddressRange]:
+    """Returns the ranges without those that lie inside another one.
 
     Sorted; both starts and ends rise, so the ranges that one request covers are always neighbours.
     """
-    ranges: list[tuple[int, int]] = []
-    for start, end in sorted(((r.register_address, r.end) for r in registers), key=lambda r: (r[0], -r[1])):
-        if not ranges or end > ranges[-1][1]:
-            ranges.append((start, end))
-    return ranges
+    outer: list[AddressRange] = []
+    for start, end in sorted(ranges, key=lambda r: (r[0], -r[1])):
+        if not outer or end > outer[-1][1]:
+            outer.append((start, end))
+    return outer
 
 
-def _cheapest_ranges(ranges: Sequence[tuple[int, int]], limit: int, request_cost: int) -> list[tuple[int, int]]:
-    """Joins neighbouring ranges at the least total cost, none longer than `limit`.
+def _cheapest_ranges(
+    ranges: Sequence[AddressRange], forbidden: Sequence[AddressRange], limit: int, request_cost: int
+) -> list[AddressRange]:
+    """Joins neighbouring ranges at the least total cost, none longer than `limit` and none over a forbidden one.
 
     Joining greedily is not optimal: under the limit it may cut at a narrow gap what is better cut at a wide
     one. So `best[n]` is the (cost, requests, start of the last request) for the first n ranges.
@@ -90,8 +111,9 @@ def _cheapest_ranges(ranges: Sequence[tuple[int, int]], limit: int, request_cost
     for last, (_, end) in enumerate(ranges):
         options = []
         for first in range(last, -1, -1):
-            length = end - ranges[first][0]
-            if length > limit:
+            start = ranges[first][0]
+            length = end - start
+            if length > limit or _covers_one(start, end, forbidden):
                 break
             cost, requests, _ = best[first]
             options.append((cost + request_cost + length, requests + 1, first))

@@ -26,7 +26,6 @@ FAILING = MeterStatus(
     failing_since=NOW,
     failures_in_a_row=3,
     reason="10.0.0.1:502 unit 1: no reply within 3 s",
-    next_attempt_at=NOW + timedelta(minutes=5),
     recorded_at=NOW,
 )
 REGISTER = Register(0, "voltageL1", "V", DataType.FLOAT, FunctionCode.READ_INPUT_REGISTERS)

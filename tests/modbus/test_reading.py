@@ -13,7 +13,7 @@ import pytest
 from support.meters import SimulatedUnit, encode_value, holding, inputs
 
 from emm_pipeline.fleet import DataType, EnergyMeter, FunctionCode, MeterType, Register
-from emm_pipeline.modbus.reading import read_meters
+from emm_pipeline.modbus.reading import Conditions, read_meters
 from emm_pipeline.readings import Block, FailureKind
 
 HOLDING, INPUT = FunctionCode.READ_HOLDING_REGISTERS, FunctionCode.READ_INPUT_REGISTERS
@@ -151,7 +151,7 @@ def test_no_more_connections_are_open_than_allowed(simulated_gateway):
     gateways = [simulated_gateway({1: unit(delay_s=0.05)}) for _ in range(6)]
     meters = [meter for gateway in gateways for meter in meters_of(gateway)]
     began = time.monotonic()
-    assert all(s.failure is None for s in read(meters, max_connections=2))
+    assert all(s.failure is None for s in read(meters, conditions=Conditions(max_connections=2)))
     assert time.monotonic() - began >= 3 * 0.05
 
 
@@ -167,7 +167,7 @@ def test_the_pause_that_a_type_asks_for_is_kept_between_all_requests_on_a_connec
 def test_two_hundred_and_fifty_addresses_are_read_in_one_go_and_no_connection_is_left(simulated_gateway):
     gateways = [simulated_gateway({1: unit()}, host=f"127.0.{i // 100}.{i % 100 + 1}") for i in range(250)]
     meters = [meter for gateway in gateways for meter in meters_of(gateway)]
-    samples = read(meters, {"one": PATIENT}, max_connections=100)
+    samples = read(meters, {"one": PATIENT}, conditions=Conditions(max_connections=100))
     assert all(s.blocks == (VOLTAGE_BLOCK,) for s in samples)
     assert [gateway.connections for gateway in gateways] == [1] * 250
     wait_until(lambda: not any(gateway.open_connections for gateway in gateways))
@@ -273,12 +273,12 @@ def test_a_unit_may_take_as_long_as_its_own_type_allows(simulated_gateway):
 
 
 def test_an_exception_reply_costs_only_its_own_request(simulated_gateway):
-    gateway = simulated_gateway({1: unit(exceptions={0: 2})})
+    gateway = simulated_gateway({1: unit(exceptions={0: 1})})
     [sample] = read(meters_of(gateway, type_name="two"))
     assert sample.failure.kind is FailureKind.EXCEPTION
-    assert sample.failure.exception_code == 2
+    assert sample.failure.exception_code == 1
     assert sample.failure.reason == (
-        f"127.0.0.1:{gateway.port} unit 1: exception 2 (illegal data address) for function 3, "
+        f"127.0.0.1:{gateway.port} unit 1: exception 1 (illegal function) for function 3, "
         "registers 0-1 (voltage); 1 of 2 requests answered"
     )
     assert sample.blocks == (CURRENT_BLOCK,)
@@ -294,12 +294,52 @@ def test_every_exception_code_is_kept(simulated_gateway, code):
     assert sample.blocks == ()
 
 
-def test_a_unit_whose_gateway_says_it_is_silent_is_not_asked_further(simulated_gateway):
+@pytest.mark.parametrize("code", [5, 6, 11])
+def test_a_busy_unit_is_asked_again_after_a_pause_and_behind_its_neighbours(simulated_gateway, code):
+    gateway = simulated_gateway({1: unit(exception=code), 2: unit(), 3: unit()})
+
+    async def read_until_it_has_time():
+        reading = asyncio.create_task(read_meters(meters_of(gateway), TYPES, deadline=time.monotonic() + 20))
+        await asyncio.to_thread(wait_until, lambda: gateway.requests == 3)
+        gateway.units[1].exception = None
+        return await reading
+
+    samples = asyncio.run(read_until_it_has_time())
+    assert [s.blocks for s in samples] == [(VOLTAGE_BLOCK,)] * 3
+    assert all(s.failure is None for s in samples)
+    assert [r.unit_id for r in gateway.received] == [1, 2, 3, 1]
+    assert gateway.received[3].at - gateway.received[0].at >= 0.5
+    assert gateway.connections == 1
+
+
+@pytest.mark.parametrize("code", [5, 6, 11])
+def test_a_unit_that_stays_busy_is_asked_three_times_and_gives_no_value_never_0(simulated_gateway, code):
+    gateway = simulated_gateway({1: unit(exception=code), 2: unit()})
+    busy, good = read(meters_of(gateway))
+    assert (busy.failure.kind, busy.failure.exception_code) == (FailureKind.EXCEPTION, code)
+    assert (busy.requests, busy.blocks) == (3, ())
+    assert good.failure is None
+    times = [r.at for r in gateway.received if r.unit_id == 1]
+    assert all(after - before >= 0.5 for before, after in pairwise(times))
+
+
+def test_a_busy_unit_says_so_when_the_deadline_comes_before_its_next_turn(simulated_gateway):
+    [sample] = read(meters_of(simulated_gateway({1: unit(exception=6)})), seconds=0.3)
+    assert "exception 6 (device busy)" in sample.failure.reason
+
+
+def test_a_unit_that_keeps_failing_is_asked_once_only(simulated_gateway):
+    gateway = simulated_gateway({1: unit(exception=6)})
+    [sample] = read(meters_of(gateway), conditions=Conditions(failing={101}))
+    assert (sample.requests, sample.failure.exception_code) == (1, 6)
+
+
+def test_a_unit_whose_gateway_says_it_is_silent_is_not_asked_for_the_rest(simulated_gateway):
     """Each further request would cost the other units the gateway's own timeout."""
     gateway = simulated_gateway({2: unit()})
     silent, good = read(meters_of(gateway, [1, 2], "two"))
     assert (silent.failure.kind, silent.failure.exception_code) == (FailureKind.EXCEPTION, 11)
-    assert silent.requests == 1
+    assert {r.address for r in gateway.received if r.unit_id == 1} == {0}
     assert good.failure is None
     assert gateway.connections == 1
 
@@ -432,7 +472,7 @@ def test_a_gateway_that_is_back_within_half_a_second_costs_one_unit_only(simulat
 
 
 def test_at_the_deadline_what_was_read_stays_and_the_rest_says_why_not(simulated_gateway):
-    gateway = simulated_gateway({1: unit(), 2: unit(exceptions={100: 2}), 3: unit(), 4: unit()})
+    gateway = simulated_gateway({1: unit(), 2: unit(exceptions={100: 1}), 3: unit(), 4: unit()})
     gateway.units[3] = SimulatedUnit(lambda _, address: REGISTERS.get((HOLDING, address)), delay_s=0.35)
     patient = {"two": MeterType("two", TWO_REQUESTS.registers, timeout_s=30.0)}
     began = time.monotonic()
@@ -464,7 +504,12 @@ def test_a_deadline_in_the_past_reads_nothing_and_says_so(simulated_gateway):
 
 def test_a_gateway_that_never_got_its_turn_says_that_connections_were_the_limit(simulated_gateway):
     gateways = [simulated_gateway({1: unit(delay_s=5)}) for _ in range(2)]
-    samples = read([m for g in gateways for m in meters_of(g)], {"one": PATIENT}, seconds=0.2, max_connections=1)
+    samples = read(
+        [m for g in gateways for m in meters_of(g)],
+        {"one": PATIENT},
+        seconds=0.2,
+        conditions=Conditions(max_connections=1),
+    )
     assert [s.failure.kind for s in samples] == [FailureKind.DEADLINE] * 2
     assert "all allowed connections were in use" in samples[1].failure.reason
 

@@ -1,0 +1,137 @@
+"""Locks per gateway, so that two runs never talk to one at the same time: PostgreSQL's advisory locks.
+
+They belong to a database session, so that the server frees those of a process that died. The connection must
+therefore lead to the server itself, not to a pooler that hands sessions around.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from sqlalchemy import text
+
+from emm_pipeline.config_db.engine import database_errors
+from emm_pipeline.errors import ConfigDatabaseError
+from emm_pipeline.threads import in_thread
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from sqlalchemy import Connection, Engine
+
+_log = logging.getLogger(__name__)
+
+ANSWER_TIMEOUT_S = 5.0
+"""How long PostgreSQL may take for one statement before reading goes on without it."""
+
+# The host of a run may vanish without a word: its session, and its locks, end after a minute and not after two hours.
+_SESSION = """
+    SELECT set_config('application_name', 'emm gateway locks', false), set_config('tcp_keepalives_idle', '30', false),
+        set_config('tcp_keepalives_interval', '10', false), set_config('tcp_keepalives_count', '3', false)
+"""
+_LOCK = text("SELECT key, pg_try_advisory_lock(key) FROM unnest(CAST(:keys AS bigint[])) AS key")
+_UNLOCK = text("SELECT pg_advisory_unlock(key) FROM unnest(CAST(:keys AS bigint[])) AS key")
+
+
+def lock_key(address: str) -> int:
+    """The key of PostgreSQL's advisory lock for a gateway `host:port`: 64 bits, signed."""
+    digest = hashlib.blake2b(f"emm gateway {address}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, signed=True)
+
+
+@asynccontextmanager
+async def gateway_locks(engine: Engine) -> AsyncIterator[PostgresGatewayLocks]:
+    """Yields the locks of one reading; what is still locked at its end is given back."""
+    locks = PostgresGatewayLocks(engine)
+    try:
+        yield locks
+    finally:
+        await locks.close()
+
+
+class PostgresGatewayLocks:
+    """The locks that one session holds. What is asked for while a statement is under way goes into the next one.
+
+    When PostgreSQL does not answer, every gateway counts as ours: readings that are not taken now are lost for good,
+    and no other run gets as far as a gateway without PostgreSQL. What is locked already stays so as long as the
+    session lives.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._connection: Connection | None = None
+        self._wanted: dict[str, asyncio.Future[bool]] = {}
+        self._unwanted: list[str] = []
+        self._worker: asyncio.Task[None] | None = None
+        self._is_away = False
+
+    async def try_acquire(self, address: str) -> bool:
+        """Returns whether the gateway is ours now."""
+        if self._is_away:
+            return True
+        answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._wanted[address] = answer
+        self._wake()
+        return await answer
+
+    def release(self, address: str) -> None:
+        """Gives the gateway back."""
+        self._unwanted.append(address)
+        self._wake()
+
+    async def close(self) -> None:
+        """Ends the session, and its locks with it."""
+        if self._worker:
+            await asyncio.wait([self._worker])
+        if self._connection is not None and not self._is_away:
+            await in_thread(self._connection.close, "gateway locks")
+
+    def _wake(self) -> None:
+        if self._worker is None or self._worker.done():
+            self._worker = asyncio.create_task(self._work())
+
+    async def _work(self) -> None:
+        while (self._wanted or self._unwanted) and not self._is_away:
+            wanted, self._wanted = self._wanted, {}
+            unwanted, self._unwanted = self._unwanted, []
+            try:
+                async with asyncio.timeout(ANSWER_TIMEOUT_S):
+                    locked = await in_thread(lambda: self._execute(list(wanted), unwanted), "gateway locks")  # noqa: B023 - awaited here
+            except (ConfigDatabaseError, TimeoutError) as err:
+                self._go_on_without(err)
+                locked = set(wanted)
+            for address, answer in wanted.items():
+                if not answer.done():
+                    answer.set_result(address in locked)
+                elif address in locked:  # whoever asked was cancelled meanwhile
+                    self._unwanted.append(address)
+        for answer in self._wanted.values():
+            answer.set_result(True)
+
+    def _go_on_without(self, err: Exception) -> None:
+        self._is_away = True
+        reason = str(err) or f"no answer within {ANSWER_TIMEOUT_S:g} s"
+        _log.warning("gateways are read without a lock, so another run may talk to them at the same time: %s", reason)
+
+    def _execute(self, wanted: Sequence[str], unwanted: Sequence[str]) -> set[str]:
+        """Gives back and locks; returns what is locked now."""
+        with database_errors(self._engine):
+            if self._connection is None:
+                self._connection = self._open()
+            if unwanted:
+                self._connection.execute(_UNLOCK, {"keys": [lock_key(address) for address in unwanted]})
+            if not wanted:
+                return set()
+            keys = {lock_key(address): address for address in wanted}
+            rows = self._connection.execute(_LOCK, {"keys": list(keys)})
+            return {keys[key] for key, is_locked in rows if is_locked}
+
+    def _open(self) -> Connection:
+        connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        connection.detach()  # closing it ends the session
+        connection.exec_driver_sql(_SESSION)
+        return connection

@@ -1,0 +1,29 @@
+"""What meters refuse, and how often one that fails is asked."""
+
+from alembic import op
+
+revision = "0005"
+down_revision = "0004"
+
+
+def upgrade() -> None:
+    """Make `refused_registers`, and add to `meter_status` what is known of samples that failed."""
+    op.execute("""
+        CREATE TABLE refused_registers (
+            meter_id integer,
+            type text NOT NULL,
+            function_code integer,
+            register_address integer,
+            count integer,
+            exception_code integer NOT NULL,
+            refused_at timestamptz NOT NULL,
+            configuration text NOT NULL,
+            PRIMARY KEY (meter_id, function_code, register_address, count)
+        )
+    """)
+    op.execute("""
+        ALTER TABLE meter_status
+            ADD COLUMN failed_samples integer NOT NULL DEFAULT 0,
+            ADD COLUMN failed_samples_since timestamptz,
+            ADD COLUMN failed_sample_reason text
+    """)
