@@ -118,6 +118,22 @@ def test_when_nothing_was_stored_it_says_why_and_exits_with_1(data_dir):
     assert "Traceback" not in output
 
 
+def test_postgresql_killed_under_the_demo_ends_it_with_a_clear_error_and_nothing_left(data_dir):
+    process = demo(data_dir, "--port", str(port := free_port()))
+    try:
+        ui = DagsterUI(f"http://127.0.0.1:{port}")
+        wait_for("Dagster's UI", lambda: process.poll() is not None or listens(port), 120)
+        wait_for("its code", ui.schedules)
+        EmbeddedPostgres(data_dir / "postgres").kill()
+        output, _ = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 1
+    assert "PostgreSQL" in output or "postgres" in output
+    assert "Traceback" not in output
+    assert not processes_of(data_dir)
+
+
 def test_a_port_in_use_is_said_with_what_to_do(data_dir):
     import socket
 

@@ -7,7 +7,7 @@ import shlex
 import shutil
 import sys
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -16,10 +16,10 @@ from sqlalchemy import text
 
 from emm_pipeline.cli.database import upgrade_databases
 from emm_pipeline.cli.processes import ProcessGroup, answers, free_port, listens
-from emm_pipeline.config_db.upgrade import ensure_database
+from emm_pipeline.config_db.upgrade import check, ensure_database
 from emm_pipeline.connections import open_config_database
 from emm_pipeline.embedded_postgres import EmbeddedPostgres
-from emm_pipeline.errors import EmmError
+from emm_pipeline.errors import ConfigDatabaseError, EmmError
 from emm_pipeline.settings import PROJECT_ROOT, Settings, current_settings
 from emm_pipeline.stores.postgresql import PostgresReadingsStore
 
@@ -152,7 +152,9 @@ class DemoStack:
         from emm_pipeline.defs.local import end_runs_in_flight  # noqa: PLC0415
 
         self._processes.stop()
-        end_runs_in_flight("the demo was stopped")
+        with suppress(ConfigDatabaseError), open_config_database(self._settings or current_settings()) as engine:
+            check(engine)  # PostgreSQL may be what went away
+            end_runs_in_flight("the demo was stopped")
 
     def _wait_until(self, is_ready: Callable[[], bool]) -> None:
         deadline = time.monotonic() + START_TIMEOUT_S
