@@ -60,6 +60,14 @@ class Settings(BaseSettings):
     outbox_max_mb: int = Field(default=1024, ge=1)
     run_retention_hours: int = Field(default=72, ge=1)
 
+    email_notifications: bool = False
+    logger_sender_email_host: str = ""
+    logger_sender_email_port: int = Field(default=587, ge=1, le=65535)
+    logger_sender_email_address: str = ""
+    logger_sender_email_password: SecretStr = SecretStr("")
+    logger_receiver_email_address: str = ""
+    logger_notification_email_subject: str = "EMM"
+
     @field_validator(*(f"{what}_cron_{field}_trigger" for what in ("influx_updater", "scheduler") for field in HIGHEST))
     @classmethod
     def _is_cron_field(cls, value: str, info: ValidationInfo) -> str:
@@ -88,6 +96,14 @@ class Settings(BaseSettings):
                     f"INFLUXDB_TOKEN_FILE={self.influxdb_token_file} cannot be read: {err}; "
                     "in the stack, `docker-compose up init` makes it"
                 ) from err
+        return self
+
+    @model_validator(mode="after")
+    def _has_mail_addresses(self) -> Self:
+        needed = ("logger_sender_email_host", "logger_sender_email_address", "logger_receiver_email_address")
+        missing = [name.upper() for name in needed if not getattr(self, name)]
+        if self.email_notifications and missing:
+            raise ConfigurationError(f"EMAIL_NOTIFICATIONS is on: set {', '.join(missing)}, or switch it off")
         return self
 
     @property

@@ -3,6 +3,7 @@
 from dagster import Definitions, in_process_executor
 
 from emm_pipeline.defs.discovery import discovery_job
+from emm_pipeline.defs.mailing import mail_definitions
 from emm_pipeline.defs.poll import meter_readings, poll_job
 from emm_pipeline.defs.prune import prune_job, prune_schedule
 from emm_pipeline.defs.resources import ConfigDatabase, Limits, Readings
@@ -12,10 +13,12 @@ from emm_pipeline.settings import Settings
 
 def build_definitions(settings: Settings) -> Definitions:
     """Return everything that Dagster shows, for these settings."""
+    mail_jobs, mail_sensors = mail_definitions(settings)
     return Definitions(
         assets=[meter_readings],
-        jobs=[discovery_job, poll_job, prune_job],
+        jobs=[discovery_job, poll_job, prune_job, *mail_jobs],
         schedules=[*build_schedules(settings), prune_schedule],
+        sensors=mail_sensors,
         resources={
             "config_database": ConfigDatabase(),
             "readings": Readings(),

@@ -1,0 +1,26 @@
+"""What people were told of by mail, and what they are still to be told."""
+
+from alembic import op
+
+revision = "0006"
+down_revision = "0005"
+
+
+def upgrade() -> None:
+    """Make `troubles` and `mail_lines`."""
+    op.execute("""
+        CREATE TABLE troubles (
+            subject text PRIMARY KEY,
+            name text NOT NULL,
+            since timestamptz NOT NULL,
+            reason text NOT NULL
+        )
+    """)
+    op.execute("""
+        CREATE TABLE mail_lines (
+            id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+            at timestamptz NOT NULL DEFAULT now(),
+            begun boolean NOT NULL,
+            line text NOT NULL
+        )
+    """)
