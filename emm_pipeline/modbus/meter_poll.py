@@ -139,7 +139,9 @@ class MeterPoll:
 
     def sample(self) -> MeterSample:
         """The meter as read so far. What it refuses is believed only of a unit that gave something."""
-        failure = self.failure if self.blocks else self.failure or self._refusal
+        failure = self.failure
+        if not self.blocks and (failure is None or failure.exception_code in REFUSALS):
+            failure = self._refusal
         asked = [leaf for each in self._questions for leaf in each.leaves]
         if failure and self.sent and len(asked) > 1:
             answered = f"{len(self.blocks)} of {len(asked)} requests answered"

@@ -1,0 +1,185 @@
+"""A request that a unit refuses is split until each readable value is read; what is refused is avoided from then on."""
+
+from datetime import UTC, datetime, timedelta
+from itertools import combinations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from emm_pipeline.fleet import DataType, EnergyMeter, FunctionCode, MeterType, Register
+from emm_pipeline.modbus.meter_poll import MeterPoll
+from emm_pipeline.modbus.planning import Request, plan_requests
+from emm_pipeline.readings import FailureKind
+
+INPUT = FunctionCode.READ_INPUT_REGISTERS
+METER = EnergyMeter(1, "gateway", 502, 7, "t")
+
+
+def register(address, data_type=DataType.FLOAT):
+    return Register(address, f"r{address}", None, data_type, INPUT)
+
+
+def asks(meter_type, refuses, known=()):
+    """Reads a unit that answers each request with what `refuses(request)` says: an exception code, or None."""
+    requests = plan_requests(meter_type, [Request(r.function_code, r.address, r.count) for r in known])
+    poll = MeterPoll(METER, meter_type, requests, tuple(known))
+    asked = []
+    while not poll.is_done:
+        poll.begin_turn()
+        while request := poll.next_request:
+            asked.append(request)
+            poll.request_sent()
+            if code := refuses(request):
+                poll.take_exception(f"exception {code}", code)
+            else:
+                poll.keep(bytes(2 * request.count))
+    return poll.sample(), asked
+
+
+def without(*addresses, code=2):
+    """A unit that does not know these addresses."""
+    return lambda request: code if any(request.address <= a < request.end for a in addresses) else None
+
+
+def spans(sample):
+    return [(refused.address, refused.count) for refused in sample.refused]
+
+
+def read_registers(sample, meter_type):
+    requests = [Request(b.function_code, b.address, b.count) for b in sample.blocks]
+    return {r for r in meter_type.registers if any(request.covers(r) for request in requests)}
+
+
+def test_an_illegal_address_costs_its_own_register_only_and_is_named_in_the_findings():
+    meter_type = MeterType("t", tuple(register(a) for a in range(0, 80, 2)))
+    sample, asked = asks(meter_type, without(42))
+    assert read_registers(sample, meter_type) == set(meter_type.registers) - {register(42)}
+    assert sample.failure is None, "all that can be read was read"
+    assert spans(sample) == [(42, 2)]
+    [finding] = sample.findings
+    assert "function 4, registers 42-43 (r42): refused with exception 2 (illegal data address)" in finding
+    assert len(asked) <= 1 + 2 * 6, "halves, not one register after the other"
+
+
+def test_what_was_refused_is_not_asked_for_in_the_next_poll_but_still_told():
+    meter_type = MeterType("t", tuple(register(a) for a in range(0, 80, 2)))
+    first, _ = asks(meter_type, without(42))
+    second, asked = asks(meter_type, without(42), first.refused)
+    assert asked == [Request(INPUT, 0, 42), Request(INPUT, 44, 36)]
+    assert (second.refused, second.findings) == (first.refused, first.findings)
+    assert len(second.blocks) == 2
+
+
+def test_a_gap_that_the_unit_does_not_know_is_read_around_and_not_bridged_again():
+    meter_type = MeterType("t", (register(0), register(2), register(10)))
+    sample, asked = asks(meter_type, without(6))
+    assert asked == [Request(INPUT, 0, 12), Request(INPUT, 0, 4), Request(INPUT, 10, 2)]
+    assert spans(sample) == [(4, 6)]
+    assert "a gap between measurements" in sample.findings[0]
+    again, asked = asks(meter_type, without(6), sample.refused)
+    assert asked == [Request(INPUT, 0, 4), Request(INPUT, 10, 2)]
+    assert again.failure is None
+
+
+def test_a_gap_is_no_suspect_while_a_value_was_refused():
+    meter_type = MeterType("t", (register(0), register(2), register(10)))
+    sample, _ = asks(meter_type, without(2))
+    assert spans(sample) == [(2, 2)]
+
+
+def test_a_unit_that_takes_fewer_registers_per_request_is_read_and_the_setting_to_lower_is_named():
+    meter_type = MeterType("t", tuple(register(a) for a in range(0, 100, 2)))
+    sample, _ = asks(meter_type, lambda request: 3 if request.count > 60 else None)
+    assert read_registers(sample, meter_type) == set(meter_type.registers)
+    assert (sample.failure, sample.refused) == (None, ())
+    [finding] = sample.findings
+    assert "set meter_types.max_registers_per_request of type t to 50 (it is 125)" in finding
+
+
+@pytest.mark.parametrize("code", [2, 3, 4])
+def test_a_unit_that_refuses_everything_has_failed_and_nothing_of_it_is_remembered(code):
+    meter_type = MeterType("t", tuple(register(a) for a in range(0, 20, 2)))
+    sample, _ = asks(meter_type, lambda _: code)
+    assert (sample.failure.kind, sample.failure.exception_code) == (FailureKind.EXCEPTION, code)
+    assert "registers 0-19 (r0, r2, r4 and 7 more)" in sample.failure.reason
+    assert (sample.refused, sample.findings) == ((), ())
+
+
+def test_a_register_that_the_device_fails_to_give_fails_the_meter_and_is_asked_for_again():
+    """Exception 4 is a fault that may pass, and not to be missed: a day without the register would be data lost."""
+    meter_type = MeterType("t", (register(0), register(2), register(4)))
+    sample, _ = asks(meter_type, without(2, code=4))
+    assert read_registers(sample, meter_type) == {register(0), register(4)}
+    assert sample.failure.exception_code == 4
+    assert "registers 2-3 (r2)" in sample.failure.reason
+    assert sample.refused == ()
+
+
+def test_a_value_inside_of_a_refused_one_is_read():
+    meter_type = MeterType("t", (register(0, DataType.INT64), register(2, DataType.UINT16), register(10)))
+    sample, _ = asks(meter_type, without(0))
+    assert read_registers(sample, meter_type) == {register(2, DataType.UINT16), register(10)}
+    again, asked = asks(meter_type, without(0), sample.refused)
+    assert again.failure is None
+    assert all(without(0)(request) is None for request in asked)
+
+
+def test_a_type_of_which_everything_is_refused_has_nothing_to_ask():
+    meter_type = MeterType("t", (register(0),))
+    assert plan_requests(meter_type, [Request(INPUT, 0, 2)]) == ()
+    assert plan_requests(meter_type, [Request(FunctionCode.READ_HOLDING_REGISTERS, 0, 2)]) == (Request(INPUT, 0, 2),)
+
+
+def test_what_was_refused_is_tried_again_after_a_day():
+    meter_type = MeterType("t", (register(0), register(2)))
+    sample, _ = asks(meter_type, without(2))
+    [refused] = sample.refused
+    assert refused.refused_at == sample.time
+    assert refused.tried_again_at - refused.refused_at == timedelta(hours=24)
+    assert refused.refused_at <= datetime.now(UTC)
+
+
+maps = st.lists(
+    st.builds(register, st.integers(0, 60), st.sampled_from([DataType.UINT16, DataType.FLOAT, DataType.INT64])),
+    min_size=1,
+    max_size=12,
+    unique_by=lambda r: r.register_address,
+)
+
+
+@settings(deadline=None)  # a busy machine is no failure
+@given(registers=maps, unknown=st.sets(st.integers(0, 64), max_size=12), max_gap=st.integers(0, 20))
+def test_every_readable_register_is_read_in_the_same_poll_whatever_the_unit_does_not_know(registers, unknown, max_gap):
+    meter_type = MeterType("t", tuple(registers), max_gap=max_gap)
+    refuses = without(*unknown)
+    sample, asked = asks(meter_type, refuses)
+    readable = {r for r in registers if not refuses(Request(INPUT, r.register_address, r.count))}
+    assert read_registers(sample, meter_type) == readable
+    assert bool(sample.failure) == (not readable)
+    assert len(asked) <= 4 * len(registers)
+    assert all(before != after for before, after in combinations(asked, 2)), "nothing is asked twice"
+
+
+@settings(deadline=None)  # a busy machine is no failure
+@given(registers=maps, unknown=st.sets(st.integers(0, 64), max_size=6), max_gap=st.integers(0, 20))
+def test_after_a_few_polls_nothing_is_refused_any_more_and_all_readable_registers_are_read(registers, unknown, max_gap):
+    meter_type = MeterType("t", tuple(registers), max_gap=max_gap)
+    refuses = without(*unknown)
+    readable = {r for r in registers if not refuses(Request(INPUT, r.register_address, r.count))}
+    known = ()
+    for _ in range(4):
+        sample, asked = asks(meter_type, refuses, known)
+        assert read_registers(sample, meter_type) == readable
+        known = sample.refused
+    assert not readable or not any(refuses(request) for request in asked)
+    assert len({(r.address, r.count) for r in known}) == len(known)
+
+
+@settings(deadline=None)  # a busy machine is no failure
+@given(registers=maps, limit=st.integers(4, 40))
+def test_a_unit_that_takes_fewer_registers_than_it_is_asked_for_is_read_whole(registers, limit):
+    meter_type = MeterType("t", tuple(registers))
+    sample, _ = asks(meter_type, lambda request: 3 if request.count > limit else None)
+    assert read_registers(sample, meter_type) == set(registers)
+    assert sample.failure is None

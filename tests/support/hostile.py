@@ -1,0 +1,190 @@
+"""Replies that no honest device sends, over a real socket, and what must come of them.
+
+The frames are made and judged here with struct alone: neither pymodbus nor EMM's own check is used.
+"""
+
+import asyncio
+import struct
+from contextlib import suppress
+from dataclasses import dataclass, field
+from random import Random
+from typing import NamedTuple
+
+from hypothesis import strategies as st
+
+from emm_pipeline.fleet import FunctionCode
+from emm_pipeline.modbus.connection import Connection, ReadError
+from emm_pipeline.modbus.planning import Request
+from emm_pipeline.readings import FailureKind
+
+TIMEOUT_S = 0.05
+"""Of the reader: what a silent device costs a case."""
+
+LONGEST_CASE_S = 20.0
+"""A case that takes longer has stalled; the machine may be busy."""
+
+SECOND = Request(FunctionCode.READ_INPUT_REGISTERS, 500, 3)
+SECOND_UNIT = 9
+SECOND_WORDS = bytes.fromhex("111122223333")
+
+
+def right_reply(transaction_id, unit_id, function_code, words):
+    pdu = struct.pack(">BB", function_code, len(words)) + words
+    return struct.pack(">HHHB", transaction_id, 0, len(pdu) + 1, unit_id) + pdu
+
+
+@dataclass
+class Case:
+    """A request, what the device sends in answer, in which pieces, and what it does then."""
+
+    unit_id: int
+    request: Request
+    words: bytes
+    stream: bytes
+    cuts: list[int]
+    ending: str
+    """`close`, `reset`, `silence`, or `answer`: go on, and answer the next question as it should be."""
+
+    @property
+    def chunks(self):
+        ends = sorted({min(cut, len(self.stream)) for cut in self.cuts} | {len(self.stream)})
+        return [self.stream[start:end] for start, end in zip([0, *ends], ends, strict=False) if end > start]
+
+    @property
+    def right(self):
+        """The reply that the request asks for; the first request on a connection has the transaction id 1."""
+        return right_reply(1, self.unit_id, self.request.function_code, self.words)
+
+    def value(self):
+        """The words that the stream brings, if it answers the request; None if it does not."""
+        begins_right = self.stream[:9] == self.right[:9]
+        return self.stream[9 : len(self.right)] if begins_right and len(self.stream) >= len(self.right) else None
+
+
+@dataclass
+class HostileDevice:
+    """Listens on a free port of its loop; each connection gets the case that is set."""
+
+    case: Case | None = None
+    _server: asyncio.Server = field(init=False)
+    port: int = field(init=False)
+
+    async def start(self):
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def stop(self):
+        self._server.close()
+        await self._server.wait_closed()
+
+    async def _serve(self, reader, writer):
+        case = self.case
+        try:
+            await reader.readexactly(12)
+            for chunk in case.chunks:
+                writer.write(chunk)
+                await writer.drain()
+                await asyncio.sleep(0)
+            if case.ending == "reset":
+                writer.transport.abort()
+            elif case.ending in {"silence", "answer"}:
+                question = await reader.readexactly(12)
+                if case.ending == "answer":
+                    transaction_id = int.from_bytes(question[:2])
+                    writer.write(right_reply(transaction_id, SECOND_UNIT, SECOND.function_code, SECOND_WORDS))
+                    await reader.read()
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+
+    async def judge(self, case):
+        """Reads with the real Connection; returns whether the reply was taken. Anything wrong is an AssertionError."""
+        self.case = case
+        connection = Connection("127.0.0.1", self.port)
+        async with asyncio.timeout(LONGEST_CASE_S):
+            await connection.open(5.0)
+            try:
+                return await self._ask(connection, case)
+            finally:
+                connection.close()
+
+    async def _ask(self, connection, case):
+        try:
+            words = await connection.read(case.unit_id, case.request, TIMEOUT_S)
+        except ReadError as err:
+            self._check_refusal(case, err)
+            if err.kind is not FailureKind.EXCEPTION:
+                return False  # as the reader does: the connection is given up
+            taken = False
+        else:
+            assert words == case.value(), "words that no right reply brought"
+            taken = True
+        if connection.usable:
+            # What is left of the first reply is told from the second, unless the device is gone
+            with suppress(ReadError):
+                assert await connection.read(SECOND_UNIT, SECOND, TIMEOUT_S) == SECOND_WORDS
+        return taken
+
+    def _check_refusal(self, case, err):
+        assert case.stream != case.right or case.ending == "reset", f"the right reply is refused: {err}"
+        header = struct.pack(">HHHBB", 1, 0, 3, case.unit_id, case.request.function_code | 0x80)
+        if err.kind is FailureKind.EXCEPTION:
+            assert case.stream[:9] == header + bytes([err.exception_code])
+
+
+class Piece(NamedTuple):
+    """A part of a stream: which, and two numbers to make it by."""
+
+    kind: str
+    where: int
+    what: int
+
+
+def _with_byte(frame, position, value):
+    return frame[:position] + bytes([value]) + frame[position + 1 :]
+
+
+def _exception(piece, case):
+    return struct.pack(">HHHBBB", 1, 0, 3, case.unit_id, case.request.function_code | 0x80, piece.what)
+
+
+def _garbage(piece, most):
+    at_random = Random(piece.where * 256 + piece.what)
+    return at_random.randbytes(at_random.randrange(most))
+
+
+PIECES = {
+    "right": lambda _, case: case.right,
+    "exception": _exception,
+    "right, but for a byte": lambda piece, case: _with_byte(case.right, piece.where % 13, piece.what),
+    "exception, but for a byte": lambda piece, case: _with_byte(_exception(piece, case), piece.where % 9, piece.what),
+    "beginning": lambda piece, case: case.right[: piece.where % (len(case.right) + 1)],
+    "end": lambda piece, case: case.right[piece.where % len(case.right) :],
+    "another unit's": lambda piece, case: right_reply(1, piece.what, case.request.function_code, case.words),
+    "another question's": lambda piece, case: right_reply(
+        piece.where % 4, case.unit_id, piece.where % 5, _garbage(piece, 256)
+    ),
+    "garbage": lambda piece, _: _garbage(piece, 600),
+}
+
+
+def _case(unit_id, request, pieces, cuts, ending):
+    case = Case(unit_id, request, Random(request.address).randbytes(2 * request.count), b"", cuts, ending)
+    case.stream = b"".join(PIECES[piece.kind](piece, case) for piece in pieces)
+    return case
+
+
+hostile_replies = st.builds(
+    _case,
+    st.integers(0, 255),
+    st.builds(Request, st.sampled_from(FunctionCode), st.integers(0, 60_000), st.integers(1, 125)),
+    st.lists(
+        st.builds(Piece, st.sampled_from(list(PIECES)), st.integers(0, 2**16), st.integers(0, 255)),
+        min_size=1,
+        max_size=3,
+    ),
+    st.lists(st.integers(0, 300), max_size=5),
+    st.sampled_from(["close"] * 6 + ["answer"] * 6 + ["reset"] * 2 + ["silence"]),
+)
+"""Cases near to right replies: mutated, cut, repeated, joined with others; and sheer garbage."""
