@@ -1,4 +1,5 @@
 # make demo [ARGS=--once]   make test [ARGS=…]   make soak   make test-stack   make dashboards   make lint
+# make secrets [FORCE=1] puts random credentials into config/.env
 # (test-stack runs docker-compose.yml for real: it needs a Docker engine, and takes about ten minutes)
 # Each works from a bare clone: the virtual environment is made and filled first.
 
@@ -7,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test soak test-stack dashboards lint format clean help
+.PHONY: demo test soak test-stack dashboards lint secrets format clean help
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -31,6 +32,9 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+secrets:
+	@$(PYTHON) -m emm_pipeline.cli.secrets config/.env.dev config/.env $(if $(FORCE),--force)
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .

@@ -5,11 +5,13 @@ The real environment comes before `config/.env`, that before `config/.env.dev`.
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self
 from zoneinfo import ZoneInfo
 
+from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy import URL
@@ -59,6 +61,8 @@ class Settings(BaseSettings):
 
     outbox_max_mb: int = Field(default=1024, ge=1)
     run_retention_hours: int = Field(default=72, ge=1)
+
+    emm_bind: str = "127.0.0.1"
 
     email_notifications: bool = False
     logger_sender_email_host: str = ""
@@ -169,6 +173,14 @@ def load_settings(*env_files: Path) -> Settings:
 def current_settings() -> Settings:
     """Return the settings of this process, read once."""
     return load_settings()
+
+
+def all_variables(*env_files: Path) -> dict[str, str]:
+    """Return every variable as `load_settings` finds it, those of other programs (Grafana's, say) too."""
+    variables: dict[str, str] = {}
+    for path in (*ENV_FILES, *env_files):
+        variables |= {name: value or "" for name, value in dotenv_values(path, encoding="utf-8").items()}
+    return variables | dict(os.environ)
 
 
 def _explain(error: ErrorDetails) -> str:

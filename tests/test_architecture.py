@@ -12,6 +12,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 PURE = [
     "emm_pipeline.backoff",
+    "emm_pipeline.credentials",
     "emm_pipeline.errors",
     "emm_pipeline.fleet",
     "emm_pipeline.readings",
@@ -28,7 +29,19 @@ PURE = [
 ]
 
 FLOORS = [
-    {"backoff", "errors", "fleet", "readings", "outcomes", "sampling", "sharding", "threads", "triggers", "troubles"},
+    {
+        "backoff",
+        "credentials",
+        "errors",
+        "fleet",
+        "readings",
+        "outcomes",
+        "sampling",
+        "sharding",
+        "threads",
+        "triggers",
+        "troubles",
+    },
     {"modbus", "config_db", "stores", "settings", "mail"},
     {"memory"},
     {"polling", "connections"},

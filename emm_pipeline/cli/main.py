@@ -14,6 +14,7 @@ from emm_pipeline.cli.database import database
 from emm_pipeline.cli.demo import demo
 from emm_pipeline.cli.influxdb import influxdb
 from emm_pipeline.cli.poll import poll
+from emm_pipeline.cli.settings import settings
 from emm_pipeline.errors import ConfigurationError, EmmError
 
 INTERRUPTED = 130
@@ -37,6 +38,7 @@ emm.add_command(database)
 emm.add_command(demo)
 emm.add_command(influxdb)
 emm.add_command(poll)
+emm.add_command(settings)
 
 
 def main() -> None:

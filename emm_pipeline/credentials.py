@@ -1,0 +1,80 @@
+"""Credentials: the example ones of config/.env.dev, and random ones in their place.
+
+Python's own library only, so that `make secrets` needs nothing installed.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import secrets
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+EXAMPLE = "example_"
+"""What every example credential begins with."""
+
+_HEADER = "# Random credentials, made by `make secrets`. They come before those of config/.env.dev; not for git."
+
+
+def example_names(values: Mapping[str, str]) -> list[str]:
+    """Return the variables that still have an example credential."""
+    return sorted(name for name, value in values.items() if value.startswith(EXAMPLE))
+
+
+def is_loopback(address: str) -> bool:
+    """Return whether only this machine reaches what listens on an address; of a name, only localhost is known to be."""
+    try:
+        return ipaddress.ip_address(address.strip("[]")).is_loopback
+    except ValueError:
+        return address == "localhost"
+
+
+def random_credentials(examples: Mapping[str, str]) -> dict[str, str]:
+    """Return a random value of 256 bits for each example credential; what was the same in two stays the same.
+
+    Letters, digits, `-` and `_` only: nothing in an env file, a URL or a shell has a meaning of its own.
+    """
+    names = example_names(examples)
+    made = {value: secrets.token_urlsafe(32) for value in {examples[name] for name in names}}
+    return {name: made[examples[name]] for name in names}
+
+
+def assignments(lines: Iterable[str]) -> dict[str, str]:
+    """Return the variables of an env file's lines."""
+    pairs = (line.split("=", 1) for line in lines if "=" in line and not line.lstrip().startswith("#"))
+    return {name.strip(): value.strip() for name, value in pairs}
+
+
+def write_secrets(example_file: Path, file: Path, *, force: bool = False) -> list[str]:
+    """Put random credentials into `file`, with mode 600; its other lines stay as they are.
+
+    Returns:
+        The names of the variables.
+
+    Raises:
+        FileExistsError: The file has credentials already, and `force` is not given; names them.
+    """
+    made = random_credentials(assignments(example_file.read_text(encoding="utf-8").splitlines()))
+    before = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+    present = sorted(set(assignments(before)) & set(made))
+    if present and not force:
+        raise FileExistsError(f"{file} has credentials already: {', '.join(present)}")
+    kept = [line for line in before if line != _HEADER and not set(assignments([line])) & set(made)]
+    lines = [*kept, _HEADER, *(f"{name}={value}" for name, value in made.items())]
+    _write_privately(file, "".join(f"{line}\n" for line in lines))
+    return list(made)
+
+
+def _write_privately(file: Path, text: str) -> None:
+    """Replace a file as a whole; nobody else can read it at any moment."""
+    new = file.with_name(f".{file.name}.new")
+    new.unlink(missing_ok=True)
+    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+    new.replace(file)

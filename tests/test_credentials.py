@@ -1,0 +1,168 @@
+"""make secrets, and what keeps the stack from starting with credentials that everybody knows."""
+
+import os
+import re
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from emm_pipeline.cli.main import emm
+from emm_pipeline.cli.secrets import main
+from emm_pipeline.credentials import EXAMPLE, assignments, example_names, is_loopback, write_secrets
+from emm_pipeline.errors import ConfigurationError
+from emm_pipeline.settings import ENV_FILES, PROJECT_ROOT, load_settings
+
+EXAMPLES = assignments(ENV_FILES[0].read_text().splitlines())
+CREDENTIALS = {name for name in EXAMPLES if re.search("PASSWORD|TOKEN$", name) and EXAMPLES[name]}
+
+
+@pytest.fixture
+def file(tmp_path) -> Path:
+    return tmp_path / ".env"
+
+
+def values_of(file: Path) -> dict[str, str]:
+    return assignments(file.read_text().splitlines())
+
+
+def test_every_credential_of_the_example_file_is_known_as_an_example():
+    assert set(example_names(EXAMPLES)) == CREDENTIALS
+    assert {"POSTGRES_PASSWORD", "INFLUXDB_TOKEN", "GF_SECURITY_ADMIN_PASSWORD"} <= CREDENTIALS
+
+
+def test_make_secrets_writes_a_random_value_for_each_into_a_file_that_only_its_owner_reads(file, capsys):
+    assert main([str(ENV_FILES[0]), str(file)]) == 0
+    made = values_of(file)
+    assert set(made) == CREDENTIALS
+    assert all(len(value) >= 40 and re.fullmatch(r"[\w-]+", value, re.ASCII) for value in made.values())
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    out = capsys.readouterr().out
+    assert "docker-compose up" in out
+    assert not any(value in out for value in made.values())
+
+
+def test_what_is_one_credential_in_two_variables_stays_one(file):
+    write_secrets(ENV_FILES[0], file)
+    made = values_of(file)
+    assert made["INFLUXDB_TOKEN"] == made["DOCKER_INFLUXDB_INIT_ADMIN_TOKEN"]
+    assert len(set(made.values())) == len(made) - 1
+
+
+def test_credentials_that_are_there_are_not_overwritten_without_force(file, capsys):
+    write_secrets(ENV_FILES[0], file)
+    before = file.read_text()
+    assert main([str(ENV_FILES[0]), str(file)]) == 2
+    assert "FORCE=1" in capsys.readouterr().err
+    assert file.read_text() == before
+    assert main([str(ENV_FILES[0]), str(file), "--force"]) == 0
+    assert not set(values_of(file).values()) & set(assignments(before.splitlines()).values())
+    assert file.read_text().count("\n") == before.count("\n")
+
+
+def test_other_lines_of_the_file_stay(file):
+    file.write_text("# ours\nEMM_BIND=0.0.0.0\nTZ=Europe/Warsaw\n")
+    write_secrets(ENV_FILES[0], file)
+    assert file.read_text().startswith("# ours\nEMM_BIND=0.0.0.0\nTZ=Europe/Warsaw\n")
+    assert set(values_of(file)) == CREDENTIALS | {"EMM_BIND", "TZ"}
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+def test_make_secrets_needs_nothing_installed(file):
+    command = [sys.executable, "-I", "-S", "-c", f"import sys; sys.path.insert(0, {str(PROJECT_ROOT)!r})"]
+    command[-1] += "; from emm_pipeline.cli.secrets import main; sys.exit(main(sys.argv[1:]))"
+    subprocess.run([*command, str(ENV_FILES[0]), str(file)], check=True)
+    assert set(values_of(file)) == CREDENTIALS
+
+
+def test_the_file_is_not_in_git():
+    ignored = subprocess.run(["git", "check-ignore", "-q", "config/.env"], cwd=PROJECT_ROOT, check=False)
+    assert ignored.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("address", "loopback"),
+    [
+        ("127.0.0.1", True),
+        ("127.255.255.254", True),
+        ("::1", True),
+        ("[::1]", True),
+        ("localhost", True),
+        ("0.0.0.0", False),
+        ("::", False),
+        ("128.0.0.1", False),
+        ("192.168.1.5", False),
+        ("localhost.example.com", False),
+        ("", False),
+    ],
+)
+def test_which_addresses_only_this_machine_reaches(address, loopback):
+    assert is_loopback(address) == loopback
+
+
+@pytest.fixture
+def environment(monkeypatch):
+    """The example settings, and nothing else."""
+    for name in EXAMPLES:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("emm_pipeline.settings.ENV_FILES", ENV_FILES[:1])
+    return monkeypatch.setenv
+
+
+def check(*arguments: str):
+    return CliRunner().invoke(emm, [*arguments, "settings", "check"])
+
+
+def test_with_the_example_credentials_the_stack_may_listen_on_loopback(environment):
+    result = check()
+    assert result.exit_code == 0
+    assert "POSTGRES_PASSWORD" in result.output
+
+
+@pytest.mark.parametrize("bind", ["0.0.0.0", "192.168.1.5", "::"])
+def test_with_the_example_credentials_the_stack_may_listen_nowhere_else(environment, bind):
+    environment("EMM_BIND", bind)
+    error = check().exception
+    assert isinstance(error, ConfigurationError)
+    assert f"EMM_BIND={bind}" in str(error)
+    assert "make secrets" in str(error)
+    assert all(name in str(error) for name in CREDENTIALS)
+    assert EXAMPLE not in str(error)
+
+
+def test_one_example_credential_left_is_enough_to_refuse_and_it_alone_is_named(environment, file):
+    write_secrets(ENV_FILES[0], file)
+    environment("EMM_BIND", "0.0.0.0")
+    environment("GF_SECURITY_ADMIN_PASSWORD", EXAMPLES["GF_SECURITY_ADMIN_PASSWORD"])
+    assert re.findall(r"\w+_(?:PASSWORD|TOKEN)", str(check("--env-file", str(file)).exception)) == [
+        "GF_SECURITY_ADMIN_PASSWORD"
+    ]
+
+
+def test_with_credentials_of_its_own_the_stack_may_listen_anywhere(environment, file):
+    write_secrets(ENV_FILES[0], file)
+    environment("EMM_BIND", "0.0.0.0")
+    assert check("--env-file", str(file)).exit_code == 0
+
+
+def test_the_check_ends_the_command_with_code_2():
+    environment = {**os.environ, "EMM_BIND": "0.0.0.0", "GF_SECURITY_ADMIN_PASSWORD": f"{EXAMPLE}password"}
+    command = [Path(sys.executable).with_name("emm"), "settings", "check"]
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert result.returncode == 2
+    assert "make secrets" in result.stderr
+
+
+def test_a_setting_that_is_wrong_fails_the_check(environment):
+    environment("TZ", "Mars/Phobos")
+    assert "TZ" in str(check().exception)
+
+
+def test_mail_that_is_on_names_what_it_needs(environment):
+    environment("EMAIL_NOTIFICATIONS", "on")
+    environment("LOGGER_SENDER_EMAIL_HOST", "mail.farm.example")
+    with pytest.raises(ConfigurationError, match="LOGGER_SENDER_EMAIL_ADDRESS, LOGGER_RECEIVER_EMAIL_ADDRESS"):
+        load_settings()
