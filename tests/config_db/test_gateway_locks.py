@@ -1,0 +1,135 @@
+"""Locks per gateway, on a real server."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from support.postgres import administrate
+
+from emm_pipeline.config_db.engine import create_config_engine
+from emm_pipeline.config_db.gateway_locks import gateway_locks, lock_key
+
+ADDRESS = "10.0.0.1:502"
+
+
+def locks_held(engine):
+    with engine.connect() as connection:
+        count = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted AND database = "
+        return connection.exec_driver_sql(
+            count + "(SELECT oid FROM pg_database WHERE datname = current_database())"
+        ).scalar()
+
+
+def test_a_gateway_that_one_run_talks_to_is_refused_to_another_until_it_is_given_back(config_engine):
+    async def two_runs():
+        async with gateway_locks(config_engine) as one, gateway_locks(config_engine) as other:
+            assert await one.try_acquire(ADDRESS)
+            assert not await other.try_acquire(ADDRESS)
+            assert await other.try_acquire("10.0.0.1:503"), "another port is another gateway"
+            one.release(ADDRESS)
+            while not await other.try_acquire(ADDRESS):
+                await asyncio.sleep(0.01)
+
+    asyncio.run(asyncio.wait_for(two_runs(), 10))
+    assert locks_held(config_engine) == 0
+
+
+def test_a_thousand_gateways_are_locked_in_a_few_statements(config_engine):
+    async def lock_all():
+        async with gateway_locks(config_engine) as locks:
+            began = time.monotonic()
+            got = await asyncio.gather(*(locks.try_acquire(f"10.0.{i // 250}.{i % 250}:502") for i in range(1000)))
+            return got, time.monotonic() - began, locks_held(config_engine)
+
+    got, took, held = asyncio.run(lock_all())
+    assert all(got)
+    assert held == 1000
+    assert took < 2, "a statement each takes longer"
+    assert locks_held(config_engine) == 0
+
+
+def test_a_lock_that_comes_when_nobody_waits_any_more_is_given_back(config_engine):
+    async def give_up():
+        async with gateway_locks(config_engine) as locks:
+            waiting = asyncio.create_task(locks.try_acquire(ADDRESS))
+            await asyncio.sleep(0)
+            waiting.cancel()
+            while locks._worker is None or not locks._worker.done():
+                await asyncio.sleep(0.01)
+            return locks_held(config_engine)
+
+    assert asyncio.run(asyncio.wait_for(give_up(), 10)) == 0
+
+
+def test_the_locks_of_a_run_that_was_killed_are_free_at_once(config_url, config_engine):
+    program = (
+        "import asyncio, sys\n"
+        "from emm_pipeline.config_db.engine import create_config_engine\n"
+        "from emm_pipeline.config_db.gateway_locks import gateway_locks\n"
+        "async def hold():\n"
+        "    async with gateway_locks(create_config_engine(sys.argv[1])) as locks:\n"
+        f"        print(await locks.try_acquire({ADDRESS!r}), flush=True)\n"
+        "        await asyncio.sleep(600)\n"
+        "asyncio.run(hold())"
+    )
+    url = config_url.render_as_string(hide_password=False)
+    with subprocess.Popen([sys.executable, "-c", program, url], stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout.readline().strip() == "True"
+            assert not asyncio.run(try_once(config_engine))
+        finally:
+            os.kill(process.pid, signal.SIGKILL)
+    end = time.monotonic() + 5
+    while not asyncio.run(try_once(config_engine)):
+        assert time.monotonic() < end
+
+
+async def try_once(engine):
+    async with gateway_locks(engine) as locks:
+        return await locks.try_acquire(ADDRESS)
+
+
+def test_without_postgresql_every_gateway_is_read_and_that_is_logged_once(postgres, config_engine, caplog):
+    dead = create_config_engine(config_engine.url.set(database="no_such_database"))
+
+    async def lock_two():
+        async with gateway_locks(dead) as locks:
+            return await locks.try_acquire(ADDRESS), await locks.try_acquire("10.0.0.2:502")
+
+    assert asyncio.run(lock_two()) == (True, True)
+    assert len(caplog.messages) == 1
+    assert "without a lock" in caplog.messages[0]
+
+
+def test_a_session_that_ends_while_reading_keeps_nobody_waiting(postgres, config_engine):
+    async def lose_the_session():
+        async with gateway_locks(config_engine) as locks:
+            assert await locks.try_acquire(ADDRESS)
+            end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'emm gateway locks'"
+            await asyncio.to_thread(administrate, postgres, end)
+            locks.release(ADDRESS)
+            return await locks.try_acquire("10.0.0.2:502")
+
+    assert asyncio.run(asyncio.wait_for(lose_the_session(), 20))
+
+
+def test_a_server_that_does_not_answer_keeps_nobody_waiting_for_long(config_engine, monkeypatch):
+    monkeypatch.setattr("emm_pipeline.config_db.gateway_locks.ANSWER_TIMEOUT_S", 0.2)
+
+    async def ask_a_server_that_hangs():
+        async with gateway_locks(config_engine) as locks:
+            monkeypatch.setattr(locks, "_execute", lambda *_: time.sleep(5))
+            return await locks.try_acquire(ADDRESS)
+
+    began = time.monotonic()
+    assert asyncio.run(ask_a_server_that_hangs())
+    assert time.monotonic() - began < 3
+
+
+@pytest.mark.parametrize("address", ["10.0.0.1:502", "x" * 300 + ":502", "Ä:1"])
+def test_a_key_fits_the_64_bits_of_an_advisory_lock(address):
+    assert -(2**63) <= lock_key(address) < 2**63
