@@ -1,4 +1,4 @@
-"""Opens what the settings name: the configuration database and the readings store.
+"""Opens what the settings name: the configuration database, the readings store and its outbox.
 
 The rooms of `config_db` and `stores` know no settings; Dagster's resources and the command line both come here.
 """
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from emm_pipeline.settings import Settings
     from emm_pipeline.stores.base import ReadingsStore
+    from emm_pipeline.stores.delivery import Delivery
+    from emm_pipeline.stores.outbox import Outbox
 
 
 @contextmanager
@@ -27,6 +29,13 @@ def open_config_database(settings: Settings) -> Iterator[Engine]:
         yield engine
     finally:
         engine.dispose()
+
+
+def open_outbox(settings: Settings) -> Outbox:
+    """Return the outbox that OUTBOX_DIR and OUTBOX_MAX_MB describe; its folder is made at its first use."""
+    from emm_pipeline.stores.outbox import Outbox  # noqa: PLC0415
+
+    return Outbox(settings.outbox_folder, settings.outbox_max_mb * 1_000_000)
 
 
 @contextmanager
@@ -52,3 +61,12 @@ def open_readings_store(settings: Settings) -> Iterator[ReadingsStore]:
         yield store
     finally:
         store.close()
+
+
+@contextmanager
+def open_delivery(settings: Settings) -> Iterator[Delivery]:
+    """Yield the way into the readings store, by way of the outbox."""
+    from emm_pipeline.stores.delivery import Delivery  # noqa: PLC0415
+
+    with open_readings_store(settings) as store:
+        yield Delivery(store, open_outbox(settings))

@@ -18,8 +18,19 @@ class ConfigDatabaseError(TransientError):
 
 
 class StoreError(TransientError):
-    """The readings store did not take a batch, and may take it later."""
+    """The readings store did not take a batch, and may take it later.
+
+    `retry_after_s` is how long the store asked to be left alone, where it said so.
+    """
+
+    def __init__(self, message: str, retry_after_s: float = 0.0) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
-class RefusedPointsError(EmmError):
-    """The readings store refused a batch for what it contains, and will refuse it again."""
+class StoreAccessError(StoreError):
+    """The readings store answers, and lets nothing in before a person has acted: token, bucket, tables, rights."""
+
+
+class OutboxError(TransientError):
+    """The outbox's folder could not be read or written: full, gone, or closed to this user."""

@@ -57,16 +57,18 @@ def _plan(fleet: Fleet, meters: Iterable[EnergyMeter], misconfigured: Mapping[in
 class SampleReport:
     """One sample of all meters of a run, after loading. Times are UTC.
 
-    `store_error`, one line, is set where the store did not take the sample's points (or a part of them). `findings`
-    is by meter id what its unit refuses, a line each. `retriable` are the ids of meters that may well answer when they
-    are asked once more, and `second_attempt` is what came of that.
+    `unstored` says by meter id why points of it are not in the store and never will be. `store_problems`, of one line
+    each, are no meter's: points wait in the outbox, or the outbox cannot do its part. `findings` is by meter id what
+    its unit refuses, a line each. `retriable` are the ids of meters that may well answer when they are asked once more,
+    and `second_attempt` is what came of that.
     """
 
     due: datetime
     started: datetime
     ended: datetime
     records: tuple[PollRecord, ...]
-    store_error: str | None = None
+    unstored: Mapping[int, str] = field(default_factory=dict)
+    store_problems: tuple[str, ...] = ()
     findings: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     retriable: frozenset[int] = frozenset()
     second_attempt: SampleReport | None = None
@@ -79,9 +81,13 @@ class SampleReport:
     @property
     def settled(self) -> dict[int, tuple[PollRecord, str | None]]:
         """By meter id its record, that of the second attempt where there was one, and why it failed, if it did."""
-        # A meter that gave no point has lost nothing by the store's failure.
-        first = {r.id: (r, r.error or (self.store_error if r.points else None)) for r in self.records}
+        first = {record.id: (record, record.error or self.unstored.get(record.id)) for record in self.records}
         return first | self.second_attempt.settled if self.second_attempt else first
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What is wrong with the store, at both attempts."""
+        return self.store_problems + (self.second_attempt.problems if self.second_attempt else ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,14 +112,15 @@ class MeterOutcome:
 
     @property
     def ok(self) -> bool:
-        """Whether every sample of the meter was read and stored."""
+        """Whether every sample of the meter was read, and no point of it is lost to the store."""
         return self.reason is None
 
 
 def outcomes_of(plan: PollPlan, reports: Iterable[SampleReport]) -> list[MeterOutcome]:
     """Return one outcome per meter of the plan, in the order of the ids.
 
-    A meter that lost one of several samples is failed: data is missing. Its reason says in how many.
+    A meter that lost one of several samples is failed: data is missing. Its reason says in how many. One whose points
+    wait in the outbox has lost nothing: it was read.
     """
     reports = list(reports)
     by_meter: dict[int, list[tuple[PollRecord, str | None]]] = {meter.id: [] for meter in plan.meters}

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from emm_pipeline.config_db.gateway_locks import gateway_locks
-from emm_pipeline.errors import RefusedPointsError, StoreError
 from emm_pipeline.memory import Turn, learn, recall
 from emm_pipeline.modbus.reading import Conditions, read_meters
 from emm_pipeline.outcomes import PollPlan, SampleReport
@@ -24,7 +23,18 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from emm_pipeline.readings import MeterSample
-    from emm_pipeline.stores.base import ReadingsStore
+    from emm_pipeline.sampling import Sample
+    from emm_pipeline.stores.base import Refusal
+    from emm_pipeline.stores.delivery import Delivery
+
+
+@dataclass(frozen=True, slots=True)
+class Polled:
+    """A sample as it was read, on its way to `decode` and `load`. `started` (UTC) is when reading began."""
+
+    sample: Sample
+    started: datetime
+    samples: tuple[MeterSample, ...]
 
 
 def read(  # noqa: PLR0913 - the last two go together, and are named
@@ -87,27 +97,50 @@ def decode(plan: PollPlan, samples: Sequence[MeterSample]) -> pd.DataFrame:
     return decode_samples(samples, plan.types)
 
 
-def load(
-    store: ReadingsStore, samples: Sequence[MeterSample], readings: pd.DataFrame, due: datetime, started: datetime
-) -> SampleReport:
-    """Store the points and how each meter's reading went; what the store does not take is said in the report."""
-    unstored = report(samples, readings, due, started)
-    try:
-        store.write(readings, unstored.records)
-    except (StoreError, RefusedPointsError) as err:
-        return replace(unstored, ended=datetime.now(UTC), store_error=str(err))
-    return replace(unstored, ended=datetime.now(UTC))
+def load(delivery: Delivery, polled: Polled, readings: pd.DataFrame, run: str) -> SampleReport:
+    """Store the points and how each meter's reading went; what is not in the store at the end is said in the report.
+
+    Args:
+        delivery: the store, and the outbox before it.
+        polled: the meters as they were read.
+        readings: their values.
+        run: who read them; unique with `polled.started`.
+    """
+    from emm_pipeline.stores.points import poll_lines, reading_lines  # noqa: PLC0415
+
+    read = report(polled, readings)
+    shaped = reading_lines(readings) + poll_lines(read.records)
+    until = time.monotonic() + (polled.sample.deadline - datetime.now(UTC)).total_seconds()
+    loaded = delivery.load(shaped.lines, polled.started, run, until=until)
+    unstored = shaped.refused | _refused_by_meter(loaded.refused)
+    if loaded.lost:
+        unstored |= {record.id: loaded.problems[-1] for record in read.records if record.points}
+    return replace(read, ended=datetime.now(UTC), unstored=unstored, store_problems=loaded.problems)
 
 
-def report(samples: Sequence[MeterSample], readings: pd.DataFrame, due: datetime, started: datetime) -> SampleReport:
+def _refused_by_meter(refused: Sequence[Refusal]) -> dict[int, str]:
+    from emm_pipeline.stores.line_protocol import meter_of  # noqa: PLC0415
+
+    by_meter: dict[int, list[str]] = {}
+    for refusal in refused:
+        meter_id = meter_of(refusal.line)
+        if meter_id is not None:
+            by_meter.setdefault(meter_id, []).append(refusal.reason)
+    return {
+        meter_id: f"{len(reasons)} points refused, kept in the outbox's folder rejected: {reasons[0]}"
+        for meter_id, reasons in by_meter.items()
+    }
+
+
+def report(polled: Polled, readings: pd.DataFrame) -> SampleReport:
     """Return how each meter's reading went, without storing anything."""
     from emm_pipeline.stores.points import poll_records  # noqa: PLC0415
 
     return SampleReport(
-        due,
-        started,
+        polled.sample.due,
+        polled.started,
         datetime.now(UTC),
-        tuple(poll_records(samples, readings)),
-        findings={sample.meter.id: sample.findings for sample in samples if sample.findings},
-        retriable=frozenset(sample.meter.id for sample in samples if sample.is_retriable),
+        tuple(poll_records(polled.samples, readings)),
+        findings={sample.meter.id: sample.findings for sample in polled.samples if sample.findings},
+        retriable=frozenset(sample.meter.id for sample in polled.samples if sample.is_retriable),
     )

@@ -59,6 +59,8 @@ class Settings(BaseSettings):
     status_interval_s: int = Field(default=0, ge=0)
     run_launcher: Literal["default"] = "default"
 
+    outbox_dir: Path | None = None
+    dagster_home: Path | None = None
     outbox_max_mb: int = Field(default=1024, ge=1)
     run_retention_hours: int = Field(default=72, ge=1)
 
@@ -129,6 +131,13 @@ class Settings(BaseSettings):
             self.scheduler_cron_second_trigger,
             self.tz,
         )
+
+    @property
+    def outbox_folder(self) -> Path:
+        """Where points wait for an absent store: OUTBOX_DIR, or beside Dagster's own data, or in the checkout."""
+        if self.outbox_dir:
+            return self.outbox_dir.absolute()
+        return (self.dagster_home.absolute() if self.dagster_home else PROJECT_ROOT) / "outbox"
 
     @property
     def config_database_url(self) -> URL:

@@ -15,6 +15,7 @@ PURE = [
     "emm_pipeline.credentials",
     "emm_pipeline.errors",
     "emm_pipeline.fleet",
+    "emm_pipeline.labels",
     "emm_pipeline.readings",
     "emm_pipeline.outcomes",
     "emm_pipeline.sampling",
@@ -25,6 +26,9 @@ PURE = [
     "emm_pipeline.modbus.planning",
     "emm_pipeline.modbus.splitting",
     "emm_pipeline.modbus.decoding",
+    "emm_pipeline.stores.delivery",
+    "emm_pipeline.stores.line_protocol",
+    "emm_pipeline.stores.outbox",
     "emm_pipeline.stores.points",
 ]
 
@@ -34,6 +38,7 @@ FLOORS = [
         "credentials",
         "errors",
         "fleet",
+        "labels",
         "readings",
         "outcomes",
         "sampling",

@@ -22,8 +22,8 @@ def record(id_, *, error=None, points=1):
     return PollRecord(NOON, id_, None, error is None, 12.0, 2, points if error is None else 0, error)
 
 
-def report(*records, store_error=None):
-    return SampleReport(NOON, NOON, NOON, records, store_error)
+def report(*records, **store):
+    return SampleReport(NOON, NOON, NOON, records, **store)
 
 
 def test_a_meter_whose_samples_were_all_read_is_fine():
@@ -39,11 +39,17 @@ def test_a_meter_that_lost_one_of_its_samples_is_failed_and_says_how_many():
     assert outcome.reason == "no reply within 3 s (in 1 of 2 samples)"
 
 
-def test_a_store_that_did_not_take_the_sample_fails_the_meters_that_had_points_in_it():
+def test_a_meter_of_which_the_store_refused_a_point_is_failed_and_no_other():
     plan = plan_meters(FLEET, {1, 2})
-    read, unread = outcomes_of(plan, [report(record(1), record(2, error="refused"), store_error="store is away")])
-    assert read.reason == "store is away"
-    assert unread.reason == "refused"
+    bad, good = outcomes_of(plan, [report(record(1), record(2), unstored={1: "1 points refused: type conflict"})])
+    assert bad.reason == "1 points refused: type conflict"
+    assert good.ok
+
+
+def test_a_meter_whose_points_wait_in_the_outbox_was_read():
+    plan = plan_meters(FLEET, {1})
+    (outcome,) = outcomes_of(plan, [report(record(1), store_problems=("InfluxDB is away; 1 points wait",))])
+    assert outcome.ok
 
 
 def test_a_misconfigured_meter_fails_with_its_finding_and_costs_no_other():

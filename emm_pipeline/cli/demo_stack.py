@@ -88,6 +88,7 @@ class DemoStack:
             "POSTGRES_USER": "postgres",
             "POSTGRES_DB": "emm",
             "READINGS_STORE": "postgresql",
+            "OUTBOX_DIR": str(self.data_dir / "outbox"),
         }
         self.env_file.write_text("".join(f"{name}={value}\n" for name, value in database.items()))
         os.environ.update(database)

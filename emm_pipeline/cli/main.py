@@ -13,6 +13,7 @@ import click
 from emm_pipeline.cli.database import database
 from emm_pipeline.cli.demo import demo
 from emm_pipeline.cli.influxdb import influxdb
+from emm_pipeline.cli.outbox import outbox
 from emm_pipeline.cli.poll import poll
 from emm_pipeline.cli.settings import settings
 from emm_pipeline.errors import ConfigurationError, EmmError
@@ -37,6 +38,7 @@ def emm(context: click.Context, env_file: tuple[Path, ...]) -> None:
 emm.add_command(database)
 emm.add_command(demo)
 emm.add_command(influxdb)
+emm.add_command(outbox)
 emm.add_command(poll)
 emm.add_command(settings)
 

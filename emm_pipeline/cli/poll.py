@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import click
 
@@ -12,10 +14,11 @@ from emm_pipeline import polling
 from emm_pipeline.cli.progress import progress
 from emm_pipeline.cli.tables import print_failed, print_findings, print_readings
 from emm_pipeline.config_db.loader import load_fleet
-from emm_pipeline.connections import open_config_database, open_readings_store
+from emm_pipeline.connections import open_config_database, open_delivery
 from emm_pipeline.errors import ConfigurationError
 from emm_pipeline.outcomes import MeterOutcome, SampleReport, outcomes_of, plan_meters
-from emm_pipeline.sampling import UNSCHEDULED_SAMPLE
+from emm_pipeline.polling import Polled
+from emm_pipeline.sampling import UNSCHEDULED_SAMPLE, Sample
 from emm_pipeline.settings import load_settings
 
 if TYPE_CHECKING:
@@ -24,7 +27,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from emm_pipeline.fleet import Fleet
-    from emm_pipeline.readings import MeterSample
     from emm_pipeline.settings import Settings
 
 
@@ -48,18 +50,21 @@ def poll(env_files: tuple[Path, ...], meters: tuple[str, ...], dry_run: bool, as
             raise ConfigurationError("there are no meters: energy_meters has no enabled row")
 
         started = datetime.now(UTC)
-        deadline = started + UNSCHEDULED_SAMPLE
+        sample = Sample(started, started + UNSCHEDULED_SAMPLE)
         with progress(f"reading {len(plan.meters)} meters", len(plan.meters)) as advance:
-            samples = polling.read(plan, deadline, settings.max_connections, lambda _: advance(), engine=engine)
+            samples = polling.read(plan, sample.deadline, settings.max_connections, lambda _: advance(), engine=engine)
+    polled = Polled(sample, started, tuple(samples))
     readings = polling.decode(plan, samples)
-    report = _store(settings, samples, readings, started, dry_run=dry_run)
+    report = polling.report(polled, readings) if dry_run else _store(settings, polled, readings)
     outcomes = outcomes_of(plan, [report])
     failed = [outcome for outcome in outcomes if not outcome.ok]
     if as_json:
-        print(json.dumps(_as_json(readings, outcomes, fleet), indent=2))
+        print(json.dumps(_as_json(readings, outcomes, fleet) | {"store": report.store_problems}, indent=2))
     else:
-        _print(readings, outcomes, failed, stored=not dry_run and not report.store_error)
-    if failed:
+        _print(readings, outcomes, failed, stored=not dry_run and not report.store_problems)
+        for problem in report.store_problems:
+            print(f"store: {problem}", file=sys.stderr)
+    if failed or report.store_problems:
         raise SystemExit(1)
 
 
@@ -75,13 +80,9 @@ def _ids(fleet: Fleet, names: tuple[str, ...]) -> set[int]:
     return ids
 
 
-def _store(
-    settings: Settings, samples: list[MeterSample], readings: pd.DataFrame, started: datetime, *, dry_run: bool
-) -> SampleReport:
-    if dry_run:
-        return polling.report(samples, readings, started, started)
-    with progress("storing"), open_readings_store(settings) as store:
-        return polling.load(store, samples, readings, started, started)
+def _store(settings: Settings, polled: Polled, readings: pd.DataFrame) -> SampleReport:
+    with progress("storing"), open_delivery(settings) as delivery:
+        return polling.load(delivery, polled, readings, run=f"by-hand-{uuid4()}")
 
 
 def _print(readings: pd.DataFrame, outcomes: list[MeterOutcome], failed: list[MeterOutcome], *, stored: bool) -> None:

@@ -67,6 +67,7 @@ class _RowReader:
 
     def __init__(self, table: str, name: str, row: Row, meter_id: int | None = None) -> None:
         self.findings: list[Finding] = []
+        self.remarks: list[Finding] = []
         self._finding = Finding(table, name, "", "", meter_id)
         self._row = row
 
@@ -84,6 +85,14 @@ class _RowReader:
             return default
         value = self.read(column, convert, *limits)
         return default if value is None else value
+
+    def read_if_possible(self, column: str, convert: Callable[..., Any]) -> Any:
+        """The column's value, converted; where it makes no sense a remark and None, which costs the row nothing."""
+        try:
+            return None if self._row.get(column) is None else convert(self._row[column])
+        except NonsenseError as err:
+            self.remarks.append(replace(self._finding, column=column, reason=f"{err}; left out", meter_id=None))
+            return None
 
     def report(self, column: str, reason: str) -> None:
         """Add a finding on this row."""
@@ -143,7 +152,7 @@ def _check_registers(
 def _check_register(reader: _RowReader, meter_type: MeterType) -> Register | None:
     register = Register(
         register_address=reader.read("register_address", values.integer, 0, REGISTER_SPACE - 1),
-        measurement_name=reader.read("measurement_name", values.name),
+        measurement_name=reader.read("measurement_name", values.measurement),
         data_unit=reader.read_or(None, "data_unit", values.label),
         data_type=reader.read("data_type", values.code, DataType),
         function_code=reader.read("function_code", values.code, FunctionCode),
@@ -204,7 +213,7 @@ def _check_meters(rows: Iterable[Row], types: Mapping[str, MeterType], findings:
         reader = _RowReader("energy_meters", _meter_row_name(row, meter_id), row, meter_id)
         if reader.read_or(True, "enabled", values.flag):
             meter = _check_meter(reader, types)
-            findings += reader.findings
+            findings += reader.findings + reader.remarks
             if meter_id is not None:
                 found[meter_id].append(meter)
     meters = []
@@ -234,7 +243,7 @@ def _check_meter(reader: _RowReader, types: Mapping[str, MeterType]) -> EnergyMe
         port=reader.read("port", values.integer, 1, 65535),
         unit_id=reader.read("slave_address", values.integer, 0, 255),
         type=reader.read("type", values.name),
-        description=reader.read_or(None, "description", values.label),
+        description=reader.read_if_possible("description", values.label),
     )
     if meter.type is not None and meter.type not in types:
         reader.report("type", f"is {shown(meter.type)}, of which the table registers has no valid row")

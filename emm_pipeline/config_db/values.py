@@ -12,6 +12,8 @@ from decimal import Decimal, InvalidOperation
 from enum import IntEnum
 from typing import Any, TypeVar
 
+from emm_pipeline.labels import label_fault, measurement_fault
+
 Code = TypeVar("Code", bound=IntEnum)
 
 MAX_HOST_LENGTH = 255
@@ -116,16 +118,30 @@ def flag(value: Any) -> bool:
     return found
 
 
-def label(value: Any) -> str:
-    """A text as it is stored, empty or not."""
+def _text(value: Any) -> str:
     return value if isinstance(value, str) else str(value)
+
+
+def label(value: Any) -> str:
+    """A text that names a point, empty or not, and that every readings store holds as it is."""
+    if fault := label_fault(_text(value)):
+        raise NonsenseError(f"{shown(value)} {fault}")
+    return _text(value)
+
+
+def measurement(value: Any) -> str:
+    """The name of a measurement that every readings store holds as it is."""
+    text = name(value)
+    if fault := measurement_fault(text):
+        raise NonsenseError(f"{shown(value)} {fault}")
+    return text
 
 
 def name(value: Any) -> str:
     """A text that is more than white space."""
-    if value is None or not label(value).strip():
+    if value is None or not _text(value).strip():
         raise _nonsense(value, "a name")
-    return label(value)
+    return _text(value)
 
 
 def host(value: Any) -> str:

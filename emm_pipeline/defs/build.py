@@ -6,6 +6,7 @@ from emm_pipeline.defs.discovery import discovery_job
 from emm_pipeline.defs.mailing import mail_definitions
 from emm_pipeline.defs.poll import meter_readings, poll_job
 from emm_pipeline.defs.prune import prune_job, prune_schedule
+from emm_pipeline.defs.replay import replay_job, replay_sensor
 from emm_pipeline.defs.resources import ConfigDatabase, Limits, Readings
 from emm_pipeline.defs.schedules import build_schedules
 from emm_pipeline.settings import Settings
@@ -16,9 +17,9 @@ def build_definitions(settings: Settings) -> Definitions:
     mail_jobs, mail_sensors = mail_definitions(settings)
     return Definitions(
         assets=[meter_readings],
-        jobs=[discovery_job, poll_job, prune_job, *mail_jobs],
+        jobs=[discovery_job, poll_job, prune_job, replay_job, *mail_jobs],
         schedules=[*build_schedules(settings), prune_schedule],
-        sensors=mail_sensors,
+        sensors=[replay_sensor, *mail_sensors],
         resources={
             "config_database": ConfigDatabase(),
             "readings": Readings(),

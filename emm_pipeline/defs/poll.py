@@ -30,7 +30,7 @@ from dagster import (
 
 from emm_pipeline import polling
 from emm_pipeline.defs.partitions import METER_READINGS, METERS, existing_partitions
-from emm_pipeline.defs.reading import Polled, due_times, plan_run, read_again, read_sample, unscheduled
+from emm_pipeline.defs.reading import due_times, plan_run, read_again, read_sample, unscheduled
 from emm_pipeline.defs.reporting import (
     describe_failures,
     failed_table,
@@ -42,6 +42,7 @@ from emm_pipeline.defs.resources import ConfigDatabase, Limits, Readings
 from emm_pipeline.defs.runs import MAX_RUNTIME_TAG
 from emm_pipeline.defs.status import due_outcomes, save_statuses
 from emm_pipeline.outcomes import MeterOutcome, PollPlan, SampleReport, outcomes_of
+from emm_pipeline.polling import Polled
 from emm_pipeline.sampling import UNSCHEDULED_SAMPLE, Sample
 
 
@@ -80,15 +81,15 @@ def decode(context: OpExecutionContext, polled: Polled, plan: PollPlan) -> Any:
 
 @op(out=Out(SampleReport), tags={"dagster/priority": "3"})
 def load(context: OpExecutionContext, polled: Polled, frame: Any, readings: Readings) -> SampleReport:
-    """Store the points, and how each meter's reading went."""
+    """Store the points, and how each meter's reading went: in the outbox first, then in the store."""
     return _load(context, polled, frame, readings)
 
 
 def _load(context: OpExecutionContext, polled: Polled, frame: Any, readings: Readings) -> SampleReport:
-    with readings.open() as store:
-        report = polling.load(store, polled.samples, frame, polled.due, polled.started)
-    if report.store_error:
-        context.log.error(report.store_error)
+    with readings.open() as delivery:
+        report = polling.load(delivery, polled, frame, context.run_id)
+    for problem in report.store_problems:
+        context.log.error(problem)
     return report
 
 
@@ -106,7 +107,7 @@ def conclude(
     readings: Readings,
     limits: Limits,
 ) -> Iterator[Output[None]]:
-    """State each meter's outcome; fail the run if one failed, naming it.
+    """State each meter's outcome; fail the run if one failed, naming it, or if the store did not take its points.
 
     Meters that failed in the last sample get a second attempt before. Executed again alone ("re-execute from
     failure"), it first polls anew what failed.
@@ -125,8 +126,10 @@ def conclude(
     # An observation of the asset as a whole: shown with the run, and plotted over time on the asset's page.
     context.log_event(AssetObservation(METER_READINGS, metadata=run_metadata(outcomes, reports, skipped)))
     failed = [outcome for outcome in outcomes if not outcome.ok]
-    if failed:
-        raise Failure(describe_failures(outcomes), metadata={"failed": failed_table(failed)}, allow_retries=False)
+    if failed or any(report.problems for report in reports):
+        raise Failure(
+            describe_failures(outcomes, reports), metadata={"failed": failed_table(failed)}, allow_retries=False
+        )
     # An output would be one more materialization, of no partition; a generator may leave it out.
     yield from ()
 

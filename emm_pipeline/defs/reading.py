@@ -1,7 +1,7 @@
 """Which meters a run reads, and reading them: what `poll` does before anything is decoded."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from dagster import OpExecutionContext
@@ -14,6 +14,7 @@ from emm_pipeline.defs.resources import ConfigDatabase, Limits
 from emm_pipeline.defs.runs import ScheduledPoll, resumes_failed_run
 from emm_pipeline.memory import Turn
 from emm_pipeline.outcomes import PollPlan, SampleReport, plan_meters, plan_shard
+from emm_pipeline.polling import Polled
 from emm_pipeline.readings import FailureKind, MeterSample
 from emm_pipeline.sampling import UNSCHEDULED_SAMPLE, Sample, due_samples, last_deadline
 from emm_pipeline.settings import current_settings
@@ -24,15 +25,6 @@ CONCLUDE_PER_METER = timedelta(milliseconds=3)
 
 WORTH_AN_ATTEMPT = timedelta(seconds=1)
 """How much of the sample's time must be left for a second attempt."""
-
-
-@dataclass(frozen=True, slots=True)
-class Polled:
-    """A sample as it was read, on its way to `decode` and `load`."""
-
-    due: datetime
-    started: datetime
-    samples: tuple[MeterSample, ...]
 
 
 def plan_run(context: OpExecutionContext, config_database: ConfigDatabase) -> PollPlan:
@@ -110,7 +102,7 @@ def _read(
     failed = sum(1 for one in samples if one.failure)
     attempt = ", asked once more" if turn and turn.again else ""
     context.log.info(f"read {len(samples) - failed} of {len(samples)} meters{attempt}")
-    return Polled(sample.due, started, tuple(samples))
+    return Polled(sample, started, tuple(samples))
 
 
 def _scheduled(context: OpExecutionContext) -> ScheduledPoll | None:

@@ -28,7 +28,7 @@ ROWS_SHOWN = 200
 """Rows of a table in a run's metadata: an event is one row in the database, and read as a whole."""
 
 NAMED = 5
-"""Failed meters that an error's text names; the table has the rest."""
+"""Failed meters, or problems of the store, that an error's text names; tables and logs have the rest."""
 
 
 def state_read(context: OpExecutionContext, outcomes: Sequence[MeterOutcome]) -> None:
@@ -192,13 +192,19 @@ def _sample_row(report: SampleReport) -> dict[str, object]:
     }
 
 
-def describe_failures(outcomes: Iterable[MeterOutcome]) -> str:
-    """Return one line that names the first failed meters, each with its reason, which names the address."""
+def describe_failures(outcomes: Iterable[MeterOutcome], reports: Iterable[SampleReport] = ()) -> str:
+    """Return one line on the first failed meters, each with its reason, which names the address; and on the store."""
     outcomes = list(outcomes)
     failed = [outcome for outcome in outcomes if not outcome.ok]
-    named = "; ".join(_describe(outcome) for outcome in failed[:NAMED])
-    more = f"; and {len(failed) - NAMED} more" if len(failed) > NAMED else ""
-    return f"{len(failed)} of {len(outcomes)} meters failed: {named}{more}"
+    parts = [f"{len(failed)} of {len(outcomes)} meters failed: {_first(map(_describe, failed))}"] if failed else []
+    problems = [problem for report in reports for problem in report.problems]
+    return ". ".join([*parts, *([f"Store: {_first(problems)}"] if problems else [])])
+
+
+def _first(texts: Iterable[str]) -> str:
+    texts = list(texts)
+    more = f"; and {len(texts) - NAMED} more" if len(texts) > NAMED else ""
+    return "; ".join(texts[:NAMED]) + more
 
 
 def _describe(outcome: MeterOutcome) -> str:

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 from dagster import ConfigurableResource
 
-from emm_pipeline.connections import open_config_database, open_readings_store
+from emm_pipeline.connections import open_config_database, open_delivery
 from emm_pipeline.settings import Settings, current_settings
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-    from emm_pipeline.stores.base import ReadingsStore
+    from emm_pipeline.stores.delivery import Delivery
 
 
 class ConfigDatabase(ConfigurableResource):  # type: ignore[type-arg]
@@ -26,13 +26,13 @@ class ConfigDatabase(ConfigurableResource):  # type: ignore[type-arg]
 
 
 class Readings(ConfigurableResource):  # type: ignore[type-arg]
-    """The store that READINGS_STORE names: where readings go."""
+    """The store that READINGS_STORE names, where readings go, and the outbox, where they are before."""
 
     @contextmanager
-    def open(self) -> "Iterator[ReadingsStore]":
-        """Yield the store, closed afterwards."""
-        with open_readings_store(current_settings()) as store:
-            yield store
+    def open(self) -> "Iterator[Delivery]":
+        """Yield the way into the store, closed afterwards."""
+        with open_delivery(current_settings()) as delivery:
+            yield delivery
 
 
 class Limits(ConfigurableResource):  # type: ignore[type-arg]

@@ -2,36 +2,45 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import pandas as pd
 
-    from emm_pipeline.readings import PollRecord
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A line that a store will never take, and why, in one line."""
+
+    line: str
+    reason: str
 
 
 class ReadingsStore(Protocol):
-    """Takes readings and poll records. Writing the same ones again changes nothing."""
+    """Takes points as line protocol, one per line, in milliseconds. Writing the same ones again changes nothing."""
 
-    def write(self, readings: pd.DataFrame, polls: Sequence[PollRecord]) -> None:
-        """Stores all rows, whatever becomes of some of them.
+    def write(self, lines: Sequence[str], *, until: float = math.inf) -> list[Refusal]:
+        """Stores all lines, whatever becomes of some of them.
 
         Args:
-            readings: columns READING_COLUMNS; rows whose value is not finite are left out.
-            polls: points of `emm_poll`.
+            lines: as `points.reading_lines` and `points.poll_lines` make them.
+            until: the value of `time.monotonic()` by which it has to be done.
+
+        Returns:
+            What the store refused for what it contains, and will again. It has all other lines.
 
         Raises:
             StoreError: the store did not take everything, and may later: write the same again.
-            RefusedPointsError: the store refused some points for what they contain, and will again. It has all others.
+            StoreAccessError: the same, and not before a person has acted.
         """
 
     def ping(self) -> None:
-        """Asks whether the store answers.
+        """Asks whether the store would take points now.
 
         Raises:
-            StoreError: it does not, and why.
+            StoreError: it would not, and why.
         """
 
     def close(self) -> None:

@@ -3,33 +3,26 @@
 from __future__ import annotations
 
 import math
+import time
 from typing import TYPE_CHECKING
 
 import pandas as pd
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from emm_pipeline.errors import RefusedPointsError, StoreError
+from emm_pipeline.errors import StoreAccessError, StoreError
 from emm_pipeline.readings import READING_COLUMNS
-from emm_pipeline.stores.points import (
-    UnstorableTextError,
-    is_unicode,
-    listed,
-    milliseconds,
-    one_line,
-    since_epoch,
-    text_or_none,
-)
+from emm_pipeline.stores.base import Refusal
+from emm_pipeline.stores.line_protocol import PollPoint, ReadingPoint, parse_line
+from emm_pipeline.stores.points import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from sqlalchemy import Engine, TextClause
 
-    from emm_pipeline.readings import PollRecord
-
-Row = tuple[object, ...]
 BATCH_ROWS = 5000
+STATEMENT_TIMEOUT_S = 30.0
 
 # One array per column and statement. `time` travels as whole milliseconds since 1970: exact, and quickly bound.
 _UPSERT_READINGS = text("""
@@ -41,7 +34,6 @@ _UPSERT_READINGS = text("""
     ON CONFLICT (id, measurement, coalesce(unit, ''), time)
     DO UPDATE SET description = excluded.description, value = excluded.value
 """)
-_READING = ("time", "id", "description", "measurement", "unit", "value")
 
 _UPSERT_POLLS = text("""
     INSERT INTO emm_poll (time, id, description, ok, latency_ms, requests, points, error)
@@ -55,7 +47,6 @@ _UPSERT_POLLS = text("""
     DO UPDATE SET description = excluded.description, ok = excluded.ok, latency_ms = excluded.latency_ms,
                   requests = excluded.requests, points = excluded.points, error = excluded.error
 """)
-_POLL = ("time", "id", "description", "ok", "latency_ms", "requests", "points", "error")
 
 _LATEST = text("""
     SELECT DISTINCT ON (id, measurement, coalesce(unit, '')) time, id, description, measurement, unit, value
@@ -64,12 +55,18 @@ _LATEST = text("""
     LIMIT :limit
 """)
 
+_BOUND = text("SELECT set_config('statement_timeout', :milliseconds, true)")
+
 _REFUSED = frozenset({"22", "23", "54"})
 """Classes of SQLSTATE that blame the content: data exception, constraint violation, program limit exceeded."""
 _ADVICE = {
     "42P01": 'a table is missing: run "emm db upgrade"',
     "42501": "give POSTGRES_USER the right to do so",
 }
+
+
+_Row = tuple[str, ReadingPoint | PollPoint]
+"""A point, and the line that it came in."""
 
 
 class PostgresReadingsStore:
@@ -82,17 +79,26 @@ class PostgresReadingsStore:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def write(self, readings: pd.DataFrame, polls: Sequence[PollRecord]) -> None:
+    def write(self, lines: Sequence[str], *, until: float = math.inf) -> list[Refusal]:
         """See `ReadingsStore.write`."""
-        refused: list[str] = []
-        for statement, names, rows in (
-            (_UPSERT_READINGS, _READING, _reading_rows(readings, refused)),
-            (_UPSERT_POLLS, _POLL, _poll_rows(polls, refused)),
-        ):
+        refused: list[Refusal] = []
+        # Of lines with one key the last counts: a statement may not touch a row twice.
+        readings: dict[object, _Row] = {}
+        polls: dict[object, _Row] = {}
+        for line in lines:
+            try:
+                point = parse_line(line)
+            except ValueError as error:
+                refused.append(Refusal(line, str(error)))
+            else:
+                if isinstance(point, ReadingPoint):
+                    readings[point.time, point.id, point.measurement, point.unit] = line, point
+                else:
+                    polls[point.time, point.id] = line, point
+        for statement, rows in ((_UPSERT_READINGS, list(readings.values())), (_UPSERT_POLLS, list(polls.values()))):
             for start in range(0, len(rows), BATCH_ROWS):
-                self._upsert(statement, names, rows[start : start + BATCH_ROWS], refused)
-        if refused:
-            raise RefusedPointsError(f"{self._where} refused points, and has all others: {listed(refused)}")
+                refused += self._upsert(statement, rows[start : start + BATCH_ROWS], until)
+        return refused
 
     def ping(self) -> None:
         """See `ReadingsStore.ping`. Asks for the tables too."""
@@ -100,7 +106,7 @@ class PostgresReadingsStore:
             with self._engine.connect() as connection:
                 connection.execute(text("SELECT FROM readings, emm_poll LIMIT 0"))
         except SQLAlchemyError as error:
-            raise StoreError(self._explain(error)) from error
+            raise self._store_error(error) from error
 
     def latest(self, limit: int = 1000) -> pd.DataFrame:
         """The last point of each meter, measurement and unit, by meter; columns READING_COLUMNS.
@@ -112,7 +118,7 @@ class PostgresReadingsStore:
             with self._engine.connect() as connection:
                 rows = connection.execute(_LATEST, {"limit": limit}).all()
         except SQLAlchemyError as error:
-            raise StoreError(self._explain(error)) from error
+            raise self._store_error(error) from error
         frame = pd.DataFrame(rows, columns=list(READING_COLUMNS), dtype=object)
         time = pd.to_datetime(frame["time"], utc=True).dt.as_unit("ms")
         return frame.assign(time=time).astype({"id": "int64", "value": "float64"})
@@ -121,25 +127,32 @@ class PostgresReadingsStore:
         """See `ReadingsStore.close`."""
         self._engine.dispose()
 
-    def _upsert(self, statement: TextClause, names: tuple[str, ...], rows: list[Row], refused: list[str]) -> None:
+    def _upsert(self, statement: TextClause, rows: list[_Row], until: float) -> list[Refusal]:
         """Writes rows in one statement; of rows that are refused, each half on its own, down to the ones at fault.
 
         Raises:
             StoreError: the database did not take them, and may later.
         """
-        columns = dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
+        timeout_s = min(STATEMENT_TIMEOUT_S, until - time.monotonic())
+        if timeout_s <= 0:
+            raise StoreError(f"{self._where} has not taken everything in the time that there was")
+        points = [point for _, point in rows]
+        columns = dict(zip(points[0]._fields, map(list, zip(*points, strict=True)), strict=True))
         try:
             with self._engine.begin() as connection:
+                connection.execute(_BOUND, {"milliseconds": str(math.ceil(timeout_s * 1000))})
                 connection.execute(statement, columns)
         except SQLAlchemyError as error:
             if _sqlstate(error)[:2] not in _REFUSED:
-                raise StoreError(self._explain(error)) from error
-            if len(rows) > 1:
-                middle = len(rows) // 2
-                self._upsert(statement, names, rows[:middle], refused)
-                self._upsert(statement, names, rows[middle:], refused)
-            else:
-                refused.append(f"meter {columns['id'][0]}: {_reason(error)}")
+                raise self._store_error(error) from error
+            if len(rows) == 1:
+                return [Refusal(rows[0][0], f"{self._where}: {_reason(error)}")]
+            middle = len(rows) // 2
+            return self._upsert(statement, rows[:middle], until) + self._upsert(statement, rows[middle:], until)
+        return []
+
+    def _store_error(self, error: SQLAlchemyError) -> StoreError:
+        return (StoreAccessError if _sqlstate(error) in _ADVICE else StoreError)(self._explain(error))
 
     @property
     def _where(self) -> str:
@@ -155,45 +168,6 @@ class PostgresReadingsStore:
         if self._engine.url.password:
             reason = reason.replace(self._engine.url.password, "***")
         return f"{self._where}: {reason}" + (f" ({advice})" if advice else "")
-
-
-def _reading_rows(readings: pd.DataFrame, refused: list[str]) -> list[Row]:
-    """Rows for `_UPSERT_READINGS`, the last of those with one key: a statement may not touch a row twice."""
-    rows: dict[tuple[object, ...], Row] = {}
-    columns = (readings[name].tolist() for name in ("id", "description", "measurement", "unit", "value"))
-    for time, meter_id, *texts, value in zip(milliseconds(readings["time"]), *columns, strict=True):
-        if not math.isfinite(value):
-            continue
-        try:
-            description, measurement, unit = map(_storable, ("description", "measurement", "unit"), texts)
-        except UnstorableTextError as error:
-            refused.append(f"meter {meter_id}: {error}")
-        else:
-            rows[time, meter_id, measurement, unit] = (time, meter_id, description, measurement, unit, value)
-    return list(rows.values())
-
-
-def _poll_rows(polls: Iterable[PollRecord], refused: list[str]) -> list[Row]:
-    """Rows for `_UPSERT_POLLS`, the last of those with one key."""
-    rows: dict[tuple[int, int], Row] = {}
-    for poll in polls:
-        try:
-            description, error = _storable("description", poll.description), _storable("error", poll.error)
-        except UnstorableTextError as reason:
-            refused.append(f"meter {poll.id}: {reason}")
-            continue
-        time = since_epoch(poll.time)
-        latency_ms = poll.latency_ms if math.isfinite(poll.latency_ms) else None
-        outcome = (poll.ok, latency_ms, poll.requests, poll.points, error)
-        rows[poll.id, time] = (time, poll.id, description, *outcome)
-    return list(rows.values())
-
-
-def _storable(column: str, cell: object) -> str | None:
-    value = text_or_none(cell)
-    if value is not None and ("\0" in value or not is_unicode(value)):
-        raise UnstorableTextError(column, value, "holds NUL or invalid Unicode, which PostgreSQL cannot store")
-    return value
 
 
 def _sqlstate(error: SQLAlchemyError) -> str:

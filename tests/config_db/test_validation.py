@@ -161,6 +161,8 @@ def test_two_meters_may_share_host_port_and_unit():
         ("register_address", 65535, "is 65535, and FLOAT takes 2 registers: beyond the last address, 65535"),
         ("measurement_name", None, "is null; allowed: a name"),
         ("measurement_name", " ", "is ' '; allowed: a name"),
+        ("measurement_name", "emm_poll", "'emm_poll' is the name of the pipeline's own measurement"),
+        ("data_unit", "k\n", "'k\\n' holds a line break or NUL, which InfluxDB cannot store"),
         ("function_code", 6, "is 6; allowed: 3 (READ_HOLDING_REGISTERS), 4 (READ_INPUT_REGISTERS)"),
         ("word_order", 0, "is 0; allowed: 1 (LITTLE_ENDIAN), 2 (BIG_ENDIAN)"),
         ("byte_order", None, "is null; allowed: 1 (LITTLE_ENDIAN), 2 (BIG_ENDIAN)"),
@@ -289,6 +291,16 @@ def test_a_register_wider_than_the_requests_of_its_type_is_reported():
     )
     assert [register.measurement_name for register in fleet.types["sdm630"].registers] == ["voltageL2"]
     assert "more than the type's max_registers_per_request, 1" in fleet.findings[0].reason
+
+
+@pytest.mark.parametrize("description", ["two\nlines", "ends in \\", "nul\0", "\ud800", "x" * 20_001])
+def test_a_description_that_no_store_can_hold_is_left_out_and_said_once(description):
+    fleet = check_rows([METER | {"description": description}], [REGISTER], [])
+    assert [meter.description for meter in fleet.meters] == [None], "and the meter is polled all the same"
+    (finding,) = fleet.findings
+    assert finding.column == "description"
+    assert str(finding).isprintable()
+    assert finding.meter_id is None
 
 
 ANYTHING = st.one_of(

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 import pandas as pd
 
 from emm_pipeline.readings import READING_COLUMNS, PollRecord
+from emm_pipeline.stores.points import poll_lines, reading_lines
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 """A time in whole milliseconds: 1 772 366 400 000."""
@@ -36,3 +37,13 @@ def poll(**changes):
         "points": 7,
     }
     return PollRecord(**(fields | changes))
+
+
+def lines(frame, polls=()):
+    """Readings and polls as the line protocol in which they travel; what it cannot carry is left out."""
+    return (reading_lines(frame) + poll_lines(polls)).lines
+
+
+def write(store, frame, polls=()):
+    """Store readings and polls; returns what the store refused."""
+    return store.write(lines(frame, polls))

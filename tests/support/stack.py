@@ -40,6 +40,7 @@ class Stack:
             "POSTGRES_USER": "postgres",
             "POSTGRES_DB": "emm",
             "DAGSTER_HOME": str(self._home),
+            "OUTBOX_DIR": str(folder / "outbox"),
             "EMM_CODE_SERVER_HOST": "127.0.0.1",
             "EMM_CODE_SERVER_PORT": str(free_port()),
             **environment,

@@ -1,0 +1,312 @@
+"""Points on their way into a store: nothing is lost while it is away, slow, or refuses; nothing is stored twice."""
+
+import contextlib
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from support.dagster_ui import wait_for
+from support.frames import NOON, NOON_MS, lines, poll, reading, readings
+
+from emm_pipeline.errors import StoreAccessError, StoreError
+from emm_pipeline.stores import delivery as delivery_module
+from emm_pipeline.stores.base import Refusal
+from emm_pipeline.stores.delivery import Delivery
+from emm_pipeline.stores.influxdb import InfluxReadingsStore
+from emm_pipeline.stores.outbox import Outbox
+from emm_pipeline.stores.postgresql import PostgresReadingsStore
+
+LINES = lines(readings(reading(), reading(id=2)), [poll()])
+AWAY = StoreError("InfluxDB is away")
+
+
+class ScriptedStore:
+    """Answers each write with the next of its answers, and well once there are none left."""
+
+    def __init__(self, *answers):
+        self.answers = list(answers)
+        self.written = []
+        self.attempts = 0
+
+    def write(self, written, *, until=None):
+        self.attempts += 1
+        answer = self.answers.pop(0) if self.answers else []
+        if isinstance(answer, Exception):
+            raise answer
+        self.written += [line for line in written if line not in {refusal.line for refusal in answer}]
+        return answer
+
+    def ping(self):
+        pass
+
+    def close(self):
+        pass
+
+
+@pytest.fixture
+def outbox(tmp_path):
+    return Outbox(tmp_path / "outbox", 10**9)
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    """A sample that is over gives the store no more than one attempt."""
+    monkeypatch.setattr(delivery_module, "LEAST_TIME_S", 0.4)
+
+
+@pytest.fixture
+def no_pauses(monkeypatch):
+    """The pauses that would have been made."""
+    pauses = []
+    monkeypatch.setattr(delivery_module.time, "sleep", pauses.append)
+    return pauses
+
+
+def load(store, outbox, minute=0, seconds=60.0, points=LINES):
+    return Delivery(store, outbox).load(
+        points, NOON + timedelta(minutes=minute), "run", until=time.monotonic() + seconds
+    )
+
+
+def test_what_the_store_has_taken_is_not_in_the_outbox_any_more(outbox):
+    store = ScriptedStore()
+    loaded = load(store, outbox)
+    assert (loaded.problems, loaded.refused, loaded.lost) == ((), [], False)
+    assert store.written == LINES
+    assert outbox.names() == []
+
+
+def test_a_batch_is_in_the_outbox_and_held_before_the_store_is_tried(outbox):
+    seen = []
+
+    class Store(ScriptedStore):
+        def write(self, written, *, until=None):
+            seen.append((outbox.names(), outbox.has_waiting()))
+            return super().write(written)
+
+    load(Store(), outbox)
+    ((names, waits),) = seen
+    assert len(names) == 1
+    assert not waits, "no replay takes it meanwhile"
+
+
+def test_a_sample_without_points_writes_no_file(outbox):
+    assert load(ScriptedStore(AWAY), outbox, points=[]).problems == ()
+    assert not outbox.folder.exists()
+
+
+def test_a_store_that_is_away_for_a_moment_is_tried_again_after_growing_pauses(outbox, no_pauses):
+    store = ScriptedStore(AWAY, AWAY, AWAY)
+    assert load(store, outbox).problems == ()
+    assert no_pauses == [0.5, 1.0, 2.0]
+    assert outbox.names() == []
+
+
+def test_what_a_busy_store_asks_for_is_waited(outbox, no_pauses):
+    load(ScriptedStore(StoreError("HTTP 429", retry_after_s=7)), outbox)
+    assert no_pauses == [7]
+
+
+@pytest.mark.parametrize(
+    ("error", "seconds"),
+    [(StoreError("HTTP 503", retry_after_s=3600), 60), (StoreAccessError("HTTP 401: check INFLUXDB_TOKEN"), 60)],
+)
+def test_what_no_pause_within_the_sample_would_mend_is_not_tried_again(outbox, no_pauses, error, seconds):
+    store = ScriptedStore(error)
+    (problem,) = load(store, outbox, seconds=seconds).problems
+    assert problem == f"{error}; 3 points wait in the outbox"
+    assert store.attempts == 1
+    assert no_pauses == []
+    assert outbox.has_waiting()
+    assert str(error) in outbox.last_error()
+
+
+def test_a_store_that_stays_away_is_given_up_before_the_sample_ends(outbox):
+    class Away(ScriptedStore):
+        def write(self, written, *, until=None):
+            self.attempts += 1
+            raise AWAY
+
+    began = time.monotonic()
+    store = Away()
+    (problem,) = load(store, outbox, seconds=6).problems
+    assert time.monotonic() - began < 6
+    assert store.attempts >= 3
+    assert "3 points wait" in problem
+
+
+def test_a_sample_that_is_over_tries_the_store_all_the_same(outbox):
+    store = ScriptedStore()
+    assert load(store, outbox, seconds=-10).problems == ()
+    assert store.written == LINES
+
+
+def test_refused_points_end_in_rejected_and_the_others_in_the_store(outbox):
+    store = ScriptedStore([Refusal(LINES[1], "field type conflict")])
+    loaded = load(store, outbox)
+    assert [refusal.line for refusal in loaded.refused] == [LINES[1]]
+    assert outbox.names() == []
+    (file,) = outbox.rejected()
+    assert (file.points, file.reason) == (1, "field type conflict")
+
+
+def test_a_full_outbox_says_loudly_what_it_lost(tmp_path):
+    outbox = Outbox(tmp_path, 2 * 4096)
+    access = StoreAccessError("HTTP 401")
+    for minute in range(2):
+        load(ScriptedStore(access), outbox, minute)
+    oldest = outbox.names()[0]
+    full, waits = load(ScriptedStore(access), outbox, 2).problems
+    assert full == (
+        f"the outbox is full (OUTBOX_MAX_MB): its oldest 1 files are lost, 3 points, from {oldest} to {oldest}"
+    )
+    assert "3 points wait" in waits
+
+
+def test_without_an_outbox_the_points_still_reach_the_store_and_the_run_says_so(tmp_path):
+    (tmp_path / "file").touch()
+    store = ScriptedStore()
+    loaded = load(store, Outbox(tmp_path / "file", 1))
+    assert store.written == LINES
+    assert not loaded.lost
+    assert "OUTBOX_DIR" in loaded.problems[0]
+
+
+def test_without_an_outbox_and_without_a_store_the_points_are_lost_and_the_run_says_so(tmp_path):
+    (tmp_path / "file").touch()
+    loaded = load(ScriptedStore(StoreAccessError("HTTP 401")), Outbox(tmp_path / "file", 1))
+    assert loaded.lost
+    assert loaded.problems[-1] == "HTTP 401; 3 points are lost"
+
+
+# Replay
+
+
+def fill(outbox, minutes):
+    batches = [[f"voltageL1,id=1 value={minute}.0 {NOON_MS + 60_000 * minute}"] for minute in range(minutes)]
+    for minute, points in enumerate(batches):
+        load(ScriptedStore(StoreAccessError("HTTP 401")), outbox, minute, points=points)
+    return [line for points in batches for line in points]
+
+
+def test_a_replay_loads_the_oldest_first(outbox):
+    expected = fill(outbox, 5)
+    store = ScriptedStore()
+    done = Delivery(store, outbox).replay()
+    assert store.written == expected
+    assert (done.files, done.points, done.problems) == (5, 5, [])
+    assert outbox.names() == []
+
+
+def test_a_replay_stops_when_the_store_is_away_and_the_next_one_goes_on_there(outbox):
+    expected = fill(outbox, 4)
+    store = ScriptedStore([], AWAY)
+    done = Delivery(store, outbox).replay()
+    assert (done.files, store.attempts) == (1, 2)
+    assert done.problems == ["InfluxDB is away; the rest waits in the outbox"]
+    assert len(outbox.names()) == 3
+    Delivery(store, outbox).replay()
+    assert store.written == expected
+
+
+def test_a_damaged_file_holds_up_no_other(outbox):
+    expected = fill(outbox, 3)
+    name = outbox.names()[1]
+    (outbox.folder / name).write_bytes(b"damaged")
+    store = ScriptedStore()
+    done = Delivery(store, outbox).replay()
+    assert store.written == [expected[0], expected[2]]
+    assert name in done.problems[0]
+    assert outbox.names() == []
+
+
+def test_a_replay_leaves_alone_what_a_poll_is_loading(outbox):
+    with outbox.put(LINES, NOON, "poll"):
+        store = ScriptedStore()
+        done = Delivery(store, outbox).replay()
+        assert (done.busy, done.files, store.attempts) == (1, 0, 0)
+
+
+def test_two_replays_at_once_load_each_file_once(outbox):
+    expected = fill(outbox, 60)
+    store = ScriptedStore()
+    start = threading.Barrier(2)
+    done = []
+
+    def replay():
+        start.wait()
+        done.append(Delivery(store, outbox).replay())
+
+    threads = [threading.Thread(target=replay) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(store.written) == sorted(expected)
+    assert sum(one.files for one in done) == 60
+
+
+def test_points_that_a_replay_gets_refused_are_named(outbox):
+    expected = fill(outbox, 2)
+    done = Delivery(ScriptedStore([Refusal(expected[0], "beyond retention policy")]), outbox).replay()
+    assert done.problems == ["1 points refused, kept in the folder rejected: beyond retention policy"]
+    assert (done.files, done.points) == (2, 1)
+
+
+# With the real stores
+
+
+def test_an_outage_of_influxdb_costs_no_point_and_doubles_none(influxdb, outbox, impatient):
+    bucket = influxdb.create_database("outage")
+    now = datetime.now(UTC).replace(microsecond=0)
+    with contextlib.closing(InfluxReadingsStore(influxdb.url, influxdb.token, influxdb.org, bucket)) as store:
+        way = Delivery(store, outbox)
+        influxdb.kill()
+        try:
+            for second in range(3):
+                points = lines(readings(reading(time=now + timedelta(seconds=second), value=second)))
+                loaded = way.load(points, now + timedelta(seconds=second), "run", until=0)
+                assert "HTTP 502" in loaded.problems[0]
+            assert way.replay().files == 0
+        finally:
+            influxdb.start()
+        wait_for("InfluxDB to take writes", lambda: not ping_fails(store))
+        assert way.replay().files == 3
+    stored = influxdb.query("SELECT value FROM voltageL1", bucket)
+    assert [(row["time"], row["value"]) for row in stored] == [
+        (int(now.timestamp() + second) * 1000, second) for second in range(3)
+    ]
+
+
+def ping_fails(store):
+    try:
+        store.ping()
+    except StoreError as err:
+        return err
+    return None
+
+
+def test_a_batch_that_was_stored_and_not_acknowledged_is_stored_once(config_engine, outbox):
+    store = PostgresReadingsStore(config_engine)
+
+    class AnswerLost(ScriptedStore):
+        def write(self, written, *, until=None):
+            store.write(written)
+            raise StoreAccessError("the answer was lost")
+
+    assert "wait in the outbox" in load(AnswerLost(), outbox).problems[0]
+    assert Delivery(store, outbox).replay().problems == []
+    with config_engine.connect() as connection:
+        assert connection.exec_driver_sql("SELECT count(*) FROM readings").scalar() == 2
+        assert connection.exec_driver_sql("SELECT count(*) FROM emm_poll").scalar() == 1
+
+
+def test_a_postgresql_that_is_away_is_replayed_too(postgres, config_engine, outbox, impatient):
+    way = Delivery(PostgresReadingsStore(config_engine), outbox)
+    postgres.stop()
+    try:
+        assert "is PostgreSQL running" in way.load(LINES, NOON, "run", until=0).problems[0]
+    finally:
+        postgres.start()
+    assert way.replay().points == 3
