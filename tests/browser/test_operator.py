@@ -1,0 +1,141 @@
+"""What an operator does in Dagster's UI when a meter fails, with a real browser. The tests go on from one another."""
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+from support.browser import TakePicture
+from support.dagster_ui import wait_for
+from support.meters import SimulatedGateway, SimulatedUnit, SimulatorLoop, encode_value, inputs
+from support.postgres import postgres_folder
+from support.stack import Stack
+
+from emm_pipeline.fleet import DataType
+
+pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(240)]
+
+DEVICE_FAILURE = 4
+NAMES = {1: "mains", 2: "heat pump", 3: "solar", 4: "bakery", 5: "barn", 6: "shop"}
+BROKEN = [2, 5]
+
+
+def registers() -> dict[tuple[int, int], int]:
+    words: dict[tuple[int, int], int] = {(4, address): 0 for address in range(80)}
+    for address, value in {0: 230.25, 2: 231.5, 52: 1234.0}.items():
+        words |= inputs(address, encode_value(value, DataType.FLOAT))
+    return words
+
+
+@pytest.fixture(scope="module")
+def gateways(simulator_loop: SimulatorLoop) -> Iterator[dict[int, SimulatedGateway]]:
+    gateways = {id_: SimulatedGateway({1: SimulatedUnit(registers())}, loop=simulator_loop) for id_ in NAMES}
+    for gateway in gateways.values():
+        gateway.__enter__()
+    yield gateways
+    for gateway in gateways.values():
+        gateway.stop()
+
+
+@pytest.fixture(scope="module")
+def stack(gateways) -> Iterator[Stack]:
+    # Readings go to PostgreSQL: what is looked at here is the same with either store.
+    environment = {"READINGS_STORE": "postgresql", "TZ": "UTC", "INFLUX_UPDATER_CRON_SECOND_TRIGGER": "0"}
+    with postgres_folder() as folder, Stack(folder, environment) as stack:
+        for id_, gateway in gateways.items():
+            stack.add_meter(id_, gateway.port, description=NAMES[id_])
+        yield stack
+
+
+def break_meters(gateways: dict[int, SimulatedGateway], *, broken: bool) -> None:
+    for id_ in BROKEN:
+        gateways[id_].units[1].exception = DEVICE_FAILURE if broken else 0
+
+
+def switch(page: Page) -> Locator:
+    """The switch on a schedule's page: a checkbox that its label covers."""
+    return page.get_by_role("row", name="Running")
+
+
+def show_partitions(page: Page, stack: Stack) -> None:
+    page.goto(f"{stack.ui.url}/assets/meter_readings?view=partitions")
+
+
+def test_a_schedule_is_switched_off(page: Page, stack, picture: TakePicture):
+    page.goto(f"{stack.ui.url}/automation")
+    expect(page.get_by_role("link", name=re.compile("poll_schedule"))).to_be_visible()
+    picture("schedules")
+    page.goto(f"{stack.ui.url}/locations/emm/schedules/poll_schedule")
+    expect(switch(page).get_by_role("checkbox")).to_be_checked()
+    switch(page).locator("label").click()
+    wait_for("the schedule to stop", lambda: stack.ui.schedules()["poll_schedule"] == "STOPPED")
+    expect(switch(page).get_by_role("checkbox")).not_to_be_checked()
+
+
+def test_a_discovery_reports_what_it_found(page: Page, stack, picture: TakePicture):
+    run = stack.ui.launch("discovery")
+    stack.ui.wait_for_run(run)
+    page.goto(f"{stack.ui.url}/runs/{run}?logs=type:STEP_OUTPUT")
+    expect(page.get_by_text("discover", exact=True).first).to_be_visible()
+    picture("discovery")
+    assert stack.ui.partitions()["all"] == {str(id_) for id_ in NAMES}
+
+
+def test_the_asset_page_shows_which_meters_failed(page: Page, stack, gateways, picture: TakePicture):
+    break_meters(gateways, broken=True)
+    stack.ui.wait_for_run(stack.ui.launch("poll"))
+    show_partitions(page, stack)
+    expect(page.get_by_text(f"Failed ({len(BROKEN)})")).to_be_visible()
+    expect(page.get_by_text(f"Materialized ({len(NAMES) - len(BROKEN)})")).to_be_visible()
+    picture("partitions")
+
+
+def test_the_failed_run_names_the_meters_and_is_re_executed_from_failure(page: Page, stack, gateways, picture):
+    page.goto(f"{stack.ui.url}/runs")
+    page.get_by_role("tab", name="Failed").click()
+    page.get_by_role("link", name=re.compile(r"^run \w{8}")).first.click()
+    expect(page.get_by_text(re.compile(r"meter 2 \(heat pump\)")).first).to_be_visible()
+    failed = page.url.rsplit("/", 1)[1].split("?")[0]
+    page.goto(f"{stack.ui.url}/runs/{failed}?logs=type:ASSET_OBSERVATION")
+    expect(page.get_by_text("meters failed")).to_be_visible()
+    picture("failed_run")
+
+    break_meters(gateways, broken=False)
+    page.get_by_role("button", name="arrow_drop_down").click()
+    page.get_by_role("menuitem", name=re.compile("From failure")).click()
+    again = wait_for("the re-execution", lambda: [r for r in stack.ui.runs() if r["parentRunId"] == failed])[0]
+    assert stack.ui.wait_for_run(again["runId"])["status"] == "SUCCESS"
+
+
+def test_the_meters_have_recovered(page: Page, stack, picture: TakePicture):
+    show_partitions(page, stack)
+    expect(page.get_by_text("Failed (0)")).to_be_visible()
+    expect(page.get_by_text(f"Materialized ({len(NAMES)})")).to_be_visible()
+    picture("recovered")
+
+
+@pytest.mark.soak  # the daemon looks after backfills twice a minute only
+def test_a_backfill_of_the_failed_partitions_goes_through(page: Page, stack, gateways, picture: TakePicture):
+    break_meters(gateways, broken=True)
+    stack.ui.wait_for_run(stack.ui.launch("poll"))
+    break_meters(gateways, broken=False)
+    show_partitions(page, stack)
+    page.get_by_role("button", name=re.compile("Materialize…")).click()
+    page.get_by_role("button", name="Failed", exact=True).click()
+    picture("backfill_dialog")
+    page.get_by_role("button", name="Launch backfill").click()
+    page.goto(f"{stack.ui.url}/runs")
+    page.get_by_role("tab", name="Backfills").click()
+    page.locator('a[href^="/runs/b/"]').first.click()
+    backfill_id = page.url.rsplit("/", 1)[1].split("?")[0]
+    assert stack.ui.wait_for_backfill(backfill_id).startswith("COMPLETED")
+    page.reload()
+    expect(page.get_by_text("100% completed")).to_be_visible()
+    picture("backfill")
+    assert stack.ui.partitions()["failed"] == set()
+
+
+def test_the_schedule_is_switched_on_again(page: Page, stack):
+    page.goto(f"{stack.ui.url}/locations/emm/schedules/poll_schedule")
+    switch(page).locator("label").click()
+    wait_for("the schedule to run", lambda: stack.ui.schedules()["poll_schedule"] == "RUNNING")

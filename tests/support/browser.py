@@ -1,0 +1,53 @@
+"""Debian's Chromium, driven by Playwright: what a person sees and presses."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import pytest
+
+from emm_pipeline.settings import PROJECT_ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from playwright.sync_api import Page
+
+PICTURES = PROJECT_ROOT / "docs" / "pictures"
+OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-sync"]
+TakePicture = Callable[[str], None]
+
+
+@pytest.fixture(scope="module")
+def page() -> Iterator[Page]:
+    """A page in a browser of its own."""
+    program = shutil.which("chromium")
+    if not program:
+        reason = "Chromium is not installed: apt-get install chromium"
+        if os.environ.get("EMM_REQUIRE_SERVERS") == "1":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=OPTIONS)
+        page = browser.new_page(viewport={"width": 1400, "height": 860})
+        page.set_default_timeout(20_000)
+        yield page
+        browser.close()
+
+
+@pytest.fixture
+def picture(page: Page, tmp_path: Path) -> TakePicture:
+    """Take a picture of the page: for docs/pictures/ where EMM_PICTURES=1 asks for it."""
+    folder = PICTURES if os.environ.get("EMM_PICTURES") == "1" else tmp_path
+
+    def take(name: str) -> None:
+        page.wait_for_timeout(1500)  # charts are drawn a moment after their data came
+        page.screenshot(path=folder / f"{name}.png")
+
+    return take
