@@ -9,9 +9,12 @@ import pytest
 from support.meters import SimulatedUnit, encode_value, holding
 
 from emm_pipeline import polling
+from emm_pipeline.config_db.engine import create_config_engine
 from emm_pipeline.config_db.gateway_locks import gateway_locks
 from emm_pipeline.fleet import DataType, EnergyMeter, FunctionCode, MeterType, Register
 from emm_pipeline.memory import Turn
+from emm_pipeline.modbus import pacing
+from emm_pipeline.modbus.connection import Connection
 from emm_pipeline.outcomes import PollPlan
 from emm_pipeline.readings import FailureKind
 
@@ -171,25 +174,23 @@ def test_a_poll_that_waits_for_another_run_keeps_its_deadline_and_reads_the_othe
 
 def test_a_gateway_is_locked_no_longer_than_it_is_read(config_engine, simulated_gateway):
     """A slow gateway in the same run keeps nobody from the others."""
-    slow, fast = simulated_gateway({1: unit(delay_s=0.25)}), simulated_gateway({1: unit()}, host="127.0.0.2")
-    plan = PollPlan((*plan_of(slow).meters, EnergyMeter(7, fast.host, fast.port, 1, "t")), {"t": TYPE})
+    slow, fast = simulated_gateway({1: unit(delay_s=1.5)}), simulated_gateway({1: unit()}, host="127.0.0.2")
+    patient = MeterType("t", TYPE.registers, timeout_s=30)
+    plan = PollPlan((*plan_of(slow).meters, EnergyMeter(7, fast.host, fast.port, 1, "t")), {"t": patient})
     slow_reading = threading.Thread(target=read, args=(config_engine, plan))
     slow_reading.start()
     try:
         end = time.monotonic() + 10
-        while not slow.requests and time.monotonic() < end:
+        while not (slow.requests and fast.requests) and time.monotonic() < end:
             time.sleep(0.01)
         [sample] = read(config_engine, plan_of(fast), seconds=10)
         assert sample.failure is None
+        assert slow_reading.is_alive()
     finally:
         slow_reading.join()
 
 
-def test_readings_go_on_while_postgresql_is_away_and_nothing_is_remembered(
-    config_engine, simulated_gateway, caplog, monkeypatch
-):
-    from emm_pipeline.config_db.engine import create_config_engine
-
+def test_readings_go_on_while_postgresql_is_away_and_nothing_is_remembered(config_engine, simulated_gateway, caplog):
     away = create_config_engine(config_engine.url.set(database="no_such_database"))
     gateway = simulated_gateway({1: unit(exceptions={2: 2}), 2: unit()})
     samples = read(away, plan_of(gateway), turn(0))
@@ -214,8 +215,6 @@ def test_connections_are_staggered_and_not_opened_in_one_burst(simulated_gateway
         opened.append(time.monotonic())
         await real_open(self, timeout_s)
 
-    from emm_pipeline.modbus.connection import Connection
-
     real_open = Connection.open
     monkeypatch.setattr(Connection, "open", note_time)
     gateways = [simulated_gateway({1: unit()}, host=f"127.0.1.{i + 1}") for i in range(60)]
@@ -226,15 +225,13 @@ def test_connections_are_staggered_and_not_opened_in_one_burst(simulated_gateway
 
 
 @pytest.mark.parametrize(
-    ("soft", "hard", "wanted", "allowed"), [(80, 400, 200, 200), (80, 150, 200, 1), (400, 400, 200, 200)]
+    ("soft", "hard", "allowed"), [(80, 400, 200), (80, 284, 200), (80, 283, 199), (80, 80, 1), (1024, 1024, 200)]
 )
-def test_the_descriptors_that_the_process_may_open_are_respected(soft, hard, wanted, allowed, monkeypatch):
-    from emm_pipeline.modbus import pacing
-
-    limits = [soft, hard]
+def test_the_descriptors_that_the_process_may_open_are_respected(soft, hard, allowed, monkeypatch):
+    """20 are open, and 64 are left to spare."""
+    limits = [(soft, hard)]
     monkeypatch.setattr(pacing, "_open_descriptors", lambda: 20)
-    monkeypatch.setattr(pacing.resource, "getrlimit", lambda _: tuple(limits))
-    monkeypatch.setattr(pacing.resource, "setrlimit", lambda _, new: limits.__setitem__(slice(None), new))
-    got = pacing.allowed_connections(wanted)
-    assert 20 + pacing._SPARE_DESCRIPTORS + got <= limits[0] <= hard
-    assert got == (allowed if allowed > 1 else hard - 20 - pacing._SPARE_DESCRIPTORS)
+    monkeypatch.setattr(pacing.resource, "getrlimit", lambda _: limits[-1])
+    monkeypatch.setattr(pacing.resource, "setrlimit", lambda _, new: limits.append(new))
+    assert pacing.allowed_connections(200) == allowed
+    assert limits[-1] == (max(soft, min(hard, 284)), hard)
