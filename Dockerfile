@@ -20,11 +20,11 @@ ENV PATH=/opt/emm/bin:$PATH \
     OUTBOX_DIR=/var/lib/emm/outbox
 # The folders that become volumes belong to the user; a volume takes the owner over when it is made.
 RUN useradd --uid 10001 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin emm \
-    && mkdir -p /var/lib/dagster/storage /var/lib/emm/outbox /run/emm/pipeline /run/emm/grafana \
-    && chown emm: /var/lib/dagster/storage /var/lib/emm/outbox /run/emm/pipeline /run/emm/grafana
+    && mkdir -p /var/lib/dagster/storage /var/lib/emm/outbox /var/lib/emm/proxy /run/emm/pipeline /run/emm/grafana \
+    && chown emm: /var/lib/dagster/storage /var/lib/emm/outbox /var/lib/emm/proxy /run/emm/pipeline /run/emm/grafana
 COPY --from=build /opt/emm /opt/emm
 COPY dagster.yaml workspace.yaml /var/lib/dagster/
 COPY docker/emm-init docker/emm-healthcheck /usr/local/bin/
 WORKDIR /var/lib/dagster
-USER emm
+USER 10001
 CMD ["emm", "--help"]

@@ -20,6 +20,7 @@ CREDENTIALS = {
     "DOCKER_INFLUXDB_INIT_PASSWORD": {"influxdb", "init"},
     "GF_SECURITY_ADMIN_PASSWORD": {"grafana", "init"},
     "LOGGER_SENDER_EMAIL_PASSWORD": {"code", "init"},
+    "DAGSTER_LOGIN_PASSWORD": {"init", "proxy"},
 }
 """Which service is given which credential; `init` looks whether they are still the example's."""
 
@@ -61,9 +62,14 @@ def test_every_service_comes_back_is_looked_after_and_keeps_its_logs_small(servi
 
 
 def test_every_published_port_listens_where_emm_bind_says():
-    ports = [port for definition in SERVICES.values() for port in definition.get("ports", [])]
+    ports = [port for name in set(SERVICES) - {"proxy"} for port in SERVICES[name].get("ports", [])]
     assert ports
     assert all(port.startswith("${EMM_BIND:?}:") for port in ports)
+
+
+def test_the_proxy_alone_listens_elsewhere_and_only_when_asked_for():
+    assert SERVICES["proxy"]["profiles"] == ["proxy"]
+    assert all(port.startswith("${EMM_PROXY_BIND:?}:") for port in SERVICES["proxy"]["ports"])
 
 
 def test_every_image_but_influxdbs_is_pinned_and_none_is_a_stand_in():
