@@ -80,9 +80,13 @@ class SampleReport:
 
     @property
     def settled(self) -> dict[int, tuple[PollRecord, str | None]]:
-        """By meter id its record, that of the second attempt where there was one, and why it failed, if it did."""
-        first = {record.id: (record, record.error or self.unstored.get(record.id)) for record in self.records}
-        return first | self.second_attempt.settled if self.second_attempt else first
+        """By meter id its record, that of the second attempt if it brought no less, and why it failed, if it did."""
+        settled = {record.id: (record, record.error or self.unstored.get(record.id)) for record in self.records}
+        if self.second_attempt:
+            for meter_id, again in self.second_attempt.settled.items():
+                if again[0].points >= settled[meter_id][0].points:
+                    settled[meter_id] = again
+        return settled
 
     @property
     def problems(self) -> tuple[str, ...]:

@@ -1,0 +1,142 @@
+"""What a run does about meters that fail: a second attempt, fewer attempts, and what the person sees of it."""
+
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from dagster import DagsterEventType
+from support.meters import SimulatedUnit, encode_value, inputs
+
+from emm_pipeline.defs.runs import ScheduledPoll
+from emm_pipeline.fleet import DataType
+from emm_pipeline.sampling import Window
+from emm_pipeline.sharding import Shard
+
+
+def unit(**faults):
+    words = {(4, address): 0 for address in range(80)}
+    words |= inputs(0, encode_value(230.5, DataType.FLOAT)) | inputs(52, encode_value(1000.0, DataType.FLOAT))
+    return SimulatedUnit(words, **faults)
+
+
+@pytest.fixture
+def gateway(pipeline, simulated_gateway):
+    """A gateway with the meters 1 and 2, discovered."""
+    gateway = simulated_gateway({1: unit(), 2: unit()})
+    pipeline.add_meter(1, gateway.port)
+    pipeline.add_meter(2, gateway.port, unit_id=2)
+    pipeline.sql("INSERT INTO meter_types (type, timeout_s) VALUES ('sdm630', 0.3)")
+    assert pipeline.run("discovery").success
+    return gateway
+
+
+def asked(gateway, unit_id):
+    return sum(request.unit_id == unit_id for request in gateway.received)
+
+
+def tick(minutes_ago, lasts=timedelta(seconds=50)):
+    """The tags of the schedule's poll of so many minutes ago."""
+    due = datetime.now(UTC).replace(second=0, microsecond=0) - timedelta(minutes=minutes_ago)
+    return ScheduledPoll(Shard(), Window(due, due + lasts)).tags()
+
+
+def failure_of(pipeline, result):
+    (event,) = pipeline.events(result, DagsterEventType.STEP_FAILURE)
+    return event.event_specific_data.user_failure_data.description
+
+
+def test_a_meter_that_fails_for_a_moment_is_read_at_the_second_attempt_and_its_partition_is_fine(pipeline, gateway):
+    gateway.units[2].silent = True
+
+    def answer_from_the_second_request_on():
+        end = time.monotonic() + 60
+        while not asked(gateway, 2) and time.monotonic() < end:
+            time.sleep(0.01)
+        gateway.units[2].silent = False
+
+    thread = threading.Thread(target=answer_from_the_second_request_on)
+    thread.start()
+    result = pipeline.run("poll")
+    thread.join()
+    assert result.success
+    assert pipeline.statuses() == {"materialized": {"1", "2"}, "failed": set()}
+    assert pipeline.sql("SELECT id, count(*) FROM readings GROUP BY id ORDER BY id") == [(1, 2), (2, 2)]
+    assert [row.ok for row in pipeline.sql("SELECT ok FROM emm_poll WHERE id = 2 ORDER BY time")] == [False, True]
+    (sample,) = pipeline.observation(result)["samples"]
+    assert (sample.data["meters"], sample.data["failed"], sample.data["read at a second attempt"]) == (2, 1, 1)
+    assert asked(gateway, 1) == 2, "a meter that is well is not asked again"
+
+
+def test_a_second_attempt_is_made_within_the_samples_time_only(pipeline, gateway):
+    gateway.units[2].silent = True
+    pipeline.run("poll", tags=tick(1))
+    assert asked(gateway, 2) == 1
+    due = datetime.now(UTC)
+    pipeline.run("poll", tags=ScheduledPoll(Shard(), Window(due, due + timedelta(seconds=20))).tags())
+    assert asked(gateway, 2) == 3
+
+
+def test_a_meter_that_keeps_failing_is_asked_less_often_and_its_partition_says_why_and_since_when(pipeline, gateway):
+    gateway.units[2].silent = True
+    for minutes_ago in (9, 8, 7, 6):
+        result = pipeline.run("poll", tags=tick(minutes_ago))
+    assert asked(gateway, 2) == 3, "the fourth sample is too early"
+    assert asked(gateway, 1) == 2 * 4, "its neighbour lost none"
+    reason = failure_of(pipeline, result)
+    assert "1 of 2 meters failed: meter 2" in reason
+    assert "no reply within 0.3 s" in reason
+    assert "failing since" in reason
+    assert "asked again at" in reason
+    assert pipeline.statuses()["failed"] == {"2"}
+
+    gateway.units[2].silent = False
+    assert pipeline.run("poll", tags=tick(5)).success, "the next attempt was due, and the first success ends it"
+    assert pipeline.run("poll", tags=tick(4)).success
+    assert pipeline.statuses()["failed"] == set()
+
+
+@pytest.mark.parametrize("how", ["by hand", "one partition"])
+def test_a_person_who_asks_for_a_meter_that_is_not_due_gets_it_read(pipeline, gateway, how):
+    gateway.units[2].silent = True
+    for minutes_ago in (9, 8, 7):
+        pipeline.run("poll", tags=tick(minutes_ago))
+    gateway.units[2].silent = False
+    assert not pipeline.run("poll", tags=tick(6)).success
+    options = {"partition_key": "2"} if how == "one partition" else {}
+    assert pipeline.run("poll", **options).success
+    assert pipeline.sql("SELECT count(*) FROM readings WHERE id = 2") == [(2,)]
+
+
+def test_a_changed_row_is_read_with_the_next_poll_however_long_the_meter_failed(pipeline, gateway):
+    gateway.units[3] = unit()
+    pipeline.sql("UPDATE energy_meters SET slave_address = 4 WHERE id = 2")
+    for minutes_ago in (9, 8, 7):
+        pipeline.run("poll", tags=tick(minutes_ago))
+    pipeline.sql("UPDATE energy_meters SET slave_address = 3 WHERE id = 2")
+    assert pipeline.run("discovery").success
+    assert pipeline.run("poll", tags=tick(6)).success
+
+
+def test_what_a_meter_refuses_is_a_finding_of_the_run_and_no_failure(pipeline, gateway):
+    pipeline.sql("INSERT INTO registers VALUES ('sdm630', 4, 'voltageL3', 'V', 3, 4, 2, 2)")
+    gateway.units[2].exceptions = {5: 2}
+    for _ in range(2):
+        result = pipeline.run("poll")
+        assert result.success
+        (row,) = pipeline.observation(result)["findings"]
+        assert (row.data["id"], row.data["unit"]) == (2, 2)
+        assert "registers 4-5 (voltageL3): refused with exception 2 (illegal data address)" in row.data["finding"]
+    assert pipeline.sql("SELECT id, count(*) FROM readings GROUP BY id ORDER BY id") == [(1, 6), (2, 4)]
+    assert pipeline.sql("SELECT meter_id, type, function_code, register_address, count FROM refused_registers") == [
+        (2, "sdm630", 4, 4, 2)
+    ]
+
+
+def test_a_store_that_is_away_is_no_failure_of_any_meter(pipeline, gateway, monkeypatch):
+    """Its points wait in the outbox; and the meters are asked at every sample."""
+    pipeline.sql("ALTER TABLE readings RENAME TO readings_away")
+    for minutes_ago in (9, 8, 7, 6):
+        pipeline.run("poll", tags=tick(minutes_ago))
+    assert asked(gateway, 1) == 2 * 4
+    assert pipeline.sql("SELECT failed_samples, failures_in_a_row FROM meter_status ORDER BY id") == [(0, 0)] * 2
