@@ -92,6 +92,16 @@ def test_json_is_for_programs(emm, meters):
     assert [failed["id"] for failed in data["failed"]] == [2]
 
 
+def test_what_a_meter_refuses_is_printed_and_no_failure(emm, meters, config_engine):
+    with config_engine.begin() as connection:
+        connection.exec_driver_sql("INSERT INTO registers VALUES ('sdm630', 8, 'frequency', 'Hz', 3, 4, 2, 2)")
+    result = emm("poll", "1", "--dry-run")
+    assert result.returncode == 0, result.stderr
+    assert "230.5" in result.stdout
+    assert "registers 8-9 (frequency): refused with exception 2 (illegal data address)" in result.stdout
+    assert "(frequency)" in json.loads(emm("poll", "1", "--dry-run", "--json").stdout)["findings"][0]
+
+
 @pytest.mark.parametrize("name", ["boiler", "77"])
 def test_an_unknown_meter_is_an_error_that_says_so(emm, meters, name):
     result = emm("poll", name, "--dry-run")
