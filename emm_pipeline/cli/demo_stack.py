@@ -108,7 +108,7 @@ class DemoStack:
         os.environ["EMM_CODE_SERVER_PORT"] = str(code_port)
         bin_dir = Path(sys.executable).parent
         workspace = PROJECT_ROOT / "workspace.yaml"
-        code_server: list[str | Path] = [bin_dir / "dagster", "code-server", "start", "-m", "emm_pipeline.definitions"]
+        code_server: list[str | Path] = [bin_dir / "dagster", "api", "grpc", "-m", "emm_pipeline.definitions"]
         self._processes.start("code_server", [*code_server, "-h", "127.0.0.1", "-p", str(code_port)], os.environ)
         self._exit.callback(self._end_runs)
         self._wait_until(lambda: listens(code_port))

@@ -52,6 +52,14 @@ class ProcessGroup:
         """Return the file that the process's output goes to."""
         return self._log_dir / f"{name}.log"
 
+    def pid(self, name: str) -> int:
+        """Return a running process's id."""
+        return self._running[name].pid
+
+    def kill(self, name: str) -> None:
+        """SIGKILL a process and its descendants; it may be started again."""
+        _kill_session(self._running.pop(name))
+
     def check(self) -> None:
         """Raise if a process has ended by itself.
 

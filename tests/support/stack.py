@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
+import psutil
 from sqlalchemy import text
 from support.dagster_ui import DagsterUI, wait_for
 
@@ -16,6 +17,8 @@ from emm_pipeline.config_db.engine import create_config_engine
 from emm_pipeline.config_db.upgrade import ensure_database
 from emm_pipeline.embedded_postgres import EmbeddedPostgres
 from emm_pipeline.settings import PROJECT_ROOT, Settings
+
+_BIN, _WORKSPACE = Path(sys.executable).parent, PROJECT_ROOT / "workspace.yaml"
 
 REGISTERS = """
     INSERT INTO registers VALUES
@@ -60,15 +63,32 @@ class Stack:
         return self
 
     def _start_dagster(self) -> None:
-        bin_dir, workspace = Path(sys.executable).parent, PROJECT_ROOT / "workspace.yaml"
-        code_port, ui_port = self.environment["EMM_CODE_SERVER_PORT"], self.ui.url.rsplit(":", 1)[1]
-        code_server = [bin_dir / "dagster", "code-server", "start", "-m", "emm_pipeline.definitions"]
-        self._processes.start("code_server", [*code_server, "-h", "127.0.0.1", "-p", code_port], self.environment)
-        self._wait_for("the code server", lambda: listens(int(code_port)))
-        webserver = [bin_dir / "dagster-webserver", "-h", "127.0.0.1", "-p", ui_port, "-w", workspace]
+        self.start_code_server()
+        ui_port = self.ui.url.rsplit(":", 1)[1]
+        webserver = [_BIN / "dagster-webserver", "-h", "127.0.0.1", "-p", ui_port, "-w", _WORKSPACE]
         self._processes.start("webserver", webserver, self.environment)
-        self._processes.start("daemon", [bin_dir / "dagster-daemon", "run", "-w", workspace], self.environment)
+        self.start_daemon()
         self._wait_for("the webserver", lambda: answers(f"{self.ui.url}/server_info"))
+
+    def start_code_server(self) -> None:
+        """Start it, at first or after it was killed, and wait until it listens."""
+        port = self.environment["EMM_CODE_SERVER_PORT"]
+        command = [_BIN / "dagster", "api", "grpc", "-m", "emm_pipeline.definitions", "-h", "127.0.0.1", "-p", port]
+        self._processes.start("code_server", command, self.environment)
+        self._wait_for("the code server", lambda: listens(int(port)))
+
+    def start_daemon(self) -> None:
+        """Start it, at first or after it was killed."""
+        self._processes.start("daemon", [_BIN / "dagster-daemon", "run", "-w", _WORKSPACE], self.environment)
+
+    def kill(self, name: str) -> None:
+        """SIGKILL the code server, with the runs that are its children, or the daemon: as the end of its host does."""
+        self._processes.kill(name)
+
+    def run_workers(self) -> list[psutil.Process]:
+        """Return the processes of the runs that are going on."""
+        children = psutil.Process(self._processes.pid("code_server")).children(recursive=True)
+        return [child for child in children if "--multiprocessing-fork" in child.cmdline()]
 
     def _wait_for(self, what: str, look: Any) -> None:
         def check_and_look() -> bool:

@@ -1,0 +1,242 @@
+"""What an operator relies on: killed processes, a daemon that was down, retention, and no credential anywhere.
+
+The real daemon, webserver, code server, PostgreSQL and InfluxDB. The tests of this module share one stack and go on
+where the one before ended.
+"""
+
+import secrets
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import psutil
+import pytest
+from sqlalchemy import create_engine, text
+from support.dagster_ui import LOCATION, wait_for
+from support.influxdb import InfluxDB
+from support.mail import RECEIVER, SENDER
+from support.meters import SimulatedGateway, SimulatedUnit, SimulatorLoop
+from support.postgres import postgres_folder
+from support.stack import Stack
+
+from emm_pipeline.cli.processes import free_port
+
+pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(240)]
+
+FOUND_WITHIN_S = 120
+IN_FLIGHT = ["QUEUED", "NOT_STARTED", "STARTING", "STARTED", "CANCELING"]
+DATABASE = "operation"
+SECRETS = {name: f"{name}-{secrets.token_hex(16)}" for name in ("database", "store", "mail")}
+"""Passwords that occur nowhere else, so that they can be searched for."""
+
+
+@pytest.fixture(scope="module")
+def gateway(simulator_loop: SimulatorLoop) -> Iterator[SimulatedGateway]:
+    """Four units that can be made slow."""
+    registers = {(4, address): 0 for address in range(80)}
+    units = {id_: SimulatedUnit(registers) for id_ in range(1, 5)}
+    with SimulatedGateway(units, loop=simulator_loop) as gateway:
+        yield gateway
+
+
+@pytest.fixture(scope="module")
+def stack(influxdb: InfluxDB, gateway: SimulatedGateway) -> Iterator[Stack]:
+    """Meters 1 to 4 behind one gateway, meter 5 a closed port; polls on schedule are switched off."""
+    bucket = influxdb.create_database(DATABASE)
+    token = influxdb.create_user("operator", SECRETS["store"])
+    influxdb._statement(f'GRANT ALL ON "{DATABASE}" TO operator')
+    environment = {
+        "READINGS_STORE": "influxdb",
+        "INFLUXDB_URL": influxdb.url,
+        "INFLUXDB_TOKEN": token,
+        "INFLUXDB_BUCKET": bucket,
+        "INFLUXDB_ORG": "emm",
+        "POSTGRES_PASSWORD": SECRETS["database"],
+        "EMAIL_NOTIFICATIONS": "on",
+        "LOGGER_SENDER_EMAIL_HOST": "127.0.0.1",
+        "LOGGER_SENDER_EMAIL_PORT": str(free_port()),
+        "LOGGER_SENDER_EMAIL_ADDRESS": SENDER,
+        "LOGGER_SENDER_EMAIL_PASSWORD": SECRETS["mail"],
+        "LOGGER_RECEIVER_EMAIL_ADDRESS": RECEIVER,
+        "TZ": "UTC",
+    }
+    with postgres_folder() as folder, Stack(folder, environment) as stack:
+        ask_for_a_password(stack)
+        stack.ui.toggle("poll_schedule", on=False)
+        for id_ in range(1, 5):
+            stack.add_meter(id_, gateway.port, unit_id=id_)
+        stack.add_meter(5, free_port())
+        stack.ui.wait_for_run(stack.ui.launch("discovery"))
+        yield stack
+
+
+def ask_for_a_password(stack: Stack) -> None:
+    """Let PostgreSQL ask for the password that the processes were given, which it does not by default."""
+    stack.sql(f"ALTER USER postgres PASSWORD '{SECRETS['database']}'")
+    hba = stack.postgres.data_dir / "pg_hba.conf"
+    hba.write_text("local all all scram-sha-256\n")
+    stack.sql("SELECT pg_reload_conf()")
+
+
+def dagsters(stack: Stack, statement: str) -> list:
+    """Execute a statement in Dagster's own database."""
+    engine = create_engine(stack.settings.dagster_database_url)
+    with engine.begin() as connection:
+        result = connection.execute(text(statement))
+        rows = result.all() if result.returns_rows else []
+    engine.dispose()
+    return rows
+
+
+@pytest.fixture
+def slow_poll(stack, gateway) -> Iterator[str]:
+    """A poll that someone started by hand, which goes on reading for 8 s."""
+    for unit in gateway.units.values():
+        unit.delay_s = 2.0
+    asked = gateway.requests
+    run_id = stack.ui.launch("poll")
+    wait_for("the gateway to be asked", lambda: gateway.requests > asked, every_s=0.1)
+    yield run_id
+    for unit in gateway.units.values():
+        unit.delay_s = 0.0
+
+
+def test_a_run_whose_process_was_killed_is_found_and_failed(stack, slow_poll):
+    for worker in stack.run_workers():
+        worker.kill()
+    killed = time.monotonic()
+    assert stack.ui.wait_for_run(slow_poll, FOUND_WITHIN_S)["status"] == "FAILURE"
+    print(f"found after {time.monotonic() - killed:.0f} s")
+
+
+def test_the_gateway_of_a_killed_run_can_be_read_at_once(stack, gateway):
+    ended = stack.ui.wait_for_run(stack.ui.launch("poll"))
+    assert "1 of 5 meters failed: meter 5" in stack.ui.failure(ended["runId"])
+
+
+def test_runs_of_a_host_that_went_away_are_failed_once_it_is_back_and_one_tick_is_made_up_for(stack, slow_poll):
+    stack.kill("code_server")
+    stack.kill("daemon")
+    assert stack.ui.runs(runIds=[slow_poll])[0]["status"] == "STARTED"
+    stack.ui.toggle("poll_schedule", on=True)
+    was_down_for(stack, timedelta(hours=1))
+    back = datetime.now(UTC)
+    stack.start_code_server()
+    stack.start_daemon()
+
+    assert stack.ui.wait_for_run(slow_poll, FOUND_WITHIN_S)["status"] == "FAILURE"
+    print(f"found {(datetime.now(UTC) - back).total_seconds():.0f} s after the host was back")
+    ticks = wait_for("a tick", lambda: stack.ui.ticks("poll_schedule"))
+    stack.ui.toggle("poll_schedule", on=False)
+    minutes = (datetime.now(UTC) - back) // timedelta(minutes=1)
+    made_up = [tick for tick in ticks if tick["timestamp"] < back.timestamp()]
+    assert len(made_up) == 1, "of an hour of ticks the last one"
+    assert back.timestamp() - made_up[0]["timestamp"] < 60
+    assert len(ticks) <= minutes + 2
+
+
+def was_down_for(stack: Stack, time_down: timedelta) -> None:
+    """Make the last thing that the daemon did so much older."""
+    then = (datetime.now(UTC) - time_down).timestamp()
+    dagsters(stack, "DELETE FROM job_ticks")
+    for name in ("start_timestamp", "last_iteration_timestamp"):
+        new = f"regexp_replace(instigator_body, '\"{name}\"\\: [0-9.]+', '\"{name}\"\\: {then}')"
+        dagsters(stack, f"UPDATE instigators SET instigator_body = {new}")
+
+
+def test_what_the_asset_page_shows_outlives_the_runs_that_stated_it(stack):
+    wait_for("scheduled polls to end", lambda: not polls(stack, statuses=IN_FLIGHT))
+    stated = stack.ui.wait_for_run(stack.ui.launch("poll"))["runId"]
+    before = stack.ui.partitions()
+    assert (before["materialized"], before["failed"]) == ({"1", "2", "3", "4"}, {"5"})
+    dagsters(stack, "UPDATE runs SET update_timestamp = update_timestamp - interval '100 hours'")
+    assert len(polls(stack)) > 1
+    assert stack.ui.wait_for_run(stack.ui.launch("prune"))["status"] == "SUCCESS"
+    assert polls(stack) == {stated}
+    assert stack.ui.partitions() == before
+    dagsters(stack, "UPDATE asset_keys SET cached_status_data = NULL")
+    assert stack.ui.partitions() == before, "and Dagster can count it anew"
+
+
+def polls(stack: Stack, **filters: list[str]) -> set[str]:
+    return {run["runId"] for run in stack.ui.runs(**filters) if run["jobName"] == "poll"}
+
+
+def test_no_credential_is_in_a_log_a_database_a_file_the_ui_or_the_process_list(stack, influxdb, slow_poll):
+    commands = command_lines(stack)
+    assert commands
+    assert stack.ui.wait_for_run(slow_poll)
+
+    # Each login fails once, so that its error is written wherever errors are.
+    influxdb._statement("SET PASSWORD FOR operator = 'another'")
+    stack.ui.wait_for_run(stack.ui.launch("poll"))
+    stack.sql("INSERT INTO mail_lines (begun, line) VALUES (true, 'x')")
+    assert stack.ui.wait_for_run(stack.ui.launch("mail"))["status"] == "FAILURE"
+    stack.sql("ALTER USER postgres PASSWORD 'another'")
+    refused = stack.ui.launch("poll")
+    wait_for("the refused login", lambda: "password authentication failed" in logs(stack))
+    stack.sql(f"ALTER USER postgres PASSWORD '{SECRETS['database']}'")
+    assert stack.ui.wait_for_run(refused, FOUND_WITHIN_S)["status"] == "FAILURE"
+
+    everything = {
+        "process list": "\n".join(commands),
+        "logs": logs(stack),
+        "files": "".join(read(path) for path in Path(stack.environment["DAGSTER_HOME"]).rglob("*") if path.is_file()),
+        "Dagster's database": dump(stack.settings.dagster_database_url),
+        "configuration database": dump(stack.settings.config_database_url),
+        "UI": ui_pages(stack),
+    }
+    assert "401" in everything["Dagster's database"], "it was provoked"
+    found = [(place, name) for place, texts in everything.items() for name in SECRETS if SECRETS[name] in texts]
+    assert found == []
+
+
+def command_lines(stack: Stack) -> list[str]:
+    """Return the command lines of all processes of the stack, run workers and PostgreSQL's included."""
+    assert stack.run_workers()
+    return [" ".join(process.cmdline()) for process in psutil.process_iter() if is_readable(process)]
+
+
+def is_readable(process: psutil.Process) -> bool:
+    try:
+        return bool(process.cmdline())
+    except psutil.Error:
+        return False
+
+
+def logs(stack: Stack) -> str:
+    return stack.log("code_server") + stack.log("daemon") + stack.log("webserver")
+
+
+def read(path: Path) -> str:
+    return path.read_bytes().decode("utf-8", "replace")
+
+
+def dump(url) -> str:
+    """Return every row of every table."""
+    engine = create_engine(url)
+    with engine.connect() as connection:
+        tables = connection.exec_driver_sql("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").scalars()
+        rows = [row for name in tables.all() for row in connection.exec_driver_sql(f'SELECT t::text FROM "{name}" t')]
+    engine.dispose()
+    return "\n".join(row[0] for row in rows)
+
+
+def ui_pages(stack: Stack) -> str:
+    """Return what Dagster's pages of the instance, of its resources and of its runs are made of."""
+    instance = stack.ui.ask(
+        "{ instance { id info runLauncher { name } daemonHealth { allDaemonStatuses { daemonType } } } }"
+    )
+    resources = stack.ui.ask(
+        """query($r: RepositorySelector!) { allTopLevelResourceDetailsOrError(repositorySelector: $r) {
+             ... on ResourceDetailsList { results { name configuredValues { key value type } } } } }""",
+        r=LOCATION,
+    )
+    runs = stack.ui.ask(
+        """{ runsOrError(limit: 50) { ... on Runs { results { runId runConfigYaml tags { key value }
+             eventConnection { events { ... on MessageEvent { message }
+               ... on ExecutionStepFailureEvent { error { message stack } } } } } } } }"""
+    )
+    assert instance["instance"]["info"]
+    return f"{instance} {resources} {runs}"
