@@ -103,7 +103,7 @@ class Outbox:
             except BlockingIOError:
                 os.close(fd)
                 return None
-        if not os.fstat(fd).st_nlink:  # loaded, and removed, before the lock was ours
+        if not _is_open_at(path, fd):  # loaded, and removed, before the lock was ours
             os.close(fd)
             return None
         return Batch(path, fd)
@@ -164,6 +164,13 @@ class Outbox:
         with outbox_errors(self.folder):
             found = sorted(_entries(folder), key=lambda entry: entry.name)
             return [_describe(entry) for entry in found if entry.name.endswith(suffixes)]
+
+
+def _is_open_at(path: Path, fd: int) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(fd))
+    except FileNotFoundError:
+        return False
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:

@@ -1,0 +1,110 @@
+"""What the simulated meters answered, what reached the outbox, and what is stored: compared value by value.
+
+Every answer of a meter is another number, counted up from 1; so a stored value says of which reading it is.
+"""
+
+import gzip
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+from soak.table import SoakRow
+from support.influxdb import InfluxDB
+from support.meters import SimulatedUnit
+
+from emm_pipeline.stores.line_protocol import ReadingPoint, parse_line
+
+COUNTER, COPY = "counter", "copy"
+"""Registers 0-1 and 2-3, unsigned 32 bit: the same number in both, read in one request."""
+
+Values = Counter[tuple[int, str, int]]
+"""How often a (meter id, measurement, value) is there."""
+
+
+class CountingUnit(SimulatedUnit):
+    """A meter whose registers hold how often it was asked."""
+
+    def __init__(self, **faults) -> None:
+        super().__init__(self._word, **faults)
+        self.answered = 0
+
+    def _word(self, _function_code: int, address: int) -> int | None:
+        if address == 0:
+            self.answered += 1
+        words = divmod(self.answered, 65536)
+        return words[address % 2] if address < 4 else None
+
+
+class Judge:
+    """Follows meters from `start` on; says at the end what became of their answers.
+
+    Args:
+        units: the meters, by id.
+        outbox: its folder.
+        archive: where `recorder` keeps what left it.
+        influxdb: where the readings go.
+        bucket: and into which bucket of it.
+    """
+
+    def __init__(self, units: dict[int, CountingUnit], outbox: Path, archive: Path, influxdb: InfluxDB, bucket: str):
+        self.units = units
+        self._outbox = outbox
+        self._archive = archive
+        self._influxdb = influxdb
+        self._bucket = bucket
+        self.start()
+
+    def start(self) -> None:
+        """Forget what was before."""
+        self._before = {id_: unit.answered for id_, unit in self.units.items()}
+
+    def answered(self) -> Values:
+        """What the meters have said since the start."""
+        return Counter(
+            (id_, name, value)
+            for id_, unit in self.units.items()
+            for value in range(self._before[id_] + 1, unit.answered + 1)
+            for name in (COUNTER, COPY)
+        )
+
+    def recorded(self) -> set[tuple[int, str, int]]:
+        """What was in the outbox at any time since the start."""
+        files = [*self._outbox.glob("*.lp.gz"), *self._archive.glob("*.lp.gz")]
+        return {value for file in files for value in _values(file) if self._is_new(value)}
+
+    def stored(self) -> Values:
+        """What is in the store of all readings since the start."""
+        rows = self._influxdb.query(f'SELECT value FROM "{COUNTER}", "{COPY}" GROUP BY id', self._bucket)
+        values = ((int(row["id"]), row["measurement"], int(row["value"])) for row in rows)
+        return Counter(value for value in values if self._is_new(value))
+
+    def runs_recorded(self) -> set[str]:
+        """The ids of the runs that have put something into the outbox."""
+        files = [*self._outbox.glob("*.lp.gz"), *self._archive.glob("*.lp.gz")]
+        return {file.name.removesuffix(".lp.gz").split("Z-", 1)[1] for file in files}
+
+    def verdict(self, fault: str, injected: int) -> SoakRow:
+        """Compare; samples are counted by their first measurement, lost and invented ones by either."""
+        answered, stored, recorded = self.answered(), self.stored(), self.recorded()
+        return SoakRow(
+            fault,
+            injected,
+            read=_samples(answered),
+            stored=_samples(stored),
+            lost=_samples(recorded - set(stored)),
+            invented=_samples((set(stored) | recorded) - set(answered)),
+            duplicated=_samples(value for value, times in stored.items() if times > 1),
+        )
+
+    def _is_new(self, value: tuple[int, str, int]) -> bool:
+        return value[2] > self._before[value[0]]
+
+
+def _samples(values: Iterable[tuple[int, str, int]]) -> int:
+    """The readings of which at least one of the two values is there."""
+    return len({(id_, number) for id_, _, number in values})
+
+
+def _values(file: Path) -> set[tuple[int, str, int]]:
+    points = [parse_line(line) for line in gzip.decompress(file.read_bytes()).decode().splitlines()[1:]]
+    return {(point.id, point.measurement, int(point.value)) for point in points if isinstance(point, ReadingPoint)}
