@@ -120,6 +120,7 @@ def load(delivery: Delivery, polled: Polled, readings: pd.DataFrame, run: str) -
 
 def _refused_by_meter(refused: Sequence[Refusal]) -> dict[int, str]:
     from emm_pipeline.stores.line_protocol import meter_of  # noqa: PLC0415
+    from emm_pipeline.stores.points import number_of  # noqa: PLC0415
 
     by_meter: dict[int, list[str]] = {}
     for refusal in refused:
@@ -127,7 +128,7 @@ def _refused_by_meter(refused: Sequence[Refusal]) -> dict[int, str]:
         if meter_id is not None:
             by_meter.setdefault(meter_id, []).append(refusal.reason)
     return {
-        meter_id: f"{len(reasons)} points refused, kept in the outbox's folder rejected: {reasons[0]}"
+        meter_id: f"{number_of(len(reasons), 'point')} refused, kept in the outbox's folder rejected: {reasons[0]}"
         for meter_id, reasons in by_meter.items()
     }
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from emm_pipeline.errors import OutboxError, StoreAccessError, StoreError
 from emm_pipeline.stores.outbox_file import DamagedFileError
-from emm_pipeline.stores.points import listed
+from emm_pipeline.stores.points import listed, number_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -58,7 +58,11 @@ class Replayed:
         refused = listed(refusal.reason for refusal in self.refused)
         return [
             *([f"{self.error}; the rest waits in the outbox"] if self.error else []),
-            *([f"{len(self.refused)} points refused, kept in the folder rejected: {refused}"] if refused else []),
+            *(
+                [f"{number_of(len(self.refused), 'point')} refused, kept in the folder rejected: {refused}"]
+                if refused
+                else []
+            ),
             *self.damaged,
         ]
 
@@ -97,7 +101,7 @@ class Delivery:
             try:
                 refused = write_with_retries(self.store, lines, until)
             except StoreError as err:
-                problems.append(f"{err}; {len(lines)} points wait in the outbox")
+                problems.append(f"{err}; waiting in the outbox: {number_of(len(lines), 'point')}")
                 with _collected(problems):
                     self.outbox.note_error(str(err))
                 return Loaded(problems=tuple(problems))
@@ -110,7 +114,7 @@ class Delivery:
         try:
             return Loaded(write_with_retries(self.store, lines, until), (problem,))
         except StoreError as err:
-            return Loaded(problems=(problem, f"{err}; {len(lines)} points are lost"), lost=True)
+            return Loaded(problems=(problem, f"{err}; lost: {number_of(len(lines), 'point')}"), lost=True)
 
     def replay(self, on_file: Callable[[], None] = lambda: None) -> Replayed:
         """Load what waits, oldest first, and stop as soon as the store is away. Safe beside polls and other replays.
@@ -171,7 +175,8 @@ def _what_was_dropped(files: Sequence[OutboxFile]) -> list[str]:
         return []
     points = sum(file.points for file in files)
     span = f"from {files[0].name} to {files[-1].name}"
-    return [f"the outbox is full (OUTBOX_MAX_MB): its oldest {len(files)} files are lost, {points} points, {span}"]
+    lost = f"its oldest {number_of(len(files), 'file')} with {number_of(points, 'point')}"
+    return [f"the outbox is full (OUTBOX_MAX_MB): lost are {lost}, {span}"]
 
 
 @contextmanager

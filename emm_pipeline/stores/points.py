@@ -76,6 +76,11 @@ def since_epoch(time: datetime) -> int:
     return (time - _EPOCH) // _MILLISECOND
 
 
+def number_of(count: int, what: str) -> str:
+    """A count with its noun, as `1 point` and `2 points`."""
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
 def listed(reasons: Iterable[str]) -> str:
     """Reasons in one line, each once, the first few in full."""
     different = list(dict.fromkeys(reasons))

@@ -115,7 +115,7 @@ def test_what_a_busy_store_asks_for_is_waited(outbox, no_pauses):
 def test_what_no_pause_within_the_sample_would_mend_is_not_tried_again(outbox, no_pauses, error, seconds):
     store = ScriptedStore(error)
     (problem,) = load(store, outbox, seconds=seconds).problems
-    assert problem == f"{error}; 3 points wait in the outbox"
+    assert problem == f"{error}; waiting in the outbox: 3 points"
     assert store.attempts == 1
     assert no_pauses == []
     assert outbox.has_waiting()
@@ -133,7 +133,7 @@ def test_a_store_that_stays_away_is_given_up_before_the_sample_ends(outbox):
     (problem,) = load(store, outbox, seconds=6).problems
     assert time.monotonic() - began < 6
     assert store.attempts >= 3
-    assert "3 points wait" in problem
+    assert "waiting in the outbox: 3 points" in problem
 
 
 def test_a_sample_that_is_over_tries_the_store_all_the_same(outbox):
@@ -159,9 +159,9 @@ def test_a_full_outbox_says_loudly_what_it_lost(tmp_path):
     oldest = outbox.names()[0]
     full, waits = load(ScriptedStore(access), outbox, 2).problems
     assert full == (
-        f"the outbox is full (OUTBOX_MAX_MB): its oldest 1 files are lost, 3 points, from {oldest} to {oldest}"
+        f"the outbox is full (OUTBOX_MAX_MB): lost are its oldest 1 file with 3 points, from {oldest} to {oldest}"
     )
-    assert "3 points wait" in waits
+    assert "waiting in the outbox: 3 points" in waits
 
 
 def test_without_an_outbox_the_points_still_reach_the_store_and_the_run_says_so(tmp_path):
@@ -177,7 +177,7 @@ def test_without_an_outbox_and_without_a_store_the_points_are_lost_and_the_run_s
     (tmp_path / "file").touch()
     loaded = load(ScriptedStore(StoreAccessError("HTTP 401")), Outbox(tmp_path / "file", 1))
     assert loaded.lost
-    assert loaded.problems[-1] == "HTTP 401; 3 points are lost"
+    assert loaded.problems[-1] == "HTTP 401; lost: 3 points"
 
 
 # Replay
@@ -250,7 +250,7 @@ def test_two_replays_at_once_load_each_file_once(outbox):
 def test_points_that_a_replay_gets_refused_are_named(outbox):
     expected = fill(outbox, 2)
     done = Delivery(ScriptedStore([Refusal(expected[0], "beyond retention policy")]), outbox).replay()
-    assert done.problems == ["1 points refused, kept in the folder rejected: beyond retention policy"]
+    assert done.problems == ["1 point refused, kept in the folder rejected: beyond retention policy"]
     assert (done.files, done.points) == (2, 1)
 
 
@@ -295,7 +295,7 @@ def test_a_batch_that_was_stored_and_not_acknowledged_is_stored_once(config_engi
             store.write(written)
             raise StoreAccessError("the answer was lost")
 
-    assert "wait in the outbox" in load(AnswerLost(), outbox).problems[0]
+    assert "waiting in the outbox" in load(AnswerLost(), outbox).problems[0]
     assert Delivery(store, outbox).replay().problems == []
     with config_engine.connect() as connection:
         assert connection.exec_driver_sql("SELECT count(*) FROM readings").scalar() == 2
