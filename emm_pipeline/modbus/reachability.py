@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from emm_pipeline.modbus.connection import Connection, ReadError
+from emm_pipeline.modbus.pacing import Pace, allowed_connections
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -18,11 +19,13 @@ async def find_unreachable(
     addresses: Collection[Address], *, timeout_s: float = 3.0, max_connections: int = 200
 ) -> dict[Address, str]:
     """Connect to each address once, side by side; return those that refused, each with the reason."""
-    free = asyncio.Semaphore(max_connections)
+    free = asyncio.Semaphore(allowed_connections(max_connections))
+    pace = Pace()
 
     async def why_unreachable(address: Address) -> str | None:
         connection = Connection(*address)
         async with free:
+            await pace.wait()
             try:
                 await connection.open(timeout_s)
             except ReadError as err:
