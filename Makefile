@@ -1,4 +1,4 @@
-# make demo [ARGS=--once]   make test [ARGS=…]   make soak   make test-stack   make dashboards   make lint
+# make demo [ARGS=--once]   make test [ARGS=…]   make soak   make test-stack   make dashboards   make lint   make bench
 # make secrets [FORCE=1] puts random credentials into config/.env
 # (test-stack runs docker-compose.yml for real: it needs a Docker engine, and takes about ten minutes)
 # Each works from a bare clone: the virtual environment is made and filled first.
@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test soak test-stack dashboards lint secrets format clean help
+.PHONY: demo test bench soak test-stack dashboards lint secrets format clean help
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -27,6 +27,9 @@ test-stack: $(VENV)/.dev
 
 dashboards: $(VENV)/.dev
 	$(BIN)/python -m dashboards.build
+
+bench: $(VENV)/.dev
+	$(BIN)/python benchmarks/poll_run.py $(ARGS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
