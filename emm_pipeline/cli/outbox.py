@@ -46,8 +46,9 @@ def outbox(context: click.Context, as_json: bool) -> None:
 
 
 @outbox.command("replay")
+@click.option("--rejected", is_flag=True, help="Also what the store refused, once the cause is gone.")
 @click.pass_obj
-def replay_command(env_files: tuple[Path, ...]) -> None:
+def replay_command(env_files: tuple[Path, ...], rejected: bool) -> None:
     """Load what waits now, oldest first. Exits with 1 if something still waits, or was refused.
 
     The replay job does the same once the store answers; both may run at once.
@@ -55,7 +56,10 @@ def replay_command(env_files: tuple[Path, ...]) -> None:
     Example: emm outbox replay
     """
     settings = load_settings(*env_files)
-    files = len(open_outbox(settings).names())
+    box = open_outbox(settings)
+    if rejected:
+        box.put_back_rejected()
+    files = len(box.names())
     with progress(f"loading {files} files", files) as advance, open_delivery(settings) as delivery:
         done = delivery.replay(advance)
     print(f"{done.points} points of {done.files} files loaded")

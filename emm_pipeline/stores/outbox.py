@@ -18,7 +18,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from emm_pipeline.stores.outbox_batch import DAMAGED_SUFFIX, REJECTED, REJECTED_SUFFIX, SUFFIX, Batch, outbox_errors
-from emm_pipeline.stores.outbox_file import TEMPORARY_SUFFIX, create_durably, pack, read_points, read_reasons
+from emm_pipeline.stores.outbox_file import (
+    TEMPORARY_SUFFIX,
+    create_durably,
+    make_folder,
+    pack,
+    read_points,
+    read_reasons,
+    read_refused,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,7 +74,7 @@ class Outbox:
         """
         path = self.folder / f"{read_at.astimezone(UTC):%Y%m%dT%H%M%S.%f}Z-{run}{SUFFIX}"
         with outbox_errors(self.folder):
-            self.folder.mkdir(parents=True, exist_ok=True)
+            make_folder(self.folder)
             return Batch(path, create_durably(path, pack(lines, run)))
 
     def names(self) -> list[str]:
@@ -147,6 +155,22 @@ class Outbox:
     def rejected(self) -> list[OutboxFile]:
         """Return what the store will never take, and files that were damaged, oldest first."""
         return self._files(self.rejected_folder, (REJECTED_SUFFIX, DAMAGED_SUFFIX))
+
+    def put_back_rejected(self) -> int:
+        """Put what was refused into the outbox once more, for a store that takes it now; returns how many files.
+
+        Raises:
+            OutboxError: a file could not be read or written.
+        """
+        files = [file for file in self.rejected() if file.name.endswith(REJECTED_SUFFIX)]
+        for file in files:
+            # Another name than before: whoever still held the batch would delete it.
+            stem = f"{file.name.removesuffix(REJECTED_SUFFIX)}-again"
+            with outbox_errors(self.folder):
+                lines = read_refused(self.rejected_folder / file.name)
+                os.close(create_durably(self.folder / f"{stem}{SUFFIX}", pack(lines, stem)))
+                (self.rejected_folder / file.name).unlink()
+        return len(files)
 
     def note_error(self, error: str) -> None:
         """Keep the last reason why a batch waits, for `emm outbox`."""

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self
 
 from emm_pipeline.errors import OutboxError
-from emm_pipeline.stores.outbox_file import create_durably, unpack, with_reasons
+from emm_pipeline.stores.outbox_file import create_durably, make_folder, unpack, with_reasons
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -66,7 +66,7 @@ class Batch:
         """
         if refused:
             with outbox_errors(self._rejected):
-                self._rejected.mkdir(exist_ok=True)
+                make_folder(self._rejected)
                 name = self.name.removesuffix(SUFFIX) + REJECTED_SUFFIX
                 os.close(create_durably(self._rejected / name, with_reasons(refused)))
         self.remove()
@@ -74,7 +74,7 @@ class Batch:
     def set_aside(self) -> None:
         """Move a file that cannot be read back out of the way of the others."""
         with outbox_errors(self._rejected):
-            self._rejected.mkdir(exist_ok=True)
+            make_folder(self._rejected)
             self._path.rename(self._rejected / f"{self.name}{DAMAGED_SUFFIX}")
 
     def remove(self) -> None:

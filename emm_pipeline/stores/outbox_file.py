@@ -82,11 +82,23 @@ def with_reasons(refused: Sequence[Refusal]) -> bytes:
     return "".join(groups).encode()
 
 
+def read_refused(path: Path) -> list[str]:
+    """Return the lines of a file of `with_reasons`, without the reasons."""
+    return [line for line in path.read_text().split("\n") if line and not line.startswith("#")]
+
+
 def read_reasons(path: Path) -> tuple[int, str]:
     """Return how many points a file of `with_reasons` holds, and why they were refused, in one line."""
     lines = path.read_text(errors="replace").removesuffix("\n").split("\n")
     reasons = [line.removeprefix("# ") for line in lines if line.startswith("#")]
     return len(lines) - len(reasons), "; ".join(reasons)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder that outlives a crash, unless it is there."""
+    if not folder.is_dir():
+        folder.mkdir(parents=True, exist_ok=True)
+        _sync_folder(folder.parent)
 
 
 def create_durably(path: Path, content: bytes) -> int:

@@ -115,6 +115,7 @@ def test_a_killed_process_lets_go_of_its_batch(outbox):
 
 
 def test_the_file_is_on_the_disk_before_it_has_its_name(outbox, monkeypatch):
+    outbox.folder.mkdir()
     calls = []
     fsync, rename = os.fsync, os.rename
     monkeypatch.setattr(os, "fsync", lambda fd: (calls.append("fsync"), fsync(fd)))
@@ -201,6 +202,18 @@ def test_what_was_refused_is_kept_as_text_below_its_reason_and_the_batch_goes(ou
     assert (file.points, file.reason) == (3, "no; never")
     text = (outbox.rejected_folder / file.name).read_text()
     assert text == f"# no\n{LINES[0]}\nc,id=3 value=1 1\n# never\n{LINES[1]}\n"
+
+
+def test_what_was_refused_can_be_put_back_and_loaded_again(outbox):
+    with outbox.put(LINES, NOON, "run") as batch:
+        batch.settle([Refusal(line, f"no {line}") for line in LINES])
+    put(outbox, 1)
+    assert outbox.put_back_rejected() == 1
+    assert outbox.rejected() == []
+    oldest, _ = outbox.names()
+    with outbox.claim(oldest) as batch:
+        assert batch.lines() == LINES
+    assert outbox.put_back_rejected() == 0
 
 
 @pytest.mark.parametrize(

@@ -79,4 +79,6 @@ def test_programs_get_json_with_what_was_rejected_and_why(emm, outbox):
     shown = json.loads(emm("--json").stdout)
     assert [file["points"] for file in shown["waiting"]] == [2]
     assert [(file["points"], file["reason"]) for file in shown["rejected"]] == [(1, "beyond retention policy [red]")]
-    assert "beyond retention policy [red]" in emm().stdout
+    replayed = emm("replay", "--rejected")
+    assert (replayed.returncode, replayed.stdout) == (0, "3 points of 2 files loaded\n"), replayed.stderr
+    assert outbox.rejected() == []
