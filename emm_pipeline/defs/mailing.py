@@ -5,7 +5,8 @@ changes that come together, or while the mail server is away, are one mail.
 """
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from dagster import (
@@ -24,14 +25,22 @@ from dagster import (
 
 from emm_pipeline import troubles
 from emm_pipeline.config_db.troubles import claimed_lines, last_waiting_line, meter_states, save_news, told_troubles
+from emm_pipeline.connections import open_outbox
 from emm_pipeline.defs.resources import ConfigDatabase
 from emm_pipeline.defs.runs import MAX_RUNTIME_TAG
+from emm_pipeline.errors import OutboxError
 from emm_pipeline.mail import MailError, MailServer, compose, send
 from emm_pipeline.settings import Settings, current_settings
+
+if TYPE_CHECKING:
+    from emm_pipeline.stores.outbox import Outbox
 
 LOOK_EVERY_S = 30
 TRY_AGAIN_EVERY_S = 300
 """How often a mail is tried that the server does not take."""
+
+STORE_IS_AWAY_AFTER = timedelta(minutes=2)
+"""How long points wait before that is a trouble: a run tries for the time of its sample, then the replay does."""
 
 LINES_PER_MAIL = 1000
 
@@ -75,14 +84,15 @@ def mail_job() -> None:
     job=mail_job,
     minimum_interval_seconds=LOOK_EVERY_S,
     default_status=DefaultSensorStatus.RUNNING,
-    description="Notes which meters fail for the third time and which are well again, and starts the job mail.",
+    description="Notes meters that fail for the third time, a store for which readings wait, and what is well again; "
+    "starts the job mail.",
 )
 def mail_sensor(context: SensorEvaluationContext, config_database: ConfigDatabase) -> Iterator[RunRequest | SkipReason]:
     """Compare how things are with what people were told."""
     _ = context
     now = datetime.now(UTC)
     with config_database.open() as engine:
-        states = meter_states(engine)
+        states = [*meter_states(engine), store_state(open_outbox(current_settings()), now)]
         news = troubles.compare(states, told_troubles(engine))
         if news:
             well_at = {state.subject: state.well_at for state in states if state.well_at}
@@ -93,6 +103,19 @@ def mail_sensor(context: SensorEvaluationContext, config_database: ConfigDatabas
         yield RunRequest(run_key=f"line {last}, try {int(now.timestamp()) // TRY_AGAIN_EVERY_S}")
     else:
         yield SkipReason("Nothing began or ended.")
+
+
+def store_state(outbox: "Outbox", now: datetime) -> troubles.State:
+    """Return how the readings store is: away while points wait in the outbox for long, back once none does."""
+    subject, name = "store", "the readings store"
+    try:
+        since = outbox.waiting_since()
+    except OutboxError as err:
+        return troubles.State(subject, name, troubles.FAILURES, now, str(err))
+    if since is None:
+        return troubles.State(subject, name, well_at=now)
+    reason = f"what was read since then waits in the outbox ({outbox.last_error() or 'it was not tried yet'})"
+    return troubles.State(subject, name, troubles.FAILURES if now - since >= STORE_IS_AWAY_AFTER else 1, since, reason)
 
 
 def mail_definitions(settings: Settings) -> tuple[list[JobDefinition], list[SensorDefinition]]:

@@ -31,6 +31,8 @@ from emm_pipeline.stores.outbox_file import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+_READ_AT = "%Y%m%dT%H%M%S.%fZ"
+"""With what a batch's name begins."""
 _LAST_ERROR = "last-error.txt"
 _ABANDONED_S = 3600.0
 """A temporary file that is older belongs to a process that was killed while it wrote."""
@@ -72,7 +74,7 @@ class Outbox:
         Raises:
             OutboxError: it could not be written.
         """
-        path = self.folder / f"{read_at.astimezone(UTC):%Y%m%dT%H%M%S.%f}Z-{run}{SUFFIX}"
+        path = self.folder / f"{read_at.astimezone(UTC):{_READ_AT}}-{run}{SUFFIX}"
         with outbox_errors(self.folder):
             make_folder(self.folder)
             return Batch(path, create_durably(path, pack(lines, run)))
@@ -85,6 +87,11 @@ class Outbox:
         """
         with outbox_errors(self.folder):
             return sorted(entry.name for entry in _entries(self.folder) if entry.name.endswith(SUFFIX))
+
+    def waiting_since(self) -> datetime | None:
+        """Return when the oldest batch was read (UTC) that waits or is being loaded; None where there is none."""
+        names = self.names()
+        return datetime.strptime(names[0].partition("-")[0], _READ_AT).replace(tzinfo=UTC) if names else None
 
     def has_waiting(self) -> bool:
         """Whether there is a batch that no process is loading. Cheap where there is none."""

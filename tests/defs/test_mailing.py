@@ -8,6 +8,7 @@ from support.mail import PASSWORD, RECEIVER, SENDER
 from support.meters import SimulatedUnit
 
 from emm_pipeline.config_db.troubles import claimed_lines
+from emm_pipeline.connections import open_outbox
 from emm_pipeline.defs.build import build_definitions
 from emm_pipeline.defs.mailing import mail_sensor
 from emm_pipeline.defs.resources import ConfigDatabase
@@ -185,6 +186,40 @@ def test_a_meter_that_is_removed_while_it_fails_is_told_no_more_of(mailing, gate
     look_and_mail(mailing)
     assert len(post_office.mails) == 1
     assert mailing.sql("SELECT * FROM troubles") == []
+
+
+def test_a_store_that_is_away_is_mailed_once_and_once_more_when_nothing_waits_for_it(mailing, post_office):
+    outbox = open_outbox(current_settings())
+    read_at = datetime.now(UTC) - timedelta(minutes=3)
+    batch = outbox.put(["voltageL1,id=1 value=1 1"], read_at, "run-a")
+    outbox.note_error("InfluxDB at http://influxdb:8086 does not answer")
+    for _ in range(3):
+        look_and_mail(mailing)
+    (mail,) = post_office.mails
+    assert mail["Subject"] == "Farm meters: 1 failing"
+    (body,) = post_office.bodies()
+    assert f"{read_at:%Y-%m-%d %H:%M:%S} UTC  the readings store fails: " in body
+    assert "http://influxdb:8086 does not answer" in body
+
+    with batch:
+        batch.remove()
+    for _ in range(2):
+        look_and_mail(mailing)
+    assert [mail["Subject"] for mail in post_office.mails[1:]] == ["Farm meters: 1 well again"]
+
+
+def test_points_that_wait_for_a_moment_are_no_reason_for_a_mail(mailing, post_office):
+    with open_outbox(current_settings()).put(["voltageL1,id=1 value=1 1"], datetime.now(UTC), "run-a"):
+        look_and_mail(mailing)
+    assert post_office.mails == []
+
+
+def test_an_outbox_that_cannot_be_read_is_mailed(mailing, post_office):
+    folder = open_outbox(current_settings()).folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    folder.write_text("no folder")
+    look_and_mail(mailing)
+    assert str(folder) in post_office.bodies()[0]
 
 
 def test_a_hostile_description_makes_no_header_and_no_second_line(mailing, gateways, post_office):
