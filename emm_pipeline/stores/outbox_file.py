@@ -84,14 +84,19 @@ def with_reasons(refused: Sequence[Refusal]) -> bytes:
 
 def read_refused(path: Path) -> list[str]:
     """Return the lines of a file of `with_reasons`, without the reasons."""
-    return [line for line in path.read_text().split("\n") if line and not line.startswith("#")]
+    return [line for line in _rejected_lines(path) if not line.startswith("#")]
 
 
 def read_reasons(path: Path) -> tuple[int, str]:
     """Return how many points a file of `with_reasons` holds, and why they were refused, in one line."""
-    lines = path.read_text(errors="replace").removesuffix("\n").split("\n")
+    lines = _rejected_lines(path)
     reasons = [line.removeprefix("# ") for line in lines if line.startswith("#")]
     return len(lines) - len(reasons), "; ".join(reasons)
+
+
+def _rejected_lines(path: Path) -> list[str]:
+    # Not read_text(), which would take a carriage return in a description for a line's end.
+    return path.read_bytes().decode().removesuffix("\n").split("\n")
 
 
 def make_folder(folder: Path) -> None:

@@ -205,14 +205,16 @@ def test_what_was_refused_is_kept_as_text_below_its_reason_and_the_batch_goes(ou
 
 
 def test_what_was_refused_can_be_put_back_and_loaded_again(outbox):
-    with outbox.put(LINES, NOON, "run") as batch:
-        batch.settle([Refusal(line, f"no {line}") for line in LINES])
+    refused = [*LINES, "voltageL1,description=carriage\rreturn\u2028,id=1 value=230.5 1"]
+    with outbox.put(refused, NOON, "run") as batch:
+        batch.settle([Refusal(line, f"no {number}") for number, line in enumerate(refused)])
+    assert outbox.rejected()[0].points == 3
     put(outbox, 1)
     assert outbox.put_back_rejected() == 1
     assert outbox.rejected() == []
     oldest, _ = outbox.names()
     with outbox.claim(oldest) as batch:
-        assert batch.lines() == LINES
+        assert batch.lines() == refused
     assert outbox.put_back_rejected() == 0
 
 
