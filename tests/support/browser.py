@@ -13,8 +13,6 @@ from emm_pipeline.settings import PROJECT_ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
-
     from playwright.sync_api import Page
 
 PICTURES = PROJECT_ROOT / "docs" / "pictures"
@@ -42,12 +40,12 @@ def page() -> Iterator[Page]:
 
 
 @pytest.fixture
-def picture(page: Page, tmp_path: Path) -> TakePicture:
-    """Take a picture of the page: for docs/pictures/ where EMM_PICTURES=1 asks for it."""
-    folder = PICTURES if os.environ.get("EMM_PICTURES") == "1" else tmp_path
+def picture(page: Page) -> TakePicture:
+    """Take a picture of the page for docs/pictures/, if EMM_PICTURES=1 asks for it."""
 
     def take(name: str) -> None:
-        page.wait_for_timeout(1500)  # charts are drawn a moment after their data came
-        page.screenshot(path=folder / f"{name}.png")
+        if os.environ.get("EMM_PICTURES") == "1":
+            page.wait_for_timeout(1500)  # charts are drawn a moment after their data came
+            page.screenshot(path=PICTURES / f"{name}.png")
 
     return take
