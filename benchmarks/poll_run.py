@@ -84,7 +84,8 @@ def _measure(postgres: EmbeddedPostgres, folder: Path, meters: int) -> dict[str,
         engine = _configure(postgres, folder, f"bench_{meters}", ports)
         fleet = load_fleet(engine)
         plan = plan_meters(fleet, {meter.id for meter in fleet.meters})
-        reading = min(_timed(lambda: polling.read(plan, datetime.now(UTC) + timedelta(minutes=1), 200)) for _ in range(3))
+        deadline = datetime.now(UTC) + timedelta(minutes=1)
+        reading = min(_timed(lambda: polling.read(plan, deadline, 200)) for _ in range(3))
         return {"meters": meters, "failed": meters // DEAD_SHARE} | _run(reading)
     finally:
         simulator.kill()

@@ -20,6 +20,9 @@ START_MARGIN = timedelta(seconds=3)
 LONGEST_SAMPLE = timedelta(hours=1)
 """A sample never takes longer, however rare the ticks: a broken device must not stretch a poll to hours."""
 
+SHORTEST_SAMPLE = timedelta(seconds=1)
+"""A sample that is late is not begun with less time than this."""
+
 UNSCHEDULED_SAMPLE = timedelta(minutes=10)
 """How long the sample of a run that someone started by hand may take."""
 
@@ -59,18 +62,21 @@ def due_samples(
 ) -> tuple[list[Sample], list[datetime]]:
     """Return the samples that a run takes which comes up at `now`, and the due times that it is too late for.
 
-    Of the seconds already past the first is sampled at once, the others are skipped. A sample ends when the next is
+    Of the seconds already past the first is sampled at once, the others are skipped; the first too, if the next is due
+    within SHORTEST_SAMPLE: its meters would fail for want of time. A sample ends when the next is
     due, the last one `conclude` before the window's end. Where the whole window is past (the run was queued for long),
     its one sample gets as much time as a run started by hand.
     """
     due = [window.tick + timedelta(seconds=second) for second in seconds]
     past = [time for time in due if time < now]
-    taken = past[:1] + [time for time in due if time >= now]
+    ahead = [time for time in due if time >= now]
+    caught_up = past[:1] if not ahead or ahead[0] - now >= SHORTEST_SAMPLE else []
+    taken = caught_up + ahead
     ends = [*taken[1:], max(last_deadline(window, conclude), taken[-1] + timedelta(seconds=1))]
     samples = [Sample(time, ended) for time, ended in zip(taken, ends, strict=True)]
     if samples[0].deadline <= now:
         samples[0] = Sample(samples[0].due, now + UNSCHEDULED_SAMPLE)
-    return samples, past[1:]
+    return samples, past[len(caught_up) :]
 
 
 def last_deadline(window: Window, conclude: timedelta) -> datetime:

@@ -6,6 +6,7 @@ The real environment comes before `config/.env`, that before `config/.env.dev`.
 from __future__ import annotations
 
 import os
+import re
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self
@@ -81,6 +82,20 @@ class Settings(BaseSettings):
         seconds = parse_field(value, HIGHEST[field])
         if info.field_name == "scheduler_cron_second_trigger" and len(seconds) > 1:
             raise ValueError("the discovery runs once a tick: allowed is one number from 0 to 59")
+        return value
+
+    @field_validator("influxdb_url")
+    @classmethod
+    def _is_http(cls, value: str) -> str:
+        if not re.fullmatch(r"https?://[^\s/?#]+\S*", value):
+            raise ValueError("allowed is http://host:port or https://host:port")
+        return value
+
+    @field_validator("postgres_host", "postgres_user", "postgres_db")
+    @classmethod
+    def _is_one_word(cls, value: str) -> str:
+        if not value or value != value.strip():
+            raise ValueError("allowed is a name without blanks around it")
         return value
 
     @field_validator("tz")
@@ -169,9 +184,11 @@ def load_settings(*env_files: Path) -> Settings:
     Raises:
         ConfigurationError: names each variable that is wrong, its value and what is allowed.
     """
-    missing = [str(path) for path in env_files if not path.is_file()]
-    if missing:
-        raise ConfigurationError(f"no such settings file: {', '.join(missing)}")
+    for path in env_files:
+        try:
+            path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as err:
+            raise ConfigurationError(f"the settings file {path} cannot be read: {err}") from None
     try:
         return Settings(_env_file=(*ENV_FILES, *env_files))  # type: ignore[call-arg]  # values come from there
     except ValidationError as err:

@@ -4,6 +4,8 @@ The tests of this module share one stack and go on where the one before ended; a
 """
 
 import math
+import os
+import signal
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -213,6 +215,31 @@ def test_re_executing_from_failure_fails_again_while_the_meter_is_dead(stack, me
     third = stack.ui.wait_for_run(stack.ui.re_execute(again["runId"]))
     assert third["status"] == "SUCCESS"
     assert stack.ui.partitions()["failed"] == set()
+
+
+def test_a_poll_that_found_no_database_polls_all_its_meters_when_it_is_executed_again(stack, points):
+    stack.sql("ALTER TABLE energy_meters RENAME TO hidden")
+    failed = poll_by_hand(stack)
+    stack.sql("ALTER TABLE hidden RENAME TO energy_meters")
+    assert failed["status"] == "FAILURE"
+    began = datetime.now(UTC)
+    assert stack.ui.wait_for_run(stack.ui.re_execute(failed["runId"]))["status"] == "SUCCESS"
+    assert all(points(id_, since=began) for id_ in (1, 3, 4, 5))
+
+
+def test_a_poll_that_was_killed_while_it_read_reads_all_its_meters_when_it_is_executed_again(stack, meters, points):
+    slow = meters.gateways[5]
+    slow.units[1].delay_s = 2.0
+    asked = slow.requests
+    run_id = stack.ui.launch("poll")
+    wait_for("the slow meter to be asked", lambda: slow.requests > asked)
+    os.kill(stack.ui.process_of(run_id), signal.SIGKILL)
+    assert stack.ui.wait_for_run(run_id, 120)["status"] == "FAILURE"
+    slow.units[1].delay_s = 0.0
+    began = datetime.now(UTC)
+    again = stack.ui.wait_for_run(stack.ui.re_execute(run_id))
+    assert again["status"] == "SUCCESS", stack.ui.failure(again["runId"])
+    assert all(points(id_, since=began) for id_ in (1, 3, 4, 5))
 
 
 def test_one_partition_is_polled_by_hand(stack, points):

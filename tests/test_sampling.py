@@ -99,3 +99,17 @@ def test_a_run_that_keeps_its_window_never_costs_the_next_tick(second):
     first_of_next = at(60 + trigger.seconds[0])
     assert window.until <= max(first_of_next - START_MARGIN, at(trigger.seconds[-1] + 1))
     assert not Window(window.tick, window.until).is_overdue(window.until)
+
+
+def test_a_late_sample_is_not_begun_when_the_next_is_about_to_be_due():
+    due, _, skipped = take("*/10", at(9.5))
+    assert due[0] == at(10)
+    assert skipped == [at(0)]
+    due, _, skipped = take("*", at(3.9))
+    assert due[0] == at(4)
+    assert skipped == [at(s) for s in range(4)]
+
+
+def test_time_to_conclude_never_takes_more_than_a_quarter_of_the_window():
+    _, samples, _ = take("0", at(2), conclude=timedelta(hours=1))
+    assert samples[-1].deadline == at(57) - timedelta(seconds=57) / 4

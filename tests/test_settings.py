@@ -96,3 +96,10 @@ def test_a_folder_as_host_means_the_socket_in_it(environment):
     url = load_settings().config_database_url
     assert url.host is None
     assert url.query["host"] == "/run/postgresql"
+
+
+@pytest.mark.parametrize(("variable", "value"), [("INFLUXDB_URL", "influxdb:8086"), ("POSTGRES_HOST", " ")])
+def test_an_address_that_cannot_be_one_is_refused_at_load(environment, variable, value):
+    environment(variable, value)
+    with pytest.raises(ConfigurationError, match=f"{variable}="):
+        load_settings()

@@ -216,7 +216,7 @@ class VirtualModbusTCPServer(ABC):
             self.set_datastore()
         except DeviceOff as err:
             off = err
-        except Exception as err:  # noqa: BLE001 - whatever a device's script raises
+        except (Exception, SystemExit) as err:  # noqa: BLE001 - whatever a device's script raises
             self._say_failure(err)
             return
         finally:
@@ -229,7 +229,7 @@ class VirtualModbusTCPServer(ABC):
         self._data = _Data(registers, now, valid_for_s, time.monotonic() + valid_for_s)
         self._say_success(off)
 
-    def _say_failure(self, error: Exception) -> None:
+    def _say_failure(self, error: BaseException) -> None:
         lifetime = self._data.lifetime if self._data else "there is no data"
         logger.error(
             "set_datastore failed: %s: %s; %s, then exception 4",

@@ -22,7 +22,7 @@ import click
 
 from emm_pipeline.cli.demo_stack import DemoStack
 from emm_pipeline.cli.progress import progress
-from emm_pipeline.cli.tables import console, print_readings
+from emm_pipeline.cli.tables import console, print_readings, shown
 from emm_pipeline.errors import ConfigurationError, EmmError
 from emm_pipeline.settings import PROJECT_ROOT
 
@@ -34,7 +34,13 @@ UI_PORT = 3001
 
 @click.command("demo")
 @click.option("--once", is_flag=True, help="One discovery and one poll, then stop. Exits with 1 if nothing was stored.")
-@click.option("--port", default=UI_PORT, show_default=True, help="Port of Dagster's UI on 127.0.0.1.")
+@click.option(
+    "--port",
+    type=click.IntRange(1, 65535),
+    default=UI_PORT,
+    show_default=True,
+    help="Port of Dagster's UI on 127.0.0.1.",
+)
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Where the demo keeps its data.")
 def demo(once: bool, port: int, data_dir: Path | None) -> None:
     """Poll the virtual meter on this machine: discovers and polls at once, prints the readings, goes on until Ctrl-C.
@@ -90,7 +96,7 @@ def _follow(stack: DemoStack) -> None:
         while True:
             stack.check()
             for row in stack.new_readings().to_dict("records"):
-                value = f"{row['value']:.7g} {row['unit'] or ''}"
+                value = f"{shown(row['value'])} {row['unit'] or ''}"
                 print(f"{row['time']:%H:%M:%S}  meter {row['id']}  {row['measurement']} = {value}", flush=True)
             time.sleep(1)
     except KeyboardInterrupt:
@@ -118,7 +124,10 @@ def _stop_on_signals() -> Iterator[None]:
 @contextmanager
 def _only_one(data_dir: Path) -> Iterator[None]:
     """Hold the folder's lock; the kernel lets go of it whatever becomes of this process."""
-    data_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
+    try:
+        data_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
+    except OSError as err:
+        raise ConfigurationError(f"{data_dir} cannot be made a folder ({err.strerror}): choose another") from None
     if data_dir.stat().st_uid != os.geteuid():
         raise ConfigurationError(f"{data_dir} belongs to another user: choose a folder with --data-dir")
     folder = os.open(data_dir, os.O_RDONLY)

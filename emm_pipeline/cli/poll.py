@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
     from emm_pipeline.fleet import Fleet
     from emm_pipeline.settings import Settings
+
+_INTEGER = re.compile(r"-?\d{1,10}", re.ASCII)
 
 
 @click.command("poll")
@@ -74,9 +77,12 @@ def _ids(fleet: Fleet, names: tuple[str, ...]) -> set[int]:
     ids: set[int] = set()
     for name in names:
         described = {meter.id for meter in fleet.meters if meter.description == name}
-        if not described and not name.isdecimal():
+        if _INTEGER.fullmatch(name):
+            ids.add(int(name))
+        elif described:
+            ids |= described
+        else:
             raise ConfigurationError(f"no enabled meter has the id or description {name!r}")
-        ids |= described or {int(name)}
     return ids
 
 
@@ -96,9 +102,9 @@ def _print(readings: pd.DataFrame, outcomes: list[MeterOutcome], failed: list[Me
 
 
 def _as_json(readings: pd.DataFrame, outcomes: list[MeterOutcome], fleet: Fleet) -> dict[str, Any]:
-    rows = readings.assign(time=[time.isoformat() for time in readings["time"]])
+    rows = [row | {"time": row["time"].isoformat()} for row in readings.to_dict("records")]
     return {
-        "readings": json.loads(rows.to_json(orient="records")),
+        "readings": rows,
         "failed": [
             {"id": o.id, "description": o.description, "address": o.address, "unit": o.unit_id, "reason": o.reason}
             for o in outcomes

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
     from emm_pipeline.outcomes import MeterOutcome
 
+LARGEST_COUNTER = 1e15
+"""Up to here a float holds every whole number, and a table has room for it."""
+
 
 def console() -> Console:
     """Return the console for stdout; piped output is not cut at 80 columns."""
@@ -35,11 +38,16 @@ def print_readings(readings: pd.DataFrame) -> None:
             str(reading["id"]),
             reading["description"],
             reading["measurement"],
-            f"{reading['value']:.7g}",
+            shown(reading["value"]),
             reading["unit"],
         )
         table.add_row(*(escape(str(cell or "")) for cell in cells), f"{reading['time']:%Y-%m-%d %H:%M:%S}")
     console().print(table)
+
+
+def shown(value: float) -> str:
+    """Return a value for people: counters with all their digits, others with the seven that a 32-bit float has."""
+    return f"{value:.0f}" if value.is_integer() and abs(value) < LARGEST_COUNTER else f"{value:.7g}"
 
 
 def print_failed(outcomes: Iterable[MeterOutcome]) -> None:

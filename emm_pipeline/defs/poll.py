@@ -148,7 +148,8 @@ def _state(
     # A meter that was removed while it was polled has no partition any more.
     existing = existing_partitions(context.instance)
     with config_database.open() as engine:
-        stated = due_outcomes(engine, [o for o in outcomes if str(o.id) in existing], interval)
+        outcomes = [outcome for outcome in outcomes if str(outcome.id) in existing]
+        stated = due_outcomes(engine, context.instance, outcomes, interval)
         state_read(context, [outcome for outcome in stated if outcome.ok])
         if not planned_by_dagster:
             for outcome in stated:

@@ -36,7 +36,9 @@ def plan_run(context: OpExecutionContext, config_database: ConfigDatabase) -> Po
     if context.has_partition_key or context.has_partition_key_range:
         return plan_meters(fleet, {int(key) for key in context.partition_keys})
     if context.run.parent_run_id and resumes_failed_run(context.run):
-        return plan_meters(fleet, {int(key) for key in failed_in_run(context.instance, context.run.parent_run_id)})
+        failed = failed_in_run(context.instance, context.run.parent_run_id)
+        if failed is not None:
+            return plan_meters(fleet, {int(key) for key in failed})
     poll = ScheduledPoll.of_run(context.run)
     discovered = {int(key) for key in existing_partitions(context.instance)}
     return plan_shard(fleet, poll.shard if poll else Shard(), discovered)
@@ -59,7 +61,12 @@ def unscheduled(now: datetime) -> Sample:
 def read_sample(
     context: OpExecutionContext, sample: Sample, plan: PollPlan, config_database: ConfigDatabase, limits: Limits
 ) -> Polled:
-    """Read every meter of the plan side by side; on schedule, but for those that keep failing and are not due."""
+    """Read every meter of the plan side by side; on schedule, but for those that keep failing and are not due.
+
+    A step that is executed again was given its parent's sample, whose time is over: it samples now.
+    """
+    if context.run.parent_run_id:
+        sample = unscheduled(datetime.now(UTC))
     return _read(context, sample, plan, config_database, limits, _turn(context, sample.due))
 
 

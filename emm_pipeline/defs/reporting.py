@@ -91,8 +91,8 @@ def state_failed(context: OpExecutionContext, outcome: MeterOutcome) -> None:
     context.instance.report_dagster_event(planned, run_id=context.run_id)
 
 
-def failed_in_run(instance: DagsterInstance, run_id: str) -> set[str]:
-    """Return the partitions that a run was to read and did not."""
+def failed_in_run(instance: DagsterInstance, run_id: str) -> set[str] | None:
+    """Return the partitions that a run was to read and did not; None if it ended before it stated any."""
     planned: set[str] = set()
     read: set[str] = set()
     events = {DagsterEventType.ASSET_MATERIALIZATION_PLANNED: planned, DagsterEventType.ASSET_MATERIALIZATION: read}
@@ -100,7 +100,7 @@ def failed_in_run(instance: DagsterInstance, run_id: str) -> set[str]:
         event = entry.dagster_event
         if event and event.partition and event.event_type in events:
             events[event.event_type].add(event.partition)
-    return planned - read
+    return planned - read if planned or read else None
 
 
 def table(columns: Mapping[str, str], rows: Sequence[Mapping[str, object]]) -> TableMetadataValue:

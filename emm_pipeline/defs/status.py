@@ -4,22 +4,32 @@ from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from dagster import DagsterInstance
+
 from emm_pipeline.config_db.meter_status import MeterStatus, load_statuses, save_outcomes
+from emm_pipeline.defs.partitions import METER_READINGS
 from emm_pipeline.outcomes import MeterOutcome
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
 
-def due_outcomes(engine: "Engine", outcomes: Sequence[MeterOutcome], interval: timedelta) -> list[MeterOutcome]:
+def due_outcomes(
+    engine: "Engine", instance: DagsterInstance, outcomes: Sequence[MeterOutcome], interval: timedelta
+) -> list[MeterOutcome]:
     """Return the outcomes that are to be stated in Dagster.
 
     Failures and changes always; that a meter is still well only once the last such statement is older than
-    `interval` (an event is about 1.6 kB in the database).
+    `interval` (an event is about 1.6 kB in the database). A change is also what Dagster alone knows: a run for one
+    partition that died before it stated anything has left it failed.
     """
     if not interval:
         return list(outcomes)
-    statuses = load_statuses(engine)
+    unread = instance.event_log_storage.get_latest_asset_partition_materialization_attempts_without_materializations(
+        METER_READINGS
+    )
+    known = load_statuses(engine)
+    statuses = {id_: status for id_, status in known.items() if str(id_) not in unread}
     oldest = datetime.now(UTC) - interval
     return [outcome for outcome in outcomes if not (outcome.ok and _is_fresh(statuses.get(outcome.id), oldest))]
 

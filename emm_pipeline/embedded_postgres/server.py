@@ -91,7 +91,8 @@ class EmbeddedPostgres:
                 self._make_cluster()
             self._end_leftovers()
             self._start()
-        except BaseException:
+        except BaseException:  # also a signal's, in the midst of pg_ctl's start
+            self._end()
             self._release()
             raise
 

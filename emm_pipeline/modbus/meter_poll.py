@@ -75,9 +75,10 @@ class MeterPoll:
         return self._this_turn[0].request if self._this_turn else None
 
     def request_sent(self) -> None:
-        """The next request is being sent; the first one stamps the sample."""
-        if not self.sent:
+        """The next request is being sent; the first one that brings registers stamps the sample."""
+        if not self.blocks:
             self._time = _now()
+        if not self.sent:
             self._first_request_s = self._last_reply_s = time.monotonic()
         self.sent += 1
 

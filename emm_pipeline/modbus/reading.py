@@ -147,14 +147,14 @@ async def _read_gateway(gateway: Gateway, locks: GatewayLocks, slots: asyncio.Se
         async with asyncio.timeout_at(loop_deadline):
             while True:
                 async with slots:
-                    hindrance = f"another run is talking to {gateway.address}"
+                    hindrance = None
                     if await locks.try_acquire(gateway.address):
-                        hindrance = None
                         try:
                             await gateway.read()
                         finally:
                             locks.release(gateway.address)
                         return
+                    hindrance = f"another run is talking to {gateway.address}"
                 await asyncio.sleep(_LOCK_RETRY_S)
     except TimeoutError:
         gateway.run_out_of_time(hindrance)

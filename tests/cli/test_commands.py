@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from support.meters import SimulatedUnit, encode_value, inputs
+from support.meters import SimulatedUnit, encode_value, holding, inputs
 
 from emm_pipeline.cli.processes import free_port
 from emm_pipeline.fleet import DataType
@@ -148,3 +148,36 @@ def test_every_command_explains_itself(emm, command):
     result = emm(*command, "--help")
     assert result.returncode == 0
     assert "Usage:" in result.stdout
+
+
+def test_json_has_every_digit_and_tables_have_every_digit_of_a_counter(emm, config_engine, simulated_gateway):
+    words = holding(0, encode_value(1e-12, DataType.FLOAT64)) | holding(4, encode_value(123456789, DataType.LONG))
+    port = simulated_gateway({1: SimulatedUnit(words)}).port
+    with config_engine.begin() as connection:
+        connection.exec_driver_sql(
+            "INSERT INTO registers VALUES ('t', 0, 'tiny', NULL, 8, 3, 2, 2), ('t', 4, 'import', 'Wh', 2, 3, 2, 2)"
+        )
+        connection.exec_driver_sql(f"INSERT INTO energy_meters VALUES (5, '127.0.0.1', {port}, 1, 't', NULL)")
+    readings = json.loads(emm("poll", "--dry-run", "--json").stdout)["readings"]
+    assert {reading["measurement"]: reading["value"] for reading in readings} == {"tiny": 1e-12, "import": 123456789.0}
+    assert "123456789" in emm("poll", "--dry-run").stdout
+
+
+def test_a_number_is_an_id_also_where_a_description_is_the_same(emm, meters, config_engine):
+    with config_engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE energy_meters SET description = '1' WHERE id = 2")
+        connection.exec_driver_sql("UPDATE energy_meters SET id = -7 WHERE id = 2")
+    assert "1 of 1 meters read" in emm("poll", "1", "--dry-run").stdout
+    assert "0 of 1 meters read" in emm("poll", "--dry-run", "--", "-7").stdout
+
+
+def test_what_a_person_mistypes_is_an_error_of_one_line(emm, tmp_path):
+    (tmp_path / "file").write_bytes(b"\xff\xfe")
+    for arguments in (
+        ["demo", "--port", "70000"],
+        ["demo", "--data-dir", str(tmp_path / "file")],
+        ["--env-file", str(tmp_path / "file"), "poll"],
+    ):
+        result = emm(*arguments)
+        assert result.returncode == 2, result.stderr
+        assert "Traceback" not in result.stderr

@@ -1,11 +1,17 @@
 """Discovery: partitions follow the database, and what is wrong is said by name."""
 
+from datetime import UTC, datetime, timedelta
+
+import pytest
 from dagster import DagsterEventType, DagsterRunStatus
+from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
 from support.meters import SimulatedUnit
 
 from emm_pipeline.cli.processes import free_port
+from emm_pipeline.defs.build import build_definitions
 from emm_pipeline.defs.partitions import METER_READINGS, partition_changes
-from emm_pipeline.defs.runs import partitions_in_flight
+from emm_pipeline.defs.runs import TICK_TAG, partitions_in_flight
+from emm_pipeline.settings import current_settings
 
 
 def report(pipeline):
@@ -79,9 +85,6 @@ def test_a_partition_that_a_run_in_flight_names_is_deleted_the_next_time(pipelin
     pipeline.add_meter(1, simulated_gateway({1: SimulatedUnit()}).port)
     pipeline.add_meter(2, simulated_gateway({1: SimulatedUnit()}).port)
     report(pipeline)
-    from emm_pipeline.defs.build import build_definitions
-    from emm_pipeline.settings import current_settings
-
     job = build_definitions(current_settings()).resolve_job_def("poll")
     run = pipeline.instance.create_run_for_job(job, tags={"dagster/partition": "1"}, status=DagsterRunStatus.STARTED)
     assert partitions_in_flight(pipeline.instance, METER_READINGS, ["1", "2"]) == {"1"}
@@ -107,3 +110,38 @@ def test_a_failed_query_deletes_no_partition(pipeline, simulated_gateway):
 
 def test_changes_are_in_the_order_of_the_ids():
     assert partition_changes({"2", "10", "1"}, {"1", "30", "4"}) == (["2", "10"], ["4", "30"])
+
+
+@pytest.mark.parametrize("tag", ["dagster/asset_partition_range_start", None])
+def test_a_run_over_a_range_and_a_backfill_may_name_any_partition(pipeline, tag):
+    job = build_definitions(current_settings()).resolve_job_def("poll")
+    if tag:
+        tags = {tag: "1", "dagster/asset_partition_range_end": "9"}
+        pipeline.instance.add_dynamic_partitions("meters", ["1", "9"])
+        pipeline.instance.create_run_for_job(job, tags=tags, status=DagsterRunStatus.STARTED)
+    else:
+        pipeline.instance.add_backfill(
+            PartitionBackfill(
+                backfill_id="one",
+                status=BulkActionStatus.REQUESTED,
+                from_failure=False,
+                tags={},
+                backfill_timestamp=1.0,
+                asset_selection=[METER_READINGS],
+            )
+        )
+    assert partitions_in_flight(pipeline.instance, METER_READINGS, ["5"]) == {"5"}
+
+
+def test_a_scheduled_discovery_waits_for_its_second(pipeline, monkeypatch):
+    tick = datetime.now(UTC).replace(microsecond=0)
+    monkeypatch.setenv("SCHEDULER_CRON_SECOND_TRIGGER", "2")
+    current_settings.cache_clear()
+    assert pipeline.run("discovery", tags={TICK_TAG: tick.isoformat()}).success
+    assert datetime.now(UTC) >= tick + timedelta(seconds=2)
+
+
+@pytest.mark.parametrize("job", ["poll", "discovery"])
+def test_a_run_that_hangs_is_ended_by_the_daemon(pipeline, job):
+    definition = build_definitions(current_settings()).resolve_job_def(job)
+    assert 0 < int(definition.tags["dagster/max_runtime"]) <= 1800

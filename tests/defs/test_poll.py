@@ -3,10 +3,13 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from dagster import DagsterEventType
+from dagster import DagsterEvent, DagsterEventType
+from dagster._core.events import AssetMaterializationPlannedData
 from support.meters import SimulatedUnit, encode_value, inputs
 
 from emm_pipeline.cli.processes import free_port
+from emm_pipeline.defs.build import build_definitions
+from emm_pipeline.defs.partitions import METER_READINGS
 from emm_pipeline.defs.runs import ScheduledPoll
 from emm_pipeline.fleet import DataType
 from emm_pipeline.sampling import Window
@@ -117,11 +120,11 @@ def scheduled(due, monkeypatch):
     tick = datetime.now(UTC).replace(microsecond=0) - timedelta(seconds=1)
     monkeypatch.setenv("INFLUX_UPDATER_CRON_SECOND_TRIGGER", ",".join(map(str, [0, *due])))
     current_settings.cache_clear()
-    return tick, ScheduledPoll(Shard(), Window(tick, tick + timedelta(seconds=30))).tags()
+    return tick, ScheduledPoll(Shard(), Window(tick, tick + timedelta(seconds=40))).tags()
 
 
 def test_samples_are_taken_on_their_seconds_and_each_is_loaded_before_the_next(three_meters, monkeypatch):
-    due = [3, 4, 5]
+    due = [7, 8, 9]
     tick, tags = scheduled(due, monkeypatch)
     result = three_meters.run("poll", tags=tags)
     times = [row.time for row in three_meters.sql("SELECT DISTINCT time FROM readings WHERE id = 1 ORDER BY time")]
@@ -151,3 +154,27 @@ def test_emm_poll_says_of_each_meter_how_it_went(three_meters):
     assert [(row.id, row.ok, row.points) for row in rows] == [(1, True, 2), (2, True, 2), *dead_twice]
     assert rows[0].error is None
     assert "refused" in rows[2].error
+
+
+def test_a_partition_that_dagster_counts_as_failed_is_stated_again_as_soon_as_it_is_read(three_meters, monkeypatch):
+    three_meters.run("poll")
+    job = build_definitions(current_settings()).resolve_job_def("poll")
+    died = three_meters.instance.create_run_for_job(job, tags={"dagster/partition": "1"})
+    planned = DagsterEvent.build_asset_materialization_planned_event(
+        "poll", "meter_readings.conclude", AssetMaterializationPlannedData(METER_READINGS, partition="1")
+    )
+    three_meters.instance.report_dagster_event(planned, run_id=died.run_id)
+    three_meters.instance.report_run_failed(died)
+    assert three_meters.statuses()["failed"] == {"1", "3"}
+
+    monkeypatch.setenv("STATUS_INTERVAL_S", "3600")
+    current_settings.cache_clear()
+    three_meters.run("poll")
+    assert three_meters.statuses()["failed"] == {"3"}
+
+
+def test_a_meter_that_has_no_partition_any_more_leaves_no_status_behind(three_meters):
+    three_meters.instance.delete_dynamic_partition("meters", "2")
+    three_meters.sql("DELETE FROM meter_status")
+    three_meters.run("poll")
+    assert three_meters.sql("SELECT id FROM meter_status ORDER BY id") == [(1,), (3,)]

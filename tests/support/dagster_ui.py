@@ -1,6 +1,7 @@
 """Dagster's GraphQL API, asked as its web UI asks it."""
 
 import json
+import re
 import time
 import urllib.request
 from collections.abc import Callable
@@ -140,6 +141,18 @@ class DagsterUI:
             return run if run["status"] in FINISHED else None
 
         return wait_for(f"run {run_id}", look, timeout_s)
+
+    def process_of(self, run_id: str) -> int:
+        """Return the process id of a run's worker, as its events tell."""
+        events = self.ask(
+            """query($id: ID!) { runOrError(runId: $id) { ... on Run { eventConnection { events {
+                 ... on MessageEvent { message } } } } } }""",
+            id=run_id,
+        )["runOrError"]["eventConnection"]["events"]
+        messages = " ".join(event.get("message", "") for event in events)
+        found = re.search(r"process for run \(pid: (\d+)\)", messages)
+        assert found, messages
+        return int(found[1])
 
     def schedules(self) -> dict[str, str]:
         """Return the status of each schedule: RUNNING or STOPPED."""
