@@ -93,7 +93,7 @@ class VirtualModbusTCPServer(ABC):
         self._max_data_age_s = max_data_age_s
         self._data: _Data | None = None
         self._writing: Registers | None = None
-        self._failure: type[Exception] | None = None
+        self._failure: type[BaseException] | None = None
         self._off = False
         self._stale_said = False
         self._stopping = threading.Event()
