@@ -70,6 +70,21 @@ def test_a_server_that_a_killed_process_left_running_is_taken_over(made_folder):
         assert ask(server, "SELECT 1") == 1
 
 
+def test_a_signal_in_the_midst_of_a_start_leaves_no_server(made_folder, monkeypatch):
+    server = EmbeddedPostgres(made_folder / "data", durable=False)
+    start = server._start
+
+    def start_and_be_interrupted():
+        start()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(server, "_start", start_and_be_interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        server.start()
+    assert not server._processes()
+    assert not list(made_folder.glob(".*.lock"))
+
+
 def test_an_interrupted_first_start_is_begun_anew(folder):
     (folder / ".data.initdb").mkdir()
     (folder / ".data.initdb" / "PG_VERSION").write_text("18")

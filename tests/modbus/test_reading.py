@@ -310,6 +310,7 @@ def test_a_busy_unit_is_asked_again_after_a_pause_and_behind_its_neighbours(simu
     assert [r.unit_id for r in gateway.received] == [1, 2, 3, 1]
     assert gateway.received[3].at - gateway.received[0].at >= 0.5
     assert gateway.connections == 1
+    assert (samples[0].time - samples[1].time).total_seconds() > 0.4, "stamped when it was read, not when it was busy"
 
 
 @pytest.mark.parametrize("code", [5, 6, 11])

@@ -279,6 +279,18 @@ def test_a_failing_update_leaves_the_data_whole_until_it_is_too_old_then_excepti
     assert "set_datastore works again" in caplog.text
 
 
+def test_an_update_that_exits_is_logged_and_the_next_one_runs(every_second, caplog):
+    def exit_once(device):
+        if device.updates == 2:
+            raise SystemExit(3)
+        write_42(device)
+
+    with Device(exit_once) as device:
+        eventually(lambda: device.updates >= 3)
+        assert read(device.port, 0) == b"\0\x2a"
+    assert "set_datastore failed: SystemExit" in caplog.text
+
+
 def test_a_hanging_update_ends_in_exception_4_too(every_second, caplog):
     release = threading.Event()
 
