@@ -1,0 +1,49 @@
+"""Nothing needs root: the demo, which is databases, meter, discovery and poll, as a user without any right."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support.postgres import postgres_folder
+
+from emm_pipeline.settings import PROJECT_ROOT
+
+NOBODY = 65534
+SYSTEM_PYTHON = f"/usr/bin/python3.{sys.version_info.minor}"
+
+
+def is_open_to_all(path: Path | str) -> bool:
+    return all(folder.stat().st_mode & 0o001 for folder in Path(path).parents)
+
+
+def reachable_python() -> str | None:
+    """An interpreter of this version that any user may start; one in root's home is not."""
+    candidates = (os.path.realpath(sys.executable), SYSTEM_PYTHON)
+    return next((python for python in candidates if Path(python).exists() and is_open_to_all(python)), None)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="not root: the whole suite shows it")
+@pytest.mark.skipif(shutil.which("setpriv") is None, reason="setpriv is not installed: apt-get install util-linux")
+@pytest.mark.skipif(reachable_python() is None, reason=f"root's own Python, and there is no {SYSTEM_PYTHON}")
+@pytest.mark.skipif(not is_open_to_all(__file__), reason="the checkout is in a folder that only root may enter")
+def test_the_demo_runs_as_a_user_without_any_right():
+    packages = Path(np.__file__).parents[1]
+    with postgres_folder() as folder:
+        os.chown(folder, NOBODY, NOBODY)
+        command = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--no-new-privs"]
+        command += ["--bounding-set=-all", "--inh-caps=-all", str(reachable_python()), "-c"]
+        command += ["from emm_pipeline.cli.main import main; main()", "demo", "--once", "--data-dir", f"{folder}/demo"]
+        environment = {
+            "PATH": "/usr/bin:/bin",
+            "HOME": str(folder),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "PYTHONPATH": f"{packages}:{PROJECT_ROOT}",
+        }
+        demo = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+        assert demo.returncode == 0, demo.stderr
+        assert "test_measurement" in demo.stdout
+        assert {path.lstat().st_uid for path in folder.rglob("*")} == {NOBODY}
