@@ -13,6 +13,7 @@ from emm_pipeline.settings import PROJECT_ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
     from playwright.sync_api import Page
 
 PICTURES = PROJECT_ROOT / "docs" / "pictures"
