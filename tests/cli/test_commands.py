@@ -16,7 +16,7 @@ EMM = Path(sys.executable).with_name("emm")
 
 
 @pytest.fixture
-def emm(postgres, config_url):
+def emm(postgres, config_url, tmp_path):
     """Run the command line against a fresh configuration database."""
 
     def run(*arguments, **environment):
@@ -26,6 +26,7 @@ def emm(postgres, config_url):
             "POSTGRES_USER": "postgres",
             "POSTGRES_DB": str(config_url.database),
             "READINGS_STORE": "postgresql",
+            "OUTBOX_DIR": str(tmp_path / "outbox"),
         }
         return subprocess.run(
             [EMM, *arguments],
