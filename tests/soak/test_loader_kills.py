@@ -1,9 +1,11 @@
 """Processes that read, load and replay, and InfluxDB, are killed at random: nothing is lost or stored twice."""
 
 import multiprocessing
+import os
 import random
 import time
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 from soak.judge import CountingUnit, Judge
@@ -33,10 +35,12 @@ def judge(influxdb, simulated_gateway, tmp_path):
 
 
 @pytest.fixture
-def start():
+def start(monkeypatch):
     """Start a process quickly: everything is imported already in the one that it is forked from."""
+    tests = str(Path(__file__).parents[1])
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([tests, os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep))
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["soak.loader", "pandas"])
+    context.set_forkserver_preload(["soak.loader", "emm_pipeline.modbus.decoding", "emm_pipeline.stores.delivery"])
     processes = []
 
     def started(target, place):
@@ -57,7 +61,7 @@ def kill_at_random(judge, start, influxdb, kills, seed):
     loader, replay = start(load_forever, judge.place), start(replay_forever, judge.place)
     wait_for("the first reading", judge.stored)
     for number in range(kills):
-        time.sleep(chance.uniform(0.02, 0.5))
+        time.sleep(chance.uniform(0.02, 0.9))
         assert loader.is_alive()
         assert replay.is_alive()
         if number % 4 == 1:
