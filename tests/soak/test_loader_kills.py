@@ -40,7 +40,7 @@ def start(monkeypatch):
     tests = str(Path(__file__).parents[1])
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([tests, os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep))
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["soak.loader", "emm_pipeline.modbus.decoding", "emm_pipeline.stores.delivery"])
+    context.set_forkserver_preload(["soak.loader", "emm_pipeline.modbus.decoding", "pandas"])
     processes = []
 
     def started(target, place):
@@ -61,7 +61,7 @@ def kill_at_random(judge, start, influxdb, kills, seed):
     loader, replay = start(load_forever, judge.place), start(replay_forever, judge.place)
     wait_for("the first reading", judge.stored)
     for number in range(kills):
-        time.sleep(chance.uniform(0.02, 0.9))
+        time.sleep(chance.uniform(0.02, 0.5))
         assert loader.is_alive()
         assert replay.is_alive()
         if number % 4 == 1:
