@@ -19,6 +19,7 @@ from emm_pipeline.settings import PROJECT_ROOT
 STAND_IN = "emm-test/influxdb:v1"
 """An InfluxDB 1.6 that takes the variables of influxdb:2, for machines that reach no image registry."""
 
+ONCE = ("check", "init")
 PORTS = ("GRAFANA", "DAGSTER", "POSTGRES", "INFLUXDB")
 COMMAND_TIMEOUT_S = 900
 HEALTH_TIMEOUT_S = 150
@@ -52,12 +53,12 @@ class ComposeStack:
         self.settings = dotenv_values(PROJECT_ROOT / "config" / ".env.dev")
         self.ui = DagsterUI(f"http://127.0.0.1:{self._ports['DAGSTER']}")
 
-    def __call__(self, *arguments: str) -> str:
-        """Return what a docker-compose command prints; fails with its errors."""
+    def __call__(self, *arguments: str, **variables: str) -> str:
+        """Return what a docker-compose command prints, with more variables in its shell; fails with its errors."""
         done = subprocess.run(
             [*self._command, *arguments],
             cwd=PROJECT_ROOT,
-            env=self._environment,
+            env={**self._environment, **variables},
             capture_output=True,
             text=True,
             timeout=COMMAND_TIMEOUT_S,
@@ -79,22 +80,16 @@ class ComposeStack:
         return [json.loads(line) for line in self("ps", "--all", "--format", "json").splitlines()]
 
     def wait_until_healthy(self) -> None:
-        """Wait until every service is healthy, and `init` has ended well."""
+        """Wait until every service is healthy, and those that run once have ended well."""
 
         def look() -> bool:
             states = {one["Service"]: one for one in self.containers()}
-            init = states.pop("init")
-            return (
-                init["State"] == "exited"
-                and init["ExitCode"] == 0
-                and all(one["Health"] == "healthy" for one in states.values())
+            once = [states.pop(name) for name in ONCE]
+            return all(one["State"] == "exited" and one["ExitCode"] == 0 for one in once) and all(
+                one["Health"] == "healthy" for one in states.values()
             )
 
         wait_for("every service to be healthy", look, HEALTH_TIMEOUT_S, every_s=1)
-
-    def services(self) -> list[str]:
-        """Return the services that run on."""
-        return sorted(one["Service"] for one in self.containers() if one["Service"] != "init")
 
     def query(self, influxql: str) -> list[dict[str, Any]]:
         """Return the rows of an InfluxQL query; `time` in milliseconds."""
