@@ -7,6 +7,7 @@ settings.register_profile("emm", deadline=None, suppress_health_check=[HealthChe
 settings.load_profile("emm")
 
 pytest_plugins = [
+    "soak.table",
     "support.browser",
     "support.postgres",
     "support.influxdb",

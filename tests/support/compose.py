@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 
 from dotenv import dotenv_values
 from support.dagster_ui import DagsterUI, wait_for
+from support.ports import free_port
 
-from emm_pipeline.cli.processes import free_port
 from emm_pipeline.settings import PROJECT_ROOT
 
 STAND_IN = "emm-test/influxdb:v1"
