@@ -64,7 +64,7 @@ class ComposeStack:
             timeout=COMMAND_TIMEOUT_S,
             check=False,
         )
-        assert done.returncode == 0, f"docker-compose {' '.join(arguments)}:\n{(done.stderr + done.stdout)[-4000:]}"
+        assert done.returncode == 0, f"docker-compose {' '.join(arguments)}:\n{(done.stdout + done.stderr)[-4000:]}"
         return done.stdout
 
     def timed(self, what: str, do: Callable[[], T]) -> T:
