@@ -198,13 +198,15 @@ def was_down_for(stack: Stack, time_down: timedelta) -> None:
 
 def test_what_the_asset_page_shows_outlives_the_runs_that_stated_it(stack):
     wait_for("scheduled polls to end", lambda: not polls(stack, statuses=IN_FLIGHT))
-    stated = stack.ui.wait_for_run(stack.ui.launch("poll"))["runId"]
+    stack.ui.wait_for_run(stack.ui.launch("poll"))
+    # A tick may have begun before its schedule was switched off.
+    wait_for("all polls to end", lambda: not polls(stack, statuses=IN_FLIGHT))
     before = stack.ui.partitions()
     assert (before["materialized"], before["failed"]) == ({"1", "2", "3", "4"}, {"5"})
     dagsters(stack, "UPDATE runs SET update_timestamp = update_timestamp - interval '100 hours'")
     assert len(polls(stack)) > 1
     assert stack.ui.wait_for_run(stack.ui.launch("prune"))["status"] == "SUCCESS"
-    assert polls(stack) == {stated}
+    assert len(polls(stack)) == 1, "the last one, which states how each meter is"
     assert stack.ui.partitions() == before
     dagsters(stack, "UPDATE asset_keys SET cached_status_data = NULL")
     assert stack.ui.partitions() == before, "and Dagster can count it anew"
