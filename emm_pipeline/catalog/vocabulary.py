@@ -1,0 +1,74 @@
+"""The measurements of the catalogue: one name and unit for a quantity, whatever the device. Pure.
+
+A dashboard that shows `activePower` shows it of every device. A single-phase device measures L1.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Quantity(NamedTuple):
+    """What a measurement's name stands for. Without a unit, it is a ratio or a code."""
+
+    unit: str | None
+    meaning: str
+
+
+def _phases(name: str, unit: str | None, meaning: str) -> dict[str, Quantity]:
+    return {f"{name}L{phase}": Quantity(unit, f"{meaning}, phase {phase}") for phase in (1, 2, 3)}
+
+
+def _with_phases(name: str, unit: str | None, meaning: str) -> dict[str, Quantity]:
+    return {name: Quantity(unit, meaning)} | _phases(name, unit, meaning)
+
+
+def _numbered(name: str, unit: str, meaning: str, count: int) -> dict[str, Quantity]:
+    return {f"{name}{number}": Quantity(unit, f"{meaning} {number}") for number in range(1, count + 1)}
+
+
+VOCABULARY: dict[str, Quantity] = {
+    **_phases("voltage", "V", "line to neutral"),
+    "voltageLN": Quantity("V", "line to neutral, mean of the phases"),
+    "voltageL1L2": Quantity("V", "phase 1 to 2"),
+    "voltageL2L3": Quantity("V", "phase 2 to 3"),
+    "voltageL3L1": Quantity("V", "phase 3 to 1"),
+    "voltageLL": Quantity("V", "phase to phase, mean"),
+    **_phases("current", "A", "current"),
+    "currentN": Quantity("A", "neutral current"),
+    "currentMean": Quantity("A", "mean of the phases' currents"),
+    "current": Quantity("A", "sum of the phases' currents"),
+    **_with_phases("activePower", "W", "active power; import positive at a meter, generation at an inverter"),
+    **_with_phases("apparentPower", "VA", "apparent power"),
+    **_with_phases("reactivePower", "var", "reactive power"),
+    **_with_phases("powerFactor", None, "power factor, -1 to 1"),
+    **_with_phases("phaseAngle", "°", "angle between current and voltage"),
+    "frequency": Quantity("Hz", "grid frequency"),
+    **_with_phases("importActiveEnergy", "kWh", "active energy taken from the grid"),
+    **_with_phases("exportActiveEnergy", "kWh", "active energy given to the grid"),
+    **_with_phases("totalActiveEnergy", "kWh", "active energy, import and export added"),
+    "netActiveEnergy": Quantity("kWh", "active energy, import less export"),
+    **_with_phases("importReactiveEnergy", "kvarh", "reactive energy, import"),
+    **_with_phases("exportReactiveEnergy", "kvarh", "reactive energy, export"),
+    **_with_phases("totalReactiveEnergy", "kvarh", "reactive energy, import and export added"),
+    "apparentEnergy": Quantity("kVAh", "apparent energy"),
+    "importActiveEnergyT1": Quantity("kWh", "active energy taken from the grid, tariff 1"),
+    "importActiveEnergyT2": Quantity("kWh", "active energy taken from the grid, tariff 2"),
+    "exportActiveEnergyT1": Quantity("kWh", "active energy given to the grid, tariff 1"),
+    "exportActiveEnergyT2": Quantity("kWh", "active energy given to the grid, tariff 2"),
+    **_phases("voltageThd", "%", "total harmonic distortion of the voltage"),
+    "voltageThd": Quantity("%", "total harmonic distortion of the voltage, mean of the phases"),
+    **_phases("currentThd", "%", "total harmonic distortion of the current"),
+    "currentThd": Quantity("%", "total harmonic distortion of the current, mean of the phases"),
+    "generatedEnergy": Quantity("kWh", "energy that an inverter has generated in its life"),
+    "generatedEnergyToday": Quantity("kWh", "energy that an inverter has generated since midnight"),
+    "dcPower": Quantity("W", "power at an inverter's direct current side"),
+    "dcVoltage": Quantity("V", "voltage at an inverter's direct current side"),
+    "dcCurrent": Quantity("A", "current at an inverter's direct current side"),
+    **_numbered("dcPower", "W", "power of the direct current input", 4),
+    **_numbered("dcVoltage", "V", "voltage of the direct current input", 4),
+    **_numbered("dcCurrent", "A", "current of the direct current input", 4),
+    "temperature": Quantity("°C", "temperature inside the device"),
+    "operatingState": Quantity(None, "the device's own code for what it does"),
+}
+"""By name, in the order in which docs/catalogue.md lists them."""
