@@ -15,6 +15,8 @@ from emm_pipeline.cli.demo import demo
 from emm_pipeline.cli.influxdb import influxdb
 from emm_pipeline.cli.outbox import outbox
 from emm_pipeline.cli.poll import poll
+from emm_pipeline.cli.read import read
+from emm_pipeline.cli.scan import scan_command
 from emm_pipeline.cli.settings import settings
 from emm_pipeline.errors import ConfigurationError, EmmError
 
@@ -40,6 +42,8 @@ emm.add_command(demo)
 emm.add_command(influxdb)
 emm.add_command(outbox)
 emm.add_command(poll)
+emm.add_command(read)
+emm.add_command(scan_command)
 emm.add_command(settings)
 
 

@@ -7,10 +7,10 @@ from emm_pipeline.readings import FailureKind
 
 _REMEDIES = {
     FailureKind.TIMEOUT: "look at unit id and wiring; a slow gateway or meter may need a longer timeout",
-    FailureKind.REFUSED: "look at host and port (Modbus TCP mostly listens on 502), at the network, and whether the device"
-    " takes one more connection",
-    FailureKind.INVALID_REPLY: "something answers that does not speak Modbus TCP here: look at the port, and whether the"
-    " gateway is set to Modbus TCP, not RTU over TCP",
+    FailureKind.REFUSED: "look at host and port (Modbus TCP mostly listens on 502), at the network, and whether the "
+    "device takes one more connection",
+    FailureKind.INVALID_REPLY: "something answers that does not speak Modbus TCP here: look at the port, and whether "
+    "the gateway is set to Modbus TCP, not RTU over TCP",
     FailureKind.DEADLINE: "the gateway was in use by someone else: try again",
     FailureKind.CONFIGURATION: "correct the row",
 }

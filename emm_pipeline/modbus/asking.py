@@ -27,7 +27,7 @@ _REOPEN_PAUSE_S = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came of a request: the registers (0 to 65535 each), or how it failed and why. `seconds` is how long it took."""
+    """What came of a request: the registers (0 to 65535 each), or how it failed and why. It took `seconds`."""
 
     seconds: float
     words: tuple[int, ...] = ()
@@ -47,7 +47,8 @@ class Line:
         self._timeout_s = timeout_s
         self._pause_s = pause_s
         self._connection: Connection | None = None
-        self._opened_before = False
+        self.was_open = False
+        """Whether there was a connection at any time."""
         self._last_exchange_s = float("-inf")
 
     async def open(self) -> float:
@@ -63,11 +64,11 @@ class Line:
         try:
             await self._connect()
         except ReadError:
-            if not self._opened_before:
+            if not self.was_open:
                 raise
             await asyncio.sleep(_REOPEN_PAUSE_S)
             await self._connect()
-        self._opened_before = True
+        self.was_open = True
         return time.monotonic() - started
 
     async def _connect(self) -> None:
@@ -105,11 +106,11 @@ class Line:
 @asynccontextmanager
 async def holding(locks: GatewayLocks, address: str, on_wait: Callable[[], None] | None = None) -> AsyncIterator[None]:
     """Holds the lock of the gateway `host:port`; waits as long as a poll has it, and says so once."""
-    if not await locks.try_acquire(address):
+    while not await locks.try_acquire(address):
         if on_wait:
             on_wait()
-        while not await locks.try_acquire(address):
-            await asyncio.sleep(LOCK_RETRY_S)
+            on_wait = None
+        await asyncio.sleep(LOCK_RETRY_S)
     try:
         yield
     finally:
