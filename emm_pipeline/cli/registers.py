@@ -41,9 +41,7 @@ def registers() -> None:
 @click.option("--dry-run", is_flag=True, help="Show what would change, and change nothing.")
 @json_option
 @click.pass_obj
-def import_command(
-    env_files: tuple[Path, ...], file: BinaryIO, replace: bool, dry_run: bool, as_json: bool
-) -> None:
+def import_command(env_files: tuple[Path, ...], file: BinaryIO, replace: bool, dry_run: bool, as_json: bool) -> None:
     """Write registers from FILE into the database: all of them, or none if a line is wrong.
 
     The columns are those of the table registers, named in the first line; # begins a comment; - reads stdin. A register
