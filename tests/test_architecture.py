@@ -24,6 +24,8 @@ PURE = [
     "emm_pipeline.troubles",
     "emm_pipeline.catalog",
     "emm_pipeline.config_db.validation",
+    "emm_pipeline.modbus.advice",
+    "emm_pipeline.modbus.interpreting",
     "emm_pipeline.modbus.planning",
     "emm_pipeline.modbus.splitting",
     "emm_pipeline.modbus.decoding",
@@ -50,7 +52,7 @@ FLOORS = [
     },
     {"modbus", "config_db", "stores", "settings", "mail"},
     {"memory", "catalog"},
-    {"polling", "connections"},
+    {"polling", "connections", "commissioning"},
     {"defs", "cli", "embedded_postgres"},
     {"definitions"},
 ]

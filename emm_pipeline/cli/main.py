@@ -13,9 +13,14 @@ import click
 from emm_pipeline.cli.database import database
 from emm_pipeline.cli.demo import demo
 from emm_pipeline.cli.influxdb import influxdb
+from emm_pipeline.cli.meters import meters
 from emm_pipeline.cli.outbox import outbox
 from emm_pipeline.cli.poll import poll
+from emm_pipeline.cli.read import read
+from emm_pipeline.cli.registers import registers
+from emm_pipeline.cli.scan import scan_command
 from emm_pipeline.cli.settings import settings
+from emm_pipeline.cli.types import types
 from emm_pipeline.errors import ConfigurationError, EmmError
 
 INTERRUPTED = 130
@@ -38,9 +43,14 @@ def emm(context: click.Context, env_file: tuple[Path, ...]) -> None:
 emm.add_command(database)
 emm.add_command(demo)
 emm.add_command(influxdb)
+emm.add_command(meters)
 emm.add_command(outbox)
 emm.add_command(poll)
+emm.add_command(registers)
+emm.add_command(read)
+emm.add_command(scan_command)
 emm.add_command(settings)
+emm.add_command(types)
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -16,13 +16,17 @@ SHOWN_AFTER_S = 1.0
 
 
 @contextmanager
-def progress(what: str, total: int | None = None) -> Iterator[Callable[[], None]]:
-    """Yield a function to call after each of `total` steps; where stderr is no terminal, one plain line is printed."""
+def progress(what: str, total: int | None = None, *, remaining: bool = False) -> Iterator[Callable[[], None]]:
+    """Yield a function to call after each of `total` steps; where stderr is no terminal, one plain line is printed.
+
+    With `remaining`, an estimate of the time that the rest will take is shown too.
+    """
     console = Console(stderr=True)
     bar = Progress(
         TextColumn("{task.description}"),
         *((BarColumn(), MofNCompleteColumn()) if total else ()),
         TimeElapsedColumn(),
+        *((TextColumn("left, about"), TimeRemainingColumn()) if remaining else ()),
         console=console,
         transient=True,
     )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from emm_pipeline.fleet import DataType, FunctionCode, Order
+from emm_pipeline.fleet import DataType, FunctionCode, Order, Register
 from emm_pipeline.modbus.planning import Request
 from emm_pipeline.readings import READING_COLUMNS
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    from emm_pipeline.fleet import MeterType, Register
+    from emm_pipeline.fleet import MeterType
     from emm_pipeline.readings import MeterSample
 
 _DTYPES: dict[DataType, np.dtype[Any]] = {
@@ -84,6 +84,20 @@ def decode_samples(samples: Sequence[MeterSample], types: Mapping[str, MeterType
         requests = [Request(*span) for span in layout]
         parts.append(_decode_layout(matrix, requests, types[type_name], np.array(indices)))
     return _frame(samples, _in_order(parts))
+
+
+def decode_raw(words: Sequence[int], data_type: DataType, word_order: Order, byte_order: Order) -> int | float:
+    """Returns the raw value in the words of one value: an int, or a float that may be infinite or NaN."""
+    like = Register(0, "", None, data_type, FunctionCode.READ_HOLDING_REGISTERS, word_order, byte_order)
+    number: int | float = _raw_values(np.array([words], dtype="<u2"), [0], like)[0, 0].item()
+    return number
+
+
+def decode_value(words: Sequence[int], register: Register) -> float | None:
+    """Returns what polling makes of the words of one register; None where it would be absent."""
+    raw = _raw_values(np.array([words], dtype="<u2"), [0], register)
+    value = float(_scaled(raw, [register])[0, 0])
+    return value if math.isfinite(value) and raw[0, 0] != _invalid_raw(register) else None
 
 
 def _decode_layout(

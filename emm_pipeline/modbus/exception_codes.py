@@ -14,6 +14,19 @@ _WORDS = {
     11: "gateway target device did not respond",
 }
 
+_REMEDIES = {
+    1: "the device does not know this function: try the other one (3 holding registers, 4 input registers)",
+    2: "the device has no such register: compare address and function code with its manual (addresses count from 0 "
+    "here; 30001 in a manual is mostly function 4, address 0, and 40001 function 3, address 0), and ask for fewer",
+    3: "the device does not give so many registers at once: ask for fewer",
+    4: "the device knows the register and could not give it now: try again, then look at the device itself",
+    5: "the device is busy with something long: try again later",
+    6: "the device or gateway is busy: end what else is talking to it, or leave longer pauses",
+    8: "the device found its own memory damaged: restart it, then have it looked at",
+    10: "the gateway has no way to this unit: compare its port and serial settings with the unit's",
+    11: "the gateway waited in vain for the unit: look at unit id, baud rate, parity, wiring (A and B) and power",
+}
+
 DEVICE_FAILURE = 4
 
 REFUSALS = frozenset({2, 3, DEVICE_FAILURE})
@@ -26,3 +39,8 @@ UNIT_IS_SILENT = 11
 def describe(exception_code: int) -> str:
     """The code with its name."""
     return f"exception {exception_code} ({_WORDS.get(exception_code, 'unknown code')})"
+
+
+def remedy(exception_code: int) -> str:
+    """What a person can do about it."""
+    return _REMEDIES.get(exception_code, "the device's manual may say what it means by this")

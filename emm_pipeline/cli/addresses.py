@@ -1,0 +1,100 @@
+"""What people type: `HOST[:PORT]`, unit ids, register addresses."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+import click
+
+from emm_pipeline.config_db.values import NonsenseError, host
+
+DEFAULT_PORT = 502
+HIGHEST_PORT = 65535
+HIGHEST_UNIT_ID = 255
+HIGHEST_ADDRESS = 65535
+
+_HOST_AND_PORT = re.compile(r"(?P<host>\[[^\]]*\]|[^:\[\]]*)(:(?P<port>[^:]*))?")
+_BARE_IPV6 = re.compile(r"[0-9a-fA-F]*:[0-9a-fA-F.]*:[0-9a-fA-F:.]*(%\w+)?")
+_UNITS = re.compile(r"(\d{1,3})(?:-(\d{1,3}))?", re.ASCII)
+
+
+class Endpoint(NamedTuple):
+    """Where a gateway or a device listens."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+class EndpointType(click.ParamType):
+    """`HOST`, `HOST:PORT`, `[IPV6]:PORT`; the port is 502 where none is given."""
+
+    name = "host[:port]"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Endpoint:
+        """Return the endpoint, or fail with what is allowed."""
+        if isinstance(value, Endpoint):
+            return value
+        text = str(value)
+        found = _HOST_AND_PORT.fullmatch(text)
+        name, port = (found["host"], found["port"]) if found else (text, None)
+        if not found and not _BARE_IPV6.fullmatch(text):
+            self.fail(f"{text!r} is no HOST or HOST:PORT (an IPv6 address with a port: [::1]:502)", param, ctx)
+        if port is not None and not (re.fullmatch(r"\d{1,5}", port, re.ASCII) and 1 <= int(port) <= HIGHEST_PORT):
+            self.fail(f"{text!r} has port {port!r}; allowed: 1 to {HIGHEST_PORT}", param, ctx)
+        try:
+            return Endpoint(host(name.strip("[]")), int(port or DEFAULT_PORT))
+        except NonsenseError as err:
+            return self.fail(f"the host of {text!r} {err}", param, ctx)
+
+
+class UnitsType(click.ParamType):
+    """`1-247`, `5`, `1,3,10-20`: unit ids in the order given, each once."""
+
+    name = "units"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        """Return the unit ids, or fail with what is allowed."""
+        units: dict[int, None] = {}
+        for part in str(value).replace(" ", "").split(","):
+            found = _UNITS.fullmatch(part)
+            first, last = (int(found[1]), int(found[2] or found[1])) if found else (1, 0)
+            if not first <= last <= HIGHEST_UNIT_ID:
+                self.fail(f"{part!r} is no unit id or range of them, such as 5 or 1-247 (0 to 255)", param, ctx)
+            units |= dict.fromkeys(range(first, last + 1))
+        return tuple(units)
+
+
+class AddressType(click.ParamType):
+    """A register address as on the wire, from 0: decimal, or hexadecimal with 0x."""
+
+    name = "address"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the address, or fail with what is allowed."""
+        text = str(value)
+        if not re.fullmatch(r"\d{1,6}|0[xX][0-9a-fA-F]{1,6}", text, re.ASCII):
+            self.fail(f"{text!r} is no register address; allowed: 0 to 65535, or 0x0 to 0xFFFF", param, ctx)
+        address = int(text, 16) if text.lower().startswith("0x") else int(text)
+        if address > HIGHEST_ADDRESS:
+            self.fail(
+                f"{text} is beyond the last register, 65535; where a manual writes 300001, say --fc 4 --address 0, and "
+                "for 400001 --fc 3 --address 0",
+                param,
+                ctx,
+            )
+        return address
+
+
+class SecondsType(click.FloatRange):
+    """A number of seconds."""
+
+    name = "seconds"
+
+
+ENDPOINT = EndpointType()
+UNITS = UnitsType()
+ADDRESS = AddressType()

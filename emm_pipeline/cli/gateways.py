@@ -1,0 +1,63 @@
+"""The configuration database, for commands that are of use without it: its meters, and its locks on gateways."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from emm_pipeline.config_db.gateway_locks import gateway_locks
+from emm_pipeline.config_db.loader import load_fleet
+from emm_pipeline.connections import open_config_database
+from emm_pipeline.errors import EmmError
+from emm_pipeline.fleet import Fleet
+from emm_pipeline.modbus.reading import GatewayLocks, Unlocked
+from emm_pipeline.settings import load_settings
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+    from pathlib import Path
+
+    from sqlalchemy import Engine
+
+
+@dataclass(frozen=True, slots=True)
+class KnownFleet:
+    """The fleet of the configuration database; an empty one, and no engine, where that is not to be had."""
+
+    engine: Engine | None = None
+    fleet: Fleet = field(default_factory=Fleet)
+    problem: str | None = None
+
+    @asynccontextmanager
+    async def locks(self) -> AsyncIterator[GatewayLocks]:
+        """Yield the locks that keep polls and this process apart; none without a database."""
+        if self.engine is None:
+            yield Unlocked()
+            return
+        async with gateway_locks(self.engine) as locks:
+            yield locks
+
+
+@contextmanager
+def known_fleet(env_files: tuple[Path, ...]) -> Iterator[KnownFleet]:
+    """Yield what the configuration database knows, if there is one and it can be read."""
+    try:
+        settings = load_settings(*env_files)
+    except EmmError as err:
+        if env_files:  # someone named a file: it has to be right
+            raise
+        yield KnownFleet(problem=str(err))
+        return
+    with open_config_database(settings) as engine:
+        try:
+            known = KnownFleet(engine, load_fleet(engine))
+        except EmmError as err:
+            known = KnownFleet(problem=str(err))
+        yield known
+
+
+def note(line: str) -> None:
+    """Print a remark that is not the command's result."""
+    print(line, file=sys.stderr, flush=True)

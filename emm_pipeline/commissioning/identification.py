@@ -1,0 +1,94 @@
+"""Which types of the catalogue a unit may be, by what some of its registers hold.
+
+All of a type's identifications must hold. One that is an exact code proves the type; ranges (a voltage and a frequency
+where the type has them) only make it likely. Types that look alike by that, as the models of one vendor do, are told
+apart by what they refuse: a unit is asked for all registers of each, and of those it gives in full, the type with the
+most registers comes first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from emm_pipeline.modbus.decoding import decode_raw
+from emm_pipeline.modbus.planning import Request, plan_requests
+from emm_pipeline.readings import FailureKind
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
+
+    from emm_pipeline.catalog import CatalogueType
+    from emm_pipeline.fleet import Register
+    from emm_pipeline.modbus.asking import Answer
+
+MOST_TIMEOUTS = 2
+"""After so many requests without any reply a unit is left alone."""
+
+
+class Ask(Protocol):
+    """Asks the unit one thing."""
+
+    def __call__(self, request: Request, /) -> Awaitable[Answer]:
+        """Return what came of the request."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A type that a unit may be: `proven` by a code that only this type has, or likely by what makes sense."""
+
+    type: str
+    proven: bool
+
+
+@dataclass(slots=True)
+class _Unit:
+    """A unit's answers; each thing is asked once."""
+
+    ask: Ask
+    answers: dict[Request, Answer] = field(default_factory=dict)
+    timeouts: int = 0
+
+    async def words(self, request: Request) -> Sequence[int]:
+        """The registers; none where the unit does not give them, or has stopped answering."""
+        if request not in self.answers:
+            if self.timeouts >= MOST_TIMEOUTS:
+                return ()
+            self.answers[request] = await self.ask(request)
+            self.timeouts += self.answers[request].kind is FailureKind.TIMEOUT
+        return self.answers[request].words
+
+    async def raw(self, register: Register) -> float | None:
+        """The raw value of a register; None where there is none."""
+        words = await self.words(Request(register.function_code, register.register_address, register.count))
+        return decode_raw(words, register.data_type, register.word_order, register.byte_order) if words else None
+
+
+async def identify(ask: Ask, types: Iterable[CatalogueType]) -> list[Candidate]:
+    """Returns the types that the unit may be, the likeliest first; the proven ones only, where there are any."""
+    unit = _Unit(ask)
+    matching = [each for each in types if each.identifications and await _holds(unit, each)]
+    proven = [each for each in matching if any(one.strong for one in each.identifications)]
+    matching = proven or matching
+    if len(matching) > 1:
+        matching = await _likeliest_first(unit, matching)
+    return [Candidate(each.name, each in proven) for each in matching]
+
+
+async def _holds(unit: _Unit, candidate: CatalogueType) -> bool:
+    for each in candidate.identifications:
+        raw = await unit.raw(each.register)
+        if raw is None or not each.matches(raw):
+            return False
+    return True
+
+
+async def _likeliest_first(unit: _Unit, candidates: Sequence[CatalogueType]) -> list[CatalogueType]:
+    missing = {each.name: await _refused(unit, each) for each in candidates}
+    key: Callable[[CatalogueType], tuple[int, int]] = lambda each: (missing[each.name], -len(each.registers))  # noqa: E731
+    return sorted(candidates, key=key)
+
+
+async def _refused(unit: _Unit, candidate: CatalogueType) -> int:
+    """How many requests of a poll of this type the unit does not answer."""
+    return sum([not await unit.words(request) for request in plan_requests(candidate.meter_type)])
