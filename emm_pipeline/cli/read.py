@@ -76,7 +76,7 @@ class ExpectedType(click.ParamType):
 @click.option("--all", "show_all", is_flag=True, help="Show also what is not plausible, of however many registers.")
 @click.option("--json", "json_wanted", is_flag=True, help="Print JSON, for programs.")
 @click.pass_obj
-def read(  # noqa: PLR0913, PLR0917 - a parameter per option
+def read(
     env_files: tuple[Path, ...],
     endpoint: Endpoint,
     unit: int,

@@ -48,7 +48,7 @@ INTERRUPTED = 130
 )
 @click.option("--json", "json_wanted", is_flag=True, help="Print JSON, for programs.")
 @click.pass_obj
-def scan_command(  # noqa: PLR0913, PLR0917 - a parameter per option
+def scan_command(
     env_files: tuple[Path, ...],
     endpoint: Endpoint,
     units: tuple[int, ...],
