@@ -13,11 +13,13 @@ import click
 from emm_pipeline.cli.database import database
 from emm_pipeline.cli.demo import demo
 from emm_pipeline.cli.influxdb import influxdb
+from emm_pipeline.cli.meters import meters
 from emm_pipeline.cli.outbox import outbox
 from emm_pipeline.cli.poll import poll
 from emm_pipeline.cli.read import read
 from emm_pipeline.cli.scan import scan_command
 from emm_pipeline.cli.settings import settings
+from emm_pipeline.cli.watch import watch
 from emm_pipeline.errors import ConfigurationError, EmmError
 
 INTERRUPTED = 130
@@ -40,11 +42,13 @@ def emm(context: click.Context, env_file: tuple[Path, ...]) -> None:
 emm.add_command(database)
 emm.add_command(demo)
 emm.add_command(influxdb)
+emm.add_command(meters)
 emm.add_command(outbox)
 emm.add_command(poll)
 emm.add_command(read)
 emm.add_command(scan_command)
 emm.add_command(settings)
+emm.add_command(watch)
 
 
 def main() -> None:

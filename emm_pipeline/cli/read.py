@@ -37,7 +37,7 @@ class Block:
     fits: tuple[Fit, ...] = ()
 
 
-class ExpectedType(click.ParamType):
+class ExpectedType(click.ParamType):  # type: ignore[type-arg]  # generic in newer versions of click only
     """A number as a display shows it; kept as text, for its digits say how exact it is."""
 
     name = "number"
