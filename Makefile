@@ -6,6 +6,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Processes that test side by side, a file of tests each: many tests wait, for a tick or for what they killed.
+WORKERS ?= 3
+DOCKERFILES := Dockerfile virtual_modbustcp_server/Dockerfile
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .PHONY: demo test bench soak test-stack dashboards lint secrets format clean help
@@ -17,10 +20,10 @@ demo: $(VENV)/.demo
 	@$(BIN)/emm demo $(ARGS)
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 soak: $(VENV)/.dev
-	$(BIN)/python -m pytest -m soak -s --timeout 3000 $(ARGS)
+	$(BIN)/python -m pytest -m soak -n 2 --dist loadfile --timeout 3000 $(ARGS)
 
 test-stack: $(VENV)/.dev
 	$(BIN)/python -m pytest -m stack -s --timeout 1200 tests/deployment $(ARGS)
@@ -35,6 +38,8 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	@if [ -x $(BIN)/hadolint ]; then set -x; $(BIN)/hadolint $(DOCKERFILES); \
+	  else echo "hadolint has no wheel for this machine: the Dockerfiles are not checked"; fi
 
 secrets:
 	@$(PYTHON) -m emm_pipeline.cli.secrets config/.env.dev config/.env $(if $(FORCE),--force)

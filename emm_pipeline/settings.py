@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 
 from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic_core import PydanticUndefined
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy import URL
 
@@ -207,6 +208,30 @@ def all_variables(*env_files: Path) -> dict[str, str]:
     for path in (*ENV_FILES, *env_files):
         variables |= {name: value or "" for name, value in dotenv_values(path, encoding="utf-8").items()}
     return variables | dict(os.environ)
+
+
+def effective_settings(*env_files: Path) -> list[dict[str, str]]:
+    """Return each setting's variable, value, and where it comes from; right or wrong, secrets masked.
+
+    From the environment, a file, or nowhere: then it has its default.
+    """
+    files = [(_shown_path(path), dotenv_values(path, encoding="utf-8")) for path in (*ENV_FILES, *env_files)]
+    sources = [("environment", dict(os.environ)), *reversed(files)]
+    shown = []
+    for name, field in Settings.model_fields.items():
+        variable = name.upper()
+        default = "" if field.default in {None, PydanticUndefined} else field.default
+        source, value = next(
+            ((source, values[variable]) for source, values in sources if values.get(variable)), ("default", default)
+        )
+        secret = isinstance(default, SecretStr)
+        masked = "********" if secret and value != default else ""
+        shown.append({"variable": variable, "value": masked if secret else str(value), "from": source})
+    return shown
+
+
+def _shown_path(path: Path) -> str:
+    return str(path.relative_to(PROJECT_ROOT) if path.is_relative_to(PROJECT_ROOT) else path)
 
 
 def _explain(error: ErrorDetails) -> str:

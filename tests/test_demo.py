@@ -12,9 +12,10 @@ import psutil
 import pytest
 from sqlalchemy import create_engine, text
 from support.dagster_ui import SCHEDULES, DagsterUI, wait_for
+from support.ports import free_port
 from support.postgres import postgres_folder
 
-from emm_pipeline.cli.processes import free_port, listens
+from emm_pipeline.cli.processes import listens
 from emm_pipeline.embedded_postgres import EmbeddedPostgres
 from emm_pipeline.settings import load_settings
 

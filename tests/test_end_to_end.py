@@ -14,10 +14,10 @@ import pytest
 from support.dagster_ui import SCHEDULES, wait_for
 from support.influxdb import InfluxDB
 from support.meters import SimulatedGateway, SimulatedUnit, SimulatorLoop, encode_value, inputs
+from support.ports import free_port
 from support.postgres import postgres_folder
 from support.stack import Stack
 
-from emm_pipeline.cli.processes import free_port
 from emm_pipeline.fleet import DataType
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(240)]

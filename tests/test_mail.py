@@ -2,9 +2,9 @@
 
 import pytest
 from support.mail import PASSWORD, RECEIVER, SENDER, PostOffice
+from support.ports import free_port
 
 from emm_pipeline import mail
-from emm_pipeline.cli.processes import free_port
 from emm_pipeline.mail import MailError, MailServer, compose, send
 
 MESSAGE = compose(SENDER, RECEIVER, "EMM: 1 failing", "meter 5 (Küche) fails\n")

@@ -28,6 +28,11 @@ class Endpoint(NamedTuple):
     def __str__(self) -> str:
         return f"{self.host}:{self.port}"
 
+    @property
+    def text(self) -> str:
+        """As a person types it: an IPv6 address in brackets."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else str(self)
+
 
 class EndpointType(click.ParamType):  # type: ignore[type-arg]  # generic in newer versions of click only
     """`HOST`, `HOST:PORT`, `[IPV6]:PORT`; the port is 502 where none is given."""

@@ -125,7 +125,7 @@ def _milliseconds(answer: Answer) -> str:
     return f"{answer.seconds * 1000:.0f}"
 
 
-def as_json(checks: Sequence[MeterCheck], unreadable: Mapping[int, str]) -> dict[str, Any]:
+def to_json(checks: Sequence[MeterCheck], unreadable: Mapping[int, str]) -> dict[str, Any]:
     """Return everything that was found, as JSON's types."""
     return {
         "ok": not unreadable and all(check.ok for check in checks),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import click
 
+from emm_pipeline.cli.output import json_option, print_json
 from emm_pipeline.config_db.upgrade import check, ensure_database, upgrade
 from emm_pipeline.connections import open_config_database
 from emm_pipeline.settings import load_settings
@@ -23,14 +25,17 @@ def database() -> None:
 
 
 @database.command("upgrade")
+@json_option
 @click.pass_obj
-def upgrade_command(env_files: tuple[Path, ...]) -> None:
+def upgrade_command(env_files: tuple[Path, ...], as_json: bool) -> None:
     """Bring the tables up to date, losing nothing, and create Dagster's own database if it is absent.
 
     Example: emm db upgrade
     """
-    settings = load_settings(*env_files)
-    upgrade_databases(settings, print)
+    notes: list[str] = []
+    upgrade_databases(load_settings(*env_files), notes.append if as_json else print)
+    if as_json:
+        print_json({"notes": notes})
 
 
 def upgrade_databases(settings: Settings, note: Callable[[str], None]) -> None:
@@ -48,15 +53,19 @@ def upgrade_databases(settings: Settings, note: Callable[[str], None]) -> None:
 
 
 @database.command("check")
+@json_option
 @click.pass_obj
-def check_command(env_files: tuple[Path, ...]) -> None:
+def check_command(env_files: tuple[Path, ...], as_json: bool) -> None:
     """Say whether the tables are up to date; exits with 1 if they are not.
 
     Example: emm db check
     """
     with open_config_database(load_settings(*env_files)) as engine:
         state = check(engine)
-    print(f"revision {state.current or 'none'}, wanted {state.wanted}")
+    if as_json:
+        print_json({"revision": state.current, "wanted": state.wanted, "up_to_date": state.up_to_date})
+    else:
+        print(f"revision {state.current or 'none'}, wanted {state.wanted}")
     if not state.up_to_date:
-        print("run: emm db upgrade")
+        print("run: emm db upgrade", file=sys.stderr)
         raise SystemExit(1)

@@ -17,8 +17,10 @@ from emm_pipeline.cli.meters import meters
 from emm_pipeline.cli.outbox import outbox
 from emm_pipeline.cli.poll import poll
 from emm_pipeline.cli.read import read
+from emm_pipeline.cli.registers import registers
 from emm_pipeline.cli.scan import scan_command
 from emm_pipeline.cli.settings import settings
+from emm_pipeline.cli.types import types
 from emm_pipeline.cli.watch import watch
 from emm_pipeline.errors import ConfigurationError, EmmError
 
@@ -46,8 +48,10 @@ emm.add_command(meters)
 emm.add_command(outbox)
 emm.add_command(poll)
 emm.add_command(read)
+emm.add_command(registers)
 emm.add_command(scan_command)
 emm.add_command(settings)
+emm.add_command(types)
 emm.add_command(watch)
 
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from typing import TYPE_CHECKING
 
 import click
 
 from emm_pipeline.catalog import load_catalogue
 from emm_pipeline.cli.addresses import ENDPOINT, HIGHEST_UNIT_ID, Endpoint
-from emm_pipeline.cli.checks import as_json, print_check
+from emm_pipeline.cli.checks import print_check, to_json
 from emm_pipeline.cli.gateways import KnownFleet, known_fleet, note
+from emm_pipeline.cli.output import json_option, print_json
 from emm_pipeline.cli.poll import ids_of
 from emm_pipeline.cli.progress import progress
 from emm_pipeline.commissioning.checking import AD_HOC_ID, MeterCheck, check_meter, steps_of
@@ -29,15 +29,15 @@ if TYPE_CHECKING:
 @click.option("--host", "endpoint", type=ENDPOINT, metavar="HOST[:PORT]", help="Check a device that is in no database.")
 @click.option("--unit", type=click.IntRange(0, HIGHEST_UNIT_ID), help="Its unit id.  [default: 1]")
 @click.option("--type", "type_name", help="Its type: of the database, or of the catalogue.")
-@click.option("--json", "json_wanted", is_flag=True, help="Print JSON, for programs.")
+@json_option
 @click.pass_obj
-def check_command(  # noqa: PLR0913, PLR0917 - a parameter per option
+def check_command(
     env_files: tuple[Path, ...],
     meters: tuple[str, ...],
     endpoint: Endpoint | None,
     unit: int | None,
     type_name: str | None,
-    json_wanted: bool,
+    as_json: bool,
 ) -> None:
     """Ask meters for each register by itself, then as a poll does. METER is an id or a description; without one, all.
 
@@ -56,8 +56,8 @@ def check_command(  # noqa: PLR0913, PLR0917 - a parameter per option
     with known_fleet(env_files) as known:
         plan = _ad_hoc(known, endpoint, unit, type_name) if endpoint else _configured(known, meters)
         checks = _check(known, plan)
-    if json_wanted:
-        print(json.dumps(as_json(checks, plan.unreadable), indent=2))
+    if as_json:
+        print_json(to_json(checks, plan.unreadable))
     else:
         for check in checks:
             print_check(check)
@@ -98,7 +98,7 @@ def find_type(fleet: Fleet, name: str) -> MeterType:
     if name in catalogue:
         return catalogue[name].meter_type
     there_are = ", ".join(sorted({*fleet.types, *catalogue}))
-    raise ConfigurationError(f"there is no type {name!r}; there are {there_are}")
+    raise ConfigurationError(f"there is no type {name!r}, neither in the database nor in the catalogue: {there_are}")
 
 
 def _check(known: KnownFleet, plan: PollPlan) -> list[MeterCheck]:

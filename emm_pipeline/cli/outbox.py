@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ import click
 from rich.markup import escape
 from rich.table import Table
 
+from emm_pipeline.cli.output import json_option, print_json
 from emm_pipeline.cli.progress import progress
 from emm_pipeline.cli.tables import console
 from emm_pipeline.connections import open_delivery, open_outbox
@@ -26,7 +26,7 @@ ROWS_SHOWN = 20
 
 
 @click.group("outbox", invoke_without_command=True)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+@json_option
 @click.pass_context
 def outbox(context: click.Context, as_json: bool) -> None:
     """Show the points that wait for the store, and those that it will never take. Exits with 1 if some wait.
@@ -38,7 +38,7 @@ def outbox(context: click.Context, as_json: bool) -> None:
     box = open_outbox(load_settings(*context.obj))
     waiting, rejected = box.waiting(), box.rejected()
     if as_json:
-        print(json.dumps(_as_json(box, waiting, rejected), indent=2))
+        print_json(_as_json(box, waiting, rejected))
     else:
         _print(box, waiting, rejected)
     if waiting:
@@ -47,8 +47,9 @@ def outbox(context: click.Context, as_json: bool) -> None:
 
 @outbox.command("replay")
 @click.option("--rejected", is_flag=True, help="Also what the store refused, once the cause is gone.")
+@json_option
 @click.pass_obj
-def replay_command(env_files: tuple[Path, ...], rejected: bool) -> None:
+def replay_command(env_files: tuple[Path, ...], rejected: bool, as_json: bool) -> None:
     """Load what waits now, oldest first. Exits with 1 if something still waits, or was refused.
 
     The replay job does the same once the store answers; both may run at once.
@@ -62,7 +63,10 @@ def replay_command(env_files: tuple[Path, ...], rejected: bool) -> None:
     files = len(box.names())
     with progress(f"loading {files} files", files) as advance, open_delivery(settings) as delivery:
         done = delivery.replay(advance)
-    print(f"{done.points} points of {done.files} files loaded")
+    if as_json:
+        print_json({"files": done.files, "points": done.points, "busy": done.busy, "problems": done.problems})
+    else:
+        print(f"{done.points} points of {done.files} files loaded")
     for problem in done.problems:
         print(problem, file=sys.stderr)
     if done.problems or done.busy:

@@ -28,14 +28,14 @@ def load_fleet(engine: Engine) -> Fleet:
     """
     with database_errors(engine), engine.connect() as connection:
         connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-        meters = _rows(connection, "energy_meters")
-        registers = _rows(connection, "registers")
+        meters = rows_of(connection, "energy_meters")
+        registers = rows_of(connection, "registers")
         has_types = connection.scalar(text("SELECT to_regclass('meter_types') IS NOT NULL"))
-        types = _rows(connection, "meter_types") if has_types else []
+        types = rows_of(connection, "meter_types") if has_types else []
     return check_rows(meters, registers, types)
 
 
-def _rows(connection: Connection, table: str) -> Sequence[Mapping[str, Any]]:
+def rows_of(connection: Connection, table: str) -> Sequence[Mapping[str, Any]]:
     """All rows, with whatever columns there are: columns that came later may be absent."""
     result = connection.execute(text(f"SELECT * FROM {table}"))  # noqa: S608 - one of three names above
     columns = tuple(result.keys())

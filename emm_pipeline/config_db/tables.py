@@ -96,6 +96,15 @@ meter_types = Table(
 )
 """How the meters of a type want to be asked; optional. Null means the default of `fleet.MeterType`."""
 
+installed_types = Table(
+    "installed_types",
+    metadata,
+    Column("type", Text, primary_key=True),
+    Column("content", Text, nullable=False),
+    Column("installed_at", DateTime(timezone=True), nullable=False),
+)
+"""What `emm types install` wrote of each type, as JSON: what differs from it was edited by a person."""
+
 meter_status = Table(
     "meter_status",
     metadata,

@@ -28,8 +28,9 @@ def system_user() -> dict[str, Any]:
     """Arguments of subprocess.run for PostgreSQL's own user, who is added to the system if need be."""
     try:
         if _SYSTEM_USER not in {user.pw_name for user in pwd.getpwall()}:
+            # Another process may add it at the same time: what counts is that it is there afterwards.
             command = ["useradd", "--system", _SYSTEM_USER]
-            subprocess.run(command, check=True, capture_output=True)  # noqa: S603 - fixed words
+            subprocess.run(command, check=False, capture_output=True)  # noqa: S603 - fixed words
         user = pwd.getpwnam(_SYSTEM_USER)
     except (OSError, KeyError, subprocess.SubprocessError) as err:
         raise ConfigurationError(

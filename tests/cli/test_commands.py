@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 from support.meters import SimulatedUnit, encode_value, holding, inputs
+from support.ports import free_port
 
-from emm_pipeline.cli.processes import free_port
 from emm_pipeline.fleet import DataType
 
 EMM = Path(sys.executable).with_name("emm")

@@ -19,10 +19,10 @@ ONE_REGISTER = Request(FunctionCode.READ_HOLDING_REGISTERS, 0, 1)
 WELL = {(3, 0): 7}
 
 
-def scanned(gateway, units, *, timeout_s=0.3, types=(), locks=None, on_unit=lambda: None):
+def scanned(gateway, units, *, timeout_s=0.3, types=(), locks=None):
     state = Scan(units)
     probe = Probe(gateway.host, gateway.port, ONE_REGISTER, timeout_s, 0.0, types)
-    asyncio.run(scan(probe, state, locks or Unlocked(), Watcher(on_unit)))
+    asyncio.run(scan(probe, state, locks or Unlocked(), Watcher(lambda: None)))
     return state
 
 
@@ -164,9 +164,7 @@ BY_CODE = CatalogueType(
 
 
 def float_type(name, addresses):
-    registers = tuple(
-        Register(a, f"m{a}", None, DataType.FLOAT, FunctionCode.READ_INPUT_REGISTERS) for a in addresses
-    )
+    registers = tuple(Register(a, f"m{a}", None, DataType.FLOAT, FunctionCode.READ_INPUT_REGISTERS) for a in addresses)
     likely = Identification(registers[0], 80, 300)
     return CatalogueType(name, name, "V", "d", ("a", "b"), (), (likely,), MeterType(name, registers, max_gap=0))
 

@@ -6,8 +6,8 @@ import pytest
 from dagster import DagsterEventType, DagsterRunStatus
 from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
 from support.meters import SimulatedUnit
+from support.ports import free_port
 
-from emm_pipeline.cli.processes import free_port
 from emm_pipeline.defs.build import build_definitions
 from emm_pipeline.defs.partitions import METER_READINGS, partition_changes
 from emm_pipeline.defs.runs import TICK_TAG, partitions_in_flight

@@ -35,9 +35,13 @@ def asked(gateway, unit_id):
     return sum(request.unit_id == unit_id for request in gateway.received)
 
 
+NOW = datetime.now(UTC).replace(second=0, microsecond=0)
+"""The same for all ticks of a test, however long it takes."""
+
+
 def tick(minutes_ago, lasts=timedelta(seconds=50)):
     """The tags of the schedule's poll of so many minutes ago."""
-    due = datetime.now(UTC).replace(second=0, microsecond=0) - timedelta(minutes=minutes_ago)
+    due = NOW - timedelta(minutes=minutes_ago)
     return ScheduledPoll(Shard(), Window(due, due + lasts)).tags()
 
 

@@ -6,8 +6,8 @@ import pytest
 from dagster import DagsterEvent, DagsterEventType
 from dagster._core.events import AssetMaterializationPlannedData
 from support.meters import SimulatedUnit, encode_value, inputs
+from support.ports import free_port
 
-from emm_pipeline.cli.processes import free_port
 from emm_pipeline.defs.build import build_definitions
 from emm_pipeline.defs.partitions import METER_READINGS
 from emm_pipeline.defs.runs import ScheduledPoll

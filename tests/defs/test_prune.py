@@ -11,8 +11,8 @@ from dagster._core.storage.partition_status_cache import get_and_update_asset_st
 from dagster._core.test_utils import create_run_for_test
 from sqlalchemy import text
 from support.meters import SimulatedUnit
+from support.ports import free_port
 
-from emm_pipeline.cli.processes import free_port
 from emm_pipeline.defs import prune
 from emm_pipeline.defs.partitions import METER_READINGS, METERS
 

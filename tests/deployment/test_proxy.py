@@ -13,8 +13,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from support.dagster_ui import wait_for
+from support.ports import free_port
 
-from emm_pipeline.cli.processes import free_port, listens
+from emm_pipeline.cli.processes import listens
 from emm_pipeline.settings import PROJECT_ROOT
 
 LOGIN = {"DAGSTER_LOGIN_USER": "anna", "DAGSTER_LOGIN_PASSWORD": "pass $word"}

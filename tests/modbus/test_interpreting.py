@@ -107,7 +107,15 @@ def test_words_of_zeros_fit_nothing():
 
 @pytest.mark.parametrize(
     ("typed", "within"),
-    [("231.4", 2.314), ("5", 0.5), ("0.5", 0.05), ("1.000e3", 10.0), ("1e3", 500.0), ("-20", 0.5), ("1234567", 12345.67)],
+    [
+        ("231.4", 2.314),
+        ("5", 0.5),
+        ("0.5", 0.05),
+        ("1.000e3", 10.0),
+        ("1e3", 500.0),
+        ("-20", 0.5),
+        ("1234567", 12345.67),
+    ],
 )
 def test_a_display_is_taken_at_one_percent_or_at_half_of_its_last_digit(typed, within):
     assert tolerance(typed) == pytest.approx(within)

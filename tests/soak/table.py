@@ -5,11 +5,14 @@
     assert row.is_clean()
 
 The document holds the table between two markers; a row replaces the one of the same fault, so that each test can be
-run on its own.
+run on its own, and several beside each other. `make soak` ends by printing it.
 """
 
+import fcntl
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
+
+import pytest
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "reliability.md"
 BEGIN, END = "<!-- soak table: written by make soak -->", "<!-- end of the soak table -->"
@@ -39,14 +42,23 @@ class SoakRow:
 
 def publish(*rows: SoakRow, document: Path = DOCUMENT) -> None:
     """Print the rows, and put them into the document's table."""
-    text = document.read_text() if document.exists() else f"# Reliability\n\n{BEGIN}\n{END}\n"
-    before, _, rest = text.partition(BEGIN)
-    old, _, after = rest.partition(END)
-    assert after, f"{document} has no table: put the lines {BEGIN} and {END} into it"
-    table = {row.fault: row for row in (*_parse(old), *rows)}
-    document.parent.mkdir(exist_ok=True)
-    document.write_text(f"{before}{BEGIN}\n\n{render(table.values())}\n\n{END}{after}")
     print(f"\n{render(rows)}\n")
+    with document.open("r+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        before, _, rest = file.read().partition(BEGIN)
+        old, _, after = rest.partition(END)
+        assert after, f"{document} has no table: put the lines {BEGIN} and {END} into it"
+        table = {row.fault: row for row in (*_parse(old), *rows)}
+        file.seek(0)
+        file.write(f"{before}{BEGIN}\n\n{render(table.values())}\n\n{END}{after}")
+        file.truncate()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Print the table: the tests' own output is not seen where they run in processes of their own."""
+    if config.option.markexpr == "soak":
+        terminalreporter.section("what the long tests found, docs/reliability.md")
+        terminalreporter.line(DOCUMENT.read_text().partition(BEGIN)[2].partition(END)[0].strip())
 
 
 def render(rows) -> str:

@@ -14,8 +14,8 @@ from dagster import DagsterEventType, DagsterInstance
 from soak.table import SoakRow, publish
 from sqlalchemy import text
 from support.meters import SimulatedUnit
+from support.ports import free_port
 
-from emm_pipeline.cli.processes import free_port
 from emm_pipeline.defs.runs import ScheduledPoll
 from emm_pipeline.sampling import Window
 from emm_pipeline.settings import current_settings

@@ -230,6 +230,7 @@ def test_what_was_refused_can_be_put_back_and_loaded_again(outbox):
         gzip.compress(b"# EMM outbox 1; 2 points; run x\na,id=1 value=1 1\n"),
         gzip.compress(b"\xff\xfe"),
     ],
+    ids=["empty", "no gzip", "cut short", "cut early", "no header", "later version", "fewer points", "no text"],
 )
 def test_a_damaged_file_is_named_and_set_aside(outbox, content):
     name = put(outbox)

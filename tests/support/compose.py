@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 
 from dotenv import dotenv_values
 from support.dagster_ui import DagsterUI, wait_for
+from support.ports import free_port
 
-from emm_pipeline.cli.processes import free_port
 from emm_pipeline.settings import PROJECT_ROOT
 
 STAND_IN = "emm-test/influxdb:v1"
@@ -64,7 +64,7 @@ class ComposeStack:
             timeout=COMMAND_TIMEOUT_S,
             check=False,
         )
-        assert done.returncode == 0, f"docker-compose {' '.join(arguments)}:\n{(done.stderr + done.stdout)[-4000:]}"
+        assert done.returncode == 0, f"docker-compose {' '.join(arguments)}:\n{(done.stdout + done.stderr)[-4000:]}"
         return done.stdout
 
     def timed(self, what: str, do: Callable[[], T]) -> T:

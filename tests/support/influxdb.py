@@ -9,7 +9,6 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.ports import free_port
 
 TEMPLATES = Path(__file__).with_suffix("")
 INSTALL = "apt-get install influxdb nginx-light libnginx-mod-http-set-misc"
@@ -52,7 +52,7 @@ class InfluxDB:
 
     def __init__(self, folder: Path) -> None:
         programs = _find_programs()
-        self._influxd_port, rpc_port, port = _free_ports(3)
+        self._influxd_port, rpc_port, port = (free_port() for _ in range(3))
         self.url = f"http://127.0.0.1:{port}"
         self._folder = folder
         values = {
@@ -199,15 +199,6 @@ def _fill_in(name: str, folder: Path, values: dict[str, str]) -> Path:
     target = folder / name
     target.write_text(re.sub(r"\{\{(\w+)\}\}", lambda match: values[match[1]], template))
     return target
-
-
-def _free_ports(count: int) -> list[int]:
-    """Ports that nothing listens on, all different since they are held until the last is found."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
 
 
 @pytest.fixture(scope="session")

@@ -10,8 +10,7 @@ from typing import Any, Literal
 import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, LoginPassword
-
-from emm_pipeline.cli.processes import free_port
+from support.ports import free_port
 
 SENDER, RECEIVER = "emm@farm.example", "electrician@farm.example"
 PASSWORD = "post-horn-7316"

@@ -10,9 +10,10 @@ from typing import Any, Self
 import psutil
 from sqlalchemy import text
 from support.dagster_ui import DagsterUI, wait_for
+from support.ports import free_port
 
 from emm_pipeline.cli.database import upgrade_databases
-from emm_pipeline.cli.processes import ProcessGroup, answers, free_port, listens
+from emm_pipeline.cli.processes import ProcessGroup, answers, listens
 from emm_pipeline.config_db.engine import create_config_engine
 from emm_pipeline.config_db.upgrade import ensure_database
 from emm_pipeline.embedded_postgres import EmbeddedPostgres
@@ -26,6 +27,13 @@ REGISTERS = """
       ('sdm630', 2, 'voltageL2', 'V', 3, 4, 2, 2),
       ('sdm630', 52, 'activePower', NULL, 3, 4, 2, 2)
 """
+
+
+def _is_run_worker(process: psutil.Process) -> bool:
+    try:
+        return "--multiprocessing-fork" in process.cmdline()
+    except psutil.Error:  # it has ended
+        return False
 
 
 class Stack:
@@ -88,7 +96,7 @@ class Stack:
     def run_workers(self) -> list[psutil.Process]:
         """Return the processes of the runs that are going on."""
         children = psutil.Process(self._processes.pid("code_server")).children(recursive=True)
-        return [child for child in children if "--multiprocessing-fork" in child.cmdline()]
+        return [child for child in children if _is_run_worker(child)]
 
     def _wait_for(self, what: str, look: Any) -> None:
         def check_and_look() -> bool:
