@@ -133,18 +133,19 @@ def _fits(answer: Answer, expect: str | None, within: float) -> tuple[Fit, ...]:
 
 
 def _print(endpoint: Endpoint, unit: int, blocks: Sequence[Block], expect: str | None, *, show_all: bool) -> None:
+    answered = [block for block in blocks if block.answer.words]
     for block in blocks:
         failed = "" if block.answer.words else f": {block.answer.reason}"
         print(f"{endpoint} unit {unit}, {block.request}{failed}")
         if not block.answer.words:
-            if block.answer.kind:
-                print(f"  {advise(block.answer.kind, block.answer.exception_code)}\n")
+            if block.answer.kind and not answered:
+                print(f"  {advise(block.answer.kind, block.answer.exception_code)}")
+            print()
             continue
         print(f"  {block.answer.seconds * 1000:.0f} ms\n")
         print_words(block.request.address, block.answer.words)
         if not expect or not block.fits:
             print_meanings(block.request.address, block.answer.words, show_all=show_all)
-    answered = [block for block in blocks if block.answer.words]
     if expect and answered:
         _print_found(answered, expect)
     elif answered:

@@ -24,6 +24,7 @@ from emm_pipeline.modbus.planning import Request
 from emm_pipeline.readings import FailureKind
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 INTERRUPTED = 130
@@ -145,7 +146,8 @@ def _print_next_steps(endpoint: Endpoint, state: Scan, known: KnownFleet) -> Non
     """Print what to type next: for types, for meters that are not known yet, and for units that nobody knows."""
     new = [found for found in state.found if not _meter_of(known, endpoint, found.unit_id)]
     types = dict.fromkeys(found.candidates[0].type for found in new if found.candidates)
-    steps = [install_line(name) for name in types if name not in known.fleet.types]
+    missing = [name for name in types if name not in known.fleet.types]
+    steps = [install_line(missing)] if missing else []
     steps += [add_line(endpoint, found) for found in new if found.candidates]
     for found in state.found:
         if meter := _meter_of(known, endpoint, found.unit_id):
@@ -160,9 +162,9 @@ def _print_next_steps(endpoint: Endpoint, state: Scan, known: KnownFleet) -> Non
         print(f"  emm read {endpoint.text} --unit {unknown[0]} --address 0 --count 10")
 
 
-def install_line(type_name: str) -> str:
-    """Return the command that copies a type of the catalogue into the database."""
-    return f"emm types install {shlex.quote(type_name)}"
+def install_line(type_names: Sequence[str]) -> str:
+    """Return the command that copies types of the catalogue into the database."""
+    return f"emm types install {shlex.join(type_names)}"
 
 
 def add_line(endpoint: Endpoint, found: FoundUnit) -> str:
