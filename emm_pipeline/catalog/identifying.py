@@ -1,10 +1,11 @@
 """The grammar of a catalogue file's `identify` lines (pure).
 
     function_code register_address data_type [word_order byte_order] = value
+    function_code register_address data_type [word_order byte_order] = low..high
     function_code register_address data_type [word_order byte_order] in low..high
 
-The codes are those of the table `registers`; both orders are big endian where they are left out. Values are raw, before
-any scale.
+`=` is for a code that says which device it is, `in` for a value that makes sense. The codes of types and orders are
+those of the table `registers`; both orders are big endian where they are left out. Values are raw, before any scale.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from emm_pipeline.catalog.records import Identification
 from emm_pipeline.fleet import DataType, FunctionCode, Order, Register
 
 _NUMBER = r"(-?\d+(?:\.\d+)?)"
-_LINE = re.compile(rf"(\d+) (\d+) (\d+)(?: (\d+) (\d+))? (?:= {_NUMBER}|in {_NUMBER}\.\.{_NUMBER})")
+_LINE = re.compile(rf"(\d+) (\d+) (\d+)(?: (\d+) (\d+))? (=|in) {_NUMBER}(?:\.\.{_NUMBER})?")
 
 
 def parse_identification(text: str) -> Identification:
@@ -26,14 +27,17 @@ def parse_identification(text: str) -> Identification:
     """
     found = _LINE.fullmatch(text)
     if not found:
-        raise ValueError(f"is {text!r}; allowed: function_code address data_type [orders] = value, or in low..high")
-    function_code, address, data_type, word_order, byte_order, value, low, high = found.groups()
+        raise ValueError(
+            f"is {text!r}; allowed: function_code register_address data_type [word_order byte_order], "
+            "then = value, = low..high, or in low..high"
+        )
+    function_code, address, data_type, word_order, byte_order, relation, low, high = found.groups()
     register = Register(
         *(int(address), "identification", None, DataType(int(data_type)), FunctionCode(int(function_code))),
         word_order=Order(int(word_order or Order.BIG_ENDIAN)),
         byte_order=Order(int(byte_order or Order.BIG_ENDIAN)),
     )
-    limits = (float(value), float(value)) if value is not None else (float(low), float(high))
+    limits = float(low), float(low if high is None else high)
     if limits[0] > limits[1]:
         raise ValueError(f"has a range from {limits[0]:g} to {limits[1]:g}, which holds nothing")
-    return Identification(register, *limits)
+    return Identification(register, *limits, strong=relation == "=")

@@ -35,7 +35,7 @@ _LEAST_SOURCES = 2
 
 _COLUMNS = (
     *("type", "register_address", "measurement_name", "data_unit", "data_type", "function_code"),
-    *("word_order", "byte_order", "scale", "invalid_value", "scale_register", "model"),
+    *("word_order", "byte_order", "scale", "invalid_value"),
 )
 _LEAST_COLUMNS = 8
 

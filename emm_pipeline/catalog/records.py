@@ -13,17 +13,14 @@ if TYPE_CHECKING:
 class Identification:
     """What a register of a device of the type holds: a raw value from `low` to `high`, both included.
 
-    A single value is strong (a code that says which device it is), a range is weak (a voltage that makes sense).
+    A strong one says which device it is (a code of the vendor's), a weak one that it may be one (a voltage that makes
+    sense).
     """
 
     register: Register
     low: float
     high: float
-
-    @property
-    def strong(self) -> bool:
-        """Whether a match says which device it is, and not only that it may be one."""
-        return self.low == self.high
+    strong: bool
 
     def matches(self, raw_value: float) -> bool:
         """Whether the raw value is one that the type would give."""

@@ -27,6 +27,7 @@ COMMANDS = {
     "scan": "scan:scan_command",
     "settings": "settings:settings",
     "types": "types:types",
+    "watch": "watch:watch",
 }
 """Name to module and command; a module is imported when its command is called."""
 

@@ -161,7 +161,7 @@ def plan_import(database: Mapping[str, TypeRows], rows: Iterable[RegisterRow], *
 def write_register_file(rows: Iterable[RegisterRow]) -> str:
     """Return rows as a file's text, by type, function code and address; null is an empty cell."""
     out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
+    writer = csv.writer(out, lineterminator="\r\n")
     writer.writerow(REGISTER_COLUMNS)
     for row in sorted(rows, key=place_of):
         writer.writerow(row)

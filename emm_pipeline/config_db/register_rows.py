@@ -131,7 +131,8 @@ _SCALE = REGISTER_COLUMNS.index("scale")
 
 def _number(value: Any) -> Any:
     """A whole number as int (an IntEnum too), any other as float; what is no number as it is."""
-    if not isinstance(value, (int, float, Decimal)) or isinstance(value, bool):
+    if isinstance(value, bool) or not isinstance(value, (int, float, Decimal)):
         return value
+    number: Any = value
     # As `values.raw_value` does: a float beyond 64 bits is not written with all its digits.
-    return int(value) if abs(value) < _BEYOND_INTEGERS and int(value) == value else float(value)
+    return int(number) if abs(number) < _BEYOND_INTEGERS and int(number) == number else float(number)

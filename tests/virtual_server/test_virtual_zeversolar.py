@@ -1,10 +1,12 @@
 """The ZeverSolar example against a real HTTP server."""
 
+import asyncio
 import logging
 import math
 import socket
 import struct
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -12,6 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.virtual_server import eventually, exception_code, read
 
+from emm_pipeline.catalog import load_catalogue
+from emm_pipeline.fleet import EnergyMeter
+from emm_pipeline.modbus.decoding import decode_samples
+from emm_pipeline.modbus.reading import read_meters
 from virtual_modbustcp_server import zeversolar
 from virtual_modbustcp_server.zeversolar import ZeverSolarServer, parse
 
@@ -190,3 +196,15 @@ def test_without_an_inverter_named_it_does_not_start():
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=20, check=False)
     assert done.returncode == 2
     assert "--inverter or ZEVERSOLAR_HOST" in done.stderr
+
+
+def test_the_catalogues_type_reads_what_the_server_serves(server):
+    types = {"zeversolar": load_catalogue()["zeversolar"].meter_type}
+    with server:
+        meter = EnergyMeter(1, "127.0.0.1", server.port, 1, "zeversolar")
+        samples = asyncio.run(read_meters([meter], types, deadline=time.monotonic() + 10))
+    frame = decode_samples(samples, types)
+    assert dict(zip(frame["measurement"], frame["value"], strict=True)) == {
+        "activePower": 1234,
+        "generatedEnergyToday": pytest.approx(8.95),
+    }

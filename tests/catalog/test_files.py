@@ -1,0 +1,86 @@
+"""Every file of the catalogue, as it is shipped."""
+
+import csv
+from itertools import combinations
+from pathlib import Path
+
+import pytest
+
+import emm_pipeline.catalog
+from emm_pipeline.catalog import load_catalogue
+from emm_pipeline.catalog.vocabulary import VOCABULARY
+from emm_pipeline.modbus.planning import plan_requests
+
+CATALOGUE = load_catalogue()
+FOLDER = Path(emm_pipeline.catalog.__file__).parent
+
+each_type = pytest.mark.parametrize("entry", CATALOGUE.values(), ids=CATALOGUE)
+
+
+def test_every_file_is_in_the_catalogue():
+    assert set(CATALOGUE) == {path.stem for path in FOLDER.glob("*.csv")}
+    assert len(CATALOGUE) >= 15
+
+
+@each_type
+def test_a_type_says_what_it_is_and_names_two_sources(entry):
+    assert entry.title
+    assert entry.vendor
+    assert entry.document
+    projects = {source.split(",")[0] for source in entry.sources}
+    assert len(projects) >= 2, "sources of one project are not independent"
+
+
+@each_type
+def test_every_row_of_the_file_is_a_register(entry):
+    text = (FOLDER / f"{entry.name}.csv").read_text(encoding="utf-8")
+    rows = list(csv.DictReader(line for line in text.splitlines() if not line.startswith("#")))
+    assert {row["measurement_name"] for row in rows} == {register.measurement_name for register in entry.registers}
+    assert len(rows) == len(entry.registers) == len({row["measurement_name"] for row in rows})
+
+
+@each_type
+def test_measurements_have_the_names_and_units_of_the_vocabulary(entry):
+    for register in entry.registers:
+        assert register.data_unit == VOCABULARY[register.measurement_name].unit, register
+
+
+def test_the_vocabulary_has_no_word_that_no_type_uses():
+    used = {register.measurement_name for entry in CATALOGUE.values() for register in entry.registers}
+    assert used == set(VOCABULARY)
+
+
+@each_type
+def test_registers_do_not_overlap(entry):
+    for one, other in combinations(entry.registers, 2):
+        if one.function_code == other.function_code:
+            assert one.end <= other.register_address or other.end <= one.register_address, (one, other)
+
+
+@each_type
+def test_a_type_can_be_read_in_requests_that_it_takes(entry):
+    requests = plan_requests(entry.meter_type)
+    assert all(request.count <= entry.meter_type.max_registers_per_request for request in requests)
+    for register in entry.registers:
+        assert any(request.covers(register) for request in requests), register
+
+
+@each_type
+def test_identifications_ask_for_what_can_be(entry):
+    for identification in entry.identifications:
+        assert identification.register.end <= 65536
+        assert identification.matches(identification.low)
+        assert identification.matches(identification.high)
+        assert not identification.matches(identification.high + 1)
+
+
+def test_no_type_answers_to_the_strong_identification_of_another():
+    strong = [
+        (entry.name, line.register, line.low, line.high)
+        for entry in CATALOGUE.values()
+        for line in entry.identifications
+        if line.strong and not entry.name.startswith("sunspec_")  # told apart by their models
+    ]
+    for (name, register, low, high), (other_name, other_register, other_low, other_high) in combinations(strong, 2):
+        if register == other_register:
+            assert high < other_low or other_high < low, (name, other_name)

@@ -1,0 +1,79 @@
+"""A type as it is used: its rows in a real database, and a meter of it on a real socket."""
+
+import asyncio
+import csv
+import time
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+from support.meters import SimulatedUnit, encode_registers
+
+import emm_pipeline.catalog
+from emm_pipeline.catalog import load_catalogue
+from emm_pipeline.config_db.loader import load_fleet
+from emm_pipeline.fleet import DataType, EnergyMeter
+from emm_pipeline.modbus.decoding import decode_samples
+from emm_pipeline.modbus.planning import plan_requests
+from emm_pipeline.modbus.reading import read_meters
+
+CATALOGUE = load_catalogue()
+FOLDER = Path(emm_pipeline.catalog.__file__).parent
+TYPE_COLUMNS = ("max_registers_per_request", "max_gap", "timeout_s", "request_pause_s")
+
+
+def insert_catalogue(engine):
+    with engine.begin() as connection:
+        for path in sorted(FOLDER.glob("*.csv")):
+            lines = [line for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
+            for row in csv.DictReader(lines):
+                cells = {column: cell or None for column, cell in row.items()}
+                if cells.get("scale", "1") is None:
+                    del cells["scale"]
+                columns = ", ".join(cells)
+                values = ", ".join(f":{column}" for column in cells)
+                connection.execute(text(f"INSERT INTO registers ({columns}) VALUES ({values})"), cells)
+        for entry in CATALOGUE.values():
+            row = {"type": entry.name} | {column: getattr(entry.meter_type, column) for column in TYPE_COLUMNS}
+            columns, values = ", ".join(row), ", ".join(f":{column}" for column in row)
+            connection.execute(text(f"INSERT INTO meter_types ({columns}) VALUES ({values})"), row)
+        for meter_id, name in enumerate(CATALOGUE, 1):
+            row = {"id": meter_id, "type": name}
+            connection.execute(text("INSERT INTO energy_meters VALUES (:id, 'h', 502, 1, :type, NULL)"), row)
+
+
+def test_the_database_takes_every_row_and_gives_the_same_types_back(config_engine):
+    insert_catalogue(config_engine)
+    fleet = load_fleet(config_engine)
+    assert fleet.findings == ()
+    assert [meter.type for meter in fleet.meters] == list(CATALOGUE)
+    assert fleet.types == {name: entry.meter_type for name, entry in CATALOGUE.items()}
+
+
+def raw_values(meter_type):
+    """A raw value for each measurement, all different, and negative ones where the data type has them."""
+    values = {}
+    for number, register in enumerate(meter_type.registers, 1):
+        raw = number + 0.5 if register.data_type in (DataType.FLOAT, DataType.FLOAT64) else 100 + number
+        unsigned = register.data_type in (DataType.UINT16, DataType.UINT32, DataType.UINT64)
+        values[register.measurement_name] = raw if unsigned or number % 2 else -raw
+    return values
+
+
+@pytest.mark.parametrize("entry", CATALOGUE.values(), ids=CATALOGUE)
+def test_a_meter_of_the_type_is_read_right_in_the_requests_that_the_document_lists(entry, simulated_gateway):
+    raw = raw_values(entry.meter_type)
+    gateway = simulated_gateway({1: SimulatedUnit(encode_registers(entry.meter_type, raw))})
+    meter = EnergyMeter(1, gateway.host, gateway.port, 1, entry.name)
+    types = {entry.name: entry.meter_type}
+
+    samples = asyncio.run(read_meters([meter], types, deadline=time.monotonic() + 20))
+    frame = decode_samples(samples, types)
+
+    values = dict(zip(frame["measurement"], frame["value"], strict=True))
+    expected = {r.measurement_name: pytest.approx(raw[r.measurement_name] * r.scale) for r in entry.registers}
+    assert values == expected
+    units = dict(zip(frame["measurement"], frame["unit"], strict=True))
+    assert units == {r.measurement_name: r.data_unit for r in entry.registers}
+    asked = [(request.function_code, request.address, request.count) for request in gateway.received]
+    assert asked == [(r.function_code, r.address, r.count) for r in plan_requests(entry.meter_type)]
