@@ -28,8 +28,13 @@ class Endpoint(NamedTuple):
     def __str__(self) -> str:
         return f"{self.host}:{self.port}"
 
+    @property
+    def text(self) -> str:
+        """As a person types it: an IPv6 address in brackets."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else str(self)
 
-class EndpointType(click.ParamType):
+
+class EndpointType(click.ParamType):  # type: ignore[type-arg]  # generic in newer versions of click only
     """`HOST`, `HOST:PORT`, `[IPV6]:PORT`; the port is 502 where none is given."""
 
     name = "host[:port]"
@@ -51,7 +56,7 @@ class EndpointType(click.ParamType):
             return self.fail(f"the host of {text!r} {err}", param, ctx)
 
 
-class UnitsType(click.ParamType):
+class UnitsType(click.ParamType):  # type: ignore[type-arg]  # generic in newer versions of click only
     """`1-247`, `5`, `1,3,10-20`: unit ids in the order given, each once."""
 
     name = "units"
@@ -68,7 +73,7 @@ class UnitsType(click.ParamType):
         return tuple(units)
 
 
-class AddressType(click.ParamType):
+class AddressType(click.ParamType):  # type: ignore[type-arg]  # generic in newer versions of click only
     """A register address as on the wire, from 0: decimal, or hexadecimal with 0x."""
 
     name = "address"
@@ -87,12 +92,6 @@ class AddressType(click.ParamType):
                 ctx,
             )
         return address
-
-
-class SecondsType(click.FloatRange):
-    """A number of seconds."""
-
-    name = "seconds"
 
 
 ENDPOINT = EndpointType()

@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from emm_pipeline.cli.tables import console, shown
+from emm_pipeline.config_db.register_rows import REGISTER_COLUMNS
 from emm_pipeline.fleet import FunctionCode, Register
 from emm_pipeline.modbus.interpreting import LAYOUTS, Fit, Interpretation, difference, grid, interpret, no_value
 
@@ -98,8 +99,8 @@ def print_fits(request: Request, fits: Sequence[Fit], expect: str) -> None:
         )
     console().print(table)
     best = register_of(request, fits[0])
-    print(f"\nThe row for the table registers (put your names in), and as a line of CSV:\n\n  {insert_line(best)}")
-    print(f"  {csv_line(best)}\n")
+    print(f"\nThe row for the table registers, with your names in the place of my_:\n\n  {insert_line(best)}")
+    print(f"\nor a file for emm registers import:\n\n  {csv_header(best)}\n  {csv_line(best)}\n")
 
 
 def register_of(request: Request, fit: Fit) -> Register:
@@ -108,7 +109,7 @@ def register_of(request: Request, fit: Fit) -> Register:
     return Register(
         request.address + found.offset,
         NAME_PLACEHOLDER,
-        "unit",
+        "my_unit",
         found.data_type,
         FunctionCode(request.function_code),
         found.layout.word_order,
@@ -124,6 +125,11 @@ def insert_line(register: Register) -> str:
     return f"INSERT INTO registers VALUES ({names}, {', '.join(numbers)});"  # noqa: S608 - a line for a person
 
 
+def csv_header(register: Register) -> str:
+    """Return the first line of a file with such a line."""
+    return ",".join(REGISTER_COLUMNS[: 8 + (register.scale != 1)])
+
+
 def csv_line(register: Register) -> str:
     """Return the register as a line of CSV, in the order of the table's columns."""
     names = [TYPE_PLACEHOLDER, str(register.register_address), NAME_PLACEHOLDER, str(register.data_unit)]
@@ -135,7 +141,7 @@ def _numbers(register: Register) -> list[float]:
     return [*codes, *([register.scale] if register.scale != 1 else [])]
 
 
-def as_json(endpoint: Endpoint, unit: int, blocks: Sequence[Block], expect: str | None) -> dict[str, Any]:
+def to_json(endpoint: Endpoint, unit: int, blocks: Sequence[Block], expect: str | None) -> dict[str, Any]:
     """Return everything that was read, as JSON's types; numbers that are not finite are null."""
     return {
         "host": endpoint.host,

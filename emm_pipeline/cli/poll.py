@@ -48,7 +48,7 @@ def poll(env_files: tuple[Path, ...], meters: tuple[str, ...], dry_run: bool, as
     settings = load_settings(*env_files)
     with open_config_database(settings) as engine:
         fleet = load_fleet(engine)
-        plan = plan_meters(fleet, _ids(fleet, meters))
+        plan = plan_meters(fleet, ids_of(fleet, meters))
         if not plan.meters and not plan.unreadable:
             raise ConfigurationError("there are no meters: energy_meters has no enabled row")
 
@@ -71,7 +71,12 @@ def poll(env_files: tuple[Path, ...], meters: tuple[str, ...], dry_run: bool, as
         raise SystemExit(1)
 
 
-def _ids(fleet: Fleet, names: tuple[str, ...]) -> set[int]:
+def ids_of(fleet: Fleet, names: tuple[str, ...]) -> set[int]:
+    """Return the ids of the meters that a person named, by id or description; all of them where none is named.
+
+    Raises:
+        ConfigurationError: No enabled meter is described so.
+    """
     if not names:
         return {meter.id for meter in fleet.meters} | set(fleet.misconfigured)
     ids: set[int] = set()

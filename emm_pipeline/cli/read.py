@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -12,7 +11,8 @@ import click
 
 from emm_pipeline.cli.addresses import ADDRESS, ENDPOINT, HIGHEST_ADDRESS, HIGHEST_UNIT_ID, Endpoint
 from emm_pipeline.cli.gateways import KnownFleet, known_fleet, note
-from emm_pipeline.cli.interpretations import as_json, print_fits, print_meanings, print_words
+from emm_pipeline.cli.interpretations import print_fits, print_meanings, print_words, to_json
+from emm_pipeline.cli.output import json_option, print_json
 from emm_pipeline.errors import ConfigurationError, TransientError
 from emm_pipeline.fleet import MAX_REGISTERS_PER_REQUEST, FunctionCode
 from emm_pipeline.modbus.advice import advise
@@ -37,7 +37,7 @@ class Block:
     fits: tuple[Fit, ...] = ()
 
 
-class ExpectedType(click.ParamType):
+class ExpectedType(click.ParamType):  # type: ignore[type-arg]  # generic in newer versions of click only
     """A number as a display shows it; kept as text, for its digits say how exact it is."""
 
     name = "number"
@@ -74,9 +74,9 @@ class ExpectedType(click.ParamType):
 )
 @click.option("--timeout", type=click.FloatRange(0.05, 60), default=3.0, show_default=True, help="Seconds per request.")
 @click.option("--all", "show_all", is_flag=True, help="Show also what is not plausible, of however many registers.")
-@click.option("--json", "json_wanted", is_flag=True, help="Print JSON, for programs.")
+@json_option
 @click.pass_obj
-def read(  # noqa: PLR0913, PLR0917 - a parameter per option
+def read(
     env_files: tuple[Path, ...],
     endpoint: Endpoint,
     unit: int,
@@ -87,7 +87,7 @@ def read(  # noqa: PLR0913, PLR0917 - a parameter per option
     within: float,
     timeout: float,
     show_all: bool,
-    json_wanted: bool,
+    as_json: bool,
 ) -> None:
     """Read registers and show what they are in every type and order; what is plausible is marked.
 
@@ -105,8 +105,8 @@ def read(  # noqa: PLR0913, PLR0917 - a parameter per option
     blocks = [
         Block(request, answer, _fits(answer, expect, within)) for request, answer in zip(requests, answers, strict=True)
     ]
-    if json_wanted:
-        print(json.dumps(as_json(endpoint, unit, blocks, expect), indent=2))
+    if as_json:
+        print_json(to_json(endpoint, unit, blocks, expect))
     else:
         _print(endpoint, unit, blocks, expect, show_all=show_all)
     if not any(block.fits if expect else block.answer.words for block in blocks):
@@ -133,18 +133,19 @@ def _fits(answer: Answer, expect: str | None, within: float) -> tuple[Fit, ...]:
 
 
 def _print(endpoint: Endpoint, unit: int, blocks: Sequence[Block], expect: str | None, *, show_all: bool) -> None:
+    answered = [block for block in blocks if block.answer.words]
     for block in blocks:
         failed = "" if block.answer.words else f": {block.answer.reason}"
         print(f"{endpoint} unit {unit}, {block.request}{failed}")
         if not block.answer.words:
-            if block.answer.kind:
-                print(f"  {advise(block.answer.kind, block.answer.exception_code)}\n")
+            if block.answer.kind and not answered:
+                print(f"  {advise(block.answer.kind, block.answer.exception_code)}")
+            print()
             continue
         print(f"  {block.answer.seconds * 1000:.0f} ms\n")
         print_words(block.request.address, block.answer.words)
         if not expect or not block.fits:
             print_meanings(block.request.address, block.answer.words, show_all=show_all)
-    answered = [block for block in blocks if block.answer.words]
     if expect and answered:
         _print_found(answered, expect)
     elif answered:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import shlex
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ from emm_pipeline.catalog import load_catalogue
 from emm_pipeline.cli.addresses import ADDRESS, ENDPOINT, UNITS, Endpoint
 from emm_pipeline.cli.gateways import KnownFleet, known_fleet, note
 from emm_pipeline.cli.interpretations import new_table
+from emm_pipeline.cli.output import json_option, print_json
 from emm_pipeline.cli.progress import progress
 from emm_pipeline.cli.tables import console
 from emm_pipeline.commissioning.scanning import FoundUnit, Probe, Scan, Watcher, scan
@@ -24,6 +24,7 @@ from emm_pipeline.modbus.planning import Request
 from emm_pipeline.readings import FailureKind
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 INTERRUPTED = 130
@@ -46,9 +47,9 @@ INTERRUPTED = 130
 @click.option(
     "--fc", type=click.Choice(["3", "4"]), default="3", show_default=True, help="3 holding, 4 input register."
 )
-@click.option("--json", "json_wanted", is_flag=True, help="Print JSON, for programs.")
+@json_option
 @click.pass_obj
-def scan_command(  # noqa: PLR0913, PLR0917 - a parameter per option
+def scan_command(
     env_files: tuple[Path, ...],
     endpoint: Endpoint,
     units: tuple[int, ...],
@@ -56,7 +57,7 @@ def scan_command(  # noqa: PLR0913, PLR0917 - a parameter per option
     pause: float,
     address: int,
     fc: str,
-    json_wanted: bool,
+    as_json: bool,
 ) -> None:
     """Find the units that answer behind HOST, tell what they are, and print the lines that add them.
 
@@ -77,8 +78,8 @@ def scan_command(  # noqa: PLR0913, PLR0917 - a parameter per option
             problem = f"{endpoint}: {err}; {advise(err.kind)}"
         except KeyboardInterrupt:
             interrupted = True
-        if json_wanted:
-            print(json.dumps(_as_json(endpoint, state, known, problem, interrupted=interrupted), indent=2))
+        if as_json:
+            print_json(_to_json(endpoint, state, known, problem, interrupted=interrupted))
         elif state.asked or not problem:
             _print(endpoint, state, known)
     if problem:
@@ -145,7 +146,8 @@ def _print_next_steps(endpoint: Endpoint, state: Scan, known: KnownFleet) -> Non
     """Print what to type next: for types, for meters that are not known yet, and for units that nobody knows."""
     new = [found for found in state.found if not _meter_of(known, endpoint, found.unit_id)]
     types = dict.fromkeys(found.candidates[0].type for found in new if found.candidates)
-    steps = [install_line(name) for name in types if name not in known.fleet.types]
+    missing = [name for name in types if name not in known.fleet.types]
+    steps = [install_line(missing)] if missing else []
     steps += [add_line(endpoint, found) for found in new if found.candidates]
     for found in state.found:
         if meter := _meter_of(known, endpoint, found.unit_id):
@@ -157,18 +159,18 @@ def _print_next_steps(endpoint: Endpoint, state: Scan, known: KnownFleet) -> Non
     unknown = [found.unit_id for found in new if not found.candidates]
     if unknown:
         print("\nTo find out what the others hold, with the manual at hand:\n")
-        print(f"  emm read {endpoint} --unit {unknown[0]} --address 0 --count 10")
+        print(f"  emm read {endpoint.text} --unit {unknown[0]} --address 0 --count 10")
 
 
-def install_line(type_name: str) -> str:
-    """Return the command that copies a type of the catalogue into the database."""
-    return f"emm types install {shlex.quote(type_name)}"
+def install_line(type_names: Sequence[str]) -> str:
+    """Return the command that copies types of the catalogue into the database."""
+    return f"emm types install {shlex.join(type_names)}"
 
 
 def add_line(endpoint: Endpoint, found: FoundUnit) -> str:
     """Return the command that adds the unit as a meter of its likeliest type."""
-    host, type_name = shlex.quote(endpoint.host), shlex.quote(found.candidates[0].type)
-    return f"emm meters add --host {host} --port {endpoint.port} --unit {found.unit_id} --type {type_name}"
+    where, type_name = shlex.quote(endpoint.text), shlex.quote(found.candidates[0].type)
+    return f"emm meters add {where} --unit {found.unit_id} --type {type_name}"
 
 
 def _meter_of(known: KnownFleet, endpoint: Endpoint, unit_id: int) -> EnergyMeter | None:
@@ -178,7 +180,7 @@ def _meter_of(known: KnownFleet, endpoint: Endpoint, unit_id: int) -> EnergyMete
     return None
 
 
-def _as_json(
+def _to_json(
     endpoint: Endpoint, state: Scan, known: KnownFleet, problem: str | None, *, interrupted: bool
 ) -> dict[str, Any]:
     units = []

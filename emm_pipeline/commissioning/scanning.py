@@ -33,7 +33,9 @@ TURN_S = 5.0
 _LEFT_TO_POLLS_S = 0.6
 """Polls look three times within that."""
 
-_BUSY_PAUSE_S = 0.5
+_PAUSE_BEFORE_ASKING_AGAIN_S = 0.3
+"""Of a unit that is busy, or when the gateway closed the connection just then."""
+
 _RECONNECT_PAUSES_S = (0.5, 2.0)
 
 
@@ -97,11 +99,12 @@ async def scan(probe: Probe, state: Scan, locks: GatewayLocks, watcher: Watcher)
         async with holding(locks, f"{probe.host}:{probe.port}", watcher.on_wait):
             turn_ends = time.monotonic() + turn_s
             try:
-                while waiting and time.monotonic() < turn_ends:
-                    await _ask_unit(line, waiting[0], probe, state)
-                    waiting.popleft()
+                while waiting:
+                    await _ask_unit(line, waiting.popleft(), probe, state)
                     state.asked += 1
                     watcher.on_unit()
+                    if time.monotonic() >= turn_ends:
+                        break
             finally:
                 line.close()
         if waiting:
@@ -110,8 +113,8 @@ async def scan(probe: Probe, state: Scan, locks: GatewayLocks, watcher: Watcher)
 
 async def _ask_unit(line: Line, unit_id: int, probe: Probe, state: Scan) -> None:
     answer = await _ask(line, unit_id, probe.request)
-    if answer.exception_code in BUSY:
-        await asyncio.sleep(_BUSY_PAUSE_S)
+    if answer.exception_code in BUSY or answer.kind is FailureKind.INVALID_REPLY:
+        await asyncio.sleep(_PAUSE_BEFORE_ASKING_AGAIN_S)
         answer = await _ask(line, unit_id, probe.request)
     if answer.kind is FailureKind.INVALID_REPLY:
         state.unclear[unit_id] = answer.reason

@@ -205,7 +205,9 @@ def difference(first: Fit, other: Fit) -> str:
     a, b = first.interpretation, other.interpretation
     if a.offset == b.offset and a.layout == b.layout and UNSIGNED_OF.get(a.data_type) == b.data_type:
         return f"the same up to {2 ** (16 * a.data_type.count - 1) - 1}; negative numbers need {a.data_type.name}"
-    if not a.raw - b.raw and a.offset != b.offset:
+    if a.raw == b.raw and a.offset == b.offset and a.data_type.count > b.data_type.count:
+        return f"a part of the same registers: larger numbers need {a.data_type.name}"
+    if a.raw == b.raw and a.offset != b.offset:
         return f"the same number, begins at another register ({b.offset - a.offset:+d}): wait for a larger one"
     if a.offset != b.offset:
         return f"begins at another register ({b.offset - a.offset:+d}): see which follows the display"

@@ -1,0 +1,116 @@
+"""Whether a meter is as it is configured: connection, unit, each register by itself, and the requests of a poll."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from emm_pipeline.modbus.asking import Answer, Line, holding
+from emm_pipeline.modbus.connection import ReadError
+from emm_pipeline.modbus.decoding import decode_value
+from emm_pipeline.modbus.planning import Request, plan_requests
+from emm_pipeline.readings import FailureKind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from emm_pipeline.fleet import EnergyMeter, MeterType, Register
+    from emm_pipeline.modbus.reading import GatewayLocks
+
+AD_HOC_ID = -(2**31) - 1
+"""Of a meter that is in no database: an id that none there can have."""
+
+MOST_TIMEOUTS = 2
+"""After so many requests in a row without any reply, a unit that never gave one is asked no more."""
+
+_ODD_SIZES = (1e-9, 1e12)
+
+
+@dataclass(frozen=True, slots=True)
+class RegisterCheck:
+    """A register, asked for by itself; `value` is in its unit, None where there is none."""
+
+    register: Register
+    answer: Answer
+    value: float | None = None
+
+    @property
+    def is_odd(self) -> bool:
+        """Whether no meter measures such a number, so that type or order must be wrong."""
+        low, high = _ODD_SIZES
+        return bool(self.value) and not low < abs(self.value or 0.0) < high
+
+
+@dataclass(slots=True)
+class MeterCheck:
+    """What has come of a check so far."""
+
+    meter: EnergyMeter
+    meter_type: MeterType
+    connected_s: float | None = None
+    problem: ReadError | None = None
+    """Why there is no connection, or no more."""
+    registers: list[RegisterCheck] = field(default_factory=list)
+    requests: list[tuple[Request, Answer]] = field(default_factory=list)
+    left_out: int = 0
+    """Registers that were not asked for any more."""
+
+    @property
+    def failures(self) -> list[Answer]:
+        """The answers that are none."""
+        answers = [each.answer for each in self.registers] + [answer for _, answer in self.requests]
+        return [answer for answer in answers if not answer.words]
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything was read."""
+        return not self.problem and not self.failures and not self.left_out
+
+
+def steps_of(meter_type: MeterType) -> int:
+    """How many requests a check sends."""
+    return len(meter_type.registers) + len(plan_requests(meter_type))
+
+
+async def check_meter(
+    meter: EnergyMeter,
+    meter_type: MeterType,
+    locks: GatewayLocks,
+    on_step: Callable[[], None],
+    on_wait: Callable[[], None],
+) -> MeterCheck:
+    """Asks a meter for everything that its type has; what fails is in the result."""
+    checked = MeterCheck(meter, meter_type)
+    line = Line(meter.host, meter.port, timeout_s=meter_type.timeout_s, pause_s=meter_type.request_pause_s)
+    async with holding(locks, meter.address, on_wait):
+        try:
+            checked.connected_s = await line.open()
+            await _ask_all(line, checked, on_step)
+        except ReadError as err:
+            checked.problem = err
+            checked.left_out = len(meter_type.registers) - len(checked.registers)
+        finally:
+            line.close()
+    return checked
+
+
+async def _ask_all(line: Line, checked: MeterCheck, on_step: Callable[[], None]) -> None:
+    unit_id = checked.meter.unit_id
+    for register in checked.meter_type.registers:
+        if _never_answers(checked):
+            checked.left_out += 1
+            continue
+        answer = await line.ask(unit_id, Request(register.function_code, register.register_address, register.count))
+        value = decode_value(answer.words, register) if answer.words else None
+        checked.registers.append(RegisterCheck(register, answer, value))
+        on_step()
+    if _never_answers(checked):
+        return
+    for request in plan_requests(checked.meter_type):
+        checked.requests.append((request, await line.ask(unit_id, request)))
+        on_step()
+
+
+def _never_answers(checked: MeterCheck) -> bool:
+    silent = [each.answer.kind is FailureKind.TIMEOUT for each in checked.registers]
+    return len(silent) >= MOST_TIMEOUTS and all(silent)

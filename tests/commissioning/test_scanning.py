@@ -1,0 +1,227 @@
+"""Finding units behind a gateway, on real sockets."""
+
+import asyncio
+
+import pytest
+from support.meters import SimulatedUnit, encode_registers, encode_value, holding, inputs
+
+from emm_pipeline.catalog import CatalogueType, Identification, load_catalogue
+from emm_pipeline.cli.processes import free_port
+from emm_pipeline.commissioning.identification import MOST_TIMEOUTS, Candidate
+from emm_pipeline.commissioning.scanning import Probe, Scan, Watcher, scan
+from emm_pipeline.config_db.gateway_locks import gateway_locks
+from emm_pipeline.fleet import DataType, FunctionCode, MeterType, Register
+from emm_pipeline.modbus.connection import ReadError
+from emm_pipeline.modbus.planning import Request
+from emm_pipeline.modbus.reading import Unlocked
+
+ONE_REGISTER = Request(FunctionCode.READ_HOLDING_REGISTERS, 0, 1)
+WELL = {(3, 0): 7}
+
+
+def scanned(gateway, units, *, timeout_s=0.3, types=(), locks=None):
+    state = Scan(units)
+    probe = Probe(gateway.host, gateway.port, ONE_REGISTER, timeout_s, 0.0, types)
+    asyncio.run(scan(probe, state, locks or Unlocked(), Watcher(lambda: None)))
+    return state
+
+
+def ids(state):
+    return [found.unit_id for found in state.found]
+
+
+def test_units_that_answer_are_found_and_silent_ones_are_not(simulated_gateway):
+    gateway = simulated_gateway(
+        {1: SimulatedUnit(WELL), 2: SimulatedUnit(silent=True), 3: SimulatedUnit(WELL), 5: SimulatedUnit(silent=True)},
+        missing_unit_exception=11,
+    )
+    assert ids(scanned(gateway, range(1, 7))) == [1, 3]
+
+
+@pytest.mark.parametrize("absent", [10, 11])
+def test_a_gateway_that_answers_for_absent_units_is_not_taken_for_them(simulated_gateway, absent):
+    gateway = simulated_gateway({4: SimulatedUnit(WELL)}, missing_unit_exception=absent)
+    assert ids(scanned(gateway, range(1, 9))) == [4]
+
+
+@pytest.mark.parametrize("code", [1, 2, 3, 4, 5, 6])
+def test_any_other_exception_is_an_answer_of_the_unit(simulated_gateway, code):
+    gateway = simulated_gateway({2: SimulatedUnit(exception=code)})
+    assert ids(scanned(gateway, range(1, 4))) == [2]
+
+
+def test_a_late_reply_of_one_unit_is_never_taken_for_the_next_one(simulated_gateway):
+    """The reply of unit 1 comes while unit 2 is being asked."""
+    slow = SimulatedUnit(WELL, delay_s=0.3)
+    gateway = simulated_gateway({1: slow, 2: SimulatedUnit(silent=True), 3: SimulatedUnit(silent=True)})
+    state = scanned(gateway, [1, 2, 3], timeout_s=0.2)
+    assert not state.found
+    assert not state.unclear
+    assert gateway.connections == 3  # one for each unit that did not answer in time
+
+
+def test_one_connection_is_enough_while_units_answer(simulated_gateway):
+    gateway = simulated_gateway({unit: SimulatedUnit(WELL) for unit in range(1, 21)})
+    state = scanned(gateway, range(1, 21))
+    assert gateway.connections == 1
+    assert gateway.requests == 20
+    assert state.all_answer
+
+
+def test_ten_units_that_all_answer_may_well_be_ten_units(simulated_gateway):
+    gateway = simulated_gateway({unit: SimulatedUnit(WELL) for unit in range(1, 11)})
+    assert not scanned(gateway, range(1, 11)).all_answer
+
+
+@pytest.mark.parametrize("garbage", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\xff" * 64, b""])
+def test_garbage_is_no_answer_and_is_told(simulated_gateway, garbage):
+    gateway = simulated_gateway({1: SimulatedUnit(garbage=garbage or None, reset_after=None if garbage else 0)})
+    state = scanned(gateway, [1, 2])
+    assert not state.found
+    assert list(state.unclear) == [1]
+
+
+def test_a_reply_in_the_name_of_another_unit_finds_neither(simulated_gateway):
+    gateway = simulated_gateway({1: SimulatedUnit(WELL, answer_as_unit=2)})
+    state = scanned(gateway, [1, 2, 3])
+    assert not state.found
+    assert "unit id 2 instead of 1" in state.unclear[1]
+
+
+def test_a_closed_port_is_an_error_with_the_reason(simulated_gateway):
+    probe = Probe("127.0.0.1", free_port(), ONE_REGISTER, 1.0, 0.0)
+    with pytest.raises(ReadError, match="connection refused"):
+        asyncio.run(scan(probe, Scan([1]), Unlocked(), Watcher(lambda: None)))
+
+
+def test_what_was_found_before_the_gateway_went_away_is_kept(simulated_gateway):
+    gateway = simulated_gateway({1: SimulatedUnit(WELL), 2: SimulatedUnit(WELL)})
+    state = Scan([1, 2, 3, 4])
+    probe = Probe(gateway.host, gateway.port, ONE_REGISTER, 0.3, 0.0)
+
+    def stop_after_the_second():
+        if state.asked == 2:
+            gateway.stop()
+
+    with pytest.raises(ReadError):
+        asyncio.run(scan(probe, state, Unlocked(), Watcher(stop_after_the_second)))
+    assert ids(state) == [1, 2]
+
+
+def test_a_gateway_that_closes_after_each_reply_is_scanned_to_the_end(simulated_gateway):
+    gateway = simulated_gateway({unit: SimulatedUnit(WELL) for unit in (1, 3)}, requests_per_connection=1)
+    assert ids(scanned(gateway, range(1, 5))) == [1, 3]
+
+
+def test_a_scan_waits_for_the_poll_that_talks_to_the_gateway(simulated_gateway, config_engine):
+    gateway = simulated_gateway({1: SimulatedUnit(WELL)})
+    address = f"{gateway.host}:{gateway.port}"
+    waited = []
+
+    async def scan_beside_a_poll():
+        state = Scan([1])
+        probe = Probe(gateway.host, gateway.port, ONE_REGISTER, 1.0, 0.0)
+        async with gateway_locks(config_engine) as of_poll, gateway_locks(config_engine) as of_scan:
+            assert await of_poll.try_acquire(address)
+
+            def end_poll():
+                waited.append(gateway.requests)
+                of_poll.release(address)
+
+            await scan(probe, state, of_scan, Watcher(lambda: None, end_poll))
+        return state
+
+    assert ids(asyncio.run(scan_beside_a_poll())) == [1]
+    assert waited == [0]
+
+
+def test_a_long_scan_lets_polls_have_their_turn(simulated_gateway, monkeypatch):
+    monkeypatch.setattr("emm_pipeline.commissioning.scanning.TURN_S", 0.0)
+    gateway = simulated_gateway({unit: SimulatedUnit(WELL) for unit in (1, 2, 3)})
+    log = []
+
+    class Locks:
+        async def try_acquire(self, address):
+            log.append((address, "taken", gateway.requests))
+            return True
+
+        def release(self, address):
+            log.append((address, "given back", gateway.requests))
+
+    state = scanned(gateway, [1, 2, 3], locks=Locks())
+    assert ids(state) == [1, 2, 3]
+    steps = [(what, requests) for _, what, requests in log]
+    assert steps == [(what, n + (what != "taken")) for n in range(3) for what in ("taken", "given back")]
+
+
+# Which type a unit is
+
+BY_CODE = CatalogueType(
+    *("coded", "Coded", "V", "d", ("a", "b"), ()),
+    (
+        Identification(
+            Register(11, "id", None, DataType.UINT16, FunctionCode.READ_HOLDING_REGISTERS), 648, 648, strong=True
+        ),
+    ),
+    MeterType("coded", (Register(0, "x", None, DataType.INT, FunctionCode.READ_HOLDING_REGISTERS),)),
+)
+
+
+def float_type(name, addresses):
+    registers = tuple(Register(a, f"m{a}", None, DataType.FLOAT, FunctionCode.READ_INPUT_REGISTERS) for a in addresses)
+    likely = Identification(registers[0], 80, 300, strong=False)
+    return CatalogueType(name, name, "V", "d", ("a", "b"), (), (likely,), MeterType(name, registers, max_gap=0))
+
+
+def candidates(gateway, types):
+    (found,) = scanned(gateway, [1], types=types).found
+    return list(found.candidates)
+
+
+def test_a_code_proves_a_type_also_where_others_are_likely(simulated_gateway):
+    words = holding(0, [7]) | holding(11, [648]) | inputs(0, encode_value(231.4, DataType.FLOAT))
+    gateway = simulated_gateway({1: SimulatedUnit(words)})
+    assert candidates(gateway, [float_type("likely", [0]), BY_CODE]) == [Candidate("coded", proven=True)]
+
+
+def test_types_alike_are_told_apart_by_what_the_unit_refuses_and_the_one_that_says_most_comes_first(simulated_gateway):
+    words = WELL | inputs(0, encode_value(231.4, DataType.FLOAT) + encode_value(229.0, DataType.FLOAT))
+    gateway = simulated_gateway({1: SimulatedUnit(words)})
+    small, fitting, large = float_type("small", [0]), float_type("fitting", [0, 2]), float_type("large", [0, 2, 50])
+    names = [each.type for each in candidates(gateway, [small, large, fitting])]
+    assert names == ["fitting", "small", "large"]
+
+
+def test_a_value_that_makes_no_sense_is_no_likeness(simulated_gateway):
+    gateway = simulated_gateway({1: SimulatedUnit(WELL | inputs(0, encode_value(12.0, DataType.FLOAT)))})
+    assert candidates(gateway, [float_type("likely", [0])]) == []
+
+
+def test_a_unit_that_falls_silent_is_left_alone_soon(simulated_gateway):
+    """It answers the probe, and then nothing that the catalogue would like to know."""
+    unit = SimulatedUnit()
+
+    def last_word(function_code, address):
+        unit.silent = True
+        return 7
+
+    unit.registers = last_word
+    gateway = simulated_gateway({1: unit})
+    types = [float_type(f"t{address}", [address]) for address in range(10, 30, 2)]
+    state = scanned(gateway, [1], timeout_s=0.1, types=types)
+    assert ids(state) == [1]
+    assert gateway.requests == 1 + MOST_TIMEOUTS
+
+
+@pytest.mark.parametrize("name", [name for name, entry in load_catalogue().items() if entry.identifications])
+def test_each_type_of_the_catalogue_is_recognised_when_it_holds_what_it_should(simulated_gateway, name):
+    entry = load_catalogue()[name]
+    words = encode_registers(entry.meter_type, {}) | WELL
+    for each in entry.identifications:
+        register = each.register
+        middle = each.low if each.strong else min(max(231.4, each.low), each.high)
+        raw = middle if register.data_type in {DataType.FLOAT, DataType.FLOAT64} else round(middle)
+        for i, word in enumerate(encode_value(raw, register.data_type, register.word_order, register.byte_order)):
+            words[int(register.function_code), register.register_address + i] = word
+    gateway = simulated_gateway({1: SimulatedUnit(words)})
+    assert name in [each.type for each in candidates(gateway, list(load_catalogue().values()))]
