@@ -50,9 +50,7 @@ class Walkthrough:
         self._compare_readings()
         self._show("read", f"emm read {self.gateway} --unit 2 --address 0 --count 2")
         found = self._show("expect", f"emm read {self.gateway} --unit 2 --address 0 --count 2 --expect 231.4")
-        self._expect(
-            "LONG (2)    CDAB " in found, "emm read --expect did not find the swapped words"
-        )
+        self._expect("LONG (2)    CDAB " in found, "emm read --expect did not find the swapped words")
 
     def _show(self, name: str, *commands: str, first: int = 1000, last: int = 1000) -> str:
         """Runs commands and keeps what they print as a block, of which the middle may be left out."""
