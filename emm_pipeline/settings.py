@@ -22,6 +22,8 @@ from emm_pipeline.errors import ConfigurationError
 from emm_pipeline.triggers import HIGHEST, Trigger, parse_field
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pydantic_core import ErrorDetails
 
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
@@ -215,8 +217,10 @@ def effective_settings(*env_files: Path) -> list[dict[str, str]]:
 
     From the environment, a file, or nowhere: then it has its default.
     """
-    files = [(_shown_path(path), dotenv_values(path, encoding="utf-8")) for path in (*ENV_FILES, *env_files)]
-    sources = [("environment", dict(os.environ)), *reversed(files)]
+    files: list[tuple[str, Mapping[str, str | None]]] = [
+        (_shown_path(path), dotenv_values(path, encoding="utf-8")) for path in (*ENV_FILES, *env_files)
+    ]
+    sources = [("environment", os.environ), *reversed(files)]
     shown = []
     for name, field in Settings.model_fields.items():
         variable = name.upper()

@@ -10,7 +10,7 @@ settings.load_profile("emm")
 pytest_plugins = [
     "soak.table",
     "support.browser",
-    "support.commands",
+    "support.command_line",
     "support.postgres",
     "support.influxdb",
     "support.meters",

@@ -24,6 +24,8 @@ def setup(env_files: tuple[Path, ...], write_token: Path, read_token: Path, data
     """Make a token that may only write and one that may only read, and keep them in files. Safe to run again.
 
     Tokens are made while INFLUXDB_TOKEN is DOCKER_INFLUXDB_INIT_ADMIN_TOKEN; another one is yours, and kept.
+
+    Example: emm influxdb setup --write-token write --read-token read --database database
     """
     settings = load_settings(*env_files)
     name, _, _policy = settings.influxdb_bucket.partition("/")

@@ -6,28 +6,49 @@ Exit codes: 0 well, 1 something was not read or not stored, 2 wrong usage or con
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import click
 
-from emm_pipeline.cli.database import database
-from emm_pipeline.cli.demo import demo
-from emm_pipeline.cli.influxdb import influxdb
-from emm_pipeline.cli.meters import meters
-from emm_pipeline.cli.outbox import outbox
-from emm_pipeline.cli.poll import poll
-from emm_pipeline.cli.read import read
-from emm_pipeline.cli.registers import registers
-from emm_pipeline.cli.scan import scan_command
-from emm_pipeline.cli.settings import settings
-from emm_pipeline.cli.types import types
-from emm_pipeline.cli.watch import watch
 from emm_pipeline.errors import ConfigurationError, EmmError
 
 INTERRUPTED = 130
 
+COMMANDS = {
+    "db": "database:database",
+    "demo": "demo:demo",
+    "influxdb": "influxdb:influxdb",
+    "meters": "meters:meters",
+    "outbox": "outbox:outbox",
+    "poll": "poll:poll",
+    "read": "read:read",
+    "registers": "registers:registers",
+    "scan": "scan:scan_command",
+    "settings": "settings:settings",
+    "types": "types:types",
+    "watch": "watch:watch",
+}
+"""Name to module and command; a module is imported when its command is called."""
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+
+class LazyGroup(click.Group):
+    """The commands of COMMANDS: pandas, SQLAlchemy and Alembic are imported only by what needs them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - Click's
+        """Return their names, sorted."""
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - Click's
+        """Import a command."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, name = COMMANDS[cmd_name].split(":")
+        command: click.Command = getattr(import_module(f"emm_pipeline.cli.{module}"), name)
+        return command
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="emm-pipeline")
 @click.option(
     "--env-file",
@@ -39,20 +60,6 @@ INTERRUPTED = 130
 def emm(context: click.Context, env_file: tuple[Path, ...]) -> None:
     """Energy Monitoring Management: reads energy meters over Modbus TCP into InfluxDB."""
     context.obj = env_file
-
-
-emm.add_command(database)
-emm.add_command(demo)
-emm.add_command(influxdb)
-emm.add_command(meters)
-emm.add_command(outbox)
-emm.add_command(poll)
-emm.add_command(read)
-emm.add_command(registers)
-emm.add_command(scan_command)
-emm.add_command(settings)
-emm.add_command(types)
-emm.add_command(watch)
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ from emm_pipeline.fleet import DataType, Order
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from emm_pipeline.fleet import MeterType
+    from emm_pipeline.fleet import MeterType, Register
 
 _ORDERS = {
     (Order.BIG_ENDIAN, Order.BIG_ENDIAN): "ABCD",
@@ -30,12 +30,20 @@ def print_registers(meter_type: MeterType) -> None:
     rows = [
         (
             *(register.register_address, int(register.function_code), register.measurement_name, register.data_unit),
-            *(register.data_type.name, _ORDERS[register.word_order, register.byte_order]),
+            *(register.data_type.name, _order(register)),
             *(f"{register.scale:g}" if register.scale != 1 else "", register.invalid_value),
         )
         for register in meter_type.registers
     ]
     print_table(headers, rows, right=("address", "function", "scale"))
+
+
+def _order(register: Register) -> str:
+    """The order of the value's bytes; a 16-bit value has two."""
+    letters = _ORDERS[register.word_order, register.byte_order]
+    if register.count == 1:
+        return "AB" if register.byte_order is Order.BIG_ENDIAN else "BA"
+    return letters
 
 
 def registers_as_json(meter_type: MeterType) -> list[dict[str, Any]]:

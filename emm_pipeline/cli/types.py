@@ -121,7 +121,8 @@ def show_command(env_files: tuple[Path, ...], type_name: str, as_json: bool) -> 
         for note in entry.notes:
             print(f"note: {note}")
     print_registers(meter_type)
-    print(f"read by {len(requests)} requests: {'; '.join(map(str, requests))}")
+    count = "1 request" if len(requests) == 1 else f"{len(requests)} requests"
+    print(f"read by {count}: {'; '.join(map(str, requests))}")
 
 
 def _head(entry: CatalogueType) -> dict[str, Any]:
@@ -163,8 +164,8 @@ def install_command(
                 _install(connection, each.entry, each.plan)
     if as_json:
         print_json([_as_json(each.entry, each.plan) for each in plans])
-    elif dry_run:
-        print("nothing was written (--dry-run)")
+    elif dry_run or all(each.plan.changes_nothing for each in plans):
+        print("nothing was written" + (" (--dry-run)" if dry_run else ""))
     else:
         names = ", ".join(entry.name for entry in entries)
         print(f"installed: {names}; next: emm meters add HOST --unit N --type {entries[0].name}")

@@ -72,20 +72,24 @@ def read_register_file(content: bytes, type_rows: Iterable[Mapping[str, Any]] = 
     header = _header(*lines[0], separator, file.faults)
     if header:
         known_types = {str(row.get("type")): row for row in type_rows}
-        for number, line in lines[1:]:
+        for line_number, cells in lines[1:]:
             try:
-                row = _split(line, separator, header)
+                row = _split(cells, separator, header)
             except ValueError as err:
-                file.faults.append(f"line {number}: {err}")
+                file.faults.append(f"line {line_number}: {err}")
             else:
-                _check_row(file, number, row, known_types.get(str(row["type"])))
+                _check_row(file, line_number, row, known_types.get(str(row["type"])))
         _find_repetitions(file)
     return file
 
 
 def _header(number: int, line: str, separator: str, faults: list[str]) -> list[str]:
     """The columns' names; none where something is wrong with them."""
-    names = [name.strip().lower() for name in next(csv.reader([line], delimiter=separator))]
+    try:
+        names = [name.strip().lower() for name in next(csv.reader([line], delimiter=separator))]
+    except csv.Error as err:
+        faults.append(f"line {number}: {err}")
+        return []
     unknown = [name for name in names if name not in REGISTER_COLUMNS]
     missing = [name for name in NEEDED_COLUMNS if name not in names]
     twice = sorted({name for name in names if names.count(name) > 1})
@@ -157,7 +161,8 @@ def plan_import(database: Mapping[str, TypeRows], rows: Iterable[RegisterRow], *
 def write_register_file(rows: Iterable[RegisterRow]) -> str:
     """Return rows as a file's text, by type, function code and address; null is an empty cell."""
     out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
+    writer = csv.writer(out, lineterminator="\r\n")
     writer.writerow(REGISTER_COLUMNS)
-    writer.writerows(sorted(rows, key=place_of))
+    for row in sorted(rows, key=place_of):
+        writer.writerow(row)
     return out.getvalue()

@@ -125,11 +125,14 @@ def write_settings(connection: Connection, type_name: str, settings: tuple[Any, 
         connection.execute(insert(meter_types), {"type": type_name, **values})
 
 
+_BEYOND_INTEGERS = 2**64
 _SCALE = REGISTER_COLUMNS.index("scale")
 
 
 def _number(value: Any) -> Any:
     """A whole number as int (an IntEnum too), any other as float; what is no number as it is."""
-    if not isinstance(value, (int, float, Decimal)) or isinstance(value, bool):
+    if isinstance(value, bool) or not isinstance(value, (int, float, Decimal)):
         return value
-    return int(value) if value % 1 == 0 else float(value)
+    number: Any = value
+    # As `values.raw_value` does: a float beyond 64 bits is not written with all its digits.
+    return int(number) if abs(number) < _BEYOND_INTEGERS and int(number) == number else float(number)

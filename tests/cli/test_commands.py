@@ -1,43 +1,12 @@
 """`emm …` as a person and a program run it: output, exit codes, errors."""
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 from support.meters import SimulatedUnit, encode_value, holding, inputs
 from support.ports import free_port
 
 from emm_pipeline.fleet import DataType
-
-EMM = Path(sys.executable).with_name("emm")
-
-
-@pytest.fixture
-def emm(postgres, config_url, tmp_path):
-    """Run the command line against a fresh configuration database."""
-
-    def run(*arguments, **environment):
-        settings = {
-            "POSTGRES_HOST": str(postgres.socket_dir),
-            "POSTGRES_PORT": "5432",
-            "POSTGRES_USER": "postgres",
-            "POSTGRES_DB": str(config_url.database),
-            "READINGS_STORE": "postgresql",
-            "OUTBOX_DIR": str(tmp_path / "outbox"),
-        }
-        return subprocess.run(
-            [EMM, *arguments],
-            capture_output=True,
-            text=True,
-            check=False,
-            env={**os.environ, **settings, **environment},
-            timeout=60,
-        )
-
-    return run
 
 
 @pytest.fixture

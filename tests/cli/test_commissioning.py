@@ -6,10 +6,10 @@ import signal
 
 import pytest
 from support.meters import SimulatedUnit, encode_registers, encode_value, holding, inputs
+from support.ports import free_port
 from support.virtual_server import mbpoll
 
 from emm_pipeline.catalog import load_catalogue
-from emm_pipeline.cli.processes import free_port
 from emm_pipeline.fleet import DataType, Order
 from virtual_modbustcp_server.test import RandomDataServer
 
@@ -68,30 +68,28 @@ def test_read_finds_type_order_and_scale_of_what_a_display_shows(emm_alone, simu
     )
 
 
-def test_the_row_that_read_prints_makes_the_database_read_the_value(
-    emm_with_database, config_engine, simulated_gateway
-):
+def test_the_row_that_read_prints_makes_the_database_read_the_value(emm, config_engine, simulated_gateway):
     words = encode_value(-23141, DataType.LONG, Order.LITTLE_ENDIAN, Order.LITTLE_ENDIAN)
     gateway = simulated_gateway({1: SimulatedUnit(inputs(7, words))})
-    found = emm_with_database("read", place(gateway), "--address", 7, "--expect", "-231.4")
+    found = emm("read", place(gateway), "--address", 7, "--expect", "-231.4")
     (insert,) = [line.strip() for line in found.stdout.splitlines() if "INSERT" in line]
     with config_engine.begin() as connection:
         connection.exec_driver_sql(insert)
         connection.exec_driver_sql(
             f"INSERT INTO energy_meters VALUES (1, '{gateway.host}', {gateway.port}, 1, 'my_type', NULL)"
         )
-    polled = json_of(emm_with_database("poll", "--dry-run", "--json"))["readings"]
+    polled = json_of(emm("poll", "--dry-run", "--json"))["readings"]
     assert [reading["value"] for reading in polled] == [-231.41]
 
 
-def test_the_file_that_read_prints_can_be_imported(emm_with_database, simulated_gateway, tmp_path):
+def test_the_file_that_read_prints_can_be_imported(emm, simulated_gateway, tmp_path):
     gateway = simulated_gateway({1: SimulatedUnit(holding(0, [2314]))})
-    printed = emm_with_database("read", place(gateway), "--count", 1, "--expect", "231.4").stdout
+    printed = emm("read", place(gateway), "--count", 1, "--expect", "231.4").stdout
     file = tmp_path / "registers.csv"
     file.write_text(
         "\n".join(line.strip() for line in printed.splitlines() if "my_type," in line or "type,reg" in line)
     )
-    imported = emm_with_database("registers", "import", file)
+    imported = emm("registers", "import", file)
     assert imported.returncode == 0, imported.stderr
     assert "1 added" in imported.stdout
 
@@ -162,28 +160,21 @@ def test_wrong_input_is_an_error_that_says_what_is_right(emm_alone, arguments, s
     assert no_traceback(result)
 
 
-@pytest.mark.parametrize("command", [["read"], ["scan"], ["meters", "check"], ["watch"]])
-def test_every_command_has_an_example(emm_alone, command):
-    result = emm_alone(*command, "--help")
-    assert result.returncode == 0
-    assert f"Example: emm {' '.join(command)}" in result.stdout
-
-
 # emm scan
 
 
-def test_scan_finds_and_names_units_and_prints_lines_that_work(emm_with_database, simulated_gateway):
+def test_scan_finds_and_names_units_and_prints_lines_that_work(emm, simulated_gateway):
     gateway = simulated_gateway({3: sdm630(), 9: SimulatedUnit(exception=2), 4: SimulatedUnit(silent=True)})
-    result = emm_with_database("scan", place(gateway), "--units", "1-10", "--timeout", 0.3)
+    result = emm("scan", place(gateway), "--units", "1-10", "--timeout", 0.3)
     assert result.returncode == 0, result.stderr
     assert "2 of 10 units answer" in result.stdout
     assert f"emm read {place(gateway)} --unit 9" in result.stdout
     lines = [line.split() for line in result.stdout.splitlines() if line.startswith(("  emm types", "  emm meters"))]
     assert [line[1:3] for line in lines] == [["types", "install"], ["meters", "add"]]
     for line in lines:
-        done = emm_with_database(*line[1:])
+        done = emm(*line[1:])
         assert done.returncode == 0, done.stderr
-    again = emm_with_database("scan", place(gateway), "--units", "3")
+    again = emm("scan", place(gateway), "--units", "3")
     assert "unit 3 is meter 1" in again.stdout
     assert "emm meters add" not in again.stdout
 
@@ -251,7 +242,7 @@ def test_check_says_for_each_failure_why_and_what_to_do(emm_alone, simulated_gat
     assert failed == {"frequency": 2, "activePower": 4}
 
 
-def test_check_gives_up_a_silent_unit_soon(emm_with_database, config_engine, simulated_gateway):
+def test_check_gives_up_a_silent_unit_soon(emm, config_engine, simulated_gateway):
     gateway = simulated_gateway({1: sdm630(silent=True)})
     with config_engine.begin() as connection:
         connection.exec_driver_sql("INSERT INTO meter_types (type, timeout_s) VALUES ('t', 0.2)")
@@ -260,14 +251,14 @@ def test_check_gives_up_a_silent_unit_soon(emm_with_database, config_engine, sim
         connection.exec_driver_sql(
             f"INSERT INTO energy_meters VALUES (1, '{gateway.host}', {gateway.port}, 1, 't', 'main')"
         )
-    result = emm_with_database("meters", "check", "main")
+    result = emm("meters", "check", "main")
     assert result.returncode == 1
     assert "no reply within 0.2 s for m0, m1\n  look at unit id and wiring" in result.stdout
     assert "7 more registers were not asked for" in result.stdout
     assert gateway.requests == 2
 
 
-def test_check_of_all_meters_names_the_one_that_is_not_well(emm_with_database, config_engine, simulated_gateway):
+def test_check_of_all_meters_names_the_one_that_is_not_well(emm, config_engine, simulated_gateway):
     gateway = simulated_gateway({1: sdm630()})
     with config_engine.begin() as connection:
         connection.exec_driver_sql("INSERT INTO registers VALUES ('t', 0, 'voltageL1', 'V', 3, 4, 2, 2)")
@@ -275,7 +266,7 @@ def test_check_of_all_meters_names_the_one_that_is_not_well(emm_with_database, c
             f"INSERT INTO energy_meters VALUES (1, '{gateway.host}', {gateway.port}, 1, 't', 'main'),"
             f" (2, '{gateway.host}', {free_port()}, 1, 't', 'barn'), (3, 'h', 1, 1, 'nonesuch', NULL)"
         )
-    result = emm_with_database("meters", "check")
+    result = emm("meters", "check")
     assert result.returncode == 1
     assert "1 of 3 meters are well" in result.stdout
     assert "connection refused" in result.stdout
@@ -283,7 +274,7 @@ def test_check_of_all_meters_names_the_one_that_is_not_well(emm_with_database, c
 
 
 def test_check_finds_a_float_in_the_wrong_order_odd_and_says_how_to_find_the_right_one(
-    emm_with_database, config_engine, simulated_gateway
+    emm, config_engine, simulated_gateway
 ):
     gateway = simulated_gateway({1: sdm630()})
     with config_engine.begin() as connection:
@@ -291,7 +282,7 @@ def test_check_finds_a_float_in_the_wrong_order_odd_and_says_how_to_find_the_rig
         connection.exec_driver_sql(
             f"INSERT INTO energy_meters VALUES (1, '{gateway.host}', {gateway.port}, 1, 't', NULL)"
         )
-    result = emm_with_database("meters", "check", "1")
+    result = emm("meters", "check", "1")
     assert "odd: voltageL1" in result.stdout
     assert f"emm read {place(gateway)} --unit 1 --fc 4 --address 0 --count 2 --expect VALUE" in result.stdout
 
@@ -300,7 +291,7 @@ def test_check_finds_a_float_in_the_wrong_order_odd_and_says_how_to_find_the_rig
 
 
 @pytest.fixture
-def watched(emm_with_database, config_engine, simulated_gateway):
+def watched(emm, config_engine, simulated_gateway):
     """Meter 1, whose counter is one more each time that it is read."""
     count = itertools.count(100)
     gateway = simulated_gateway({1: SimulatedUnit(lambda function_code, address: next(count))})
@@ -312,8 +303,8 @@ def watched(emm_with_database, config_engine, simulated_gateway):
     return gateway
 
 
-def test_watch_prints_a_line_per_value_where_there_is_no_terminal(emm_with_database, watched):
-    result = emm_with_database("watch", "main", "--count", 2, "--interval", 0.2)
+def test_watch_prints_a_line_per_value_where_there_is_no_terminal(emm, watched):
+    result = emm("watch", "main", "--count", 2, "--interval", 0.2)
     assert result.returncode == 0, result.stderr
     assert [line.split(" ", 2)[2].strip() for line in result.stdout.splitlines()] == [
         "meter 1  pulses = 100 Wh",
@@ -322,14 +313,14 @@ def test_watch_prints_a_line_per_value_where_there_is_no_terminal(emm_with_datab
     assert watched.open_connections == 0
 
 
-def test_watch_prints_a_line_of_json_per_reading(emm_with_database, watched):
-    result = emm_with_database("watch", "1", "--count", 2, "--interval", 0.2, "--json")
+def test_watch_prints_a_line_of_json_per_reading(emm, watched):
+    result = emm("watch", "1", "--count", 2, "--interval", 0.2, "--json")
     readings = [json.loads(line) for line in result.stdout.splitlines()]
     assert [reading["values"] for reading in readings] == [{"pulses": 100.0}, {"pulses": 101.0}]
 
 
-def test_ctrl_c_is_the_way_to_end_watching_and_no_failure(emm_with_database, watched):
-    watch = emm_with_database.start("watch", "1", "--interval", 0.2)
+def test_ctrl_c_is_the_way_to_end_watching_and_no_failure(emm, watched):
+    watch = emm.start("watch", "1", "--interval", 0.2)
     assert "pulses = 100 Wh" in watch.stdout.readline()
     watch.send_signal(signal.SIGINT)
     _, remarks = watch.communicate(timeout=30)
@@ -337,8 +328,8 @@ def test_ctrl_c_is_the_way_to_end_watching_and_no_failure(emm_with_database, wat
     assert not remarks
 
 
-def test_watch_goes_on_when_a_reading_fails_and_says_why(emm_with_database, watched):
-    watch = emm_with_database.start("watch", "1", "--interval", 0.2)
+def test_watch_goes_on_when_a_reading_fails_and_says_why(emm, watched):
+    watch = emm.start("watch", "1", "--interval", 0.2)
     assert watch.stdout.readline()
     watched.stop()
     assert "connection refused" in watch.stderr.readline()
@@ -350,7 +341,7 @@ def test_watch_goes_on_when_a_reading_fails_and_says_why(emm_with_database, watc
     watch.communicate(timeout=30)
 
 
-def test_watch_of_an_unknown_meter_says_so(emm_with_database, watched):
-    result = emm_with_database("watch", "77")
+def test_watch_of_an_unknown_meter_says_so(emm, watched):
+    result = emm("watch", "77")
     assert result.returncode == 2
     assert "77" in result.stderr

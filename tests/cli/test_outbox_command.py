@@ -1,11 +1,7 @@
 """`emm outbox` as a person and a program run it."""
 
 import json
-import os
-import subprocess
-import sys
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from support.frames import NOON, lines, reading, readings
@@ -13,7 +9,6 @@ from support.frames import NOON, lines, reading, readings
 from emm_pipeline.stores.base import Refusal
 from emm_pipeline.stores.outbox import Outbox
 
-EMM = Path(sys.executable).with_name("emm")
 LINES = lines(readings(reading(), reading(id=2)))
 
 
@@ -23,62 +18,52 @@ def outbox(tmp_path):
 
 
 @pytest.fixture
-def emm(postgres, config_url, outbox):
+def emm_outbox(emm):
     def run(*arguments, **environment):
-        settings = {
-            "POSTGRES_HOST": str(postgres.socket_dir),
-            "POSTGRES_PORT": "5432",
-            "POSTGRES_USER": "postgres",
-            "POSTGRES_DB": str(config_url.database),
-            "READINGS_STORE": "postgresql",
-            "OUTBOX_DIR": str(outbox.folder),
-        }
-        environment = {**os.environ, **settings, **environment}
-        command = [EMM, "outbox", *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=60)
+        return emm("outbox", *arguments, **environment)
 
     return run
 
 
-def test_an_empty_outbox_is_said_to_be_empty_and_exits_with_0(emm):
-    shown = emm()
+def test_an_empty_outbox_is_said_to_be_empty_and_exits_with_0(emm_outbox):
+    shown = emm_outbox()
     assert shown.returncode == 0
     assert shown.stdout.endswith("nothing waits\n")
 
 
-def test_what_waits_is_shown_with_its_points_and_the_last_error_and_loaded_by_hand(emm, outbox, config_engine):
+def test_what_waits_is_shown_with_its_points_and_the_last_error_and_loaded_by_hand(emm_outbox, outbox, config_engine):
     for minute in range(25):
         outbox.put(LINES, NOON + timedelta(minutes=minute), "run").close()
     outbox.note_error("InfluxDB does not answer")
-    shown = emm()
+    shown = emm_outbox()
     assert shown.returncode == 1
     assert "20260301T120000.000000Z-run.lp.gz" in shown.stdout
     assert "and 5 more" in shown.stdout
     assert "50 points in 25 files" in shown.stdout
     assert "InfluxDB does not answer" in shown.stdout
 
-    replayed = emm("replay")
+    replayed = emm_outbox("replay")
     assert (replayed.returncode, replayed.stdout) == (0, "50 points of 25 files loaded\n"), replayed.stderr
     with config_engine.connect() as connection:
         assert connection.exec_driver_sql("SELECT count(*) FROM readings").scalar() == 2, "the same two, 25 times"
 
 
-def test_a_replay_while_the_store_is_away_keeps_all_and_exits_with_1(emm, outbox):
+def test_a_replay_while_the_store_is_away_keeps_all_and_exits_with_1(emm_outbox, outbox):
     outbox.put(LINES, NOON, "run").close()
-    replayed = emm("replay", POSTGRES_DB="absent")
+    replayed = emm_outbox("replay", POSTGRES_DB="absent")
     assert replayed.returncode == 1
     assert "does not exist" in replayed.stderr
     assert "Traceback" not in replayed.stderr
     assert len(outbox.names()) == 1
 
 
-def test_programs_get_json_with_what_was_rejected_and_why(emm, outbox):
+def test_programs_get_json_with_what_was_rejected_and_why(emm_outbox, outbox):
     with outbox.put(LINES, NOON, "run") as batch:
         batch.settle([Refusal(LINES[0], "beyond retention policy [red]")])
     outbox.put(LINES, NOON, "later").close()
-    shown = json.loads(emm("--json").stdout)
+    shown = json.loads(emm_outbox("--json").stdout)
     assert [file["points"] for file in shown["waiting"]] == [2]
     assert [(file["points"], file["reason"]) for file in shown["rejected"]] == [(1, "beyond retention policy [red]")]
-    replayed = emm("replay", "--rejected")
+    replayed = emm_outbox("replay", "--rejected")
     assert (replayed.returncode, replayed.stdout) == (0, "3 points of 2 files loaded\n"), replayed.stderr
     assert outbox.rejected() == []

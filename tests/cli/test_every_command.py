@@ -1,0 +1,96 @@
+"""What holds for each command of `emm`, those that come later too."""
+
+import json
+
+import click
+import pytest
+from support.ports import free_port
+
+from emm_pipeline.cli.main import emm as root
+
+WITHOUT_JSON = {("demo",), ("influxdb", "setup")}
+"""Nothing that they print is data."""
+
+NO_DATABASE = {
+    *(("demo",), ("influxdb", "setup"), ("outbox",), ("outbox", "replay"), ("read",), ("scan",)),
+    *(("settings",), ("settings", "check")),
+}
+ARGUMENTS = {
+    ("meters", "add"): ["10.0.0.1", "--unit", "1", "--type", "sdm630"],
+    ("meters", "check"): ["1"],
+    ("meters", "disable"): ["1"],
+    ("meters", "edit"): ["1", "--unit", "1"],
+    ("meters", "enable"): ["1"],
+    ("meters", "remove"): ["1", "--yes"],
+    ("registers", "import"): ["-"],
+    ("types", "install"): ["sdm630"],
+    ("types", "show"): ["sdm630"],
+    ("watch",): ["1"],
+}
+
+
+def commands(group=root, path=()):
+    """Every command that can be run, and the words that call it."""
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        words = (*path, name)
+        if isinstance(command, click.Group):
+            yield from commands(command, words)
+            if command.invoke_without_command:
+                yield words, command
+        else:
+            yield words, command
+
+
+ALL = dict(commands())
+IDS = [" ".join(words) for words in ALL]
+
+
+@pytest.mark.parametrize("words", ALL, ids=IDS)
+def test_it_explains_itself_with_an_example(words):
+    example = f"Example: emm {' '.join(words)}"
+    assert example in " ".join((ALL[words].help or "").split())
+
+
+@pytest.mark.parametrize("words", sorted(set(ALL) - WITHOUT_JSON), ids=" ".join)
+def test_it_has_json_for_programs(words):
+    assert "--json" in [option for parameter in ALL[words].params for option in parameter.opts]
+
+
+@pytest.mark.parametrize("words", ALL, ids=IDS)
+def test_an_unknown_option_is_an_error_of_usage(emm, words):
+    result = emm(*words, "--no-such-option")
+    assert result.returncode == 2
+    assert "--no-such-option" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("words", sorted(set(ALL) - NO_DATABASE), ids=" ".join)
+def test_a_database_that_is_away_is_one_clear_line(emm, words):
+    port = str(free_port())
+    result = emm(*words, *ARGUMENTS.get(words, []), POSTGRES_HOST="127.0.0.1", POSTGRES_PORT=port)
+    assert result.returncode == 1, result.stdout + result.stderr
+    (line,) = [line for line in result.stderr.splitlines() if "error:" in line]
+    assert f"127.0.0.1:{port}" in line
+    assert "Traceback" not in result.stderr
+
+
+def test_settings_are_shown_with_their_origin_and_no_secret(emm, tmp_path):
+    file = tmp_path / "own.env"
+    file.write_text("MAX_CONNECTIONS=17\nINFLUXDB_TOKEN=hunter2\n")
+    result = emm("--env-file", file, "settings", "--json", METERS_PER_RUN="11")
+    assert result.returncode == 0, result.stderr
+    shown = {each["variable"]: each for each in json.loads(result.stdout)}
+    assert (shown["METERS_PER_RUN"]["value"], shown["METERS_PER_RUN"]["from"]) == ("11", "environment")
+    assert (shown["MAX_CONNECTIONS"]["value"], shown["MAX_CONNECTIONS"]["from"]) == ("17", str(file))
+    assert shown["TZ"]["from"] == "config/.env.dev"
+    assert shown["INFLUXDB_TOKEN"]["value"] == "********"
+    assert "hunter2" not in result.stdout
+
+
+def test_a_wrong_setting_is_shown_with_the_others_and_named(emm):
+    result = emm("settings", METERS_PER_RUN="none")
+    assert result.returncode == 2
+    assert "METERS_PER_RUN" in result.stdout
+    assert "METERS_PER_RUN='none'" in result.stderr

@@ -1,0 +1,159 @@
+"""`emm meters …`: what a person does to the meters, and what cannot happen to them."""
+
+import json
+from datetime import UTC, datetime
+
+import pytest
+
+from emm_pipeline.config_db.loader import load_fleet
+
+HOSTILE = ["x'; DROP TABLE energy_meters; --", "ß" * 10_000, "a,b=c d", "Zähler 電", '"; rm -rf /']
+
+
+@pytest.fixture
+def sdm630(config_engine):
+    with config_engine.begin() as connection:
+        connection.exec_driver_sql("INSERT INTO registers VALUES ('sdm630', 0, 'voltageL1', 'V', 3, 4, 2, 2)")
+
+
+def rows(config_engine):
+    with config_engine.connect() as connection:
+        return [tuple(row) for row in connection.exec_driver_sql("SELECT * FROM energy_meters ORDER BY id")]
+
+
+def listed(emm):
+    return {meter["id"]: meter for meter in json.loads(emm("meters", "list", "--json").stdout)}
+
+
+def test_a_meter_is_added_with_the_next_free_id_and_is_one_that_a_poll_reads(emm, sdm630, config_engine):
+    assert emm("meters", "add", "10.0.0.1:8502", "--unit", 1, "--type", "sdm630").returncode == 0
+    second = emm("meters", "add", "meter.local", "--unit", 2, "--type", "sdm630", "--description", "barn", "--json")
+    assert json.loads(second.stdout)["id"] == 2
+    assert rows(config_engine) == [
+        (1, "10.0.0.1", 8502, 1, "sdm630", None, True),
+        (2, "meter.local", 502, 2, "sdm630", "barn", True),
+    ]
+    assert [meter.id for meter in load_fleet(config_engine).meters] == [1, 2]
+
+
+def test_a_unit_is_not_added_twice_unless_a_person_insists(emm, sdm630, config_engine):
+    add = ("meters", "add", "10.0.0.1", "--unit", 1, "--type", "sdm630")
+    emm(*add)
+    again = emm(*add)
+    assert again.returncode == 2
+    assert "meter 1 is unit 1 at 10.0.0.1:502 already" in again.stderr
+    assert emm(*add, "--force").returncode == 0
+    assert len(rows(config_engine)) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["10.0.0.1", "--unit", 256, "--type", "sdm630"], "slave_address is 256; allowed: 0 to 255"),
+        (["10.0.0.1:0", "--unit", 1, "--type", "sdm630"], "port"),
+        (["10.0.0.1:99999", "--unit", 1, "--type", "sdm630"], "port"),
+        (["10.0.0.1", "--unit", "x", "--type", "sdm630"], "--unit"),
+        (["127.0.0.1; DROP", "--unit", 1, "--type", "sdm630"], "host"),
+        (["", "--unit", 1, "--type", "sdm630"], "host"),
+        (["10.0.0.1", "--unit", 1, "--type", "nope"], "no type 'nope'"),
+        (["10.0.0.1", "--unit", 1, "--type", "sdm630", "--description", "two\nlines"], "line break"),
+        (["10.0.0.1", "--unit", 1, "--type", "sdm630", "--id", 99999999999], "id"),
+        (["10.0.0.1", "--type", "sdm630"], "--unit"),
+    ],
+)
+def test_what_can_never_be_right_is_refused_with_its_reason_and_nothing_is_written(
+    emm, sdm630, config_engine, arguments, reason
+):
+    result = emm("meters", "add", *arguments)
+    assert result.returncode == 2
+    assert reason in result.stderr
+    assert "Traceback" not in result.stderr
+    assert rows(config_engine) == []
+
+
+def test_a_type_that_only_the_catalogue_has_is_said_how_to_install(emm, config_engine):
+    result = emm("meters", "add", "10.0.0.1", "--unit", 1, "--type", "sdm630")
+    assert result.returncode == 2
+    assert "emm types install sdm630" in result.stderr
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_a_description_is_kept_as_given_whatever_it_looks_like(emm, sdm630, config_engine, text):
+    result = emm("meters", "add", "10.0.0.1", "--unit", 1, "--type", "sdm630", "--description", text)
+    kept = [row[5] for row in rows(config_engine)]
+    assert kept == ([text] if result.returncode == 0 else [])
+    if result.returncode:
+        assert "allowed: 20000" in result.stderr, "too long for InfluxDB"
+
+
+def test_a_meter_is_changed_by_its_description_and_both_values_are_shown(emm, sdm630, config_engine):
+    emm("meters", "add", "10.0.0.1", "--unit", 1, "--type", "sdm630", "--description", "barn")
+    result = emm("meters", "edit", "barn", "--address", "10.0.0.2:503", "--unit", 7, "--no-description")
+    assert result.returncode == 0, result.stderr
+    assert "slave_address 1 → 7" in result.stdout
+    assert rows(config_engine) == [(1, "10.0.0.2", 503, 7, "sdm630", None, True)]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["1"], ["1", "--unit", 999], ["9", "--unit", 1], ["1", "--type", "nope"], ["1", "--description", "a\nb"]],
+)
+def test_a_change_that_makes_no_sense_changes_nothing(emm, sdm630, config_engine, arguments):
+    emm("meters", "add", "10.0.0.1", "--unit", 1, "--type", "sdm630")
+    before = rows(config_engine)
+    result = emm("meters", "edit", *arguments)
+    assert result.returncode == 2
+    assert "Traceback" not in result.stderr
+    assert rows(config_engine) == before
+
+
+def test_a_description_that_two_meters_have_names_neither(emm, sdm630, config_engine):
+    for unit in (1, 2):
+        emm("meters", "add", "10.0.0.1", "--unit", unit, "--type", "sdm630", "--description", "barn")
+    result = emm("meters", "remove", "barn", "--yes")
+    assert result.returncode == 2
+    assert "meters 1, 2" in result.stderr
+    assert len(rows(config_engine)) == 2
+
+
+def test_a_meter_is_switched_off_and_on_even_where_its_row_makes_no_sense(emm, sdm630, config_engine):
+    with config_engine.begin() as connection:
+        connection.exec_driver_sql("INSERT INTO energy_meters VALUES (1, '10.0.0.1', 502, 1, 'gone', NULL)")
+    assert listed(emm)[1]["status"] == "misconfigured"
+    assert emm("meters", "disable", 1).returncode == 0
+    assert listed(emm)[1]["status"] == "disabled"
+    assert emm("meters", "enable", 1).returncode == 0
+    assert rows(config_engine)[0][6] is True
+
+
+def test_meters_are_removed_only_when_someone_agreed(emm, sdm630, config_engine):
+    emm("meters", "add", "10.0.0.1", "--unit", 1, "--type", "sdm630")
+    refused = emm("meters", "remove", 1)
+    assert refused.returncode == 2
+    assert "--yes" in refused.stderr
+    assert emm("meters", "remove", 1, "--yes").returncode == 0
+    assert rows(config_engine) == []
+
+
+def test_the_list_says_how_each_meter_is_since_when_and_when_it_is_asked_again(emm, sdm630, config_engine):
+    for unit in (1, 2, 3):
+        emm("meters", "add", "10.0.0.1", "--unit", unit, "--type", "sdm630")
+    noon = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    with config_engine.begin() as connection:
+        connection.exec_driver_sql(
+            "INSERT INTO meter_status (id, last_read_at, failed_samples, failed_samples_since, failed_sample_reason,"
+            " next_attempt_at) VALUES (1, %(noon)s, 0, NULL, NULL, NULL), (2, NULL, 4, %(noon)s, 'no reply', %(noon)s)",
+            {"noon": noon},
+        )
+    meters = listed(emm)
+    assert {id_: meter["status"] for id_, meter in meters.items()} == {1: "ok", 2: "failing", 3: "new"}
+    assert (meters[2]["failures_in_a_row"], meters[2]["reason"]) == (4, "no reply")
+    assert datetime.fromisoformat(meters[2]["next_attempt_at"]) == noon
+    table = emm("meters", "list").stdout
+    assert "2026-03-01 12:00:00" in table
+    assert "meter 2 failing: no reply" in table
+
+
+def test_without_meters_the_list_says_how_to_get_one(emm):
+    assert "emm meters add" in emm("meters", "list").stdout
+    assert json.loads(emm("meters", "list", "--json").stdout) == []

@@ -1,0 +1,172 @@
+"""`emm types …` and `emm registers …`: what goes into the table registers, and what a person's rows are safe from."""
+
+import json
+
+import pytest
+
+from emm_pipeline.catalog import load_catalogue
+from emm_pipeline.config_db.loader import load_fleet
+
+HEADER = "type,register_address,measurement_name,data_unit,data_type,function_code,word_order,byte_order"
+
+
+def execute(config_engine, statement):
+    with config_engine.begin() as connection:
+        connection.exec_driver_sql(statement)
+
+
+def registers(config_engine):
+    with config_engine.connect() as connection:
+        return sorted(map(tuple, connection.exec_driver_sql("SELECT * FROM registers")), key=str)
+
+
+def test_an_installed_type_is_the_catalogues_to_the_last_register_and_setting(emm, config_engine):
+    result = emm("types", "install", "sdm630")
+    assert result.returncode == 0, result.stderr
+    assert "voltageL1" in result.stdout, "what changes is shown"
+    emm("meters", "add", "10.0.0.1", "--unit", 1, "--type", "sdm630")
+    fleet = load_fleet(config_engine)
+    assert fleet.types["sdm630"] == load_catalogue()["sdm630"].meter_type
+    assert fleet.findings == ()
+
+
+def test_installing_again_changes_nothing_and_a_dry_run_never_does(emm, config_engine):
+    assert emm("types", "install", "sdm630", "--dry-run").returncode == 0
+    assert registers(config_engine) == []
+    emm("types", "install", "sdm630")
+    before = registers(config_engine)
+    (again,) = json.loads(emm("types", "install", "sdm630", "--json").stdout)
+    assert (again["added"], again["changed"], again["removed"]) == (0, 0, 0)
+    assert registers(config_engine) == before
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        "UPDATE registers SET scale = 0.1 WHERE measurement_name = 'voltageL1'",
+        "DELETE FROM registers WHERE measurement_name = 'voltageL1'",
+        "INSERT INTO registers VALUES ('sdm630', 400, 'mine', NULL, 3, 4, 2, 2)",
+        "UPDATE meter_types SET timeout_s = 9",
+    ],
+)
+def test_what_a_person_edited_is_overwritten_only_with_force(emm, config_engine, edit):
+    emm("types", "install", "sdm630")
+    execute(config_engine, edit)
+    before = registers(config_engine)
+    refused = emm("types", "install", "sdm630")
+    assert refused.returncode == 2
+    assert "--force" in refused.stderr
+    assert registers(config_engine) == before
+    assert emm("types", "install", "sdm630", "--force", "--yes").returncode == 0
+    assert load_fleet(config_engine).types["sdm630"] == load_catalogue()["sdm630"].meter_type
+
+
+def test_rows_that_were_there_before_any_installation_are_a_persons(emm, config_engine):
+    execute(config_engine, "INSERT INTO registers VALUES ('sdm630', 0, 'spannung', 'V', 3, 4, 2, 2)")
+    assert emm("types", "install", "sdm630").returncode == 2
+    assert [row[2] for row in registers(config_engine)] == ["spannung"]
+
+
+def test_rows_of_an_older_catalogue_are_replaced_without_a_question(emm, config_engine):
+    """What an installation wrote, and nobody touched since, follows the catalogue."""
+    emm("types", "install", "sdm630")
+    for table, column in (("registers", "measurement_name"), ("installed_types", "content")):
+        execute(config_engine, f"UPDATE {table} SET {column} = replace({column}, 'voltageL1L2', 'old')")
+    assert emm("types", "install", "sdm630").returncode == 0
+    assert load_fleet(config_engine).types["sdm630"] == load_catalogue()["sdm630"].meter_type
+
+
+def test_one_unknown_type_among_several_installs_none(emm, config_engine):
+    result = emm("types", "install", "sdm630", "nope")
+    assert result.returncode == 2
+    assert "'nope'" in result.stderr
+    assert registers(config_engine) == []
+
+
+def test_types_are_listed_with_where_they_are_and_who_uses_them(emm, config_engine):
+    emm("types", "install", "sdm630")
+    emm("meters", "add", "10.0.0.1", "--unit", 1, "--type", "sdm630")
+    execute(config_engine, "INSERT INTO registers VALUES ('mine', 0, 'a', NULL, 3, 4, 2, 2)")
+    entries = {entry["type"]: entry for entry in json.loads(emm("types", "list", "--json").stdout)}
+    assert set(load_catalogue()) <= set(entries)
+    assert (entries["sdm630"]["database"], entries["sdm630"]["meters"]) == ("as in the catalogue", 1)
+    assert entries["mine"]["database"] == "own"
+    execute(config_engine, "UPDATE registers SET scale = 2 WHERE measurement_name = 'voltageL1'")
+    entries = {entry["type"]: entry for entry in json.loads(emm("types", "list", "--json").stdout)}
+    assert entries["sdm630"]["database"] == "edited"
+
+
+def test_a_type_is_shown_with_its_sources_and_requests(emm):
+    shown = json.loads(emm("types", "show", "sdm630", "--json").stdout)
+    assert len(shown["sources"]) >= 2
+    assert shown["from"] == "catalogue"
+    assert all(request["count"] <= 80 for request in shown["requests"])
+    assert "voltageL1" in emm("types", "show", "sdm630").stdout
+    assert emm("types", "show", "nope").returncode == 2
+
+
+def test_a_file_is_imported_and_exported_again_the_same(emm, config_engine, tmp_path):
+    file = tmp_path / "mine.csv"
+    file.write_bytes(
+        b"\xef\xbb\xbf# a comment\r\n" + HEADER.encode() + b",scale,invalid_value\r\n"
+        b"mine,0,voltage,V,4,3,2,2,0.1,65535\r\n"
+        b'mine,1,"power, active",,1,3,2,2,,\r\n'
+    )
+    result = emm("registers", "import", file, "--json")
+    assert json.loads(result.stdout) == {
+        "types": ["mine"], "added": 2, "changed": 0, "removed": 0, "unchanged": 0, "written": True
+    }  # fmt: skip
+    exported = emm("registers", "export", "mine").stdout
+    execute(config_engine, "DELETE FROM registers")
+    again = emm("registers", "import", "-", stdin=exported)
+    assert again.returncode == 0, again.stderr
+    assert emm("registers", "export").stdout == exported
+    assert load_fleet(config_engine).types["mine"].registers[0].scale == 0.1
+
+
+def test_the_same_series_is_replaced_others_stay_and_go_with_replace_only(emm, config_engine):
+    emm("registers", "import", "-", stdin=f"{HEADER}\nmine,0,a,V,3,4,2,2\nmine,2,b,V,3,4,2,2\n")
+    moved = f"{HEADER}\nmine,10,a,V,3,4,2,2\n"
+    assert "1 changed" in emm("registers", "import", "-", stdin=moved).stdout
+    assert [row[1:3] for row in registers(config_engine)] == [(10, "a"), (2, "b")]
+    assert "1 removed" in emm("registers", "import", "-", "--replace", stdin=moved).stdout
+    assert [row[1:3] for row in registers(config_engine)] == [(10, "a")]
+
+
+def test_semicolons_and_another_order_of_columns_are_read(emm, config_engine):
+    names = HEADER.split(",")
+    values = dict(zip(names, ("mine", "0", "a", "V", "3", "4", "2", "2"), strict=True))
+    turned = names[::-1]
+    text = ";".join(turned) + "\n" + ";".join(values[name] for name in turned) + "\n"
+    assert emm("registers", "import", "-", stdin=text).returncode == 0
+    assert registers(config_engine)[0][:3] == ("mine", 0, "a")
+
+
+@pytest.mark.parametrize(
+    ("content", "reasons"),
+    [
+        ("", ["has no header"]),
+        ("a,b\n1,2\n", ["line 1: unknown columns 'a', 'b'", "line 1: the header lacks type"]),
+        (f"{HEADER},type\n", ["type more than once"]),
+        (f"{HEADER}\nmine,0,a,V,9,4,2,2\n\n# x\nmine,2,b,V,3,4,3,2\n", ["line 2: data_type", "line 5: word_order"]),
+        (f"{HEADER}\nmine,0,a,V,3,4,2\n", ["line 2: has 7 cells, the header has 8"]),
+        (f'{HEADER}\nmine,0,"a,V,3,4,2,2\n', ["line 2: "]),
+        (f"{HEADER}\nmine,0,a,V,3,4,2,2\nmine,2,a,V,3,4,2,2\n", ["line 3: ", "in line 2 already"]),
+        (f"{HEADER}\nmine,65535,a,V,3,4,2,2\n", ["line 2: register_address"]),
+        (b"\xff\xfe" + HEADER.encode("utf-16-le"), ["line 1: is not UTF-8"]),
+    ],
+)
+def test_a_file_with_faults_is_told_line_by_line_and_nothing_of_it_is_written(emm, config_engine, content, reasons):
+    result = emm("registers", "import", "-", stdin=content)
+    assert result.returncode == 2
+    for reason in reasons:
+        assert reason in result.stderr
+    assert "Traceback" not in result.stderr
+    assert registers(config_engine) == []
+
+
+def test_a_file_that_is_not_there_and_one_that_cannot_be_written_are_named(emm):
+    assert "/nowhere.csv" in emm("registers", "import", "/nowhere.csv").stderr
+    result = emm("registers", "export", "-o", "/nowhere/file.csv")
+    assert result.returncode == 1
+    assert "/nowhere/file.csv" in result.stderr
