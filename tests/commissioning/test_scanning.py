@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 from support.meters import SimulatedUnit, encode_registers, encode_value, holding, inputs
+from support.ports import free_port
 
 from emm_pipeline.catalog import CatalogueType, Identification, load_catalogue
-from emm_pipeline.cli.processes import free_port
 from emm_pipeline.commissioning.identification import MOST_TIMEOUTS, Candidate
 from emm_pipeline.commissioning.scanning import Probe, Scan, Watcher, scan
 from emm_pipeline.config_db.gateway_locks import gateway_locks
