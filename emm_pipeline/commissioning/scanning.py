@@ -45,7 +45,8 @@ class FoundUnit:
 
     unit_id: int
     answer: Answer
-    candidates: tuple[Candidate, ...] = ()
+    candidates: tuple[Candidate, ...] | None = None
+    """None until it was compared with the catalogue."""
 
 
 @dataclass(slots=True)
@@ -101,7 +102,6 @@ async def scan(probe: Probe, state: Scan, locks: GatewayLocks, watcher: Watcher)
             try:
                 while waiting:
                     await _ask_unit(line, waiting.popleft(), probe, state)
-                    state.asked += 1
                     watcher.on_unit()
                     if time.monotonic() >= turn_ends:
                         break
@@ -116,11 +116,12 @@ async def _ask_unit(line: Line, unit_id: int, probe: Probe, state: Scan) -> None
     if answer.exception_code in BUSY or answer.kind is FailureKind.INVALID_REPLY:
         await asyncio.sleep(_PAUSE_BEFORE_ASKING_AGAIN_S)
         answer = await _ask(line, unit_id, probe.request)
+    state.asked += 1
     if answer.kind is FailureKind.INVALID_REPLY:
         state.unclear[unit_id] = answer.reason
     elif answer.kind is not FailureKind.TIMEOUT and answer.exception_code not in ABSENT:
         place = len(state.found)
-        state.found.append(FoundUnit(unit_id, answer))  # kept, should identifying it be interrupted
+        state.found.append(FoundUnit(unit_id, answer))  # found, also when what follows is interrupted
         candidates = await identify(lambda request: _ask(line, unit_id, request), probe.types)
         state.found[place] = FoundUnit(unit_id, answer, tuple(candidates))
 

@@ -7,7 +7,7 @@ import signal
 import pytest
 from support.meters import SimulatedUnit, encode_registers, encode_value, holding, inputs
 from support.ports import free_port
-from support.virtual_server import mbpoll
+from support.virtual_server import eventually, mbpoll
 
 from emm_pipeline.catalog import load_catalogue
 from emm_pipeline.fleet import DataType, Order
@@ -101,12 +101,22 @@ def test_read_says_so_when_two_fit(emm_alone, simulated_gateway):
     assert "negative numbers need INT" in result.stdout
 
 
+@pytest.mark.parametrize("address", [9, 11])
+def test_read_finds_a_value_one_register_beside_the_address_of_the_manual(emm_alone, simulated_gateway, address):
+    gateway = simulated_gateway({1: SimulatedUnit(holding(8, [0, 0, *encode_value(231.4, DataType.FLOAT), 0, 0]))})
+    result = emm_alone("read", place(gateway), "--address", address, "--expect", "231.4")
+    assert result.returncode == 0
+    said = "231.4 is not in the registers asked for, but beside" if address == 11 else "comes nearer to 231.4"
+    assert said in result.stdout
+    assert "('my_type', 10, 'my_measurement', 'my_unit', 3, 3, 2, 2)" in result.stdout
+
+
 def test_read_says_when_nothing_fits_and_where_to_look(emm_alone, simulated_gateway):
     gateway = simulated_gateway({1: sdm630()})
     result = emm_alone("read", place(gateway), "--expect", "777")
     assert result.returncode == 1
     assert "777 is in none of these registers" in result.stdout
-    assert "the address before" in result.stdout
+    assert "not\njust beside them" in result.stdout
 
 
 @pytest.mark.parametrize(
@@ -191,13 +201,7 @@ def test_scan_finds_the_units_of_a_virtual_server(emm_alone):
 def test_ctrl_c_prints_what_was_found_so_far(emm_alone, simulated_gateway):
     gateway = simulated_gateway({1: SimulatedUnit(holding(0, [7])), 2: SimulatedUnit(silent=True)})
     scan = emm_alone.start("scan", place(gateway), "--units", "1,2,3", "--timeout", 30)
-    deadline = itertools.count()
-    while not any(received.unit_id == 2 for received in list(gateway.received)):
-        assert next(deadline) < 600
-        try:
-            scan.wait(0.1)
-        except Exception:  # noqa: BLE001 - it goes on, as it should
-            continue
+    eventually(lambda: any(received.unit_id == 2 for received in list(gateway.received)), within_s=60)
     scan.send_signal(signal.SIGINT)
     printed, remarks = scan.communicate(timeout=30)
     assert scan.returncode == 130
@@ -216,6 +220,18 @@ def test_a_device_that_answers_to_any_unit_id_is_said_to_be_one(emm_alone, simul
     gateway = simulated_gateway({unit: SimulatedUnit(holding(0, [7])) for unit in range(1, 13)})
     result = emm_alone("scan", place(gateway), "--units", "1-12", "--pause", 0)
     assert "probably one device" in result.stdout
+
+
+def test_a_unit_that_answered_counts_also_when_its_identification_is_interrupted(emm_alone, simulated_gateway):
+    """It is asked a second thing after three seconds; Ctrl-C comes then."""
+    gateway = simulated_gateway({1: SimulatedUnit(lambda function_code, address: 7)})
+    scan = emm_alone.start("scan", place(gateway), "--units", "1", "--pause", 3)
+    eventually(lambda: gateway.requests == 2, within_s=60)
+    scan.send_signal(signal.SIGINT)
+    printed, _ = scan.communicate(timeout=30)
+    assert scan.returncode == 130
+    assert "1 of 1 units answer" in printed
+    assert "not compared with the catalogue" in printed
 
 
 # emm meters check

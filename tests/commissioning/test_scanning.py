@@ -175,7 +175,7 @@ def float_type(name, addresses):
 
 def candidates(gateway, types):
     (found,) = scanned(gateway, [1], types=types).found
-    return list(found.candidates)
+    return list(found.candidates or ())
 
 
 def test_a_code_proves_a_type_also_where_others_are_likely(simulated_gateway):
