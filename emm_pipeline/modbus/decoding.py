@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from emm_pipeline.fleet import DataType, FunctionCode, Order, Register
+from emm_pipeline.fleet import DataType, FunctionCode, Order, Register, scale_factor
 from emm_pipeline.modbus.planning import Request
 from emm_pipeline.readings import READING_COLUMNS
 
@@ -40,6 +40,9 @@ _DTYPES: dict[DataType, np.dtype[Any]] = {
 
 _Span = tuple[FunctionCode, int, int]
 """Function code, address and count of a block."""
+
+HIGHEST_POWER = 10
+"""SunSpec's scale factors go from -10 to 10; -32768, and whatever else, means that there is no reading."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
@@ -71,19 +74,24 @@ def decode_samples(samples: Sequence[MeterSample], types: Mapping[str, MeterType
     Returns:
         One row per value, with READING_COLUMNS, in the order of the samples and of their type's registers.
     """
-    alike: dict[tuple[str, tuple[_Span, ...]], list[int]] = defaultdict(list)
+    # By identity: to compare two types, all their registers would have to be.
+    alike: dict[tuple[int, tuple[_Span, ...]], list[int]] = defaultdict(list)
     for index, sample in enumerate(samples):
         if sample.blocks:
             layout = tuple([(block.function_code, block.address, block.count) for block in sample.blocks])
-            alike[sample.meter.type, layout].append(index)
+            alike[id(_type_of(sample, types)), layout].append(index)
 
     parts = []
-    for (type_name, layout), indices in alike.items():
+    for (_, layout), indices in alike.items():
         words = np.frombuffer(b"".join([block.data for i in indices for block in samples[i].blocks]), dtype=">u2")
         matrix = words.astype("<u2").reshape(len(indices), -1)
         requests = [Request(*span) for span in layout]
-        parts.append(_decode_layout(matrix, requests, types[type_name], np.array(indices)))
+        parts.append(_decode_layout(matrix, requests, _type_of(samples[indices[0]], types), np.array(indices)))
     return _frame(samples, _in_order(parts))
+
+
+def _type_of(sample: MeterSample, types: Mapping[str, MeterType]) -> MeterType:
+    return sample.located_type or types[sample.meter.type]
 
 
 def decode_raw(words: Sequence[int], data_type: DataType, word_order: Order, byte_order: Order) -> int | float:
@@ -105,6 +113,8 @@ def _decode_layout(
 ) -> _Points:
     """Decodes `words`, shape (meters, words of the layout), of the samples `indices` of one type."""
     located = [(r, column) for r in meter_type.registers if (column := _column(r, layout)) is not None]
+    factors = {r: _column(scale_factor(r), layout) for r, _ in located if r.scale_register is not None}
+    located = [(r, column) for r, column in located if factors.get(r, 0) is not None]
     alike: dict[tuple[DataType, Order, Order], list[int]] = defaultdict(list)
     for position, (register, _) in enumerate(located):
         alike[register.data_type, register.word_order, register.byte_order].append(position)
@@ -119,6 +129,10 @@ def _decode_layout(
         for i, register in enumerate(registers):
             if (invalid := _invalid_raw(register)) is not None:
                 valid[:, i] &= raw[:, i] != invalid
+            if (factor := factors.get(register)) is not None:
+                powers = _raw_values(words, [factor], scale_factor(register))[:, 0]
+                scaled[:, i] = _times_power_of_ten(scaled[:, i], powers)
+                valid[:, i] &= (np.abs(powers.astype(int)) <= HIGHEST_POWER) & np.isfinite(scaled[:, i])
         values[:, positions] = scaled
         present[:, positions] = valid
 
@@ -175,6 +189,14 @@ def _scaled(raw: NDArray[Any], registers: Sequence[Register]) -> NDArray[np.floa
         if (divisors != 1).any():
             values /= divisors
     return values
+
+
+def _times_power_of_ten(values: NDArray[np.float64], powers: NDArray[np.int16]) -> NDArray[np.float64]:
+    """Divides by ten where others would multiply by 0.1, which no float is exactly."""
+    exponents = np.clip(powers.astype(float), -HIGHEST_POWER, HIGHEST_POWER)
+    with np.errstate(all="ignore"):
+        scaled: NDArray[np.float64] = np.where(exponents < 0, values / 10.0**-exponents, values * 10.0**exponents)
+    return scaled
 
 
 def _factor_and_divisor(scale: float) -> tuple[float, float]:
