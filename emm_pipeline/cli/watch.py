@@ -117,6 +117,8 @@ class _Watched:
     count: int | None
     refused: tuple[RefusedRange, ...] = ()
     """What the unit refused once is not asked for each time."""
+    models: Mapping[int, int] | None = None
+    """Where it had its SunSpec models."""
 
     def repeat(self, show: Show) -> Values:
         """Reads and shows; returns the last reading. A reading that takes longer than the interval delays the next."""
@@ -135,10 +137,12 @@ class _Watched:
     async def _read(self) -> Values:
         deadline = time.monotonic() + LONGEST_READING_S
         async with self.known.locks() as locks:
-            conditions = Conditions(locks=locks, refused={self.meter.id: self.refused})
+            models = {} if self.models is None else {self.meter.id: self.models}
+            conditions = Conditions(locks=locks, refused={self.meter.id: self.refused}, models=models)
             types = {self.meter_type.name: self.meter_type}
             (sample,) = await read_meters([self.meter], types, deadline=deadline, conditions=conditions)
         self.refused = sample.refused
+        self.models = sample.models or self.models
         readings = decode_samples([sample], types)
         values = dict(zip(readings["measurement"], readings["value"], strict=True))
         return Values(sample.time, values, sample.failure.reason if sample.failure else None)
@@ -147,7 +151,7 @@ class _Watched:
 def _screen(out: Console, meter: EnergyMeter, meter_type: MeterType, now: Values, before: Values | None) -> Group:
     """Everything at once: as many tables side by side as it takes to see all registers without scrolling."""
     rows = max(FEWEST_ROWS, out.height - ROWS_AROUND)
-    registers = meter_type.registers
+    registers = list({each.measurement_name: each for each in meter_type.registers}.values())
     parts = [registers[start : start + rows] for start in range(0, len(registers), rows)]
     end = f"[bold red]{escape(now.problem)}[/]" if now.problem else "[dim]▲▼ changed; Ctrl-C ends it[/]"
     return Group(

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from emm_pipeline.modbus.decoding import decode_raw
+from emm_pipeline.modbus.models import has_models
 from emm_pipeline.modbus.planning import Request, plan_requests
 from emm_pipeline.readings import FailureKind
 
@@ -94,4 +95,6 @@ async def _likeliest_first(unit: _Unit, candidates: Sequence[CatalogueType]) -> 
 
 async def _refused(unit: _Unit, candidate: CatalogueType) -> int:
     """How many requests of a poll of this type the unit does not answer."""
+    if has_models(candidate.meter_type):  # their registers have no fixed place
+        return 0
     return sum([not await unit.words(request) for request in plan_requests(candidate.meter_type)])

@@ -7,6 +7,7 @@ import signal
 import pytest
 from support.meters import SimulatedUnit, encode_registers, encode_value, holding, inputs
 from support.ports import free_port
+from support.sunspec import sunspec_registers
 from support.virtual_server import eventually, mbpoll
 
 from emm_pipeline.catalog import load_catalogue
@@ -301,6 +302,30 @@ def test_check_finds_a_float_in_the_wrong_order_odd_and_says_how_to_find_the_rig
     result = emm("meters", "check", "1")
     assert "odd: voltageL1" in result.stdout
     assert f"emm read {place(gateway)} --unit 1 --fc 4 --address 0 --count 2 --expect VALUE" in result.stdout
+
+
+def test_check_scales_by_other_registers_and_finds_sunspec_models_as_a_poll_does(emm, config_engine, simulated_gateway):
+    words, begins = sunspec_registers([(1, [0] * 4), (203, [2314, 0, 0xFFFF])])  # 2314 * 10 ** -1
+    gateway = simulated_gateway({1: SimulatedUnit(words)})
+    with config_engine.begin() as connection:
+        connection.exec_driver_sql(
+            "INSERT INTO registers (type, register_address, measurement_name, data_unit, data_type, function_code,"
+            " word_order, byte_order, scale_register, model) VALUES ('t', 2, 'voltageL1', 'V', 1, 3, 2, 2, 4, 203)"
+        )
+        connection.exec_driver_sql(
+            f"INSERT INTO energy_meters VALUES (1, '{gateway.host}', {gateway.port}, 1, 't', NULL)"
+        )
+    result = emm("meters", "check", "1", "--json")
+    assert result.returncode == 0, result.stdout + result.stderr
+    ((register,),) = (meter["registers"] for meter in json_of(result)["meters"])
+    assert (register["address"], register["value"]) == (begins[203] + 2, 231.4)
+    assert json_of(emm("poll", "1", "--dry-run", "--json"))["readings"][0]["value"] == 231.4
+    assert "voltageL1 = 231.4 V" in emm("watch", "1", "--count", 1).stdout
+
+    gateway.units[1].registers = {}
+    gone = emm("meters", "check", "1")
+    assert gone.returncode == 1
+    assert "no SunSpec device" in gone.stdout
 
 
 # emm watch
