@@ -119,6 +119,10 @@ def _print(endpoint: Endpoint, state: Scan, known: KnownFleet) -> None:
         console().print(table)
         print()
     print(f"{len(state.found)} of {state.asked} units answer")
+    if state.slow_s:
+        print(
+            f"The first silent unit was answered for after {state.slow_s:.1f} s only, so each had longer than --timeout."
+        )
     if state.all_answer:
         print("All of them: this is probably one device, which answers to any unit id. Add one of them only.")
     for reason in sorted(set(state.unclear.values())):
@@ -206,6 +210,7 @@ def _to_json(
         "port": endpoint.port,
         "asked": state.asked,
         "interrupted": interrupted,
+        "slow_s": state.slow_s,
         "error": problem,
         "units": units,
         "unclear": [{"unit": unit, "reason": reason} for unit, reason in state.unclear.items()],
