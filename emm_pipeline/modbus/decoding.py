@@ -101,10 +101,21 @@ def decode_raw(words: Sequence[int], data_type: DataType, word_order: Order, byt
     return number
 
 
-def decode_value(words: Sequence[int], register: Register) -> float | None:
-    """Returns what polling makes of the words of one register; None where it would be absent."""
+def decode_value(words: Sequence[int], register: Register, power: Sequence[int] = ()) -> float | None:
+    """Returns what polling makes of the words of one register; None where it would be absent.
+
+    `power` is the word of the register that scales it, where it has one.
+    """
     raw = _raw_values(np.array([words], dtype="<u2"), [0], register)
-    value = float(_scaled(raw, [register])[0, 0])
+    values = _scaled(raw, [register])[:, 0]
+    if register.scale_register is not None:
+        if not power:
+            return None
+        powers = _raw_values(np.array([power], dtype="<u2"), [0], scale_factor(register))[:, 0]
+        if abs(int(powers[0])) > HIGHEST_POWER:
+            return None
+        values = _times_power_of_ten(values, powers)
+    value = float(values[0])
     return value if math.isfinite(value) and raw[0, 0] != _invalid_raw(register) else None
 
 

@@ -7,7 +7,8 @@ import signal
 import pytest
 from support.meters import SimulatedUnit, encode_registers, encode_value, holding, inputs
 from support.ports import free_port
-from support.virtual_server import mbpoll
+from support.sunspec import sunspec_registers
+from support.virtual_server import eventually, mbpoll
 
 from emm_pipeline.catalog import load_catalogue
 from emm_pipeline.fleet import DataType, Order
@@ -101,12 +102,22 @@ def test_read_says_so_when_two_fit(emm_alone, simulated_gateway):
     assert "negative numbers need INT" in result.stdout
 
 
+@pytest.mark.parametrize("address", [9, 11])
+def test_read_finds_a_value_one_register_beside_the_address_of_the_manual(emm_alone, simulated_gateway, address):
+    gateway = simulated_gateway({1: SimulatedUnit(holding(8, [0, 0, *encode_value(231.4, DataType.FLOAT), 0, 0]))})
+    result = emm_alone("read", place(gateway), "--address", address, "--expect", "231.4")
+    assert result.returncode == 0
+    said = "231.4 is not in the registers asked for, but beside" if address == 11 else "comes nearer to 231.4"
+    assert said in result.stdout
+    assert "('my_type', 10, 'my_measurement', 'my_unit', 3, 3, 2, 2)" in result.stdout
+
+
 def test_read_says_when_nothing_fits_and_where_to_look(emm_alone, simulated_gateway):
     gateway = simulated_gateway({1: sdm630()})
     result = emm_alone("read", place(gateway), "--expect", "777")
     assert result.returncode == 1
     assert "777 is in none of these registers" in result.stdout
-    assert "the address before" in result.stdout
+    assert "not\njust beside them" in result.stdout
 
 
 @pytest.mark.parametrize(
@@ -191,13 +202,7 @@ def test_scan_finds_the_units_of_a_virtual_server(emm_alone):
 def test_ctrl_c_prints_what_was_found_so_far(emm_alone, simulated_gateway):
     gateway = simulated_gateway({1: SimulatedUnit(holding(0, [7])), 2: SimulatedUnit(silent=True)})
     scan = emm_alone.start("scan", place(gateway), "--units", "1,2,3", "--timeout", 30)
-    deadline = itertools.count()
-    while not any(received.unit_id == 2 for received in list(gateway.received)):
-        assert next(deadline) < 600
-        try:
-            scan.wait(0.1)
-        except Exception:  # noqa: BLE001 - it goes on, as it should
-            continue
+    eventually(lambda: any(received.unit_id == 2 for received in list(gateway.received)), within_s=60)
     scan.send_signal(signal.SIGINT)
     printed, remarks = scan.communicate(timeout=30)
     assert scan.returncode == 130
@@ -216,6 +221,18 @@ def test_a_device_that_answers_to_any_unit_id_is_said_to_be_one(emm_alone, simul
     gateway = simulated_gateway({unit: SimulatedUnit(holding(0, [7])) for unit in range(1, 13)})
     result = emm_alone("scan", place(gateway), "--units", "1-12", "--pause", 0)
     assert "probably one device" in result.stdout
+
+
+def test_a_unit_that_answered_counts_also_when_its_identification_is_interrupted(emm_alone, simulated_gateway):
+    """It is asked a second thing after three seconds; Ctrl-C comes then."""
+    gateway = simulated_gateway({1: SimulatedUnit(lambda function_code, address: 7)})
+    scan = emm_alone.start("scan", place(gateway), "--units", "1", "--pause", 3)
+    eventually(lambda: gateway.requests == 2, within_s=60)
+    scan.send_signal(signal.SIGINT)
+    printed, _ = scan.communicate(timeout=30)
+    assert scan.returncode == 130
+    assert "1 of 1 units answer" in printed
+    assert "not compared with the catalogue" in printed
 
 
 # emm meters check
@@ -285,6 +302,30 @@ def test_check_finds_a_float_in_the_wrong_order_odd_and_says_how_to_find_the_rig
     result = emm("meters", "check", "1")
     assert "odd: voltageL1" in result.stdout
     assert f"emm read {place(gateway)} --unit 1 --fc 4 --address 0 --count 2 --expect VALUE" in result.stdout
+
+
+def test_check_scales_by_other_registers_and_finds_sunspec_models_as_a_poll_does(emm, config_engine, simulated_gateway):
+    words, begins = sunspec_registers([(1, [0] * 4), (203, [2314, 0, 0xFFFF])])  # 2314 * 10 ** -1
+    gateway = simulated_gateway({1: SimulatedUnit(words)})
+    with config_engine.begin() as connection:
+        connection.exec_driver_sql(
+            "INSERT INTO registers (type, register_address, measurement_name, data_unit, data_type, function_code,"
+            " word_order, byte_order, scale_register, model) VALUES ('t', 2, 'voltageL1', 'V', 1, 3, 2, 2, 4, 203)"
+        )
+        connection.exec_driver_sql(
+            f"INSERT INTO energy_meters VALUES (1, '{gateway.host}', {gateway.port}, 1, 't', NULL)"
+        )
+    result = emm("meters", "check", "1", "--json")
+    assert result.returncode == 0, result.stdout + result.stderr
+    ((register,),) = (meter["registers"] for meter in json_of(result)["meters"])
+    assert (register["address"], register["value"]) == (begins[203] + 2, 231.4)
+    assert json_of(emm("poll", "1", "--dry-run", "--json"))["readings"][0]["value"] == 231.4
+    assert "voltageL1 = 231.4 V" in emm("watch", "1", "--count", 1).stdout
+
+    gateway.units[1].registers = {}
+    gone = emm("meters", "check", "1")
+    assert gone.returncode == 1
+    assert "no SunSpec device" in gone.stdout
 
 
 # emm watch
