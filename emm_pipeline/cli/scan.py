@@ -38,7 +38,7 @@ INTERRUPTED = 130
     type=click.FloatRange(0.05, 60),
     default=1.5,
     show_default=True,
-    help="Seconds for each unit; longer than the gateway itself waits for a unit, which is often 1.",
+    help="Seconds for each unit. The first silent one gets 5 more, to see whether the gateway is slower than this.",
 )
 @click.option(
     "--pause", type=click.FloatRange(0, 10), default=0.05, show_default=True, help="Seconds between requests."
@@ -120,9 +120,7 @@ def _print(endpoint: Endpoint, state: Scan, known: KnownFleet) -> None:
         print()
     print(f"{len(state.found)} of {state.asked} units answer")
     if state.slow_s:
-        print(
-            f"The first silent unit was answered for after {state.slow_s:.1f} s only, so each had longer than --timeout."
-        )
+        print(f"A first reply came only after {state.slow_s:.1f} s, so each unit was given longer than --timeout.")
     if state.all_answer:
         print("All of them: this is probably one device, which answers to any unit id. Add one of them only.")
     for reason in sorted(set(state.unclear.values())):
