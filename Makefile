@@ -44,7 +44,7 @@ walkthrough: $(VENV)/.dev
 	$(BIN)/python -m walkthrough $(ARGS)
 
 bench: $(VENV)/.dev
-	$(BIN)/python benchmarks/poll_run.py $(ARGS)
+	$(BIN)/python -m benchmarks $(ARGS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -106,5 +106,3 @@ def _timed(work: Any) -> float:
     began = time.perf_counter()
     work()
     return time.perf_counter() - began
-
-

@@ -1,29 +1,25 @@
-"""What a poll run costs beyond the reading itself: 100 and 1000 meters, a fiftieth of them dead, everything real.
+"""What a poll run costs beyond the reading itself: 1000 meters, a fiftieth of them dead, everything real.
 
-Run by `make bench`. PostgreSQL is embedded and durable, meters are simulated in a process of their own, the run is
-executed as a run worker executes it. Prints a table and writes benchmarks/results.json.
+PostgreSQL is embedded and durable, meters are simulated in a process of their own, the run is executed as a run worker
+executes it.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import multiprocessing
 import os
-import resource
 import shutil
 import struct
-import sys
 import tempfile
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.table import Table
 from sqlalchemy import text
 
+from benchmarks.results import Row, at_most, said
 from emm_pipeline import polling
 from emm_pipeline.cli.database import upgrade_databases
 from emm_pipeline.config_db.engine import create_config_engine
@@ -38,7 +34,6 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Engine
 
-RESULTS = Path(__file__).with_name("results.json")
 TARGET_S = 5.0
 METERS = 1000
 DEAD_SHARE = 50
@@ -46,33 +41,21 @@ DEAD_SHARE = 50
 REGISTERS = 20
 
 
-def main() -> None:
-    """Measure, print, write."""
-    sizes = [100, METERS]
+def poll_run(*, quick: bool) -> list[Row]:
+    """One poll run, beyond the reading itself."""
+    meters = 100 if quick else METERS
     folder = Path(tempfile.mkdtemp(prefix="emm-bench-"))
     folder.chmod(0o755)
     try:
         with EmbeddedPostgres(folder / "postgres") as postgres:
-            rows = [_measure(postgres, folder, size) for size in sizes]
+            measured = _measure(postgres, folder, meters)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    table = Table("meters", "failed", "reading alone (s)", "whole run (s)", "beyond reading (s)", "CPU (s)", "peak MiB")
-    for row in rows:
-        table.add_row(*(f"{value:.2f}" if isinstance(value, float) else str(value) for value in row.values()))
-    Console().print(table)
-    beyond = rows[-1]["beyond_s"]
-    result = {
-        "name": f"one poll run over {METERS} meters, beyond the reading itself",
-        "value": round(beyond, 3),
-        "unit": "s",
-        "reference": round(rows[-1]["reading_s"], 3),
-        "ratio": round(rows[-1]["run_s"] / rows[-1]["reading_s"], 2),
-        "target": f"< {TARGET_S} s",
-        "met": beyond < TARGET_S,
-    }
-    RESULTS.write_text(json.dumps([result], indent=2) + "\n")
-    print(f"{result['name']}: {beyond:.2f} s (target {result['target']})")
-    sys.exit(not result["met"])
+    name = f"one poll run over {meters} meters"
+    return [
+        at_most(f"{name}, beyond the reading itself", measured["beyond_s"], "s", TARGET_S, measured["reading_s"]),
+        said(f"{name}, CPU", measured["cpu_s"], "CPU-s"),
+    ]
 
 
 def _measure(postgres: EmbeddedPostgres, folder: Path, meters: int) -> dict[str, Any]:
@@ -86,7 +69,7 @@ def _measure(postgres: EmbeddedPostgres, folder: Path, meters: int) -> dict[str,
         plan = plan_meters(fleet, {meter.id for meter in fleet.meters})
         deadline = datetime.now(UTC) + timedelta(minutes=1)
         reading = min(_timed(lambda: polling.read(plan, deadline, 200)) for _ in range(3))
-        return {"meters": meters, "failed": meters // DEAD_SHARE} | _run(reading)
+        return _run(reading)
     finally:
         simulator.kill()
         simulator.join()
@@ -107,8 +90,7 @@ def _run(reading: float) -> dict[str, float]:
             lambda: jobs["poll"].execute_in_process(instance=instance, raise_on_error=False, run_config=quiet)
         )
         cpu = time.process_time() - cpu
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {"reading_s": reading, "run_s": took, "beyond_s": took - reading, "cpu_s": cpu, "peak_mib": peak}
+    return {"reading_s": reading, "run_s": took, "beyond_s": took - reading, "cpu_s": cpu}
 
 
 def _configure(postgres: EmbeddedPostgres, folder: Path, database: str, ports: list[int]) -> Engine:
@@ -170,7 +152,3 @@ def _timed(work: Any) -> float:
     began = time.perf_counter()
     work()
     return time.perf_counter() - began
-
-
-if __name__ == "__main__":
-    main()

@@ -31,19 +31,22 @@ class Row:
 def against(name: str, value: float, reference: float, unit: str, most: float) -> Row:
     """A row whose value may be `most` times the reference."""
     ratio = value / reference
-    return Row(name, round(value, 4), unit, round(reference, 4), round(ratio, 3), f"≤ {most:g} × reference", ratio <= most)
+    target = f"≤ {most:g} × reference"
+    return Row(name, round(value, 4), unit, round(reference, 4), round(ratio, 3), target, ratio <= most)
 
 
 def times_faster(name: str, value: float, reference: float, unit: str, least: float) -> Row:
     """A row that must take no more than a `least`-th of the reference's time; the ratio is reference / value."""
     ratio = reference / value
-    return Row(name, round(value, 4), unit, round(reference, 4), round(ratio, 1), f"≥ {least:g} × faster", ratio >= least)
+    target = f"≥ {least:g} × faster"
+    return Row(name, round(value, 4), unit, round(reference, 4), round(ratio, 1), target, ratio >= least)
 
 
 def at_most(name: str, value: float, unit: str, most: float, reference: float | None = None) -> Row:
     """A row with a limit of its own."""
     ratio = round(value / reference, 3) if reference else None
-    return Row(name, round(value, 3), unit, reference and round(reference, 3), ratio, f"≤ {most:g} {unit}", value <= most)
+    compared = round(reference, 3) if reference else None
+    return Row(name, round(value, 3), unit, compared, ratio, f"≤ {most:g} {unit}", value <= most)
 
 
 def said(name: str, value: float, unit: str) -> Row:
@@ -63,6 +66,6 @@ def show(rows: list[Row]) -> None:
     table = Table("what", "value", "unit", "reference", "ratio", "target", "met")
     for row in rows:
         cells = (row.name, row.value, row.unit, row.reference, row.ratio, row.target)
-        met = "" if row.target is None else "yes" if row.met else "[red]no[/]"
-        table.add_row(*("" if cell is None else f"{cell:g}" if isinstance(cell, float) else str(cell) for cell in cells), met)
+        shown = ("" if cell is None else f"{cell:g}" if isinstance(cell, float) else str(cell) for cell in cells)
+        table.add_row(*shown, "" if row.target is None else "yes" if row.met else "[red]no[/]")
     Console(width=160).print(table)

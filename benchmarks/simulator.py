@@ -1,8 +1,8 @@
 """A fleet of simulated meters in one process, fast enough not to be what is measured.
 
-Every meter has a loopback address of its own, 127.x.y.z, and all share one port: one socket listens for all of them. Units
-behind a gateway share an address, and are answered one at a time. The values are a function of meter, register and time
-(`value_of`), exact in 32-bit floats, so that what was stored can be checked.
+Every gateway has a loopback address of its own, 127.x.y.z, and all share one port: one socket listens for all of them.
+The values are a function of meter, register and time (`value_of`), exact in 32-bit floats, so that what was stored can
+be checked.
 
     with Simulator(Fleet(gateways=1000)) as simulator:
         meters = simulator.meters("type")     # EnergyMeter records
@@ -179,7 +179,7 @@ class _Gateway(asyncio.Protocol):
         else:
             self._loop.call_at(at, self._transport.write, reply)
 
-    def _reply(  # noqa: PLR0913
+    def _reply(
         self, transaction: int, unit: int, function: int, address: int, count: int, meter: int, delay: float
     ) -> bytes:
         refused = self._fleet.refused_addresses
