@@ -18,6 +18,7 @@ from emm_pipeline.modbus.decoding import decode_samples
 from emm_pipeline.modbus.models import has_models, locate
 from emm_pipeline.modbus.planning import plan_requests
 from emm_pipeline.modbus.reading import read_meters
+from emm_pipeline.stores.points import text_or_none
 
 CATALOGUE = load_catalogue()
 FOLDER = Path(emm_pipeline.catalog.__file__).parent
@@ -94,7 +95,7 @@ def test_a_meter_of_the_type_is_read_right_in_the_requests_that_the_document_lis
         for r in located.registers
     }
     assert values == expected
-    units = dict(zip(frame["measurement"], frame["unit"], strict=True))
+    units = dict(zip(frame["measurement"], map(text_or_none, frame["unit"]), strict=True))
     assert units == {r.measurement_name: r.data_unit for r in entry.registers}
     asked = [(request.function_code, request.address, request.count) for request in gateway.received]
     planned = [(r.function_code, r.address, r.count) for r in plan_requests(located)]
