@@ -111,7 +111,7 @@ class MeterPoll:
         if exception_code in REFUSALS:
             self._refusal = self._refusal or failure
             asked.refuse(exception_code, self.meter_type.asked)
-            self._next_turn += asked.parts
+            self._next_turn += asked.share_parts(self._questions)
         if exception_code not in REFUSALS or (asked.is_one_value and exception_code == DEVICE_FAILURE):
             self.failure = self.failure or failure
         if exception_code == UNIT_IS_SILENT:  # each further request would cost the gateway's own timeout
@@ -152,7 +152,7 @@ class MeterPoll:
         failure = self.failure
         if not self.blocks and (failure is None or failure.exception_code in REFUSALS):
             failure = self._refusal
-        asked = [leaf for each in self._questions for leaf in each.leaves]
+        asked = list(dict.fromkeys(leaf for each in self._questions for leaf in each.leaves))
         if failure and self.sent and len(asked) > 1:
             answered = f"{len(self.blocks)} of {len(asked)} requests answered"
             failure = Failure(failure.kind, f"{failure.reason}; {answered}", failure.exception_code)
