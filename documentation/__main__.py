@@ -4,9 +4,19 @@ from collections.abc import Callable
 
 from documentation.blocks import blocks_of, with_blocks
 from documentation.outputs import demo_output
-from documentation.parts import ROOT, command_table, module_map
+from documentation.parts import ROOT, command_table, module_map, results_table
 
-MADE: dict[str, Callable[[], str]] = {"modules": module_map, "commands": command_table, "demo": demo_output}
+MADE: dict[str, Callable[[], str]] = {
+    "commands": command_table,
+    "demo": demo_output,
+    "modules": module_map,
+    "results": results_table,
+}
+    "modules": module_map,
+    "commands": command_table,
+    "demo": demo_output,
+    "results": results_table,
+}
 
 for document in sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]):
     text = document.read_text(encoding="utf-8")

@@ -1,8 +1,9 @@
-"""What is made from the code: the map of the modules, the table of the commands, each command's help."""
+"""What is made from the code: the map of the modules, the table of the commands, what the benchmarks found."""
 
 from __future__ import annotations
 
 import ast
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,6 +41,21 @@ def _package(name: str, folder: Path) -> str:
 def _first_line(path: Path) -> str:
     docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
     return docstring.partition("\n")[0].replace("|", "\\|")
+
+
+def results_table() -> str:
+    """Return benchmarks/results.json as a table."""
+    rows = json.loads((ROOT / "benchmarks" / "results.json").read_text(encoding="utf-8"))
+    lines = [
+        "| what | value | unit | reference | ratio | target | met |",
+        "| --- | ---: | --- | ---: | ---: | --- | --- |",
+    ]
+    for row in rows:
+        cells = [row[name] for name in ("name", "value", "unit", "reference", "ratio", "target")]
+        met = "" if row["target"] is None else "yes" if row["met"] else "*no*"
+        shown = ["" if cell is None else f"{cell:g}" if isinstance(cell, float) else str(cell) for cell in cells]
+        lines.append(f"| {' | '.join([*shown, met])} |")
+    return "\n".join(lines)
 
 
 def command_table() -> str:

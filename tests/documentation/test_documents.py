@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from documentation.blocks import blocks_of, with_blocks
-from documentation.parts import ROOT, command_table, commands, module_map
+from documentation.parts import ROOT, command_table, commands, module_map, results_table
 from emm_pipeline.cli.main import emm
 from emm_pipeline.config_db.tables import energy_meters, metadata, meter_types, registers
 from emm_pipeline.settings import ENV_FILES, Settings
@@ -61,7 +61,9 @@ def test_every_test_that_a_document_names_is_there(path):
             assert f"def {name}(" in tests, name
 
 
-@pytest.mark.parametrize(("name", "made"), [("modules", module_map), ("commands", command_table)])
+@pytest.mark.parametrize(
+    ("name", "made"), [("modules", module_map), ("commands", command_table), ("results", results_table)]
+)
 def test_what_is_made_from_the_code_is_in_step(name, made):
     (block,) = [blocks_of(path.read_text())[name] for path in DOCUMENTS if name in blocks_of(path.read_text())]
     assert block == made(), "make docs"
