@@ -12,11 +12,6 @@ MADE: dict[str, Callable[[], str]] = {
     "modules": module_map,
     "results": results_table,
 }
-    "modules": module_map,
-    "commands": command_table,
-    "demo": demo_output,
-    "results": results_table,
-}
 
 for document in sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]):
     text = document.read_text(encoding="utf-8")

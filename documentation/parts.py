@@ -46,10 +46,8 @@ def _first_line(path: Path) -> str:
 def results_table() -> str:
     """Return benchmarks/results.json as a table."""
     rows = json.loads((ROOT / "benchmarks" / "results.json").read_text(encoding="utf-8"))
-    lines = [
-        "| what | value | unit | reference | ratio | target | met |",
-        "| --- | ---: | --- | ---: | ---: | --- | --- |",
-    ]
+    headers = ("what", "value", "unit", "reference", "ratio", "target", "met")
+    lines = [f"| {' | '.join(headers)} |", "| --- | ---: | --- | ---: | ---: | --- | --- |"]
     for row in rows:
         cells = [row[name] for name in ("name", "value", "unit", "reference", "ratio", "target")]
         met = "" if row["target"] is None else "yes" if row["met"] else "*no*"

@@ -61,9 +61,10 @@ def test_every_test_that_a_document_names_is_there(path):
             assert f"def {name}(" in tests, name
 
 
-@pytest.mark.parametrize(
-    ("name", "made"), [("modules", module_map), ("commands", command_table), ("results", results_table)]
-)
+MADE = [("modules", module_map), ("commands", command_table), ("results", results_table)]
+
+
+@pytest.mark.parametrize(("name", "made"), MADE)
 def test_what_is_made_from_the_code_is_in_step(name, made):
     (block,) = [blocks_of(path.read_text())[name] for path in DOCUMENTS if name in blocks_of(path.read_text())]
     assert block == made(), "make docs"
