@@ -5,6 +5,7 @@ Exit codes: 0 well, 1 something was not read or not stored, 2 wrong usage or con
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -14,6 +15,7 @@ import click
 from emm_pipeline.errors import ConfigurationError, EmmError
 
 INTERRUPTED = 130
+PIPE_CLOSED = 141
 
 COMMANDS = {
     "db": "database:database",
@@ -65,7 +67,12 @@ def emm(context: click.Context, env_file: tuple[Path, ...]) -> None:
 def main() -> None:
     """Run the command line; errors of ours are one line on stderr, without a traceback."""
     try:
-        sys.exit(emm.main(standalone_mode=False))
+        emm.main(standalone_mode=False)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Who reads has seen enough (`emm types list | head`); what is left is not to be flushed at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(PIPE_CLOSED)
     except click.ClickException as err:
         err.show()
         sys.exit(err.exit_code)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from emm_pipeline.fleet import model_id
 from emm_pipeline.modbus.exception_codes import ILLEGAL_FUNCTION, REFUSALS
 from emm_pipeline.modbus.meter_poll import MeterPoll
 from emm_pipeline.modbus.models import ModelSearch, is_where_it_was, missing
@@ -12,7 +13,7 @@ from emm_pipeline.modbus.plans import Plans, avoided_requests
 from emm_pipeline.readings import Failure, FailureKind, MeterSample
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from emm_pipeline.modbus.planning import Request
 
@@ -29,6 +30,7 @@ class ModelPoll(MeterPoll):
     known: Mapping[int, int] | None = None
     found: dict[int, int] | None = None
     """Where they are, by a search in this sample."""
+    _found_all: bool = False
     _search: ModelSearch | None = None
     _paused: bool = False
 
@@ -102,7 +104,7 @@ class ModelPoll(MeterPoll):
         if search is None or search.request:
             return
         self._search = None
-        self.found = search.found
+        self.found, self._found_all = search.found, search.complete
         if search.failure:
             self.failure = Failure(FailureKind.CONFIGURATION, self._located(search.failure))
         self._use(search.found)
@@ -115,10 +117,17 @@ class ModelPoll(MeterPoll):
             plan = self.plans.requests(self.meter_type, avoided_requests(self.known_refusals))
         else:
             plan = self._missing() or "there are no registers"
-        if not isinstance(plan, str):
+        if not isinstance(plan, str) and (self.found is not None or self._is_verified_by(plan)):
             self.ask(plan)
+        elif not isinstance(plan, str):
+            self._search = ModelSearch()
         elif self.failure is None:
             self.fail(FailureKind.CONFIGURATION, plan)
+
+    def _is_verified_by(self, plan: Iterable[Request]) -> bool:
+        """Whether the requests bring each model's id: what was refused once is not asked for."""
+        ids = [model_id(model, address) for model, address in self.meter_type.models]
+        return all(any(request.covers(each) for request in plan) for each in ids)
 
     def _missing(self) -> str | None:
         whole = self.plans.types[self.meter.type]
@@ -129,4 +138,6 @@ class ModelPoll(MeterPoll):
         sample = super().sample()
         finding = self._missing() if self.blocks else None
         findings = (*sample.findings, finding) if finding else sample.findings
-        return replace(sample, findings=findings, located_type=self.meter_type, models=self.found)
+        # What was found in part, or is of no use, is searched for again by the next poll.
+        remembered = self.found if self._found_all and self.meter_type.registers else None
+        return replace(sample, findings=findings, located_type=self.meter_type, models=remembered)
