@@ -22,7 +22,7 @@ from emm_pipeline.errors import ConfigurationError
 from emm_pipeline.triggers import HIGHEST, Trigger, parse_field
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from pydantic_core import ErrorDetails
 
@@ -187,15 +187,19 @@ def load_settings(*env_files: Path) -> Settings:
     Raises:
         ConfigurationError: names each variable that is wrong, its value and what is allowed.
     """
+    _require_readable(env_files)
+    try:
+        return Settings(_env_file=(*ENV_FILES, *env_files))  # type: ignore[call-arg]  # values come from there
+    except ValidationError as err:
+        raise ConfigurationError("; ".join(_explain(error) for error in err.errors())) from None
+
+
+def _require_readable(env_files: Sequence[Path]) -> None:
     for path in env_files:
         try:
             path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as err:
             raise ConfigurationError(f"the settings file {path} cannot be read: {err}") from None
-    try:
-        return Settings(_env_file=(*ENV_FILES, *env_files))  # type: ignore[call-arg]  # values come from there
-    except ValidationError as err:
-        raise ConfigurationError("; ".join(_explain(error) for error in err.errors())) from None
 
 
 @cache
@@ -217,6 +221,7 @@ def effective_settings(*env_files: Path) -> list[dict[str, str]]:
 
     From the environment, a file, or nowhere: then it has its default.
     """
+    _require_readable(env_files)
     files: list[tuple[str, Mapping[str, str | None]]] = [
         (_shown_path(path), dotenv_values(path, encoding="utf-8")) for path in (*ENV_FILES, *env_files)
     ]

@@ -95,40 +95,45 @@ def add_command(
 
 @meters.command("edit")
 @click.argument("meter")
-@click.option("--address", type=ENDPOINT, help="HOST[:PORT]")
+@click.option("--host", help="Name or address.")
+@click.option("--port", type=click.IntRange(1, 65535))
 @click.option("--unit", type=int, help="Modbus unit id (slave address), 0 to 255.")
 @click.option("--type", "type_name", help="Name of the type in the table registers.")
 @click.option("--description", help="What people call it.")
 @click.option("--no-description", is_flag=True, help="Remove the description.")
+@click.option("--force", is_flag=True, help="Also where another meter is the same unit.")
 @json_option
 @click.pass_obj
 def edit_command(
     env_files: tuple[Path, ...],
     meter: str,
-    address: Endpoint | None,
+    host: str | None,
+    port: int | None,
     unit: int | None,
     type_name: str | None,
     description: str | None,
     no_description: bool,
+    force: bool,
     as_json: bool,
 ) -> None:
     """Change a meter, METER being its id or description. It is read with its new values from the next poll on.
 
-    Example: emm meters edit 1 --address 192.168.1.114:502
+    Example: emm meters edit 1 --host 192.168.1.114
     """
     if no_description and description is not None:
         raise click.UsageError("--description and --no-description exclude each other")
-    host, port = address or (None, None)
     given = {"host": host, "port": port, "slave_address": unit, "type": type_name, "description": description}
     changes: dict[str, Any] = {column: value for column, value in given.items() if value is not None}
     if no_description:
         changes["description"] = None
     if not changes:
-        raise click.UsageError("nothing to change: give --address, --unit, --type, --description or --no-description")
+        raise click.UsageError(
+            "nothing to change: give --host, --port, --unit, --type, --description or --no-description"
+        )
     with open_config_database(load_settings(*env_files)) as engine:
         if type_name:
             _require_type(engine, type_name)
-        _edit_and_tell(engine, [meter], changes, as_json=as_json)
+        _edit_and_tell(engine, [meter], changes, as_json=as_json, force=force)
 
 
 @meters.command("enable")
@@ -175,7 +180,9 @@ def remove_command(env_files: tuple[Path, ...], meter: tuple[str, ...], yes: boo
         print_json({"removed": [row["id"] for row in rows]})
     else:
         for row in rows:
-            print(f"removed {_named(row)} at {row['host']}:{row['port']} unit {row['slave_address']}")
+            print(
+                f"removed {_named(row)} at {row['host']}:{row['port']} unit {row['slave_address']}; its readings stay"
+            )
 
 
 def find_meters(rows: Sequence[MeterRow], names: Sequence[str]) -> list[MeterRow]:
@@ -197,8 +204,13 @@ def find_meters(rows: Sequence[MeterRow], names: Sequence[str]) -> list[MeterRow
     return list(found.values())
 
 
-def _edit_and_tell(engine: Engine, names: Sequence[str], changes: Mapping[str, Any], *, as_json: bool) -> None:
-    edited = [edit_meter(engine, row["id"], changes) for row in find_meters(load_meter_rows(engine), names)]
+def _edit_and_tell(
+    engine: Engine, names: Sequence[str], changes: Mapping[str, Any], *, as_json: bool, force: bool = False
+) -> None:
+    edited = [
+        edit_meter(engine, row["id"], changes, allow_same_unit=force)
+        for row in find_meters(load_meter_rows(engine), names)
+    ]
     if as_json:
         print_json([{"before": before, "after": after} for before, after in edited])
         return

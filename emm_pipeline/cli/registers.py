@@ -71,7 +71,7 @@ def import_command(env_files: tuple[Path, ...], file: BinaryIO, replace: bool, d
 def _told(name: str, faults: list[str]) -> str:
     shown = "\n  ".join(faults[:FAULTS_SHOWN])
     more = f"\n  and {len(faults) - FAULTS_SHOWN} more" if len(faults) > FAULTS_SHOWN else ""
-    return f"nothing was written; {name} has {len(faults)} faults:\n  {shown}{more}"
+    return f"nothing was written; {name} has faults:\n  {shown}{more}"
 
 
 def _counts(plan: Import) -> dict[str, int]:

@@ -163,7 +163,7 @@ def install_command(
             for each in plans:
                 _install(connection, each.entry, each.plan)
     if as_json:
-        print_json([_as_json(each.entry, each.plan) for each in plans])
+        print_json([_as_json(each.entry, each.plan) | {"written": not dry_run} for each in plans])
     elif dry_run or all(each.plan.changes_nothing for each in plans):
         print("nothing was written" + (" (--dry-run)" if dry_run else ""))
     else:

@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Engine
 
+_LARGEST_ID = 2**31 - 1
+
+_PLACE = ("host", "port", "slave_address")
+"""The columns that say which unit a meter is."""
+
 MeterRow = dict[str, Any]
 """Column to value, of whatever columns the table has."""
 
@@ -49,6 +54,8 @@ def add_meter(engine: Engine, row: Mapping[str, Any], *, allow_same_unit: bool =
         new = {"enabled": True, **row}
         if new.get("id") is None:
             new["id"] = (connection.scalar(select(func.max(energy_meters.c.id))) or 0) + 1
+        if new["id"] > _LARGEST_ID:
+            raise ConfigurationError("the largest id is taken already: choose one that is free with --id")
         rows = rows_of(connection, "energy_meters")
         if any(other["id"] == new["id"] for other in rows):
             raise ConfigurationError(f"there is a meter {new['id']} already: choose another id, or leave it out")
@@ -59,20 +66,26 @@ def add_meter(engine: Engine, row: Mapping[str, Any], *, allow_same_unit: bool =
     return new
 
 
-def edit_meter(engine: Engine, id_: int, changes: Mapping[str, Any]) -> tuple[MeterRow, MeterRow]:
+def edit_meter(
+    engine: Engine, id_: int, changes: Mapping[str, Any], *, allow_same_unit: bool = False
+) -> tuple[MeterRow, MeterRow]:
     """Change columns of a meter; returns its row before and after.
 
     Raises:
-        ConfigurationError: There is no such meter, or what it would be makes no sense. Nothing was written.
+        ConfigurationError: There is no such meter, what it would be makes no sense, or (unless `allow_same_unit`)
+            another meter is that unit already. Nothing was written.
     """
     with _editing(engine) as connection:
-        found = [dict(row) for row in rows_of(connection, "energy_meters") if row["id"] == id_]
+        rows = rows_of(connection, "energy_meters")
+        found = [dict(row) for row in rows if row["id"] == id_]
         if not found:
             raise ConfigurationError(f"there is no meter {id_}")
         after = found[0] | dict(changes)
         # Switching a meter on or off must be possible whatever else is wrong with it.
         if set(changes) != {"enabled"}:
             _check(connection, after)
+        if not allow_same_unit and not set(_PLACE).isdisjoint(changes):
+            _refuse_same_unit(after, [row for row in rows if row["id"] != id_])
         connection.execute(update(energy_meters).where(energy_meters.c.id == id_).values(dict(changes)))
     return found[0], after
 
@@ -101,9 +114,8 @@ def _check(connection: Connection, row: MeterRow) -> None:
 
 
 def _refuse_same_unit(row: MeterRow, others: Sequence[Mapping[str, Any]]) -> None:
-    place = ("host", "port", "slave_address")
     for other in others:
-        if all(other[column] == row[column] for column in place):
+        if all(other[column] == row[column] for column in _PLACE):
             raise ConfigurationError(
                 f"meter {other['id']} is unit {row['slave_address']} at {row['host']}:{row['port']} already; "
                 "to have it twice: --force"

@@ -63,7 +63,7 @@ def read_register_file(content: bytes, type_rows: Iterable[Mapping[str, Any]] = 
     lines = [
         (number, line.rstrip("\r"))
         for number, line in enumerate(text.split("\n"), 1)
-        if line.strip() and not line.lstrip().startswith("#")
+        if line.strip() and not line.startswith("#")
     ]
     if not lines:
         file.faults.append(f"has no header; needed are the columns {', '.join(NEEDED_COLUMNS)}")
@@ -163,6 +163,8 @@ def write_register_file(rows: Iterable[RegisterRow]) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\r\n")
     writer.writerow(REGISTER_COLUMNS)
+    # Where a type's name begins like a comment, its row is quoted.
+    quoting = csv.writer(out, lineterminator="\r\n", quoting=csv.QUOTE_ALL)
     for row in sorted(rows, key=place_of):
-        writer.writerow(row)
+        (quoting if str(row[0]).startswith("#") else writer).writerow(row)
     return out.getvalue()

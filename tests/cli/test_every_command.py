@@ -96,6 +96,15 @@ def test_a_wrong_setting_is_shown_with_the_others_and_named(emm):
     assert "METERS_PER_RUN='none'" in result.stderr
 
 
+def test_a_settings_file_that_is_no_text_is_named(emm, tmp_path):
+    file = tmp_path / "own.env"
+    file.write_bytes(b"\xff\xfe")
+    result = emm("--env-file", file, "settings")
+    assert result.returncode == 2
+    assert str(file) in result.stderr
+    assert "Traceback" not in result.stderr
+
+
 @pytest.mark.parametrize("words", [["types", "list"], ["meters", "list", "--json"], ["settings"]])
 def test_a_reader_that_has_seen_enough_ends_it_without_a_traceback(emm, words):
     process = emm.start(*words)

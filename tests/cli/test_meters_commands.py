@@ -88,7 +88,7 @@ def test_a_description_is_kept_as_given_whatever_it_looks_like(emm, sdm630, conf
 
 def test_a_meter_is_changed_by_its_description_and_both_values_are_shown(emm, sdm630, config_engine):
     emm("meters", "add", "10.0.0.1", "--unit", 1, "--type", "sdm630", "--description", "barn")
-    result = emm("meters", "edit", "barn", "--address", "10.0.0.2:503", "--unit", 7, "--no-description")
+    result = emm("meters", "edit", "barn", "--host", "10.0.0.2", "--port", 503, "--unit", 7, "--no-description")
     assert result.returncode == 0, result.stderr
     assert "slave_address 1 → 7" in result.stdout
     assert rows(config_engine) == [(1, "10.0.0.2", 503, 7, "sdm630", None, True)]
@@ -105,6 +105,16 @@ def test_a_change_that_makes_no_sense_changes_nothing(emm, sdm630, config_engine
     assert result.returncode == 2
     assert "Traceback" not in result.stderr
     assert rows(config_engine) == before
+
+
+def test_a_new_host_keeps_the_port_and_a_unit_that_another_meter_is_is_refused(emm, sdm630, config_engine):
+    emm("meters", "add", "10.0.0.1:8502", "--unit", 1, "--type", "sdm630")
+    emm("meters", "add", "10.0.0.1:8502", "--unit", 2, "--type", "sdm630")
+    refused = emm("meters", "edit", 2, "--unit", 1)
+    assert refused.returncode == 2
+    assert "--force" in refused.stderr
+    assert emm("meters", "edit", 2, "--host", "10.0.0.2").returncode == 0
+    assert [row[1:4] for row in rows(config_engine)] == [("10.0.0.1", 8502, 1), ("10.0.0.2", 8502, 2)]
 
 
 def test_a_description_that_two_meters_have_names_neither(emm, sdm630, config_engine):

@@ -10,17 +10,18 @@ from emm_pipeline.config_db.register_files import plan_import, read_register_fil
 from emm_pipeline.config_db.register_rows import TypeRows, register_row, series_of
 from emm_pipeline.fleet import DataType, FunctionCode, Order, Register
 
-NAMES = st.text(st.sampled_from(string.ascii_letters + " ,;\"'=äΩ電\r"), min_size=1, max_size=8).filter(str.strip)
+NAMES = st.text(st.sampled_from(string.ascii_letters + " ,;#\"'=äΩ電\r"), min_size=1, max_size=8).filter(str.strip)
 REGISTERS = st.builds(
     Register,
     register_address=st.integers(0, 65532),
-    measurement_name=NAMES,
+    measurement_name=NAMES.filter(lambda name: not name.startswith("#")),
     data_unit=st.none() | NAMES,
     data_type=st.sampled_from(DataType),
     function_code=st.sampled_from(FunctionCode),
     word_order=st.sampled_from(Order),
     byte_order=st.sampled_from(Order),
     scale=st.floats(1e-9, 1e9),
+    scale_register=st.none() | st.integers(0, 65535),
     invalid_value=st.none() | st.integers(-(2**63), 2**64 - 1) | st.floats(-1e300, 1e300),
 )
 ROWS = st.lists(st.builds(register_row, NAMES, REGISTERS), unique_by=series_of, max_size=6)
