@@ -1,6 +1,7 @@
 """The house: floors, edges, and what must stay out of where. docs/architecture.md explains why."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -98,6 +99,13 @@ def test_imports_go_down_only(path):
         there = room(name)
         lower = floor_of(there) < floor_of(here)
         assert lower or (here, there) in NEIGHBOURS or floor_of(here) == floor_of(there) == 0, (here, name)
+
+
+def test_the_document_shows_every_room_on_its_floor():
+    text = (PACKAGE.parent / "docs" / "architecture.md").read_text()
+    rows = dict(re.findall(r"^\| (\d) \| (.+?) \|", text, re.MULTILINE))
+    shown = [set(re.findall(r"`(\w+)(?:/|\.py)?`", rows[str(level)])) for level in range(len(rows))]
+    assert shown == FLOORS
 
 
 @pytest.mark.parametrize(

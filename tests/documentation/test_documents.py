@@ -3,16 +3,20 @@
 import re
 from pathlib import Path
 
+import click
 import pytest
 
 from documentation.blocks import blocks_of, with_blocks
-from documentation.parts import ROOT, command_table, commands, module_map, results_table
+from documentation.parts import ROOT, command_table, module_map, results_table
 from emm_pipeline.cli.main import emm
 from emm_pipeline.config_db.tables import energy_meters, metadata, meter_types, registers
 from emm_pipeline.settings import ENV_FILES, Settings
 
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("virtual_modbustcp_server/*.md")])
-FOLDERS = ("emm_pipeline", "tests", "config", "docs", "docker", "benchmarks", "virtual_modbustcp_server")
+FOLDERS = (
+    *("emm_pipeline", "tests", "config", "docs", "docker", "benchmarks", "virtual_modbustcp_server"),
+    *("dashboards", "documentation", "walkthrough", r"\.ci"),
+)
 NOT_IN_GIT = {"config/.env"}
 IDS = [str(path.relative_to(ROOT)) for path in DOCUMENTS]
 CONFIGURATION = (ROOT / "docs" / "configuration.md").read_text()
@@ -48,9 +52,50 @@ def test_every_file_command_and_target_that_is_named_is_there(path):
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     for target in re.findall(r"(?:`|^    )make ([a-z-]+)", text, re.MULTILINE):
         assert target in targets, f"make {target}"
-    words = {command[0] for command, _ in commands(emm)}
-    for word in re.findall(r"`(?:\.venv/bin/)?emm ([a-z]+)", text):
-        assert word in words, f"emm {word}"
+    assert [call for call in CALL.findall(text) if unknown_part(call)] == []
+
+
+CALL = re.compile(
+    r"(?:`|^(?: *|\$ ))(?:docker-compose exec(?: -T)? code )?(?:\.venv/bin/)?emm ([^`#|\n]+)", re.MULTILINE
+)
+"""A call of the command line: between backticks, or a line of a block."""
+
+
+def unknown_part(call: str) -> str:
+    """Return the first word that is no command or option of ours, or nothing."""
+    command: click.Command = emm
+    for word in call.split():
+        if word.startswith("--"):
+            options = {
+                option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)
+            }
+            if word.partition("=")[0] not in options | {"--help"}:
+                return word
+        elif isinstance(command, click.Group) and re.fullmatch(r"[a-z-]+", word):
+            found = command.get_command(click.Context(command), word)
+            if found is None:
+                return word
+            command = found
+    return ""
+
+
+@pytest.mark.parametrize(
+    ("call", "unknown"),
+    [
+        ("meters add 10.0.0.1 --unit 1 --type sdm630", ""),
+        ("meters ad 10.0.0.1", "ad"),
+        ("scan 10.0.0.1 --unit 1-10", "--unit"),
+        ("COMMAND --help", ""),
+    ],
+)
+def test_a_command_or_option_that_is_not_there_is_noticed(call, unknown):
+    assert unknown_part(call) == unknown
+
+
+def test_calls_are_found_in_text_and_in_blocks():
+    text = "`emm outbox`, `.venv/bin/emm poll 1`\n\n    emm scan a      # which\n\n```text\n$ emm db check\n```\n"
+    text += "    docker-compose exec code emm meters list\n"
+    assert [call.strip() for call in CALL.findall(text)] == ["outbox", "poll 1", "scan a", "db check", "meters list"]
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=IDS)
@@ -88,10 +133,28 @@ def documented() -> dict[str, str]:
     return {name: default for names, default in rows for name in re.findall(r"[A-Z_0-9]+", names)}
 
 
+def examples() -> dict[str, str]:
+    """The variables of config/.env.dev, and those for which docker/stack.yml has a default."""
+    stack = re.findall(r"(?<!\$)\$\{([A-Z_0-9]+):-([^}]*)\}", (ROOT / "docker" / "stack.yml").read_text())
+    return dict(stack) | dict(re.findall(r"^(?:# )?([A-Z_0-9]+)=(.*)$", ENV_FILES[0].read_text(), re.MULTILINE))
+
+
 def test_every_variable_is_documented_and_none_is_invented():
-    example = set(re.findall(r"^#? ?([A-Z_0-9]+)=", ENV_FILES[0].read_text(), re.MULTILINE))
-    known = {name.upper() for name in Settings.model_fields} | example
-    assert set(documented()) == known
+    assert set(documented()) == {name.upper() for name in Settings.model_fields} | set(examples())
+
+
+def test_the_example_settings_are_the_documented_defaults():
+    shown = {name: default for name, default in documented().items() if default}
+    assert {name: value for name, value in examples().items() if name in shown} == {
+        name: default for name, default in shown.items() if name in examples()
+    }
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])
+def test_the_packages_that_the_tests_need_are_those_that_ci_installs(name):
+    installed = re.search(r"apt-get install [^\\]+\\\n +(.+)", (ROOT / ".ci" / "run").read_text())
+    named = re.search(r"`apt-get install ([^`]+)`", (ROOT / name).read_text())
+    assert set(named[1].split()) == set(installed[1].split()) - {"make", "python3-venv"}
 
 
 def test_defaults_are_documented_as_they_are():
