@@ -66,6 +66,9 @@ class Register:
 
     `register_address` is zero-based, as on the wire. The value is
     `scale * raw`, in `data_unit`; a raw value equal to `invalid_value` is no reading.
+
+    With a `scale_register` it is `scale * raw * 10**n`, where n is what the INT there holds, read with it. With a
+    `model`, both addresses count from where the device has that SunSpec model (its ID register).
     """
 
     register_address: int
@@ -77,6 +80,8 @@ class Register:
     byte_order: Order = Order.BIG_ENDIAN
     scale: float = 1.0
     invalid_value: int | float | None = None
+    scale_register: int | None = None
+    model: int | None = None
 
     @property
     def count(self) -> int:

@@ -74,7 +74,8 @@ _SAVE_OUTCOMES = text("""
 """)
 
 _FORGET = text("""
-    WITH refusals AS (DELETE FROM refused_registers WHERE meter_id = ANY(CAST(:id AS integer[])))
+    WITH refusals AS (DELETE FROM refused_registers WHERE meter_id = ANY(CAST(:id AS integer[]))),
+        models AS (DELETE FROM model_addresses WHERE meter_id = ANY(CAST(:id AS integer[])))
     DELETE FROM meter_status WHERE id = ANY(CAST(:id AS integer[]))
 """)
 

@@ -64,6 +64,8 @@ registers = Table(
     Column("byte_order", Integer),
     Column("scale", Double, server_default=text("1")),
     Column("invalid_value", Numeric),
+    Column("scale_register", Integer),
+    Column("model", Integer),
     _check("registers_type", "type IS NOT NULL AND btrim(type) <> ''"),
     _check(
         "registers_register_address",
@@ -77,6 +79,8 @@ registers = Table(
     _check("registers_byte_order", "byte_order IS NOT NULL AND byte_order IN (1, 2)"),
     _check("registers_scale", "scale <> 0 AND scale NOT IN ('NaN', 'Infinity', '-Infinity')"),
     _check("registers_invalid_value", "invalid_value NOT IN ('NaN', 'Infinity', '-Infinity')"),
+    _check("registers_scale_register", "scale_register BETWEEN 0 AND 65535"),
+    _check("registers_model", "model IS NULL OR (model BETWEEN 1 AND 65534 AND function_code = 3)"),
 )
 """The measurements of each meter type. `fleet.DataType`, `FunctionCode` and `Order` explain the codes."""
 
@@ -137,6 +141,19 @@ refused_registers = Table(
 """What a meter answered with an exception, so that it is not asked for it again for a day, or until its
 `configuration` (the fingerprint of the meter and of its type's registers) changes. By meter, since others of its
 type may be newer and know more registers. Deleting rows is fine: the meter is asked again."""
+
+model_addresses = Table(
+    "model_addresses",
+    metadata,
+    Column("meter_id", Integer, primary_key=True, autoincrement=False),
+    Column("model", Integer, primary_key=True, autoincrement=False),
+    Column("address", Integer, nullable=False),
+    Column("length", Integer, nullable=False),
+    Column("configuration", Text, nullable=False),
+    Column("found_at", DateTime(timezone=True), nullable=False),
+)
+"""Where a meter's SunSpec models begin, so that they are not searched for at each poll: for a day, or until its
+`configuration` changes or the model is no longer there. Deleting rows is fine: they are searched for again."""
 
 readings = Table(
     "readings",

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 REGISTER_SPACE = 65536
 """Registers that a unit has per function code: addresses 0 to 65535."""
 
+MAX_MODEL = 65534
+"""SunSpec model 65535 is the end of the chain."""
+
 MAX_GAP = 124
 MAX_TIMEOUT_S = 60
 MAX_REQUEST_PAUSE_S = 10
@@ -160,7 +163,11 @@ def _check_register(reader: _RowReader, meter_type: MeterType) -> Register | Non
         byte_order=reader.read("byte_order", values.code, Order),
         scale=reader.read_or(1.0, "scale", values.factor),
         invalid_value=reader.read_or(None, "invalid_value", values.raw_value),
+        scale_register=reader.read_or(None, "scale_register", values.integer, 0, REGISTER_SPACE - 1),
+        model=reader.read_or(None, "model", values.integer, 1, MAX_MODEL),
     )
+    if register.model is not None and register.function_code is FunctionCode.READ_INPUT_REGISTERS:
+        reader.report("model", f"is {register.model}, but models are in holding registers: function_code 3")
     if reader.findings:
         return None
     limit = meter_type.max_registers_per_request
