@@ -1,5 +1,6 @@
 # make demo [ARGS=--once]   make test [ARGS=…]   make soak   make test-stack   make dashboards   make lint   make bench
 # make walkthrough runs each command of docs/walkthrough.md and checks it; ARGS=--write writes what they printed there
+# make docs writes what the documents take from the code
 # make catalogue writes docs/catalogue.md from the files in emm_pipeline/catalog
 # make secrets [FORCE=1] puts random credentials into config/.env
 # (test-stack runs docker-compose.yml for real: it needs a Docker engine, and takes about ten minutes)
@@ -13,7 +14,7 @@ WORKERS ?= 3
 DOCKERFILES := Dockerfile virtual_modbustcp_server/Dockerfile
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test walkthrough bench soak test-stack dashboards catalogue lint secrets format clean help
+.PHONY: demo test walkthrough bench soak test-stack docs dashboards catalogue lint secrets format clean help
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -33,6 +34,9 @@ test-stack: $(VENV)/.dev
 catalogue: $(VENV)/.dev
 	$(BIN)/python -m emm_pipeline.catalog.document docs/catalogue.md
 
+docs: $(VENV)/.dev
+	$(BIN)/python -m documentation
+
 dashboards: $(VENV)/.dev
 	$(BIN)/python -m dashboards.build
 
@@ -40,7 +44,7 @@ walkthrough: $(VENV)/.dev
 	$(BIN)/python -m walkthrough $(ARGS)
 
 bench: $(VENV)/.dev
-	$(BIN)/python benchmarks/poll_run.py $(ARGS)
+	$(BIN)/python -m benchmarks $(ARGS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -1,18 +1,16 @@
-"""What a poll run costs beyond the reading itself: 100 and 1000 meters, a fiftieth of them dead, everything real.
+"""What a poll run costs, and how it grows: 10 to 10 000 meters, everything real but the meters.
 
-Run by `make bench`. PostgreSQL is embedded and durable, meters are simulated in a process of their own, the run is
-executed as a run worker executes it. Prints a table and writes benchmarks/results.json.
+PostgreSQL is embedded and durable, meters are simulated in a process of their own, the run is executed as a run worker
+executes it, each size in a process of its own: `python -m benchmarks.poll_run METERS STATUS_INTERVAL_S RUNS`.
 """
 
 from __future__ import annotations
 
-import asyncio
 import json
-import multiprocessing
 import os
 import resource
 import shutil
-import struct
+import subprocess
 import sys
 import tempfile
 import time
@@ -20,10 +18,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.table import Table
-from sqlalchemy import text
+from sqlalchemy import create_engine, text
 
+from benchmarks.results import Row, against, at_most, said
+from benchmarks.simulator import Fleet, Simulator
 from emm_pipeline import polling
 from emm_pipeline.cli.database import upgrade_databases
 from emm_pipeline.config_db.engine import create_config_engine
@@ -34,65 +32,81 @@ from emm_pipeline.outcomes import plan_meters
 from emm_pipeline.settings import PROJECT_ROOT, current_settings
 
 if TYPE_CHECKING:
-    from multiprocessing.connection import Connection
-
     from sqlalchemy import Engine
 
-RESULTS = Path(__file__).with_name("results.json")
-TARGET_S = 5.0
-METERS = 1000
-DEAD_SHARE = 50
-"""One meter in so many is a closed port."""
+    from emm_pipeline.fleet import EnergyMeter
+
 REGISTERS = 20
+TARGET_S = 5.0
+MOST_MIB = 400
+POLLS_PER_DAY = 1440
+SETTLED_S = 900
+"""The STATUS_INTERVAL_S for large fleets."""
 
 
-def main() -> None:
-    """Measure, print, write."""
-    sizes = [100, METERS]
+def poll_run(*, quick: bool) -> list[Row]:
+    """One poll run: beyond the reading itself, how it grows, and what it leaves in Dagster's event log."""
+    sizes = [10, 100] if quick else [10, 100, 1000, 10_000]
+    measured = {size: _in_own_process(size, 0, 2) for size in sizes}
+    rows = []
+    large, small = max(sizes), sorted(sizes)[-2]
+    for size, one in measured.items():
+        name = f"one poll run over {size} meters"
+        beyond = f"{name}, beyond reading"
+        if size == small:
+            rows.append(at_most(beyond, one["beyond_s"], "s", TARGET_S, one["reading_s"]))
+        else:
+            rows.append(said(beyond, one["beyond_s"], "s"))
+        rows.append(said(f"{name}, CPU per meter", 1000 * one["cpu_s"] / size, "ms"))
+    per_meter = {size: measured[size]["cpu_s"] / size for size in (large, small)}
+    growth = f"growth: CPU per meter at {large} meters, of that at {small}"
+    rows += [
+        against(growth, per_meter[large], per_meter[small], "s", 1.2),
+        at_most(f"memory of a run over {large} meters", measured[large]["peak_mib"], "MiB", MOST_MIB),
+    ]
+    return rows + _event_budget(small, measured[small], 100.0) + _event_budget(large, measured[large], 3.0)
+
+
+def _event_budget(meters: int, always: dict[str, float], most_gb: float) -> list[Row]:
+    """Dagster's event log in GB per day at a poll a minute: every outcome stated, and good ones every 900 s."""
+    settled = _in_own_process(meters, SETTLED_S, 4)
+    per_row = always["event_bytes"] / always["event_rows"]
+    all_stated = always["event_rows"] * POLLS_PER_DAY
+    stated_polls = POLLS_PER_DAY * 60 / SETTLED_S
+    few = settled["last_event_rows"] * (POLLS_PER_DAY - stated_polls) + always["event_rows"] * stated_polls
+    name = f"event log of {meters} meters, per day"
+    return [
+        said(f"{name}, STATUS_INTERVAL_S=0", all_stated * per_row / 1e9, "GB"),
+        at_most(f"{name}, STATUS_INTERVAL_S={SETTLED_S}", few * per_row / 1e9, "GB", most_gb),
+        said(f"{name}, STATUS_INTERVAL_S={SETTLED_S}", few / 1e6, "million rows"),
+    ]
+
+
+def _in_own_process(meters: int, status_interval_s: int, runs: int) -> dict[str, float]:
+    command = [sys.executable, "-m", "benchmarks.poll_run", str(meters), str(status_interval_s), str(runs)]
+    done = subprocess.run(command, cwd=PROJECT_ROOT, stdout=subprocess.PIPE, text=True, check=True)  # noqa: S603
+    measured: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return measured
+
+
+def main(meters: int, status_interval_s: int, runs: int) -> None:
+    """Measure one size; prints JSON."""
     folder = Path(tempfile.mkdtemp(prefix="emm-bench-"))
     folder.chmod(0o755)
     try:
-        with EmbeddedPostgres(folder / "postgres") as postgres:
-            rows = [_measure(postgres, folder, size) for size in sizes]
+        with EmbeddedPostgres(folder / "postgres") as postgres, Simulator(Fleet(meters)) as simulator:
+            os.environ["STATUS_INTERVAL_S"] = str(status_interval_s)
+            engine = _configure(postgres, folder, simulator.meters("bench"))
+            fleet = load_fleet(engine)
+            plan = plan_meters(fleet, {meter.id for meter in fleet.meters})
+            deadline = datetime.now(UTC) + timedelta(minutes=2)
+            reading = min(_timed(lambda: polling.read(plan, deadline, 200)) for _ in range(2))
+            print(json.dumps(_run(reading, runs)))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    table = Table("meters", "failed", "reading alone (s)", "whole run (s)", "beyond reading (s)", "CPU (s)", "peak MiB")
-    for row in rows:
-        table.add_row(*(f"{value:.2f}" if isinstance(value, float) else str(value) for value in row.values()))
-    Console().print(table)
-    beyond = rows[-1]["beyond_s"]
-    result = {
-        "name": f"one poll run over {METERS} meters, beyond the reading itself",
-        "value": round(beyond, 3),
-        "unit": "s",
-        "reference": round(rows[-1]["reading_s"], 3),
-        "ratio": round(rows[-1]["run_s"] / rows[-1]["reading_s"], 2),
-        "target": f"< {TARGET_S} s",
-        "met": beyond < TARGET_S,
-    }
-    RESULTS.write_text(json.dumps([result], indent=2) + "\n")
-    print(f"{result['name']}: {beyond:.2f} s (target {result['target']})")
-    sys.exit(not result["met"])
 
 
-def _measure(postgres: EmbeddedPostgres, folder: Path, meters: int) -> dict[str, Any]:
-    receiver, sender = multiprocessing.Pipe(duplex=False)
-    simulator = multiprocessing.Process(target=_serve, args=(sender, meters), daemon=True)
-    simulator.start()
-    ports = receiver.recv()
-    try:
-        engine = _configure(postgres, folder, f"bench_{meters}", ports)
-        fleet = load_fleet(engine)
-        plan = plan_meters(fleet, {meter.id for meter in fleet.meters})
-        deadline = datetime.now(UTC) + timedelta(minutes=1)
-        reading = min(_timed(lambda: polling.read(plan, deadline, 200)) for _ in range(3))
-        return {"meters": meters, "failed": meters // DEAD_SHARE} | _run(reading)
-    finally:
-        simulator.kill()
-        simulator.join()
-
-
-def _run(reading: float) -> dict[str, float]:
+def _run(reading: float, runs: int) -> dict[str, float]:
     from dagster import DagsterInstance
 
     from emm_pipeline.defs.build import build_definitions
@@ -102,24 +116,44 @@ def _run(reading: float) -> dict[str, float]:
     with DagsterInstance.get() as instance:
         jobs = {name: definitions.resolve_job_def(name) for name in ("discovery", "poll")}
         jobs["discovery"].execute_in_process(instance=instance, run_config=quiet)
-        cpu = time.process_time()
-        took = _timed(
-            lambda: jobs["poll"].execute_in_process(instance=instance, raise_on_error=False, run_config=quiet)
-        )
-        cpu = time.process_time() - cpu
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {"reading_s": reading, "run_s": took, "beyond_s": took - reading, "cpu_s": cpu, "peak_mib": peak}
+        events = [_events()]
+        for _ in range(runs):
+            cpu = time.process_time()
+            began = time.perf_counter()
+            assert jobs["poll"].execute_in_process(instance=instance, run_config=quiet).success
+            took, cpu = time.perf_counter() - began, time.process_time() - cpu
+            events.append(_events())
+    return {
+        "reading_s": reading,
+        "run_s": took,
+        "beyond_s": took - reading,
+        "cpu_s": cpu,
+        "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "event_rows": (events[-1][0] - events[0][0]) / runs,
+        "event_bytes": (events[-1][1] - events[0][1]) / runs,
+        "last_event_rows": events[-1][0] - events[-2][0],
+    }
 
 
-def _configure(postgres: EmbeddedPostgres, folder: Path, database: str, ports: list[int]) -> Engine:
-    home = folder / database
+def _events() -> tuple[int, int]:
+    """Rows of Dagster's event log, and the bytes that they take with their indexes."""
+    engine = create_engine(current_settings().dagster_database_url)
+    with engine.connect() as connection:
+        rows = connection.scalar(text("SELECT count(*) FROM event_logs")) or 0
+        size = connection.scalar(text("SELECT pg_total_relation_size('event_logs')")) or 0
+    engine.dispose()
+    return rows, size
+
+
+def _configure(postgres: EmbeddedPostgres, folder: Path, meters: list[EnergyMeter]) -> Engine:
+    home = folder / "dagster"
     home.mkdir()
     shutil.copyfile(PROJECT_ROOT / "dagster.yaml", home / "dagster.yaml")
     os.environ |= {
         "POSTGRES_HOST": str(postgres.socket_dir),
         "POSTGRES_PORT": "5432",
         "POSTGRES_USER": "postgres",
-        "POSTGRES_DB": database,
+        "POSTGRES_DB": "bench",
         "READINGS_STORE": "postgresql",
         "DAGSTER_HOME": str(home),
     }
@@ -129,41 +163,15 @@ def _configure(postgres: EmbeddedPostgres, folder: Path, database: str, ports: l
     upgrade_databases(settings, lambda _: None)
     engine = create_config_engine(settings.config_database_url)
     with engine.begin() as connection:
-        for address in range(0, 2 * REGISTERS, 2):
-            connection.execute(
-                text("INSERT INTO registers VALUES ('bench', :address, :name, 'V', 3, 4, 2, 2)"),
-                {"address": address, "name": f"value{address}"},
-            )
         connection.execute(
-            text("INSERT INTO energy_meters VALUES (:id, '127.0.0.1', :port, 1, 'bench', NULL)"),
-            [{"id": id_, "port": port} for id_, port in enumerate(ports)],
+            text("INSERT INTO registers VALUES ('bench', :address, :name, 'V', 3, 4, 2, 2)"),
+            [{"address": address, "name": f"value{address}"} for address in range(0, 2 * REGISTERS, 2)],
+        )
+        connection.execute(
+            text("INSERT INTO energy_meters VALUES (:id, :host, :port, :unit, 'bench', NULL)"),
+            [{"id": m.id, "host": m.host, "port": m.port, "unit": m.unit_id} for m in meters],
         )
     return engine
-
-
-def _serve(sender: Connection, meters: int) -> None:
-    """Serve a port per meter, each answering every request at once; a dead meter's port is closed."""
-
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while True:
-                transaction_id, _, _, unit_id, function_code, _, count = struct.unpack(
-                    ">HHHBBHH", await reader.readexactly(12)
-                )
-                header = struct.pack(">HHHBBB", transaction_id, 0, 3 + 2 * count, unit_id, function_code, 2 * count)
-                writer.write(header + struct.pack(">f", 230.5) * (count // 2))
-        except (asyncio.IncompleteReadError, ConnectionError):
-            writer.close()
-
-    async def serve() -> None:
-        servers = [await asyncio.start_server(answer, "127.0.0.1", 0) for _ in range(meters)]
-        ports = [server.sockets[0].getsockname()[1] for server in servers]
-        for server in servers[::DEAD_SHARE]:
-            server.close()
-        sender.send(ports)
-        await asyncio.Event().wait()
-
-    asyncio.run(serve())
 
 
 def _timed(work: Any) -> float:
@@ -173,4 +181,4 @@ def _timed(work: Any) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    main(*map(int, sys.argv[1:]))

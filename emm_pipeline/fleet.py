@@ -65,10 +65,9 @@ class Register:
     """One measurement of a meter type: a row of the table `registers`.
 
     `register_address` is zero-based, as on the wire. The value is
-    `scale * raw`, in `data_unit`; a raw value equal to `invalid_value` is no reading.
-
-    With a `scale_register` it is `scale * raw * 10**n`, where n is what the INT there holds, read with it. With a
-    `model`, both addresses count from where the device has that SunSpec model (its ID register).
+    `scale * raw`, in `data_unit`; a raw value equal to `invalid_value` is no reading. With a `scale_register` it is
+    `scale * raw * 10 ** n`, where n is the INT in that register. With a `model` both addresses count from the first
+    register of this SunSpec model, wherever the device has it.
     """
 
     register_address: int
@@ -108,6 +107,37 @@ class MeterType:
     max_gap: int = 20
     timeout_s: float = 3.0
     request_pause_s: float = 0.0
+    models: tuple[tuple[int, int], ...] = ()
+    """Where a device has the SunSpec models of its registers: model id, address of its first register."""
+
+    @property
+    def asked(self) -> tuple[Register, ...]:
+        """All that is asked of a device: the registers, those that scale them, and those that say which model it is."""
+        scaling = {
+            (r.function_code, r.scale_register, r.byte_order): r for r in self.registers if r.scale_register is not None
+        }
+        return (
+            *self.registers,
+            *(scale_factor(register) for register in scaling.values()),
+            *(model_id(model, address) for model, address in self.models),
+        )
+
+
+def scale_factor(register: Register) -> Register:
+    """The register that holds the power of ten of another one."""
+    return Register(
+        register_address=register.scale_register or 0,
+        measurement_name=f"scale factor of {register.measurement_name}",
+        data_unit=None,
+        data_type=DataType.INT,
+        function_code=register.function_code,
+        byte_order=register.byte_order,
+    )
+
+
+def model_id(model: int, address: int) -> Register:
+    """The register with which a SunSpec model begins: it holds the model's id."""
+    return Register(address, f"model {model}", None, DataType.UINT16, FunctionCode.READ_HOLDING_REGISTERS)
 
 
 @dataclass(frozen=True, slots=True)

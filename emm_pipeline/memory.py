@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from emm_pipeline.backoff import Failing, after, not_asked
 from emm_pipeline.config_db.failing_meters import load_failing, save_failing
+from emm_pipeline.config_db.model_addresses import load_model_addresses, save_model_addresses
 from emm_pipeline.config_db.refusals import load_refusals, save_refusals
 from emm_pipeline.errors import ConfigDatabaseError
 
@@ -47,6 +48,7 @@ class Memory:
     turn: Turn | None
     failing: Mapping[int, Failing] = field(default_factory=dict)
     refused: Mapping[int, Sequence[RefusedRange]] = field(default_factory=dict)
+    models: Mapping[int, Mapping[int, int]] = field(default_factory=dict)
 
     @property
     def keep_failing(self) -> frozenset[int]:
@@ -86,8 +88,10 @@ class Memory:
 def recall(engine: Engine, plan: PollPlan, turn: Turn | None) -> Memory:
     """Return what is known; nothing, with a warning, while the database does not answer."""
     try:
-        refused = load_refusals(engine, plan.meters, plan.types, datetime.now(UTC))
-        return Memory(plan, turn, load_failing(engine), refused)
+        now = datetime.now(UTC)
+        refused = load_refusals(engine, plan.meters, plan.types, now)
+        models = load_model_addresses(engine, plan.meters, plan.types, now)
+        return Memory(plan, turn, load_failing(engine), refused, models)
     except ConfigDatabaseError as err:
         _log.warning("every meter is asked for everything: %s", err)
         return Memory(plan, turn)
@@ -98,5 +102,6 @@ def learn(engine: Engine, memory: Memory, samples: Sequence[MeterSample]) -> Non
     try:
         save_refusals(engine, samples, memory.plan.types, datetime.now(UTC))
         save_failing(engine, memory.changes(samples))
+        save_model_addresses(engine, samples, memory.plan.types)
     except ConfigDatabaseError as err:
         _log.warning("what this sample tells of failing meters is not remembered: %s", err)

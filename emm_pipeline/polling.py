@@ -65,7 +65,7 @@ def read(  # noqa: PLR0913 - the last two go together, and are named
     memory = recall(engine, plan, turn)
     not_due = memory.not_due()
     asked = replace(plan, meters=tuple(meter for meter in plan.meters if meter.id not in not_due))
-    conditions = Conditions(max_connections, refused=memory.refused, failing=memory.keep_failing)
+    conditions = Conditions(max_connections, refused=memory.refused, failing=memory.keep_failing, models=memory.models)
     samples = asyncio.run(_read_locked(engine, asked, deadline, conditions, on_sample))
     learn(engine, memory, samples)
     by_id = not_due | {sample.meter.id: sample for sample in samples}

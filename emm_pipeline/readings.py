@@ -8,15 +8,16 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
-    from emm_pipeline.fleet import EnergyMeter, FunctionCode
+    from emm_pipeline.fleet import EnergyMeter, FunctionCode, MeterType
 
 READING_COLUMNS = ("time", "id", "description", "measurement", "unit", "value")
 """Columns of the readings DataFrame, one row per point.
 
-`time`: datetime64[ms, UTC], when the meter was read. `id`: int64. `description`, `measurement`, `unit`:
-object (str or None). `value`: float64, finite, in `unit`.
+`time`: datetime64[ms, UTC], when the meter was read. `id`: int64. `description`, `measurement`, `unit`: categorical
+texts; where there is none, the cell is missing (NaN). `value`: float64, finite, in `unit`.
 """
 
 REFUSAL_LASTS = timedelta(hours=24)
@@ -101,7 +102,8 @@ class MeterSample:
     `time` (UTC, whole milliseconds) is when the meter was asked. A partly read meter has both blocks and a
     failure. `requests` counts what was sent, `latency_ms` is from the first request to the last reply. `refused` is
     what the unit refuses, as it was known before and as it turned out now; `findings` says it to a person, one
-    line each.
+    line each. `located_type` is the meter's type with the addresses that this device has its SunSpec models at;
+    `models`, model id to address, is set where they were searched for.
     """
 
     meter: EnergyMeter
@@ -112,6 +114,8 @@ class MeterSample:
     latency_ms: float = 0.0
     refused: tuple[RefusedRange, ...] = ()
     findings: tuple[str, ...] = ()
+    located_type: MeterType | None = None
+    models: Mapping[int, int] | None = None
 
     @property
     def is_retriable(self) -> bool:

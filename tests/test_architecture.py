@@ -24,6 +24,8 @@ PURE = [
     "emm_pipeline.troubles",
     "emm_pipeline.catalog",
     "emm_pipeline.config_db.validation",
+    "emm_pipeline.commissioning.identification",
+    "emm_pipeline.commissioning.searching",
     "emm_pipeline.modbus.advice",
     "emm_pipeline.modbus.interpreting",
     "emm_pipeline.modbus.planning",

@@ -221,7 +221,7 @@ def test_connections_are_staggered_and_not_opened_in_one_burst(simulated_gateway
     meters = tuple(EnergyMeter(i, g.host, g.port, 1, "t") for i, g in enumerate(gateways))
     samples = polling.read(PollPlan(meters, {"t": TYPE}), datetime.now(UTC) + MINUTE, 200)
     assert all(sample.failure is None for sample in samples)
-    assert max(opened) - min(opened) >= 59 * 0.001
+    assert max(opened) - min(opened) >= 59 * pacing.CONNECTION_SPACING_S
 
 
 @pytest.mark.parametrize(

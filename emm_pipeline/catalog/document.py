@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from emm_pipeline.catalog.loader import load_catalogue
 from emm_pipeline.catalog.vocabulary import VOCABULARY
+from emm_pipeline.modbus.models import has_models, locate
 from emm_pipeline.modbus.planning import plan_requests
 
 if TYPE_CHECKING:
@@ -33,7 +34,8 @@ A file's head names the vendor's document, the sources, and what else is to be k
     # identify: 4 70 3 2 2 in 45..65       a value that makes sense, with word and byte order; raw, before any scale
     # max_registers_per_request: 80        what the type can take, as in the table meter_types
 
-All `identify` lines hold for a device of the type."""
+All `identify` lines hold for a device of the type. Rows with a `model` count from the first register of that SunSpec
+model, wherever a device has it; a poll finds it."""
 
 _VOCABULARY = """\
 ## Measurements
@@ -67,7 +69,7 @@ def _table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
 
 def _overview(entry: CatalogueType) -> tuple[str, ...]:
     link = f"[`{entry.name}`](#{entry.name})"
-    return link, entry.title, str(len(entry.registers)), str(len(plan_requests(entry.meter_type)))
+    return link, entry.title, str(len(entry.registers)), str(len(_requests(entry)))
 
 
 def _section(entry: CatalogueType) -> Iterator[str]:
@@ -78,8 +80,14 @@ def _section(entry: CatalogueType) -> Iterator[str]:
         yield "\n".join(["Notes:", *_items(entry.notes)])
     if entry.identifications:
         yield "\n".join(["Recognised by:", *_items(_identification(line) for line in entry.identifications)])
-    requests = plan_requests(entry.meter_type)
-    yield "\n".join([f"Requests{_limits(entry.meter_type)}:", *_items(_request(request) for request in requests)])
+    place = ", counted from the model's first register" if has_models(entry.meter_type) else ""
+    heading = f"Requests{place}{_limits(entry.meter_type)}:"
+    yield "\n".join([heading, *_items(_request(request) for request in _requests(entry))])
+
+
+def _requests(entry: CatalogueType) -> tuple[Request, ...]:
+    """What reads the type; of a SunSpec model as if a device had it at address 0."""
+    return plan_requests(locate(entry.meter_type, {r.model: 0 for r in entry.registers if r.model is not None}))
 
 
 def _items(texts: Iterator[str] | tuple[str, ...]) -> Iterator[str]:

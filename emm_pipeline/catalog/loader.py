@@ -35,7 +35,7 @@ _LEAST_SOURCES = 2
 
 _COLUMNS = (
     *("type", "register_address", "measurement_name", "data_unit", "data_type", "function_code"),
-    *("word_order", "byte_order", "scale", "invalid_value"),
+    *("word_order", "byte_order", "scale", "invalid_value", "scale_register", "model"),
 )
 _LEAST_COLUMNS = 8
 
@@ -184,7 +184,7 @@ def _fault(register: Register, others: Iterable[Register]) -> str | None:
 
 def _overlap(one: Register, other: Register) -> bool:
     return (
-        one.function_code == other.function_code
+        (one.function_code, one.model) == (other.function_code, other.model)
         and one.register_address < other.end
         and other.register_address < one.end
     )

@@ -58,9 +58,12 @@ VOCABULARY: dict[str, Quantity] = {
     "generatedEnergy": Quantity("kWh", "energy that an inverter has generated in its life"),
     "generatedEnergyToday": Quantity("kWh", "energy that an inverter has generated since midnight"),
     "dcPower": Quantity("W", "power at an inverter's direct current side"),
+    "dcVoltage": Quantity("V", "voltage at an inverter's direct current side"),
+    "dcCurrent": Quantity("A", "current at an inverter's direct current side"),
     **_numbered("dcPower", "W", "power of the direct current input", 3),
     **_numbered("dcVoltage", "V", "voltage of the direct current input", 3),
     **_numbered("dcCurrent", "A", "current of the direct current input", 3),
     "temperature": Quantity("°C", "temperature inside the device"),
+    "operatingState": Quantity(None, "the device's own code for what it does"),
 }
 """By name, in the order in which docs/catalogue.md lists them."""

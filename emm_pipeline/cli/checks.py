@@ -75,7 +75,7 @@ def _print_requests(check: MeterCheck) -> None:
 
 def _print_what_to_do(check: MeterCheck) -> None:
     if check.problem:
-        print(f"failed: {check.problem}\n  {advise(check.problem.kind)}")
+        print(f"failed: {check.problem}\n  {advise(check.problem.kind, check.problem.exception_code)}")
     failed = [each for each in check.registers if not each.answer.words]
     for reason in dict.fromkeys(each.answer.reason for each in failed):
         alike = [each for each in failed if each.answer.reason == reason]
@@ -93,6 +93,8 @@ def _print_what_to_do(check: MeterCheck) -> None:
             f"  emm read {check.meter.address} --unit {check.meter.unit_id} --fc {first.function_code:d} "
             f"--address {first.register_address} --count {first.count} --expect VALUE"
         )
+    if check.remark:
+        print(check.remark)
     if check.left_out:
         print(f"{check.left_out} more registers were not asked for")
     print(f"{'well' if check.ok else 'not well'}: {_summary(check)}\n")
@@ -144,7 +146,7 @@ def _check_as_json(check: MeterCheck) -> dict[str, Any]:
         "type": meter.type,
         "ok": check.ok,
         "error": str(check.problem) if check.problem else None,
-        "what_to_do": advise(check.problem.kind) if check.problem else None,
+        "what_to_do": advise(check.problem.kind, check.problem.exception_code) if check.problem else None,
         "registers": [
             {
                 "measurement": each.register.measurement_name,
@@ -166,6 +168,7 @@ def _check_as_json(check: MeterCheck) -> dict[str, Any]:
             }
             for request, answer in check.requests
         ],
+        "remark": check.remark,
         "left_out": check.left_out,
     }
 

@@ -22,7 +22,7 @@ import click
 
 from emm_pipeline.cli.demo_stack import DemoStack
 from emm_pipeline.cli.progress import progress
-from emm_pipeline.cli.tables import console, print_readings, shown
+from emm_pipeline.cli.tables import console, print_readings, records_of, shown
 from emm_pipeline.errors import ConfigurationError, EmmError
 from emm_pipeline.settings import PROJECT_ROOT
 
@@ -95,7 +95,7 @@ def _follow(stack: DemoStack) -> None:
     try:
         while True:
             stack.check()
-            for row in stack.new_readings().to_dict("records"):
+            for row in records_of(stack.new_readings()):
                 value = f"{shown(row['value'])} {row['unit'] or ''}"
                 print(f"{row['time']:%H:%M:%S}  meter {row['id']}  {row['measurement']} = {value}", flush=True)
             time.sleep(1)

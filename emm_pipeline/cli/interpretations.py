@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from emm_pipeline.cli.addresses import Endpoint
-    from emm_pipeline.cli.read import Block
+    from emm_pipeline.commissioning.searching import Block
     from emm_pipeline.modbus.planning import Request
 
 MOST_REGISTERS_IN_FULL = 8

@@ -41,13 +41,12 @@ def check_command(
 ) -> None:
     """Ask meters for each register by itself, then as a poll does. METER is an id or a description; without one, all.
 
-    Prints value, unit, raw words and time, and for what failed why, and what to do. A device that is in no database is
-    checked with --host, --unit and --type, and no database is needed. Nothing is stored. Exits with 1 if anything
-    failed.
+    Prints value, unit, raw words and time, and for what failed why, and what to do. Nothing is stored. Exits with 1 if
+    anything failed.
+
+    A device that is in no database is checked without one: emm meters check --host 192.168.1.113 --unit 1 --type sdm630
 
     Example: emm meters check 1
-
-    Example: emm meters check --host 192.168.1.113 --unit 1 --type sdm630
     """
     if endpoint and meters:
         raise ConfigurationError("either METER or --host: a METER has its address in the database")

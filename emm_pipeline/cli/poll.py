@@ -13,7 +13,7 @@ import click
 
 from emm_pipeline import polling
 from emm_pipeline.cli.progress import progress
-from emm_pipeline.cli.tables import print_failed, print_findings, print_readings
+from emm_pipeline.cli.tables import print_failed, print_findings, print_readings, records_of
 from emm_pipeline.config_db.loader import load_fleet
 from emm_pipeline.connections import open_config_database, open_delivery
 from emm_pipeline.errors import ConfigurationError
@@ -107,7 +107,7 @@ def _print(readings: pd.DataFrame, outcomes: list[MeterOutcome], failed: list[Me
 
 
 def _as_json(readings: pd.DataFrame, outcomes: list[MeterOutcome], fleet: Fleet) -> dict[str, Any]:
-    rows = [row | {"time": row["time"].isoformat()} for row in readings.to_dict("records")]
+    rows = [row | {"time": row["time"].isoformat()} for row in records_of(readings)]
     return {
         "readings": rows,
         "failed": [

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import click
@@ -13,28 +12,21 @@ from emm_pipeline.cli.addresses import ADDRESS, ENDPOINT, HIGHEST_ADDRESS, HIGHE
 from emm_pipeline.cli.gateways import KnownFleet, known_fleet, note
 from emm_pipeline.cli.interpretations import print_fits, print_meanings, print_words, to_json
 from emm_pipeline.cli.output import json_option, print_json
+from emm_pipeline.commissioning.searching import Block, Wanted, look, look_beside
 from emm_pipeline.errors import ConfigurationError, TransientError
 from emm_pipeline.fleet import MAX_REGISTERS_PER_REQUEST, FunctionCode
 from emm_pipeline.modbus.advice import advise
 from emm_pipeline.modbus.asking import Answer, Line, holding
 from emm_pipeline.modbus.connection import ReadError
-from emm_pipeline.modbus.interpreting import Fit, find_fits, tolerance
 from emm_pipeline.modbus.planning import Request
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Sequence
     from pathlib import Path
 
+PAUSE_S = 0.05
+
 _NUMBER = re.compile(r"[+-]?\d{1,20}(\.\d{1,20})?([eE][+-]?\d{1,2})?", re.ASCII)
-
-
-@dataclass(frozen=True, slots=True)
-class Block:
-    """What was asked for, what came, and which interpretations of it give the expected value."""
-
-    request: Request
-    answer: Answer
-    fits: tuple[Fit, ...] = ()
 
 
 class ExpectedType(click.ParamType):  # type: ignore[type-arg]  # generic in newer versions of click only
@@ -91,48 +83,51 @@ def read(
 ) -> None:
     """Read registers and show what they are in every type and order; what is plausible is marked.
 
-    With --expect, say which type, order and scale give that value, and print the row for the table registers.
+    With --expect, say which type, order and scale give that value, and print the row for the table registers. What is
+    not in the registers asked for is looked for just beside them, since many manuals count from 1.
+
     Nothing is configured or stored, and no database is needed. Exits with 1 if nothing could be read, or nothing fits.
 
     Example: emm read 192.168.1.113 --unit 1 --address 0 --count 2 --expect 231.4
     """
     if address + count > HIGHEST_ADDRESS + 1:
         raise ConfigurationError(f"{count} registers from {address} on end beyond the last register, {HIGHEST_ADDRESS}")
+    wanted = Wanted(expect, within) if expect else None
     function_codes = [FunctionCode(int(fc))] if fc else list(FunctionCode)
     requests = [Request(function_code, address, count) for function_code in function_codes]
     with known_fleet(env_files) as known:
-        answers = asyncio.run(_ask(known, endpoint, unit, requests, timeout))
-    blocks = [
-        Block(request, answer, _fits(answer, expect, within)) for request, answer in zip(requests, answers, strict=True)
-    ]
+        line = Line(*endpoint, timeout_s=timeout, pause_s=PAUSE_S)
+        blocks, beside = asyncio.run(_look(known, line, endpoint, unit, requests, wanted))
     if as_json:
-        print_json(to_json(endpoint, unit, blocks, expect))
+        print_json(to_json(endpoint, unit, [*blocks, *beside], expect))
     else:
-        _print(endpoint, unit, blocks, expect, show_all=show_all)
-    if not any(block.fits if expect else block.answer.words for block in blocks):
+        _print(endpoint, unit, blocks, wanted, show_all=show_all)
+        if wanted:
+            _print_found(blocks, beside, wanted)
+    if not any(block.fits if expect else block.answer.words for block in [*blocks, *beside]):
         raise SystemExit(1)
 
 
-async def _ask(
-    known: KnownFleet, endpoint: Endpoint, unit: int, requests: Sequence[Request], timeout_s: float
-) -> list[Answer]:
-    line = Line(*endpoint, timeout_s=timeout_s, pause_s=0.05)
+async def _look(
+    known: KnownFleet, line: Line, endpoint: Endpoint, unit: int, requests: Sequence[Request], wanted: Wanted | None
+) -> tuple[list[Block], list[Block]]:
+    """Returns what was asked for; and, where the wanted value is not in it, or nearer beside it, what has it there."""
+
+    def ask(request: Request) -> Awaitable[Answer]:
+        return line.ask(unit, request)
+
     async with known.locks() as locks, holding(locks, str(endpoint), lambda: note("waiting for a poll to end …")):
         try:
-            return [await line.ask(unit, request) for request in requests]
+            blocks = [await look(ask, request, wanted) for request in requests]
+            around = [await look_beside(ask, block, wanted) for block in blocks] if wanted else []
         except ReadError as err:
             raise TransientError(f"{endpoint}: {err}; {advise(err.kind)}") from None
         finally:
             line.close()
+    return blocks, [block for block in around if block]
 
 
-def _fits(answer: Answer, expect: str | None, within: float) -> tuple[Fit, ...]:
-    if not expect:
-        return ()
-    return tuple(find_fits(answer.words, float(expect), tolerance(expect, within)))
-
-
-def _print(endpoint: Endpoint, unit: int, blocks: Sequence[Block], expect: str | None, *, show_all: bool) -> None:
+def _print(endpoint: Endpoint, unit: int, blocks: Sequence[Block], wanted: Wanted | None, *, show_all: bool) -> None:
     answered = [block for block in blocks if block.answer.words]
     for block in blocks:
         failed = "" if block.answer.words else f": {block.answer.reason}"
@@ -144,21 +139,25 @@ def _print(endpoint: Endpoint, unit: int, blocks: Sequence[Block], expect: str |
             continue
         print(f"  {block.answer.seconds * 1000:.0f} ms\n")
         print_words(block.request.address, block.answer.words)
-        if not expect or not block.fits:
+        if not block.fits:
             print_meanings(block.request.address, block.answer.words, show_all=show_all)
-    if expect and answered:
-        _print_found(answered, expect)
-    elif answered:
+    if answered and not wanted:
         print("What the device's display shows tells more: --expect VALUE")
 
 
-def _print_found(blocks: Sequence[Block], expect: str) -> None:
+def _print_found(blocks: Sequence[Block], beside: Sequence[Block], wanted: Wanted) -> None:
     fitting = [block for block in blocks if block.fits]
     for block in fitting:
-        print_fits(block.request, block.fits, expect)
-    if not fitting:
+        print_fits(block.request, block.fits, wanted.shown)
+    if beside and fitting:
+        print(f"But beside the registers asked for something comes nearer to {wanted.shown}:\n")
+    elif beside:
+        print(f"{wanted.shown} is not in the registers asked for, but beside them; many manuals count from 1.\n")
+    for block in beside:
+        print_fits(block.request, block.fits, wanted.shown)
+    if not fitting and not beside and any(block.answer.words for block in blocks):
         print(
-            f"{expect} is in none of these registers, in no type, order or scale from 0.0001 to 10000.\n"
-            "Manuals that count from 1 are one ahead of the wire: try the address before, and more registers\n"
-            "with --count. If the value moves, read it off again, or allow more with --within."
+            f"{wanted.shown} is in none of these registers, in no type, order or scale from 0.0001 to 10000, and not\n"
+            "just beside them. Look further with another --address or a larger --count. If the value moves, read\n"
+            "it off again, or allow more with --within."
         )

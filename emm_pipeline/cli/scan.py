@@ -38,7 +38,7 @@ INTERRUPTED = 130
     type=click.FloatRange(0.05, 60),
     default=1.5,
     show_default=True,
-    help="Seconds for each unit; longer than the gateway itself waits for a unit, which is often 1.",
+    help="Seconds for each unit. The first silent one gets 5 more, to see whether the gateway is slower than this.",
 )
 @click.option(
     "--pause", type=click.FloatRange(0, 10), default=0.05, show_default=True, help="Seconds between requests."
@@ -119,6 +119,8 @@ def _print(endpoint: Endpoint, state: Scan, known: KnownFleet) -> None:
         console().print(table)
         print()
     print(f"{len(state.found)} of {state.asked} units answer")
+    if state.slow_s:
+        print(f"A first reply came only after {state.slow_s:.1f} s, so each unit was given longer than --timeout.")
     if state.all_answer:
         print("All of them: this is probably one device, which answers to any unit id. Add one of them only.")
     for reason in sorted(set(state.unclear.values())):
@@ -135,6 +137,8 @@ def _said(found: FoundUnit) -> str:
 
 
 def _named(found: FoundUnit) -> str:
+    if found.candidates is None:
+        return "not compared with the catalogue"
     if not found.candidates:
         return "not in the catalogue"
     first, *others = found.candidates
@@ -169,8 +173,8 @@ def install_line(type_names: Sequence[str]) -> str:
 
 def add_line(endpoint: Endpoint, found: FoundUnit) -> str:
     """Return the command that adds the unit as a meter of its likeliest type."""
-    where, type_name = shlex.quote(endpoint.text), shlex.quote(found.candidates[0].type)
-    return f"emm meters add {where} --unit {found.unit_id} --type {type_name}"
+    type_name = found.candidates[0].type if found.candidates else "TYPE"
+    return f"emm meters add {shlex.quote(endpoint.text)} --unit {found.unit_id} --type {shlex.quote(type_name)}"
 
 
 def _meter_of(known: KnownFleet, endpoint: Endpoint, unit_id: int) -> EnergyMeter | None:
@@ -192,7 +196,9 @@ def _to_json(
                 "words": list(found.answer.words),
                 "exception_code": found.answer.exception_code,
                 "seconds": round(found.answer.seconds, 4),
-                "candidates": [{"type": each.type, "proven": each.proven} for each in found.candidates],
+                "candidates": None
+                if found.candidates is None
+                else [{"type": each.type, "proven": each.proven} for each in found.candidates],
                 "meter_id": meter.id if meter else None,
                 "add": add_line(endpoint, found) if found.candidates and not meter else None,
             }
@@ -202,6 +208,7 @@ def _to_json(
         "port": endpoint.port,
         "asked": state.asked,
         "interrupted": interrupted,
+        "slow_s": state.slow_s,
         "error": problem,
         "units": units,
         "unclear": [{"unit": unit, "reason": reason} for unit, reason in state.unclear.items()],

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+
+from emm_pipeline.stores.points import text_or_none
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -33,7 +35,7 @@ def print_readings(readings: pd.DataFrame) -> None:
     table.add_column("value", justify="right")
     for name in ("unit", "time (UTC)"):
         table.add_column(name)
-    for reading in readings.to_dict("records"):
+    for reading in records_of(readings):
         cells = (
             str(reading["id"]),
             reading["description"],
@@ -43,6 +45,13 @@ def print_readings(readings: pd.DataFrame) -> None:
         )
         table.add_row(*(escape(str(cell or "")) for cell in cells), f"{reading['time']:%Y-%m-%d %H:%M:%S}")
     console().print(table)
+
+
+def records_of(readings: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return points as records with the frame's columns; a text that is missing is None."""
+    texts = ("description", "measurement", "unit")
+    records: list[dict[str, Any]] = readings.to_dict("records")  # type: ignore[assignment]
+    return [row | {name: text_or_none(row[name]) for name in texts} for row in records]
 
 
 def shown(value: float) -> str:

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 import click
+from rich.columns import Columns
+from rich.console import Group
 from rich.live import Live
 from rich.markup import escape
 
@@ -22,17 +24,22 @@ from emm_pipeline.modbus.reading import Conditions, read_meters
 from emm_pipeline.outcomes import plan_meters
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
     from pathlib import Path
 
+    from rich.console import Console
     from rich.table import Table
 
-    from emm_pipeline.fleet import EnergyMeter, MeterType
+    from emm_pipeline.fleet import EnergyMeter, MeterType, Register
     from emm_pipeline.readings import RefusedRange
 
 LONGEST_READING_S = 60.0
 """When a reading is given up, whatever the interval."""
+
+FEWEST_ROWS = 10
+ROWS_AROUND = 4
+"""Of the screen: title, headings, the last line, and the cursor's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +83,7 @@ def watch(env_files: tuple[Path, ...], meter: str, interval: float, count: int |
             elif out.is_terminal:
                 with Live(console=out, auto_refresh=False) as live:
                     last = watched.repeat(
-                        lambda now, before: live.update(_table(chosen, meter_type, now, before), refresh=True)
+                        lambda now, before: live.update(_screen(out, chosen, meter_type, now, before), refresh=True)
                     )
             else:
                 last = watched.repeat(lambda now, _: _print_lines(chosen, meter_type, now))
@@ -110,6 +117,8 @@ class _Watched:
     count: int | None
     refused: tuple[RefusedRange, ...] = ()
     """What the unit refused once is not asked for each time."""
+    models: Mapping[int, int] | None = None
+    """Where it had its SunSpec models."""
 
     def repeat(self, show: Show) -> Values:
         """Reads and shows; returns the last reading. A reading that takes longer than the interval delays the next."""
@@ -128,20 +137,33 @@ class _Watched:
     async def _read(self) -> Values:
         deadline = time.monotonic() + LONGEST_READING_S
         async with self.known.locks() as locks:
-            conditions = Conditions(locks=locks, refused={self.meter.id: self.refused})
+            models = {} if self.models is None else {self.meter.id: self.models}
+            conditions = Conditions(locks=locks, refused={self.meter.id: self.refused}, models=models)
             types = {self.meter_type.name: self.meter_type}
             (sample,) = await read_meters([self.meter], types, deadline=deadline, conditions=conditions)
         self.refused = sample.refused
+        self.models = sample.models or self.models
         readings = decode_samples([sample], types)
         values = dict(zip(readings["measurement"], readings["value"], strict=True))
         return Values(sample.time, values, sample.failure.reason if sample.failure else None)
 
 
-def _table(meter: EnergyMeter, meter_type: MeterType, now: Values, before: Values | None) -> Table:
+def _screen(out: Console, meter: EnergyMeter, meter_type: MeterType, now: Values, before: Values | None) -> Group:
+    """Everything at once: as many tables side by side as it takes to see all registers without scrolling."""
+    rows = max(FEWEST_ROWS, out.height - ROWS_AROUND)
+    registers = list({each.measurement_name: each for each in meter_type.registers}.values())
+    parts = [registers[start : start + rows] for start in range(0, len(registers), rows)]
+    end = f"[bold red]{escape(now.problem)}[/]" if now.problem else "[dim]▲▼ changed; Ctrl-C ends it[/]"
+    return Group(
+        f"[bold]{escape(str(meter))}[/], {now.time:%H:%M:%S} UTC",
+        Columns([_table(part, now, before) for part in parts], padding=(0, 4)),
+        end,
+    )
+
+
+def _table(registers: Sequence[Register], now: Values, before: Values | None) -> Table:
     table = new_table("measurement", "value", "", "unit", right=("value",))
-    table.title = f"{escape(str(meter))}, {now.time:%H:%M:%S} UTC"
-    table.title_justify = "left"
-    for register in meter_type.registers:
+    for register in registers:
         name = register.measurement_name
         value = now.values.get(name)
         earlier = before.values.get(name) if before else None
@@ -150,8 +172,6 @@ def _table(meter: EnergyMeter, meter_type: MeterType, now: Values, before: Value
             mark, style = ("▲" if value > earlier else "▼"), "bold green"
         shown_value = "[dim]no value[/]" if value is None else shown(value)
         table.add_row(escape(name), shown_value, mark, escape(register.data_unit or ""), style=style)
-    table.caption = f"[bold red]{escape(now.problem)}[/]" if now.problem else "▲▼ changed; Ctrl-C ends it"
-    table.caption_justify = "left"
     return table
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import struct
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from emm_pipeline.fleet import scale_factor
 from emm_pipeline.modbus.asking import Answer, Line, holding
 from emm_pipeline.modbus.connection import ReadError
 from emm_pipeline.modbus.decoding import decode_value
+from emm_pipeline.modbus.exception_codes import ILLEGAL_FUNCTION, REFUSALS
+from emm_pipeline.modbus.models import ModelSearch, has_models, locate, missing
 from emm_pipeline.modbus.planning import Request, plan_requests
 from emm_pipeline.readings import FailureKind
 
@@ -52,6 +56,8 @@ class MeterCheck:
     """Why there is no connection, or no more."""
     registers: list[RegisterCheck] = field(default_factory=list)
     requests: list[tuple[Request, Answer]] = field(default_factory=list)
+    remark: str | None = None
+    """Measurements that no SunSpec model of the device gives."""
     left_out: int = 0
     """Registers that were not asked for any more."""
 
@@ -88,7 +94,7 @@ async def check_meter(
             await _ask_all(line, checked, on_step)
         except ReadError as err:
             checked.problem = err
-            checked.left_out = len(meter_type.registers) - len(checked.registers)
+            checked.left_out = len(checked.meter_type.registers) - len(checked.registers)
         finally:
             line.close()
     return checked
@@ -96,12 +102,22 @@ async def check_meter(
 
 async def _ask_all(line: Line, checked: MeterCheck, on_step: Callable[[], None]) -> None:
     unit_id = checked.meter.unit_id
+    if has_models(checked.meter_type):
+        await _locate(line, checked)
+    powers: dict[Register, Answer] = {}
     for register in checked.meter_type.registers:
         if _never_answers(checked):
             checked.left_out += 1
             continue
-        answer = await line.ask(unit_id, Request(register.function_code, register.register_address, register.count))
-        value = decode_value(answer.words, register) if answer.words else None
+        answer = await line.ask(unit_id, _request(register))
+        power: tuple[int, ...] = ()
+        if register.scale_register is not None and answer.words:
+            scaling = scale_factor(replace(register, measurement_name="others"))
+            if scaling not in powers:
+                powers[scaling] = await line.ask(unit_id, _request(scaling))
+                checked.requests.append((_request(scaling), powers[scaling]))
+            power = powers[scaling].words
+        value = decode_value(answer.words, register, power) if answer.words else None
         checked.registers.append(RegisterCheck(register, answer, value))
         on_step()
     if _never_answers(checked):
@@ -109,6 +125,33 @@ async def _ask_all(line: Line, checked: MeterCheck, on_step: Callable[[], None])
     for request in plan_requests(checked.meter_type):
         checked.requests.append((request, await line.ask(unit_id, request)))
         on_step()
+
+
+def _request(register: Register) -> Request:
+    return Request(register.function_code, register.register_address, register.count)
+
+
+async def _locate(line: Line, checked: MeterCheck) -> None:
+    """Finds where the device has the SunSpec models of its type, and takes the type's registers from there.
+
+    Raises:
+        ReadError: It has none, or does not say.
+    """
+    search = ModelSearch()
+    while search.request:
+        answer = await line.ask(checked.meter.unit_id, search.request)
+        if answer.words:
+            search.take(struct.pack(f">{len(answer.words)}H", *answer.words))
+        elif answer.exception_code in REFUSALS | {ILLEGAL_FUNCTION}:
+            search.refuse()
+        else:
+            kind = answer.kind or FailureKind.TIMEOUT
+            raise ReadError(kind, f"{answer.reason} (the list of its SunSpec models)", answer.exception_code)
+    if search.failure:
+        raise ReadError(FailureKind.CONFIGURATION, search.failure)
+    located = locate(checked.meter_type, search.found)
+    checked.remark = missing(checked.meter_type, located, search.found)
+    checked.meter_type = located
 
 
 def _never_answers(checked: MeterCheck) -> bool:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from emm_pipeline.modbus.decoding import decode_raw
+from emm_pipeline.modbus.models import has_models
 from emm_pipeline.modbus.planning import Request, plan_requests
 from emm_pipeline.readings import FailureKind
 
@@ -65,14 +66,17 @@ class _Unit:
 
 
 async def identify(ask: Ask, types: Iterable[CatalogueType]) -> list[Candidate]:
-    """Returns the types that the unit may be, the likeliest first; the proven ones only, where there are any."""
+    """Returns the types that the unit may be, the likeliest first; one that is proven stands alone."""
     unit = _Unit(ask)
-    matching = [each for each in types if each.identifications and await _holds(unit, each)]
-    proven = [each for each in matching if any(one.strong for one in each.identifications)]
-    matching = proven or matching
+    known = [each for each in types if each.identifications]
+    by_code = [each for each in known if any(one.strong for one in each.identifications)]
+    for each in by_code:
+        if await _holds(unit, each):
+            return [Candidate(each.name, proven=True)]
+    matching = [each for each in known if each not in by_code and await _holds(unit, each)]
     if len(matching) > 1:
         matching = await _likeliest_first(unit, matching)
-    return [Candidate(each.name, each in proven) for each in matching]
+    return [Candidate(each.name, proven=False) for each in matching]
 
 
 async def _holds(unit: _Unit, candidate: CatalogueType) -> bool:
@@ -91,4 +95,6 @@ async def _likeliest_first(unit: _Unit, candidates: Sequence[CatalogueType]) -> 
 
 async def _refused(unit: _Unit, candidate: CatalogueType) -> int:
     """How many requests of a poll of this type the unit does not answer."""
+    if has_models(candidate.meter_type):  # their registers have no fixed place
+        return 0
     return sum([not await unit.words(request) for request in plan_requests(candidate.meter_type)])

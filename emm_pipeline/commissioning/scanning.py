@@ -27,6 +27,13 @@ ABSENT = frozenset({10, 11})
 
 BUSY = frozenset({5, 6})
 
+PATIENCE_S = 5.0
+"""How long the first unit that is silent is waited for once more.
+
+A gateway that itself waits longer than our timeout is still busy with one unit while we ask the next, which then seems
+to be silent too. So it is found out how long it takes.
+"""
+
 TURN_S = 5.0
 """For how long a scan keeps a gateway to itself; then polls have their turn."""
 
@@ -36,6 +43,7 @@ _LEFT_TO_POLLS_S = 0.6
 _PAUSE_BEFORE_ASKING_AGAIN_S = 0.3
 """Of a unit that is busy, or when the gateway closed the connection just then."""
 
+_MARGIN = 1.5
 _RECONNECT_PAUSES_S = (0.5, 2.0)
 
 
@@ -45,7 +53,8 @@ class FoundUnit:
 
     unit_id: int
     answer: Answer
-    candidates: tuple[Candidate, ...] = ()
+    candidates: tuple[Candidate, ...] | None = None
+    """None until it was compared with the catalogue."""
 
 
 @dataclass(slots=True)
@@ -57,6 +66,10 @@ class Scan:
     found: list[FoundUnit] = field(default_factory=list)
     unclear: dict[int, str] = field(default_factory=dict)
     """Units for which something came that is no answer, and what."""
+    slow_s: float | None = None
+    """After how long the first reply came for which the timeout was too short; it is longer since then."""
+    was_patient: bool = False
+    """Whether that was looked for."""
 
     @property
     def all_answer(self) -> bool:
@@ -101,7 +114,6 @@ async def scan(probe: Probe, state: Scan, locks: GatewayLocks, watcher: Watcher)
             try:
                 while waiting:
                     await _ask_unit(line, waiting.popleft(), probe, state)
-                    state.asked += 1
                     watcher.on_unit()
                     if time.monotonic() >= turn_ends:
                         break
@@ -113,16 +125,32 @@ async def scan(probe: Probe, state: Scan, locks: GatewayLocks, watcher: Watcher)
 
 async def _ask_unit(line: Line, unit_id: int, probe: Probe, state: Scan) -> None:
     answer = await _ask(line, unit_id, probe.request)
-    if answer.exception_code in BUSY or answer.kind is FailureKind.INVALID_REPLY:
+    if answer.kind is FailureKind.TIMEOUT and not state.was_patient:
+        answer = await _ask_patiently(line, unit_id, probe, state)
+    elif answer.exception_code in BUSY or answer.kind is FailureKind.INVALID_REPLY:
         await asyncio.sleep(_PAUSE_BEFORE_ASKING_AGAIN_S)
         answer = await _ask(line, unit_id, probe.request)
+    state.asked += 1
     if answer.kind is FailureKind.INVALID_REPLY:
         state.unclear[unit_id] = answer.reason
     elif answer.kind is not FailureKind.TIMEOUT and answer.exception_code not in ABSENT:
         place = len(state.found)
-        state.found.append(FoundUnit(unit_id, answer))  # kept, should identifying it be interrupted
+        state.found.append(FoundUnit(unit_id, answer))  # found, also when what follows is interrupted
         candidates = await identify(lambda request: _ask(line, unit_id, request), probe.types)
         state.found[place] = FoundUnit(unit_id, answer, tuple(candidates))
+
+
+async def _ask_patiently(line: Line, unit_id: int, probe: Probe, state: Scan) -> Answer:
+    """Asks the unit once more, with time; if a reply comes, all others have as much from then on."""
+    state.was_patient = True
+    line.timeout_s = max(PATIENCE_S, probe.timeout_s)
+    answer = await _ask(line, unit_id, probe.request)
+    if answer.kind is FailureKind.TIMEOUT or answer.seconds < probe.timeout_s:
+        line.timeout_s = probe.timeout_s
+    else:
+        state.slow_s = answer.seconds
+        line.timeout_s = answer.seconds * _MARGIN
+    return answer
 
 
 async def _ask(line: Line, unit_id: int, request: Request) -> Answer:

@@ -18,7 +18,7 @@ from emm_pipeline.config_db.validation import check_rows
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from emm_pipeline.config_db.register_rows import TypeRows
+    from emm_pipeline.config_db.register_rows import Series, TypeRows
 
 NEEDED_COLUMNS = REGISTER_COLUMNS[:8]
 _SEPARATORS = ",;\t"
@@ -126,7 +126,7 @@ def _check_row(
 
 def _find_repetitions(file: RegisterFile) -> None:
     """Two registers of one type, name and unit would overwrite each other's points."""
-    first: dict[tuple[str, str, str], int] = {}
+    first: dict[Series, int] = {}
     for number, row in file.rows:
         before = first.setdefault(series_of(row), number)
         if before != number:
@@ -144,7 +144,7 @@ def plan_import(database: Mapping[str, TypeRows], rows: Iterable[RegisterRow], *
         rows: What comes, each series once.
         replace: Also remove rows of the same types that are not among `rows`.
     """
-    coming: dict[str, dict[tuple[str, str, str], RegisterRow]] = defaultdict(dict)
+    coming: dict[str, dict[Series, RegisterRow]] = defaultdict(dict)
     for row in rows:
         coming[str(row[0])][series_of(row)] = row
     add: list[RegisterRow] = []

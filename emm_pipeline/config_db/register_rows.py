@@ -1,6 +1,6 @@
 """Rows of `registers` and `meter_types` as people and the catalogue write them: many at once, all or nothing.
 
-Two rows are the same where they give the same series: type, measurement name and unit.
+Two rows are the same where they give the same series: type, measurement name, unit and model.
 """
 
 from __future__ import annotations
@@ -28,6 +28,9 @@ REGISTER_COLUMNS = tuple(column.name for column in registers.columns)
 
 SETTING_COLUMNS = tuple(column.name for column in meter_types.columns)[1:]
 """How a type wants to be asked: the columns of `meter_types` behind its name."""
+
+Series = tuple[str, str, str, int | None]
+"""Type, measurement name, unit, and model."""
 
 RegisterRow = tuple[Any, ...]
 """Values in the order of REGISTER_COLUMNS, comparable: numbers exact, whole ones int, an absent scale 1."""
@@ -62,10 +65,10 @@ def comparable(row: Mapping[str, Any]) -> RegisterRow:
     return tuple(_number(values.get(name)) for name in REGISTER_COLUMNS)
 
 
-def series_of(row: RegisterRow) -> tuple[str, str, str]:
-    """Return what makes two rows the same: type, measurement name, unit."""
+def series_of(row: RegisterRow) -> Series:
+    """Return what makes two rows the same."""
     type_name, _, name, unit = row[:4]
-    return str(type_name), str(name), str(unit or "")
+    return str(type_name), str(name), str(unit or ""), row[_MODEL]
 
 
 def place_of(row: RegisterRow) -> tuple[str, str, int, str]:
@@ -127,6 +130,7 @@ def write_settings(connection: Connection, type_name: str, settings: tuple[Any, 
 
 _BEYOND_INTEGERS = 2**64
 _SCALE = REGISTER_COLUMNS.index("scale")
+_MODEL = REGISTER_COLUMNS.index("model")
 
 
 def _number(value: Any) -> Any:

@@ -146,14 +146,12 @@ model_addresses = Table(
     "model_addresses",
     metadata,
     Column("meter_id", Integer, primary_key=True, autoincrement=False),
-    Column("model", Integer, primary_key=True, autoincrement=False),
-    Column("address", Integer, nullable=False),
-    Column("length", Integer, nullable=False),
+    Column("addresses", Text, nullable=False),
     Column("configuration", Text, nullable=False),
     Column("found_at", DateTime(timezone=True), nullable=False),
 )
-"""Where a meter's SunSpec models begin, so that they are not searched for at each poll: for a day, or until its
-`configuration` changes or the model is no longer there. Deleting rows is fine: they are searched for again."""
+"""Where a meter has the SunSpec models of its type, as JSON (model id to address), so that they are not searched for
+at each poll. Deleting rows is fine: they are searched for again."""
 
 readings = Table(
     "readings",

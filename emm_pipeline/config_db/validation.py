@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 REGISTER_SPACE = 65536
 """Registers that a unit has per function code: addresses 0 to 65535."""
 
-MAX_MODEL = 65534
-"""SunSpec model 65535 is the end of the chain."""
+HIGHEST_MODEL = 65534
+"""65535 ends a device's list of models."""
 
 MAX_GAP = 124
 MAX_TIMEOUT_S = 60
@@ -164,10 +164,8 @@ def _check_register(reader: _RowReader, meter_type: MeterType) -> Register | Non
         scale=reader.read_or(1.0, "scale", values.factor),
         invalid_value=reader.read_or(None, "invalid_value", values.raw_value),
         scale_register=reader.read_or(None, "scale_register", values.integer, 0, REGISTER_SPACE - 1),
-        model=reader.read_or(None, "model", values.integer, 1, MAX_MODEL),
+        model=reader.read_or(None, "model", values.integer, 1, HIGHEST_MODEL),
     )
-    if register.model is not None and register.function_code is FunctionCode.READ_INPUT_REGISTERS:
-        reader.report("model", f"is {register.model}, but models are in holding registers: function_code 3")
     if reader.findings:
         return None
     limit = meter_type.max_registers_per_request
@@ -177,6 +175,8 @@ def _check_register(reader: _RowReader, meter_type: MeterType) -> Register | Non
             f"is {register.register_address}, and {register.data_type.name} takes {register.count} registers: "
             f"beyond the last address, {REGISTER_SPACE - 1}",
         )
+    if register.model is not None and register.function_code is not FunctionCode.READ_HOLDING_REGISTERS:
+        reader.report("model", "goes with function_code 3 (READ_HOLDING_REGISTERS), where SunSpec has its models")
     if register.count > limit:
         reader.report(
             "data_type",
@@ -191,9 +191,10 @@ def _without_repetitions(registers: list[tuple[Register, _RowReader]], findings:
 
     Two of them would be one series in the readings store, each overwriting what the other gave.
     """
-    used: dict[tuple[str, str], Register] = {}
+    used: dict[tuple[str, str, int | None], Register] = {}
     for register, reader in sorted(registers, key=lambda pair: _register_order(pair[0])):
-        series = register.measurement_name, register.data_unit or ""
+        # Of several models that give the same, a device has one.
+        series = register.measurement_name, register.data_unit or "", register.model
         first = used.setdefault(series, register)
         if first is not register:
             reader.report(

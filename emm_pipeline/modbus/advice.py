@@ -12,7 +12,7 @@ _REMEDIES = {
     FailureKind.INVALID_REPLY: "something answers that does not speak Modbus TCP here: look at the port, and whether "
     "the gateway is set to Modbus TCP, not RTU over TCP",
     FailureKind.DEADLINE: "the gateway was in use by someone else: try again",
-    FailureKind.CONFIGURATION: "correct the row",
+    FailureKind.CONFIGURATION: "compare the rows of the meter and its type with the device",
 }
 
 

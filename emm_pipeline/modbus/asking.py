@@ -44,7 +44,8 @@ class Line:
 
     def __init__(self, host: str, port: int, *, timeout_s: float, pause_s: float = 0.0) -> None:
         self._host, self._port = host, port
-        self._timeout_s = timeout_s
+        self.timeout_s = timeout_s
+        """For connecting, and for each reply; may be changed between requests."""
         self._pause_s = pause_s
         self._connection: Connection | None = None
         self.was_open = False
@@ -73,7 +74,7 @@ class Line:
 
     async def _connect(self) -> None:
         self._connection = Connection(self._host, self._port)
-        await self._connection.open(self._timeout_s)
+        await self._connection.open(self.timeout_s)
 
     async def ask(self, unit_id: int, request: Request) -> Answer:
         """Sends one request and awaits its answer, at least the pause after the one before.
@@ -86,7 +87,7 @@ class Line:
         assert self._connection  # noqa: S101 - open() has just made it
         started = time.monotonic()
         try:
-            data = await self._connection.read(unit_id, request, self._timeout_s)
+            data = await self._connection.read(unit_id, request, self.timeout_s)
         except ReadError as err:
             if err.exception_code is None:
                 self.close()

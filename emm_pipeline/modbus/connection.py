@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 
 from pymodbus.client import AsyncModbusTcpClient
 from pymodbus.exceptions import ModbusException
-from pymodbus.pdu import ExceptionResponse, ModbusPDU
-from pymodbus.pdu.register_message import ReadHoldingRegistersResponse, ReadInputRegistersResponse
+from pymodbus.pdu import DecodePDU, ExceptionResponse, ModbusPDU
+from pymodbus.pdu.register_message import ReadHoldingRegistersResponse
 
 from emm_pipeline.errors import TransientError
 from emm_pipeline.fleet import FunctionCode
@@ -40,6 +40,27 @@ _EXCEPTION_BIT = 0x80
 
 _LONGER_THAN_ANY_TIMEOUT_S = 86_400.0
 """pymodbus's own timeout must never come first: it does not tell what had happened."""
+
+
+class _HoldingReply(ReadHoldingRegistersResponse):
+    """A reply whose registers stay bytes: they are decoded for all meters at once."""
+
+    data = b""
+
+    def decode(self, data: bytes) -> None:
+        """Keeps them; that they are as many as was asked for is checked by their reader."""
+        self.data = data[1:]
+
+
+class _InputReply(_HoldingReply):
+    """The same, of input registers."""
+
+    function_code = 4
+
+
+_DECODER = DecodePDU(is_server=False)
+for _reply in (_HoldingReply, _InputReply):
+    _DECODER.register(_reply)
 
 
 class ReadError(TransientError):
@@ -74,6 +95,8 @@ class Connection:
         )
         # Else pymodbus drops what is longer than any frame before it can be seen to be wrong.
         self._client.ctx.max_buffer_size = sys.maxsize
+        # One for all connections: `self._client.register` would copy pymodbus's table for each.
+        self._client.ctx.framer.decoder = _DECODER
 
     async def open(self, timeout_s: float) -> None:
         """Connects within `timeout_s` seconds.
@@ -204,13 +227,13 @@ def _registers(reply: ModbusPDU, unit_id: int, request: Request) -> bytes:
         code = reply.exception_code
         raise ReadError(FailureKind.EXCEPTION, describe(code), code)
     if (
-        not isinstance(reply, ReadHoldingRegistersResponse | ReadInputRegistersResponse)
+        not isinstance(reply, _HoldingReply)
         or reply.function_code != request.function_code
         or reply.dev_id != unit_id
-        or len(reply.registers) != request.count
+        or len(reply.data) != 2 * request.count
     ):
         raise ReadError(FailureKind.INVALID_REPLY, f"the reply is no answer to the request: {reply}")
-    return struct.pack(f">{request.count}H", *reply.registers)
+    return reply.data
 
 
 def _why_not_connected(err: Exception) -> str:

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from emm_pipeline.fleet import DataType, FunctionCode, Order, Register
+from emm_pipeline.fleet import DataType, FunctionCode, Order, Register, scale_factor
+from emm_pipeline.modbus.frame import Points, Texts, in_order, to_frame
 from emm_pipeline.modbus.planning import Request
-from emm_pipeline.readings import READING_COLUMNS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -38,24 +37,13 @@ _DTYPES: dict[DataType, np.dtype[Any]] = {
 }
 """Little-endian, so that a value is its registers in rising significance, on every machine."""
 
-_Span = tuple[FunctionCode, int, int]
-"""Function code, address and count of a block."""
+_HOLDING, _INPUT = FunctionCode.READ_HOLDING_REGISTERS, FunctionCode.READ_INPUT_REGISTERS
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MILLISECOND = timedelta(milliseconds=1)
+_Span = tuple[bool, int, int]
+"""Whether a block is of holding registers, its address and count. (An enum's hash costs more than all the rest.)"""
 
-
-class _Points(NamedTuple):
-    """Points of the samples of one layout; all arrays of the same length, sorted by sample, then by register."""
-
-    sample: NDArray[np.intp]
-    """Index into all samples."""
-    name: NDArray[np.object_]
-    unit: NDArray[np.object_]
-    value: NDArray[np.float64]
-
-
-_NO_POINTS = _Points(np.empty(0, np.intp), np.empty(0, object), np.empty(0, object), np.empty(0))
+HIGHEST_POWER = 10
+"""SunSpec's scale factors go from -10 to 10; -32768, and whatever else, means that there is no reading."""
 
 
 def decode_samples(samples: Sequence[MeterSample], types: Mapping[str, MeterType]) -> pd.DataFrame:
@@ -71,19 +59,34 @@ def decode_samples(samples: Sequence[MeterSample], types: Mapping[str, MeterType
     Returns:
         One row per value, with READING_COLUMNS, in the order of the samples and of their type's registers.
     """
-    alike: dict[tuple[str, tuple[_Span, ...]], list[int]] = defaultdict(list)
+    # By identity: to compare two types, all their registers would have to be.
+    alike: dict[tuple[int, tuple[_Span, ...]], list[int]] = defaultdict(list)
     for index, sample in enumerate(samples):
         if sample.blocks:
-            layout = tuple([(block.function_code, block.address, block.count) for block in sample.blocks])
-            alike[sample.meter.type, layout].append(index)
+            layout = tuple([(block.function_code is _HOLDING, block.address, block.count) for block in sample.blocks])
+            alike[id(_type_of(sample, types)), layout].append(index)
 
+    names, units = Texts(), Texts()
     parts = []
-    for (type_name, layout), indices in alike.items():
+    for (_, layout), indices in alike.items():
         words = np.frombuffer(b"".join([block.data for i in indices for block in samples[i].blocks]), dtype=">u2")
         matrix = words.astype("<u2").reshape(len(indices), -1)
-        requests = [Request(*span) for span in layout]
-        parts.append(_decode_layout(matrix, requests, types[type_name], np.array(indices)))
-    return _frame(samples, _in_order(parts))
+        requests = [Request(_HOLDING if holding else _INPUT, address, count) for holding, address, count in layout]
+        registers, values, present = _decode_layout(matrix, requests, _type_of(samples[indices[0]], types))
+        name_codes = names.codes(register.measurement_name for register in registers)
+        unit_codes = units.codes(register.data_unit for register in registers)
+        if present.all():
+            meters = len(indices)
+            rows = np.repeat(np.array(indices), len(registers))
+            parts.append(Points(rows, np.tile(name_codes, meters), np.tile(unit_codes, meters), values.ravel()))
+        else:
+            rows, columns = present.nonzero()
+            parts.append(Points(np.array(indices)[rows], name_codes[columns], unit_codes[columns], values[present]))
+    return to_frame(samples, in_order(parts), names, units)
+
+
+def _type_of(sample: MeterSample, types: Mapping[str, MeterType]) -> MeterType:
+    return sample.located_type or types[sample.meter.type]
 
 
 def decode_raw(words: Sequence[int], data_type: DataType, word_order: Order, byte_order: Order) -> int | float:
@@ -93,39 +96,59 @@ def decode_raw(words: Sequence[int], data_type: DataType, word_order: Order, byt
     return number
 
 
-def decode_value(words: Sequence[int], register: Register) -> float | None:
-    """Returns what polling makes of the words of one register; None where it would be absent."""
+def decode_value(words: Sequence[int], register: Register, power: Sequence[int] = ()) -> float | None:
+    """Returns what polling makes of the words of one register; None where it would be absent.
+
+    `power` is the word of the register that scales it, where it has one.
+    """
     raw = _raw_values(np.array([words], dtype="<u2"), [0], register)
-    value = float(_scaled(raw, [register])[0, 0])
+    values = _scaled(raw, [register])[:, 0]
+    if register.scale_register is not None:
+        if not power:
+            return None
+        powers = _raw_values(np.array([power], dtype="<u2"), [0], scale_factor(register))[:, 0]
+        if abs(int(powers[0])) > HIGHEST_POWER:
+            return None
+        values = _times_power_of_ten(values, powers)
+    value = float(values[0])
     return value if math.isfinite(value) and raw[0, 0] != _invalid_raw(register) else None
 
 
 def _decode_layout(
-    words: NDArray[np.uint16], layout: Sequence[Request], meter_type: MeterType, indices: NDArray[np.intp]
-) -> _Points:
-    """Decodes `words`, shape (meters, words of the layout), of the samples `indices` of one type."""
+    words: NDArray[np.uint16], layout: Sequence[Request], meter_type: MeterType
+) -> tuple[list[Register], NDArray[np.float64], NDArray[np.bool_]]:
+    """Decodes `words`, shape (meters, words of the layout), of meters of one type.
+
+    Returns:
+        The registers that are in the layout, their values, and which of these there are; shape (meters, registers).
+    """
     located = [(r, column) for r in meter_type.registers if (column := _column(r, layout)) is not None]
+    factors = {r: _column(scale_factor(r), layout) for r, _ in located if r.scale_register is not None}
+    located = [(r, column) for r, column in located if factors.get(r, 0) is not None]
     alike: dict[tuple[DataType, Order, Order], list[int]] = defaultdict(list)
     for position, (register, _) in enumerate(located):
         alike[register.data_type, register.word_order, register.byte_order].append(position)
+    if not located:
+        return [], np.empty((len(words), 0)), np.empty((len(words), 0), dtype=bool)
 
-    values = np.empty((len(words), len(located)))
-    present = np.empty(values.shape, dtype=bool)
+    parts, invalid = [], []
     for positions in alike.values():
         registers = [located[p][0] for p in positions]
         raw = _raw_values(words, [located[p][1] for p in positions], registers[0])
         scaled = _scaled(raw, registers)
-        valid = np.isfinite(scaled)
         for i, register in enumerate(registers):
-            if (invalid := _invalid_raw(register)) is not None:
-                valid[:, i] &= raw[:, i] != invalid
-        values[:, positions] = scaled
-        present[:, positions] = valid
-
-    rows, registers_of_points = present.nonzero()
-    names = np.array([r.measurement_name for r, _ in located], dtype=object)
-    units = np.array([r.data_unit for r, _ in located], dtype=object)
-    return _Points(indices[rows], names[registers_of_points], units[registers_of_points], values[present])
+            if (factor := factors.get(register)) is not None:
+                powers = _raw_values(words, [factor], scale_factor(register))[:, 0]
+                scaled[:, i] = _times_power_of_ten(scaled[:, i], powers)
+            if (nothing := _invalid_raw(register)) is not None:
+                invalid.append((positions[i], raw[:, i] == nothing))
+        parts.append(scaled)
+    # Joined and then put in order: to scatter each part into its columns would touch all memory once per part.
+    values = np.concatenate(parts, axis=1).take(np.argsort([p for group in alike.values() for p in group]), axis=1)
+    present = np.isfinite(values)
+    for position, is_invalid in invalid:
+        present[:, position] &= ~is_invalid
+    return [register for register, _ in located], values, present
 
 
 def _column(register: Register, layout: Sequence[Request]) -> int | None:
@@ -177,6 +200,15 @@ def _scaled(raw: NDArray[Any], registers: Sequence[Register]) -> NDArray[np.floa
     return values
 
 
+def _times_power_of_ten(values: NDArray[np.float64], powers: NDArray[np.int16]) -> NDArray[np.float64]:
+    """Divides by ten where others would multiply by 0.1, which no float is exactly. NaN for a power that is none."""
+    exponents = powers.astype(float)
+    exponents[abs(exponents) > HIGHEST_POWER] = np.nan
+    with np.errstate(all="ignore"):
+        scaled: NDArray[np.float64] = np.where(exponents < 0, values / 10.0**-exponents, values * 10.0**exponents)
+    return scaled
+
+
 def _factor_and_divisor(scale: float) -> tuple[float, float]:
     """By what to multiply and divide for a scale: 2314 / 10 is 231.4, but 2314 * 0.1 is 231.40000000000003."""
     if scale and math.isfinite(1 / scale):
@@ -184,30 +216,3 @@ def _factor_and_divisor(scale: float) -> tuple[float, float]:
         if divisor and abs(1 / divisor - scale) <= math.ulp(scale):
             return 1.0, divisor
     return scale, 1.0
-
-
-def _in_order(parts: Sequence[_Points]) -> _Points:
-    """Joins the points of several layouts, in the order of the samples."""
-    if len(parts) == 1:  # spares the large arrays of a uniform fleet two copies
-        return parts[0]
-    joined = _Points(*(np.concatenate(columns) for columns in zip(_NO_POINTS, *parts, strict=True)))
-    order = joined.sample.argsort(kind="stable")
-    return _Points(joined.sample[order], joined.name[order], joined.unit[order], joined.value[order])
-
-
-def _frame(samples: Sequence[MeterSample], points: _Points) -> pd.DataFrame:
-    import pandas as pd  # noqa: PLC0415 - takes 0.4 s, which those who only read need not wait for
-
-    times = np.array([(s.time - _EPOCH) // _MILLISECOND for s in samples], dtype="datetime64[ms]")
-    ids = np.array([s.meter.id for s in samples], dtype=np.int64)
-    descriptions = np.array([s.meter.description for s in samples], dtype=object)
-    index = pd.RangeIndex(len(points.sample))
-    columns = (
-        pd.DatetimeIndex(times[points.sample]).tz_localize(UTC),
-        ids[points.sample],
-        pd.Series(descriptions[points.sample], index, dtype=object),
-        pd.Series(points.name, index, dtype=object),
-        pd.Series(points.unit, index, dtype=object),
-        points.value,
-    )
-    return pd.DataFrame(dict(zip(READING_COLUMNS, columns, strict=True)), index, copy=False)

@@ -27,7 +27,7 @@ _REMEDIES = {
     11: "the gateway waited in vain for the unit: look at unit id, baud rate, parity, wiring (A and B) and power",
 }
 
-DEVICE_FAILURE = 4
+ILLEGAL_FUNCTION, DEVICE_FAILURE = 1, 4
 
 REFUSALS = frozenset({2, 3, DEVICE_FAILURE})
 """With these a unit refuses some of the registers, or so many of them: the request is split."""

@@ -16,7 +16,7 @@ _NAMES_SHOWN = 3
 
 def named(request: Request, meter_type: MeterType) -> str:
     """The request with the measurements that it brings."""
-    names = [r.measurement_name for r in meter_type.registers if request.covers(r)]
+    names = [r.measurement_name for r in meter_type.asked if request.covers(r)]
     more = len(names) - _NAMES_SHOWN
     shown = ", ".join(names[:_NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")
     return f"{request} ({shown or 'a gap between measurements'})"

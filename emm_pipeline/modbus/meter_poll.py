@@ -14,6 +14,8 @@ from emm_pipeline.modbus.splitting import Question, Refusals, explain
 from emm_pipeline.readings import BUSY_EXCEPTIONS, Block, Failure, FailureKind, MeterSample, RefusedRange
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from emm_pipeline.fleet import EnergyMeter, MeterType
     from emm_pipeline.modbus.planning import Request
 
@@ -54,7 +56,12 @@ class MeterPoll:
     _last_reply_s: float = 0.0
 
     def __post_init__(self) -> None:
-        self._questions = [Question(request) for request in self.requests]
+        self.ask(self.requests)
+
+    def ask(self, requests: Iterable[Request]) -> None:
+        """Let these requests be all that the meter is asked."""
+        self._questions = [Question(request) for request in requests]
+        self._this_turn.clear()
         self._next_turn = list(self._questions)
 
     @property
@@ -93,16 +100,18 @@ class MeterPoll:
     def take_exception(self, reason: str, exception_code: int) -> None:
         """The unit answered the request with an exception: what more is asked depends on which."""
         self._last_reply_s = time.monotonic()
-        asked = self._this_turn[0]
-        failure = self._failure(asked.request, FailureKind.EXCEPTION, reason, exception_code)
+        failure = self._failure(FailureKind.EXCEPTION, reason, exception_code)
         if exception_code in BUSY_EXCEPTIONS and self.retries:
             self._ask_again_later(failure)
-            return
-        self._this_turn.popleft()
+        else:
+            self._take_final_exception(failure, exception_code)
+
+    def _take_final_exception(self, failure: Failure, exception_code: int) -> None:
+        asked = self._this_turn.popleft()
         if exception_code in REFUSALS:
             self._refusal = self._refusal or failure
-            asked.refuse(exception_code, self.meter_type.registers)
-            self._next_turn += asked.parts
+            asked.refuse(exception_code, self.meter_type.asked)
+            self._next_turn += asked.share_parts(self._questions)
         if exception_code not in REFUSALS or (asked.is_one_value and exception_code == DEVICE_FAILURE):
             self.failure = self.failure or failure
         if exception_code == UNIT_IS_SILENT:  # each further request would cost the gateway's own timeout
@@ -117,7 +126,7 @@ class MeterPoll:
 
     def fail_request(self, kind: FailureKind, reason: str) -> None:
         """The request brought no reply, or none to be trusted. Nothing more is asked."""
-        self.failure = self._failure(self._this_turn[0].request, kind, reason)
+        self.failure = self._failure(kind, reason)
         self._give_up()
 
     def fail(self, kind: FailureKind, reason: str) -> None:
@@ -143,7 +152,7 @@ class MeterPoll:
         failure = self.failure
         if not self.blocks and (failure is None or failure.exception_code in REFUSALS):
             failure = self._refusal
-        asked = [leaf for each in self._questions for leaf in each.leaves]
+        asked = list(dict.fromkeys(leaf for each in self._questions for leaf in each.leaves))
         if failure and self.sent and len(asked) > 1:
             answered = f"{len(self.blocks)} of {len(asked)} requests answered"
             failure = Failure(failure.kind, f"{failure.reason}; {answered}", failure.exception_code)
@@ -168,9 +177,13 @@ class MeterPoll:
             findings=tuple(findings),
         )
 
-    def _failure(self, request: Request, kind: FailureKind, reason: str, exception_code: int | None = None) -> Failure:
+    def _failure(self, kind: FailureKind, reason: str, exception_code: int | None = None) -> Failure:
+        """What is wrong with the next request."""
         link = {FailureKind.TIMEOUT: " to", FailureKind.EXCEPTION: " for"}.get(kind, ", asked for")
-        return Failure(kind, self._located(f"{reason}{link} {named(request, self.meter_type)}"), exception_code)
+        return Failure(kind, self._located(f"{reason}{link} {self._what_is_asked()}"), exception_code)
+
+    def _what_is_asked(self) -> str:
+        return named(self._this_turn[0].request, self.meter_type)
 
     def _located(self, reason: str) -> str:
         return " ".join(f"{self.meter.address} unit {self.meter.unit_id}: {reason}".split())

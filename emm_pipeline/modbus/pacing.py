@@ -7,7 +7,7 @@ import os
 import resource
 import time
 
-CONNECTION_SPACING_S = 0.001
+CONNECTION_SPACING_S = 0.00025
 """From one new connection to the next: a burst of hundreds overflows small switches and routers."""
 
 _SPARE_DESCRIPTORS = 64

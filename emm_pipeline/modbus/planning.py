@@ -42,7 +42,7 @@ class Request:
 
 
 def plan_requests(meter_type: MeterType, refused: Collection[Request] = ()) -> tuple[Request, ...]:
-    """Returns the cheapest requests that read every register of the type.
+    """Returns the cheapest requests that read every register of the type, and what its values need besides.
 
     A request costs `max_gap` registers more than the registers it reads. So a gap of up to `max_gap` unwanted
     registers is read to save a request, as long as the request fits `max_registers_per_request`; a larger
@@ -61,7 +61,7 @@ def plan_requests(meter_type: MeterType, refused: Collection[Request] = ()) -> t
         ValueError: A register is wider than `max_registers_per_request`.
     """
     limit = meter_type.max_registers_per_request
-    for register in meter_type.registers:
+    for register in meter_type.asked:
         if register.count > limit:
             raise ValueError(
                 f"type {meter_type.name}: {register.measurement_name} takes {register.count} registers, but "
@@ -78,7 +78,7 @@ def _plan_function(
     meter_type: MeterType, function_code: FunctionCode, refused: Collection[Request]
 ) -> list[AddressRange]:
     forbidden = [(request.address, request.end) for request in refused if request.function_code == function_code]
-    wanted = [(r.register_address, r.end) for r in meter_type.registers if r.function_code == function_code]
+    wanted = [(r.register_address, r.end) for r in meter_type.asked if r.function_code == function_code]
     readable = [(start, end) for start, end in wanted if not _covers_one(start, end, forbidden)]
     return _cheapest_ranges(outermost(readable), forbidden, meter_type.max_registers_per_request, meter_type.max_gap)
 

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Protocol
 from emm_pipeline.fleet import EnergyMeter, MeterType
 from emm_pipeline.modbus.gateway import Gateway
 from emm_pipeline.modbus.meter_poll import RETRIES, MeterPoll
+from emm_pipeline.modbus.model_poll import ModelPoll
+from emm_pipeline.modbus.models import has_models
 from emm_pipeline.modbus.pacing import Pace, allowed_connections
-from emm_pipeline.modbus.planning import Request, plan_requests
+from emm_pipeline.modbus.plans import Plans, avoided_requests
 from emm_pipeline.readings import FailureKind, MeterSample, RefusedRange
 
 if TYPE_CHECKING:
@@ -48,13 +50,15 @@ class Conditions:
     """What reading has to respect.
 
     `refused` is by meter id what the unit is known to refuse. `failing` are the ids of meters that keep failing: they
-    are not asked again within the sample when they are busy or silent.
+    are not asked again within the sample when they are busy or silent. `models` is by meter id where the unit had its
+    SunSpec models, model id to address.
     """
 
     max_connections: int = 200
     locks: GatewayLocks = field(default_factory=Unlocked)
     refused: Mapping[int, Sequence[RefusedRange]] = field(default_factory=dict)
     failing: Collection[int] = ()
+    models: Mapping[int, Mapping[int, int]] = field(default_factory=dict)
 
 
 async def read_meters(
@@ -108,33 +112,27 @@ async def read_meters(
 
 def _plan(meters: Iterable[EnergyMeter], types: Mapping[str, MeterType], conditions: Conditions) -> list[MeterPoll]:
     """Returns a poll per meter; one that cannot be planned has failed with CONFIGURATION."""
-    plans: dict[tuple[str, frozenset[Request]], tuple[Request, ...] | str] = {}
-    polls = []
+    plans = Plans(types)
+    searched = {name for name, meter_type in types.items() if has_models(meter_type)}
+    polls: list[MeterPoll] = []
     for meter in meters:
         known = tuple(conditions.refused.get(meter.id, ()))
-        avoided = frozenset(Request(each.function_code, each.address, each.count) for each in known)
-        if (meter.type, avoided) not in plans:
-            plans[meter.type, avoided] = _plan_type(meter.type, types.get(meter.type), avoided)
-        plan = plans[meter.type, avoided]
-        meter_type = types.get(meter.type, MeterType(meter.type))
         retries = 0 if meter.id in conditions.failing else RETRIES
-        if isinstance(plan, str):
-            poll = MeterPoll(meter, meter_type, ())
-            poll.fail(FailureKind.CONFIGURATION, plan)
+        if meter.type not in types:
+            poll = MeterPoll(meter, MeterType(meter.type), ())
+            poll.fail(FailureKind.CONFIGURATION, f"type {meter.type} is not configured")
+        elif meter.type in searched:
+            place = conditions.models.get(meter.id)
+            poll = ModelPoll(meter, types[meter.type], (), known, retries, plans=plans, known=place)
         else:
-            poll = MeterPoll(meter, meter_type, plan, known, retries)
+            plan = plans.requests(types[meter.type], avoided_requests(known))
+            if isinstance(plan, str):
+                poll = MeterPoll(meter, types[meter.type], ())
+                poll.fail(FailureKind.CONFIGURATION, plan)
+            else:
+                poll = MeterPoll(meter, types[meter.type], plan, known, retries)
         polls.append(poll)
     return polls
-
-
-def _plan_type(name: str, meter_type: MeterType | None, avoided: Collection[Request]) -> tuple[Request, ...] | str:
-    """Returns the requests for meters of a type that refuse what is to be avoided, or why there are none."""
-    if meter_type is None:
-        return f"type {name} is not configured"
-    try:
-        return plan_requests(meter_type, avoided) or plan_requests(meter_type) or f"type {name} has no registers"
-    except ValueError as err:
-        return str(err)
 
 
 async def _read_gateway(gateway: Gateway, locks: GatewayLocks, slots: asyncio.Semaphore, loop_deadline: float) -> None:

@@ -50,6 +50,23 @@ class Question:
         function_code = self.request.function_code
         self.parts = [Question(Request(function_code, g[0][0], g[-1][1] - g[0][0])) for g in groups]
 
+    def share_parts(self, questions: Sequence[Question]) -> list[Question]:
+        """Takes parts that are among the questions, or their parts, from there; returns the others, yet to be asked.
+
+        Values that overlap have parts in common.
+        """
+        asked = {each.request: each for question in questions for each in question.family if each not in self.parts}
+        new = [part for part in self.parts if part.request not in asked]
+        self.parts = [asked.get(part.request, part) for part in self.parts]
+        return new
+
+    @property
+    def family(self) -> Iterator[Question]:
+        """The question, its parts, theirs, and so on."""
+        yield self
+        for part in self.parts:
+            yield from part.family
+
     @property
     def leaves(self) -> Iterator[Question]:
         """The questions that were not split."""
@@ -85,6 +102,7 @@ def explain(questions: Iterable[Question]) -> Refusals:
     found = Refusals()
     for each in questions:
         _explain(each, found)
+    found.ranges = list(dict.fromkeys(found.ranges))
     return found
 
 

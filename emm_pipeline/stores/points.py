@@ -6,18 +6,18 @@ PostgreSQL. influxdb_client's `Point` would alter some texts, and costs seven ti
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
+from functools import lru_cache, partial
+from math import isfinite
 from typing import TYPE_CHECKING
 
 from emm_pipeline.labels import POLL_MEASUREMENT, label_fault, measurement_fault
 from emm_pipeline.readings import PollRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     import pandas as pd
 
@@ -108,23 +108,42 @@ def poll_records(samples: Sequence[MeterSample], readings: pd.DataFrame) -> list
 
 def reading_lines(readings: pd.DataFrame) -> Lines:
     """One line per finite value: tags id, description and dataunit, the field `value`, milliseconds."""
-    result: list[str] = []
     refused: dict[int, str] = {}
-    columns = (readings[name].tolist() for name in ("id", "measurement", "unit", "description", "value"))
-    for meter_id, measurement, unit, description, value, time in zip(
-        *columns, milliseconds(readings["time"]), strict=True
-    ):
-        if not math.isfinite(value):
+    names, measurements = _parts(readings["measurement"], _measurement)
+    units, dataunits = _parts(readings["unit"], partial(_tag, "dataunit"))
+    texts, descriptions = _parts(readings["description"], partial(_tag, "description"))
+    columns = (readings["id"].tolist(), names, units, texts, readings["value"].tolist(), milliseconds(readings["time"]))
+    if not any(isinstance(part, UnstorableTextError) for part in (*measurements, *dataunits, *descriptions)):
+        # tags in the order in which InfluxDB sorts them
+        return Lines(
+            [
+                f"{measurements[n]}{dataunits[u]}{descriptions[d]},id={meter_id} value={value!r} {time}"
+                for meter_id, n, u, d, value, time in zip(*columns, strict=True)
+                if isfinite(value)
+            ]
+        )
+    result: list[str] = []
+    for meter_id, n, u, d, value, time in zip(*columns, strict=True):
+        parts = (measurements[n], dataunits[u], descriptions[d])
+        if not isfinite(value):
             continue
-        try:
-            # tags in the order in which InfluxDB sorts them
-            tags = f"{_tag('dataunit', unit)}{_tag('description', description)},id={meter_id}"
-            series = f"{_measurement(measurement)}{tags}"
-        except UnstorableTextError as error:
-            refused[meter_id] = str(error)
+        if fault := next((part for part in parts if isinstance(part, UnstorableTextError)), None):
+            refused[meter_id] = str(fault)
         else:
-            result.append(f"{series} value={value!r} {time}")
+            result.append(f"{''.join(map(str, parts))},id={meter_id} value={value!r} {time}")
     return Lines(result, refused)
+
+
+def _parts(texts: pd.Series, shape: Callable[[str | None], str]) -> tuple[list[int], list[str | UnstorableTextError]]:
+    """Each text's code, and by code the part of a line that it becomes; the last is that of no text, code -1."""
+    column = texts.astype("category")
+    parts: list[str | UnstorableTextError] = []
+    for text in (*column.cat.categories, None):
+        try:
+            parts.append(shape(text))
+        except UnstorableTextError as error:
+            parts.append(error)
+    return column.cat.codes.tolist(), parts
 
 
 def poll_lines(polls: Iterable[PollRecord]) -> Lines:
@@ -133,7 +152,7 @@ def poll_lines(polls: Iterable[PollRecord]) -> Lines:
     refused: dict[int, str] = {}
     for poll in polls:
         fields = [f"ok={int(poll.ok)}i", f"requests={poll.requests}i", f"points={poll.points}i"]
-        if math.isfinite(poll.latency_ms):
+        if isfinite(poll.latency_ms):
             fields.append(f"latency_ms={float(poll.latency_ms)!r}")
         if poll.error:
             fields.append(f'error="{one_line(poll.error, MAX_ERROR).translate(_STRING_ESCAPES)}"')

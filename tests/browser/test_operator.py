@@ -114,7 +114,6 @@ def test_the_meters_have_recovered(page: Page, stack, picture: TakePicture):
     picture("recovered")
 
 
-@pytest.mark.soak  # the daemon looks after backfills twice a minute only
 def test_a_backfill_of_the_failed_partitions_goes_through(page: Page, stack, gateways, picture: TakePicture):
     break_meters(gateways, broken=True)
     stack.ui.wait_for_run(stack.ui.launch("poll"))

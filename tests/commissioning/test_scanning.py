@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 from support.meters import SimulatedUnit, encode_registers, encode_value, holding, inputs
+from support.ports import free_port
 
 from emm_pipeline.catalog import CatalogueType, Identification, load_catalogue
-from emm_pipeline.cli.processes import free_port
 from emm_pipeline.commissioning.identification import MOST_TIMEOUTS, Candidate
 from emm_pipeline.commissioning.scanning import Probe, Scan, Watcher, scan
 from emm_pipeline.config_db.gateway_locks import gateway_locks
@@ -30,7 +30,12 @@ def ids(state):
     return [found.unit_id for found in state.found]
 
 
-def test_units_that_answer_are_found_and_silent_ones_are_not(simulated_gateway):
+@pytest.fixture
+def little_patience(monkeypatch):
+    monkeypatch.setattr("emm_pipeline.commissioning.scanning.PATIENCE_S", 0.6)
+
+
+def test_units_that_answer_are_found_and_silent_ones_are_not(simulated_gateway, little_patience):
     gateway = simulated_gateway(
         {1: SimulatedUnit(WELL), 2: SimulatedUnit(silent=True), 3: SimulatedUnit(WELL), 5: SimulatedUnit(silent=True)},
         missing_unit_exception=11,
@@ -50,14 +55,31 @@ def test_any_other_exception_is_an_answer_of_the_unit(simulated_gateway, code):
     assert ids(scanned(gateway, range(1, 4))) == [2]
 
 
-def test_a_late_reply_of_one_unit_is_never_taken_for_the_next_one(simulated_gateway):
-    """The reply of unit 1 comes while unit 2 is being asked."""
-    slow = SimulatedUnit(WELL, delay_s=0.3)
-    gateway = simulated_gateway({1: slow, 2: SimulatedUnit(silent=True), 3: SimulatedUnit(silent=True)})
-    state = scanned(gateway, [1, 2, 3], timeout_s=0.2)
+def test_a_late_reply_of_one_unit_is_never_taken_for_the_next_one(simulated_gateway, little_patience):
+    """The reply of unit 2 comes while unit 3 is being asked."""
+    silent = SimulatedUnit(silent=True)
+    gateway = simulated_gateway({1: silent, 2: SimulatedUnit(WELL, delay_s=0.3), 3: silent, 4: silent})
+    state = scanned(gateway, [1, 2, 3, 4], timeout_s=0.2)
     assert not state.found
     assert not state.unclear
-    assert gateway.connections == 3  # one for each unit that did not answer in time
+    assert gateway.connections == 5  # one for each request that was not answered in time
+
+
+def test_a_gateway_that_waits_longer_for_silent_units_than_we_do_hides_no_unit(simulated_gateway):
+    """It answers for each silent unit after 0.5 s, and one request after the other."""
+    away = SimulatedUnit(exception=11, delay_s=0.5)
+    gateway = simulated_gateway({1: away, 2: away, 3: SimulatedUnit(WELL), 4: away}, one_at_a_time=True)
+    state = scanned(gateway, [1, 2, 3, 4], timeout_s=0.2)
+    assert ids(state) == [3]
+    assert state.slow_s
+
+
+def test_silence_is_waited_for_once_and_then_costs_no_more_than_the_timeout(simulated_gateway, little_patience):
+    gateway = simulated_gateway({unit: SimulatedUnit(silent=True) for unit in range(1, 6)})
+    state = scanned(gateway, range(1, 6), timeout_s=0.1)
+    assert not state.found
+    assert state.slow_s is None
+    assert gateway.requests == 6
 
 
 def test_one_connection_is_enough_while_units_answer(simulated_gateway):
@@ -175,7 +197,7 @@ def float_type(name, addresses):
 
 def candidates(gateway, types):
     (found,) = scanned(gateway, [1], types=types).found
-    return list(found.candidates)
+    return list(found.candidates or ())
 
 
 def test_a_code_proves_a_type_also_where_others_are_likely(simulated_gateway):

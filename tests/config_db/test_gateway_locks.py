@@ -8,6 +8,7 @@ import sys
 import time
 
 import pytest
+from support.dagster_ui import wait_for
 from support.postgres import administrate
 
 from emm_pipeline.config_db.engine import create_config_engine
@@ -35,7 +36,7 @@ def test_a_gateway_that_one_run_talks_to_is_refused_to_another_until_it_is_given
                 await asyncio.sleep(0.01)
 
     asyncio.run(asyncio.wait_for(two_runs(), 10))
-    assert locks_held(config_engine) == 0
+    wait_for("the server to free the locks of the closed connections", lambda: locks_held(config_engine) == 0)
 
 
 def test_a_thousand_gateways_are_locked_in_a_few_statements(config_engine):
@@ -49,7 +50,7 @@ def test_a_thousand_gateways_are_locked_in_a_few_statements(config_engine):
     assert all(got)
     assert held == 1000
     assert took < 2, "a statement each takes longer"
-    assert locks_held(config_engine) == 0
+    wait_for("the server to free the locks of the closed connection", lambda: locks_held(config_engine) == 0)
 
 
 def test_a_lock_that_comes_when_nobody_waits_any_more_is_given_back(config_engine):

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import combinations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from emm_pipeline.fleet import DataType, EnergyMeter, FunctionCode, MeterType, Register
@@ -148,8 +148,12 @@ maps = st.lists(
 )
 
 
+OVERLAPPING = [register(0, DataType.INT64), register(1, DataType.INT64), register(2, DataType.UINT16)]
+
+
 @settings(deadline=None)  # a busy machine is no failure
 @given(registers=maps, unknown=st.sets(st.integers(0, 64), max_size=12), max_gap=st.integers(0, 20))
+@example(OVERLAPPING, {0, 1}, 0).via("a part of two values that overlap was asked for twice")
 def test_every_readable_register_is_read_in_the_same_poll_whatever_the_unit_does_not_know(registers, unknown, max_gap):
     meter_type = MeterType("t", tuple(registers), max_gap=max_gap)
     refuses = without(*unknown)

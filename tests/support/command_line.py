@@ -3,21 +3,43 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from support.ports import free_port
 
 EMM = Path(sys.executable).with_name("emm")
-Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+class CommandLine:
+    """Runs `emm ARGUMENT…` with these settings; keywords are further variables."""
+
+    def __init__(self, settings: dict[str, str]) -> None:
+        self._settings = settings
+
+    def __call__(self, *arguments, stdin: str | bytes = "", **environment: str) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [EMM, *map(str, arguments)],
+            capture_output=True,
+            input=stdin.encode() if isinstance(stdin, str) else stdin,
+            check=False,
+            env={**os.environ, **self._settings, **environment},
+            timeout=60,
+        )
+        return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
+
+    def start(self, *arguments) -> subprocess.Popen[str]:
+        """Start a command that goes on until it is interrupted."""
+        pipe = subprocess.PIPE
+        environment = {**os.environ, **self._settings}
+        return subprocess.Popen([EMM, *map(str, arguments)], stdout=pipe, stderr=pipe, text=True, env=environment)
 
 
 @pytest.fixture
-def emm(postgres, config_url, tmp_path) -> Run:
-    """Run `emm ARGUMENT…` against a fresh configuration database; keywords are variables."""
-
-    def run(*arguments, stdin: str | bytes = "", **environment: str) -> subprocess.CompletedProcess[str]:
-        settings = {
+def emm(postgres, config_url, tmp_path) -> CommandLine:
+    """The command line and a fresh configuration database."""
+    return CommandLine(
+        {
             "POSTGRES_HOST": str(postgres.socket_dir),
             "POSTGRES_PORT": "5432",
             "POSTGRES_USER": "postgres",
@@ -25,14 +47,10 @@ def emm(postgres, config_url, tmp_path) -> Run:
             "READINGS_STORE": "postgresql",
             "OUTBOX_DIR": str(tmp_path / "outbox"),
         }
-        done = subprocess.run(
-            [EMM, *map(str, arguments)],
-            capture_output=True,
-            input=stdin.encode() if isinstance(stdin, str) else stdin,
-            check=False,
-            env={**os.environ, **settings, **environment},
-            timeout=60,
-        )
-        return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
+    )
 
-    return run
+
+@pytest.fixture
+def emm_alone() -> CommandLine:
+    """The command line where no database answers."""
+    return CommandLine({"POSTGRES_HOST": "127.0.0.1", "POSTGRES_PORT": str(free_port())})

@@ -53,7 +53,7 @@ def test_the_vocabulary_has_no_word_that_no_type_uses():
 @each_type
 def test_registers_do_not_overlap(entry):
     for one, other in combinations(entry.registers, 2):
-        if one.function_code == other.function_code:
+        if (one.function_code, one.model) == (other.function_code, other.model):
             assert one.end <= other.register_address or other.end <= one.register_address, (one, other)
 
 
@@ -84,3 +84,18 @@ def test_no_type_answers_to_the_strong_identification_of_another():
     for (name, register, low, high), (other_name, other_register, other_low, other_high) in combinations(strong, 2):
         if register == other_register:
             assert high < other_low or other_high < low, (name, other_name)
+
+
+@pytest.mark.parametrize("model", [101, 102, 103, 111, 112, 113])
+def test_a_sunspec_type_lies_within_its_model_and_scales_its_integers(model):
+    entry = CATALOGUE[f"sunspec_{model}"]
+    length = 52 if model < 110 else 62  # with the header; sunspec/models has 50 and 60 without
+    values = {register.register_address + i for register in entry.registers for i in range(register.count)}
+    assert min(values) >= 2
+    assert max(values) < length
+    for register in entry.registers:
+        assert register.model == model
+        is_scaled = model < 110 and register.measurement_name != "operatingState"
+        assert (register.scale_register is not None) is is_scaled
+        assert register.scale_register not in values
+        assert register.scale_register is None or 2 <= register.scale_register < length

@@ -1,0 +1,50 @@
+"""`python -m benchmarks [--quick] [--only WORD]`: measure, print a table, write results.json.
+
+Exits with 1 if a target is not met. --quick measures smaller things and writes nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+from benchmarks.decoding import decoding
+from benchmarks.loading import loading
+from benchmarks.planning import requests
+from benchmarks.poll_run import poll_run
+from benchmarks.reading import gateways, own_connections
+from benchmarks.results import Row, keep, show
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+BENCHMARKS: dict[str, Callable[..., list[Row]]] = {
+    "requests": requests,
+    "decoding": decoding,
+    "own connections": own_connections,
+    "gateways": gateways,
+    "loading": loading,
+    "poll run": poll_run,
+}
+
+
+def main() -> None:
+    """Run them."""
+    parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="smaller sizes, less than two minutes; nothing is written")
+    parser.add_argument("--only", default="", help=f"those whose name has this word: {', '.join(BENCHMARKS)}")
+    options = parser.parse_args()
+    rows: list[Row] = []
+    for name, benchmark in BENCHMARKS.items():
+        if options.only in name:
+            print(f"{name} …", flush=True)
+            rows += benchmark(quick=options.quick)
+    show(rows)
+    if not options.quick:
+        keep(rows)
+    sys.exit(not all(row.met for row in rows))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""The rows of the benchmarks: printed as a table, kept in results.json, one per name."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+RESULTS = Path(__file__).with_name("results.json")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One figure. `reference` is what it is compared with, measured in the same run; `ratio` is value / reference.
+
+    Without a target (None) the row only says what is; `met` is True then.
+    """
+
+    name: str
+    value: float
+    unit: str
+    reference: float | None = None
+    ratio: float | None = None
+    target: str | None = None
+    met: bool = True
+
+
+def against(name: str, value: float, reference: float, unit: str, most: float) -> Row:
+    """A row whose value may be `most` times the reference."""
+    ratio = value / reference
+    target = f"≤ {most:g} × reference"
+    return Row(name, round(value, 4), unit, round(reference, 4), round(ratio, 3), target, ratio <= most)
+
+
+def times_faster(name: str, value: float, reference: float, unit: str, least: float) -> Row:
+    """A row that must take no more than a `least`-th of the reference's time; the ratio is reference / value."""
+    ratio = reference / value
+    target = f"≥ {least:g} × faster"
+    return Row(name, round(value, 4), unit, round(reference, 4), round(ratio, 1), target, ratio >= least)
+
+
+def at_most(name: str, value: float, unit: str, most: float, reference: float | None = None) -> Row:
+    """A row with a limit of its own."""
+    ratio = round(value / reference, 3) if reference else None
+    compared = round(reference, 3) if reference else None
+    return Row(name, round(value, 3), unit, compared, ratio, f"≤ {most:g} {unit}", value <= most)
+
+
+def said(name: str, value: float, unit: str) -> Row:
+    """A row that only says what is."""
+    return Row(name, round(value, 3), unit)
+
+
+def keep(rows: list[Row], path: Path = RESULTS) -> None:
+    """Put rows into results.json, in the place of those of the same names."""
+    old = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    by_name = {row["name"]: row for row in old} | {row.name: asdict(row) for row in rows}
+    path.write_text(json.dumps(list(by_name.values()), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def show(rows: list[Row]) -> None:
+    """Print rows as a table."""
+    table = Table("what", "value", "unit", "reference", "ratio", "target", "met")
+    for row in rows:
+        cells = (row.name, row.value, row.unit, row.reference, row.ratio, row.target)
+        shown = ("" if cell is None else f"{cell:g}" if isinstance(cell, float) else str(cell) for cell in cells)
+        table.add_row(*shown, "" if row.target is None else "yes" if row.met else "[red]no[/]")
+    Console(width=160).print(table)

@@ -1,0 +1,192 @@
+"""A fleet of simulated meters in one process, fast enough not to be what is measured.
+
+Every gateway has a loopback address of its own, 127.x.y.z, and all share one port: one socket listens for all of them.
+The values are a function of meter, register and time (`value_of`), exact in 32-bit floats, so that what was stored can
+be checked.
+
+    with Simulator(Fleet(gateways=1000)) as simulator:
+        meters = simulator.meters("type")     # EnergyMeter records
+        ...
+        simulator.requests, simulator.registers
+"""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import random
+import resource
+import socket
+import struct
+import time
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Self
+
+from emm_pipeline.fleet import EnergyMeter
+
+if TYPE_CHECKING:
+    from multiprocessing.sharedctypes import Synchronized
+
+_REQUEST = struct.Struct(">HHHBBHH")
+_FIRST_HOST = 1 << 16
+"""127.1.0.0 is the first gateway."""
+_SECONDS = 100
+"""Values repeat after so many seconds."""
+_STEPS = 900
+"""Meters of the same remainder have the same values; what is stored is told apart by its id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """What is simulated. Shares are of all units or requests, from 0 to 1.
+
+    `turnaround_s` is what a unit takes for an answer, `jitter_s` at most as much again; with a `baud` rate the bytes of
+    request and reply on a serial line are added. `one_at_a_time`: a gateway's requests wait for each other.
+    """
+
+    gateways: int
+    units: int = 1
+    turnaround_s: float = 0.0
+    jitter_s: float = 0.0
+    baud: int | None = None
+    one_at_a_time: bool = False
+    dead_share: float = 0.0
+    lost_share: float = 0.0
+    refused_addresses: frozenset[int] = field(default_factory=frozenset)
+
+
+def host_of(gateway: int) -> str:
+    """The loopback address of a gateway, counted from 0."""
+    number = _FIRST_HOST + gateway
+    return f"127.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"
+
+
+def value_of(meter: int, register_address: int, second: int) -> float:
+    """What a meter (counted from 0) has in a FLOAT register at a second since 1970."""
+    return float((meter % _STEPS * _SECONDS + second % _SECONDS) * 100 + register_address % 100)
+
+
+def is_value_of(meter: int, register_address: int, time_s: float, value: float) -> bool:
+    """Whether the value is that of a request sent at that time; it may have been answered up to 2 s later."""
+    first = int(time_s)
+    return any(value == value_of(meter, register_address, first + later) for later in range(3))
+
+
+class Simulator:
+    """A fleet in a process of its own; a context manager."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self.fleet = fleet
+        self._requests: Synchronized[int] = multiprocessing.Value("Q", 0, lock=False)  # type: ignore[assignment]
+        self._registers: Synchronized[int] = multiprocessing.Value("Q", 0, lock=False)  # type: ignore[assignment]
+        self._process: multiprocessing.Process | None = None
+        self.port = 0
+
+    @property
+    def requests(self) -> int:
+        """How many requests have come."""
+        return self._requests.value
+
+    @property
+    def registers(self) -> int:
+        """How many registers were asked for."""
+        return self._registers.value
+
+    def __enter__(self) -> Self:
+        listener = socket.create_server(("0.0.0.0", 0), backlog=4096)  # noqa: S104 - all of 127.0.0.0/8
+        self.port = listener.getsockname()[1]
+        arguments = (listener, self.fleet, self._requests, self._registers)
+        self._process = multiprocessing.get_context("fork").Process(target=_serve, args=arguments, daemon=True)
+        self._process.start()
+        listener.close()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process:
+            self._process.kill()
+            self._process.join()
+
+    def meters(self, type_name: str) -> list[EnergyMeter]:
+        """The meters of the fleet; the id of the first is 0, and it is what `value_of` counts."""
+        units = self.fleet.units
+        return [
+            EnergyMeter(gateway * units + unit, host_of(gateway), self.port, unit + 1, type_name)
+            for gateway in range(self.fleet.gateways)
+            for unit in range(units)
+        ]
+
+
+def _serve(listener: socket.socket, fleet: Fleet, requests: Synchronized[int], registers: Synchronized[int]) -> None:
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+    async def serve() -> None:
+        loop = asyncio.get_running_loop()
+        lines: dict[int, float] = {}
+        answer = partial(_Gateway, fleet, lines, requests, registers)
+        server = await loop.create_server(answer, sock=listener, backlog=4096)
+        await server.serve_forever()
+
+    asyncio.run(serve())
+
+
+class _Gateway(asyncio.Protocol):
+    """One connection."""
+
+    def __init__(
+        self, fleet: Fleet, lines: dict[int, float], requests: Synchronized[int], registers: Synchronized[int]
+    ) -> None:
+        self._fleet = fleet
+        self._lines = lines
+        self._requests = requests
+        self._registers = registers
+        self._buffer = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        a, b, c = (int(part) for part in transport.get_extra_info("sockname")[0].split(".")[1:])
+        self._gateway = (a << 16 | b << 8 | c) - _FIRST_HOST
+        self._loop = asyncio.get_running_loop()
+
+    def data_received(self, data: bytes) -> None:
+        self._buffer += data
+        while len(self._buffer) >= _REQUEST.size:
+            frame, self._buffer = self._buffer[: _REQUEST.size], self._buffer[_REQUEST.size :]
+            self._answer(*_REQUEST.unpack(frame))
+
+    def _answer(self, transaction: int, _p: int, _l: int, unit: int, function: int, address: int, count: int) -> None:
+        fleet = self._fleet
+        self._requests.value += 1
+        self._registers.value += count
+        meter = self._gateway * fleet.units + unit - 1
+        if fleet.dead_share and meter % round(1 / fleet.dead_share) == 0:
+            return
+        if fleet.lost_share and random.random() < fleet.lost_share:  # noqa: S311
+            return
+        delay = fleet.turnaround_s + (random.uniform(0, fleet.jitter_s) if fleet.jitter_s else 0.0)  # noqa: S311
+        if fleet.baud:
+            delay += (8 + 5 + 2 * count) * 11 / fleet.baud
+        now = self._loop.time()
+        at = now + delay
+        if fleet.one_at_a_time:
+            at = max(now, self._lines.get(self._gateway, 0.0)) + delay
+            self._lines[self._gateway] = at
+        reply = self._reply(transaction, unit, function, address, count, meter, at - now)
+        if at <= now:
+            self._transport.write(reply)
+        else:
+            self._loop.call_at(at, self._transport.write, reply)
+
+    def _reply(
+        self, transaction: int, unit: int, function: int, address: int, count: int, meter: int, delay: float
+    ) -> bytes:
+        refused = self._fleet.refused_addresses
+        if refused and not refused.isdisjoint(range(address, address + count)):
+            return struct.pack(">HHHBBB", transaction, 0, 3, unit, function | 0x80, 2)
+        second = int(time.time() + delay)
+        base = (meter % _STEPS * _SECONDS + second % _SECONDS) * 100
+        floats = [base + a % 100 for a in range(address, address + count - 1, 2)]
+        data = struct.pack(f">{len(floats)}f", *floats) + b"\0\0" * (count % 2)
+        return struct.pack(">HHHBBB", transaction, 0, 3 + len(data), unit, function, len(data)) + data

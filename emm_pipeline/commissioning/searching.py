@@ -1,0 +1,80 @@
+"""Where a known value is among registers that nobody has configured: in those that were asked for, or beside them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from emm_pipeline.fleet import MAX_REGISTERS_PER_REQUEST
+from emm_pipeline.modbus.interpreting import Fit, find_fits, tolerance
+from emm_pipeline.modbus.planning import Request
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from emm_pipeline.commissioning.identification import Ask
+    from emm_pipeline.modbus.asking import Answer
+
+BESIDE = 2
+"""So many registers before and behind: manuals count from 1, or in values of two registers."""
+
+MUCH_NEARER = 0.25
+"""Part of the distance from the value."""
+
+_REGISTERS = 65536
+_ILLEGAL_ADDRESS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A value as a display shows it, and by how many percent the registers may differ."""
+
+    shown: str
+    percent: float
+
+    def fits(self, answer: Answer) -> tuple[Fit, ...]:
+        """What gives the value, the likeliest first."""
+        return tuple(find_fits(answer.words, float(self.shown), tolerance(self.shown, self.percent)))
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """What was asked for, what came, and which interpretations of it give the wanted value."""
+
+    request: Request
+    answer: Answer
+    fits: tuple[Fit, ...] = ()
+
+
+async def look(ask: Ask, request: Request, wanted: Wanted | None) -> Block:
+    """Asks for registers."""
+    answer = await ask(request)
+    return Block(request, answer, wanted.fits(answer) if wanted else ())
+
+
+async def look_beside(ask: Ask, block: Block, wanted: Wanted) -> Block | None:
+    """Asks for the registers around those in which the value is not, or is not quite.
+
+    A float that begins one register off, with its words swapped, is nearly right: its first half is that of the value.
+    So what comes much nearer counts too. Only what is plausible does: of so many interpretations some fit by chance.
+    """
+    limit = min((fit.error for fit in block.fits), default=math.inf) * MUCH_NEARER
+    if not block.answer.words and block.answer.exception_code != _ILLEGAL_ADDRESS:
+        return None
+    for request in _around(block.request):
+        found = await look(ask, request, wanted)
+        fits = tuple(fit for fit in found.fits if fit.interpretation.plausible and fit.error < limit)
+        if fits:
+            return Block(request, found.answer, fits)
+        if found.answer.words and request.count > block.request.count:  # that was all of them
+            return None
+    return None
+
+
+def _around(request: Request) -> Iterator[Request]:
+    """All of them at once, and for a device that refuses so many, the next registers on either side."""
+    for before, behind in ((BESIDE, BESIDE), (1, -1), (-1, 1)):
+        start, end = max(0, request.address - before), min(_REGISTERS, request.end + behind)
+        if 0 < end - start <= MAX_REGISTERS_PER_REQUEST:
+            yield Request(request.function_code, start, end - start)

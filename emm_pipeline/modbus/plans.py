@@ -1,0 +1,58 @@
+"""The requests for each meter of a fleet, planned once for meters alike. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from emm_pipeline.modbus.models import locate
+from emm_pipeline.modbus.planning import Request, plan_requests
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
+
+    from emm_pipeline.fleet import MeterType
+    from emm_pipeline.readings import RefusedRange
+
+
+def avoided_requests(refused: Iterable[RefusedRange]) -> frozenset[Request]:
+    """What no request may cover whole."""
+    return frozenset(Request(each.function_code, each.address, each.count) for each in refused)
+
+
+class Plans:
+    """Plans by type and by what is to be avoided; types by where a device has its models."""
+
+    def __init__(self, types: Mapping[str, MeterType]) -> None:
+        self.types = types
+        self._requests: dict[tuple[int, frozenset[Request]], tuple[Request, ...] | str] = {}
+        self._located: dict[tuple[str, tuple[tuple[int, int], ...]], MeterType] = {}
+
+    def requests(self, meter_type: MeterType, avoided: Collection[Request]) -> tuple[Request, ...] | str:
+        """The requests for a meter that refuses what is to be avoided, or why there are none.
+
+        Args:
+            meter_type: One of `types`, or what `located` returned: plans are kept by its identity.
+            avoided: What the unit is known to refuse.
+        """
+        key = id(meter_type), frozenset(avoided)
+        if key not in self._requests:
+            self._requests[key] = _plan(meter_type, key[1])
+        return self._requests[key]
+
+    def located(self, name: str, addresses: Mapping[int, int]) -> MeterType:
+        """The type of that name, as a device has it whose SunSpec models begin at these addresses."""
+        key = name, tuple(sorted(addresses.items()))
+        if key not in self._located:
+            self._located[key] = locate(self.types[name], addresses)
+        return self._located[key]
+
+
+def _plan(meter_type: MeterType, avoided: Collection[Request]) -> tuple[Request, ...] | str:
+    try:
+        return (
+            plan_requests(meter_type, avoided)
+            or plan_requests(meter_type)
+            or f"type {meter_type.name} has no registers"
+        )
+    except ValueError as err:
+        return str(err)
