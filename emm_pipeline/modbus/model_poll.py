@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from emm_pipeline.modbus.exception_codes import ILLEGAL_FUNCTION, REFUSALS
 from emm_pipeline.modbus.meter_poll import MeterPoll
-from emm_pipeline.modbus.models import ModelSearch, is_where_it_was, missing
+from emm_pipeline.modbus.models import ModelSearch, is_where_it_was, missing, read_ends
 from emm_pipeline.modbus.plans import Plans, avoided_requests
 from emm_pipeline.readings import Failure, FailureKind, MeterSample
 
@@ -103,6 +103,8 @@ class ModelPoll(MeterPoll):
             return
         self._search = None
         self.found = search.found
+        if self.known is not None and self.found != self.known:  # what was refused is at addresses of before
+            self.known_refusals = ()
         if search.failure:
             self.failure = Failure(FailureKind.CONFIGURATION, self._located(search.failure))
         self._use(search.found)
@@ -120,13 +122,23 @@ class ModelPoll(MeterPoll):
         elif self.failure is None:
             self.fail(FailureKind.CONFIGURATION, plan)
 
+    @property
+    def _addresses(self) -> Mapping[int, int]:
+        return self.known or {} if self.found is None else self.found
+
     def _missing(self) -> str | None:
-        whole = self.plans.types[self.meter.type]
-        return missing(whole, self.meter_type, self.known or {} if self.found is None else self.found)
+        return missing(self.plans.types[self.meter.type], self.meter_type, self._addresses)
 
     def sample(self) -> MeterSample:
-        """The meter as read so far, with where its models are, and a finding on those that it does not have."""
+        """The meter as read so far, with where its models are, and a finding on those that it does not have.
+
+        Of a model only what lies before its end is believed, and only where its header came with it.
+        """
         sample = super().sample()
+        if self.blocks:
+            ends = read_ends(self.blocks, self.meter_type)
+            self.meter_type = self.plans.located(self.meter.type, self._addresses, ends)
         finding = self._missing() if self.blocks else None
         findings = (*sample.findings, finding) if finding else sample.findings
-        return replace(sample, findings=findings, located_type=self.meter_type, models=self.found)
+        models = self.found if self.found != self.known else None
+        return replace(sample, findings=findings, located_type=self.meter_type, models=models)
