@@ -103,7 +103,7 @@ class MeterSample:
     failure. `requests` counts what was sent, `latency_ms` is from the first request to the last reply. `refused` is
     what the unit refuses, as it was known before and as it turned out now; `findings` says it to a person, one
     line each. `located_type` is the meter's type with the addresses that this device has its SunSpec models at;
-    `models`, model id to address, is set where they were searched for.
+    `models`, model id to address, is set where they were searched for and found.
     """
 
     meter: EnergyMeter

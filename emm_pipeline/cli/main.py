@@ -5,15 +5,17 @@ Exit codes: 0 well, 1 something was not read or not stored, 2 wrong usage or con
 
 from __future__ import annotations
 
+import os
 import sys
-from importlib import import_module
 from pathlib import Path
 
 import click
 
+from emm_pipeline.cli.lazy import LazyGroup
 from emm_pipeline.errors import ConfigurationError, EmmError
 
 INTERRUPTED = 130
+PIPE_CLOSED = 141
 
 COMMANDS = {
     "db": "database:database",
@@ -29,26 +31,10 @@ COMMANDS = {
     "types": "types:types",
     "watch": "watch:watch",
 }
-"""Name to module and command; a module is imported when its command is called."""
+"""Name to module and command."""
 
 
-class LazyGroup(click.Group):
-    """The commands of COMMANDS: pandas, SQLAlchemy and Alembic are imported only by what needs them."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - Click's
-        """Return their names, sorted."""
-        return sorted(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - Click's
-        """Import a command."""
-        if cmd_name not in COMMANDS:
-            return None
-        module, name = COMMANDS[cmd_name].split(":")
-        command: click.Command = getattr(import_module(f"emm_pipeline.cli.{module}"), name)
-        return command
-
-
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=LazyGroup, lazy=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="emm-pipeline")
 @click.option(
     "--env-file",
@@ -65,7 +51,12 @@ def emm(context: click.Context, env_file: tuple[Path, ...]) -> None:
 def main() -> None:
     """Run the command line; errors of ours are one line on stderr, without a traceback."""
     try:
-        sys.exit(emm.main(standalone_mode=False))
+        emm.main(standalone_mode=False)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Who reads has seen enough (`emm types list | head`); what is left is not to be flushed at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(PIPE_CLOSED)
     except click.ClickException as err:
         err.show()
         sys.exit(err.exit_code)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from emm_pipeline.cli.addresses import ENDPOINT, Endpoint
+from emm_pipeline.cli.lazy import LazyGroup
 from emm_pipeline.cli.meter_list import meter_states, print_states
-from emm_pipeline.cli.meters_check import check_command
 from emm_pipeline.cli.output import confirm, json_option, print_json, yes_option
 from emm_pipeline.config_db.loader import load_fleet
 from emm_pipeline.config_db.meter_rows import add_meter, edit_meter, load_meter_rows, remove_meters
@@ -30,12 +30,9 @@ _INTEGER = re.compile(r"-?\d+")
 _COLUMNS = ("host", "port", "slave_address", "type", "description", "enabled")
 
 
-@click.group("meters")
+@click.group("meters", cls=LazyGroup, lazy={"check": "meters_check:check_command"})
 def meters() -> None:
     """The meters in the database: list, add, edit, remove, enable, disable, check."""
-
-
-meters.add_command(check_command)
 
 
 @meters.command("list")

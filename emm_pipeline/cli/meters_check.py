@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 import click
 
 from emm_pipeline.catalog import load_catalogue
+from emm_pipeline.cli import interruptible
 from emm_pipeline.cli.addresses import ENDPOINT, HIGHEST_UNIT_ID, Endpoint
 from emm_pipeline.cli.checks import print_check, to_json
 from emm_pipeline.cli.gateways import KnownFleet, known_fleet, note
@@ -111,4 +111,4 @@ def _check(known: KnownFleet, plan: PollPlan) -> list[MeterCheck]:
             ]
 
     with progress(f"checking {number_of(len(plan.meters), 'meter')}", steps, remaining=True) as advance:
-        return asyncio.run(run())
+        return interruptible.run(run())

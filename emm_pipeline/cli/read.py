@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from typing import TYPE_CHECKING
 
 import click
 
+from emm_pipeline.cli import interruptible
 from emm_pipeline.cli.addresses import ADDRESS, ENDPOINT, HIGHEST_ADDRESS, HIGHEST_UNIT_ID, Endpoint
 from emm_pipeline.cli.gateways import KnownFleet, known_fleet, note
 from emm_pipeline.cli.interpretations import print_fits, print_meanings, print_words, to_json
@@ -97,7 +97,7 @@ def read(
     requests = [Request(function_code, address, count) for function_code in function_codes]
     with known_fleet(env_files) as known:
         line = Line(*endpoint, timeout_s=timeout, pause_s=PAUSE_S)
-        blocks, beside = asyncio.run(_look(known, line, endpoint, unit, requests, wanted))
+        blocks, beside = interruptible.run(_look(known, line, endpoint, unit, requests, wanted))
     if as_json:
         print_json(to_json(endpoint, unit, [*blocks, *beside], expect))
     else:

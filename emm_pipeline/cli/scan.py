@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import shlex
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,7 @@ import click
 from rich.markup import escape
 
 from emm_pipeline.catalog import load_catalogue
+from emm_pipeline.cli import interruptible
 from emm_pipeline.cli.addresses import ADDRESS, ENDPOINT, UNITS, Endpoint
 from emm_pipeline.cli.gateways import KnownFleet, known_fleet, note
 from emm_pipeline.cli.interpretations import new_table
@@ -103,7 +103,7 @@ def _scan(known: KnownFleet, endpoint: Endpoint, probe: Probe, state: Scan) -> N
     if longest_s > 10:  # noqa: PLR2004 - seconds that nobody minds
         note(f"{what}: {_duration(longest_s)} if none of them answers")
     with progress(what, len(state.units), remaining=True) as advance:
-        asyncio.run(run(Watcher(advance, lambda: note("waiting for a poll of this gateway to end …"))))
+        interruptible.run(run(Watcher(advance, lambda: note("waiting for a poll of this gateway to end …"))))
 
 
 def _duration(seconds: float) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from rich.console import Group
 from rich.live import Live
 from rich.markup import escape
 
+from emm_pipeline.cli import interruptible
 from emm_pipeline.cli.gateways import KnownFleet, known_fleet, note
 from emm_pipeline.cli.interpretations import new_table
 from emm_pipeline.cli.poll import ids_of
@@ -126,7 +126,7 @@ class _Watched:
         done = 0
         while True:
             due = time.monotonic() + self.interval_s
-            now = asyncio.run(self._read())
+            now = interruptible.run(self._read())
             show(now, before)
             before = now
             done += 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from emm_pipeline.fleet import model_header
 from emm_pipeline.modbus.exception_codes import ILLEGAL_FUNCTION, REFUSALS
 from emm_pipeline.modbus.meter_poll import MeterPoll
 from emm_pipeline.modbus.models import ModelSearch, is_where_it_was, missing, read_ends
@@ -12,9 +13,10 @@ from emm_pipeline.modbus.plans import Plans, avoided_requests
 from emm_pipeline.readings import Failure, FailureKind, MeterSample
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from emm_pipeline.modbus.planning import Request
+    from emm_pipeline.readings import RefusedRange
 
 
 @dataclass(eq=False)
@@ -29,6 +31,7 @@ class ModelPoll(MeterPoll):
     known: Mapping[int, int] | None = None
     found: dict[int, int] | None = None
     """Where they are, by a search in this sample."""
+    _found_all: bool = False
     _search: ModelSearch | None = None
     _paused: bool = False
 
@@ -102,9 +105,8 @@ class ModelPoll(MeterPoll):
         if search is None or search.request:
             return
         self._search = None
-        self.found = search.found
-        if self.known is not None and self.found != self.known:  # what was refused is at addresses of before
-            self.known_refusals = ()
+        self.found, self._found_all = search.found, search.complete
+        self.known_refusals = self._still_true(self.known_refusals)
         if search.failure:
             self.failure = Failure(FailureKind.CONFIGURATION, self._located(search.failure))
         self._use(search.found)
@@ -117,14 +119,28 @@ class ModelPoll(MeterPoll):
             plan = self.plans.requests(self.meter_type, avoided_requests(self.known_refusals))
         else:
             plan = self._missing() or "there are no registers"
-        if not isinstance(plan, str):
+        if not isinstance(plan, str) and (self.found is not None or self._is_verified_by(plan)):
             self.ask(plan)
+        elif not isinstance(plan, str):
+            self._search = ModelSearch()
         elif self.failure is None:
             self.fail(FailureKind.CONFIGURATION, plan)
 
     @property
     def _addresses(self) -> Mapping[int, int]:
         return self.known or {} if self.found is None else self.found
+
+    def _is_verified_by(self, plan: Iterable[Request]) -> bool:
+        """Whether the requests bring each model's header: what was refused once is not asked for."""
+        headers = [model_header(model, address) for model, address in self.meter_type.models]
+        return all(any(request.covers(each) for request in plan) for each in headers)
+
+    def _still_true(self, refusals: Iterable[RefusedRange]) -> tuple[RefusedRange, ...]:
+        """What was refused, without what the search disproves: the list was given; behind moved models all is new."""
+        if self.known is not None and self.found != self.known:
+            return ()
+        begins = (self.found or {}).values()
+        return tuple(each for each in refusals if not any(each.address < at + 2 and at < each.end for at in begins))
 
     def _missing(self) -> str | None:
         return missing(self.plans.types[self.meter.type], self.meter_type, self._addresses)
@@ -140,5 +156,7 @@ class ModelPoll(MeterPoll):
             self.meter_type = self.plans.located(self.meter.type, self._addresses, ends)
         finding = self._missing() if self.blocks else None
         findings = (*sample.findings, finding) if finding else sample.findings
-        models = self.found if self.found != self.known else None
+        # What was found in part, or is of no use, is searched for again by the next poll.
+        is_news = self._found_all and self.meter_type.registers and self.found != self.known
+        models = self.found if is_news else None
         return replace(sample, findings=findings, located_type=self.meter_type, models=models)

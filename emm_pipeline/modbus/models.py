@@ -34,13 +34,14 @@ class ModelSearch:
     """A search in progress: `request` is what to ask next, None at its end.
 
     `found` is where each model begins; of a model that is there more than once, the first. `failure` says why there is
-    no list of models.
+    no list of models. `complete`: the list was read to its end, and not only as far as the device gave it.
     """
 
     found: dict[int, int] = field(default_factory=dict)
     ends: dict[int, int] = field(default_factory=dict)
     """The address behind each model found, by the length that the device says."""
     failure: str | None = None
+    complete: bool = False
     request: Request | None = None
     _marks_left: list[int] = field(default_factory=lambda: list(MARK_ADDRESSES))
     _in_list: bool = False
@@ -62,7 +63,7 @@ class ModelSearch:
         model, length = struct.unpack(">HH", data[: 2 * _HEADER_COUNT])
         after = address + _HEADER_COUNT + length
         if model == _END_OF_LIST:
-            self.request = None
+            self.request, self.complete = None, True
             return
         if self.found.setdefault(model, address) == address:
             self.ends[model] = after

@@ -94,3 +94,11 @@ def test_a_wrong_setting_is_shown_with_the_others_and_named(emm):
     assert result.returncode == 2
     assert "METERS_PER_RUN" in result.stdout
     assert "METERS_PER_RUN='none'" in result.stderr
+
+
+@pytest.mark.parametrize("words", [["types", "list"], ["meters", "list", "--json"], ["settings"]])
+def test_a_reader_that_has_seen_enough_ends_it_without_a_traceback(emm, words):
+    process = emm.start(*words)
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    assert process.wait(60) in {1, 141}

@@ -9,6 +9,7 @@ from support.meters import SimulatedUnit, encode_value
 from support.sunspec import sunspec_registers
 from test_polling import plan_of, read, turn, values
 
+from emm_pipeline.config_db.meter_status import fingerprint
 from emm_pipeline.fleet import DataType, EnergyMeter, FunctionCode, MeterType, Order, Register, scale_factor
 from emm_pipeline.modbus.decoding import decode_samples
 from emm_pipeline.modbus.models import MARK, ModelSearch, locate
@@ -87,6 +88,30 @@ def test_a_firmware_that_moves_its_models_gives_right_values_in_the_same_poll(co
     assert values(plan, moved) == {(101, "current"): 4.25, (101, "activePower"): 10.0}
     gateway.units[1].registers = device((1, [0] * 4), model_103(power=200), base=0).registers
     assert values(plan, read(config_engine, plan, turn(2)))[101, "activePower"] == 20.0
+
+
+def test_models_that_moved_are_noticed_though_their_id_was_refused_once(config_engine, simulated_gateway):
+    registers, begins = sunspec_registers([COMMON, model_103()])
+    gateway = simulated_gateway({1: SimulatedUnit(registers)})
+    plan = plan_of(gateway, INVERTER)
+    read(config_engine, plan, turn(0))
+    with config_engine.begin() as connection:
+        connection.exec_driver_sql(
+            "INSERT INTO refused_registers VALUES (101, 't', 3, %(address)s, 1, 2, now(), %(configuration)s)",
+            {"address": begins[103], "configuration": fingerprint(plan.meters[0], plan.types["t"])},
+        )
+    gateway.units[1].registers = device(COMMON, (64, [7] * 30), model_103(power=100)).registers
+    assert values(plan, read(config_engine, plan, turn(1))) == {(101, "current"): 4.25, (101, "activePower"): 10.0}
+
+
+def test_a_search_that_was_cut_short_is_not_remembered(config_engine, simulated_gateway):
+    registers, begins = sunspec_registers([COMMON, model_103()])
+    gateway = simulated_gateway({1: SimulatedUnit(registers, exceptions={begins[103]: 4})})
+    plan = plan_of(gateway, INVERTER)
+    (sample,) = read(config_engine, plan, turn(0))
+    assert "device has models 1" in sample.failure.reason
+    gateway.units[1].exceptions = {}
+    assert values(plan, read(config_engine, plan, turn(1))) == {(101, "current"): 4.25, (101, "activePower"): 231.4}
 
 
 def test_a_scale_that_changes_is_that_of_the_same_sample(config_engine, simulated_gateway):
@@ -287,3 +312,16 @@ def test_what_was_refused_where_a_model_was_is_asked_for_where_it_is_now(config_
     for number in (1, 2):
         found = values(plan, read(config_engine, plan, turn(number)))
         assert found == {(101, "current"): 5.0, (101, "activePower"): 231.4}
+
+
+def test_an_id_that_was_refused_once_is_read_again_where_the_list_gives_it(config_engine, simulated_gateway):
+    registers, begins = sunspec_registers([COMMON, model_103()])
+    gateway = simulated_gateway({1: SimulatedUnit(registers)})
+    plan = plan_of(gateway, INVERTER)
+    read(config_engine, plan, turn(0))
+    with config_engine.begin() as connection:
+        connection.exec_driver_sql(
+            "INSERT INTO refused_registers VALUES (101, 't', 3, %(address)s, 1, 2, now(), %(configuration)s)",
+            {"address": begins[103], "configuration": fingerprint(plan.meters[0], plan.types["t"])},
+        )
+    assert values(plan, read(config_engine, plan, turn(1))) == {(101, "current"): 4.25, (101, "activePower"): 231.4}
