@@ -119,7 +119,7 @@ class MeterType:
         return (
             *self.registers,
             *(scale_factor(register) for register in scaling.values()),
-            *(model_id(model, address) for model, address in self.models),
+            *(model_header(model, address) for model, address in self.models),
         )
 
 
@@ -135,9 +135,9 @@ def scale_factor(register: Register) -> Register:
     )
 
 
-def model_id(model: int, address: int) -> Register:
-    """The register with which a SunSpec model begins: it holds the model's id."""
-    return Register(address, f"model {model}", None, DataType.UINT16, FunctionCode.READ_HOLDING_REGISTERS)
+def model_header(model: int, address: int) -> Register:
+    """The two registers with which a SunSpec model begins: they hold its id and its length."""
+    return Register(address, f"model {model}", None, DataType.UINT32, FunctionCode.READ_HOLDING_REGISTERS)
 
 
 @dataclass(frozen=True, slots=True)

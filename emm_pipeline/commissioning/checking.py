@@ -149,7 +149,7 @@ async def _locate(line: Line, checked: MeterCheck) -> None:
             raise ReadError(kind, f"{answer.reason} (the list of its SunSpec models)", answer.exception_code)
     if search.failure:
         raise ReadError(FailureKind.CONFIGURATION, search.failure)
-    located = locate(checked.meter_type, search.found)
+    located = locate(checked.meter_type, search.found, search.ends)
     checked.remark = missing(checked.meter_type, located, search.found)
     checked.meter_type = located
 

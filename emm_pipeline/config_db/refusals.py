@@ -21,9 +21,10 @@ if TYPE_CHECKING:
     from emm_pipeline.fleet import EnergyMeter, MeterType
 
 _LOAD = text("""
-    SELECT meter_id, configuration, function_code, register_address, count, exception_code, refused_at
-    FROM refused_registers
-    WHERE refused_at > :oldest
+    SELECT meter_id, r.configuration, function_code, register_address, count, exception_code, refused_at
+    FROM refused_registers r
+    LEFT JOIN model_addresses USING (meter_id)
+    WHERE refused_at > :oldest AND (found_at IS NULL OR refused_at >= found_at)
     ORDER BY meter_id, function_code, register_address, count
 """)
 
@@ -54,6 +55,8 @@ def load_refusals(
     engine: Engine, meters: Sequence[EnergyMeter], types: Mapping[str, MeterType], now: datetime
 ) -> dict[int, tuple[RefusedRange, ...]]:
     """What the meters are not to be asked for now, by meter id: refused less than a day ago, and not changed since.
+
+    Nor is what was refused before the meter's SunSpec models were last found elsewhere.
 
     Raises:
         ConfigDatabaseError: The database cannot be read. Like the function below.

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from emm_pipeline.fleet import model_id
+from emm_pipeline.fleet import model_header
 from emm_pipeline.modbus.exception_codes import ILLEGAL_FUNCTION, REFUSALS
 from emm_pipeline.modbus.meter_poll import MeterPoll
-from emm_pipeline.modbus.models import ModelSearch, is_where_it_was, missing
+from emm_pipeline.modbus.models import ModelSearch, is_where_it_was, missing, read_ends
 from emm_pipeline.modbus.plans import Plans, avoided_requests
 from emm_pipeline.readings import Failure, FailureKind, MeterSample
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from emm_pipeline.modbus.planning import Request
+    from emm_pipeline.readings import RefusedRange
 
 
 @dataclass(eq=False)
@@ -105,6 +106,7 @@ class ModelPoll(MeterPoll):
             return
         self._search = None
         self.found, self._found_all = search.found, search.complete
+        self.known_refusals = self._still_true(self.known_refusals)
         if search.failure:
             self.failure = Failure(FailureKind.CONFIGURATION, self._located(search.failure))
         self._use(search.found)
@@ -124,20 +126,37 @@ class ModelPoll(MeterPoll):
         elif self.failure is None:
             self.fail(FailureKind.CONFIGURATION, plan)
 
+    @property
+    def _addresses(self) -> Mapping[int, int]:
+        return self.known or {} if self.found is None else self.found
+
     def _is_verified_by(self, plan: Iterable[Request]) -> bool:
-        """Whether the requests bring each model's id: what was refused once is not asked for."""
-        ids = [model_id(model, address) for model, address in self.meter_type.models]
-        return all(any(request.covers(each) for request in plan) for each in ids)
+        """Whether the requests bring each model's header: what was refused once is not asked for."""
+        headers = [model_header(model, address) for model, address in self.meter_type.models]
+        return all(any(request.covers(each) for request in plan) for each in headers)
+
+    def _still_true(self, refusals: Iterable[RefusedRange]) -> tuple[RefusedRange, ...]:
+        """What was refused, without what the search disproves: the list was given; behind moved models all is new."""
+        if self.known is not None and self.found != self.known:
+            return ()
+        begins = (self.found or {}).values()
+        return tuple(each for each in refusals if not any(each.address < at + 2 and at < each.end for at in begins))
 
     def _missing(self) -> str | None:
-        whole = self.plans.types[self.meter.type]
-        return missing(whole, self.meter_type, self.known or {} if self.found is None else self.found)
+        return missing(self.plans.types[self.meter.type], self.meter_type, self._addresses)
 
     def sample(self) -> MeterSample:
-        """The meter as read so far, with where its models are, and a finding on those that it does not have."""
+        """The meter as read so far, with where its models are, and a finding on those that it does not have.
+
+        Of a model only what lies before its end is believed, and only where its header came with it.
+        """
         sample = super().sample()
+        if self.blocks:
+            ends = read_ends(self.blocks, self.meter_type)
+            self.meter_type = self.plans.located(self.meter.type, self._addresses, ends)
         finding = self._missing() if self.blocks else None
         findings = (*sample.findings, finding) if finding else sample.findings
         # What was found in part, or is of no use, is searched for again by the next poll.
-        remembered = self.found if self._found_all and self.meter_type.registers else None
-        return replace(sample, findings=findings, located_type=self.meter_type, models=remembered)
+        is_news = self._found_all and self.meter_type.registers and self.found != self.known
+        models = self.found if is_news else None
+        return replace(sample, findings=findings, located_type=self.meter_type, models=models)

@@ -14,7 +14,7 @@ from emm_pipeline.fleet import FunctionCode, MeterType, Register
 from emm_pipeline.modbus.planning import Request
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from emm_pipeline.readings import Block
 
@@ -38,6 +38,8 @@ class ModelSearch:
     """
 
     found: dict[int, int] = field(default_factory=dict)
+    ends: dict[int, int] = field(default_factory=dict)
+    """The address behind each model found, by the length that the device says."""
     failure: str | None = None
     complete: bool = False
     request: Request | None = None
@@ -63,7 +65,8 @@ class ModelSearch:
         if model == _END_OF_LIST:
             self.request, self.complete = None, True
             return
-        self.found.setdefault(model, address)
+        if self.found.setdefault(model, address) == address:
+            self.ends[model] = after
         # A list that leaves the registers, or goes on for ever, is taken as far as it goes.
         ended = after + _HEADER_COUNT > _REGISTER_SPACE or len(self.found) >= _MOST_MODELS or length == 0
         self.request = None if ended else _holding(after, _HEADER_COUNT)
@@ -89,10 +92,11 @@ def has_models(meter_type: MeterType) -> bool:
     return any(register.model is not None for register in meter_type.registers)
 
 
-def locate(meter_type: MeterType, addresses: Mapping[int, int]) -> MeterType:
+def locate(meter_type: MeterType, addresses: Mapping[int, int], ends: Mapping[int, int] | None = None) -> MeterType:
     """Return the type as a device has it whose models begin at these addresses.
 
     Registers of models that it does not have are left out; where several give the same measurement, the first is used.
+    With `ends`, so are those that are not before the end of their model: behind it another one begins.
     """
     located: dict[tuple[str, str | None], Register] = {}
     used: dict[int, int] = {}
@@ -105,7 +109,8 @@ def locate(meter_type: MeterType, addresses: Mapping[int, int]) -> MeterType:
         elif register.model in addresses:
             begin = addresses[register.model]
             moved = _moved(register, begin)
-            if max(moved.end, (moved.scale_register or 0) + 1) <= _REGISTER_SPACE:
+            end = _REGISTER_SPACE if ends is None else min(ends.get(register.model, 0), _REGISTER_SPACE)
+            if max(moved.end, (moved.scale_register or 0) + 1) <= end:
                 located[series] = moved
                 used[register.model] = begin
     return replace(meter_type, registers=tuple(located.values()), models=tuple(sorted(used.items())))
@@ -119,7 +124,23 @@ def missing(meter_type: MeterType, located: MeterType, addresses: Mapping[int, i
         return None
     names = ", ".join(dict.fromkeys(register.measurement_name for register in absent))
     models = ", ".join(str(model) for model in sorted({r.model for r in absent if r.model is not None}))
-    return f"left out: {names}, of model {models}; the device has models {', '.join(map(str, addresses)) or 'none'}"
+    line = f"left out: {names}, of model {models}; the device has models {', '.join(map(str, addresses)) or 'none'}"
+    if there := sorted({r.model for r in absent if r.model is not None} & addresses.keys()):
+        line += f", and model {', '.join(map(str, there))} ends before them or did not say its length"
+    return line
+
+
+def read_ends(blocks: Iterable[Block], located: MeterType) -> dict[int, int]:
+    """Return the address behind each model whose header was read, and is its own."""
+    ends = {}
+    for model, address in located.models:
+        for block in blocks:
+            offset = 2 * (address - block.address)
+            if block.function_code is FunctionCode.READ_HOLDING_REGISTERS and 0 <= offset <= len(block.data) - 4:
+                model_read, length = struct.unpack_from(">HH", block.data, offset)
+                if model_read == model:
+                    ends[model] = address + _HEADER_COUNT + length
+    return ends
 
 
 def is_where_it_was(block: Block, located: MeterType) -> bool:

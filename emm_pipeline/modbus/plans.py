@@ -25,7 +25,7 @@ class Plans:
     def __init__(self, types: Mapping[str, MeterType]) -> None:
         self.types = types
         self._requests: dict[tuple[int, frozenset[Request]], tuple[Request, ...] | str] = {}
-        self._located: dict[tuple[str, tuple[tuple[int, int], ...]], MeterType] = {}
+        self._located: dict[tuple[object, ...], MeterType] = {}
 
     def requests(self, meter_type: MeterType, avoided: Collection[Request]) -> tuple[Request, ...] | str:
         """The requests for a meter that refuses what is to be avoided, or why there are none.
@@ -39,11 +39,11 @@ class Plans:
             self._requests[key] = _plan(meter_type, key[1])
         return self._requests[key]
 
-    def located(self, name: str, addresses: Mapping[int, int]) -> MeterType:
-        """The type of that name, as a device has it whose SunSpec models begin at these addresses."""
-        key = name, tuple(sorted(addresses.items()))
+    def located(self, name: str, addresses: Mapping[int, int], ends: Mapping[int, int] | None = None) -> MeterType:
+        """The type of that name, as a device has it whose SunSpec models begin, and end, at these addresses."""
+        key = name, tuple(sorted(addresses.items())), None if ends is None else tuple(sorted(ends.items()))
         if key not in self._located:
-            self._located[key] = locate(self.types[name], addresses)
+            self._located[key] = locate(self.types[name], addresses, ends)
         return self._located[key]
 
 

@@ -109,6 +109,8 @@ def test_a_changed_meter_has_another_fingerprint(change):
         {"byte_order": Order.LITTLE_ENDIAN},
         {"scale": 0.1},
         {"invalid_value": 0},
+        {"scale_register": 6},
+        {"model": 103},
     ],
 )
 def test_a_meter_of_a_changed_type_has_another_fingerprint(change):

@@ -24,6 +24,8 @@ REGISTER = {
     "byte_order": 2,
     "scale": 1,
     "invalid_value": None,
+    "scale_register": None,
+    "model": None,
 }
 METER_TYPE = {
     "type": "sdm630",
@@ -125,6 +127,11 @@ def test_a_meter_at_the_edge_of_what_is_allowed_is_taken(database, column, value
         ("scale", float("nan")),
         ("scale", float("-inf")),
         ("invalid_value", float("nan")),
+        ("scale_register", -1),
+        ("scale_register", 65536),
+        ("model", 0),
+        ("model", 65535),
+        ("model", 103),  # an input register
     ],
 )
 def test_a_register_that_can_never_be_right_is_refused(database, column, value):

@@ -173,6 +173,9 @@ def test_two_meters_may_share_host_port_and_unit():
         ("invalid_value", "none", "is 'none'; allowed: a finite number"),
         ("invalid_value", Decimal("NaN"), "is NaN; allowed: a finite number"),
         ("invalid_value", Decimal("1e999"), "is 1E+999; allowed: a finite number"),
+        ("scale_register", 65536, "is 65536; allowed: 0 to 65535"),
+        ("model", 65535, "is 65535; allowed: 1 to 65534"),
+        ("model", 103, "goes with function_code 3 (READ_HOLDING_REGISTERS), where SunSpec has its models"),
     ],
 )
 def test_a_register_that_makes_no_sense_is_reported_and_costs_no_other(column, value, reason):

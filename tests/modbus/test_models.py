@@ -259,3 +259,69 @@ def test_located_registers_keep_their_distance_and_say_which_model_they_are_of()
     assert [register.scale_register for register in located.registers] == [40076, 40085]
     assert located.models == ((103, 40070),)
     assert locate(INVERTER, {103: 65530}).registers == (), "beyond the last register"
+
+
+POWER_ALONE = MeterType(
+    "t",
+    (Register(14, "activePower", "W", DataType.INT, HOLDING, scale_register=15, model=103),),
+    max_registers_per_request=10,
+    max_gap=0,
+    timeout_s=0.3,
+)
+
+
+def test_what_is_behind_the_end_of_a_device_s_model_is_not_taken_for_its_value(config_engine, simulated_gateway):
+    """An older firmware's model may be shorter than the type says: behind it is the next model."""
+    short, neighbour = (103, [425, 0, 0, 0, 65534, 0]), (160, [7] * 40)
+    gateway = simulated_gateway({1: device(COMMON, short, neighbour)})
+    plan = plan_of(gateway, INVERTER)
+    for number in (0, 1):
+        (sample,) = read(config_engine, plan, turn(number))
+        assert values(plan, [sample]) == {(101, "current"): 4.25}
+        assert any("activePower" in finding and "103" in finding for finding in sample.findings)
+
+
+def test_values_are_not_believed_while_the_model_s_id_cannot_be_read(config_engine, simulated_gateway):
+    """The id is asked for by itself here, and the device is busy at it: the values could be those of another model."""
+    registers, begins = sunspec_registers([COMMON, model_103(power=2314)])
+    gateway = simulated_gateway({1: SimulatedUnit(registers)})
+    plan = plan_of(gateway, POWER_ALONE)
+    assert values(plan, read(config_engine, plan, turn(0))) == {(101, "activePower"): 231.4}
+
+    moved, _ = sunspec_registers([COMMON, (64, [7] * 50), model_103(power=100)])
+    gateway.units[1].registers = moved
+    gateway.units[1].exceptions = {begins[103]: 6}
+    (sample,) = read(config_engine, plan, turn(1))
+    assert values(plan, [sample]) == {}
+    assert sample.failure is not None
+
+    gateway.units[1].exceptions = {}
+    assert values(plan, read(config_engine, plan, turn(2))) == {(101, "activePower"): 10.0}
+
+
+def test_what_was_refused_where_a_model_was_is_asked_for_where_it_is_now(config_engine, simulated_gateway):
+    """Refusals are remembered by address: behind an update another register may be there."""
+    registers, begins = sunspec_registers([COMMON, model_103()])
+    gateway = simulated_gateway({1: SimulatedUnit(registers, exceptions={begins[103] + 14: 2})})
+    plan = plan_of(gateway, INVERTER)
+    assert values(plan, read(config_engine, plan, turn(0))) == {(101, "current"): 4.25}
+
+    moved, now = sunspec_registers([(1, [0] * 78), model_103(current=500)])
+    assert now[103] + 2 == begins[103] + 14, "the current is where the power was"
+    gateway.units[1].registers, gateway.units[1].exceptions = moved, {}
+    for number in (1, 2):
+        found = values(plan, read(config_engine, plan, turn(number)))
+        assert found == {(101, "current"): 5.0, (101, "activePower"): 231.4}
+
+
+def test_an_id_that_was_refused_once_is_read_again_where_the_list_gives_it(config_engine, simulated_gateway):
+    registers, begins = sunspec_registers([COMMON, model_103()])
+    gateway = simulated_gateway({1: SimulatedUnit(registers)})
+    plan = plan_of(gateway, INVERTER)
+    read(config_engine, plan, turn(0))
+    with config_engine.begin() as connection:
+        connection.exec_driver_sql(
+            "INSERT INTO refused_registers VALUES (101, 't', 3, %(address)s, 1, 2, now(), %(configuration)s)",
+            {"address": begins[103], "configuration": fingerprint(plan.meters[0], plan.types["t"])},
+        )
+    assert values(plan, read(config_engine, plan, turn(1))) == {(101, "current"): 4.25, (101, "activePower"): 231.4}
