@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -61,6 +62,8 @@ class ModelPoll(MeterPoll):
     def keep(self, data: bytes) -> None:
         """Keeps the registers that the request brought, or goes on searching with them."""
         if self._search:
+            self._last_reply_s = time.monotonic()
+            self._busy = None
             self._search.take(data)
             self._go_on()
             return

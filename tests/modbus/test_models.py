@@ -12,8 +12,10 @@ from test_polling import plan_of, read, turn, values
 from emm_pipeline.config_db.meter_status import fingerprint
 from emm_pipeline.fleet import DataType, EnergyMeter, FunctionCode, MeterType, Order, Register, scale_factor
 from emm_pipeline.modbus.decoding import decode_samples
+from emm_pipeline.modbus.model_poll import ModelPoll
 from emm_pipeline.modbus.models import MARK, ModelSearch, locate
 from emm_pipeline.modbus.planning import plan_requests
+from emm_pipeline.modbus.plans import Plans
 from emm_pipeline.readings import Block, FailureKind, MeterSample
 
 HOLDING = FunctionCode.READ_HOLDING_REGISTERS
@@ -325,3 +327,15 @@ def test_an_id_that_was_refused_once_is_read_again_where_the_list_gives_it(confi
             {"address": begins[103], "configuration": fingerprint(plan.meters[0], plan.types["t"])},
         )
     assert values(plan, read(config_engine, plan, turn(1))) == {(101, "current"): 4.25, (101, "activePower"): 231.4}
+
+
+def test_a_device_that_was_busy_at_the_beginning_of_the_search_only_is_not_called_busy():
+    poll = ModelPoll(EnergyMeter(1, "h", 502, 1, "t"), INVERTER, (), plans=Plans({"t": INVERTER}))
+    poll.begin_turn()
+    poll.request_sent()
+    poll.take_exception("exception 6 (device busy)", 6)
+    poll.begin_turn()
+    poll.request_sent()
+    poll.keep(MARK + b"\0\1\0\x42")
+    poll.run_out_of_time("0 of 1 units behind it were read")
+    assert poll.sample().failure.kind is FailureKind.DEADLINE
