@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -21,8 +22,16 @@ yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
 
 
 def print_json(data: Any) -> None:
-    """Print data as JSON; times as ISO 8601."""
-    print(json.dumps(data, indent=2, ensure_ascii=False, default=_as_text))
+    """Print data as JSON; times as ISO 8601, and NaN and infinities, which JSON has not, as texts."""
+    print(json.dumps(_finite(data), indent=2, ensure_ascii=False, allow_nan=False, default=_as_text))
+
+
+def _finite(data: Any) -> Any:
+    if isinstance(data, dict):
+        return {key: _finite(value) for key, value in data.items()}
+    if isinstance(data, (list, tuple)):
+        return [_finite(value) for value in data]
+    return str(data) if isinstance(data, float) and not math.isfinite(data) else data
 
 
 def _as_text(value: object) -> str:

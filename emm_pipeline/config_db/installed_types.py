@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import text
 
-from emm_pipeline.config_db.register_rows import TypeRows
+from emm_pipeline.config_db.register_rows import REGISTER_COLUMNS, TypeRows
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -33,4 +33,6 @@ def save_installed(connection: Connection, type_name: str, rows: TypeRows) -> No
 def _parse(content: str) -> TypeRows:
     data = json.loads(content)
     settings = data["settings"]
-    return TypeRows(frozenset(map(tuple, data["registers"])), None if settings is None else tuple(settings))
+    # A version of EMM that had fewer columns wrote shorter rows: later ones are null.
+    registers = (tuple(row) + (None,) * (len(REGISTER_COLUMNS) - len(row)) for row in data["registers"])
+    return TypeRows(frozenset(registers), None if settings is None else tuple(settings))

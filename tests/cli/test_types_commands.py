@@ -170,3 +170,47 @@ def test_a_file_that_is_not_there_and_one_that_cannot_be_written_are_named(emm):
     result = emm("registers", "export", "-o", "/nowhere/file.csv")
     assert result.returncode == 1
     assert "/nowhere/file.csv" in result.stderr
+
+
+def test_of_two_rows_that_differ_in_their_scale_only_the_right_one_is_removed(emm, config_engine):
+    execute(
+        config_engine,
+        "INSERT INTO registers VALUES ('t', 0, 'a', 'V', 3, 4, 2, 2, 1), ('t', 0, 'a', 'V', 3, 4, 2, 2, 7)",
+    )
+    result = emm("registers", "import", "-", stdin=f"{HEADER}\nt,0,a,V,3,4,2,2\n")
+    assert result.returncode == 0, result.stderr
+    assert [row[8] for row in registers(config_engine)] == [1.0]
+
+
+def test_rows_whose_numbers_are_none_are_listed_exported_and_replaced(emm, config_engine):
+    """Such as a table from before the checks has them, and in columns that are decimals there."""
+    for change in (
+        "DROP CONSTRAINT registers_scale, DROP CONSTRAINT registers_invalid_value",
+        "ALTER scale TYPE numeric",
+    ):
+        execute(config_engine, f"ALTER TABLE registers {change}")
+    execute(config_engine, "INSERT INTO registers VALUES ('t', 0, 'a', 'V', 3, 4, 2, 2, 'NaN', 'NaN')")
+    (mine,) = [each for each in json.loads(emm("types", "list", "--json").stdout) if each["type"] == "t"]
+    assert mine["registers"] == 1
+    exported = emm("registers", "export", "--json").stdout
+    assert json.loads(exported, parse_constant=pytest.fail)[0]["scale"] == "nan"
+    assert emm("registers", "import", "-", stdin=f"{HEADER}\nt,0,a,V,3,4,2,2\n").returncode == 0
+    assert [(row[8], row[9]) for row in registers(config_engine)] == [(1, None)]
+
+
+def test_what_an_older_version_installed_is_not_taken_for_a_persons_work(emm, config_engine):
+    """It kept its rows without the columns that came later."""
+    emm("types", "install", "sdm630")
+    with config_engine.connect() as connection:
+        content = json.loads(connection.exec_driver_sql("SELECT content FROM installed_types").scalar())
+    content["registers"] = [row[:10] for row in content["registers"]]
+    content["registers"][0][2] = "earlierName"
+    execute(
+        config_engine,
+        f"UPDATE registers SET measurement_name = 'earlierName' WHERE register_address = {content['registers'][0][1]}",
+    )
+    with config_engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE installed_types SET content = %(content)s", {"content": json.dumps(content)})
+    result = emm("types", "install", "sdm630")
+    assert result.returncode == 0, result.stderr
+    assert load_fleet(config_engine).types["sdm630"] == load_catalogue()["sdm630"].meter_type
