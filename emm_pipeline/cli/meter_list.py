@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from emm_pipeline.cli.output import print_table, shown_time
 from emm_pipeline.config_db.failing_meters import load_failing
 from emm_pipeline.config_db.loader import load_fleet
-from emm_pipeline.config_db.meter_rows import load_meter_rows
+from emm_pipeline.config_db.meter_rows import id_of, load_meter_rows
 from emm_pipeline.config_db.meter_status import load_statuses
 
 if TYPE_CHECKING:
@@ -23,9 +23,10 @@ def meter_states(engine: Engine) -> list[dict[str, Any]]:
     misconfigured = load_fleet(engine).misconfigured
     states = []
     for row in load_meter_rows(engine):
-        id_ = row["id"]
-        status, fails = statuses.get(id_), failing.get(id_)
-        finding = misconfigured.get(id_)
+        id_ = id_of(row)
+        status = fails = finding = None
+        if id_ is not None:
+            status, fails, finding = statuses.get(id_), failing.get(id_), misconfigured.get(id_)
         reason = str(finding) if finding else fails.reason if fails else status.reason if status else None
         if row.get("enabled") is False:
             word, reason = "disabled", None

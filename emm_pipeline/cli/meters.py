@@ -194,7 +194,7 @@ def find_meters(rows: Sequence[MeterRow], names: Sequence[str]) -> list[MeterRow
     found: dict[int, MeterRow] = {}
     for name in names:
         same = [row for row in rows if str(row["id"]) == name] if _INTEGER.fullmatch(name) else []
-        same = same or [row for row in rows if row["description"] == name]
+        same = same or [row for row in rows if row.get("description") == name]
         if not same:
             raise ConfigurationError(f"no meter has the id or description {name!r}; emm meters list shows them")
         if len(same) > 1:
@@ -238,4 +238,4 @@ def _require_type(engine: Engine, name: str) -> None:
 
 
 def _named(row: Mapping[str, Any]) -> str:
-    return f"meter {row['id']}" + (f" ({row['description']})" if row["description"] else "")
+    return f"meter {row['id']}" + (f" ({row['description']})" if row.get("description") else "")

@@ -8,12 +8,13 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, func, insert, select, text, update
+from sqlalchemy import delete, insert, text, update
 
 from emm_pipeline.config_db.engine import database_errors
 from emm_pipeline.config_db.loader import rows_of
 from emm_pipeline.config_db.tables import energy_meters
 from emm_pipeline.config_db.validation import check_rows
+from emm_pipeline.config_db.values import NonsenseError, integer
 from emm_pipeline.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -40,6 +41,14 @@ def load_meter_rows(engine: Engine) -> list[MeterRow]:
         return sorted((dict(row) for row in rows_of(connection, "energy_meters")), key=_by_id)
 
 
+def id_of(row: Mapping[str, Any]) -> int | None:
+    """Return a row's id, whatever type the column has; None where it is none."""
+    try:
+        return integer(row.get("id"), -_LARGEST_ID - 1, _LARGEST_ID)
+    except NonsenseError:
+        return None
+
+
 def add_meter(engine: Engine, row: Mapping[str, Any], *, allow_same_unit: bool = False) -> MeterRow:
     """Write a new meter; without an id in `row` it gets the next one that is free.
 
@@ -52,12 +61,12 @@ def add_meter(engine: Engine, row: Mapping[str, Any], *, allow_same_unit: bool =
     """
     with _editing(engine) as connection:
         new = {"enabled": True, **row}
+        rows = rows_of(connection, "energy_meters")
         if new.get("id") is None:
-            new["id"] = (connection.scalar(select(func.max(energy_meters.c.id))) or 0) + 1
+            new["id"] = max((id_ for row in rows if (id_ := id_of(row)) is not None), default=0) + 1
         if new["id"] > _LARGEST_ID:
             raise ConfigurationError("the largest id is taken already: choose one that is free with --id")
-        rows = rows_of(connection, "energy_meters")
-        if any(other["id"] == new["id"] for other in rows):
+        if any(id_of(other) == new["id"] for other in rows):
             raise ConfigurationError(f"there is a meter {new['id']} already: choose another id, or leave it out")
         _check(connection, new)
         if not allow_same_unit:
@@ -122,5 +131,6 @@ def _refuse_same_unit(row: MeterRow, others: Sequence[Mapping[str, Any]]) -> Non
             )
 
 
-def _by_id(row: MeterRow) -> tuple[bool, int]:
-    return row["id"] is None, row["id"] or 0
+def _by_id(row: MeterRow) -> tuple[bool, int, str]:
+    id_ = id_of(row)
+    return id_ is None, id_ or 0, str(row.get("id"))

@@ -167,3 +167,39 @@ def test_the_list_says_how_each_meter_is_since_when_and_when_it_is_asked_again(e
 def test_without_meters_the_list_says_how_to_get_one(emm):
     assert "emm meters add" in emm("meters", "list").stdout
     assert json.loads(emm("meters", "list", "--json").stdout) == []
+
+
+def test_a_table_made_by_hand_with_ids_that_are_none_is_worked_with(emm, sdm630, config_engine):
+    with config_engine.begin() as connection:
+        connection.exec_driver_sql("DROP TABLE energy_meters")
+        connection.exec_driver_sql(
+            "CREATE TABLE energy_meters"
+            " (id numeric, host text, port integer, slave_address integer, type text, enabled boolean)"
+        )
+        connection.exec_driver_sql(
+            "INSERT INTO energy_meters VALUES ('NaN', 'h', 502, 1, 'sdm630', true), (7, 'h', 502, 2, 'sdm630', true),"
+            " (NULL, NULL, NULL, NULL, NULL, NULL)"
+        )
+    assert json.loads(emm("meters", "list", "--json").stdout)[0]["status"] == "new"
+    assert emm("meters", "disable", 7).returncode == 0
+    assert emm("meters", "edit", 7, "--unit", 3).returncode == 0
+    assert emm("meters", "remove", 7, "--yes").returncode == 0
+    assert len(json.loads(emm("meters", "list", "--json").stdout)) == 2
+
+
+def test_where_ids_are_texts_the_next_free_one_is_found_all_the_same(emm, sdm630, config_engine):
+    with config_engine.begin() as connection:
+        connection.exec_driver_sql("ALTER TABLE energy_meters DROP CONSTRAINT energy_meters_pkey, ALTER id TYPE text")
+        connection.exec_driver_sql(
+            "INSERT INTO energy_meters VALUES ('9', 'h', 502, 1, 'sdm630'), ('x', 'h', 502, 2, 'a')"
+        )
+    assert emm("meters", "add", "10.0.0.1", "--unit", 1, "--type", "sdm630").returncode == 0
+    assert emm("meters", "add", "10.0.0.1", "--unit", 2, "--type", "sdm630", "--id", 9).returncode == 2
+    assert sorted(row[0] for row in rows(config_engine)) == ["10", "9", "x"]
+
+
+def test_a_description_that_is_no_text_is_refused(emm, sdm630, config_engine):
+    result = emm("meters", "add", "10.0.0.1", "--unit", 1, "--type", "sdm630", "--description", b"\xff")
+    assert result.returncode == 2
+    assert "Traceback" not in result.stderr
+    assert rows(config_engine) == []

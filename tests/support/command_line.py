@@ -19,7 +19,7 @@ class CommandLine:
 
     def __call__(self, *arguments, stdin: str | bytes = "", **environment: str) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
-            [EMM, *map(str, arguments)],
+            [EMM, *(each if isinstance(each, bytes) else str(each) for each in arguments)],
             capture_output=True,
             input=stdin.encode() if isinstance(stdin, str) else stdin,
             check=False,
@@ -27,6 +27,13 @@ class CommandLine:
             timeout=60,
         )
         return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
+
+    def shell(self, line: str) -> subprocess.CompletedProcess[str]:
+        """Run a line of a shell, in which $EMM is the command."""
+        environment = {**os.environ, **self._settings, "EMM": str(EMM)}
+        return subprocess.run(
+            ["sh", "-c", line], capture_output=True, text=True, check=False, env=environment, timeout=60
+        )
 
     def start(self, *arguments) -> subprocess.Popen[str]:
         """Start a command that goes on until it is interrupted."""
