@@ -5,6 +5,7 @@ Exit codes: 0 well, 1 something was not read or not stored, 2 wrong usage or con
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from pathlib import Path
@@ -50,13 +51,21 @@ def emm(context: click.Context, env_file: tuple[Path, ...]) -> None:
 
 def main() -> None:
     """Run the command line; errors of ours are one line on stderr, without a traceback."""
+    if sys.stdout is None:  # closed by who started us: the first file that is opened must not take its place
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - until the end
     try:
         emm.main(standalone_mode=False)
         sys.stdout.flush()
     except BrokenPipeError:
         # Who reads has seen enough (`emm types list | head`); what is left is not to be flushed at the end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         sys.exit(PIPE_CLOSED)
+    except OSError as err:
+        if err.errno != errno.ENOSPC:
+            raise
+        _drop_output()
+        print(f"error: {err.strerror}", file=sys.stderr)
+        sys.exit(1)
     except click.ClickException as err:
         err.show()
         sys.exit(err.exit_code)
@@ -69,3 +78,8 @@ def main() -> None:
     except (KeyboardInterrupt, click.Abort):
         print("interrupted", file=sys.stderr)
         sys.exit(INTERRUPTED)
+
+
+def _drop_output() -> None:
+    """Let what was printed and is not written yet go nowhere, instead of failing again at the end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -111,3 +111,10 @@ def test_a_reader_that_has_seen_enough_ends_it_without_a_traceback(emm, words):
     process.stdout.close()
     assert process.stderr.read() == ""
     assert process.wait(60) in {1, 141}
+
+
+@pytest.mark.parametrize("redirection", [">&-", ">/dev/full"])
+def test_output_that_nobody_can_take_is_no_traceback(emm, redirection):
+    result = emm.shell(f'"$EMM" types list --json {redirection}')
+    assert "Traceback" not in result.stderr
+    assert "Exception ignored" not in result.stderr
