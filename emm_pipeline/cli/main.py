@@ -8,7 +8,9 @@ from __future__ import annotations
 import errno
 import os
 import sys
+from io import TextIOWrapper
 from pathlib import Path
+from typing import TextIO
 
 import click
 
@@ -53,6 +55,7 @@ def main() -> None:
     """Run the command line; errors of ours are one line on stderr, without a traceback."""
     if sys.stdout is None:  # closed by who started us: the first file that is opened must not take its place
         sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - until the end
+    _make_writable(sys.stdout)
     try:
         emm.main(standalone_mode=False)
         sys.stdout.flush()
@@ -78,6 +81,15 @@ def main() -> None:
     except (KeyboardInterrupt, click.Abort):
         print("interrupted", file=sys.stderr)
         sys.exit(INTERRUPTED)
+
+
+def _make_writable(out: TextIO) -> None:
+    """Let no name of a meter or unit end a command that has done its work: programs read UTF-8, terminals what fits."""
+    if isinstance(out, TextIOWrapper):
+        if out.isatty():
+            out.reconfigure(errors="backslashreplace")
+        else:
+            out.reconfigure(encoding="utf-8")
 
 
 def _drop_output() -> None:

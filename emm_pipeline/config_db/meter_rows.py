@@ -64,8 +64,8 @@ def add_meter(engine: Engine, row: Mapping[str, Any], *, allow_same_unit: bool =
         rows = rows_of(connection, "energy_meters")
         if new.get("id") is None:
             new["id"] = max((id_ for row in rows if (id_ := id_of(row)) is not None), default=0) + 1
-        if new["id"] > _LARGEST_ID:
-            raise ConfigurationError("the largest id is taken already: choose one that is free with --id")
+            if new["id"] > _LARGEST_ID:
+                raise ConfigurationError("the largest id is taken already: choose one that is free with --id")
         if any(id_of(other) == new["id"] for other in rows):
             raise ConfigurationError(f"there is a meter {new['id']} already: choose another id, or leave it out")
         _check(connection, new)

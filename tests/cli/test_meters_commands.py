@@ -203,3 +203,18 @@ def test_a_description_that_is_no_text_is_refused(emm, sdm630, config_engine):
     assert result.returncode == 2
     assert "Traceback" not in result.stderr
     assert rows(config_engine) == []
+
+
+def test_an_id_that_is_too_large_is_not_called_taken(emm, sdm630, config_engine):
+    result = emm("meters", "add", "10.0.0.1", "--unit", 1, "--type", "sdm630", "--id", 2**31)
+    assert result.returncode == 2
+    assert "taken" not in result.stderr
+    assert "allowed: -2147483648 to 2147483647" in result.stderr
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_what_was_written_is_told_whatever_the_locale_can_write(emm, sdm630, encoding):
+    emm("meters", "add", "10.0.0.1", "--unit", 1, "--type", "sdm630", "--description", "Zähler 電")
+    result = emm("meters", "edit", 1, "--unit", 7, PYTHONIOENCODING=encoding)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "(Zähler 電): slave_address 1 → 7" in result.stdout, "UTF-8, as what is exported and imported"
