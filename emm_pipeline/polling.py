@@ -5,13 +5,13 @@ pandas and the stores' clients are imported by the functions that need them: imp
 
 from __future__ import annotations
 
-import asyncio
 import time
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from emm_pipeline.config_db.gateway_locks import gateway_locks
+from emm_pipeline.event_loop import run_fast
 from emm_pipeline.memory import Turn, learn, recall
 from emm_pipeline.modbus.reading import Conditions, read_meters
 from emm_pipeline.outcomes import PollPlan, SampleReport
@@ -61,12 +61,12 @@ def read(  # noqa: PLR0913 - the last two go together, and are named
         One sample per meter, in the order of the plan.
     """
     if engine is None:
-        return asyncio.run(_read(plan, deadline, Conditions(max_connections), on_sample))
+        return run_fast(_read(plan, deadline, Conditions(max_connections), on_sample))
     memory = recall(engine, plan, turn)
     not_due = memory.not_due()
     asked = replace(plan, meters=tuple(meter for meter in plan.meters if meter.id not in not_due))
     conditions = Conditions(max_connections, refused=memory.refused, failing=memory.keep_failing, models=memory.models)
-    samples = asyncio.run(_read_locked(engine, asked, deadline, conditions, on_sample))
+    samples = run_fast(_read_locked(engine, asked, deadline, conditions, on_sample))
     learn(engine, memory, samples)
     by_id = not_due | {sample.meter.id: sample for sample in samples}
     return [by_id[meter.id] for meter in plan.meters]

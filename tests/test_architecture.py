@@ -43,6 +43,7 @@ FLOORS = [
         "backoff",
         "credentials",
         "errors",
+        "event_loop",
         "fleet",
         "labels",
         "readings",

@@ -11,6 +11,7 @@ from support.meters import SimulatedUnit, encode_value, holding
 from emm_pipeline import polling
 from emm_pipeline.config_db.engine import create_config_engine
 from emm_pipeline.config_db.gateway_locks import gateway_locks
+from emm_pipeline.event_loop import run_fast
 from emm_pipeline.fleet import DataType, EnergyMeter, FunctionCode, MeterType, Register
 from emm_pipeline.memory import Turn
 from emm_pipeline.modbus import pacing
@@ -164,7 +165,7 @@ def test_a_poll_that_waits_for_another_run_keeps_its_deadline_and_reads_the_othe
             samples = await asyncio.to_thread(read, config_engine, plan, None, 1.0)
             return samples, time.monotonic() - began
 
-    (waiting, read_), took = asyncio.run(read_while_another_run_has_the_gateway())
+    (waiting, read_), took = run_fast(read_while_another_run_has_the_gateway())
     assert waiting.failure.kind is FailureKind.DEADLINE
     assert f"another run is talking to {meters[0].address}" in waiting.failure.reason
     assert read_.failure is None
@@ -220,7 +221,7 @@ def test_connections_are_staggered_and_not_opened_in_one_burst(simulated_gateway
     gateways = [simulated_gateway({1: unit()}, host=f"127.0.1.{i + 1}") for i in range(60)]
     meters = tuple(EnergyMeter(i, g.host, g.port, 1, "t") for i, g in enumerate(gateways))
     samples = polling.read(PollPlan(meters, {"t": TYPE}), datetime.now(UTC) + MINUTE, 200)
-    assert all(sample.failure is None for sample in samples)
+    assert [sample.failure for sample in samples if sample.failure] == []
     assert max(opened) - min(opened) >= 59 * pacing.CONNECTION_SPACING_S
 
 

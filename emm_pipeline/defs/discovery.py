@@ -3,7 +3,6 @@
 It adds a partition at once, and deletes one only when no run that may name it is in flight, else the next time.
 """
 
-import asyncio
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -22,6 +21,7 @@ from emm_pipeline.defs.partitions import (
 from emm_pipeline.defs.reporting import table
 from emm_pipeline.defs.resources import ConfigDatabase, Limits
 from emm_pipeline.defs.runs import MAX_RUNTIME_TAG, TICK_TAG, partitions_in_flight
+from emm_pipeline.event_loop import run_fast
 from emm_pipeline.fleet import EnergyMeter, Fleet
 from emm_pipeline.modbus.reachability import find_unreachable
 from emm_pipeline.settings import current_settings
@@ -60,7 +60,7 @@ def discover(context: OpExecutionContext, config_database: ConfigDatabase, limit
             instance.add_dynamic_partitions(str(METERS.name), to_add)
         for key in to_delete:
             instance.delete_dynamic_partition(str(METERS.name), key)
-        refused = asyncio.run(
+        refused = run_fast(
             find_unreachable({(meter.host, meter.port) for meter in to_test}, max_connections=limits.max_connections)
         )
         save_configurations(engine, {meter.id: configurations[meter.id] for meter in to_test})

@@ -1,8 +1,8 @@
 """One Modbus TCP connection; the only module that imports pymodbus.
 
-pymodbus frames requests and decodes replies, but drops a reply with a foreign transaction or unit id in silence, waits
-on after garbage and after a lost connection, and lets an undecodable reply fail in the event loop. So the bytes of
-each reply are checked here as they come, before pymodbus sees them, and what it makes of them afterwards.
+pymodbus's requests go out by a transport of our own: its client drops a reply with a foreign transaction or unit id in
+silence, waits on after garbage and after a lost connection, lets an undecodable reply fail in the event loop, and
+makes as many objects per connection and reply as all else together. Here each byte of a reply is checked as it comes.
 """
 
 from __future__ import annotations
@@ -11,14 +11,12 @@ import asyncio
 import os
 import socket
 import struct
-import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from pymodbus.client import AsyncModbusTcpClient
-from pymodbus.exceptions import ModbusException
-from pymodbus.pdu import DecodePDU, ExceptionResponse, ModbusPDU
-from pymodbus.pdu.register_message import ReadHoldingRegistersResponse
+from pymodbus.framer import FramerSocket
+from pymodbus.pdu import DecodePDU
+from pymodbus.pdu.register_message import ReadHoldingRegistersRequest, ReadInputRegistersRequest
 
 from emm_pipeline.errors import TransientError
 from emm_pipeline.fleet import FunctionCode
@@ -32,35 +30,24 @@ if TYPE_CHECKING:
 _HEADER = struct.Struct(">HHHBB")
 """Transaction id, protocol id, length of what follows the length field, unit id, function code."""
 
-_COUNT = struct.Struct(">H")
+_LENGTH = struct.Struct(">H")
+_LENGTH_AT = 4
+_BEHIND_LENGTH = 6
+"""Where a frame says its length, and where what it counts begins."""
+
 _COUNT_AT = 10
 """Where a request to read registers says how many."""
 
 _EXCEPTION_BIT = 0x80
 
-_LONGER_THAN_ANY_TIMEOUT_S = 86_400.0
-"""pymodbus's own timeout must never come first: it does not tell what had happened."""
+_REGISTERS_AT = _HEADER.size + 1
+"""Behind the byte count."""
 
-
-class _HoldingReply(ReadHoldingRegistersResponse):
-    """A reply whose registers stay bytes: they are decoded for all meters at once."""
-
-    data = b""
-
-    def decode(self, data: bytes) -> None:
-        """Keeps them; that they are as many as was asked for is checked by their reader."""
-        self.data = data[1:]
-
-
-class _InputReply(_HoldingReply):
-    """The same, of input registers."""
-
-    function_code = 4
-
-
-_DECODER = DecodePDU(is_server=False)
-for _reply in (_HoldingReply, _InputReply):
-    _DECODER.register(_reply)
+_FRAMER = FramerSocket(DecodePDU(is_server=False))
+_REQUESTS = {
+    FunctionCode.READ_HOLDING_REGISTERS: ReadHoldingRegistersRequest,
+    FunctionCode.READ_INPUT_REGISTERS: ReadInputRegistersRequest,
+}
 
 
 class ReadError(TransientError):
@@ -72,7 +59,11 @@ class ReadError(TransientError):
         self.exception_code = exception_code
 
 
-class Connection:
+class _BrokenError(Exception):
+    """The connection was broken in mid-request, or by the reply itself."""
+
+
+class Connection(asyncio.Protocol):
     """A connection to a gateway, for one request at a time; to be opened once, and closed.
 
     After an error other than EXCEPTION it must not be used any more: a late reply could answer the next request.
@@ -81,22 +72,13 @@ class Connection:
     def __init__(self, host: str, port: int) -> None:
         self._host = host
         self._port = port
-        self._request_frame = b""
-        self._awaiting_reply = False
+        self._transport: asyncio.Transport | None = None
+        self._transaction_id = 0
+        self._request = b""
+        self._received = b""
+        self._reply: asyncio.Future[bytes] | None = None
+        """The reply that is awaited."""
         self._broken_by: str | None = None
-        self._client = AsyncModbusTcpClient(
-            host,
-            port=port,
-            timeout=_LONGER_THAN_ANY_TIMEOUT_S,
-            retries=0,
-            reconnect_delay=0,
-            trace_packet=self._on_packet,
-            trace_connect=self._on_connection_change,
-        )
-        # Else pymodbus drops what is longer than any frame before it can be seen to be wrong.
-        self._client.ctx.max_buffer_size = sys.maxsize
-        # One for all connections: `self._client.register` would copy pymodbus's table for each.
-        self._client.ctx.framer.decoder = _DECODER
 
     async def open(self, timeout_s: float) -> None:
         """Connects within `timeout_s` seconds.
@@ -116,22 +98,23 @@ class Connection:
             raise ReadError(FailureKind.REFUSED, _why_not_connected(err)) from err
 
     async def _connect_to_one_of(self, addresses: list[str]) -> None:
-        """Does what pymodbus's connect() does, but that hides why it failed."""
         loop = asyncio.get_running_loop()
         for address in addresses[:-1]:
             with suppress(OSError):
-                await loop.create_connection(lambda: self._client.ctx, address, self._port)
+                await loop.create_connection(lambda: self, address, self._port)
                 return
-        await loop.create_connection(lambda: self._client.ctx, addresses[-1], self._port)
+        await loop.create_connection(lambda: self, addresses[-1], self._port)
 
     @property
     def usable(self) -> bool:
         """Whether the connection still stands, and no byte came on it that was not asked for."""
-        return self._broken_by is None and self._client.connected
+        return self._broken_by is None and self._transport is not None
 
     def close(self) -> None:
         """Closes the connection; a late reply on it reaches nobody."""
-        self._client.close()
+        if self._transport:
+            self._transport.abort()
+            self._transport = None
 
     async def read(self, unit_id: int, request: Request, timeout_s: float) -> bytes:
         """Sends one request and awaits its reply.
@@ -142,48 +125,64 @@ class Connection:
         Raises:
             ReadError: TIMEOUT, EXCEPTION or INVALID_REPLY.
         """
-        self._awaiting_reply = True
         try:
             async with asyncio.timeout(timeout_s):
                 reply = await self._send(unit_id, request)
         except TimeoutError as err:
             raise ReadError(FailureKind.TIMEOUT, f"no reply within {timeout_s} s") from err
-        except Exception as err:  # whatever pymodbus raises, only this request has failed
-            raise ReadError(FailureKind.INVALID_REPLY, self._broken_by or _one_line(err)) from err
+        except Exception as err:  # whatever pymodbus makes of a request, only this one has failed
+            raise ReadError(FailureKind.INVALID_REPLY, _one_line(err)) from err
         finally:
-            self._awaiting_reply = False
-        return _registers(reply, unit_id, request)
+            self._reply = None
+        if reply[_HEADER.size - 1] & _EXCEPTION_BIT:
+            code = reply[_HEADER.size]
+            raise ReadError(FailureKind.EXCEPTION, describe(code), code)
+        return reply[_REGISTERS_AT:]
 
-    async def _send(self, unit_id: int, request: Request) -> ModbusPDU:
-        if request.function_code is FunctionCode.READ_HOLDING_REGISTERS:
-            read = self._client.read_holding_registers
-        else:
-            read = self._client.read_input_registers
-        return await read(request.address, count=request.count, device_id=unit_id)
+    def _send(self, unit_id: int, request: Request) -> asyncio.Future[bytes]:
+        if self._transport is None or self._broken_by:
+            raise _BrokenError(self._broken_by or "the connection is closed")
+        self._transaction_id = self._transaction_id % 0xFFFF + 1
+        ask = _REQUESTS[request.function_code](unit_id, self._transaction_id, request.address, request.count)
+        self._request = _FRAMER.buildFrame(ask)
+        self._received = b""
+        self._reply = asyncio.get_running_loop().create_future()
+        self._transport.write(self._request)
+        return self._reply
 
-    def _on_packet(self, sending: bool, data: bytes) -> bytes:
-        """Called with each request, and with all that has come of its reply; returns what pymodbus shall see of it."""
-        if sending:
-            self._request_frame = data
-        elif not self._awaiting_reply or self._client.ctx.response_future.done():
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """It stands."""
+        self._transport = transport  # type: ignore[assignment]  # of a TCP connection it is one that writes
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes came: a part of the reply, or what nobody asked for."""
+        if self._reply is None or self._reply.done():
             self._break("bytes came that were not asked for")
-            return b""
-        elif problem := reply_problem(self._request_frame, data):
+            return
+        self._received += data
+        if problem := reply_problem(self._request, self._received):
             self._break(problem)
-            return b""
-        return data
+        elif _is_whole(self._received):
+            self._reply.set_result(self._received)
 
-    def _on_connection_change(self, connected: bool) -> None:
-        if not connected:
-            self._break("the connection was closed before the reply was complete")
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's
+        """The gateway, or the way to it, has ended the connection; or we did."""
+        self._transport = None
+        self._break("the connection was closed before the reply was complete")
 
     def _break(self, problem: str) -> None:
         """Ends the connection: what more may come is neither of use nor to fill the memory."""
         self._broken_by = self._broken_by or problem
         self.close()
-        reply = self._client.ctx.response_future
-        if self._awaiting_reply and not reply.done():
-            reply.set_exception(ModbusException(problem))
+        if self._reply and not self._reply.done():
+            self._reply.set_exception(_BrokenError(problem))
+
+
+def _is_whole(reply: bytes) -> bool:
+    if len(reply) <= _HEADER.size:
+        return False
+    length: int = _LENGTH.unpack_from(reply, _LENGTH_AT)[0]
+    return len(reply) == _BEHIND_LENGTH + length
 
 
 def reply_problem(request: bytes, reply: bytes) -> str | None:
@@ -196,7 +195,7 @@ def reply_problem(request: bytes, reply: bytes) -> str | None:
     if len(reply) < _HEADER.size:
         return None
     asked_transaction_id, _, _, asked_unit_id, asked_function_code = _HEADER.unpack_from(request)
-    (count,) = _COUNT.unpack_from(request, _COUNT_AT)
+    (count,) = _LENGTH.unpack_from(request, _COUNT_AT)
     transaction_id, protocol_id, length, unit_id, function_code = _HEADER.unpack_from(reply)
     is_exception = bool(function_code & _EXCEPTION_BIT)
     body_size = 1 if is_exception else 1 + 2 * count
@@ -220,20 +219,6 @@ def reply_problem(request: bytes, reply: bytes) -> str | None:
 def _one_line(err: Exception) -> str:
     """The error's text without line breaks; its class if it has none."""
     return " ".join(str(err).split()) or type(err).__name__
-
-
-def _registers(reply: ModbusPDU, unit_id: int, request: Request) -> bytes:
-    if isinstance(reply, ExceptionResponse):
-        code = reply.exception_code
-        raise ReadError(FailureKind.EXCEPTION, describe(code), code)
-    if (
-        not isinstance(reply, _HoldingReply)
-        or reply.function_code != request.function_code
-        or reply.dev_id != unit_id
-        or len(reply.data) != 2 * request.count
-    ):
-        raise ReadError(FailureKind.INVALID_REPLY, f"the reply is no answer to the request: {reply}")
-    return reply.data
 
 
 def _why_not_connected(err: Exception) -> str:

@@ -1,6 +1,5 @@
 """A type as it is used: its rows in a real database, and a meter of it on a real socket."""
 
-import asyncio
 import csv
 import time
 from pathlib import Path
@@ -13,6 +12,7 @@ from support.sunspec import sunspec_registers
 import emm_pipeline.catalog
 from emm_pipeline.catalog import load_catalogue
 from emm_pipeline.config_db.loader import load_fleet
+from emm_pipeline.event_loop import run_fast
 from emm_pipeline.fleet import DataType, EnergyMeter
 from emm_pipeline.modbus.decoding import decode_samples
 from emm_pipeline.modbus.models import has_models, locate
@@ -86,7 +86,7 @@ def test_a_meter_of_the_type_is_read_right_in_the_requests_that_the_document_lis
     meter = EnergyMeter(1, gateway.host, gateway.port, 1, entry.name)
     types = {entry.name: entry.meter_type}
 
-    samples = asyncio.run(read_meters([meter], types, deadline=time.monotonic() + 20))
+    samples = run_fast(read_meters([meter], types, deadline=time.monotonic() + 20))
     frame = decode_samples(samples, types)
 
     values = dict(zip(frame["measurement"], frame["value"], strict=True))

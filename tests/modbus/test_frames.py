@@ -8,6 +8,7 @@ from hypothesis import given, seed, settings
 from soak.table import SoakRow, publish
 from support.hostile import HostileDevice, hostile_replies
 
+from emm_pipeline.event_loop import run_fast
 from emm_pipeline.fleet import FunctionCode
 from emm_pipeline.modbus.connection import Connection, ReadError
 from emm_pipeline.modbus.planning import Request
@@ -79,7 +80,7 @@ def test_a_device_that_sends_without_end_is_cut_off_and_fills_no_memory(asked_fo
     cut_off = asyncio.Event()
     tracemalloc.start()
     try:
-        asyncio.run(suffer())
+        run_fast(suffer())
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

@@ -12,6 +12,7 @@ from itertools import pairwise
 import pytest
 from support.meters import SimulatedUnit, encode_value, holding, inputs
 
+from emm_pipeline.event_loop import run_fast
 from emm_pipeline.fleet import DataType, EnergyMeter, FunctionCode, MeterType, Register
 from emm_pipeline.modbus.reading import Conditions, read_meters
 from emm_pipeline.readings import Block, FailureKind
@@ -48,7 +49,7 @@ def meters_of(gateway, unit_ids=None, type_name="one"):
 
 
 def read(meters, types=TYPES, seconds=20.0, **options):
-    return asyncio.run(read_meters(meters, types, deadline=time.monotonic() + seconds, **options))
+    return run_fast(read_meters(meters, types, deadline=time.monotonic() + seconds, **options))
 
 
 def closed_port():
@@ -304,7 +305,7 @@ def test_a_busy_unit_is_asked_again_after_a_pause_and_behind_its_neighbours(simu
         gateway.units[1].exception = None
         return await reading
 
-    samples = asyncio.run(read_until_it_has_time())
+    samples = run_fast(read_until_it_has_time())
     assert [s.blocks for s in samples] == [(VOLTAGE_BLOCK,)] * 3
     assert all(s.failure is None for s in samples)
     assert [r.unit_id for r in gateway.received] == [1, 2, 3, 1]
@@ -445,7 +446,7 @@ def test_when_the_connection_cannot_be_opened_anew_the_rest_of_the_units_fail_af
         return await reading
 
     began = time.monotonic()
-    samples = asyncio.run(read_while_the_gateway_goes_down())
+    samples = run_fast(read_while_the_gateway_goes_down())
     assert samples[0].failure is None
     assert samples[1].failure.kind is FailureKind.INVALID_REPLY
     assert [s.failure.reason.split(": ")[1] for s in samples[2:]] == ["connection refused"] * 2
@@ -464,7 +465,7 @@ def test_a_gateway_that_is_back_within_half_a_second_costs_one_unit_only(simulat
         await asyncio.to_thread(gateway.start)
         return await reading
 
-    first, second = asyncio.run(read_while_the_gateway_restarts())
+    first, second = run_fast(read_while_the_gateway_restarts())
     assert first.failure.kind is FailureKind.INVALID_REPLY
     assert second.failure is None
 
@@ -526,7 +527,7 @@ def test_a_cancelled_reading_leaves_no_connection_and_no_task(simulated_gateway)
             await reading
         return asyncio.all_tasks() - {asyncio.current_task()}
 
-    assert asyncio.run(cancel_in_mid_request()) == set()
+    assert run_fast(cancel_in_mid_request()) == set()
     wait_until(lambda: gateway.open_connections == 0)
 
 

@@ -1,6 +1,5 @@
 """The ZeverSolar example against a real HTTP server."""
 
-import asyncio
 import logging
 import math
 import socket
@@ -15,6 +14,7 @@ from hypothesis import strategies as st
 from support.virtual_server import eventually, exception_code, read
 
 from emm_pipeline.catalog import load_catalogue
+from emm_pipeline.event_loop import run_fast
 from emm_pipeline.fleet import EnergyMeter
 from emm_pipeline.modbus.decoding import decode_samples
 from emm_pipeline.modbus.reading import read_meters
@@ -202,7 +202,7 @@ def test_the_catalogues_type_reads_what_the_server_serves(server):
     types = {"zeversolar": load_catalogue()["zeversolar"].meter_type}
     with server:
         meter = EnergyMeter(1, "127.0.0.1", server.port, 1, "zeversolar")
-        samples = asyncio.run(read_meters([meter], types, deadline=time.monotonic() + 10))
+        samples = run_fast(read_meters([meter], types, deadline=time.monotonic() + 10))
     frame = decode_samples(samples, types)
     assert dict(zip(frame["measurement"], frame["value"], strict=True)) == {
         "activePower": 1234,

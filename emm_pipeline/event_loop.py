@@ -1,0 +1,55 @@
+"""The event loop in which many connections are read at once."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import threading
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import uvloop
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+T = TypeVar("T")
+
+
+def run_fast(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Do what `asyncio.run` does, in a loop that takes two thirds of the CPU for 1000 meters.
+
+    A signal that someone handles, as Dagster does to end a run, cancels the coroutine, and is theirs once the loop has
+    ended: what a handler raises within a loop, in a callback or in a task of many, may be lost.
+    """
+    handlers = _signal_handlers()
+    came: list[int] = []
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(_cancelled_by(tuple(handlers), came, coroutine))
+    finally:
+        coroutine.close()
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        for number in came:
+            signal.raise_signal(number)
+
+
+def _signal_handlers() -> dict[int, Any]:
+    """The signals that would end us, but are handled; only the main thread has a say in it."""
+    if threading.current_thread() is not threading.main_thread():
+        return {}
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    return {number: handler for number, handler in handlers.items() if callable(handler)}
+
+
+async def _cancelled_by(numbers: tuple[int, ...], came: list[int], coroutine: Coroutine[Any, Any, T]) -> T:
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+
+    def cancel(number: int) -> None:
+        came.append(number)
+        if task:
+            task.cancel()
+
+    for number in numbers:
+        loop.add_signal_handler(number, cancel, number)
+    return await coroutine

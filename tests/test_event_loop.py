@@ -1,0 +1,102 @@
+"""The loop in which meters are read: whoever handles a signal gets it, and at once."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from emm_pipeline.event_loop import run_fast
+
+INTERRUPTED_AFTER_S = 0.2
+
+
+class EndedByDagsterError(BaseException):
+    """What a handler raises that is no KeyboardInterrupt."""
+
+
+@pytest.fixture
+def handled():
+    """Handles both signals as Dagster's run worker does."""
+
+    def end(*_):
+        raise EndedByDagsterError
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield end
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def send(number):
+    threading.Timer(INTERRUPTED_AFTER_S, os.kill, (os.getpid(), number)).start()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_loop_is_cleaned_up_after_and_reaches_its_handler(handled, number):
+    cleaned_up = []
+
+    async def wait_in_tasks():
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for _ in range(3):
+                    tasks.create_task(asyncio.sleep(60))
+        finally:
+            cleaned_up.append(True)
+
+    send(number)
+    began = time.monotonic()
+    with pytest.raises(EndedByDagsterError):
+        run_fast(wait_in_tasks())
+    assert cleaned_up
+    assert time.monotonic() - began < 30
+    assert signal.getsignal(number) is handled
+
+
+def test_a_signal_during_the_last_moments_is_not_lost(handled):
+    async def end_despite_it():
+        os.kill(os.getpid(), signal.SIGINT)
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            return "done"
+
+    with pytest.raises(EndedByDagsterError):
+        run_fast(end_despite_it())
+
+
+def test_ctrl_c_is_a_keyboard_interrupt():
+    send(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        run_fast(asyncio.sleep(60))
+
+
+def test_a_signal_that_nobody_handles_ends_the_process_as_ever():
+    program = (
+        "import asyncio; from emm_pipeline.event_loop import run_fast; print(flush=True); run_fast(asyncio.sleep(60))"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as process:
+        process.stdout.readline()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == -signal.SIGTERM
+
+
+def test_it_runs_in_any_thread_and_gives_what_the_coroutine_does():
+    async def answer():
+        return 42
+
+    results = []
+    thread = threading.Thread(target=lambda: results.append(run_fast(answer())))
+    thread.start()
+    thread.join()
+    assert results == [42]
+    with pytest.raises(ZeroDivisionError):
+        run_fast(fail())
+
+
+async def fail():
+    raise ZeroDivisionError
