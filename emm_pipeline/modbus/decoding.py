@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from itertools import starmap
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +19,7 @@ from emm_pipeline.modbus.frame import Points, Texts, in_order, to_frame
 from emm_pipeline.modbus.planning import Request
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     import pandas as pd
     from numpy.typing import NDArray
@@ -37,10 +39,8 @@ _DTYPES: dict[DataType, np.dtype[Any]] = {
 }
 """Little-endian, so that a value is its registers in rising significance, on every machine."""
 
-_HOLDING, _INPUT = FunctionCode.READ_HOLDING_REGISTERS, FunctionCode.READ_INPUT_REGISTERS
-
-_Span = tuple[bool, int, int]
-"""Whether a block is of holding registers, its address and count. (An enum's hash costs more than all the rest.)"""
+_span = attrgetter("function_code", "address", "count")
+"""Of a block; faster than any expression."""
 
 HIGHEST_POWER = 10
 """SunSpec's scale factors go from -10 to 10; -32768, and whatever else, means that there is no reading."""
@@ -59,20 +59,12 @@ def decode_samples(samples: Sequence[MeterSample], types: Mapping[str, MeterType
     Returns:
         One row per value, with READING_COLUMNS, in the order of the samples and of their type's registers.
     """
-    # By identity: to compare two types, all their registers would have to be.
-    alike: dict[tuple[int, tuple[_Span, ...]], list[int]] = defaultdict(list)
-    for index, sample in enumerate(samples):
-        if sample.blocks:
-            layout = tuple([(block.function_code is _HOLDING, block.address, block.count) for block in sample.blocks])
-            alike[id(_type_of(sample, types)), layout].append(index)
-
     names, units = Texts(), Texts()
     parts = []
-    for (_, layout), indices in alike.items():
+    for meter_type, layout, indices in _alike(samples, types):
         words = np.frombuffer(b"".join([block.data for i in indices for block in samples[i].blocks]), dtype=">u2")
         matrix = words.astype("<u2").reshape(len(indices), -1)
-        requests = [Request(_HOLDING if holding else _INPUT, address, count) for holding, address, count in layout]
-        registers, values, present = _decode_layout(matrix, requests, _type_of(samples[indices[0]], types))
+        registers, values, present = _decode_layout(matrix, layout, meter_type)
         name_codes = names.codes(register.measurement_name for register in registers)
         unit_codes = units.codes(register.data_unit for register in registers)
         if present.all():
@@ -85,8 +77,24 @@ def decode_samples(samples: Sequence[MeterSample], types: Mapping[str, MeterType
     return to_frame(samples, in_order(parts), names, units)
 
 
-def _type_of(sample: MeterSample, types: Mapping[str, MeterType]) -> MeterType:
-    return sample.located_type or types[sample.meter.type]
+def _alike(
+    samples: Sequence[MeterSample], types: Mapping[str, MeterType]
+) -> Iterator[tuple[MeterType, list[Request], list[int]]]:
+    """Groups the samples that have blocks by type and layout: yields both, and the samples' indices."""
+    # By the type's identity: to compare two types, all their registers would have to be. And looked up only where the
+    # sample before had another, since an enum's hash costs more than all the rest.
+    groups: dict[tuple[int, Any], tuple[MeterType, list[int]]] = {}
+    last: tuple[MeterType | None, Any] = None, None
+    for index, sample in enumerate(samples):
+        if sample.blocks:
+            meter_type = sample.located_type or types[sample.meter.type]
+            spans = tuple(map(_span, sample.blocks))
+            if meter_type is not last[0] or spans != last[1]:
+                last = meter_type, spans
+                _, indices = groups.setdefault((id(meter_type), spans), (meter_type, []))
+            indices.append(index)
+    for (_, spans), (meter_type, indices) in groups.items():
+        yield meter_type, list(starmap(Request, spans)), indices
 
 
 def decode_raw(words: Sequence[int], data_type: DataType, word_order: Order, byte_order: Order) -> int | float:
@@ -131,7 +139,8 @@ def _decode_layout(
     if not located:
         return [], np.empty((len(words), 0)), np.empty((len(words), 0), dtype=bool)
 
-    parts, invalid = [], []
+    values = np.empty((len(words), len(located)))
+    invalid = []
     for positions in alike.values():
         registers = [located[p][0] for p in positions]
         raw = _raw_values(words, [located[p][1] for p in positions], registers[0])
@@ -142,9 +151,7 @@ def _decode_layout(
                 scaled[:, i] = _times_power_of_ten(scaled[:, i], powers)
             if (nothing := _invalid_raw(register)) is not None:
                 invalid.append((positions[i], raw[:, i] == nothing))
-        parts.append(scaled)
-    # Joined and then put in order: to scatter each part into its columns would touch all memory once per part.
-    values = np.concatenate(parts, axis=1).take(np.argsort([p for group in alike.values() for p in group]), axis=1)
+        values[:, positions] = scaled
     present = np.isfinite(values)
     for position, is_invalid in invalid:
         present[:, position] &= ~is_invalid
