@@ -24,12 +24,15 @@ class PollPlan:
 
 
 def plan_shard(fleet: Fleet, shard: Shard, discovered: Collection[int]) -> PollPlan:
-    """Plan all meters of a shard that discovery has seen; misconfigured ones belong to the first shard."""
-    misconfigured = fleet.misconfigured if shard.index == 0 else {}
+    """Plan all meters of a shard that discovery has seen."""
     return _plan(
         fleet,
         [meter for meter in fleet.meters if meter.id in discovered and shard.holds(meter)],
-        {meter_id: finding for meter_id, finding in misconfigured.items() if meter_id in discovered},
+        {
+            meter_id: finding
+            for meter_id, finding in fleet.misconfigured.items()
+            if meter_id in discovered and shard.reports_misconfigured(meter_id)
+        },
     )
 
 

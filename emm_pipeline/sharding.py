@@ -1,4 +1,8 @@
-"""Shards: which run polls which meters (pure). A gateway is never cut in two."""
+"""Shards: which run polls which meters (pure). A gateway is never cut in two, unless a run is to poll one meter.
+
+A gateway's shard depends on nothing but its address: runs of one tick that see different fleets, since a meter was just
+added, still poll each gateway once.
+"""
 
 from __future__ import annotations
 
@@ -8,18 +12,24 @@ from typing import TYPE_CHECKING
 from zlib import crc32
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from emm_pipeline.fleet import EnergyMeter
+
+
+_METER = "meter "
 
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """Shard `index` of `count`, written `index/count`."""
+    """Shard `index` of `count`, written `index/count`; or the one meter with `meter_id`, written `meter 17`."""
 
     index: int = 0
     count: int = 1
+    meter_id: int | None = None
 
     def __str__(self) -> str:
-        return f"{self.index}/{self.count}"
+        return f"{self.index}/{self.count}" if self.meter_id is None else f"{_METER}{self.meter_id}"
 
     @classmethod
     def parse(cls, text: str) -> Shard:
@@ -28,19 +38,34 @@ class Shard:
         Raises:
             ValueError: the text is none.
         """
+        if text.startswith(_METER):
+            return cls(meter_id=int(text.removeprefix(_METER)))
         index, count = (int(part) for part in text.split("/"))
         return cls(index, count)
 
     def holds(self, meter: EnergyMeter) -> bool:
-        """Whether the meter's gateway belongs to this shard."""
+        """Whether the meter, or its gateway, belongs to this shard."""
+        if self.meter_id is not None:
+            return meter.id == self.meter_id
         return crc32(meter.address.encode()) % self.count == self.index
 
+    def reports_misconfigured(self, meter_id: int) -> bool:
+        """Whether it is this shard's to say that the meter cannot be read: its gateway may not be known."""
+        return self.index == 0 if self.meter_id is None else self.meter_id == meter_id
+
     def overlaps(self, other: Shard) -> bool:
-        """Whether both could hold the same gateway."""
-        return self.count != other.count or self.index == other.index
+        """Whether both could hold the same meter."""
+        if self.meter_id is not None and other.meter_id is not None:
+            return self.meter_id == other.meter_id
+        return (self.meter_id, self.count) != (other.meter_id, other.count) or self.index == other.index
 
 
-def shards_for(meters: int, meters_per_run: int) -> list[Shard]:
-    """Return the shards of a fleet of so many meters; one at least, so that an empty fleet is polled and says so."""
-    count = max(1, ceil(meters / meters_per_run))
+def shards_for(meter_ids: Collection[int], meters_per_run: int) -> list[Shard]:
+    """Return the shards of the meters with these ids; one at least, so that an empty fleet is polled and says so.
+
+    With one meter per run each has its own run; else the shards hold about so many each.
+    """
+    if meters_per_run == 1 and meter_ids:
+        return [Shard(meter_id=meter_id) for meter_id in sorted(meter_ids)]
+    count = max(1, ceil(len(meter_ids) / meters_per_run))
     return [Shard(index, count) for index in range(count)]

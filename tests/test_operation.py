@@ -125,6 +125,14 @@ def test_the_gateway_of_a_killed_run_can_be_read_at_once(stack, gateway):
     assert "1 of 5 meters failed: meter 5" in stack.ui.failure(ended["runId"])
 
 
+def test_the_process_that_runs_are_forked_from_is_started_anew_when_it_was_killed(stack):
+    (server,) = wait_for("a fork server", stack.fork_servers)
+    server.kill()
+    server.wait(10)
+    assert stack.ui.wait_for_run(stack.ui.launch("discovery"))["status"] == "SUCCESS"
+    assert [another.pid for another in stack.fork_servers()] != [server.pid]
+
+
 def test_a_run_that_takes_longer_than_it_may_is_ended_and_so_is_its_process(stack, gateway, slow_meters):
     for unit in gateway.units.values():
         unit.delay_s = 30.0  # a type's timeout keeps that from happening; a library's bug might not

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, datetime
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -83,23 +84,40 @@ def test_shards_hold_every_meter_once_and_cut_no_gateway(gateways, meters, meter
         {"sdm630": MeterType("sdm630", (VOLTAGE,))},
     )
     ids = {meter.id for meter in fleet.meters}
-    plans = [plan_shard(fleet, shard, ids) for shard in shards_for(len(ids), meters_per_run)]
+    plans = [plan_shard(fleet, shard, ids) for shard in shards_for(ids, meters_per_run)]
     assert sorted(meter.id for plan in plans for meter in plan.meters) == sorted(ids)
+    if meters_per_run == 1:
+        assert [len(plan.meters) for plan in plans] == [1] * len(ids)
+        return
     hosts = [{meter.host for meter in plan.meters} for plan in plans]
     assert sum(map(len, hosts)) == gateways
 
 
 def test_an_empty_fleet_has_one_shard():
-    assert shards_for(0, 2500) == [Shard(0, 1)]
-    assert len(shards_for(2501, 2500)) == 2
+    assert shards_for((), 2500) == [Shard(0, 1)]
+    assert len(shards_for(range(2501), 2500)) == 2
+    assert shards_for((), 1) == [Shard(0, 1)]
 
 
 def test_shards_of_another_division_may_hold_the_same_gateway():
     assert Shard(0, 1).overlaps(Shard(1, 2))
     assert not Shard(0, 2).overlaps(Shard(1, 2))
-    assert Shard.parse(str(Shard(3, 7))) == Shard(3, 7)
+    assert Shard(0, 2).overlaps(Shard(meter_id=4))
+    assert Shard(meter_id=4).overlaps(Shard(0, 1))
+    assert not Shard(meter_id=4).overlaps(Shard(meter_id=5))
+    assert Shard(meter_id=4).overlaps(Shard(meter_id=4))
+
+
+@pytest.mark.parametrize("shard", [Shard(3, 7), Shard(meter_id=17)])
+def test_a_run_s_tag_says_its_shard(shard):
+    assert Shard.parse(str(shard)) == shard
 
 
 def test_misconfigured_meters_are_reported_by_the_first_shard_only():
     later = plan_shard(replace(FLEET), Shard(1, 2), {1, 2, 3, 9})
     assert not later.unreadable
+
+
+def test_a_run_of_its_own_reports_a_misconfigured_meter_too():
+    assert set(plan_shard(FLEET, Shard(meter_id=9), {1, 2, 3, 9}).unreadable) == {9}
+    assert not plan_shard(FLEET, Shard(meter_id=1), {1, 2, 3, 9}).unreadable

@@ -68,13 +68,13 @@ def _poll_schedule(settings: Settings) -> ScheduleDefinition:
         description="Reads every meter (INFLUX_UPDATER_CRON_*_TRIGGER).",
     )
     def poll_schedule(context: ScheduleEvaluationContext) -> Iterator[RunRequest | SkipReason]:
-        meters = len(existing_partitions(context.instance))
-        if not meters:
+        meter_ids = {int(key) for key in existing_partitions(context.instance)}
+        if not meter_ids:
             yield SkipReason("No meters: the discovery has found no enabled row in energy_meters yet.")
             return
         tick = context.scheduled_execution_time.astimezone(UTC)
         in_flight = scheduled_polls_in_flight(context.instance)
-        requests, reasons = decide_polls(tick, trigger, shards_for(meters, settings.meters_per_run), in_flight)
+        requests, reasons = decide_polls(tick, trigger, shards_for(meter_ids, settings.meters_per_run), in_flight)
         for reason in reasons:
             context.log.warning(reason)
         yield from requests

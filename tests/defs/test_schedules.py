@@ -17,7 +17,7 @@ from emm_pipeline.triggers import Trigger
 
 NOON = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
 EVERY_MINUTE = Trigger()
-ONE_SHARD = shards_for(1, 2500)
+ONE_SHARD = shards_for({1}, 2500)
 
 
 def minutes(count: float) -> timedelta:
@@ -56,14 +56,14 @@ def test_nothing_waits_for_a_run_older_than_two_intervals():
 
 
 def test_a_busy_shard_does_not_keep_the_others_from_their_poll():
-    shards = shards_for(5000, 2500)
+    shards = shards_for(range(5000), 2500)
     requests, reasons = decide([poll_of(NOON - minutes(1), shard=shards[0])], shards=shards)
     assert [request.tags["emm/shard"] for request in requests] == ["1/2"]
     assert len(reasons) == 1
 
 
 def test_a_fleet_that_has_grown_into_more_shards_is_not_polled_twice():
-    requests, _ = decide([poll_of(NOON - minutes(1), shard=Shard(0, 1))], shards=shards_for(5000, 2500))
+    requests, _ = decide([poll_of(NOON - minutes(1), shard=Shard(0, 1))], shards=shards_for(range(5000), 2500))
     assert not requests
 
 

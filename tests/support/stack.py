@@ -29,9 +29,10 @@ REGISTERS = """
 """
 
 
-def _is_run_worker(process: psutil.Process) -> bool:
+def _is_forked(process: psutil.Process | None) -> bool:
+    """Whether it is the fork server, or a run, which has its command line."""
     try:
-        return "--multiprocessing-fork" in process.cmdline()
+        return process is not None and "multiprocessing.forkserver" in " ".join(process.cmdline())
     except psutil.Error:  # it has ended
         return False
 
@@ -95,8 +96,12 @@ class Stack:
 
     def run_workers(self) -> list[psutil.Process]:
         """Return the processes of the runs that are going on."""
+        return [run for server in self.fork_servers() for run in server.children() if _is_forked(run)]
+
+    def fork_servers(self) -> list[psutil.Process]:
+        """Return the process from which runs are forked; none before the code server has started it."""
         children = psutil.Process(self._processes.pid("code_server")).children(recursive=True)
-        return [child for child in children if _is_run_worker(child)]
+        return [child for child in children if _is_forked(child) and not _is_forked(child.parent())]
 
     def _wait_for(self, what: str, look: Any) -> None:
         def check_and_look() -> bool:
