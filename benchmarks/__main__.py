@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING
 
 from benchmarks.decoding import decoding
 from benchmarks.loading import loading
+from benchmarks.pages import pages
 from benchmarks.planning import requests
 from benchmarks.poll_run import poll_run
 from benchmarks.reading import gateways, own_connections
 from benchmarks.results import Row, keep, show
+from benchmarks.scheduled import scheduled
+from benchmarks.sustained import sustained
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,6 +29,9 @@ BENCHMARKS: dict[str, Callable[..., list[Row]]] = {
     "gateways": gateways,
     "loading": loading,
     "poll run": poll_run,
+    "scheduled": scheduled,
+    "sustained": sustained,
+    "pages": pages,
 }
 
 

@@ -106,6 +106,10 @@ class InfluxDB:
             for values in one["values"]
         ]
 
+    def pids(self) -> list[int]:
+        """The processes of influxd and nginx."""
+        return [self._influxd.pid, self._nginx.pid]
+
     def stop(self) -> None:
         """Ends influxd in good order; nginx stays and answers 502."""
         self._influxd.terminate()

@@ -40,8 +40,8 @@ def _is_forked(process: psutil.Process | None) -> bool:
 class Stack:
     """Everything but the meters and the readings store; a context manager that stops it all."""
 
-    def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
-        self.postgres = EmbeddedPostgres(folder / "postgres", durable=False)
+    def __init__(self, folder: Path, environment: Mapping[str, str], *, durable: bool = False) -> None:
+        self.postgres = EmbeddedPostgres(folder / "postgres", durable=durable)
         self._processes = ProcessGroup(folder / "logs")
         self._home = folder / "dagster"
         self.ui = DagsterUI(f"http://127.0.0.1:{free_port()}")
@@ -93,6 +93,14 @@ class Stack:
     def kill(self, name: str) -> None:
         """SIGKILL the code server, with the runs that are its children, or the daemon: as the end of its host does."""
         self._processes.kill(name)
+
+    def processes(self) -> dict[str, psutil.Process]:
+        """Return the stack's own processes by name; what they started are their children."""
+        names = ("code_server", "webserver", "daemon")
+        postmaster = int((self.postgres.data_dir / "postmaster.pid").read_text().split()[0])
+        return {name: psutil.Process(self._processes.pid(name)) for name in names} | {
+            "postgres": psutil.Process(postmaster)
+        }
 
     def run_workers(self) -> list[psutil.Process]:
         """Return the processes of the runs that are going on."""

@@ -1,0 +1,55 @@
+"""A day of scheduled polls in Dagster's database, made from real ones."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from benchmarks.product import Product
+
+MINUTES = 1440
+STATED_EVERY = 15
+"""With STATUS_INTERVAL_S=900 the polls of every 15th minute state all meters."""
+
+_POLLS = """CREATE TEMP TABLE polls AS
+    SELECT r.run_id, t.value AS tick, (SELECT count(*) FROM event_logs e
+             WHERE e.run_id = r.run_id AND e.dagster_event_type = 'ASSET_MATERIALIZATION') > 0 AS states_all
+      FROM runs r JOIN run_tags t ON t.run_id = r.run_id AND t.key = 'emm/tick' WHERE r.status = 'SUCCESS'"""
+
+_DAY = f"""CREATE TEMP TABLE day AS
+    SELECT p.run_id AS of, m.minutes * interval '1 minute' AS earlier, gen_random_uuid()::text AS run_id
+      FROM generate_series(:first, :last) AS m(minutes), polls p
+     WHERE p.states_all = (m.minutes % {STATED_EVERY} = 0)
+       AND p.tick = (SELECT min(tick) FROM polls q WHERE q.states_all = p.states_all)"""  # noqa: S608 - ours
+
+_COPIES = (
+    """INSERT INTO runs (run_id, snapshot_id, pipeline_name, mode, status, run_body, partition, partition_set,
+                         create_timestamp, update_timestamp, start_time, end_time)
+       SELECT d.run_id, r.snapshot_id, r.pipeline_name, r.mode, r.status, replace(r.run_body, r.run_id, d.run_id),
+              r.partition, r.partition_set, r.create_timestamp - earlier, r.update_timestamp - earlier,
+              r.start_time - extract(epoch FROM earlier), r.end_time - extract(epoch FROM earlier)
+         FROM day d JOIN runs r ON r.run_id = d.of ORDER BY earlier DESC""",
+    """INSERT INTO run_tags (run_id, key, value)
+       SELECT d.run_id, t.key, t.value FROM day d JOIN run_tags t ON t.run_id = d.of ORDER BY earlier DESC, t.id""",
+    """INSERT INTO event_logs (run_id, event, dagster_event_type, timestamp, step_key, asset_key, partition)
+       SELECT d.run_id, replace(e.event, e.run_id, d.run_id), e.dagster_event_type, e.timestamp - earlier, e.step_key,
+              e.asset_key, e.partition
+         FROM day d JOIN event_logs e ON e.run_id = d.of ORDER BY earlier DESC, e.id""",
+)
+
+
+def add_a_day(product: Product) -> tuple[int, int]:
+    """Copy the scheduled polls that there were into each minute of the day before; returns how many runs and events.
+
+    There must have been a tick that stated all meters, and one that stated none. The events keep the metadata and the
+    texts of the originals, only their run and their time are others'. Ids are newer than those of the originals: the
+    originals are put behind them once more, so that the last event of each partition is still the last.
+    """
+    statements = [_POLLS, _DAY.replace(":first", "1").replace(":last", str(MINUTES)), *_COPIES, "DROP TABLE day"]
+    newest = _DAY.replace(":first", "0").replace(":last", "0")
+    statements += [newest, *_COPIES, "UPDATE asset_keys SET cached_status_data = NULL"]
+    product.dagsters(";".join(statements))
+    product.dagsters("ANALYZE")
+    (runs,) = product.dagsters("SELECT count(*) FROM runs")[0]
+    (events,) = product.dagsters("SELECT count(*) FROM event_logs")[0]
+    return runs, events

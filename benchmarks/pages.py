@@ -1,0 +1,115 @@
+"""Dagster's pages with 10 000 partitions and a day of runs behind them, in a real browser."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from benchmarks.history import add_a_day
+from benchmarks.product import product
+from benchmarks.results import Row, at_most, said
+from benchmarks.simulator import Fleet
+from benchmarks.ticks import next_minute, sleep_until
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from playwright.sync_api import Page, Request
+
+    from benchmarks.product import Product
+
+METERS = 10_000
+SETTLED_S = 900
+LOOKED_AT_MS = 8000
+"""How long each page stays open: its queries come one after another."""
+
+
+def pages(*, quick: bool) -> list[Row]:
+    """The slowest query of each page; and of the asset's page, right after a meter was added.
+
+    The day is made by copying the rows of real polls in the database (`benchmarks.history`).
+    """
+    from support.influxdb import ServerMissingError
+
+    chromium = shutil.which("chromium")
+    if quick or not chromium:
+        print("the pages are left out: " + ("they take 10 minutes" if quick else "Chromium is not installed"))
+        return []
+    settings = {"METERS_PER_RUN": "2500", "STATUS_INTERVAL_S": str(SETTLED_S)}
+    try:
+        with product(Fleet(METERS + 1), 1, **settings) as everything:
+            everything.add_meters(everything.meters[:METERS])
+            _two_ticks(everything)
+            runs, events = add_a_day(everything)
+            name = f"pages with {METERS} partitions and a day of runs"
+            rows = [said(f"{name}: runs", runs, "rows"), said(f"{name}: events", events / 1e6, "million rows")]
+            return rows + _look(everything, chromium, name)
+    except ServerMissingError as err:
+        print(f"the pages are left out: {err}")
+        return []
+
+
+def _two_ticks(product: Product) -> None:
+    """The first states all meters, the second none."""
+    first = next_minute(10)
+    sleep_until(first - timedelta(seconds=5))
+    product.stack.ui.toggle("poll_schedule", on=True)
+    sleep_until(first + timedelta(seconds=100))
+    product.stack.ui.toggle("poll_schedule", on=False)
+    sleep_until(first + timedelta(seconds=130))
+
+
+def _look(product: Product, chromium: str, name: str) -> list[Row]:
+    from playwright.sync_api import sync_playwright
+    from support.browser import OPTIONS
+
+    url = product.stack.ui.url
+    (run,) = product.dagsters(
+        """SELECT run_id FROM event_logs WHERE dagster_event_type = 'ASSET_MATERIALIZATION'
+            GROUP BY run_id ORDER BY count(*) DESC LIMIT 1"""
+    )[0]
+    addresses = {
+        "the asset": f"{url}/assets/meter_readings",
+        "the asset's partitions": f"{url}/assets/meter_readings?view=partitions",
+        "the asset's events": f"{url}/assets/meter_readings?view=events",
+        "a poll's run": f"{url}/runs/{run}",
+        "all runs": f"{url}/runs",
+        "schedules": f"{url}/automation",
+    }
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=OPTIONS)
+        page = browser.new_page(viewport={"width": 1400, "height": 860})
+        rows = [_slowest(page, address, f"{name}: {what}", 1.0) for what, address in addresses.items()]
+        product.add_meters(product.meters[METERS:])
+        after = f"{name}: the asset's partitions after a meter was added"
+        rows.append(_slowest(page, addresses["the asset's partitions"], after, 3.0))
+        browser.close()
+    memory = product.memory_mib()["webserver"]
+    return [*rows, said(f"{name}: memory of the webserver", memory, "MiB")]
+
+
+def _slowest(page: Page, address: str, name: str, most_s: float) -> Row:
+    """Open a page; its row is the slowest of its queries, and names it."""
+    times: dict[str, float] = {}
+
+    def note(request: Request) -> None:
+        if request.url.endswith("/graphql") and request.method == "POST":
+            operation = _operation(request.post_data)
+            timing: Mapping[str, float] = request.timing
+            seconds = (timing["responseEnd"] - timing["requestStart"]) / 1000
+            times[operation] = max(seconds, times.get(operation, 0.0))
+
+    page.on("requestfinished", note)
+    page.goto(address)
+    page.wait_for_timeout(LOOKED_AT_MS)
+    page.remove_listener("requestfinished", note)
+    for operation, seconds in sorted(times.items(), key=lambda item: -item[1])[:4]:
+        print(f"  {name}: {operation} {seconds:.3f} s", flush=True)
+    return at_most(f"{name}, slowest query", max(times.values()), "s", most_s)
+
+
+def _operation(body: str | None) -> str:
+    name: str = json.loads(body or "{}").get("operationName") or "?"
+    return name

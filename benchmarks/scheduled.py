@@ -1,0 +1,94 @@
+"""Scheduled polls by the whole product: from a tick to its last point in InfluxDB, and what stands still costs."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from statistics import median
+from typing import TYPE_CHECKING
+
+from benchmarks.product import product
+from benchmarks.results import Row, at_most, said
+from benchmarks.simulator import Fleet
+from benchmarks.ticks import next_minute, sleep_until, what_ticks_took
+
+if TYPE_CHECKING:
+    from benchmarks.product import Product
+
+REGISTERS = 20
+BEFORE = timedelta(seconds=5)
+"""A window of a minute begins so long before its tick."""
+
+
+def scheduled(*, quick: bool) -> list[Row]:
+    """1 meter, then 1000, on the schedule's own ticks, a minute apart; CPU is that of all processes over a minute.
+
+    All processes: daemon, webserver, code server with its runs, PostgreSQL with its backends, InfluxDB and nginx; not
+    the simulator. Idle is a minute with the schedules switched off.
+    """
+    from support.influxdb import ServerMissingError
+
+    meters = 100 if quick else 1000
+    ticks = 1 if quick else 3
+    try:
+        with product(Fleet(meters), REGISTERS) as everything:
+            everything.add_meters(everything.meters[:1])
+            everything.run("poll")
+            idle, rows = _idle(everything, 20 if quick else 60)
+            rows += _ticks(everything, 1, ticks, idle, 3.0)
+            everything.add_meters(everything.meters[1:])
+            rows += _ticks(everything, meters, ticks, idle, 5.0, 6.0)
+    except ServerMissingError as err:
+        print(f"scheduled runs are left out: {err}")
+        return []
+    return rows
+
+
+def _idle(product: Product, seconds: int) -> tuple[float, list[Row]]:
+    before, started = product.cpu_seconds(), datetime.now(UTC)
+    sleep_until(started + timedelta(seconds=seconds))
+    after = product.cpu_seconds()
+    memory = product.memory_mib()
+    rows = [said(f"idle: CPU of {name}", 100 * (after[name] - before[name]) / seconds, "%") for name in after]
+    rows += [said(f"idle: memory of {name}", memory[name], "MiB") for name in memory]
+    return 60 * (sum(after.values()) - sum(before.values())) / seconds, rows
+
+
+def _ticks(
+    product: Product, meters: int, count: int, idle_cpu_s: float, most_s: float, most_cpu_s: float | None = None
+) -> list[Row]:
+    """Let the schedule tick; what is said is the median of `count` ticks, after one that warms up."""
+    first = next_minute(15)
+    sleep_until(first - 2 * BEFORE)
+    product.stack.ui.toggle("poll_schedule", on=True)
+    cpu = []
+    ticks = [first + timedelta(minutes=number) for number in range(count + 1)]
+    for at in [*ticks, ticks[-1] + timedelta(minutes=1)]:
+        if at > ticks[-1]:
+            sleep_until(at - 2 * BEFORE)
+            product.stack.ui.toggle("poll_schedule", on=False)
+        sleep_until(at - BEFORE)
+        cpu.append(sum(product.cpu_seconds().values()))
+    took = what_ticks_took(product, ticks)[1:]
+    of_polls = median(later - earlier for earlier, later in pairwise(cpu[1:])) - idle_cpu_s
+    stored = _points(product, ticks[-1])
+    assert stored == meters * REGISTERS, f"{stored} points stored at the last tick"
+    name = f"a scheduled run over {meters} meter{'s' * (meters > 1)}"
+    cpu_name = f"{name}, CPU of all processes beyond idle"
+    return [
+        at_most(f"{name}, tick to last point stored", median(tick.stored for tick in took), "s", most_s),
+        said(
+            f"{name}, of that until the first step (schedule, queue, Python, Dagster)",
+            median(tick.first_step for tick in took),
+            "s",
+        ),
+        said(f"{name}, of that until reading", median(tick.reading for tick in took), "s"),
+        at_most(cpu_name, of_polls, "CPU-s", most_cpu_s) if most_cpu_s else said(cpu_name, of_polls, "CPU-s"),
+        said(f"{name}, CPU of all processes over the minute", of_polls + idle_cpu_s, "CPU-s"),
+    ]
+
+
+def _points(product: Product, tick: datetime) -> int:
+    since = int(tick.timestamp() * 1000)
+    rows = product.influxdb.query(f"SELECT count(value) FROM /^value/ WHERE time >= {since}ms")  # noqa: S608 - our own
+    return sum(row["count"] for row in rows)

@@ -1,0 +1,92 @@
+"""10 000 meters each minute, for ten minutes, by the whole product: is each minute complete, and is all of it right?"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from itertools import pairwise
+from statistics import median
+from typing import TYPE_CHECKING
+
+from benchmarks.product import product
+from benchmarks.results import Row, at_most, said
+from benchmarks.simulator import Fleet, is_value_of
+from benchmarks.ticks import next_minute, sleep_until, what_ticks_took
+
+if TYPE_CHECKING:
+    from benchmarks.product import Product
+
+METERS_PER_RUN = 2500
+SETTLED_S = 900
+_MINUTE = timedelta(minutes=1)
+
+
+def sustained(*, quick: bool) -> list[Row]:
+    """In shards of METERS_PER_RUN, with STATUS_INTERVAL_S=900; simulated on the same two cores.
+
+    Every point of every tick is read back, and compared with what its meter had in that second.
+    """
+    from support.influxdb import ServerMissingError
+
+    if quick:
+        print("sustained runs take 15 minutes: left out")
+        return []
+    meters, registers, count = 10_000, 10, 10
+    settings = {"METERS_PER_RUN": str(METERS_PER_RUN), "STATUS_INTERVAL_S": str(SETTLED_S)}
+    try:
+        with product(Fleet(meters), registers, **settings) as everything:
+            everything.add_meters(everything.meters)
+            ticks, cpu_s = _tick(everything, count)
+            took = what_ticks_took(everything, ticks)
+            missing, doubled, wrong = _check(everything, ticks, registers)
+    except ServerMissingError as err:
+        print(f"sustained runs are left out: {err}")
+        return []
+    name = f"sustained: {meters} meters × {registers} registers, {count} minutes"
+    late = sum(tick.ended >= _MINUTE.total_seconds() for tick in took)
+    return [
+        at_most(f"{name}, minutes not complete before the next", late, "minutes", 0),
+        at_most(f"{name}, points missing, of {meters * registers * count}", missing, "points", 0),
+        at_most(f"{name}, points twice", doubled, "points", 0),
+        at_most(f"{name}, values not those of their second", wrong, "points", 0),
+        said(f"{name}, tick to last point stored, median", median(tick.stored for tick in took), "s"),
+        said(f"{name}, tick to last point stored, at most", max(tick.stored for tick in took), "s"),
+        said(f"{name}, CPU of all processes a minute", cpu_s, "CPU-s"),
+    ]
+
+
+def _tick(product: Product, count: int) -> tuple[list[datetime], float]:
+    """Let the schedule tick so often; the first tick, which states every meter's outcome, is one of them."""
+    first = next_minute(20)
+    ticks = [first + number * _MINUTE for number in range(count)]
+    before = timedelta(seconds=5)
+    sleep_until(first - 2 * before)
+    product.stack.ui.toggle("poll_schedule", on=True)
+    cpu = []
+    for at in ticks:
+        sleep_until(at - before)
+        cpu.append(sum(product.cpu_seconds().values()))
+    sleep_until(ticks[-1] + _MINUTE - 2 * before)
+    product.stack.ui.toggle("poll_schedule", on=False)
+    sleep_until(ticks[-1] + _MINUTE - before)
+    cpu.append(sum(product.cpu_seconds().values()))
+    sleep_until(ticks[-1] + 2 * _MINUTE)  # what is late, is late
+    return ticks, median(later - earlier for earlier, later in pairwise(cpu))
+
+
+def _check(product: Product, ticks: list[datetime], registers: int) -> tuple[int, int, int]:
+    """Count the points that are missing, there twice, and wrong."""
+    since = int(ticks[0].timestamp() * 1000)
+    expected = {meter.id for meter in product.meters}
+    missing = doubled = wrong = 0
+    for address in range(0, 2 * registers, 2):
+        query = f'SELECT value FROM "value{address}" WHERE time >= {since}ms GROUP BY id'  # noqa: S608 - our own
+        seen = [dict.fromkeys(expected, 0) for _ in ticks]
+        for row in product.influxdb.query(query):
+            meter = int(row["id"])
+            tick = (row["time"] - since) // 60_000
+            if tick < len(ticks):
+                seen[tick][meter] += 1
+                wrong += not is_value_of(meter, address, row["time"] / 1000, row["value"])
+        missing += sum(times == 0 for tick in seen for times in tick.values())
+        doubled += sum(times > 1 for tick in seen for times in tick.values())
+    return missing, doubled, wrong

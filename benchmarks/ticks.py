@@ -1,0 +1,58 @@
+"""Waiting for the poll's schedule, and what its ticks took."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from benchmarks.product import Product
+
+_MINUTE = timedelta(minutes=1)
+
+
+class Tick(NamedTuple):
+    """A tick of the poll's schedule; all in seconds after it, the last of its runs where there are several."""
+
+    at: datetime
+    first_step: float
+    reading: float
+    stored: float
+    """When the store had acknowledged the last point."""
+    ended: float
+
+
+def next_minute(least_s: float = 5.0) -> datetime:
+    """The next full minute that is at least so many seconds away."""
+    now = datetime.now(UTC) + timedelta(seconds=least_s)
+    return now.replace(second=0, microsecond=0) + _MINUTE
+
+
+def sleep_until(then: datetime) -> None:
+    """Sleep until then."""
+    time.sleep(max(0.0, (then - datetime.now(UTC)).total_seconds()))
+
+
+def what_ticks_took(product: Product, ticks: list[datetime]) -> list[Tick]:
+    """What Dagster's event log says of the scheduled polls of these ticks, all of which have ended well."""
+    return [_tick(product, at) for at in ticks]
+
+
+def _tick(product: Product, at: datetime) -> Tick:
+    rows = product.dagsters(
+        """SELECT e.run_id, e.dagster_event_type, e.step_key, extract(epoch FROM e.timestamp) AS seconds
+             FROM event_logs e JOIN run_tags t ON t.run_id = e.run_id AND t.key = 'emm/tick' AND t.value = :tick
+            WHERE e.dagster_event_type IN ('STEP_START', 'STEP_SUCCESS', 'PIPELINE_SUCCESS')""",
+        tick=at.isoformat(),
+    )
+    after = [(kind, step or "", float(seconds) - at.timestamp()) for _, kind, step, seconds in rows]
+    assert any(kind == "PIPELINE_SUCCESS" for kind, _, _ in after), f"the poll of {at} did not end well"
+
+    def last(kind: str, step: str) -> float:
+        return max(seconds for a_kind, a_step, seconds in after if a_kind == kind and step in a_step)
+
+    starts = [seconds for kind, _, seconds in after if kind == "STEP_START"]
+    return Tick(
+        at, min(starts), last("STEP_START", ".read["), last("STEP_SUCCESS", ".load["), last("PIPELINE_SUCCESS", "")
+    )
