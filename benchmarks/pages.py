@@ -95,7 +95,7 @@ def _slowest(page: Page, address: str, name: str, most_s: float) -> Row:
     times: dict[str, float] = {}
 
     def note(request: Request) -> None:
-        if request.url.endswith("/graphql") and request.method == "POST":
+        if "/graphql" in request.url and request.method == "POST":
             operation = _operation(request.post_data)
             timing: Mapping[str, float] = request.timing
             seconds = (timing["responseEnd"] - timing["requestStart"]) / 1000
