@@ -1,5 +1,6 @@
 # make demo [ARGS=--once]   make test [ARGS=…]   make soak   make test-stack   make dashboards   make lint   make bench
 # make walkthrough runs each command of docs/walkthrough.md and checks it; ARGS=--write writes what they printed there
+# make bench takes most of an hour; ARGS=--quick about two minutes, ARGS="--only sustained" the ten minutes of 10 000 meters
 # make docs writes what the documents take from the code
 # make catalogue writes docs/catalogue.md from the files in emm_pipeline/catalog
 # make secrets [FORCE=1] puts random credentials into config/.env

@@ -1,5 +1,7 @@
 """`python -m benchmarks [--quick] [--only WORD]`: measure, print a table, write results.json.
 
+For a machine that does nothing else. `scheduled`, `sustained` and `pages` wait for a schedule's ticks, and take 10 to
+15 minutes each.
 Exits with 1 if a target is not met. --quick measures smaller things and writes nothing.
 """
 
@@ -38,7 +40,7 @@ BENCHMARKS: dict[str, Callable[..., list[Row]]] = {
 def main() -> None:
     """Run them."""
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="smaller sizes, less than two minutes; nothing is written")
+    parser.add_argument("--quick", action="store_true", help="smaller sizes, about two minutes; nothing is written")
     parser.add_argument("--only", default="", help=f"those whose name has this word: {', '.join(BENCHMARKS)}")
     options = parser.parse_args()
     rows: list[Row] = []

@@ -76,6 +76,7 @@ def _look(product: Product, chromium: str, name: str) -> list[Row]:
         "the asset's events": f"{url}/assets/meter_readings?view=events",
         "a poll's run": f"{url}/runs/{run}",
         "all runs": f"{url}/runs",
+        "all assets": f"{url}/assets",
         "schedules": f"{url}/automation",
     }
     with sync_playwright() as playwright:

@@ -24,33 +24,64 @@ def scheduled(*, quick: bool) -> list[Row]:
     """1 meter, then 1000, on the schedule's own ticks, a minute apart; CPU is that of all processes over a minute.
 
     All processes: daemon, webserver, code server with its runs, PostgreSQL with its backends, InfluxDB and nginx; not
-    the simulator. Idle is a minute with the schedules switched off.
+    the simulator. Idle is a minute with the schedules switched off; between polls is what remains of a minute, with
+    discovery and poll switched on, when the runs of its tick have ended. Quick is one tick, the first.
     """
     from support.influxdb import ServerMissingError
 
-    meters = 100 if quick else 1000
-    ticks = 1 if quick else 3
     try:
+        if quick:
+            return _quick()
+        meters, ticks = 1000, 3
         with product(Fleet(meters), REGISTERS) as everything:
             everything.add_meters(everything.meters[:1])
             everything.run("poll")
-            idle, rows = _idle(everything, 20 if quick else 60)
+            idle, rows = _idle(everything, 60, "idle")
             rows += _ticks(everything, 1, ticks, idle, 3.0)
             everything.add_meters(everything.meters[1:])
             rows += _ticks(everything, meters, ticks, idle, 5.0, 6.0)
+            rows += _between_polls(everything)
     except ServerMissingError as err:
         print(f"scheduled runs are left out: {err}")
         return []
     return rows
 
 
-def _idle(product: Product, seconds: int) -> tuple[float, list[Row]]:
+def _quick() -> list[Row]:
+    from support.dagster_ui import FINISHED, wait_for
+
+    meters = 100
+    with product(Fleet(meters), REGISTERS) as everything:
+        everything.add_meters(everything.meters)
+        tick, ui = next_minute(2), everything.stack.ui
+        ui.toggle("poll_schedule", on=True)
+        sleep_until(tick)
+        wait_for("the poll", lambda: [run for run in ui.runs(pipelineName="poll") if run["status"] in FINISHED])
+        ui.toggle("poll_schedule", on=False)
+        stored = what_ticks_took(everything, [tick])[0].stored
+        assert _points(everything, tick) == meters * REGISTERS
+    return [at_most(f"a scheduled run over {meters} meters, the first, tick to last point stored", stored, "s", 5.0)]
+
+
+def _between_polls(product: Product) -> list[Row]:
+    """From 20 to 55 s after a tick of both schedules."""
+    tick = next_minute()
+    for schedule in ("discovery_schedule", "poll_schedule"):
+        product.stack.ui.toggle(schedule, on=True)
+    sleep_until(tick + timedelta(seconds=20))
+    _, rows = _idle(product, 35, "between polls, schedules on")
+    for schedule in ("discovery_schedule", "poll_schedule"):
+        product.stack.ui.toggle(schedule, on=False)
+    return rows
+
+
+def _idle(product: Product, seconds: int, what: str) -> tuple[float, list[Row]]:
     before, started = product.cpu_seconds(), datetime.now(UTC)
     sleep_until(started + timedelta(seconds=seconds))
     after = product.cpu_seconds()
     memory = product.memory_mib()
-    rows = [said(f"idle: CPU of {name}", 100 * (after[name] - before[name]) / seconds, "%") for name in after]
-    rows += [said(f"idle: memory of {name}", memory[name], "MiB") for name in memory]
+    rows = [said(f"{what}: CPU of {name}", 100 * (after[name] - before[name]) / seconds, "%") for name in after]
+    rows += [said(f"{what}: memory of {name}", memory[name], "MiB") for name in memory]
     return 60 * (sum(after.values()) - sum(before.values())) / seconds, rows
 
 
