@@ -61,7 +61,9 @@ class Settings(BaseSettings):
     meters_per_run: int = Field(default=2500, ge=1)
     max_connections: int = Field(default=200, ge=1)
     status_interval_s: int = Field(default=0, ge=0)
-    run_launcher: Literal["default"] = "default"
+    run_launcher: Literal["default", "celery"] = "default"
+    celery_broker_url: SecretStr = SecretStr("redis://redis:6379/0")
+    celery_result_backend: SecretStr = SecretStr("")
 
     outbox_dir: Path | None = None
     dagster_home: Path | None = None
@@ -92,6 +94,14 @@ class Settings(BaseSettings):
     def _is_http(cls, value: str) -> str:
         if not re.fullmatch(r"https?://[^\s/?#]+\S*", value):
             raise ValueError("allowed is http://host:port or https://host:port")
+        return value
+
+    @field_validator("celery_broker_url", "celery_result_backend")
+    @classmethod
+    def _is_redis(cls, value: SecretStr) -> SecretStr:
+        # With Celery's default, rpc://, run monitoring would take healthy runs for failed.
+        if value.get_secret_value() and not re.fullmatch(r"rediss?://\S+", value.get_secret_value()):
+            raise ValueError("allowed is redis://[:password@]host:port/number, or rediss:// for TLS")
         return value
 
     @field_validator("postgres_host", "postgres_user", "postgres_db")
@@ -149,6 +159,11 @@ class Settings(BaseSettings):
             self.scheduler_cron_second_trigger,
             self.tz,
         )
+
+    @property
+    def celery_results_url(self) -> str:
+        """Where Celery keeps what became of a task: the broker, unless CELERY_RESULT_BACKEND names another."""
+        return self.celery_result_backend.get_secret_value() or self.celery_broker_url.get_secret_value()
 
     @property
     def outbox_folder(self) -> Path:
