@@ -10,6 +10,7 @@ import re
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self
+from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
 from dotenv import dotenv_values
@@ -62,8 +63,10 @@ class Settings(BaseSettings):
     max_connections: int = Field(default=200, ge=1)
     status_interval_s: int = Field(default=0, ge=0)
     run_launcher: Literal["default", "celery"] = "default"
-    celery_broker_url: SecretStr = SecretStr("redis://redis:6379/0")
-    celery_result_backend: SecretStr = SecretStr("")
+    redis_host: str = "redis"
+    redis_port: int = Field(default=6379, ge=1, le=65535)
+    redis_password: SecretStr = SecretStr("")
+    celery_concurrency: int = Field(default=8, ge=1)
 
     outbox_dir: Path | None = None
     dagster_home: Path | None = None
@@ -96,15 +99,7 @@ class Settings(BaseSettings):
             raise ValueError("allowed is http://host:port or https://host:port")
         return value
 
-    @field_validator("celery_broker_url", "celery_result_backend")
-    @classmethod
-    def _is_redis(cls, value: SecretStr) -> SecretStr:
-        # With Celery's default, rpc://, run monitoring would take healthy runs for failed.
-        if value.get_secret_value() and not re.fullmatch(r"rediss?://\S+", value.get_secret_value()):
-            raise ValueError("allowed is redis://[:password@]host:port/number, or rediss:// for TLS")
-        return value
-
-    @field_validator("postgres_host", "postgres_user", "postgres_db")
+    @field_validator("postgres_host", "postgres_user", "postgres_db", "redis_host")
     @classmethod
     def _is_one_word(cls, value: str) -> str:
         if not value or value != value.strip():
@@ -161,9 +156,11 @@ class Settings(BaseSettings):
         )
 
     @property
-    def celery_results_url(self) -> str:
-        """Where Celery keeps what became of a task: the broker, unless CELERY_RESULT_BACKEND names another."""
-        return self.celery_result_backend.get_secret_value() or self.celery_broker_url.get_secret_value()
+    def redis_url(self) -> str:
+        """Celery's broker, and where it keeps what became of a task. It holds the password."""
+        return (
+            f"redis://:{quote(self.redis_password.get_secret_value(), safe='')}@{self.redis_host}:{self.redis_port}/0"
+        )
 
     @property
     def outbox_folder(self) -> Path:

@@ -12,7 +12,7 @@ from emm_pipeline.errors import ConfigurationError
 from emm_pipeline.settings import current_settings
 
 
-class ChosenRunLauncher(ConfigurableClass):
+class ChosenRunLauncher(RunLauncher, ConfigurableClass):
     """Named under `run_launcher:` in dagster.yaml. It is never made itself: the settings say which class is."""
 
     @classmethod
