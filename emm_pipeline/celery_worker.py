@@ -8,6 +8,7 @@ old step files.
 import logging
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -21,7 +22,7 @@ from emm_pipeline.defs.run_processes import import_all
 from emm_pipeline.errors import EmmError
 from emm_pipeline.settings import current_settings
 
-LOOKS_INTO_OUTBOX_EVERY_S = 30
+LOOKS_EVERY_S = 30
 DELETES_STEP_FILES_EVERY_S = 3600
 
 _REPLAY = ("from emm_pipeline.cli.main import main; main()", "outbox", "replay")
@@ -40,18 +41,24 @@ resume_job = create_resume_job_task(app)
 class Chore:
     """Something that is done now and then, in a process of its own, whose output goes to the worker's log."""
 
-    def __init__(self, code: Sequence[str], needed: Callable[[], bool] = lambda: True) -> None:
+    def __init__(self, code: Sequence[str], every_s: float, needed: Callable[[], bool] = lambda: True) -> None:
         self._command = [sys.executable, "-c", *code]
-        self._needed = needed
+        self._every_s, self._needed = every_s, needed
+        self._due = 0.0
         self._process: subprocess.Popen[bytes] | None = None
 
-    def begin(self) -> None:
-        """Start it, unless it is not needed or still at it. Does not wait for it: the worker's own loop calls this."""
-        if self._process and self._process.poll() is None:
+    def look(self) -> None:
+        """Start it if it is due and needed. Does not wait for it: the worker's own loop calls this."""
+        now = time.monotonic()
+        if (self._process and self._process.poll() is None) or now < self._due:
             return
+        self._due = now + self._every_s
         try:
-            if self._needed():
-                self._process = subprocess.Popen(self._command, stdin=subprocess.DEVNULL)  # noqa: S603 - ours
+            self._process = (
+                subprocess.Popen(self._command, stdin=subprocess.DEVNULL)  # noqa: S603 - ours
+                if self._needed()
+                else None
+            )
         except (EmmError, OSError) as err:
             _LOG.warning("%s", err)
 
@@ -62,8 +69,7 @@ def _points_wait() -> bool:
 
 @worker_ready.connect  # type: ignore[untyped-decorator]
 def look_after_host(sender: Any, **_: Any) -> None:
-    """Begin both chores now, and then on the worker's own timer: a thread would be there while it forks."""
-    chores = {Chore(_REPLAY, _points_wait): LOOKS_INTO_OUTBOX_EVERY_S, Chore(_PRUNE): DELETES_STEP_FILES_EVERY_S}
-    for chore, every_s in chores.items():
-        chore.begin()
-        sender.timer.call_repeatedly(every_s, chore.begin)
+    """Do both chores now, and then on the worker's own timer: a thread would be there while it forks."""
+    for chore in (Chore(_REPLAY, 0, _points_wait), Chore(_PRUNE, DELETES_STEP_FILES_EVERY_S)):
+        chore.look()
+        sender.timer.call_repeatedly(LOOKS_EVERY_S, chore.look)
