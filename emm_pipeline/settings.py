@@ -138,22 +138,15 @@ class Settings(BaseSettings):
     @property
     def poll_trigger(self) -> Trigger:
         """When every meter is read."""
-        return Trigger(
-            self.influx_updater_cron_hour_trigger,
-            self.influx_updater_cron_minute_trigger,
-            self.influx_updater_cron_second_trigger,
-            self.tz,
-        )
+        return self._trigger("influx_updater")
 
     @property
     def discovery_trigger(self) -> Trigger:
         """When the database is searched for new, changed and removed meters."""
-        return Trigger(
-            self.scheduler_cron_hour_trigger,
-            self.scheduler_cron_minute_trigger,
-            self.scheduler_cron_second_trigger,
-            self.tz,
-        )
+        return self._trigger("scheduler")
+
+    def _trigger(self, what: str) -> Trigger:
+        return Trigger(*(getattr(self, f"{what}_cron_{field}_trigger") for field in HIGHEST), self.tz)
 
     @property
     def redis_url(self) -> str:
