@@ -146,7 +146,7 @@ class Settings(BaseSettings):
         return self._trigger("scheduler")
 
     def _trigger(self, what: str) -> Trigger:
-        return Trigger(*(getattr(self, f"{what}_cron_{field}_trigger") for field in HIGHEST), self.tz)
+        return Trigger(**{field: getattr(self, f"{what}_cron_{field}_trigger") for field in HIGHEST}, time_zone=self.tz)
 
     @property
     def redis_url(self) -> str:
