@@ -90,7 +90,7 @@ def forward(port: int, path: Path) -> None:
 @pytest.fixture(scope="module")
 def gateways(network) -> Iterator[list[SimulatedGateway]]:
     """Two, with a unit each."""
-    with ExitStack() as gateways, SimulatorLoop() as loop:
+    with SimulatorLoop() as loop, ExitStack() as gateways:
         registers = {(4, address): 0 for address in range(80)}
         yield [
             gateways.enter_context(SimulatedGateway({1: SimulatedUnit(registers)}, host=ADDRESS, loop=loop))

@@ -43,7 +43,7 @@ class Redis:
 
     def on(self) -> None:
         """Start it, empty, and wait until it listens."""
-        settings = ["--port", str(self.port), "--bind", self.host, "--requirepass", self.password]
+        settings = ["--port", str(self.port), "--bind", *{"127.0.0.1", self.host}, "--requirepass", self.password]
         self._processes.start("redis", [self._program, *settings, "--save", "", "--appendonly", "no"], os.environ)
         wait_for("Redis", lambda: listens(self.port), every_s=0.1)
 
