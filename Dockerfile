@@ -5,7 +5,8 @@ WORKDIR /src
 RUN python -m venv --without-pip /opt/emm
 # The dependencies first: their layer stays while only our code changes.
 COPY pyproject.toml constraints.txt ./
-RUN python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')" > requirements.txt \
+RUN python -c "import tomllib; project = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
+        print(*project['dependencies'], *project['optional-dependencies']['celery'], sep='\n')" > requirements.txt \
     && pip --python /opt/emm/bin/python install --no-cache-dir --constraint constraints.txt --requirement requirements.txt \
     && rm -rf /opt/emm/lib/python3.*/site-packages/pandas/tests /opt/emm/lib/python3.*/site-packages/numpy/*/tests
 COPY emm_pipeline emm_pipeline

@@ -11,6 +11,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
+from benchmarks.celery_start import celery_start
 from benchmarks.decoding import decoding
 from benchmarks.loading import loading
 from benchmarks.pages import pages
@@ -34,6 +35,7 @@ BENCHMARKS: dict[str, Callable[..., list[Row]]] = {
     "scheduled": scheduled,
     "sustained": sustained,
     "pages": pages,
+    "celery": celery_start,
 }
 
 

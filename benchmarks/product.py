@@ -62,7 +62,7 @@ class Product:
         """User and system time so far of each process with all that it started, ended ones included."""
         roots = {name: [process] for name, process in self.stack.processes().items()}
         roots["influxdb"] = [psutil.Process(pid) for pid in self.influxdb.pids()]
-        return {name: sum(map(_cpu_of_tree, processes)) for name, processes in roots.items()}
+        return {name: sum(map(cpu_of_tree, processes)) for name, processes in roots.items()}
 
     def memory_mib(self) -> dict[str, float]:
         """Resident memory of daemon, webserver, code server, and of the process that runs are forked from."""
@@ -71,7 +71,8 @@ class Product:
         return {name: process.memory_info().rss / 2**20 for name, process in processes.items()}
 
 
-def _cpu_of_tree(root: psutil.Process) -> float:
+def cpu_of_tree(root: psutil.Process) -> float:
+    """User and system time so far of a process with all that it started."""
     total = 0.0
     for process in [root, *root.children(recursive=True)]:
         with suppress(psutil.Error):

@@ -10,6 +10,7 @@ import re
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self
+from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
 from dotenv import dotenv_values
@@ -61,7 +62,11 @@ class Settings(BaseSettings):
     meters_per_run: int = Field(default=2500, ge=1)
     max_connections: int = Field(default=200, ge=1)
     status_interval_s: int = Field(default=0, ge=0)
-    run_launcher: Literal["default"] = "default"
+    run_launcher: Literal["default", "celery"] = "default"
+    redis_host: str = "redis"
+    redis_port: int = Field(default=6379, ge=1, le=65535)
+    redis_password: SecretStr = SecretStr("")
+    celery_concurrency: int = Field(default=8, ge=1)
 
     outbox_dir: Path | None = None
     dagster_home: Path | None = None
@@ -94,7 +99,7 @@ class Settings(BaseSettings):
             raise ValueError("allowed is http://host:port or https://host:port")
         return value
 
-    @field_validator("postgres_host", "postgres_user", "postgres_db")
+    @field_validator("postgres_host", "postgres_user", "postgres_db", "redis_host")
     @classmethod
     def _is_one_word(cls, value: str) -> str:
         if not value or value != value.strip():
@@ -133,21 +138,21 @@ class Settings(BaseSettings):
     @property
     def poll_trigger(self) -> Trigger:
         """When every meter is read."""
-        return Trigger(
-            self.influx_updater_cron_hour_trigger,
-            self.influx_updater_cron_minute_trigger,
-            self.influx_updater_cron_second_trigger,
-            self.tz,
-        )
+        return self._trigger("influx_updater")
 
     @property
     def discovery_trigger(self) -> Trigger:
         """When the database is searched for new, changed and removed meters."""
-        return Trigger(
-            self.scheduler_cron_hour_trigger,
-            self.scheduler_cron_minute_trigger,
-            self.scheduler_cron_second_trigger,
-            self.tz,
+        return self._trigger("scheduler")
+
+    def _trigger(self, what: str) -> Trigger:
+        return Trigger(**{field: getattr(self, f"{what}_cron_{field}_trigger") for field in HIGHEST}, time_zone=self.tz)
+
+    @property
+    def redis_url(self) -> str:
+        """Celery's broker, and where it keeps what became of a task. It holds the password."""
+        return (
+            f"redis://:{quote(self.redis_password.get_secret_value(), safe='')}@{self.redis_host}:{self.redis_port}/0"
         )
 
     @property

@@ -9,6 +9,7 @@ from emm_pipeline.defs.prune import prune_job, prune_schedule
 from emm_pipeline.defs.replay import replay_job, replay_sensor
 from emm_pipeline.defs.resources import ConfigDatabase, Limits, Readings
 from emm_pipeline.defs.schedules import build_schedules
+from emm_pipeline.defs.step_files import StepFiles
 from emm_pipeline.settings import Settings
 
 
@@ -24,6 +25,7 @@ def build_definitions(settings: Settings) -> Definitions:
             "config_database": ConfigDatabase(),
             "readings": Readings(),
             "limits": Limits.of(settings),
+            "io_manager": StepFiles(),
         },
         # A process per step would cost 25 s a run instead of 0.2 s, in runs that the asset's page starts too.
         executor=in_process_executor,

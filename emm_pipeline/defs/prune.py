@@ -144,6 +144,13 @@ def prune_files(instance: DagsterInstance, before: datetime) -> int:
     return deleted + _prune_tick_logs(storage, before)
 
 
+def prune_own_files() -> int:
+    """Delete this host's old step files: what a Celery worker does, since the job may run on another host."""
+    before = datetime.now(UTC) - timedelta(hours=current_settings().run_retention_hours)
+    with DagsterInstance.get() as instance:
+        return prune_files(instance, before)
+
+
 def _prune_tick_logs(storage: Path, before: datetime) -> int:
     """Delete what schedules, sensors and backfills logged: files in folders that are named for them."""
     deleted = 0

@@ -70,6 +70,8 @@ def replay_job() -> None:
 def replay_sensor(context: SensorEvaluationContext) -> RunRequest | SkipReason:
     """Decide whether to start a replay now."""
     settings = current_settings()
+    if settings.run_launcher == "celery":
+        return SkipReason("Each Celery worker loads what waits on its own host.")
     try:
         if not open_outbox(settings).has_waiting():
             return SkipReason("Nothing waits in the outbox.")

@@ -12,6 +12,8 @@ from multiprocessing.context import BaseContext
 
 from dagster._grpc.server import DagsterApiServer
 
+from emm_pipeline.settings import current_settings
+
 IS_SAFE = sys.platform == "linux"
 """On macOS a process that uses the system's libraries must not be forked: there nothing changes."""
 
@@ -36,8 +38,8 @@ def fork_run_processes() -> None:
 
 
 def have_fork_server() -> None:
-    """Start the fork server if there is none, so that it is ready when a run needs it."""
-    if IS_SAFE:
+    """Start the fork server if there is none, so that it is ready when a run needs it: with Celery none does."""
+    if IS_SAFE and current_settings().run_launcher == "default":
         _context()
         forkserver.ensure_running()
 

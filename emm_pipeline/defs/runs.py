@@ -1,8 +1,9 @@
 """Runs in flight: which polls hold up a tick, and which runs name a partition that is to be deleted."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Protocol, runtime_checkable
 
 from dagster import AssetKey, DagsterInstance, DagsterRun, DagsterRunStatus, RunsFilter
 from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus
@@ -78,6 +79,29 @@ def scheduled_polls_in_flight(instance: DagsterInstance) -> list[ScheduledPoll]:
     runs = (record.dagster_run for record in instance.get_run_records(filters))
     polls = (ScheduledPoll.of_run(run) for run in runs if not run.parent_run_id)
     return [poll for poll in polls if poll]
+
+
+@runtime_checkable
+class KnowsLostRuns(Protocol):
+    """A run launcher that can say which runs nobody executes."""
+
+    def lost(self, run_ids: Collection[str]) -> set[str]:
+        """Return those of the runs that nobody executes, as far as can be seen now."""
+
+
+def without_lost(instance: DagsterInstance, polls: Sequence[ScheduledPoll], now: datetime) -> list[ScheduledPoll]:
+    """Leave out the overdue polls whose worker does not answer: run monitoring has not failed them yet.
+
+    Should one be going on all the same, nothing is read twice at once: each gateway is locked while it is read.
+    """
+    launcher = instance.run_launcher
+    overdue = [poll.run_id for poll in polls if poll.window.is_overdue(now)]
+    if not overdue or not isinstance(launcher, KnowsLostRuns):
+        return list(polls)
+    handed_on = RunsFilter(run_ids=overdue, statuses=[DagsterRunStatus.STARTING, DagsterRunStatus.STARTED])
+    run_ids = instance.get_run_ids(handed_on)
+    lost = launcher.lost(run_ids) if run_ids else set()
+    return [poll for poll in polls if poll.run_id not in lost]
 
 
 def resumes_failed_run(run: DagsterRun) -> bool:

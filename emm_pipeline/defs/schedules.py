@@ -21,6 +21,7 @@ from emm_pipeline.defs.runs import (
     TICK_TAG,
     ScheduledPoll,
     scheduled_polls_in_flight,
+    without_lost,
 )
 from emm_pipeline.sampling import window_of
 from emm_pipeline.settings import Settings
@@ -73,7 +74,7 @@ def _poll_schedule(settings: Settings) -> ScheduleDefinition:
             yield SkipReason("No meters: the discovery has found no enabled row in energy_meters yet.")
             return
         tick = context.scheduled_execution_time.astimezone(UTC)
-        in_flight = scheduled_polls_in_flight(context.instance)
+        in_flight = without_lost(context.instance, scheduled_polls_in_flight(context.instance), datetime.now(UTC))
         requests, reasons = decide_polls(tick, trigger, shards_for(meter_ids, settings.meters_per_run), in_flight)
         for reason in reasons:
             context.log.warning(reason)

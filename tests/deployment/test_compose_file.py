@@ -8,19 +8,23 @@ from dotenv import dotenv_values
 
 from emm_pipeline.settings import ENV_FILES, PROJECT_ROOT
 
+REMOTE_WORKER = yaml.safe_load((PROJECT_ROOT / "docker" / "worker.yml").read_text())["services"]["worker"]
 STACK = yaml.safe_load((PROJECT_ROOT / "docker" / "stack.yml").read_text())
 SERVICES = STACK["services"]
 ONCE = ["check", "init"]
-OURS = [*ONCE, "code", "webserver", "daemon", "virtual_modbustcp_server"]
+OURS = [*ONCE, "code", "webserver", "daemon", "worker", "redis", "virtual_modbustcp_server"]
+ON_DEMAND = {"proxy": {"proxy"}, "celery": {"redis", "worker"}}
+"""By profile: the services that are there only when asked for."""
 
 CREDENTIALS = {
-    "POSTGRES_PASSWORD": {"check", "postgres", "init", "code", "webserver", "daemon"},
+    "POSTGRES_PASSWORD": {"check", "postgres", "init", "code", "webserver", "daemon", "worker"},
+    "REDIS_PASSWORD": {"check", "redis", "code", "webserver", "daemon", "worker"},
     "INFLUXDB_TOKEN": {"check", "init"},
     "INFLUXDB_READ_TOKEN": {"check", "init"},
     "DOCKER_INFLUXDB_INIT_ADMIN_TOKEN": {"check", "influxdb", "init"},
     "DOCKER_INFLUXDB_INIT_PASSWORD": {"check", "influxdb"},
     "GF_SECURITY_ADMIN_PASSWORD": {"check", "grafana"},
-    "LOGGER_SENDER_EMAIL_PASSWORD": {"check", "code"},
+    "LOGGER_SENDER_EMAIL_PASSWORD": {"check", "code", "worker"},
     "DAGSTER_LOGIN_PASSWORD": {"check", "proxy"},
 }
 """Which service is given which credential; `check` looks whether they are still the example's, without a network."""
@@ -74,8 +78,23 @@ def test_every_published_port_listens_where_emm_bind_says():
     assert all(port.startswith("${EMM_BIND:?}:") for port in ports)
 
 
-def test_the_proxy_alone_listens_elsewhere_and_only_when_asked_for():
-    assert SERVICES["proxy"]["profiles"] == ["proxy"]
+def test_a_service_that_not_everybody_needs_is_there_only_when_asked_for():
+    profiles = {name: set(definition.get("profiles", ())) for name, definition in SERVICES.items()}
+    assert profiles == {
+        name: {profile for profile, services in ON_DEMAND.items() if name in services} for name in SERVICES
+    }
+    on_demand = set.union(*ON_DEMAND.values())
+    needed = {name for service in set(SERVICES) - on_demand for name in SERVICES[service].get("depends_on", ())}
+    assert not needed & on_demand
+
+
+def test_a_worker_on_another_host_is_what_the_stacks_own_is():
+    same = ("command", "init", "read_only", "tmpfs", "cap_drop", "security_opt", "restart", "healthcheck", "logging")
+    for key in (*same, "stop_grace_period"):
+        assert REMOTE_WORKER[key] == SERVICES["worker"][key], key
+
+
+def test_the_proxy_alone_listens_elsewhere():
     assert all(port.startswith("${EMM_PROXY_BIND:?}:") for port in SERVICES["proxy"]["ports"])
 
 

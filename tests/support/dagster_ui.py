@@ -110,6 +110,15 @@ class DagsterUI:
         assert result["__typename"] == "LaunchRunSuccess", result
         return str(result["run"]["runId"])
 
+    def terminate(self, run_id: str) -> None:
+        """Press "terminate"."""
+        result = self.ask(
+            """mutation($id: String!) { terminateRun(runId: $id) {
+                 __typename ... on TerminateRunFailure { message } ... on PythonError { message } } }""",
+            id=run_id,
+        )["terminateRun"]
+        assert result["__typename"] == "TerminateRunSuccess", result
+
     def backfill(self, partitions: list[str]) -> str:
         """Launch a backfill of partitions; returns its id."""
         result = self.ask(

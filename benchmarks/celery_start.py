@@ -1,0 +1,106 @@
+"""What a warm Celery worker saves on one machine: scheduled polls of a meter, by Dagster's launcher and by Celery's."""
+
+from __future__ import annotations
+
+import tempfile
+from datetime import timedelta
+from itertools import pairwise
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING
+
+import psutil
+
+from benchmarks.product import cpu_of_tree, product
+from benchmarks.results import Row, said
+from benchmarks.simulator import Fleet
+from benchmarks.ticks import next_minute, sleep_until, what_ticks_took
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from benchmarks.product import Product
+
+REGISTERS = 20
+BEFORE = timedelta(seconds=5)
+"""A window of a minute begins so long before its tick."""
+
+
+def celery_start(*, quick: bool) -> list[Row]:
+    """Tick to first step, and CPU of all processes over a minute, Redis and the worker among them, beyond idle."""
+    from support.influxdb import ServerMissingError
+
+    minutes = 1 if quick else 3
+    try:
+        return [*_by_dagster(minutes), *_by_celery(minutes)]
+    except ServerMissingError as err:
+        print(f"Celery's start is left out: {err}")
+        return []
+
+
+def _by_dagster(minutes: int) -> list[Row]:
+    with product(Fleet(1), REGISTERS) as everything:
+        everything.add_meters(everything.meters)
+        return _ticks("by Dagster's launcher", everything, lambda: 0.0, minutes)
+
+
+def _by_celery(minutes: int) -> list[Row]:
+    from support.celery_workers import Redis, Worker
+
+    from emm_pipeline.cli.processes import ProcessGroup
+
+    with tempfile.TemporaryDirectory(prefix="emm-bench-", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        with ProcessGroup(folder / "logs") as processes:
+            redis = Redis(processes)
+            with product(Fleet(1), REGISTERS, **redis.environment) as everything:
+                worker = Worker("worker", processes, folder, everything.stack.environment)
+                worker.start()
+                everything.add_meters(everything.meters)
+                roots = [psutil.Process(pid) for pid in (worker.pid, processes.pid("redis"))]
+                rows = _ticks("by a Celery worker", everything, lambda: sum(map(cpu_of_tree, roots)), minutes)
+                rows += _memory(worker)
+                worker.stop()
+                return rows
+
+
+def _memory(worker: object) -> list[Row]:
+    main = psutil.Process(worker.pid)  # type: ignore[attr-defined]
+    runs = [process.memory_full_info().uss / 2**20 for process in worker.processes()]  # type: ignore[attr-defined]
+    return [
+        said("by a Celery worker: memory of the worker itself", main.memory_info().rss / 2**20, "MiB"),
+        said("by a Celery worker: memory of a process that has executed polls, its own", max(runs), "MiB"),
+    ]
+
+
+def _ticks(name: str, product: Product, more_cpu_s: Callable[[], float], minutes: int) -> list[Row]:
+    """Let nothing happen for a while, then let the schedule tick; medians, after a tick that warms up."""
+
+    def cpu_s() -> float:
+        return sum(product.cpu_seconds().values()) + more_cpu_s()
+
+    quiet_s = 40
+    first = next_minute(quiet_s + 20)
+
+    sleep_until(first - timedelta(seconds=quiet_s) - 3 * BEFORE)
+    before = cpu_s()
+    sleep_until(first - 3 * BEFORE)
+    idle_cpu_s = (cpu_s() - before) * 60 / quiet_s
+    product.stack.ui.toggle("poll_schedule", on=True)
+    ticks = [first + timedelta(minutes=number) for number in range(minutes + 1)]
+    cpu = []
+    for at in [*ticks, ticks[-1] + timedelta(minutes=1)]:
+        if at > ticks[-1]:
+            sleep_until(at - 2 * BEFORE)
+            product.stack.ui.toggle("poll_schedule", on=False)
+        sleep_until(at - BEFORE)
+        cpu.append(cpu_s())
+    took = what_ticks_took(product, ticks)[1:]
+    of_polls = median(later - earlier for earlier, later in pairwise(cpu[1:])) - idle_cpu_s
+    run = f"a scheduled run over 1 meter {name}"
+    return [
+        said(f"{run}, tick to first step", median(tick.first_step for tick in took), "s"),
+        said(f"{run}, tick to its end", median(tick.ended for tick in took), "s"),
+        said(f"{run}, CPU of all processes beyond idle", of_polls, "CPU-s"),
+        said(f"{name}: idle, CPU of all processes", 100 * idle_cpu_s / 60, "%"),
+    ]
