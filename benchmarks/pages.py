@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 METERS = 10_000
 SETTLED_S = 900
 LOOKED_AT_MS = 8000
-"""How long each page stays open: its queries come one after another."""
+"""How long each page stays open: its queries come one after another. Then those that are not answered are waited for."""
+LONGEST_S = 60
 
 
 def pages(*, quick: bool) -> list[Row]:
@@ -92,20 +93,32 @@ def _look(product: Product, chromium: str, name: str) -> list[Row]:
 
 
 def _slowest(page: Page, address: str, name: str, most_s: float) -> Row:
-    """Open a page; its row is the slowest of its queries, and names it."""
+    """Open a page; its row is the slowest of its queries, and names it. A query without an answer fails."""
     times: dict[str, float] = {}
+    waiting: list[Request] = []
+
+    def begin(request: Request) -> None:
+        if "/graphql" in request.url and request.method == "POST":
+            waiting.append(request)
 
     def note(request: Request) -> None:
-        if "/graphql" in request.url and request.method == "POST":
+        if request in waiting:
+            waiting.remove(request)
             operation = _operation(request.post_data)
             timing: Mapping[str, float] = request.timing
             seconds = (timing["responseEnd"] - timing["requestStart"]) / 1000
             times[operation] = max(seconds, times.get(operation, 0.0))
 
+    page.on("request", begin)
     page.on("requestfinished", note)
     page.goto(address)
     page.wait_for_timeout(LOOKED_AT_MS)
+    page.remove_listener("request", begin)
+    for _ in range(10 * LONGEST_S):
+        if waiting:
+            page.wait_for_timeout(100)
     page.remove_listener("requestfinished", note)
+    assert not waiting, f"{address}: no answer to {[_operation(request.post_data) for request in waiting]}"
     for operation, seconds in sorted(times.items(), key=lambda item: -item[1])[:4]:
         print(f"  {name}: {operation} {seconds:.3f} s", flush=True)
     return at_most(f"{name}, slowest query", max(times.values()), "s", most_s)
