@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 METERS = 10_000
 SETTLED_S = 900
 LOOKED_AT_MS = 8000
-"""How long each page stays open: its queries come one after another. Then those that are not answered are waited for."""
+"""How long each page stays open: its queries come one after another. Those without an answer are then waited for."""
 LONGEST_S = 60
 
 
