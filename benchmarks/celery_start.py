@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 from datetime import timedelta
-from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
@@ -14,7 +13,7 @@ import psutil
 from benchmarks.product import cpu_of_tree, product
 from benchmarks.results import Row, said
 from benchmarks.simulator import Fleet
-from benchmarks.ticks import next_minute, sleep_until, what_ticks_took
+from benchmarks.ticks import BEFORE, let_tick, next_minute, sleep_until, what_ticks_took
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
     from benchmarks.product import Product
 
 REGISTERS = 20
-BEFORE = timedelta(seconds=5)
-"""A window of a minute begins so long before its tick."""
 
 
 def celery_start(*, quick: bool) -> list[Row]:
@@ -77,7 +74,7 @@ def _ticks(name: str, product: Product, more_cpu_s: Callable[[], float], minutes
     """Let nothing happen for a while, then let the schedule tick; medians, after a tick that warms up."""
 
     def cpu_s() -> float:
-        return sum(product.cpu_seconds().values()) + more_cpu_s()
+        return product.all_cpu_seconds() + more_cpu_s()
 
     quiet_s = 40
     first = next_minute(quiet_s + 20)
@@ -86,17 +83,9 @@ def _ticks(name: str, product: Product, more_cpu_s: Callable[[], float], minutes
     before = cpu_s()
     sleep_until(first - 3 * BEFORE)
     idle_cpu_s = (cpu_s() - before) * 60 / quiet_s
-    product.stack.ui.toggle("poll_schedule", on=True)
-    ticks = [first + timedelta(minutes=number) for number in range(minutes + 1)]
-    cpu = []
-    for at in [*ticks, ticks[-1] + timedelta(minutes=1)]:
-        if at > ticks[-1]:
-            sleep_until(at - 2 * BEFORE)
-            product.stack.ui.toggle("poll_schedule", on=False)
-        sleep_until(at - BEFORE)
-        cpu.append(cpu_s())
+    ticks, cpu_of_minutes = let_tick(product, first, minutes + 1, cpu_s)
     took = what_ticks_took(product, ticks)[1:]
-    of_polls = median(later - earlier for earlier, later in pairwise(cpu[1:])) - idle_cpu_s
+    of_polls = median(cpu_of_minutes[1:]) - idle_cpu_s
     run = f"a scheduled run over 1 meter {name}"
     return [
         said(f"{run}, tick to first step", median(tick.first_step for tick in took), "s"),

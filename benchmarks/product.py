@@ -64,6 +64,10 @@ class Product:
         roots["influxdb"] = [psutil.Process(pid) for pid in self.influxdb.pids()]
         return {name: sum(map(cpu_of_tree, processes)) for name, processes in roots.items()}
 
+    def all_cpu_seconds(self) -> float:
+        """The sum of `cpu_seconds`."""
+        return sum(self.cpu_seconds().values())
+
     def memory_mib(self) -> dict[str, float]:
         """Resident memory of daemon, webserver, code server, and of the process that runs are forked from."""
         processes = self.stack.processes() | {"fork server": self.stack.fork_servers()[0]}

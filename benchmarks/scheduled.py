@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
 from statistics import median
 from typing import TYPE_CHECKING
 
 from benchmarks.product import product
 from benchmarks.results import Row, at_most, said
 from benchmarks.simulator import Fleet
-from benchmarks.ticks import next_minute, sleep_until, what_ticks_took
+from benchmarks.ticks import let_tick, next_minute, sleep_until, what_ticks_took
 
 if TYPE_CHECKING:
     from benchmarks.product import Product
 
 REGISTERS = 20
-BEFORE = timedelta(seconds=5)
-"""A window of a minute begins so long before its tick."""
 
 
 def scheduled(*, quick: bool) -> list[Row]:
@@ -89,19 +86,9 @@ def _ticks(
     product: Product, meters: int, count: int, idle_cpu_s: float, most_s: float, most_cpu_s: float | None = None
 ) -> list[Row]:
     """Let the schedule tick; what is said is the median of `count` ticks, after one that warms up."""
-    first = next_minute(15)
-    sleep_until(first - 2 * BEFORE)
-    product.stack.ui.toggle("poll_schedule", on=True)
-    cpu = []
-    ticks = [first + timedelta(minutes=number) for number in range(count + 1)]
-    for at in [*ticks, ticks[-1] + timedelta(minutes=1)]:
-        if at > ticks[-1]:
-            sleep_until(at - 2 * BEFORE)
-            product.stack.ui.toggle("poll_schedule", on=False)
-        sleep_until(at - BEFORE)
-        cpu.append(sum(product.cpu_seconds().values()))
+    ticks, cpu_s = let_tick(product, next_minute(15), count + 1, product.all_cpu_seconds)
     took = what_ticks_took(product, ticks)[1:]
-    of_polls = median(later - earlier for earlier, later in pairwise(cpu[1:])) - idle_cpu_s
+    of_polls = median(cpu_s[1:]) - idle_cpu_s
     stored = _points(product, ticks[-1])
     assert stored == meters * REGISTERS, f"{stored} points stored at the last tick"
     name = f"a scheduled run over {meters} meter{'s' * (meters > 1)}"

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from itertools import pairwise
 from statistics import median
 from typing import TYPE_CHECKING
 
 from benchmarks.product import product
 from benchmarks.results import Row, at_most, said
 from benchmarks.simulator import Fleet, is_value_of
-from benchmarks.ticks import next_minute, sleep_until, what_ticks_took
+from benchmarks.ticks import let_tick, next_minute, sleep_until, what_ticks_took
 
 if TYPE_CHECKING:
     from benchmarks.product import Product
@@ -56,21 +55,9 @@ def sustained(*, quick: bool) -> list[Row]:
 
 def _tick(product: Product, count: int) -> tuple[list[datetime], float]:
     """Let the schedule tick so often; the first tick, which states every meter's outcome, is one of them."""
-    first = next_minute(20)
-    ticks = [first + number * _MINUTE for number in range(count)]
-    before = timedelta(seconds=5)
-    sleep_until(first - 2 * before)
-    product.stack.ui.toggle("poll_schedule", on=True)
-    cpu = []
-    for at in ticks:
-        sleep_until(at - before)
-        cpu.append(sum(product.cpu_seconds().values()))
-    sleep_until(ticks[-1] + _MINUTE - 2 * before)
-    product.stack.ui.toggle("poll_schedule", on=False)
-    sleep_until(ticks[-1] + _MINUTE - before)
-    cpu.append(sum(product.cpu_seconds().values()))
+    ticks, cpu_s = let_tick(product, next_minute(20), count, product.all_cpu_seconds)
     sleep_until(ticks[-1] + 2 * _MINUTE)  # what is late, is late
-    return ticks, median(later - earlier for earlier, later in pairwise(cpu))
+    return ticks, median(cpu_s)
 
 
 def _check(product: Product, ticks: list[datetime], registers: int) -> tuple[int, int, int]:

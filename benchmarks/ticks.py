@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from benchmarks.product import Product
 
 _MINUTE = timedelta(minutes=1)
+BEFORE = timedelta(seconds=5)
+"""The window of a minute in which CPU is counted begins so long before its tick."""
 
 
 class Tick(NamedTuple):
@@ -32,6 +37,28 @@ def next_minute(least_s: float = 5.0) -> datetime:
 def sleep_until(then: datetime) -> None:
     """Sleep until then."""
     time.sleep(max(0.0, (then - datetime.now(UTC)).total_seconds()))
+
+
+def let_tick(
+    product: Product, first: datetime, count: int, cpu_s: Callable[[], float]
+) -> tuple[list[datetime], list[float]]:
+    """Switch the poll's schedule on for so many ticks from `first` on, then off.
+
+    Returns:
+        The ticks, and what `cpu_s` grew by in the minute of each, from BEFORE its tick on.
+    """
+    ticks = [first + number * _MINUTE for number in range(count)]
+    sleep_until(first - 2 * BEFORE)
+    product.stack.ui.toggle("poll_schedule", on=True)
+    cpu = []
+    for at in ticks:
+        sleep_until(at - BEFORE)
+        cpu.append(cpu_s())
+    sleep_until(ticks[-1] + _MINUTE - 2 * BEFORE)
+    product.stack.ui.toggle("poll_schedule", on=False)
+    sleep_until(ticks[-1] + _MINUTE - BEFORE)
+    cpu.append(cpu_s())
+    return ticks, [later - earlier for earlier, later in pairwise(cpu)]
 
 
 def what_ticks_took(product: Product, ticks: list[datetime]) -> list[Tick]:

@@ -52,21 +52,26 @@ def assignments(lines: Iterable[str]) -> dict[str, str]:
 def write_secrets(example_file: Path, file: Path, *, force: bool = False) -> list[str]:
     """Put random credentials into `file`, with mode 600; its other lines stay as they are.
 
+    Those that are there stay too, unless `force` is given: an older file gets what a newer version has more of.
+
     Returns:
-        The names of the variables.
+        The names of the variables that are new.
 
     Raises:
-        FileExistsError: The file has credentials already, and `force` is not given; names them.
+        FileExistsError: The file has all of them already, and `force` is not given; names them.
     """
-    made = random_credentials(assignments(example_file.read_text(encoding="utf-8").splitlines()))
+    examples = assignments(example_file.read_text(encoding="utf-8").splitlines())
     before = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
-    present = sorted(set(assignments(before)) & set(made))
-    if present and not force:
-        raise FileExistsError(f"{file} has credentials already: {', '.join(present)}")
-    kept = [line for line in before if line != _HEADER and not set(assignments([line])) & set(made)]
-    lines = [*kept, _HEADER, *(f"{name}={value}" for name, value in made.items())]
+    made = random_credentials(examples)
+    kept = {} if force else {name: value for name, value in assignments(before).items() if name in made}
+    shared = {examples[name]: value for name, value in kept.items()}
+    new = {name: shared.get(examples[name], value) for name, value in made.items() if name not in kept}
+    if not new:
+        raise FileExistsError(f"{file} has credentials already: {', '.join(sorted(kept))}")
+    others = [line for line in before if line != _HEADER and not set(assignments([line])) & set(made)]
+    lines = [*others, _HEADER, *(f"{name}={value}" for name, value in (kept | new).items())]
     _write_privately(file, "".join(f"{line}\n" for line in lines))
-    return list(made)
+    return list(new)
 
 
 def _write_privately(file: Path, text: str) -> None:

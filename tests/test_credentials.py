@@ -63,6 +63,16 @@ def test_credentials_that_are_there_are_not_overwritten_without_force(file, caps
     assert file.read_text().count("\n") == before.count("\n")
 
 
+def test_a_file_of_an_older_version_gets_what_is_new_and_keeps_what_it_has(file, capsys):
+    file.write_text("TZ=UTC\nPOSTGRES_PASSWORD=ours\nINFLUXDB_TOKEN=our-token\n")
+    assert main([str(ENV_FILES[0]), str(file)]) == 0
+    made = values_of(file)
+    assert set(made) == CREDENTIALS | {"TZ"}
+    assert (made["POSTGRES_PASSWORD"], made["INFLUXDB_TOKEN"]) == ("ours", "our-token")
+    assert made["DOCKER_INFLUXDB_INIT_ADMIN_TOKEN"] == "our-token", "what is one credential stays one"
+    assert "REDIS_PASSWORD" in capsys.readouterr().out
+
+
 def test_other_lines_of_the_file_stay(file):
     file.write_text("# ours\nEMM_BIND=0.0.0.0\nTZ=Europe/Warsaw\n")
     write_secrets(ENV_FILES[0], file)
@@ -129,8 +139,19 @@ def test_with_the_example_credentials_the_stack_may_listen_nowhere_else(environm
     assert isinstance(error, ConfigurationError)
     assert f"EMM_BIND={bind}" in str(error)
     assert "make secrets" in str(error)
-    assert all(name in str(error) for name in CREDENTIALS)
+    assert all(name in str(error) for name in CREDENTIALS - {"REDIS_PASSWORD"})
     assert EXAMPLE not in str(error)
+
+
+@pytest.mark.parametrize(("launcher", "code"), [("default", 0), ("celery", 1)])
+def test_the_password_of_a_redis_that_is_not_used_keeps_no_stack_from_starting(environment, file, launcher, code):
+    write_secrets(ENV_FILES[0], file)
+    environment("EMM_BIND", "0.0.0.0")
+    environment("REDIS_PASSWORD", EXAMPLES["REDIS_PASSWORD"])
+    environment("RUN_LAUNCHER", launcher)
+    result = check("--env-file", str(file))
+    assert result.exit_code == code
+    assert ("REDIS_PASSWORD" in str(result.exception)) is (launcher == "celery")
 
 
 def test_one_example_credential_left_is_enough_to_refuse_and_it_alone_is_named(environment, file):

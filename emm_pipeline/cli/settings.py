@@ -44,8 +44,10 @@ def check(env_files: tuple[Path, ...], as_json: bool) -> None:
 
     Example: emm settings check
     """
-    bind = load_settings(*env_files).emm_bind
-    examples = example_names(all_variables(*env_files))
+    loaded = load_settings(*env_files)
+    bind = loaded.emm_bind
+    unused = set() if loaded.run_launcher == "celery" else {"REDIS_PASSWORD"}  # nor does Redis start with the example
+    examples = [name for name in example_names(all_variables(*env_files)) if name not in unused]
     if examples and not is_loopback(bind):
         raise ConfigurationError(
             f"EMM_BIND={bind} lets other machines in, and these still have the credentials that everybody knows from "
