@@ -80,7 +80,11 @@ def forward(port: int, path: Path) -> None:
         while True:
             client, _ = listener.accept()
             server = socket.socket(socket.AF_UNIX)
-            server.connect(str(path))
+            try:
+                server.connect(str(path))
+            except OSError:  # it has ended
+                client.close()
+                continue
             threading.Thread(target=copy, args=(client, server), daemon=True).start()
             threading.Thread(target=copy, args=(server, client), daemon=True).start()
 
