@@ -61,6 +61,8 @@ def celery_settings() -> dict[str, Any]:
         "redis_socket_timeout": 10,
         "result_expires": 86400,
         "worker_send_task_events": False,
+        # What Dagster prints of a run goes to the log as it is, not as warnings of Celery's.
+        "worker_redirect_stdouts": False,
     }
 
 

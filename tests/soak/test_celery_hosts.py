@@ -80,7 +80,11 @@ def forward(port: int, path: Path) -> None:
         while True:
             client, _ = listener.accept()
             server = socket.socket(socket.AF_UNIX)
-            server.connect(str(path))
+            try:
+                server.connect(str(path))
+            except OSError:  # it has ended
+                client.close()
+                continue
             threading.Thread(target=copy, args=(client, server), daemon=True).start()
             threading.Thread(target=copy, args=(server, client), daemon=True).start()
 
@@ -109,7 +113,7 @@ class Hosts:
         """Return the worker of each run of a tick that has begun."""
         for worker in self.workers.values():
             self._seen |= {process.pid: worker for process in worker.processes()}
-        runs = self.stack.ui.runs(tags=[{"key": TICK_TAG, "value": tick.isoformat()}], **filters)
+        runs = self.stack.ui.runs(tags=[{"key": TICK_TAG, "value": tick.isoformat()}], pipelineName="poll", **filters)
         return {run["runId"]: self._seen[self.stack.ui.process_of(run["runId"])] for run in runs if run["startTime"]}
 
     def times(self, meter: int, since: datetime) -> Counter[datetime]:

@@ -65,23 +65,26 @@ class Worker:
         own = {"DAGSTER_HOME": str(self.home), "OUTBOX_DIR": str(self.outbox)}
         self._environment = {"CELERY_CONCURRENCY": "1", **environment, **own}
         self._processes, self._enter = processes, enter
+        self._is_there = False
 
     def start(self) -> None:
         """Start it, and wait until it takes runs."""
         app = ["--app", "emm_pipeline.celery_worker"]
         command = [*self._enter, _CELERY, *app, "worker", "--hostname", self.node, "--loglevel", "INFO"]
         self._processes.start(self.name, command, self._environment)
+        self._is_there = True
         wait_for(f"worker {self.name}", lambda: f"{self.node} ready." in self.log())
 
     def stop(self) -> None:
         """Let it end what it is at."""
         os.kill(self.pid, signal.SIGTERM)
         psutil.Process(self.pid).wait(30)
-        self._processes.kill(self.name)
+        self.kill()
 
     def kill(self) -> None:
         """SIGKILL it and its processes, as the end of its host does."""
         self._processes.kill(self.name)
+        self._is_there = False
 
     @property
     def pid(self) -> int:
@@ -90,6 +93,8 @@ class Worker:
 
     def processes(self) -> list[psutil.Process]:
         """Return those that execute runs: forks, with its own command line."""
+        if not self._is_there:
+            return []
         worker = psutil.Process(self.pid)
         return [child for child in worker.children() if _command(child) == worker.cmdline()]
 
