@@ -5,7 +5,6 @@ it does for its own host what a job cannot, since a job may run on any: it loads
 old step files.
 """
 
-import gc
 import logging
 import subprocess
 import sys
@@ -31,9 +30,6 @@ _PRUNE = ("from emm_pipeline.defs.prune import prune_own_files; prune_own_files(
 _LOG = logging.getLogger(__name__)
 
 import_all()
-# So that the collector of a forked process does not write to all that it shares with the others: 85 MB each.
-gc.collect()
-gc.freeze()
 _settings = current_settings()
 _app_settings = {"broker": _settings.redis_url, "backend": _settings.redis_url, "config_source": celery_settings()}
 app = make_app(_app_settings)  # type: ignore[no-untyped-call]

@@ -4,6 +4,7 @@ Dagster starts a new Python for each run, which imports the same for 2 s, with e
 starts with the code server instead, imports once, and is forked before it has a thread or a connection.
 """
 
+import gc
 import importlib
 import multiprocessing
 import sys
@@ -51,8 +52,11 @@ def _context() -> BaseContext:
 
 
 def import_all() -> None:
-    """Import what runs import, and resolve the definitions."""
+    """Import what runs import, and resolve the definitions; in a process that is about to be forked."""
     for name in _IMPORTED:
         importlib.import_module(name)
     definitions = importlib.import_module("emm_pipeline.definitions").definitions
     definitions.get_repository_def().load_all_definitions()
+    # So that the collector of a forked process does not write to, and so copy, all that it shares with the others.
+    gc.collect()
+    gc.freeze()
