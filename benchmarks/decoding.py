@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.results import Row, times_faster
 from emm_pipeline.fleet import DataType, EnergyMeter, FunctionCode, MeterType, Order, Register
 from emm_pipeline.modbus.decoding import decode_samples
-from emm_pipeline.readings import Block, MeterSample
+from emm_pipeline.readings import Block, MeterSample, Request
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,12 +54,13 @@ def _mixed_type() -> MeterType:
 
 def _samples(meters: int, meter_type: MeterType) -> list[MeterSample]:
     now = datetime.now(UTC).replace(microsecond=0)
+    request = Request(HOLDING, 0, REGISTERS_PER_METER)
     data = [_data(random.Random(number), meter_type) for number in range(50)]  # noqa: S311
     return [
         MeterSample(
             EnergyMeter(id_, "h", 502, 1, "bench", f"meter {id_}"),
             now,
-            (Block(HOLDING, 0, REGISTERS_PER_METER, data[id_ % 50]),),
+            (Block(request, data[id_ % 50]),),
         )
         for id_ in range(meters)
     ]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.results import Row, against
 from emm_pipeline.fleet import DataType, EnergyMeter, FunctionCode, MeterType, Register
 from emm_pipeline.modbus.decoding import decode_samples
-from emm_pipeline.readings import Block, MeterSample
+from emm_pipeline.readings import Block, MeterSample, Request
 from emm_pipeline.stores.delivery import Delivery
 from emm_pipeline.stores.influxdb import InfluxReadingsStore
 from emm_pipeline.stores.outbox import Outbox
@@ -76,7 +76,7 @@ def _frame(meters: int, number: int) -> pd.DataFrame:
         MeterSample(
             EnergyMeter(id_, "h", 502, 1, "bench", f"meter {id_}"),
             now,
-            (Block(FunctionCode.READ_INPUT_REGISTERS, 0, 2 * POINTS_PER_METER, data),),
+            (Block(Request(FunctionCode.READ_INPUT_REGISTERS, 0, 2 * POINTS_PER_METER), data),),
         )
         for id_ in range(meters)
     ]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from emm_pipeline.fleet import EnergyMeter
-    from emm_pipeline.modbus.planning import Request
+    from emm_pipeline.readings import Request
 
 TURNAROUND_S = 0.02
 REGISTERS = 30

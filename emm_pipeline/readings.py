@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from emm_pipeline.fleet import EnergyMeter, FunctionCode, MeterType
+    from emm_pipeline.fleet import EnergyMeter, FunctionCode, MeterType, Register
 
 READING_COLUMNS = ("time", "id", "description", "measurement", "unit", "value")
 """Columns of the readings DataFrame, one row per point.
@@ -58,16 +58,40 @@ class Failure:
     exception_code: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
-    """The registers that one request brought.
-
-    `data` is `count` times 2 bytes, as on the wire (big-endian words).
-    """
+@dataclass(frozen=True, slots=True, order=True)
+class Request:
+    """A read of `count` registers from `address` on."""
 
     function_code: FunctionCode
     address: int
     count: int
+
+    @property
+    def end(self) -> int:
+        """The address behind the last register read."""
+        return self.address + self.count
+
+    def covers(self, register: Register) -> bool:
+        """Whether the reply holds every word of the register's value."""
+        return (
+            register.function_code == self.function_code
+            and self.address <= register.register_address
+            and register.end <= self.end
+        )
+
+    def __str__(self) -> str:
+        registers = f"registers {self.address}-{self.end - 1}" if self.count > 1 else f"register {self.address}"
+        return f"function {self.function_code.value}, {registers}"
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """The registers that one request brought.
+
+    `data` is the request's `count` times 2 bytes, as on the wire (big-endian words).
+    """
+
+    request: Request
     data: bytes
 
 

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 from emm_pipeline.backoff import LONGEST_DELAY, after, delay, not_asked
 from emm_pipeline.fleet import EnergyMeter, FunctionCode
-from emm_pipeline.readings import Block, Failure, FailureKind, MeterSample
+from emm_pipeline.readings import Block, Failure, FailureKind, MeterSample, Request
 
 NOON = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 METER = EnergyMeter(1, "10.0.0.1", 502, 1, "sdm630")
-BLOCK = Block(FunctionCode.READ_INPUT_REGISTERS, 0, 1, b"\0\0")
+BLOCK = Block(Request(FunctionCode.READ_INPUT_REGISTERS, 0, 1), b"\0\0")
 SILENT = MeterSample(METER, NOON, failure=Failure(FailureKind.TIMEOUT, "no reply within 3 s"))
 READ = MeterSample(METER, NOON, (BLOCK,))
 

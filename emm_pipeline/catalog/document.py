@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from emm_pipeline.catalog.records import CatalogueType, Identification
     from emm_pipeline.fleet import MeterType
-    from emm_pipeline.modbus.planning import Request
+    from emm_pipeline.readings import Request
 
 _INTRODUCTION = """\
 # Catalogue of device types

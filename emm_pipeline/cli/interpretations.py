@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from emm_pipeline.cli.addresses import Endpoint
     from emm_pipeline.commissioning.searching import Block
-    from emm_pipeline.modbus.planning import Request
+    from emm_pipeline.readings import Request
 
 MOST_REGISTERS_IN_FULL = 8
 """Of more registers only what is plausible is shown: a table of everything would bury it."""

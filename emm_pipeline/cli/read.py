@@ -18,7 +18,7 @@ from emm_pipeline.fleet import MAX_REGISTERS_PER_REQUEST, FunctionCode
 from emm_pipeline.modbus.advice import advise
 from emm_pipeline.modbus.asking import Answer, Line, holding
 from emm_pipeline.modbus.connection import ReadError
-from emm_pipeline.modbus.planning import Request
+from emm_pipeline.readings import Request
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence

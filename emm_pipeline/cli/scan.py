@@ -20,8 +20,7 @@ from emm_pipeline.commissioning.scanning import FoundUnit, Probe, Scan, Watcher,
 from emm_pipeline.fleet import EnergyMeter, FunctionCode
 from emm_pipeline.modbus.advice import advise
 from emm_pipeline.modbus.connection import ReadError
-from emm_pipeline.modbus.planning import Request
-from emm_pipeline.readings import FailureKind
+from emm_pipeline.readings import FailureKind, Request
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

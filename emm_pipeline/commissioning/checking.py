@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 from emm_pipeline.fleet import scale_factor
 from emm_pipeline.modbus.asking import Answer, Line, holding
 from emm_pipeline.modbus.connection import ReadError
-from emm_pipeline.modbus.decoding import decode_value
 from emm_pipeline.modbus.exception_codes import ILLEGAL_FUNCTION, REFUSALS
 from emm_pipeline.modbus.models import ModelSearch, has_models, locate, missing
-from emm_pipeline.modbus.planning import Request, plan_requests
-from emm_pipeline.readings import FailureKind
+from emm_pipeline.modbus.planning import plan_requests
+from emm_pipeline.modbus.values import decode_value
+from emm_pipeline.readings import FailureKind, Request
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,10 +11,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from emm_pipeline.modbus.decoding import decode_raw
 from emm_pipeline.modbus.models import has_models
-from emm_pipeline.modbus.planning import Request, plan_requests
-from emm_pipeline.readings import FailureKind
+from emm_pipeline.modbus.planning import plan_requests
+from emm_pipeline.modbus.values import decode_raw
+from emm_pipeline.readings import FailureKind, Request
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence

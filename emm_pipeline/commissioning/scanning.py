@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from emm_pipeline.catalog import CatalogueType
     from emm_pipeline.modbus.asking import Answer
-    from emm_pipeline.modbus.planning import Request
+    from emm_pipeline.readings import Request
 
 ABSENT = frozenset({10, 11})
 """Exceptions with which a gateway says that there is no way to the unit, or that the unit is silent."""

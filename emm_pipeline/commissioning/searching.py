@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from emm_pipeline.fleet import MAX_REGISTERS_PER_REQUEST
 from emm_pipeline.modbus.interpreting import Fit, find_fits, tolerance
-from emm_pipeline.modbus.planning import Request
+from emm_pipeline.readings import Request
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,9 +14,8 @@ from emm_pipeline.modbus.connection import Connection, ReadError
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from emm_pipeline.modbus.planning import Request
     from emm_pipeline.modbus.reading import GatewayLocks
-    from emm_pipeline.readings import FailureKind
+    from emm_pipeline.readings import FailureKind, Request
 
 LOCK_RETRY_S = 0.2
 """From one look at a gateway to which someone else talks to the next."""

@@ -25,7 +25,7 @@ from emm_pipeline.modbus.resolving import resolve
 from emm_pipeline.readings import FailureKind
 
 if TYPE_CHECKING:
-    from emm_pipeline.modbus.planning import Request
+    from emm_pipeline.readings import Request
 
 _HEADER = struct.Struct(">HHHBB")
 """Transaction id, protocol id, length of what follows the length field, unit id, function code."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from emm_pipeline.modbus.exception_codes import describe
-from emm_pipeline.modbus.planning import Request
+from emm_pipeline.readings import Request
 
 if TYPE_CHECKING:
     from emm_pipeline.fleet import MeterType

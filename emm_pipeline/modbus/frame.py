@@ -6,7 +6,7 @@ Texts are codes until the end: a million points have a few hundred texts, and re
 from __future__ import annotations
 
 from datetime import UTC
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -21,18 +21,40 @@ if TYPE_CHECKING:
     from emm_pipeline.readings import MeterSample
 
 
-class Points(NamedTuple):
-    """Points of the samples of one layout; all arrays of the same length, sorted by sample, then by register."""
+Codes: TypeAlias = "NDArray[np.signedinteger[Any]]"
 
-    sample: NDArray[np.intp]
-    """Index into all samples."""
-    name: NDArray[np.int32]
-    unit: NDArray[np.int32]
-    """Codes of texts, as `Texts` has them."""
+
+class Points(NamedTuple):
+    """Points of the samples of one layout, sorted by sample, then by register."""
+
+    samples: NDArray[np.intp]
+    """Indices into all samples, rising."""
+    counts: NDArray[np.intp]
+    """How many points each of these samples has."""
+    name: Codes
+    unit: Codes
+    """Codes of texts, as `Texts` has them: one for each point, as the values."""
     value: NDArray[np.float64]
 
+    @classmethod
+    def of(
+        cls,
+        samples: NDArray[np.intp],
+        names: Codes,
+        units: Codes,
+        values: NDArray[np.float64],
+        present: NDArray[np.bool_],
+    ) -> Points:
+        """Those values that are present, shape (samples, registers), of registers with these names and units."""
+        if present.all():
+            counts = np.full(len(samples), len(names))
+            return cls(samples, counts, np.tile(names, len(samples)), np.tile(units, len(samples)), values.ravel())
+        columns = present.nonzero()[1]
+        return cls(samples, present.sum(axis=1), names[columns], units[columns], values[present])
 
-_NO_POINTS = Points(np.empty(0, np.intp), np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0))
+
+_NO_INDICES, _NO_CODES = np.empty(0, np.intp), np.empty(0, np.int8)
+_NO_POINTS = Points(_NO_INDICES, _NO_INDICES, _NO_CODES, _NO_CODES, np.empty(0))
 
 
 class Texts:
@@ -41,12 +63,13 @@ class Texts:
     def __init__(self) -> None:
         self._codes: dict[str | None, int] = {None: -1}
 
-    def codes(self, texts: Iterable[str | None]) -> NDArray[np.int32]:
-        """The texts' codes; that of None is -1."""
+    def codes(self, texts: Iterable[str | None]) -> Codes:
+        """The texts' codes, in as few bytes as they need; that of None is -1."""
         known = self._codes
-        return np.array([known.setdefault(text, len(known) - 1) for text in texts], dtype=np.int32)
+        codes = [known.setdefault(text, len(known) - 1) for text in texts]
+        return np.array(codes, dtype=np.min_scalar_type(-len(known)))
 
-    def column(self, codes: NDArray[np.int32]) -> Any:
+    def column(self, codes: Codes) -> Any:
         """The texts of these codes, as a categorical column."""
         import pandas as pd  # noqa: PLC0415
 
@@ -59,30 +82,39 @@ def in_order(parts: Sequence[Points]) -> Points:
     if len(parts) == 1:  # spares the large arrays of a uniform fleet two copies
         return parts[0]
     joined = Points(*(np.concatenate(columns) for columns in zip(_NO_POINTS, *parts, strict=True)))
-    order = joined.sample.argsort(kind="stable")
-    return Points(joined.sample[order], joined.name[order], joined.unit[order], joined.value[order])
+    samples = joined.samples.argsort()
+    points = joined.samples.repeat(joined.counts).argsort(kind="stable")
+    return Points(
+        joined.samples[samples],
+        joined.counts[samples],
+        joined.name[points],
+        joined.unit[points],
+        joined.value[points],
+    )
 
 
 def to_frame(samples: Sequence[MeterSample], points: Points, names: Texts, units: Texts) -> pd.DataFrame:
     """Returns the points as a DataFrame with READING_COLUMNS.
 
     Args:
-        samples: All that `points.sample` counts.
+        samples: All that `points.samples` counts.
         points: What they hold.
         names: The texts of `points.name`.
         units: The texts of `points.unit`.
     """
     import pandas as pd  # noqa: PLC0415 - takes 0.4 s, which those who only read need not wait for
 
+    points_of = np.zeros(len(samples), np.intp)
+    points_of[points.samples] = points.counts
     seconds = np.array([s.time.timestamp() for s in samples])
     times = pd.DatetimeIndex(np.rint(1000 * seconds).astype("datetime64[ms]")).tz_localize(UTC)
     ids = np.array([s.meter.id for s in samples], dtype=np.int64)
     texts = Texts()
     descriptions = texts.column(texts.codes(s.meter.description for s in samples))
     columns = (
-        times.take(points.sample),
-        ids[points.sample],
-        descriptions.take(points.sample),
+        times.repeat(points_of),
+        ids.repeat(points_of),
+        descriptions.repeat(points_of),
         names.column(points.name),
         units.column(points.unit),
         points.value,

@@ -15,7 +15,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
 from emm_pipeline.fleet import DataType, Order
-from emm_pipeline.modbus.decoding import decode_raw
+from emm_pipeline.modbus.values import decode_raw
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

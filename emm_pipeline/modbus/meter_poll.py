@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from emm_pipeline.fleet import EnergyMeter, MeterType
-    from emm_pipeline.modbus.planning import Request
+    from emm_pipeline.readings import Request
 
 RETRIES = 2
 """How often a unit that has no time for us is asked again in a sample."""
@@ -95,7 +95,7 @@ class MeterPoll:
         self._busy = None
         asked = self._this_turn.popleft()
         asked.answered = True
-        self.blocks.append(Block(asked.request.function_code, asked.request.address, asked.request.count, data))
+        self.blocks.append(Block(asked.request, data))
 
     def take_exception(self, reason: str, exception_code: int) -> None:
         """The unit answered the request with an exception: what more is asked depends on which."""
@@ -169,7 +169,7 @@ class MeterPoll:
             meter=self.meter,
             time=at,
             # Sorted, so that meters alike are decoded together however they came to be asked
-            blocks=tuple(sorted(self.blocks, key=lambda block: (block.function_code, block.address))),
+            blocks=tuple(sorted(self.blocks, key=lambda block: (block.request.function_code, block.request.address))),
             failure=failure,
             requests=self.sent,
             latency_ms=(self._last_reply_s - self._first_request_s) * 1000,

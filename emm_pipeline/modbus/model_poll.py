@@ -16,8 +16,7 @@ from emm_pipeline.readings import Failure, FailureKind, MeterSample
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from emm_pipeline.modbus.planning import Request
-    from emm_pipeline.readings import RefusedRange
+    from emm_pipeline.readings import RefusedRange, Request
 
 
 @dataclass(eq=False)

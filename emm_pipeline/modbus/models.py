@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from emm_pipeline.fleet import FunctionCode, MeterType, Register
-from emm_pipeline.modbus.planning import Request
+from emm_pipeline.readings import Request
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -135,8 +135,11 @@ def read_ends(blocks: Iterable[Block], located: MeterType) -> dict[int, int]:
     ends = {}
     for model, address in located.models:
         for block in blocks:
-            offset = 2 * (address - block.address)
-            if block.function_code is FunctionCode.READ_HOLDING_REGISTERS and 0 <= offset <= len(block.data) - 4:
+            offset = 2 * (address - block.request.address)
+            if (
+                block.request.function_code is FunctionCode.READ_HOLDING_REGISTERS
+                and 0 <= offset <= len(block.data) - 4
+            ):
                 model_read, length = struct.unpack_from(">HH", block.data, offset)
                 if model_read == model:
                     ends[model] = address + _HEADER_COUNT + length
@@ -146,8 +149,8 @@ def read_ends(blocks: Iterable[Block], located: MeterType) -> dict[int, int]:
 def is_where_it_was(block: Block, located: MeterType) -> bool:
     """Whether each model whose first register is in the block begins there: a firmware's update may move them."""
     for model, address in located.models:
-        offset = 2 * (address - block.address)
-        holds_it = block.function_code is FunctionCode.READ_HOLDING_REGISTERS and 0 <= offset < len(block.data)
+        offset = 2 * (address - block.request.address)
+        holds_it = block.request.function_code is FunctionCode.READ_HOLDING_REGISTERS and 0 <= offset < len(block.data)
         if holds_it and int.from_bytes(block.data[offset : offset + 2], "big") != model:
             return False
     return True

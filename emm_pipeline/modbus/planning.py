@@ -2,43 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from emm_pipeline.fleet import FunctionCode, MeterType, Register
+from emm_pipeline.fleet import FunctionCode, MeterType
+from emm_pipeline.readings import Request
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-
 AddressRange = tuple[int, int]
 """From an address to the one behind the last: `[start, end)`."""
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Request:
-    """A read of `count` registers from `address` on."""
-
-    function_code: FunctionCode
-    address: int
-    count: int
-
-    @property
-    def end(self) -> int:
-        """The address behind the last register read."""
-        return self.address + self.count
-
-    def covers(self, register: Register) -> bool:
-        """Whether the reply holds every word of the register's value."""
-        return (
-            register.function_code == self.function_code
-            and self.address <= register.register_address
-            and register.end <= self.end
-        )
-
-    def __str__(self) -> str:
-        registers = f"registers {self.address}-{self.end - 1}" if self.count > 1 else f"register {self.address}"
-        return f"function {self.function_code.value}, {registers}"
 
 
 def plan_requests(meter_type: MeterType, refused: Collection[Request] = ()) -> tuple[Request, ...]:

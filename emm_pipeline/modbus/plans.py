@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from emm_pipeline.modbus.models import locate
-from emm_pipeline.modbus.planning import Request, plan_requests
+from emm_pipeline.modbus.planning import plan_requests
+from emm_pipeline.readings import Request
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping

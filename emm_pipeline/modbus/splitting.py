@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from emm_pipeline.modbus.exception_codes import DEVICE_FAILURE
-from emm_pipeline.modbus.planning import AddressRange, Request, outermost
+from emm_pipeline.modbus.planning import AddressRange, outermost
+from emm_pipeline.readings import Request
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -12,8 +12,8 @@ from emm_pipeline.commissioning.scanning import Probe, Scan, Watcher, scan
 from emm_pipeline.config_db.gateway_locks import gateway_locks
 from emm_pipeline.fleet import DataType, FunctionCode, MeterType, Register
 from emm_pipeline.modbus.connection import ReadError
-from emm_pipeline.modbus.planning import Request
 from emm_pipeline.modbus.reading import Unlocked
+from emm_pipeline.readings import Request
 
 ONE_REGISTER = Request(FunctionCode.READ_HOLDING_REGISTERS, 0, 1)
 WELL = {(3, 0): 7}

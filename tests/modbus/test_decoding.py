@@ -13,7 +13,7 @@ from support.meters import encode_value
 
 from emm_pipeline.fleet import DataType, EnergyMeter, FunctionCode, MeterType, Order, Register
 from emm_pipeline.modbus.decoding import decode_samples
-from emm_pipeline.readings import READING_COLUMNS, Block, MeterSample
+from emm_pipeline.readings import READING_COLUMNS, Block, MeterSample, Request
 
 HOLDING, INPUT = FunctionCode.READ_HOLDING_REGISTERS, FunctionCode.READ_INPUT_REGISTERS
 BIG, LITTLE = Order.BIG_ENDIAN, Order.LITTLE_ENDIAN
@@ -36,7 +36,7 @@ def register(data_type=DataType.INT, *, address=0, name="power", function_code=H
 
 
 def block(address, words, function_code=HOLDING):
-    return Block(function_code, address, len(words), struct.pack(f">{len(words)}H", *words))
+    return Block(Request(function_code, address, len(words)), struct.pack(f">{len(words)}H", *words))
 
 
 def sample(*blocks, meter_id=1, type_name="t", description=None, time=NOON):

@@ -11,7 +11,7 @@ from support.hostile import HostileDevice, hostile_replies
 from emm_pipeline.event_loop import run_fast
 from emm_pipeline.fleet import FunctionCode
 from emm_pipeline.modbus.connection import Connection, ReadError
-from emm_pipeline.modbus.planning import Request
+from emm_pipeline.readings import Request
 
 REQUEST = Request(FunctionCode.READ_HOLDING_REGISTERS, 0, 2)
 MEBIBYTE = 1024 * 1024

@@ -16,7 +16,7 @@ from emm_pipeline.modbus.model_poll import ModelPoll
 from emm_pipeline.modbus.models import MARK, ModelSearch, locate
 from emm_pipeline.modbus.planning import plan_requests
 from emm_pipeline.modbus.plans import Plans
-from emm_pipeline.readings import Block, FailureKind, MeterSample
+from emm_pipeline.readings import Block, FailureKind, MeterSample, Request
 
 HOLDING = FunctionCode.READ_HOLDING_REGISTERS
 INVERTER = MeterType(
@@ -239,7 +239,7 @@ def test_a_value_is_scaled_by_the_power_of_ten_of_its_register_whatever_their_ty
         encoded = encode_value(value, one.data_type, one.word_order, one.byte_order)
         words[one.register_address : one.end] = encoded
     meter = EnergyMeter(1, "h", 502, 1, "t")
-    block = Block(HOLDING, 0, 100, b"".join(word.to_bytes(2, "big") for word in words))
+    block = Block(Request(HOLDING, 0, 100), b"".join(word.to_bytes(2, "big") for word in words))
     frame = decode_samples([MeterSample(meter, turn(0).due, (block,))], {"t": MeterType("t", (register,))})
     if abs(power) > 10:
         assert frame.empty

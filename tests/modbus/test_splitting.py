@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from emm_pipeline.fleet import DataType, EnergyMeter, FunctionCode, MeterType, Register
 from emm_pipeline.modbus.meter_poll import MeterPoll
-from emm_pipeline.modbus.planning import Request, plan_requests
-from emm_pipeline.readings import FailureKind
+from emm_pipeline.modbus.planning import plan_requests
+from emm_pipeline.readings import FailureKind, Request
 
 INPUT = FunctionCode.READ_INPUT_REGISTERS
 METER = EnergyMeter(1, "gateway", 502, 7, "t")
@@ -47,7 +47,7 @@ def spans(sample):
 
 
 def read_registers(sample, meter_type):
-    requests = [Request(b.function_code, b.address, b.count) for b in sample.blocks]
+    requests = [block.request for block in sample.blocks]
     return {r for r in meter_type.registers if any(request.covers(r) for request in requests)}
 
 

@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 
 from emm_pipeline.fleet import FunctionCode
 from emm_pipeline.modbus.connection import Connection, ReadError
-from emm_pipeline.modbus.planning import Request
-from emm_pipeline.readings import FailureKind
+from emm_pipeline.readings import FailureKind, Request
 
 TIMEOUT_S = 0.05
 """Of the reader: what a silent device costs a case."""
