@@ -4,17 +4,11 @@ Stock dagster-postgres opens a new database connection for every event (8 ms eac
 0.8 ms. The pre-ping makes a restart of PostgreSQL cost nothing but the time that it is away.
 """
 
-from collections.abc import Mapping, Sequence
-from operator import attrgetter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from dagster import DagsterEventType, DagsterInstance
-from dagster._core.execution.stats import (
-    STEP_STATS_EVENT_TYPES,
-    RunStepKeyStatsSnapshot,
-    build_run_step_stats_from_events,
-)
+from dagster import DagsterInstance
 from dagster._core.storage.defs_state import DefsStateStorage
 from dagster._serdes import ConfigurableClass, ConfigurableClassData
 from dagster_postgres import (
@@ -25,19 +19,8 @@ from dagster_postgres import (
 )
 from sqlalchemy import Engine, create_engine, event, text
 
+from emm_pipeline.defs.event_log import FOR_THE_PLANNER, QuickEventLogStorage
 from emm_pipeline.settings import current_settings
-
-MATERIALIZATIONS_OF_A_STEP = 100
-_MATERIALIZATION = DagsterEventType.ASSET_MATERIALIZATION
-
-_FOR_THE_PAGES = (
-    # Without it PostgreSQL takes a tenth of the rows for different partitions, and reads the whole table for an asset's
-    # page: 2 s instead of 0.2 s with a million events.
-    "CREATE STATISTICS IF NOT EXISTS emm_event_partitions (ndistinct) ON dagster_event_type, partition FROM event_logs",
-    # The same pages read an index alone, of which a vacuum has said that it is enough. The stock 0.2 waits for hours.
-    "ALTER TABLE event_logs SET (autovacuum_vacuum_insert_scale_factor = 0.02)",
-    "ANALYZE event_logs",
-)
 
 
 class _Pooled:
@@ -61,22 +44,8 @@ class _Pooled:
         self._engine.dispose()
 
 
-class _EventLogStorage(_Pooled, PostgresEventLogStorage):
-    def get_step_stats_for_run(
-        self, run_id: str, step_keys: Sequence[str] | None = None
-    ) -> Sequence[RunStepKeyStatsSnapshot]:
-        """What became of a run's steps, with at most MATERIALIZATIONS_OF_A_STEP of its materializations, the newest.
-
-        The run's page asks for the steps' times only. The stock version reads all of a run's materializations for it,
-        one per meter, while the page's log needs the same processor.
-        """
-        others = self.get_records_for_run(run_id, of_type=STEP_STATS_EVENT_TYPES - {_MATERIALIZATION}).records
-        newest = self.get_records_for_run(
-            run_id, of_type=_MATERIALIZATION, limit=MATERIALIZATIONS_OF_A_STEP, ascending=False
-        ).records
-        entries = [record.event_log_entry for record in sorted([*others, *newest], key=attrgetter("storage_id"))]
-        wanted = [entry for entry in entries if not step_keys or entry.step_key in step_keys]
-        return build_run_step_stats_from_events(run_id, wanted)
+class _EventLogStorage(_Pooled, QuickEventLogStorage):
+    pass
 
 
 class _RunStorage(_Pooled, PostgresRunStorage):
@@ -176,7 +145,7 @@ def upgrade_storage(postgres_url: str) -> None:
         runs.migrate()
         events.upgrade()
         with events.index_connection() as connection:
-            for statement in _FOR_THE_PAGES:
+            for statement in FOR_THE_PLANNER:
                 connection.execute(text(statement))
     finally:
         for storage in (schedules, runs, events):

@@ -1,4 +1,4 @@
-"""Dagster's storage: that its pages stay quick with many meters, and show what they would show otherwise."""
+"""Dagster's event log: that its pages stay quick with many meters, and show what they would show otherwise."""
 
 import json
 
@@ -8,7 +8,8 @@ from dagster_shared.record import copy
 from sqlalchemy import create_engine, text
 from support.meters import SimulatedUnit
 
-from emm_pipeline.defs import storage
+from emm_pipeline.defs import event_log
+from emm_pipeline.defs.partitions import METER_READINGS
 from emm_pipeline.settings import current_settings
 
 PARTITIONS, EVENTS_EACH = 1000, 20
@@ -55,8 +56,26 @@ def test_the_steps_of_a_run_are_those_that_dagster_would_give(pipeline, polled):
     assert ours.get_step_stats_for_run(polled, [conclude.step_key]) == [conclude]
 
 
+def test_the_failed_partitions_are_those_that_dagster_would_give(pipeline, polled):
+    ours = pipeline.instance.event_log_storage
+
+    def attempts(storage_class, after=None):
+        name = "get_latest_asset_partition_materialization_attempts_without_materializations"
+        return getattr(storage_class, name)(ours, METER_READINGS, after)
+
+    failed = attempts(type(ours))
+    assert failed == attempts(PostgresEventLogStorage)
+    ((partition, (run_id, event_id)),) = failed.items()
+    assert (partition, run_id) == ("11", polled)
+    for after, expected in ((event_id - 1, failed), (event_id, {})):
+        assert attempts(type(ours), after) == attempts(PostgresEventLogStorage, after) == expected
+    pipeline.sql("UPDATE energy_meters SET slave_address = 1 WHERE id = 11")
+    assert pipeline.run("poll").success
+    assert attempts(type(ours)) == attempts(PostgresEventLogStorage) == {}
+
+
 def test_of_many_materializations_a_step_has_the_newest(pipeline, polled, monkeypatch):
-    monkeypatch.setattr(storage, "MATERIALIZATIONS_OF_A_STEP", 4)
+    monkeypatch.setattr(event_log, "MATERIALIZATIONS_OF_A_STEP", 4)
     ours = pipeline.instance.event_log_storage
     stock = PostgresEventLogStorage.get_step_stats_for_run(ours, polled)
     for step, whole in zip(ours.get_step_stats_for_run(polled), stock, strict=True):
