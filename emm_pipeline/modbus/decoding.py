@@ -6,7 +6,6 @@ their words, and become a column of a matrix.
 
 from __future__ import annotations
 
-from operator import attrgetter
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from emm_pipeline.fleet import MeterType, Register
     from emm_pipeline.readings import Block, MeterSample, Request
 
-_request = attrgetter("request")
 
 _SAMPLES_AT_ONCE = 1000
 """So that their words, and the part of the matrix that is filled column by column, stay in the processor's cache."""
@@ -58,17 +56,18 @@ def _alike(samples: Sequence[MeterSample], types: Mapping[str, MeterType]) -> It
     # By the type's identity: to compare two types, all their registers would have to be. And looked up only where the
     # sample before had another, since an enum's hash costs more than all the rest.
     groups: dict[tuple[int, tuple[Request, ...]], tuple[MeterType, list[int]]] = {}
-    last: tuple[MeterType | None, tuple[Request, ...]] = None, ()
+    last_type: MeterType | None = None
+    last_requests: list[Request] = []
     for index, sample in enumerate(samples):
         if sample.blocks:
             meter_type = sample.located_type or types[sample.meter.type]
-            requests = tuple(map(_request, sample.blocks))
-            if meter_type is not last[0] or requests != last[1]:
-                last = meter_type, requests
-                _, indices = groups.setdefault((id(meter_type), requests), (meter_type, []))
+            requests = [block.request for block in sample.blocks]
+            if meter_type is not last_type or requests != last_requests:
+                last_type, last_requests = meter_type, requests
+                _, indices = groups.setdefault((id(meter_type), tuple(requests)), (meter_type, []))
             indices.append(index)
-    for (_, requests), (meter_type, indices) in groups.items():
-        yield _Layout(meter_type, requests), indices
+    for (_, spans), (meter_type, indices) in groups.items():
+        yield _Layout(meter_type, spans), indices
 
 
 class _Layout:

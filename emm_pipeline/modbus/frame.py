@@ -106,11 +106,11 @@ def to_frame(samples: Sequence[MeterSample], points: Points, names: Texts, units
 
     points_of = np.zeros(len(samples), np.intp)
     points_of[points.samples] = points.counts
-    seconds = np.array([s.time.timestamp() for s in samples])
-    times = pd.DatetimeIndex(np.rint(1000 * seconds).astype("datetime64[ms]")).tz_localize(UTC)
+    # With a zone named, pandas converts each time; without one it takes theirs, if there are any.
+    times = pd.DatetimeIndex([s.time for s in samples], tz=None if samples else UTC).as_unit("ms")
     ids = np.array([s.meter.id for s in samples], dtype=np.int64)
     texts = Texts()
-    descriptions = texts.column(texts.codes(s.meter.description for s in samples))
+    descriptions = texts.column(texts.codes([s.meter.description for s in samples]))
     columns = (
         times.repeat(points_of),
         ids.repeat(points_of),
