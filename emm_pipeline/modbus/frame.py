@@ -106,13 +106,13 @@ def to_frame(samples: Sequence[MeterSample], points: Points, names: Texts, units
 
     points_of = np.zeros(len(samples), np.intp)
     points_of[points.samples] = points.counts
-    # With a zone named, pandas converts each time; without one it takes theirs, if there are any.
-    times = pd.DatetimeIndex([s.time for s in samples], tz=None if samples else UTC).as_unit("ms")
+    # With a zone named, pandas would convert each time: twice as long. They are in UTC.
+    times = pd.DatetimeIndex([s.time for s in samples]) if samples else pd.DatetimeIndex([], tz=UTC)
     ids = np.array([s.meter.id for s in samples], dtype=np.int64)
     texts = Texts()
     descriptions = texts.column(texts.codes([s.meter.description for s in samples]))
     columns = (
-        times.repeat(points_of),
+        times.as_unit("ms").repeat(points_of),
         ids.repeat(points_of),
         descriptions.repeat(points_of),
         names.column(points.name),
