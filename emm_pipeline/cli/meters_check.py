@@ -14,7 +14,7 @@ from emm_pipeline.cli.gateways import KnownFleet, known_fleet, note
 from emm_pipeline.cli.output import json_option, print_json
 from emm_pipeline.cli.poll import ids_of
 from emm_pipeline.cli.progress import progress
-from emm_pipeline.commissioning.checking import AD_HOC_ID, MeterCheck, check_meter, steps_of
+from emm_pipeline.commissioning.checking import AD_HOC_ID, MeterCheck, check_meters, steps_of
 from emm_pipeline.errors import ConfigurationError, TransientError
 from emm_pipeline.fleet import EnergyMeter, Fleet, MeterType
 from emm_pipeline.outcomes import PollPlan, plan_meters
@@ -105,10 +105,7 @@ def _check(known: KnownFleet, plan: PollPlan) -> list[MeterCheck]:
 
     async def run() -> list[MeterCheck]:
         async with known.locks() as locks:
-            return [
-                await check_meter(meter, plan.types[meter.type], locks, advance, lambda: note("waiting for a poll …"))
-                for meter in plan.meters
-            ]
+            return await check_meters(plan, locks, advance, lambda: note("waiting for a poll …"))
 
     with progress(f"checking {number_of(len(plan.meters), 'meter')}", steps, remaining=True) as advance:
         return interruptible.run(run())

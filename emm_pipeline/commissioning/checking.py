@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 import struct
+from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -16,16 +19,19 @@ from emm_pipeline.modbus.values import decode_value
 from emm_pipeline.readings import FailureKind, Request
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from emm_pipeline.fleet import EnergyMeter, MeterType, Register
     from emm_pipeline.modbus.reading import GatewayLocks
+    from emm_pipeline.outcomes import PollPlan
 
 AD_HOC_ID = -(2**31) - 1
 """Of a meter that is in no database: an id that none there can have."""
 
 MOST_TIMEOUTS = 2
 """After so many requests in a row without any reply, a unit that never gave one is asked no more."""
+
+GATEWAYS_AT_ONCE = 50
 
 _ODD_SIZES = (1e-9, 1e12)
 
@@ -78,7 +84,25 @@ def steps_of(meter_type: MeterType) -> int:
     return len(meter_type.registers) + len(plan_requests(meter_type))
 
 
-async def check_meter(
+async def check_meters(
+    plan: PollPlan, locks: GatewayLocks, on_step: Callable[[], None], on_wait: Callable[[], None]
+) -> list[MeterCheck]:
+    """Checks meters, those behind one gateway in turn, and gateways side by side; in the order of the plan."""
+    by_gateway: dict[str, list[EnergyMeter]] = defaultdict(list)
+    for meter in plan.meters:
+        by_gateway[meter.address].append(meter)
+    turns = asyncio.Semaphore(GATEWAYS_AT_ONCE)
+
+    async def check_gateway(meters: Sequence[EnergyMeter]) -> list[MeterCheck]:
+        async with turns:
+            return [await _check_meter(meter, plan.types[meter.type], locks, on_step, on_wait) for meter in meters]
+
+    checked = itertools.chain(*await asyncio.gather(*map(check_gateway, by_gateway.values())))
+    by_meter = {check.meter: check for check in checked}
+    return [by_meter[meter] for meter in plan.meters]
+
+
+async def _check_meter(
     meter: EnergyMeter,
     meter_type: MeterType,
     locks: GatewayLocks,

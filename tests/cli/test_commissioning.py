@@ -290,6 +290,19 @@ def test_check_of_all_meters_names_the_one_that_is_not_well(emm, config_engine, 
     assert "'nonesuch'" in result.stdout
 
 
+def test_check_asks_gateways_side_by_side_and_the_units_behind_one_in_turn(emm, config_engine, simulated_gateway):
+    gateways = [simulated_gateway({1: sdm630(delay_s=0.02), 2: sdm630(delay_s=0.02)}) for _ in range(5)]
+    with config_engine.begin() as connection:
+        connection.exec_driver_sql("INSERT INTO registers VALUES ('t', 0, 'voltageL1', 'V', 3, 4, 2, 2)")
+        for number, gateway in enumerate(gateways):
+            rows = (f"({100 * unit + number}, '{gateway.host}', {gateway.port}, {unit}, 't', NULL)" for unit in (1, 2))
+            connection.exec_driver_sql(f"INSERT INTO energy_meters VALUES {', '.join(rows)}")
+    result = emm("meters", "check", "--json")
+    assert [check["id"] for check in json_of(result)["meters"]] == [*range(100, 105), *range(200, 205)]
+    assert max(gateway.received[0].at for gateway in gateways) < min(gateway.received[-1].at for gateway in gateways)
+    assert all(gateway.max_simultaneous_requests == 1 for gateway in gateways)
+
+
 def test_check_finds_a_float_in_the_wrong_order_odd_and_says_how_to_find_the_right_one(
     emm, config_engine, simulated_gateway
 ):
