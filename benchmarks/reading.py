@@ -40,7 +40,7 @@ def own_connections(*, quick: bool) -> list[Row]:
     ours, bare, default = [], [], []
     with Simulator(Fleet(meters_count, turnaround_s=TURNAROUND_S)) as slow, Simulator(Fleet(meters_count)) as fast:
         allowed_connections(meters_count)
-        for _ in range(3 if quick else 5):
+        for _ in range(3 if quick else 25):
             bare.append(_timed_bare(fast.meters("bench"), requests))
             ours.append(_timed(slow.meters("bench"), meter_type, meters_count))
             default.append(_timed(slow.meters("bench"), meter_type, 200))
