@@ -1,7 +1,7 @@
 """`python -m benchmarks [--quick] [--only WORD]`: measure, print a table, write results.json.
 
-For a machine that does nothing else. `scheduled`, `sustained` and `pages` wait for a schedule's ticks, and take 10 to
-15 minutes each.
+For a machine that does nothing else. `scheduled`, `sustained`, `pages` and `celery` wait for a schedule's
+ticks, and take 7 to 15 minutes each.
 Exits with 1 if a target is not met. --quick measures smaller things and writes nothing.
 """
 

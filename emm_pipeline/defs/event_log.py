@@ -17,7 +17,9 @@ from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
 from dagster_postgres import PostgresEventLogStorage
 from sqlalchemy import select
 
-MATERIALIZATIONS_OF_A_STEP = 100
+MATERIALIZATIONS_OF_A_RUN = 100
+"""How many of them its steps are shown with, the newest."""
+
 _MATERIALIZATION = DagsterEventType.ASSET_MATERIALIZATION
 
 FOR_THE_PLANNER = (
@@ -36,14 +38,14 @@ class QuickEventLogStorage(PostgresEventLogStorage):
     def get_step_stats_for_run(
         self, run_id: str, step_keys: Sequence[str] | None = None
     ) -> Sequence[RunStepKeyStatsSnapshot]:
-        """What became of a run's steps, with at most MATERIALIZATIONS_OF_A_STEP of its materializations, the newest.
+        """What became of a run's steps, with at most MATERIALIZATIONS_OF_A_RUN of its materializations, the newest.
 
         The run's page asks for the steps' times only. The stock version reads all of a run's materializations for it,
         one per meter, while the page's log needs the same processor.
         """
         others = self.get_records_for_run(run_id, of_type=STEP_STATS_EVENT_TYPES - {_MATERIALIZATION}).records
         newest = self.get_records_for_run(
-            run_id, of_type=_MATERIALIZATION, limit=MATERIALIZATIONS_OF_A_STEP, ascending=False
+            run_id, of_type=_MATERIALIZATION, limit=MATERIALIZATIONS_OF_A_RUN, ascending=False
         ).records
         entries = [record.event_log_entry for record in sorted([*others, *newest], key=attrgetter("storage_id"))]
         wanted = [entry for entry in entries if not step_keys or entry.step_key in step_keys]

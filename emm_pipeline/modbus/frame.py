@@ -28,7 +28,7 @@ class Points(NamedTuple):
     """Points of the samples of one layout, sorted by sample, then by register."""
 
     samples: NDArray[np.intp]
-    """Indices into all samples, rising."""
+    """Indices into all samples: those that have replies."""
     counts: NDArray[np.intp]
     """How many points each of these samples has."""
     name: Codes
@@ -82,15 +82,8 @@ def in_order(parts: Sequence[Points]) -> Points:
     if len(parts) == 1:  # spares the large arrays of a uniform fleet two copies
         return parts[0]
     joined = Points(*(np.concatenate(columns) for columns in zip(_NO_POINTS, *parts, strict=True)))
-    samples = joined.samples.argsort()
-    points = joined.samples.repeat(joined.counts).argsort(kind="stable")
-    return Points(
-        joined.samples[samples],
-        joined.counts[samples],
-        joined.name[points],
-        joined.unit[points],
-        joined.value[points],
-    )
+    order = joined.samples.repeat(joined.counts).argsort(kind="stable")
+    return Points(joined.samples, joined.counts, joined.name[order], joined.unit[order], joined.value[order])
 
 
 def to_frame(samples: Sequence[MeterSample], points: Points, names: Texts, units: Texts) -> pd.DataFrame:

@@ -74,8 +74,8 @@ def test_the_failed_partitions_are_those_that_dagster_would_give(pipeline, polle
     assert attempts(type(ours)) == attempts(PostgresEventLogStorage) == {}
 
 
-def test_of_many_materializations_a_step_has_the_newest(pipeline, polled, monkeypatch):
-    monkeypatch.setattr(event_log, "MATERIALIZATIONS_OF_A_STEP", 4)
+def test_of_many_materializations_the_steps_have_the_newest(pipeline, polled, monkeypatch):
+    monkeypatch.setattr(event_log, "MATERIALIZATIONS_OF_A_RUN", 4)
     ours = pipeline.instance.event_log_storage
     stock = PostgresEventLogStorage.get_step_stats_for_run(ours, polled)
     for step, whole in zip(ours.get_step_stats_for_run(polled), stock, strict=True):

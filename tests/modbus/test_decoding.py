@@ -278,3 +278,18 @@ def test_importing_a_modbus_module_stays_light(module, kept_out):
     code = f"import sys, {module}; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not kept_out & set(loaded)
+
+
+def test_more_names_than_a_byte_counts_stay_apart_in_fleets_of_several_types():
+    sizes = {"small": 100, "large": 120, "other": 90}
+    types = {
+        name: MeterType(name, tuple(Register(a, f"{name}{a}", "V", DataType.UINT16, HOLDING) for a in range(size)))
+        for name, size in sizes.items()
+    }
+    samples = [
+        MeterSample(EnergyMeter(n, "h", 502, 1, name), datetime.now(UTC), (block(0, [n] * sizes[name]),))
+        for n, name in enumerate([*sizes, "small", "large"], start=1)
+    ]
+    rows = decode_samples(samples, types)[["id", "measurement", "value"]].itertuples(index=False, name=None)
+    expected = [(s.meter.id, r.measurement_name, s.meter.id) for s in samples for r in types[s.meter.type].registers]
+    assert list(rows) == expected
