@@ -36,13 +36,13 @@ catalogue: $(VENV)/.dev
 	$(BIN)/python -m emm_pipeline.catalog.document docs/catalogue.md
 
 docs: $(VENV)/.dev
-	$(BIN)/python -m documentation
+	$(BIN)/python -m tools.documentation
 
 dashboards: $(VENV)/.dev
 	$(BIN)/python -m dashboards.build
 
 walkthrough: $(VENV)/.dev
-	$(BIN)/python -m walkthrough $(ARGS)
+	$(BIN)/python -m tools.walkthrough $(ARGS)
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks $(ARGS)

@@ -163,7 +163,7 @@ class EnergyMeter:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class ConfigurationIssue:
     """A row of the configuration that makes no sense: which one, which column, and why.
 
     `meter_id` is set where the finding keeps a meter from being polled.
@@ -188,12 +188,12 @@ class Fleet:
 
     meters: tuple[EnergyMeter, ...] = ()
     types: Mapping[str, MeterType] = field(default_factory=dict)
-    findings: tuple[Finding, ...] = ()
+    findings: tuple[ConfigurationIssue, ...] = ()
 
     @property
-    def misconfigured(self) -> dict[int, Finding]:
+    def misconfigured(self) -> dict[int, ConfigurationIssue]:
         """By meter id, why an enabled meter cannot be polled (its first finding)."""
-        found: dict[int, Finding] = {}
+        found: dict[int, ConfigurationIssue] = {}
         for finding in self.findings:
             if finding.meter_id is not None:
                 found.setdefault(finding.meter_id, finding)

@@ -85,7 +85,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
+class RegisterBlock:
     """The registers that one request brought.
 
     `data` is the request's `count` times 2 bytes, as on the wire (big-endian words).
@@ -96,7 +96,7 @@ class Block:
 
 
 @dataclass(frozen=True, slots=True)
-class RefusedRange:
+class UnsupportedRange:
     """Registers that a unit does not give in one request: those of a value, or of a gap between two values.
 
     `exception_code` is what it answered at `refused_at` (UTC).
@@ -120,7 +120,7 @@ class RefusedRange:
 
 
 @dataclass(frozen=True, slots=True)
-class MeterSample:
+class MeterReading:
     """One meter, read once.
 
     `time` (UTC, whole milliseconds) is when the meter was asked. A partly read meter has both blocks and a
@@ -132,11 +132,11 @@ class MeterSample:
 
     meter: EnergyMeter
     time: datetime
-    blocks: tuple[Block, ...] = ()
+    blocks: tuple[RegisterBlock, ...] = ()
     failure: Failure | None = None
     requests: int = 0
     latency_ms: float = 0.0
-    refused: tuple[RefusedRange, ...] = ()
+    refused: tuple[UnsupportedRange, ...] = ()
     findings: tuple[str, ...] = ()
     located_type: MeterType | None = None
     models: Mapping[int, int] | None = None
@@ -150,7 +150,7 @@ class MeterSample:
 
 
 @dataclass(frozen=True, slots=True)
-class PollRecord:
+class PollPoint:
     """How reading one meter went: a point of the pipeline's own measurement `emm_poll`."""
 
     time: datetime

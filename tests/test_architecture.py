@@ -12,17 +12,17 @@ PACKAGE = Path(__file__).parents[1] / "emm_pipeline"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 PURE = [
-    "emm_pipeline.backoff",
+    "emm_pipeline.polling.backoff",
     "emm_pipeline.credentials",
     "emm_pipeline.errors",
     "emm_pipeline.fleet",
-    "emm_pipeline.labels",
+    "emm_pipeline.naming",
     "emm_pipeline.readings",
-    "emm_pipeline.outcomes",
-    "emm_pipeline.sampling",
-    "emm_pipeline.sharding",
-    "emm_pipeline.triggers",
-    "emm_pipeline.troubles",
+    "emm_pipeline.polling.results",
+    "emm_pipeline.polling.timing",
+    "emm_pipeline.polling.sharding",
+    "emm_pipeline.cron",
+    "emm_pipeline.alerts.rules",
     "emm_pipeline.catalog",
     "emm_pipeline.config_db.validation",
     "emm_pipeline.commissioning.identification",
@@ -33,8 +33,8 @@ PURE = [
     "emm_pipeline.modbus.splitting",
     "emm_pipeline.modbus.decoding",
     "emm_pipeline.stores.delivery",
-    "emm_pipeline.stores.line_protocol",
-    "emm_pipeline.stores.outbox",
+    "emm_pipeline.stores.influxdb.line_protocol",
+    "emm_pipeline.stores.outbox.folder",
     "emm_pipeline.stores.points",
 ]
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from emm_pipeline.catalog.loader import load_catalogue
 from emm_pipeline.catalog.vocabulary import VOCABULARY
-from emm_pipeline.modbus.models import has_models, locate
 from emm_pipeline.modbus.planning import plan_requests
+from emm_pipeline.modbus.sunspec.models import has_models, locate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,9 +14,9 @@ from emm_pipeline.config_db import values
 from emm_pipeline.config_db.values import NonsenseError, shown
 from emm_pipeline.fleet import (
     MAX_REGISTERS_PER_REQUEST,
+    ConfigurationIssue,
     DataType,
     EnergyMeter,
-    Finding,
     Fleet,
     FunctionCode,
     MeterType,
@@ -54,13 +54,13 @@ def check_rows(meter_rows: Iterable[Row], register_rows: Iterable[Row], type_row
         The fleet: meters by id, registers by function code and address. Neither it nor the order of its
         findings depends on the order of the rows. Disabled meters are in neither.
     """
-    findings: list[Finding] = []
+    findings: list[ConfigurationIssue] = []
     types = _check_registers(register_rows, _check_types(type_rows, findings), findings)
     meters = _check_meters(meter_rows, types, findings)
     return Fleet(tuple(meters), types, tuple(sorted(findings, key=_finding_order)))
 
 
-def _finding_order(finding: Finding) -> tuple[str, bool, int, str, str, str]:
+def _finding_order(finding: ConfigurationIssue) -> tuple[str, bool, int, str, str, str]:
     meter_id = finding.meter_id
     return finding.table, meter_id is None, meter_id or 0, finding.row, finding.column, finding.reason
 
@@ -69,9 +69,9 @@ class _RowReader:
     """Reads one row column by column; what makes no sense becomes a finding."""
 
     def __init__(self, table: str, name: str, row: Row, meter_id: int | None = None) -> None:
-        self.findings: list[Finding] = []
-        self.remarks: list[Finding] = []
-        self._finding = Finding(table, name, "", "", meter_id)
+        self.findings: list[ConfigurationIssue] = []
+        self.remarks: list[ConfigurationIssue] = []
+        self._finding = ConfigurationIssue(table, name, "", "", meter_id)
         self._row = row
 
     def read(self, column: str, convert: Callable[..., Any], *limits: Any) -> Any:
@@ -102,7 +102,7 @@ class _RowReader:
         self.findings.append(replace(self._finding, column=column, reason=reason))
 
 
-def _check_types(rows: Iterable[Row], findings: list[Finding]) -> dict[str, MeterType]:
+def _check_types(rows: Iterable[Row], findings: list[ConfigurationIssue]) -> dict[str, MeterType]:
     """How each type wants to be asked, without its registers; the default takes the place of nonsense."""
     types: dict[str, MeterType] = {}
     for row in sorted(rows, key=repr):
@@ -130,7 +130,7 @@ def _check_types(rows: Iterable[Row], findings: list[Finding]) -> dict[str, Mete
 
 
 def _check_registers(
-    rows: Iterable[Row], types: Mapping[str, MeterType], findings: list[Finding]
+    rows: Iterable[Row], types: Mapping[str, MeterType], findings: list[ConfigurationIssue]
 ) -> dict[str, MeterType]:
     """The types that have registers, with them."""
     found: dict[str, list[tuple[Register, _RowReader]]] = defaultdict(list)
@@ -186,7 +186,9 @@ def _check_register(reader: _RowReader, meter_type: MeterType) -> Register | Non
     return None if reader.findings else register
 
 
-def _without_repetitions(registers: list[tuple[Register, _RowReader]], findings: list[Finding]) -> tuple[Register, ...]:
+def _without_repetitions(
+    registers: list[tuple[Register, _RowReader]], findings: list[ConfigurationIssue]
+) -> tuple[Register, ...]:
     """Registers in the order of their addresses, each measurement and unit once: the first keeps its place.
 
     Two of them would be one series in the readings store, each overwriting what the other gave.
@@ -210,7 +212,9 @@ def _register_order(register: Register) -> tuple[int, int, str]:
     return register.function_code, register.register_address, repr(register)
 
 
-def _check_meters(rows: Iterable[Row], types: Mapping[str, MeterType], findings: list[Finding]) -> list[EnergyMeter]:
+def _check_meters(
+    rows: Iterable[Row], types: Mapping[str, MeterType], findings: list[ConfigurationIssue]
+) -> list[EnergyMeter]:
     """The meters that can be polled, by id; of an id that is there more than once, none unless all are equal."""
     found: dict[int, list[EnergyMeter | None]] = defaultdict(list)
     for row in rows:
@@ -229,12 +233,12 @@ def _check_meters(rows: Iterable[Row], types: Mapping[str, MeterType], findings:
         meter = same[0]
         if any(other != meter for other in same):
             reason = f"is there {len(same)} times with different values; none of them is polled"
-            findings.append(Finding("energy_meters", f"id {meter_id}", "id", reason, meter_id))
+            findings.append(ConfigurationIssue("energy_meters", f"id {meter_id}", "id", reason, meter_id))
         elif meter is not None:
             meters.append(meter)
             if len(same) > 1:
                 reason = f"is there {len(same)} times with the same values; one of them is polled"
-                findings.append(Finding("energy_meters", f"id {meter_id}", "id", reason))
+                findings.append(ConfigurationIssue("energy_meters", f"id {meter_id}", "id", reason))
     return meters
 
 

@@ -9,8 +9,8 @@ from datetime import UTC, datetime, timedelta
 
 from dagster import MetadataValue, OpExecutionContext, Out, Output, job, op
 
+from emm_pipeline.config_db.device_state.meter_status import fingerprints, forget, load_statuses, save_configurations
 from emm_pipeline.config_db.loader import load_fleet
-from emm_pipeline.config_db.meter_status import fingerprints, forget, load_statuses, save_configurations
 from emm_pipeline.defs.partitions import (
     METER_READINGS,
     METERS,
@@ -23,7 +23,7 @@ from emm_pipeline.defs.resources import ConfigDatabase, Limits
 from emm_pipeline.defs.runs import MAX_RUNTIME_TAG, TICK_TAG, partitions_in_flight
 from emm_pipeline.event_loop import run_fast
 from emm_pipeline.fleet import EnergyMeter, Fleet
-from emm_pipeline.modbus.reachability import find_unreachable
+from emm_pipeline.modbus.transport.reachability import find_unreachable
 from emm_pipeline.settings import current_settings
 
 

@@ -9,7 +9,7 @@ from emm_pipeline.readings import Request
 
 if TYPE_CHECKING:
     from emm_pipeline.fleet import MeterType
-    from emm_pipeline.readings import RefusedRange
+    from emm_pipeline.readings import UnsupportedRange
 
 _NAMES_SHOWN = 3
 
@@ -22,7 +22,7 @@ def named(request: Request, meter_type: MeterType) -> str:
     return f"{request} ({shown or 'a gap between measurements'})"
 
 
-def describe_refused(refused: RefusedRange, meter_type: MeterType) -> str:
+def describe_refused(refused: UnsupportedRange, meter_type: MeterType) -> str:
     """Which registers, why they are not read, and when they will be tried again."""
     request = Request(refused.function_code, refused.address, refused.count)
     line = (

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emm_pipeline.config_db.validation import check_rows
-from emm_pipeline.fleet import DataType, EnergyMeter, Finding, FunctionCode, MeterType, Order, Register
+from emm_pipeline.fleet import ConfigurationIssue, DataType, EnergyMeter, FunctionCode, MeterType, Order, Register
 
 METER = {
     "id": 1,
@@ -104,7 +104,7 @@ def test_null_description_and_unit_stay_none_and_empty_ones_empty():
 )
 def test_a_meter_that_makes_no_sense_is_reported_and_costs_no_other(column, value, reason):
     fleet = check_rows([METER | {column: value}, OTHER_METER], [REGISTER], [])
-    assert fleet.findings == (Finding("energy_meters", "id 1", column, reason, meter_id=1),)
+    assert fleet.findings == (ConfigurationIssue("energy_meters", "id 1", column, reason, meter_id=1),)
     assert [meter.id for meter in fleet.meters] == [2]
 
 
@@ -126,13 +126,13 @@ def test_equal_rows_of_one_meter_are_one_meter():
     fleet = check_rows([METER, METER | {"port": "502"}], [REGISTER], [])
     assert fleet.meters == (GOOD_METER,)
     reason = "is there 2 times with the same values; one of them is polled"
-    assert fleet.findings == (Finding("energy_meters", "id 1", "id", reason),)
+    assert fleet.findings == (ConfigurationIssue("energy_meters", "id 1", "id", reason),)
 
 
 def test_different_rows_of_one_id_are_none_of_them_polled():
     fleet = check_rows([METER, METER | {"host": "10.0.0.9"}, OTHER_METER], [REGISTER], [])
     reason = "is there 2 times with different values; none of them is polled"
-    assert fleet.findings == (Finding("energy_meters", "id 1", "id", reason, meter_id=1),)
+    assert fleet.findings == (ConfigurationIssue("energy_meters", "id 1", "id", reason, meter_id=1),)
     assert [meter.id for meter in fleet.meters] == [2]
 
 

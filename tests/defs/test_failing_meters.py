@@ -10,8 +10,8 @@ from support.meters import SimulatedUnit, encode_value, inputs
 
 from emm_pipeline.defs.runs import ScheduledPoll
 from emm_pipeline.fleet import DataType
-from emm_pipeline.sampling import Window
-from emm_pipeline.sharding import Shard
+from emm_pipeline.polling.sharding import Shard
+from emm_pipeline.polling.timing import Window
 
 
 def unit(**faults):
