@@ -33,7 +33,7 @@ test-stack: $(VENV)/.dev
 	$(BIN)/python -m pytest -m stack -s --timeout 1200 tests/deployment $(ARGS)
 
 catalogue: $(VENV)/.dev
-	$(BIN)/python -m emm_pipeline.catalog.document docs/catalogue.md
+	$(BIN)/python -m tools.documentation.catalogue docs/catalogue.md
 
 docs: $(VENV)/.dev
 	$(BIN)/python -m tools.documentation

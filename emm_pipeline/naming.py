@@ -2,7 +2,7 @@
 
 InfluxDB's line protocol has no escape for some: a backslash escapes only a comma, a space or an equals sign, and stands
 for itself elsewhere. Written all the same, the server would read something else, or take the next line for a part of
-this one. So such a text is refused where it enters, as a finding on its row.
+this one. So such a text is refused where it enters, as an issue on its row.
 """
 
 from __future__ import annotations

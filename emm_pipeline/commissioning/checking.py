@@ -19,11 +19,10 @@ from emm_pipeline.modbus.values import decode_value
 from emm_pipeline.readings import FailureKind, Request
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from emm_pipeline.fleet import EnergyMeter, MeterType, Register
     from emm_pipeline.modbus.reading import GatewayLocks
-    from emm_pipeline.polling.plan import PollPlan
 
 AD_HOC_ID = -(2**31) - 1
 """Of a meter that is in no database: an id that none there can have."""
@@ -85,21 +84,25 @@ def steps_of(meter_type: MeterType) -> int:
 
 
 async def check_meters(
-    plan: PollPlan, locks: GatewayLocks, on_step: Callable[[], None], on_wait: Callable[[], None]
+    meters: Sequence[EnergyMeter],
+    types: Mapping[str, MeterType],
+    locks: GatewayLocks,
+    on_step: Callable[[], None],
+    on_wait: Callable[[], None],
 ) -> list[MeterCheck]:
-    """Checks meters, those behind one gateway in turn, and gateways side by side; in the order of the plan."""
+    """Checks meters, those behind one gateway in turn, and gateways side by side; in the order of `meters`."""
     by_gateway: dict[str, list[EnergyMeter]] = defaultdict(list)
-    for meter in plan.meters:
+    for meter in meters:
         by_gateway[meter.address].append(meter)
     turns = asyncio.Semaphore(GATEWAYS_AT_ONCE)
 
-    async def check_gateway(meters: Sequence[EnergyMeter]) -> list[MeterCheck]:
+    async def check_gateway(behind: Sequence[EnergyMeter]) -> list[MeterCheck]:
         async with turns:
-            return [await _check_meter(meter, plan.types[meter.type], locks, on_step, on_wait) for meter in meters]
+            return [await _check_meter(meter, types[meter.type], locks, on_step, on_wait) for meter in behind]
 
     checked = itertools.chain(*await asyncio.gather(*map(check_gateway, by_gateway.values())))
     by_meter = {check.meter: check for check in checked}
-    return [by_meter[meter] for meter in plan.meters]
+    return [by_meter[meter] for meter in meters]
 
 
 async def _check_meter(

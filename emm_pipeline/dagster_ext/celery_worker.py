@@ -1,4 +1,4 @@
-"""A Celery worker, started as `celery --app emm_pipeline.dagster_ext.celery_worker worker`: it executes runs. docs/celery.md.
+"""A Celery worker that executes runs: `celery --app emm_pipeline.dagster_ext.celery_worker worker`. See docs/celery.md.
 
 Its processes are forked from one that has everything imported, and that holds no database connection. Beside the runs
 it does for its own host what a job cannot, since a job may run on any: it loads what waits in the outbox, and deletes

@@ -32,8 +32,8 @@ def plan_run(context: OpExecutionContext, config_database: ConfigDatabase) -> Po
     """Take the run's meters from the database: its partitions, what failed in the run before, or its shard."""
     with config_database.open() as engine:
         fleet = load_fleet(engine)
-    for finding in fleet.findings:
-        context.log.warning(str(finding))
+    for issue in fleet.issues:
+        context.log.warning(str(issue))
     if context.has_partition_key or context.has_partition_key_range:
         return plan_meters(fleet, {int(key) for key in context.partition_keys})
     if context.run.parent_run_id and resumes_failed_run(context.run):

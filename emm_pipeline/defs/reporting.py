@@ -140,25 +140,25 @@ def run_metadata(
         metadata["samples skipped"] = MetadataValue.text(f"{times}: already past when the run came up")
     if failed:
         metadata["failed"] = failed_table(failed)
-    if any(outcome.findings for outcome in outcomes):
-        metadata["findings"] = _findings_table(outcomes)
+    if any(outcome.notices for outcome in outcomes):
+        metadata["findings"] = _notices_table(outcomes)
     return metadata
 
 
-def _findings_table(outcomes: Sequence[PollResult]) -> TableMetadataValue:
+def _notices_table(outcomes: Sequence[PollResult]) -> TableMetadataValue:
     """Return what the units refuse: the meters are fine, and a row of `registers` or `meter_types` may be wrong."""
     return table(
-        {"id": "int", "description": "string", "host:port": "string", "unit": "int", "finding": "string"},
+        {"id": "int", "description": "string", "host:port": "string", "unit": "int", "notice": "string"},
         [
             {
                 "id": outcome.id,
                 "description": outcome.description,
                 "host:port": outcome.address,
                 "unit": outcome.unit_id,
-                "finding": finding,
+                "notice": notice,
             }
             for outcome in outcomes
-            for finding in outcome.findings
+            for notice in outcome.notices
         ],
     )
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from emm_pipeline.modbus.exception_codes import DEVICE_FAILURE, REFUSALS, UNIT_IS_SILENT
-from emm_pipeline.modbus.findings import describe_most_registers, describe_refused, named
+from emm_pipeline.modbus.messages import describe_most_registers, describe_refused, named
 from emm_pipeline.modbus.splitting import TrackedRequest, UnsupportedRegisters, explain
 from emm_pipeline.readings import BUSY_EXCEPTIONS, Failure, FailureKind, MeterReading, RegisterBlock, UnsupportedRange
 
@@ -162,9 +162,9 @@ class MeterPoll:
             UnsupportedRange(range_.function_code, range_.address, range_.count, code, at)
             for range_, code in refusals.ranges
         )
-        findings = [describe_refused(each, self.meter_type) for each in refused]
+        notices = [describe_refused(each, self.meter_type) for each in refused]
         if refusals.most_registers:
-            findings.append(describe_most_registers(refusals.most_registers, self.meter_type))
+            notices.append(describe_most_registers(refusals.most_registers, self.meter_type))
         return MeterReading(
             meter=self.meter,
             time=at,
@@ -174,7 +174,7 @@ class MeterPoll:
             requests=self.sent,
             latency_ms=(self._last_reply_s - self._first_request_s) * 1000,
             refused=refused,
-            findings=tuple(findings),
+            notices=tuple(notices),
         )
 
     def _failure(self, kind: FailureKind, reason: str, exception_code: int | None = None) -> Failure:

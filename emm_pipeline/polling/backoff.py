@@ -2,48 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from emm_pipeline.readings import Failure, FailureKind, MeterReading
+from emm_pipeline.readings import ASKED_LESS_AFTER, FailingMeter, Failure, FailureKind, MeterReading
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from emm_pipeline.fleet import EnergyMeter
 
-ASKED_LESS_AFTER = 3
-"""Samples in a row that a meter may fail and still be asked for each."""
-
 LONGEST_DELAY = timedelta(minutes=5)
 
 _ITS_OWN_FAULT = {FailureKind.TIMEOUT, FailureKind.REFUSED, FailureKind.EXCEPTION, FailureKind.INVALID_REPLY}
 """What counts; not that its turn did not come, or what is wrong with its configuration."""
-
-
-@dataclass(frozen=True, slots=True)
-class Failing:
-    """A meter that gave nothing when it was asked last. Times are aware.
-
-    `failures` counts the samples in a row, `since` is when the first of them was due, `reason` says why the last one
-    failed. Before `next_attempt_at` it is not asked on schedule.
-    """
-
-    meter_id: int
-    failures: int
-    since: datetime
-    reason: str
-    next_attempt_at: datetime | None = None
-
-    def is_due(self, due: datetime) -> bool:
-        """Whether the meter is asked for a sample that is due then."""
-        return self.next_attempt_at is None or self.next_attempt_at <= due
-
-    @property
-    def keeps_failing(self) -> bool:
-        """Whether it has failed often enough to be asked less often."""
-        return self.failures >= ASKED_LESS_AFTER
 
 
 def delay(failures: int, interval: timedelta) -> timedelta | None:
@@ -57,7 +29,7 @@ def delay(failures: int, interval: timedelta) -> timedelta | None:
     return min(LONGEST_DELAY, interval * (1 << doublings))
 
 
-def after(sample: MeterReading, before: Failing | None, due: datetime, interval: timedelta) -> Failing | None:
+def after(sample: MeterReading, before: FailingMeter | None, due: datetime, interval: timedelta) -> FailingMeter | None:
     """Return what is to be remembered of a meter after a sample; None once it gave something."""
     if sample.blocks:
         return None
@@ -67,10 +39,10 @@ def after(sample: MeterReading, before: Failing | None, due: datetime, interval:
     pause = delay(failures, interval)
     since = before.since if before else due
     next_attempt_at = due + pause if pause else None
-    return Failing(sample.meter.id, failures, since, sample.failure.reason, next_attempt_at)
+    return FailingMeter(sample.meter.id, failures, since, sample.failure.reason, next_attempt_at)
 
 
-def not_asked(meter: EnergyMeter, failing: Failing, now: datetime) -> MeterReading:
+def not_asked(meter: EnergyMeter, failing: FailingMeter, now: datetime) -> MeterReading:
     """Return the sample of a meter that is not due: why it failed last, since when, and when it is asked again."""
     reason = (
         f"{failing.reason}; failing since {failing.since:%Y-%m-%d %H:%M:%S} UTC, "

@@ -14,7 +14,7 @@ from emm_pipeline.config_db.device_state.failing_meters import load_failing, sav
 from emm_pipeline.config_db.device_state.model_addresses import load_model_addresses, save_model_addresses
 from emm_pipeline.config_db.device_state.unsupported_registers import load_unsupported, save_unsupported
 from emm_pipeline.errors import ConfigDatabaseError
-from emm_pipeline.polling.backoff import Failing, after, not_asked
+from emm_pipeline.polling.backoff import after, not_asked
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from emm_pipeline.polling.plan import PollPlan
-    from emm_pipeline.readings import MeterReading, UnsupportedRange
+    from emm_pipeline.readings import FailingMeter, MeterReading, UnsupportedRange
 
 _log = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ class DeviceStates:
 
     plan: PollPlan
     turn: ScheduleSlot | None
-    failing: Mapping[int, Failing] = field(default_factory=dict)
+    failing: Mapping[int, FailingMeter] = field(default_factory=dict)
     refused: Mapping[int, Sequence[UnsupportedRange]] = field(default_factory=dict)
     models: Mapping[int, Mapping[int, int]] = field(default_factory=dict)
 
@@ -69,9 +69,9 @@ class DeviceStates:
             if (failing := self.failing.get(meter.id)) and not failing.is_due(self.turn.due)
         }
 
-    def changes(self, samples: Sequence[MeterReading]) -> dict[int, Failing | None]:
+    def changes(self, samples: Sequence[MeterReading]) -> dict[int, FailingMeter | None]:
         """What these samples change: by meter id how it fails, None for one that does no more."""
-        changed: dict[int, Failing | None] = {}
+        changed: dict[int, FailingMeter | None] = {}
         for sample in samples:
             before = self.failing.get(sample.meter.id)
             if sample.blocks:

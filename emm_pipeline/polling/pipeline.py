@@ -14,7 +14,6 @@ from emm_pipeline.config_db.gateway_locks import gateway_locks
 from emm_pipeline.event_loop import run_fast
 from emm_pipeline.modbus.reading import Conditions, read_meters
 from emm_pipeline.polling.device_state import ScheduleSlot, load_device_states, save_device_states
-from emm_pipeline.polling.plan import PollPlan
 from emm_pipeline.polling.results import FleetResult
 
 if TYPE_CHECKING:
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from sqlalchemy import Engine
 
+    from emm_pipeline.polling.plan import PollPlan
     from emm_pipeline.polling.timing import SampleTime
     from emm_pipeline.readings import MeterReading
     from emm_pipeline.stores.base import RejectedPoint
@@ -143,6 +143,6 @@ def report(polled: FleetReading, readings: pd.DataFrame) -> FleetResult:
         polled.started,
         datetime.now(UTC),
         tuple(poll_points(polled.samples, readings)),
-        findings={sample.meter.id: sample.findings for sample in polled.samples if sample.findings},
+        notices={sample.meter.id: sample.notices for sample in polled.samples if sample.notices},
         retriable=frozenset(sample.meter.id for sample in polled.samples if sample.is_retriable),
     )

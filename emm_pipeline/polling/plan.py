@@ -27,8 +27,8 @@ def plan_shard(fleet: Fleet, shard: Shard, discovered: Collection[int]) -> PollP
         fleet,
         [meter for meter in fleet.meters if meter.id in discovered and shard.holds(meter)],
         {
-            meter_id: finding
-            for meter_id, finding in fleet.misconfigured.items()
+            meter_id: issue
+            for meter_id, issue in fleet.misconfigured.items()
             if meter_id in discovered and shard.reports_misconfigured(meter_id)
         },
     )
@@ -37,7 +37,7 @@ def plan_shard(fleet: Fleet, shard: Shard, discovered: Collection[int]) -> PollP
 def plan_meters(fleet: Fleet, ids: Collection[int]) -> PollPlan:
     """Plan the meters with these ids; one that the database does not (or no longer) enable is unreadable."""
     meters = [meter for meter in fleet.meters if meter.id in ids]
-    misconfigured = {id_: finding for id_, finding in fleet.misconfigured.items() if id_ in ids}
+    misconfigured = {id_: issue for id_, issue in fleet.misconfigured.items() if id_ in ids}
     plan = _plan(fleet, meters, misconfigured)
     gone = set(ids) - {meter.id for meter in meters} - set(misconfigured)
     reasons = dict.fromkeys(sorted(gone), "not in energy_meters, or not enabled there")
@@ -50,5 +50,5 @@ def _plan(fleet: Fleet, meters: Iterable[EnergyMeter], misconfigured: Mapping[in
     return PollPlan(
         chosen,
         {name: meter_type for name, meter_type in fleet.types.items() if name in names},
-        {id_: f"configuration: {finding}" for id_, finding in misconfigured.items()},
+        {id_: f"configuration: {issue}" for id_, issue in misconfigured.items()},
     )

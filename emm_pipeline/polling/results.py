@@ -19,7 +19,7 @@ class FleetResult:
     """One sample of all meters of a run, after loading. Times are UTC.
 
     `unstored` says by meter id why points of it are not in the store and never will be. `store_problems`, of one line
-    each, are no meter's: points wait in the outbox, or the outbox cannot do its part. `findings` is by meter id what
+    each, are no meter's: points wait in the outbox, or the outbox cannot do its part. `notices` is by meter id what
     its unit refuses, a line each. `retriable` are the ids of meters that may well answer when they are asked once more,
     and `second_attempt` is what came of that.
     """
@@ -30,7 +30,7 @@ class FleetResult:
     records: tuple[PollPoint, ...]
     unstored: Mapping[int, str] = field(default_factory=dict)
     store_problems: tuple[str, ...] = ()
-    findings: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    notices: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     retriable: frozenset[int] = frozenset()
     second_attempt: FleetResult | None = None
 
@@ -60,7 +60,7 @@ class PollResult:
     """What came of one meter in a run: read, or failed with a reason of one line.
 
     `unread` tells a failed meter of which a sample was not read from one of which nothing but storing failed. What the
-    unit refuses is in `findings`, a line each.
+    unit refuses is in `notices`, a line each.
     """
 
     id: int
@@ -73,7 +73,7 @@ class PollResult:
     requests: int = 0
     latency_ms: float = 0.0
     unread: bool = False
-    findings: tuple[str, ...] = ()
+    notices: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -93,13 +93,13 @@ def results_of(plan: PollPlan, reports: Iterable[FleetResult]) -> list[PollResul
         for meter_id, settled in report.settled.items():
             by_meter[meter_id].append(settled)
     attempts = [each for report in reports for each in (report, report.second_attempt) if each]
-    findings = {meter_id: lines for attempt in attempts for meter_id, lines in attempt.findings.items()}
-    outcomes = [_outcome(meter, by_meter[meter.id], findings.get(meter.id, ())) for meter in plan.meters]
+    notices = {meter_id: lines for attempt in attempts for meter_id, lines in attempt.notices.items()}
+    outcomes = [_outcome(meter, by_meter[meter.id], notices.get(meter.id, ())) for meter in plan.meters]
     outcomes += [PollResult(id_, None, "", None, reason, unread=True) for id_, reason in plan.unreadable.items()]
     return sorted(outcomes, key=lambda outcome: outcome.id)
 
 
-def _outcome(meter: EnergyMeter, samples: list[tuple[PollPoint, str | None]], findings: tuple[str, ...]) -> PollResult:
+def _outcome(meter: EnergyMeter, samples: list[tuple[PollPoint, str | None]], notices: tuple[str, ...]) -> PollResult:
     errors = [error for _, error in samples if error]
     reason = errors[-1] if errors else None
     if errors and len(samples) > 1:
@@ -117,5 +117,5 @@ def _outcome(meter: EnergyMeter, samples: list[tuple[PollPoint, str | None]], fi
         requests=sum(record.requests for record, _ in samples),
         latency_ms=max((record.latency_ms for record, _ in samples), default=0.0),
         unread=not samples or any(record.error for record, _ in samples),
-        findings=findings,
+        notices=notices,
     )

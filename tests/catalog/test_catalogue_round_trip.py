@@ -48,7 +48,7 @@ def insert_catalogue(engine):
 def test_the_database_takes_every_row_and_gives_the_same_types_back(config_engine):
     insert_catalogue(config_engine)
     fleet = load_fleet(config_engine)
-    assert fleet.findings == ()
+    assert fleet.issues == ()
     assert [meter.type for meter in fleet.meters] == list(CATALOGUE)
     assert fleet.types == {name: entry.meter_type for name, entry in CATALOGUE.items()}
 

@@ -11,10 +11,10 @@ from celery.exceptions import OperationalError
 from dagster import DagsterRun, DagsterRunStatus
 from dagster._core.launcher import WorkerStatus
 
+from emm_pipeline.dagster_ext import celery_launcher, chosen_launcher
 from emm_pipeline.dagster_ext.celery_launcher import WatchedCeleryLauncher
 from emm_pipeline.dagster_ext.chosen_launcher import ChosenRunLauncher
 from emm_pipeline.dagster_ext.launcher import WatchedRunLauncher
-from emm_pipeline.defs import celery_launcher, chosen_launcher
 from emm_pipeline.errors import ConfigurationError
 from emm_pipeline.settings import Settings
 

@@ -8,7 +8,7 @@ from dagster_shared.record import copy
 from sqlalchemy import create_engine, text
 from support.meters import SimulatedUnit
 
-from emm_pipeline.defs import event_log
+from emm_pipeline.dagster_ext import event_log
 from emm_pipeline.defs.partitions import METER_READINGS
 from emm_pipeline.settings import current_settings
 

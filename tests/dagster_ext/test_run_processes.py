@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from emm_pipeline.defs import run_processes
+from emm_pipeline.dagster_ext import run_processes
 
 pytestmark = pytest.mark.skipif(not run_processes.IS_SAFE, reason="runs are forked on Linux only")
 

@@ -4,72 +4,49 @@ import asyncio
 import threading
 import time
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import pytest
-from support.meters import SimulatedUnit, encode_value, holding
+from support.polling import (
+    CURRENT,
+    MINUTE,
+    TYPE,
+    VOLTAGE,
+    plan_of,
+    read,
+    slot,
+    unit,
+    values,
+)
 
 from emm_pipeline.config_db.engine import create_config_engine
 from emm_pipeline.config_db.gateway_locks import gateway_locks
 from emm_pipeline.event_loop import run_fast
-from emm_pipeline.fleet import DataType, EnergyMeter, FunctionCode, MeterType, Register
+from emm_pipeline.fleet import EnergyMeter, MeterType
 from emm_pipeline.modbus import pacing
 from emm_pipeline.modbus.transport.tcp import TcpTransport
 from emm_pipeline.polling import pipeline
-from emm_pipeline.polling.device_state import ScheduleSlot
 from emm_pipeline.polling.plan import PollPlan
 from emm_pipeline.readings import FailureKind
-
-HOLDING = FunctionCode.READ_HOLDING_REGISTERS
-VOLTAGE = Register(0, "voltage", "V", DataType.FLOAT, HOLDING)
-CURRENT = Register(2, "current", "A", DataType.FLOAT, HOLDING)
-ENERGY = Register(8, "energy", "kWh", DataType.FLOAT, HOLDING)
-TYPE = MeterType("t", (VOLTAGE, CURRENT, ENERGY), timeout_s=0.3)
-WORDS = [encode_value(value, DataType.FLOAT) for value in (230.5, 4.25, 1234.5)]
-REGISTERS = holding(0, [*WORDS[0], *WORDS[1], 0, 0, 0, 0, *WORDS[2]])
-NOON = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
-MINUTE = timedelta(minutes=1)
-
-
-def unit(**faults):
-    return SimulatedUnit(REGISTERS, **faults)
-
-
-def plan_of(gateway, meter_type=TYPE, host=None):
-    meters = [EnergyMeter(100 + u, host or gateway.host, gateway.port, u, "t") for u in sorted(gateway.units)]
-    return PollPlan(tuple(meters), {"t": meter_type})
-
-
-def read(engine, plan, turn=None, seconds=20.0):
-    return pipeline.read(plan, datetime.now(UTC) + timedelta(seconds=seconds), 200, engine=engine, turn=turn)
-
-
-def turn(number, again=False):
-    return ScheduleSlot(NOON + number * MINUTE, MINUTE, again)
-
-
-def values(plan, samples):
-    frame = pipeline.decode(plan, samples)
-    return dict(zip(zip(frame["id"], frame["measurement"], strict=True), frame["value"], strict=True))
 
 
 def test_an_illegal_address_costs_its_register_once_and_the_next_poll_plans_around_it(config_engine, simulated_gateway):
     gateway = simulated_gateway({1: unit(exceptions={2: 2}), 2: unit()})
     plan = plan_of(gateway)
-    samples = read(config_engine, plan, turn(0))
+    samples = read(config_engine, plan, slot(0))
     assert values(plan, samples) == {
         (101, "voltage"): 230.5,
         (101, "energy"): 1234.5,
         **{(102, name): value for name, value in (("voltage", 230.5), ("current", 4.25), ("energy", 1234.5))},
     }
     assert [sample.failure for sample in samples] == [None, None]
-    assert "registers 2-3 (current): refused with exception 2" in samples[0].findings[0]
-    assert samples[1].findings == ()
+    assert "registers 2-3 (current): refused with exception 2" in samples[0].notices[0]
+    assert samples[1].notices == ()
 
     asked = gateway.requests
-    again = read(config_engine, plan, turn(1))
+    again = read(config_engine, plan, slot(1))
     assert values(plan, again) == values(plan, samples)
-    assert again[0].findings == samples[0].findings
+    assert again[0].notices == samples[0].notices
     assert gateway.requests - asked == 3, "two runs of registers of the old meter, one of the newer one of its type"
 
 
@@ -88,7 +65,7 @@ def test_one_dead_unit_among_30_costs_the_others_nothing_and_is_asked_less_often
     plan = plan_of(gateway)
     asked = []
     for number in range(9):
-        samples = read(config_engine, plan, turn(number))
+        samples = read(config_engine, plan, slot(number))
         failed = [sample for sample in samples if sample.failure]
         assert [sample.meter.unit_id for sample in failed] == [7]
         assert all(sample.blocks for sample in samples if not sample.failure)
@@ -97,33 +74,33 @@ def test_one_dead_unit_among_30_costs_the_others_nothing_and_is_asked_less_often
     assert failed[0].failure.kind is FailureKind.TIMEOUT
 
     gateway.units[7].silent = False
-    waits = read(config_engine, plan, turn(9))[6]
+    waits = read(config_engine, plan, slot(9))[6]
     assert waits.failure.kind is FailureKind.NOT_DUE
     assert "no reply within 0.3 s" in waits.failure.reason
     assert "failing since 2026-01-01 12:00:00 UTC, asked again at 2026-01-01 12:13:00 UTC" in waits.failure.reason
-    assert read(config_engine, plan, turn(13))[6].failure is None
-    assert read(config_engine, plan, turn(14))[6].failure is None, "the first success ended it"
+    assert read(config_engine, plan, slot(13))[6].failure is None
+    assert read(config_engine, plan, slot(14))[6].failure is None, "the first success ended it"
 
 
 def test_someone_who_asks_for_a_meter_that_keeps_failing_gets_it_asked(config_engine, simulated_gateway):
     gateway = simulated_gateway({1: unit(silent=True)})
     plan = plan_of(gateway)
     for number in range(3):
-        read(config_engine, plan, turn(number))
-    assert read(config_engine, plan, turn(3))[0].requests == 0
+        read(config_engine, plan, slot(number))
+    assert read(config_engine, plan, slot(3))[0].requests == 0
     assert read(config_engine, plan)[0].requests == 1
     gateway.units[1].silent = False
     assert read(config_engine, plan)[0].failure is None
-    assert read(config_engine, plan, turn(3))[0].failure is None, "and its success counts for the schedule"
+    assert read(config_engine, plan, slot(3))[0].failure is None, "and its success counts for the schedule"
 
 
 def test_a_second_attempt_is_no_second_failure(config_engine, simulated_gateway):
     gateway = simulated_gateway({1: unit(silent=True)})
     plan = plan_of(gateway)
     for number in range(2):
-        read(config_engine, plan, turn(number))
-        read(config_engine, plan, turn(number, again=True))
-    assert read(config_engine, plan, turn(2))[0].requests == 1
+        read(config_engine, plan, slot(number))
+        read(config_engine, plan, slot(number, again=True))
+    assert read(config_engine, plan, slot(2))[0].requests == 1
 
 
 def test_polling_goes_on_after_whatever_exception_a_device_sends(config_engine, simulated_gateway):
@@ -195,7 +172,7 @@ def test_a_gateway_is_locked_no_longer_than_it_is_read(config_engine, simulated_
 def test_readings_go_on_while_postgresql_is_away_and_nothing_is_remembered(config_engine, simulated_gateway, caplog):
     away = create_config_engine(config_engine.url.set(database="no_such_database"))
     gateway = simulated_gateway({1: unit(exceptions={2: 2}), 2: unit()})
-    samples = read(away, plan_of(gateway), turn(0))
+    samples = read(away, plan_of(gateway), slot(0))
     assert [sample.failure for sample in samples] == [None, None]
     assert any("every meter is asked for everything" in message for message in caplog.messages)
 
@@ -203,11 +180,11 @@ def test_readings_go_on_while_postgresql_is_away_and_nothing_is_remembered(confi
 def test_a_gateway_that_restarted_is_read_with_the_next_poll(config_engine, simulated_gateway):
     gateway = simulated_gateway({1: unit()})
     plan = plan_of(gateway)
-    assert read(config_engine, plan, turn(0))[0].failure is None
+    assert read(config_engine, plan, slot(0))[0].failure is None
     gateway.stop()
-    assert read(config_engine, plan, turn(1))[0].failure.kind is FailureKind.REFUSED
+    assert read(config_engine, plan, slot(1))[0].failure.kind is FailureKind.REFUSED
     gateway.start()
-    assert read(config_engine, plan, turn(2))[0].failure is None
+    assert read(config_engine, plan, slot(2))[0].failure is None
 
 
 def test_connections_are_staggered_and_not_opened_in_one_burst(simulated_gateway, monkeypatch):

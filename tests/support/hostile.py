@@ -98,7 +98,7 @@ class HostileDevice:
             writer.close()
 
     async def judge(self, case):
-        """Reads with the real TcpTransport; returns whether the reply was taken. Anything wrong is an AssertionError."""
+        """Reads with the real transport; returns whether the reply was taken. Anything wrong is an AssertionError."""
         self.case = case
         connection = TcpTransport("127.0.0.1", self.port)
         async with asyncio.timeout(LONGEST_CASE_S):

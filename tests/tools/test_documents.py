@@ -15,7 +15,7 @@ from tools.documentation.parts import ROOT, command_table, module_map, results_t
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("virtual_modbustcp_server/*.md")])
 FOLDERS = (
     *("emm_pipeline", "tests", "config", "docs", "docker", "benchmarks", "virtual_modbustcp_server"),
-    *("dashboards", "documentation", "walkthrough", r"\.ci"),
+    *("dashboards", "tools", r"\.ci"),
 )
 NOT_IN_GIT = {"config/.env"}
 IDS = [str(path.relative_to(ROOT)) for path in DOCUMENTS]

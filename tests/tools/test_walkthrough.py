@@ -10,7 +10,7 @@ from tools.walkthrough.units import METERS, held_values
 
 def test_the_walkthrough_ends_with_right_values_and_the_page_shows_what_the_commands_print():
     done = subprocess.run(
-        [sys.executable, "-m", "walkthrough"],
+        [sys.executable, "-m", "tools.walkthrough"],
         cwd=PROJECT_ROOT,
         capture_output=True,
         text=True,

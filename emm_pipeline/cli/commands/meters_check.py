@@ -105,7 +105,7 @@ def _check(known: KnownFleet, plan: PollPlan) -> list[MeterCheck]:
 
     async def run() -> list[MeterCheck]:
         async with known.locks() as locks:
-            return await check_meters(plan, locks, advance, lambda: note("waiting for a poll …"))
+            return await check_meters(plan.meters, plan.types, locks, advance, lambda: note("waiting for a poll …"))
 
     with progress(f"checking {number_of(len(plan.meters), 'meter')}", steps, remaining=True) as advance:
         return interruptible.run(run())

@@ -12,7 +12,7 @@ from uuid import uuid4
 import click
 
 from emm_pipeline.cli.progress import progress
-from emm_pipeline.cli.showing.tables import print_failed, print_findings, print_readings, records_of
+from emm_pipeline.cli.showing.tables import print_failed, print_notices, print_readings, records_of
 from emm_pipeline.config_db.loader import load_fleet
 from emm_pipeline.errors import ConfigurationError
 from emm_pipeline.opening import open_config_database, open_delivery
@@ -102,7 +102,7 @@ def _print(readings: pd.DataFrame, outcomes: list[PollResult], failed: list[Poll
         print_readings(readings)
     if failed:
         print_failed(failed)
-    print_findings(outcomes)
+    print_notices(outcomes)
     done = "stored" if stored else "not stored"
     print(f"{len(outcomes) - len(failed)} of {len(outcomes)} meters read, {len(readings)} points, {done}")
 
@@ -117,7 +117,7 @@ def _as_json(readings: pd.DataFrame, outcomes: list[PollResult], fleet: Fleet) -
             if not o.ok
         ],
         "findings": [
-            *(str(finding) for finding in fleet.findings),
-            *(f"meter {o.id} at {o.address} unit {o.unit_id}: {finding}" for o in outcomes for finding in o.findings),
+            *(str(notice) for notice in fleet.issues),
+            *(f"meter {o.id} at {o.address} unit {o.unit_id}: {notice}" for o in outcomes for notice in o.notices),
         ],
     }

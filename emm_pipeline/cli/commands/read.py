@@ -15,7 +15,7 @@ from emm_pipeline.cli.showing.interpretations import print_fits, print_meanings,
 from emm_pipeline.commissioning.searching import RegisterBlock, Wanted, look, look_beside
 from emm_pipeline.errors import ConfigurationError, TransientError
 from emm_pipeline.fleet import MAX_REGISTERS_PER_REQUEST, FunctionCode
-from emm_pipeline.modbus.advice import advise
+from emm_pipeline.modbus.messages import advise
 from emm_pipeline.modbus.session import Reply, Session, holding
 from emm_pipeline.modbus.transport.tcp import ReadError
 from emm_pipeline.readings import Request

@@ -18,7 +18,7 @@ from emm_pipeline.cli.showing.interpretations import new_table
 from emm_pipeline.cli.showing.tables import console
 from emm_pipeline.commissioning.scanning import FoundUnit, Probe, Scan, Watcher, scan
 from emm_pipeline.fleet import EnergyMeter, FunctionCode
-from emm_pipeline.modbus.advice import advise
+from emm_pipeline.modbus.messages import advise
 from emm_pipeline.modbus.transport.tcp import ReadError
 from emm_pipeline.readings import FailureKind, Request
 

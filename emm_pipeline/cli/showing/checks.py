@@ -9,7 +9,7 @@ from rich.markup import escape
 from emm_pipeline.cli.showing.interpretations import new_table
 from emm_pipeline.cli.showing.tables import console, shown
 from emm_pipeline.commissioning.checking import AD_HOC_ID, MeterCheck, RegisterCheck
-from emm_pipeline.modbus.advice import advise
+from emm_pipeline.modbus.messages import advise
 from emm_pipeline.readings import FailureKind
 
 if TYPE_CHECKING:

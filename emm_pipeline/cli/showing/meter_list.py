@@ -24,13 +24,13 @@ def meter_states(engine: Engine) -> list[dict[str, Any]]:
     states = []
     for row in load_meter_rows(engine):
         id_ = id_of(row)
-        status = fails = finding = None
+        status = fails = issue = None
         if id_ is not None:
-            status, fails, finding = statuses.get(id_), failing.get(id_), misconfigured.get(id_)
-        reason = str(finding) if finding else fails.reason if fails else status.reason if status else None
+            status, fails, issue = statuses.get(id_), failing.get(id_), misconfigured.get(id_)
+        reason = str(issue) if issue else fails.reason if fails else status.reason if status else None
         if row.get("enabled") is False:
             word, reason = "disabled", None
-        elif finding:
+        elif issue:
             word = "misconfigured"
         elif reason:
             word = "failing"

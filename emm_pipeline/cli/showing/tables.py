@@ -72,14 +72,14 @@ def print_failed(outcomes: Iterable[PollResult]) -> None:
     console().print(table)
 
 
-def print_findings(outcomes: Iterable[PollResult]) -> None:
+def print_notices(outcomes: Iterable[PollResult]) -> None:
     """Print what units refuse of what they were asked for; nothing if there is none."""
     table = Table(box=None, header_style="bold yellow", pad_edge=False, padding=(0, 2, 0, 0))
-    for name in ("finding", "host:port", "unit"):
+    for name in ("notice", "host:port", "unit"):
         table.add_column(name)
     table.add_column("what the unit refuses", overflow="fold")
     for outcome in outcomes:
-        for finding in outcome.findings:
-            table.add_row(*(escape(cell) for cell in (str(outcome.id), outcome.address, str(outcome.unit_id), finding)))
+        for notice in outcome.notices:
+            table.add_row(*(escape(cell) for cell in (str(outcome.id), outcome.address, str(outcome.unit_id), notice)))
     if table.row_count:
         console().print(table)

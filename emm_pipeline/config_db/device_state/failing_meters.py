@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from emm_pipeline.config_db.device_state.meter_status import storable
 from emm_pipeline.config_db.engine import database_errors
-from emm_pipeline.polling.backoff import Failing
+from emm_pipeline.readings import FailingMeter
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,17 +41,17 @@ _SAVE = text("""
 """)
 
 
-def load_failing(engine: Engine) -> dict[int, Failing]:
+def load_failing(engine: Engine) -> dict[int, FailingMeter]:
     """Those that fail, by id.
 
     Raises:
         ConfigDatabaseError: The database cannot be read. Like the function below.
     """
     with database_errors(engine), engine.connect() as connection:
-        return {row.id: Failing(*row) for row in connection.execute(_LOAD)}
+        return {row.id: FailingMeter(*row) for row in connection.execute(_LOAD)}
 
 
-def save_failing(engine: Engine, changes: Mapping[int, Failing | None]) -> None:
+def save_failing(engine: Engine, changes: Mapping[int, FailingMeter | None]) -> None:
     """Keep by meter id how it fails; None for one that is well again."""
     if not changes:
         return

@@ -114,10 +114,10 @@ def _editing(engine: Engine) -> Iterator[Connection]:
 
 
 def _check(connection: Connection, row: MeterRow) -> None:
-    """Refuse what would be a finding; a disabled meter's row is checked as if it were enabled."""
+    """Refuse what would be an issue; a disabled meter's row is checked as if it were enabled."""
     checked = row | {"enabled": True}
     fleet = check_rows([checked], rows_of(connection, "registers"), rows_of(connection, "meter_types"))
-    faults = [f"{finding.column} {finding.reason}" for finding in fleet.findings if finding.table == "energy_meters"]
+    faults = [f"{issue.column} {issue.reason}" for issue in fleet.issues if issue.table == "energy_meters"]
     if faults:
         raise ConfigurationError(f"meter {row['id']}: {'; '.join(faults)}")
 

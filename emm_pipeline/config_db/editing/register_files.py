@@ -124,8 +124,8 @@ def _check_row(
     file: RegisterFile, number: int, row: Mapping[str, str | None], settings: Mapping[str, Any] | None
 ) -> None:
     fleet = check_rows((), [row], [settings] if settings else [])
-    faults = [finding for finding in fleet.findings if finding.table == "registers"]
-    file.faults += [f"line {number}: {finding.column} {finding.reason}" for finding in faults]
+    faults = [issue for issue in fleet.issues if issue.table == "registers"]
+    file.faults += [f"line {number}: {issue.column} {issue.reason}" for issue in faults]
     for type_name, meter_type in fleet.types.items():
         file.rows += [(number, register_row(type_name, register)) for register in meter_type.registers]
 

@@ -148,7 +148,7 @@ class ModelPoll(MeterPoll):
         return missing(self.plans.types[self.meter.type], self.meter_type, self._addresses)
 
     def sample(self) -> MeterReading:
-        """The meter as read so far, with where its models are, and a finding on those that it does not have.
+        """The meter as read so far, with where its models are, and a notice on those that it does not have.
 
         Of a model only what lies before its end is believed, and only where its header came with it.
         """
@@ -156,9 +156,9 @@ class ModelPoll(MeterPoll):
         if self.blocks:
             ends = read_ends(self.blocks, self.meter_type)
             self.meter_type = self.plans.located(self.meter.type, self._addresses, ends)
-        finding = self._missing() if self.blocks else None
-        findings = (*sample.findings, finding) if finding else sample.findings
+        notice = self._missing() if self.blocks else None
+        notices = (*sample.notices, notice) if notice else sample.notices
         # What was found in part, or is of no use, is searched for again by the next poll.
         is_news = self._found_all and self.meter_type.registers and self.found != self.known
         models = self.found if is_news else None
-        return replace(sample, findings=findings, located_type=self.meter_type, models=models)
+        return replace(sample, notices=notices, located_type=self.meter_type, models=models)

@@ -15,8 +15,7 @@ from emm_pipeline.config_db.device_state.meter_status import (
 )
 from emm_pipeline.config_db.device_state.unsupported_registers import load_unsupported, save_unsupported
 from emm_pipeline.fleet import DataType, EnergyMeter, FunctionCode, MeterType, Register
-from emm_pipeline.polling.backoff import Failing
-from emm_pipeline.readings import MeterReading, UnsupportedRange
+from emm_pipeline.readings import FailingMeter, MeterReading, UnsupportedRange
 
 NOW = datetime(2026, 3, 29, 0, 59, 59, 999000, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -83,7 +82,7 @@ def test_a_meter_that_is_gone_is_forgotten(config_engine):
     assert remembered(config_engine) == {}
 
 
-FAILING = Failing(1, 3, NOW, "10.0.0.1:502 unit 1: no reply within 3 s", NOW + timedelta(minutes=2))
+FAILING = FailingMeter(1, 3, NOW, "10.0.0.1:502 unit 1: no reply within 3 s", NOW + timedelta(minutes=2))
 
 
 def test_a_failing_meter_is_remembered_as_it_was_and_a_well_one_costs_nothing(config_engine):

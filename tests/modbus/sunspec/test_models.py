@@ -6,8 +6,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from support.meters import SimulatedUnit, encode_value
+from support.polling import plan_of, read, slot, values
 from support.sunspec import sunspec_registers
-from test_polling import plan_of, read, turn, values
 
 from emm_pipeline.config_db.device_state.meter_status import fingerprint
 from emm_pipeline.fleet import DataType, EnergyMeter, FunctionCode, MeterType, Order, Register, scale_factor
@@ -53,7 +53,7 @@ def device(*models, base=40000, **faults):
 def test_a_device_is_read_wherever_it_has_its_models(config_engine, simulated_gateway, base):
     gateway = simulated_gateway({1: device(COMMON, (160, [0] * 8), model_103(), base=base)})
     plan = plan_of(gateway, INVERTER)
-    samples = read(config_engine, plan, turn(0))
+    samples = read(config_engine, plan, slot(0))
     assert values(plan, samples) == {(101, "current"): 4.25, (101, "activePower"): 231.4}
     assert samples[0].failure is None
 
@@ -61,7 +61,7 @@ def test_a_device_is_read_wherever_it_has_its_models(config_engine, simulated_ga
 def test_where_the_models_are_is_remembered_and_asked_no_more(config_engine, simulated_gateway):
     gateway = simulated_gateway({1: device(COMMON, model_103())})
     plan = plan_of(gateway, INVERTER)
-    first, second = (read(config_engine, plan, turn(number))[0] for number in (0, 1))
+    first, second = (read(config_engine, plan, slot(number))[0] for number in (0, 1))
     assert second.requests == 1
     assert first.requests > 2
     assert values(plan, [second]) == {(101, "current"): 4.25, (101, "activePower"): 231.4}
@@ -70,86 +70,86 @@ def test_where_the_models_are_is_remembered_and_asked_no_more(config_engine, sim
 def test_whichever_of_several_models_a_device_has_gives_the_measurement(config_engine, simulated_gateway):
     gateway = simulated_gateway({1: device(COMMON, model_113()), 2: device(COMMON, model_103(), model_113())})
     plan = plan_of(gateway, INVERTER)
-    samples = read(config_engine, plan, turn(0))
+    samples = read(config_engine, plan, slot(0))
     found = values(plan, samples)
     assert found == {(101, "activePower"): 1234.5, (102, "activePower"): 231.4, (102, "current"): 4.25}
     assert samples[0].failure is None
-    (finding,) = samples[0].findings
-    assert "current" in finding
-    assert "103" in finding
-    assert "device has models 1, 113" in finding
-    assert samples[1].findings == ()
+    (notice,) = samples[0].notices
+    assert "current" in notice
+    assert "103" in notice
+    assert "device has models 1, 113" in notice
+    assert samples[1].notices == ()
 
 
 def test_a_firmware_that_moves_its_models_gives_right_values_in_the_same_poll(config_engine, simulated_gateway):
     gateway = simulated_gateway({1: device(COMMON, model_103())})
     plan = plan_of(gateway, INVERTER)
-    read(config_engine, plan, turn(0))
+    read(config_engine, plan, slot(0))
     gateway.units[1].registers = device(COMMON, (64, [7] * 30), model_103(power=100)).registers
-    moved = read(config_engine, plan, turn(1))
+    moved = read(config_engine, plan, slot(1))
     assert values(plan, moved) == {(101, "current"): 4.25, (101, "activePower"): 10.0}
     gateway.units[1].registers = device((1, [0] * 4), model_103(power=200), base=0).registers
-    assert values(plan, read(config_engine, plan, turn(2)))[101, "activePower"] == 20.0
+    assert values(plan, read(config_engine, plan, slot(2)))[101, "activePower"] == 20.0
 
 
 def test_models_that_moved_are_noticed_though_their_id_was_refused_once(config_engine, simulated_gateway):
     registers, begins = sunspec_registers([COMMON, model_103()])
     gateway = simulated_gateway({1: SimulatedUnit(registers)})
     plan = plan_of(gateway, INVERTER)
-    read(config_engine, plan, turn(0))
+    read(config_engine, plan, slot(0))
     with config_engine.begin() as connection:
         connection.exec_driver_sql(
             "INSERT INTO refused_registers VALUES (101, 't', 3, %(address)s, 1, 2, now(), %(configuration)s)",
             {"address": begins[103], "configuration": fingerprint(plan.meters[0], plan.types["t"])},
         )
     gateway.units[1].registers = device(COMMON, (64, [7] * 30), model_103(power=100)).registers
-    assert values(plan, read(config_engine, plan, turn(1))) == {(101, "current"): 4.25, (101, "activePower"): 10.0}
+    assert values(plan, read(config_engine, plan, slot(1))) == {(101, "current"): 4.25, (101, "activePower"): 10.0}
 
 
 def test_a_search_that_was_cut_short_is_not_remembered(config_engine, simulated_gateway):
     registers, begins = sunspec_registers([COMMON, model_103()])
     gateway = simulated_gateway({1: SimulatedUnit(registers, exceptions={begins[103]: 4})})
     plan = plan_of(gateway, INVERTER)
-    (sample,) = read(config_engine, plan, turn(0))
+    (sample,) = read(config_engine, plan, slot(0))
     assert "device has models 1" in sample.failure.reason
     gateway.units[1].exceptions = {}
-    assert values(plan, read(config_engine, plan, turn(1))) == {(101, "current"): 4.25, (101, "activePower"): 231.4}
+    assert values(plan, read(config_engine, plan, slot(1))) == {(101, "current"): 4.25, (101, "activePower"): 231.4}
 
 
 def test_a_scale_that_changes_is_that_of_the_same_sample(config_engine, simulated_gateway):
     gateway = simulated_gateway({1: device(COMMON, model_103(power_scale=-1))})
     plan = plan_of(gateway, INVERTER)
-    read(config_engine, plan, turn(0))
+    read(config_engine, plan, slot(0))
     gateway.units[1].registers = device(COMMON, model_103(power_scale=1)).registers
-    assert values(plan, read(config_engine, plan, turn(1)))[101, "activePower"] == 23140.0
+    assert values(plan, read(config_engine, plan, slot(1)))[101, "activePower"] == 23140.0
 
 
 @pytest.mark.parametrize("power_scale", [-32768, 11, -11, 32767])
 def test_a_scale_that_is_none_leaves_its_value_out_and_no_other(config_engine, simulated_gateway, power_scale):
     gateway = simulated_gateway({1: device(COMMON, model_103(power_scale=power_scale))})
     plan = plan_of(gateway, INVERTER)
-    assert values(plan, read(config_engine, plan, turn(0))) == {(101, "current"): 4.25}
+    assert values(plan, read(config_engine, plan, slot(0))) == {(101, "current"): 4.25}
 
 
 def test_a_value_that_is_not_implemented_is_absent(config_engine, simulated_gateway):
     gateway = simulated_gateway({1: device(COMMON, model_103(power=-32768, current=65535))})
     plan = plan_of(gateway, INVERTER)
-    assert values(plan, read(config_engine, plan, turn(0))) == {}
+    assert values(plan, read(config_engine, plan, slot(0))) == {}
 
 
 def test_a_scale_register_that_is_refused_costs_its_value_and_is_named(config_engine, simulated_gateway):
     registers, begins = sunspec_registers([COMMON, model_103()])
     gateway = simulated_gateway({1: SimulatedUnit(registers, exceptions={begins[103] + 15: 2})})
     plan = plan_of(gateway, INVERTER)
-    (sample,) = read(config_engine, plan, turn(0))
+    (sample,) = read(config_engine, plan, slot(0))
     assert values(plan, [sample]) == {(101, "current"): 4.25}
-    assert any("scale factor of activePower" in finding for finding in sample.findings)
+    assert any("scale factor of activePower" in notice for notice in sample.notices)
 
 
 @pytest.mark.parametrize("registers", [{}, {(3, address): 0 for address in range(100)}, lambda _f, _a: 0])
 def test_a_device_without_sunspec_fails_with_that_reason(config_engine, simulated_gateway, registers):
     gateway = simulated_gateway({1: SimulatedUnit(registers)})
-    (sample,) = read(config_engine, plan_of(gateway, INVERTER), turn(0))
+    (sample,) = read(config_engine, plan_of(gateway, INVERTER), slot(0))
     assert sample.failure.kind is FailureKind.CONFIGURATION
     assert "the mark SunS is at none of the holding registers 40000, 50000, 0" in sample.failure.reason
     assert f"{gateway.host}:{gateway.port} unit 1" in sample.failure.reason
@@ -159,7 +159,7 @@ def test_registers_without_a_model_are_read_also_where_there_is_no_sunspec(confi
     mixed = MeterType("t", (*INVERTER.registers, Register(5, "plain", None, DataType.INT, HOLDING)))
     gateway = simulated_gateway({1: SimulatedUnit({(3, 5): 42})})
     plan = plan_of(gateway, mixed)
-    samples = read(config_engine, plan, turn(0))
+    samples = read(config_engine, plan, slot(0))
     assert values(plan, samples) == {(101, "plain"): 42.0}
     assert "SunS" in samples[0].failure.reason
 
@@ -169,7 +169,7 @@ def test_a_busy_and_a_silent_device_cost_their_neighbour_nothing(config_engine, 
         {1: device(COMMON, model_103(), exception=6), 2: device(silent=True), 3: device(COMMON, model_103())}
     )
     plan = plan_of(gateway, INVERTER)
-    samples = read(config_engine, plan, turn(0))
+    samples = read(config_engine, plan, slot(0))
     assert values(plan, samples) == {(103, "current"): 4.25, (103, "activePower"): 231.4}
     assert "exception 6" in samples[0].failure.reason
     assert "list of its SunSpec models" in samples[0].failure.reason
@@ -191,7 +191,7 @@ def test_a_device_that_is_busy_during_the_search_is_asked_again_in_the_same_poll
     registers, _ = sunspec_registers([COMMON, model_103()])
     gateway = simulated_gateway({1: SimulatedUnit(registers, exceptions=BusyOnce())})
     plan = plan_of(gateway, INVERTER)
-    (sample,) = read(config_engine, plan, turn(0))
+    (sample,) = read(config_engine, plan, slot(0))
     assert sample.failure is None
     assert values(plan, [sample]) == {(101, "current"): 4.25, (101, "activePower"): 231.4}
     assert [request.address for request in gateway.received][:2] == [40000, 40000]
@@ -240,7 +240,7 @@ def test_a_value_is_scaled_by_the_power_of_ten_of_its_register_whatever_their_ty
         words[one.register_address : one.end] = encoded
     meter = EnergyMeter(1, "h", 502, 1, "t")
     block = RegisterBlock(Request(HOLDING, 0, 100), b"".join(word.to_bytes(2, "big") for word in words))
-    frame = decode_readings([MeterReading(meter, turn(0).due, (block,))], {"t": MeterType("t", (register,))})
+    frame = decode_readings([MeterReading(meter, slot(0).due, (block,))], {"t": MeterType("t", (register,))})
     if abs(power) > 10:
         assert frame.empty
     else:
@@ -278,9 +278,9 @@ def test_what_is_behind_the_end_of_a_device_s_model_is_not_taken_for_its_value(c
     gateway = simulated_gateway({1: device(COMMON, short, neighbour)})
     plan = plan_of(gateway, INVERTER)
     for number in (0, 1):
-        (sample,) = read(config_engine, plan, turn(number))
+        (sample,) = read(config_engine, plan, slot(number))
         assert values(plan, [sample]) == {(101, "current"): 4.25}
-        assert any("activePower" in finding and "103" in finding for finding in sample.findings)
+        assert any("activePower" in notice and "103" in notice for notice in sample.notices)
 
 
 def test_values_are_not_believed_while_the_model_s_id_cannot_be_read(config_engine, simulated_gateway):
@@ -288,17 +288,17 @@ def test_values_are_not_believed_while_the_model_s_id_cannot_be_read(config_engi
     registers, begins = sunspec_registers([COMMON, model_103(power=2314)])
     gateway = simulated_gateway({1: SimulatedUnit(registers)})
     plan = plan_of(gateway, POWER_ALONE)
-    assert values(plan, read(config_engine, plan, turn(0))) == {(101, "activePower"): 231.4}
+    assert values(plan, read(config_engine, plan, slot(0))) == {(101, "activePower"): 231.4}
 
     moved, _ = sunspec_registers([COMMON, (64, [7] * 50), model_103(power=100)])
     gateway.units[1].registers = moved
     gateway.units[1].exceptions = {begins[103]: 6}
-    (sample,) = read(config_engine, plan, turn(1))
+    (sample,) = read(config_engine, plan, slot(1))
     assert values(plan, [sample]) == {}
     assert sample.failure is not None
 
     gateway.units[1].exceptions = {}
-    assert values(plan, read(config_engine, plan, turn(2))) == {(101, "activePower"): 10.0}
+    assert values(plan, read(config_engine, plan, slot(2))) == {(101, "activePower"): 10.0}
 
 
 def test_what_was_refused_where_a_model_was_is_asked_for_where_it_is_now(config_engine, simulated_gateway):
@@ -306,13 +306,13 @@ def test_what_was_refused_where_a_model_was_is_asked_for_where_it_is_now(config_
     registers, begins = sunspec_registers([COMMON, model_103()])
     gateway = simulated_gateway({1: SimulatedUnit(registers, exceptions={begins[103] + 14: 2})})
     plan = plan_of(gateway, INVERTER)
-    assert values(plan, read(config_engine, plan, turn(0))) == {(101, "current"): 4.25}
+    assert values(plan, read(config_engine, plan, slot(0))) == {(101, "current"): 4.25}
 
     moved, now = sunspec_registers([(1, [0] * 78), model_103(current=500)])
     assert now[103] + 2 == begins[103] + 14, "the current is where the power was"
     gateway.units[1].registers, gateway.units[1].exceptions = moved, {}
     for number in (1, 2):
-        found = values(plan, read(config_engine, plan, turn(number)))
+        found = values(plan, read(config_engine, plan, slot(number)))
         assert found == {(101, "current"): 5.0, (101, "activePower"): 231.4}
 
 
@@ -320,13 +320,13 @@ def test_an_id_that_was_refused_once_is_read_again_where_the_list_gives_it(confi
     registers, begins = sunspec_registers([COMMON, model_103()])
     gateway = simulated_gateway({1: SimulatedUnit(registers)})
     plan = plan_of(gateway, INVERTER)
-    read(config_engine, plan, turn(0))
+    read(config_engine, plan, slot(0))
     with config_engine.begin() as connection:
         connection.exec_driver_sql(
             "INSERT INTO refused_registers VALUES (101, 't', 3, %(address)s, 1, 2, now(), %(configuration)s)",
             {"address": begins[103], "configuration": fingerprint(plan.meters[0], plan.types["t"])},
         )
-    assert values(plan, read(config_engine, plan, turn(1))) == {(101, "current"): 4.25, (101, "activePower"): 231.4}
+    assert values(plan, read(config_engine, plan, slot(1))) == {(101, "current"): 4.25, (101, "activePower"): 231.4}
 
 
 def test_a_device_that_was_busy_at_the_beginning_of_the_search_only_is_not_called_busy():

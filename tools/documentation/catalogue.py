@@ -1,4 +1,4 @@
-"""Writes docs/catalogue.md from the catalogue: `python -m emm_pipeline.catalog.document docs/catalogue.md`."""
+"""Writes docs/catalogue.md from the catalogue: `python -m tools.documentation.catalogue docs/catalogue.md`."""
 
 from __future__ import annotations
 

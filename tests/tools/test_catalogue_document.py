@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from emm_pipeline.catalog import load_catalogue
-from emm_pipeline.catalog.document import document
 from emm_pipeline.modbus.planning import plan_requests
 from emm_pipeline.modbus.sunspec.models import locate
+from tools.documentation.catalogue import document
 
 PAGE = Path(__file__).parents[2] / "docs" / "catalogue.md"
 
