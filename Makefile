@@ -33,16 +33,16 @@ test-stack: $(VENV)/.dev
 	$(BIN)/python -m pytest -m stack -s --timeout 1200 tests/deployment $(ARGS)
 
 catalogue: $(VENV)/.dev
-	$(BIN)/python -m emm_pipeline.catalog.document docs/catalogue.md
+	$(BIN)/python -m tools.documentation.catalogue docs/catalogue.md
 
 docs: $(VENV)/.dev
-	$(BIN)/python -m documentation
+	$(BIN)/python -m tools.documentation
 
 dashboards: $(VENV)/.dev
 	$(BIN)/python -m dashboards.build
 
 walkthrough: $(VENV)/.dev
-	$(BIN)/python -m walkthrough $(ARGS)
+	$(BIN)/python -m tools.walkthrough $(ARGS)
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks $(ARGS)
