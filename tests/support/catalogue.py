@@ -10,7 +10,7 @@ from support.meters import SimulatedUnit
 from emm_pipeline.catalog import load_catalogue
 from emm_pipeline.event_loop import run_fast
 from emm_pipeline.fleet import EnergyMeter
-from emm_pipeline.modbus.decoding import decode_samples
+from emm_pipeline.modbus.decoding import decode_readings
 from emm_pipeline.modbus.reading import read_meters
 from emm_pipeline.stores.points import text_or_none
 
@@ -25,7 +25,7 @@ def points(start_gateway: StartGateway, type_name: str, registers: Registers) ->
     gateway = start_gateway({1: SimulatedUnit(registers)})
     types = {type_name: load_catalogue()[type_name].meter_type}
     meter = EnergyMeter(1, gateway.host, gateway.port, 1, type_name)
-    frame = decode_samples(run_fast(read_meters([meter], types, deadline=time.monotonic() + 20)), types)
+    frame = decode_readings(run_fast(read_meters([meter], types, deadline=time.monotonic() + 20)), types)
     return {row.measurement: (row.value, text_or_none(row.unit)) for row in frame.itertuples()}
 
 
