@@ -13,9 +13,11 @@ pytest_plugins = [
     "support.command_line",
     "support.postgres",
     "support.influxdb",
+    "support.influxdb_2",
     "support.meters",
     "support.instance",
     "support.mail",
+    "support.passwords",
 ]
 
 

@@ -47,9 +47,9 @@ PURE = [
 ]
 
 FLOORS = [
-    {"errors", "fleet", "readings", "naming", "cron", "credentials", "event_loop"},
+    {"errors", "fleet", "readings", "naming", "cron", "credentials", "event_loop", "reloading"},
     {"settings", "modbus", "config_db", "stores", "catalog"},
-    {"opening", "polling", "commissioning", "alerts", "dagster_ext"},
+    {"access", "opening", "polling", "commissioning", "alerts", "dagster_ext"},
     {"defs"},
     {"definitions", "cli", "embedded_postgres"},
 ]

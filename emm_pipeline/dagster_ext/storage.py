@@ -21,6 +21,7 @@ from sqlalchemy import Engine, create_engine, event, text
 
 from emm_pipeline.dagster_ext.event_log import FOR_THE_PLANNER, QuickEventLogStorage
 from emm_pipeline.dagster_ext.outages import WaitingEvents
+from emm_pipeline.opening import follow_rotation
 from emm_pipeline.settings import current_settings
 
 
@@ -74,6 +75,8 @@ class PooledPostgresStorage(DagsterPostgresStorage):
             pool_recycle=3600,
             connect_args={"connect_timeout": 5, "application_name": "emm dagster"},
         )
+        if current_settings().emm_access_dir:
+            follow_rotation(engine, lambda: current_settings().dagster_database_url)
         self._event_log_storage = _EventLogStorage(postgres_url, should_autocreate_tables=False)
         self._run_storage = _RunStorage(postgres_url, should_autocreate_tables=False)
         self._schedule_storage = _ScheduleStorage(postgres_url, should_autocreate_tables=False)

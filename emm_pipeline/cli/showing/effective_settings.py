@@ -1,0 +1,45 @@
+"""Every setting as it is in force, and where it comes from."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from dotenv import dotenv_values
+from pydantic import SecretStr
+from pydantic_core import PydanticUndefined
+
+from emm_pipeline.credentials import EXAMPLES
+from emm_pipeline.settings import ENV_FILES, PROJECT_ROOT, Settings, access_values, require_readable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+
+def effective_settings(*env_files: Path) -> list[dict[str, str]]:
+    """Return each setting's variable, value, and where it comes from; right or wrong, secrets masked.
+
+    From the environment, a file, or nowhere: then it has its default.
+    """
+    require_readable(env_files)
+    files: list[tuple[str, Mapping[str, str | None]]] = [
+        (_shown_path(path), dotenv_values(path, encoding="utf-8")) for path in (*ENV_FILES, *env_files)
+    ]
+    sources = [("EMM_ACCESS_DIR", access_values(*env_files)), ("environment", os.environ), *reversed(files)]
+    shown = []
+    for name, field in Settings.model_fields.items():
+        variable = name.upper()
+        default = "" if field.default in {None, PydanticUndefined} else field.default
+        source, value = next(
+            ((source, value) for source, values in sources if (value := values.get(variable)) and value not in EXAMPLES),
+            ("default", default),
+        )
+        secret = isinstance(default, SecretStr)
+        masked = "********" if secret and value != default else ""
+        shown.append({"variable": variable, "value": masked if secret else str(value), "from": source})
+    return shown
+
+
+def _shown_path(path: Path) -> str:
+    return str(path.relative_to(PROJECT_ROOT) if path.is_relative_to(PROJECT_ROOT) else path)
