@@ -47,7 +47,7 @@ class DeviceStates:
     plan: PollPlan
     turn: ScheduleSlot | None
     failing: Mapping[int, FailingMeter] = field(default_factory=dict)
-    refused: Mapping[int, Sequence[UnsupportedRange]] = field(default_factory=dict)
+    unsupported: Mapping[int, Sequence[UnsupportedRange]] = field(default_factory=dict)
     models: Mapping[int, Mapping[int, int]] = field(default_factory=dict)
 
     @property
@@ -89,9 +89,9 @@ def load_device_states(engine: Engine, plan: PollPlan, turn: ScheduleSlot | None
     """Return what is known; nothing, with a warning, while the database does not answer."""
     try:
         now = datetime.now(UTC)
-        refused = load_unsupported(engine, plan.meters, plan.types, now)
+        unsupported = load_unsupported(engine, plan.meters, plan.types, now)
         models = load_model_addresses(engine, plan.meters, plan.types, now)
-        return DeviceStates(plan, turn, load_failing(engine), refused, models)
+        return DeviceStates(plan, turn, load_failing(engine), unsupported, models)
     except ConfigDatabaseError as err:
         _log.warning("every meter is asked for everything: %s", err)
         return DeviceStates(plan, turn)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from emm_pipeline.config_db.gateway_locks import gateway_locks
 from emm_pipeline.event_loop import run_fast
-from emm_pipeline.modbus.reading import Conditions, read_meters
+from emm_pipeline.modbus.fleet_reading import Conditions, read_meters
 from emm_pipeline.polling.device_state import ScheduleSlot, load_device_states, save_device_states
 from emm_pipeline.polling.results import FleetResult
 
@@ -66,7 +66,9 @@ def read(  # noqa: PLR0913 - the last two go together, and are named
     memory = load_device_states(engine, plan, turn)
     not_due = memory.not_due()
     asked = replace(plan, meters=tuple(meter for meter in plan.meters if meter.id not in not_due))
-    conditions = Conditions(max_connections, refused=memory.refused, failing=memory.keep_failing, models=memory.models)
+    conditions = Conditions(
+        max_connections, unsupported=memory.unsupported, failing=memory.keep_failing, models=memory.models
+    )
     samples = run_fast(_read_locked(engine, asked, deadline, conditions, on_sample))
     save_device_states(engine, memory, samples)
     by_id = not_due | {sample.meter.id: sample for sample in samples}
@@ -88,7 +90,7 @@ async def _read(
     plan: PollPlan, deadline: datetime, conditions: Conditions, on_sample: Callable[[MeterReading], None] | None
 ) -> list[MeterReading]:
     ends_at = time.monotonic() + (deadline - datetime.now(UTC)).total_seconds()
-    return await read_meters(plan.meters, plan.types, deadline=ends_at, conditions=conditions, on_sample=on_sample)
+    return await read_meters(plan.meters, plan.types, deadline=ends_at, conditions=conditions, on_reading=on_sample)
 
 
 def decode(plan: PollPlan, samples: Sequence[MeterReading]) -> pd.DataFrame:
