@@ -162,6 +162,10 @@ class SimulatedGateway:
     """Like a serial line: requests that come over several connections wait for each other."""
     requests_per_connection: int | None = None
     """The gateway closes a connection after so many replies."""
+    idle_s: float | None = None
+    """The gateway closes a connection on which no request comes for so long."""
+    resets_every: int | None = None
+    """Of so many connections the gateway resets the last one at its first request."""
     missing_unit_exception: int = 11
     """The exception code for a unit that is not there."""
 
@@ -220,7 +224,7 @@ class SimulatedGateway:
         self.open_connections += 1
         self.max_open_connections = max(self.max_open_connections, self.open_connections)
         try:
-            with suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            with suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError, TimeoutError):
                 await self._answer_requests(reader, writer)
         finally:
             self.open_connections -= 1
@@ -229,10 +233,14 @@ class SimulatedGateway:
 
     async def _answer_requests(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         answered = 0
+        number = self.connections
         while answered != self.requests_per_connection:
-            transaction_id, _, _, unit_id, function_code, address, count = _REQUEST.unpack(
-                await reader.readexactly(_REQUEST.size)
-            )
+            async with asyncio.timeout(self.idle_s):
+                request = await reader.readexactly(_REQUEST.size)
+            if self.resets_every and number % self.resets_every == 0:
+                writer.transport.abort()
+                raise ConnectionResetError
+            transaction_id, _, _, unit_id, function_code, address, count = _REQUEST.unpack(request)
             self.requests += 1
             self.received.append(Received(unit_id, function_code, address, count, time.monotonic()))
             self._simultaneous_requests += 1
