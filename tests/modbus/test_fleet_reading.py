@@ -6,6 +6,7 @@ import logging
 import socket
 import threading
 import time
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import count, pairwise
@@ -220,17 +221,67 @@ def test_names_that_hang_keep_no_other_meter_waiting_nor_the_end_of_reading(simu
     assert took < 5
 
 
-def test_a_connection_that_is_not_answered_is_given_up_after_the_types_timeout():
+@contextmanager
+def silent_listener(host="127.0.0.1", port=0):
     """A listener whose queue is full drops what else comes: like a host that is switched off."""
     with socket.socket() as listener, socket.socket() as first, socket.socket() as second:
-        listener.bind(("127.0.0.1", 0))
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
         listener.listen(0)
         for queued in (first, second):
             queued.setblocking(False)
             queued.connect_ex(listener.getsockname())
-        [sample] = read([EnergyMeter(1, "127.0.0.1", listener.getsockname()[1], 1, "one")])
+        yield listener.getsockname()[1]
+
+
+def test_a_connection_that_is_not_answered_is_given_up_after_the_types_timeout():
+    with silent_listener() as port:
+        [sample] = read([EnergyMeter(1, "127.0.0.1", port, 1, "one")])
     assert sample.failure.kind is FailureKind.REFUSED
     assert "no answer to connecting within 0.5 s" in sample.failure.reason
+
+
+@pytest.fixture
+def name_server(monkeypatch):
+    """Gives the name `meter.test` the addresses that it is called with."""
+    look_up = socket.getaddrinfo
+
+    def answer_with(*addresses):
+        def look_up_or_answer(host, port, *args, **options):
+            hosts = addresses if host == "meter.test" else [host]
+            return [info for each in hosts for info in look_up(each, port, *args, **options)]
+
+        monkeypatch.setattr(socket, "getaddrinfo", look_up_or_answer)
+
+    return answer_with
+
+
+def test_a_host_whose_first_address_is_silent_is_read_at_its_second(simulated_gateway, name_server):
+    gateway = simulated_gateway({1: unit(), 2: unit()})
+    name_server("127.0.0.2", "127.0.0.3", "127.0.0.1")
+    with silent_listener("127.0.0.2", gateway.port), silent_listener("127.0.0.3", gateway.port):
+        samples = read([replace(meter, host="meter.test") for meter in meters_of(gateway)], {"one": PATIENT})
+    assert [s.blocks for s in samples] == [(VOLTAGE_BLOCK,)] * 2
+    assert gateway.connections == 1
+
+
+def test_a_host_whose_first_address_refuses_is_read_at_its_second(simulated_gateway, name_server):
+    gateway = simulated_gateway({1: unit()})
+    name_server("127.0.0.2", "127.0.0.1")
+    [sample] = read([EnergyMeter(1, "meter.test", gateway.port, 1, "one")], {"one": PATIENT})
+    assert sample.blocks == (VOLTAGE_BLOCK,)
+
+
+@pytest.mark.parametrize(
+    ("others", "reason"), [(False, "connection refused"), (True, "no answer to connecting within")]
+)
+def test_when_no_address_of_a_host_can_be_connected_to_the_reason_names_them(name_server, others, reason):
+    name_server("127.0.0.2", "127.0.0.3")
+    port = closed_port()
+    with silent_listener("127.0.0.3", port) if others else nullcontext():
+        [sample] = read([EnergyMeter(1, "meter.test", port, 1, "one")])
+    assert reason in sample.failure.reason
+    assert "(addresses tried: 127.0.0.2, 127.0.0.3)" in sample.failure.reason
 
 
 # --- a unit that does not answer
