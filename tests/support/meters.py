@@ -166,6 +166,8 @@ class SimulatedGateway:
     """The gateway closes a connection on which no request comes for so long."""
     resets_every: int | None = None
     """Of so many connections the gateway resets the last one at its first request."""
+    replies_on_newest: bool = False
+    """A reply is sent on the connection that was opened last, whichever the request came on."""
     missing_unit_exception: int = 11
     """The exception code for a unit that is not there."""
 
@@ -183,6 +185,7 @@ class SimulatedGateway:
         self._line = asyncio.Semaphore(1 if self.one_at_a_time else sys.maxsize)
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._newest: asyncio.StreamWriter | None = None
 
     def __enter__(self) -> Self:
         if self.loop is None:
@@ -220,6 +223,7 @@ class SimulatedGateway:
         task = asyncio.current_task()
         assert task
         self._tasks.add(task)
+        self._newest = writer
         self.connections += 1
         self.open_connections += 1
         self.max_open_connections = max(self.max_open_connections, self.open_connections)
@@ -260,6 +264,8 @@ class SimulatedGateway:
             await asyncio.sleep(unit.delay_s)
         if unit.silent:
             return
+        if self.replies_on_newest and self._newest:
+            writer = self._newest
         frame = unit.garbage if unit.garbage is not None else _reply_frame(unit, transaction_id, request)
         if unit.reset_after is not None:
             writer.write(frame[: unit.reset_after])
