@@ -82,7 +82,7 @@ def _print_what_to_do(check: MeterCheck) -> None:
         print(f"failed: {reason} for {_names(alike)}\n  {_advice(alike[0].reply)}")
     if not failed and any(not reply.words for _, reply in check.requests):
         print(
-            "failed: registers that can be read one by one cannot be read together. A poll needs more requests for them;\n"
+            "failed: registers that can be read singly cannot be read together. A poll sends more requests for them;\n"
             f"  to avoid that, set max_registers_per_request or max_gap of type {check.meter.type} in meter_types"
         )
     odd = [each for each in check.registers if each.is_odd]
