@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from emm_pipeline.polling.plan import PollPlan
     from emm_pipeline.polling.timing import SampleTime
     from emm_pipeline.readings import MeterReading
-    from emm_pipeline.stores.base import RejectedPoint
     from emm_pipeline.stores.delivery import Delivery
 
 
@@ -107,36 +106,21 @@ def load(delivery: Delivery, polled: FleetReading, readings: pd.DataFrame, run: 
         readings: their values.
         run: who read them; unique with `polled.started`.
     """
-    from emm_pipeline.stores.points import poll_lines, reading_lines  # noqa: PLC0415
+    from emm_pipeline.stores.shaping import shape_points  # noqa: PLC0415
 
     read = report(polled, readings)
-    shaped = reading_lines(readings) + poll_lines(read.records)
+    shaped = shape_points(readings, read.records)
     until = time.monotonic() + (polled.sample.deadline - datetime.now(UTC)).total_seconds()
-    loaded = delivery.load(shaped.lines, polled.started, run, until=until)
-    unstored = shaped.refused | _refused_by_meter(loaded.refused)
+    loaded = delivery.deliver(shaped.points, polled.started, run, until=until)
+    unstored = {**shaped.unstorable, **loaded.rejected_by_meter()}
     if loaded.lost:
         unstored |= {record.id: loaded.problems[-1] for record in read.records if record.points}
     return replace(read, ended=datetime.now(UTC), unstored=unstored, store_problems=loaded.problems)
 
 
-def _refused_by_meter(refused: Sequence[RejectedPoint]) -> dict[int, str]:
-    from emm_pipeline.stores.influxdb.line_protocol import meter_of  # noqa: PLC0415
-    from emm_pipeline.stores.points import number_of  # noqa: PLC0415
-
-    by_meter: dict[int, list[str]] = {}
-    for refusal in refused:
-        meter_id = meter_of(refusal.line)
-        if meter_id is not None:
-            by_meter.setdefault(meter_id, []).append(refusal.reason)
-    return {
-        meter_id: f"{number_of(len(reasons), 'point')} refused, kept in the outbox's folder rejected: {reasons[0]}"
-        for meter_id, reasons in by_meter.items()
-    }
-
-
 def report(polled: FleetReading, readings: pd.DataFrame) -> FleetResult:
     """Return how each meter's reading went, without storing anything."""
-    from emm_pipeline.stores.points import poll_points  # noqa: PLC0415
+    from emm_pipeline.stores.shaping import poll_points  # noqa: PLC0415
 
     return FleetResult(
         polled.sample.due,
