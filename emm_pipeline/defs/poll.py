@@ -33,9 +33,9 @@ from emm_pipeline.defs.reading import due_times, plan_run, read_again, read_flee
 from emm_pipeline.defs.reporting import (
     describe_failures,
     failed_table,
+    report_failed,
+    report_read,
     run_metadata,
-    state_failed,
-    state_read,
 )
 from emm_pipeline.defs.resources import ConfigDatabase, Limits, Readings
 from emm_pipeline.defs.runs import MAX_RUNTIME_TAG
@@ -154,11 +154,9 @@ def _state(
     with config_database.open() as engine:
         outcomes = [outcome for outcome in outcomes if str(outcome.id) in existing]
         stated = results_to_report(engine, context.instance, outcomes, interval)
-        state_read(context, [outcome for outcome in stated if outcome.ok])
+        report_read(context, [outcome for outcome in stated if outcome.ok])
         if not planned_by_dagster:
-            for outcome in stated:
-                if not outcome.ok:
-                    state_failed(context, outcome)
+            report_failed(context, [outcome for outcome in stated if not outcome.ok])
         save_statuses(engine, outcomes, stated)
 
 

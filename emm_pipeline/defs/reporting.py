@@ -1,12 +1,10 @@
-"""What a person sees of a poll in Dagster: each meter's status, and the run's metadata."""
+"""What Dagster shows of a poll: each meter's status, and the run's metadata."""
 
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from dagster import (
     AssetMaterialization,
-    DagsterEvent,
     DagsterEventType,
     DagsterInstance,
     MetadataValue,
@@ -16,83 +14,53 @@ from dagster import (
     TableRecord,
     TableSchema,
 )
-from dagster._core.events import AssetMaterializationPlannedData, StepMaterializationData
-from dagster._core.events.log import EventLogEntry
 
+from emm_pipeline.dagster_ext.event_writing import write_materializations, write_planned
 from emm_pipeline.defs.partitions import METER_READINGS
 from emm_pipeline.polling.results import FleetResult, PollResult
-
-EVENTS_PER_STATEMENT = 500
 
 ROWS_SHOWN = 200
 """Rows of a table in a run's metadata: an event is one row in the database, and read as a whole."""
 
 NAMED = 5
-"""Failed meters, or problems of the store, that an error's text names; tables and logs have the rest."""
+"""How many failed meters, and how many messages about the store, an error's text names; tables and logs have all."""
 
 
-def state_read(context: OpExecutionContext, outcomes: Sequence[PollResult]) -> None:
-    """State that meters were read: their partitions are fine.
-
-    As the events of `context.log_event` would, but in batches: a statement each costs 1 ms and more per meter.
-    """
-    step = context.get_step_execution_context().step
-    entries = []
-    for outcome in outcomes:
-        materialization = AssetMaterialization(METER_READINGS, partition=str(outcome.id), metadata=_metadata(outcome))
-        event = DagsterEvent(
-            event_type_value=DagsterEventType.ASSET_MATERIALIZATION.value,
-            job_name=context.job_name,
-            step_handle=step.handle,
-            step_kind_value=step.kind.value,
-            event_specific_data=StepMaterializationData(materialization),
-            message=f"Read meter {outcome.id}.",
-        )
-        entries.append(
-            EventLogEntry(  # type: ignore[no-untyped-call]  # Dagster's own
-                error_info=None,
-                level="info",
-                user_message=event.message or "",
-                run_id=context.run_id,
-                timestamp=time.time(),
-                step_key=step.key,
-                job_name=context.job_name,
-                dagster_event=event,
+def report_read(context: OpExecutionContext, results: Sequence[PollResult]) -> None:
+    """Report meters as read: a materialization of each one's partition."""
+    write_materializations(
+        context,
+        [
+            (
+                f"Read meter {result.id}.",
+                AssetMaterialization(METER_READINGS, partition=str(result.id), metadata=_metadata(result)),
             )
-        )
-    for start in range(0, len(entries), EVENTS_PER_STATEMENT):
-        context.instance.event_log_storage.store_event_batch(entries[start : start + EVENTS_PER_STATEMENT])
+            for result in results
+        ],
+    )
 
 
-def _metadata(outcome: PollResult) -> dict[str, MetadataValue]:
+def _metadata(result: PollResult) -> dict[str, MetadataValue]:
     metadata: dict[str, MetadataValue] = {
-        "address": MetadataValue.text(f"{outcome.address} unit {outcome.unit_id}"),
-        "points": MetadataValue.int(outcome.points),
-        "requests": MetadataValue.int(outcome.requests),
-        "latency (ms)": MetadataValue.float(round(outcome.latency_ms, 1)),
+        "address": MetadataValue.text(f"{result.address} unit {result.unit_id}"),
+        "points": MetadataValue.int(result.points),
+        "requests": MetadataValue.int(result.requests),
+        "latency (ms)": MetadataValue.float(round(result.latency_ms, 1)),
     }
-    if outcome.description:
-        metadata["description"] = MetadataValue.text(outcome.description)
-    if outcome.read_at:
-        metadata["read at"] = MetadataValue.timestamp(outcome.read_at)
+    if result.description:
+        metadata["description"] = MetadataValue.text(result.description)
+    if result.read_at:
+        metadata["read at"] = MetadataValue.timestamp(result.read_at)
     return metadata
 
 
-def state_failed(context: OpExecutionContext, outcome: PollResult) -> None:
-    """State that a meter's partition was to be read in this run; it shows as failed once the run fails.
-
-    Dagster plans events itself for runs over partitions only; a scheduled poll has none.
-    """
-    planned = DagsterEvent.build_asset_materialization_planned_event(
-        context.job_name,
-        str(context.get_step_execution_context().step.key),
-        AssetMaterializationPlannedData(METER_READINGS, partition=str(outcome.id)),
-    )
-    context.instance.report_dagster_event(planned, run_id=context.run_id)
+def report_failed(context: OpExecutionContext, results: Sequence[PollResult]) -> None:
+    """Report that meters' partitions were to be read in this run; they are shown as failed once the run fails."""
+    write_planned(context, METER_READINGS, [str(result.id) for result in results])
 
 
 def failed_in_run(instance: DagsterInstance, run_id: str) -> set[str] | None:
-    """Return the partitions that a run was to read and did not; None if it ended before it stated any."""
+    """Return the partitions that a run was to read and did not; None if it ended before it reported any."""
     planned: set[str] = set()
     read: set[str] = set()
     events = {DagsterEventType.ASSET_MATERIALIZATION_PLANNED: planned, DagsterEventType.ASSET_MATERIALIZATION: read}
@@ -114,15 +82,15 @@ def _cell(value: object) -> str | int | float | bool | None:
 
 
 def run_metadata(
-    outcomes: Sequence[PollResult], reports: Sequence[FleetResult], skipped: Sequence[datetime]
+    results: Sequence[PollResult], reports: Sequence[FleetResult], skipped: Sequence[datetime]
 ) -> dict[str, MetadataValue]:
-    """Return what a person wants to know of a poll: how many, which failed and why, how long, how late."""
-    failed = [outcome for outcome in outcomes if not outcome.ok]
+    """Return a poll's metadata: how many meters, which failed and why, how long it took, how late it was."""
+    failed = [result for result in results if not result.ok]
     metadata: dict[str, MetadataValue] = {
-        "meters polled": MetadataValue.int(len(outcomes)),
+        "meters polled": MetadataValue.int(len(results)),
         "meters failed": MetadataValue.int(len(failed)),
-        "points": MetadataValue.int(sum(outcome.points for outcome in outcomes)),
-        "requests": MetadataValue.int(sum(outcome.requests for outcome in outcomes)),
+        "points": MetadataValue.int(sum(result.points for result in results)),
+        "requests": MetadataValue.int(sum(result.requests for result in results)),
         "samples": table(
             {
                 "due": "string",
@@ -140,42 +108,42 @@ def run_metadata(
         metadata["samples skipped"] = MetadataValue.text(f"{times}: already past when the run came up")
     if failed:
         metadata["failed"] = failed_table(failed)
-    if any(outcome.notices for outcome in outcomes):
-        metadata["findings"] = _notices_table(outcomes)
+    if any(result.notices for result in results):
+        metadata["findings"] = _notices_table(results)
     return metadata
 
 
-def _notices_table(outcomes: Sequence[PollResult]) -> TableMetadataValue:
-    """Return what the units refuse: the meters are fine, and a row of `registers` or `meter_types` may be wrong."""
+def _notices_table(results: Sequence[PollResult]) -> TableMetadataValue:
+    """Return notices about unsupported registers: the meters were read, but a row in the database may be wrong."""
     return table(
         {"id": "int", "description": "string", "host:port": "string", "unit": "int", "notice": "string"},
         [
             {
-                "id": outcome.id,
-                "description": outcome.description,
-                "host:port": outcome.address,
-                "unit": outcome.unit_id,
+                "id": result.id,
+                "description": result.description,
+                "host:port": result.address,
+                "unit": result.unit_id,
                 "notice": notice,
             }
-            for outcome in outcomes
-            for notice in outcome.notices
+            for result in results
+            for notice in result.notices
         ],
     )
 
 
 def failed_table(failed: Sequence[PollResult]) -> TableMetadataValue:
-    """Return the failed meters: which, where, and why."""
+    """Return the failed meters as a table: which, where, and why."""
     return table(
         {"id": "int", "description": "string", "host:port": "string", "unit": "int", "reason": "string"},
         [
             {
-                "id": outcome.id,
-                "description": outcome.description,
-                "host:port": outcome.address,
-                "unit": outcome.unit_id,
-                "reason": outcome.reason,
+                "id": result.id,
+                "description": result.description,
+                "host:port": result.address,
+                "unit": result.unit_id,
+                "reason": result.reason,
             }
-            for outcome in failed
+            for result in failed
         ],
     )
 
@@ -192,11 +160,11 @@ def _sample_row(report: FleetResult) -> dict[str, object]:
     }
 
 
-def describe_failures(outcomes: Iterable[PollResult], reports: Iterable[FleetResult] = ()) -> str:
+def describe_failures(results: Iterable[PollResult], reports: Iterable[FleetResult] = ()) -> str:
     """Return one line on the first failed meters, each with its reason, which names the address; and on the store."""
-    outcomes = list(outcomes)
-    failed = [outcome for outcome in outcomes if not outcome.ok]
-    parts = [f"{len(failed)} of {len(outcomes)} meters failed: {_first(map(_describe, failed))}"] if failed else []
+    results = list(results)
+    failed = [result for result in results if not result.ok]
+    parts = [f"{len(failed)} of {len(results)} meters failed: {_first(map(_describe, failed))}"] if failed else []
     problems = [problem for report in reports for problem in report.problems]
     return ". ".join([*parts, *([f"Store: {_first(problems)}"] if problems else [])])
 
@@ -207,6 +175,6 @@ def _first(texts: Iterable[str]) -> str:
     return "; ".join(texts[:NAMED]) + more
 
 
-def _describe(outcome: PollResult) -> str:
-    name = f"meter {outcome.id}" + (f" ({outcome.description[:60]})" if outcome.description else "")
-    return f"{name}: {outcome.reason}"
+def _describe(result: PollResult) -> str:
+    name = f"meter {result.id}" + (f" ({result.description[:60]})" if result.description else "")
+    return f"{name}: {result.reason}"

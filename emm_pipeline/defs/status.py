@@ -1,4 +1,4 @@
-"""The pipeline's memory of each meter (table `meter_status`), kept beside what Dagster shows."""
+"""Which results of a poll are reported in Dagster, and saving all of them in the table `meter_status`."""
 
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, timedelta
@@ -15,23 +15,23 @@ if TYPE_CHECKING:
 
 
 def results_to_report(
-    engine: "Engine", instance: DagsterInstance, outcomes: Sequence[PollResult], interval: timedelta
+    engine: "Engine", instance: DagsterInstance, results: Sequence[PollResult], interval: timedelta
 ) -> list[PollResult]:
-    """Return the outcomes that are to be stated in Dagster.
+    """Return the results that are to be reported in Dagster.
 
-    Failures and changes always; that a meter is still well only once the last such statement is older than
-    `interval` (an event is about 1.6 kB in the database). A change is also what Dagster alone knows: a run for one
-    partition that died before it stated anything has left it failed.
+    Failures and changes always; that a meter was read again only once its last report is older than `interval` (an
+    event takes about 1.6 kB in the database). A meter that only Dagster shows as failed has changed too: a run for its
+    partition was killed before it reported anything.
     """
     if not interval:
-        return list(outcomes)
+        return list(results)
     unread = instance.event_log_storage.get_latest_asset_partition_materialization_attempts_without_materializations(
         METER_READINGS
     )
     known = load_statuses(engine)
     statuses = {id_: status for id_, status in known.items() if str(id_) not in unread}
     oldest = datetime.now(UTC) - interval
-    return [outcome for outcome in outcomes if not (outcome.ok and _is_fresh(statuses.get(outcome.id), oldest))]
+    return [result for result in results if not (result.ok and _is_fresh(statuses.get(result.id), oldest))]
 
 
 def _is_fresh(status: MeterStatus | None, oldest: datetime) -> bool:
@@ -40,22 +40,22 @@ def _is_fresh(status: MeterStatus | None, oldest: datetime) -> bool:
     )
 
 
-def save_statuses(engine: "Engine", outcomes: Sequence[PollResult], stated: Collection[PollResult]) -> None:
-    """Write each meter's last reading, failures in a row, and when its status was last stated."""
+def save_statuses(engine: "Engine", results: Sequence[PollResult], reported: Collection[PollResult]) -> None:
+    """Write each meter's last reading, its failures in a row, and when it was last reported in Dagster."""
     before = load_statuses(engine)
     now = datetime.now(UTC)
-    stated_ids = {outcome.id for outcome in stated}
-    save_results(engine, [_status(o, before.get(o.id), now, stated=o.id in stated_ids) for o in outcomes])
+    ids = {result.id for result in reported}
+    save_results(engine, [_status(each, before.get(each.id), now, reported=each.id in ids) for each in results])
 
 
-def _status(outcome: PollResult, before: MeterStatus | None, now: datetime, *, stated: bool) -> MeterStatus:
-    """The status after a poll. What the store did not take is no failure of the meter's, and counts as none."""
-    before = before or MeterStatus(id=outcome.id)
+def _status(result: PollResult, before: MeterStatus | None, now: datetime, *, reported: bool) -> MeterStatus:
+    """Return the status after a poll. A meter that was read, but not stored, counts as read."""
+    before = before or MeterStatus(id=result.id)
     return MeterStatus(
-        id=outcome.id,
-        last_read_at=outcome.read_at or before.last_read_at,
-        failing_since=None if outcome.ok else before.failing_since or now,
-        failures_in_a_row=0 if outcome.ok else before.failures_in_a_row + outcome.unread,
-        reason=outcome.reason,
-        recorded_at=now if stated else before.recorded_at,
+        id=result.id,
+        last_read_at=result.read_at or before.last_read_at,
+        failing_since=None if result.ok else before.failing_since or now,
+        failures_in_a_row=0 if result.ok else before.failures_in_a_row + result.unread,
+        reason=result.reason,
+        recorded_at=now if reported else before.recorded_at,
     )
