@@ -8,7 +8,7 @@ from dagster import Definitions, in_process_executor
 from emm_pipeline.dagster_ext.step_files import StepFiles
 from emm_pipeline.defs.alerts import mail_definitions
 from emm_pipeline.defs.discovery import discovery_job
-from emm_pipeline.defs.poll import conclude, meter_readings, poll_job
+from emm_pipeline.defs.poll import meter_readings, poll_job, report_results
 from emm_pipeline.defs.prune import prune_job, prune_schedule
 from emm_pipeline.defs.replay import replay_job, replay_sensor
 from emm_pipeline.defs.resources import ConfigDatabase, Limits, Readings
@@ -28,8 +28,8 @@ def build_definitions(settings: Settings) -> Definitions:
             "config_database": ConfigDatabase(),
             "readings": Readings(),
             "limits": Limits.of(settings),
-            # Re-executed alone, `conclude` polls again what failed; what was read before is stored and reported.
-            "io_manager": StepFiles(optional_for=conclude.name),
+            # Re-executed alone, this step polls again what failed; what was read before is stored and reported.
+            "io_manager": StepFiles(optional_for=report_results.name),
         },
         # A process per step would take 25 s a run instead of 0.2 s, also in runs that are started on the asset's page.
         executor=in_process_executor,

@@ -27,6 +27,7 @@ from emm_pipeline.dagster_ext.internals import (
     SharedEngine,
     replace_storages,
 )
+from emm_pipeline.dagster_ext.outages import WaitingEvents
 from emm_pipeline.settings import current_settings
 
 
@@ -45,7 +46,7 @@ class _Pooled(SharedEngine):
         self.engine.dispose()
 
 
-class _EventLogStorage(_Pooled, QuickEventLogStorage):
+class _EventLogStorage(WaitingEvents, _Pooled, QuickEventLogStorage):
     pass
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from dagster import (
     AssetMaterialization,
@@ -17,7 +18,13 @@ from dagster import (
 
 from emm_pipeline.dagster_ext.event_writing import write_materializations, write_planned
 from emm_pipeline.defs.partitions import METER_READINGS
-from emm_pipeline.polling.results import FleetResult, PollResult
+from emm_pipeline.polling.results import FleetReading, FleetResult, PollResult
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PREVIEW_ROWS = 5
+"""Rows of the readings that a step shows."""
 
 ROWS_SHOWN = 200
 """Rows of a table in a run's metadata: an event is one row in the database, and read as a whole."""
@@ -81,8 +88,23 @@ def _cell(value: object) -> str | int | float | bool | None:
     return value if value is None or isinstance(value, (str, int, float, bool)) else str(value)
 
 
+def reading_metadata(reading: FleetReading, frame: "pd.DataFrame") -> dict[str, MetadataValue]:
+    """Return what a step shows of the readings that it made: rows, columns, the first rows, and where they are kept."""
+    first = frame.head(PREVIEW_ROWS)
+    rows: list[dict[str, object]] = [
+        {str(name): None if value != value else value for name, value in row.items()}  # noqa: PLR0124  # NaN
+        for row in first.to_dict("records")
+    ]
+    return {
+        "rows": MetadataValue.int(len(frame)),
+        "columns": MetadataValue.text(", ".join(frame.columns)),
+        "first rows": table(dict.fromkeys(frame.columns, "string"), rows),
+        "outbox file": MetadataValue.text(reading.batch or "none"),
+    }
+
+
 def run_metadata(
-    results: Sequence[PollResult], reports: Sequence[FleetResult], skipped: Sequence[datetime]
+    results: Sequence[PollResult], fleet_results: Sequence[FleetResult], skipped: Sequence[datetime]
 ) -> dict[str, MetadataValue]:
     """Return a poll's metadata: how many meters, which failed and why, how long it took, how late it was."""
     failed = [result for result in results if not result.ok]
@@ -91,7 +113,7 @@ def run_metadata(
         "meters failed": MetadataValue.int(len(failed)),
         "points": MetadataValue.int(sum(result.points for result in results)),
         "requests": MetadataValue.int(sum(result.requests for result in results)),
-        "samples": table(
+        "sample times": table(
             {
                 "due": "string",
                 "late (s)": "float",
@@ -100,12 +122,12 @@ def run_metadata(
                 "failed": "int",
                 "read at a second attempt": "int",
             },
-            [_sample_row(report) for report in reports],
+            [_reading_row(result) for result in fleet_results],
         ),
     }
     if skipped:
         times = ", ".join(f"{time:%H:%M:%S}" for time in skipped)
-        metadata["samples skipped"] = MetadataValue.text(f"{times}: already past when the run came up")
+        metadata["sample times skipped"] = MetadataValue.text(f"{times}: already past when the run started")
     if failed:
         metadata["failed"] = failed_table(failed)
     if any(result.notices for result in results):
@@ -148,24 +170,24 @@ def failed_table(failed: Sequence[PollResult]) -> TableMetadataValue:
     )
 
 
-def _sample_row(report: FleetResult) -> dict[str, object]:
-    again = report.second_attempt
+def _reading_row(result: FleetResult) -> dict[str, object]:
+    again = result.second_attempt
     return {
-        "due": report.due.isoformat(timespec="seconds"),
-        "late (s)": round(report.late_s, 3),
-        "time taken (s)": round((report.ended - report.started).total_seconds(), 3),
-        "meters": len(report.records),
-        "failed": sum(not record.ok for record in report.records),
-        "read at a second attempt": sum(record.ok for record in again.records) if again else 0,
+        "due": result.due.isoformat(timespec="seconds"),
+        "late (s)": round(result.late_s, 3),
+        "time taken (s)": round((result.ended - result.started).total_seconds(), 3),
+        "meters": len(result.poll_points),
+        "failed": sum(not point.ok for point in result.poll_points),
+        "read at a second attempt": sum(point.ok for point in again.poll_points) if again else 0,
     }
 
 
-def describe_failures(results: Iterable[PollResult], reports: Iterable[FleetResult] = ()) -> str:
+def describe_failures(results: Iterable[PollResult], fleet_results: Iterable[FleetResult] = ()) -> str:
     """Return one line on the first failed meters, each with its reason, which names the address; and on the store."""
     results = list(results)
     failed = [result for result in results if not result.ok]
     parts = [f"{len(failed)} of {len(results)} meters failed: {_first(map(_describe, failed))}"] if failed else []
-    problems = [problem for report in reports for problem in report.problems]
+    problems = [problem for result in fleet_results for problem in result.problems]
     return ". ".join([*parts, *([f"Store: {_first(problems)}"] if problems else [])])
 
 

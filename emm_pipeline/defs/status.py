@@ -53,7 +53,7 @@ def _status(result: PollResult, before: MeterStatus | None, now: datetime, *, re
     before = before or MeterStatus(id=result.id)
     return MeterStatus(
         id=result.id,
-        last_read_at=result.read_at or before.last_read_at,
+        last_read_at=max(filter(None, (result.read_at, before.last_read_at)), default=None),
         failing_since=None if result.ok else before.failing_since or now,
         failures_in_a_row=0 if result.ok else before.failures_in_a_row + result.unread,
         reason=result.reason,
