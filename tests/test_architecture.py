@@ -1,8 +1,8 @@
 """The architecture: floors, circles, private names of Dagster, pure modules. docs/architecture.md explains why."""
 
 import ast
-import json
 import inspect
+import json
 import re
 import subprocess
 import sys
