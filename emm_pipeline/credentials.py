@@ -11,7 +11,7 @@ import secrets
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
     from pathlib import Path
 
 PUBLISHED = {
@@ -90,6 +90,12 @@ def write_secrets(example_file: Path, file: Path, *, force: bool = False) -> lis
     lines = [*others, _HEADER, *(f"{name}={value}" for name, value in (kept | new).items())]
     write_file(file, "".join(f"{line}\n" for line in lines))
     return list(new)
+
+
+def read_values(folder: Path, names: Collection[str]) -> dict[str, str]:
+    """Return the texts of the files of these names, without the blanks around them; empty ones are left out."""
+    files = [file for file in folder.iterdir() if file.name in names]
+    return {file.name: text for file in files if (text := file.read_text(encoding="utf-8").strip())}
 
 
 def write_file(file: Path, text: str, mode: int = 0o600) -> None:

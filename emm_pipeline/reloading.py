@@ -45,7 +45,7 @@ class ReloadedValue(Generic[T]):
             try:
                 self._value = self._load()
             except ConfigurationError as err:
-                _log.error("changed settings are wrong, the ones before stay in force: %s", err)  # noqa: TRY400
+                _log.error("changed settings are wrong, the ones before stay in force: %s", err)
             self._stamps = stamps  # from before it was read: a change meanwhile is seen at the next call
         return self._value
 

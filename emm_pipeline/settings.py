@@ -18,13 +18,13 @@ from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_va
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy import URL
 
-from emm_pipeline.credentials import EXAMPLES
+from emm_pipeline.credentials import EXAMPLES, read_values
 from emm_pipeline.cron import HIGHEST, Trigger, parse_field
 from emm_pipeline.errors import ConfigurationError
 from emm_pipeline.reloading import ReloadedValue
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from pydantic_core import ErrorDetails
 
@@ -183,10 +183,9 @@ class Settings(BaseSettings):
     @property
     def dagster_database_url(self) -> URL:
         """Dagster's own storage: a second database on the same server, with a role of its own where there is one."""
-        database = f"{self.postgres_db}_dagster"
-        if self.dagster_postgres_user:
-            return self._database_url(database, self.dagster_postgres_user, self.dagster_postgres_password)
-        return self._database_url(database, self.postgres_user, self.postgres_password)
+        user, password = self.dagster_postgres_user, self.dagster_postgres_password
+        own = (user, password) if user else (self.postgres_user, self.postgres_password)
+        return self._database_url(f"{self.postgres_db}_dagster", *own)
 
     def _database_url(self, database: str, user: str, password: SecretStr) -> URL:
         # A host that is a folder means PostgreSQL's Unix socket in it, as it does to libpq.
@@ -211,24 +210,19 @@ def load_settings(*env_files: Path) -> Settings:
     require_readable(env_files)
     access = {name.lower(): value for name, value in access_values(*env_files).items()}
     try:
-        return Settings(_env_file=(*ENV_FILES, *env_files), **access)  # type: ignore[arg-type]  # text, to be parsed
+        return Settings(_env_file=(*ENV_FILES, *env_files), **access)  # type: ignore[arg-type,call-arg]  # text
     except ValidationError as err:
-        raise ConfigurationError("; ".join(_explain(error) for error in err.errors())) from None
+        raise ConfigurationError("; ".join(map(_explain, err.errors()))) from None
 
 
 def access_values(*env_files: Path) -> dict[str, str]:
     """Return the variables that the files in EMM_ACCESS_DIR hold, a file each, which is named as its variable."""
     folder = all_variables(*env_files).get("EMM_ACCESS_DIR")
-    if not folder:
-        return {}
-    known = {name.upper() for name in Settings.model_fields} - {"EMM_ACCESS_DIR"}
+    names = {name.upper() for name in Settings.model_fields} - {"EMM_ACCESS_DIR"}
     try:
-        files = [file for file in Path(folder).iterdir() if file.name in known]
-        return {file.name: text for file in files if (text := file.read_text(encoding="utf-8").strip())}
+        return read_values(Path(folder), names) if folder else {}
     except (OSError, UnicodeDecodeError) as err:
-        raise ConfigurationError(
-            f"EMM_ACCESS_DIR={folder} cannot be read: {err}; in the stack, `docker compose up init` makes it"
-        ) from None
+        raise ConfigurationError(f"EMM_ACCESS_DIR={folder} cannot be read: {err}; the stack's init makes it") from None
 
 
 def require_readable(env_files: Sequence[Path]) -> None:

@@ -1,6 +1,5 @@
 """make secrets, and what keeps the stack from starting with credentials that everybody knows."""
 
-import os
 import re
 import stat
 import subprocess

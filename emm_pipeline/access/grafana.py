@@ -34,7 +34,9 @@ class GrafanaAccess:
         """
         answer = self._request("PUT", "/api/user/password", old, {"oldPassword": old, "newPassword": new})
         if answer.status not in _SUCCESS:
-            raise EmmError(f"Grafana at {self._url} answered HTTP {answer.status} to a change of {self._user}'s password")
+            raise EmmError(
+                f"Grafana at {self._url} answered HTTP {answer.status} to a change of {self._user}'s password"
+            )
 
     def read_token_again(self, password: str) -> bool:
         """Let Grafana read its provisioned data sources, and with them InfluxDB's token, anew; True if it did."""

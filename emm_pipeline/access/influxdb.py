@@ -95,8 +95,8 @@ class InfluxAccess:
         user, colon, old = own.partition(":")
         if not (version_1 and colon):
             raise ConfigurationError(
-                "INFLUXDB_TOKEN is your own, and the stack may make no other: make one in InfluxDB, set it in config/.env, "
-                "run `docker compose up -d`, and revoke the old one"
+                "INFLUXDB_TOKEN is your own, and the stack may make no other: make one in InfluxDB, set it in "
+                "config/.env, run `docker compose up -d`, and revoke the old one"
             )
         new = random_credential()
         self._server.set_password_1(user, old, new)
@@ -120,7 +120,7 @@ class InfluxAccess:
         if before:
             setup.withdraw(before)
         if not self._server.revoke(old_admin, using=made.text, known_id=old_id):
-            self._note("InfluxDB: this server does not tell which of its tokens was the administrator's; revoke it there")
+            self._note("InfluxDB: it does not tell which token was the administrator's: revoke the old one there")
         self._vault.applied(ADMIN_TOKEN, made.text)
         self._note("InfluxDB: new tokens for administrator, pipeline and Grafana; the old ones are revoked")
 
@@ -153,8 +153,8 @@ class InfluxAccess:
                 self._note("InfluxDB: the administrator has a new token, and the one before is revoked")
                 return made.text
         raise ConfigurationError(
-            f"InfluxDB at {self._settings.influxdb_url} accepts neither {ADMIN_TOKEN} nor one that this stack had before: "
-            f"set a token of an administrator as {ADMIN_TOKEN} in config/.env"
+            f"InfluxDB at {self._settings.influxdb_url} accepts neither {ADMIN_TOKEN} nor one that this stack "
+            f"had before: set a token of an administrator as {ADMIN_TOKEN} in config/.env"
         )
 
     def _accept_password(self, *, version_1: bool, token: str = "") -> str | None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psycopg2
+import psycopg2.extensions
 from psycopg2.extensions import encrypt_password
 from psycopg2.sql import SQL, Identifier, Literal
 
@@ -15,7 +16,6 @@ from emm_pipeline.errors import ConfigDatabaseError, ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from psycopg2.extensions import connection as Connection
     from sqlalchemy import URL
 
     from emm_pipeline.access.vault import Vault
@@ -25,7 +25,8 @@ _CONNECT_TIMEOUT_S = 5
 _REFUSED = "password authentication failed"
 
 _OWNED = """
-    SELECT CASE c.relkind WHEN 'S' THEN 'SEQUENCE' WHEN 'v' THEN 'VIEW' WHEN 'm' THEN 'MATERIALIZED VIEW' ELSE 'TABLE' END,
+    SELECT CASE c.relkind WHEN 'S' THEN 'SEQUENCE' WHEN 'v' THEN 'VIEW' WHEN 'm' THEN 'MATERIALIZED VIEW'
+                          ELSE 'TABLE' END,
            n.nspname, c.relname
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE n.nspname = 'public' AND c.relkind IN ('r', 'p', 'v', 'm', 'S')
@@ -78,8 +79,8 @@ class PostgresAccess:
             self._vault.applied("POSTGRES_PASSWORD", current)
             return password != current
         raise ConfigurationError(
-            f"PostgreSQL at {self._settings.postgres_host} accepts neither POSTGRES_PASSWORD nor one that this stack had "
-            f"before: set the one that role {self._user} has in config/.env, and start again"
+            f"PostgreSQL at {self._settings.postgres_host} accepts neither POSTGRES_PASSWORD nor one that this stack "
+            f"had before: set the one that role {self._user} has in config/.env, and start again"
         )
 
     def make_roles(self) -> dict[str, dict[str, str]] | None:
@@ -153,20 +154,20 @@ class PostgresAccess:
                 later = SQL("ALTER DEFAULT PRIVILEGES FOR ROLE {} IN SCHEMA public GRANT {} ON {} TO {}")
                 _execute(connection, later.format(owner, rights, kind, role))
 
-    def _set_password(self, connection: Connection, role: str, password: str) -> None:
+    def _set_password(self, connection: psycopg2.extensions.connection, role: str, password: str) -> None:
         # Its verifier, so that no log of statements shows the password.
         verifier = encrypt_password(password, role, connection, "scram-sha-256")
         _execute(connection, SQL("ALTER ROLE {} PASSWORD {}").format(Identifier(role), Literal(verifier)))
 
     @contextmanager
-    def _administrator(self, database: str) -> Iterator[Connection]:
+    def _administrator(self, database: str) -> Iterator[psycopg2.extensions.connection]:
         with self._connection(database, self._vault.value("POSTGRES_PASSWORD")) as connection:
             if connection is None:
                 raise ConfigDatabaseError(f"PostgreSQL no longer accepts the password of role {self._user}")
             yield connection
 
     @contextmanager
-    def _connection(self, database: str, password: str) -> Iterator[Connection | None]:
+    def _connection(self, database: str, password: str) -> Iterator[psycopg2.extensions.connection | None]:
         """Yield a connection, each statement of which is committed at once; None if the password is refused."""
         url = self._settings.config_database_url
         where = f"PostgreSQL at {self._settings.postgres_host}:{self._settings.postgres_port}"
@@ -186,17 +187,17 @@ class PostgresAccess:
             connection.close()
 
 
-def _arguments(url: URL) -> dict[str, object]:
+def _arguments(url: URL) -> dict[str, Any]:
     host, port = (url.host, url.port) if url.host else (url.query.get("host"), url.query.get("port"))
     return {"host": host, "port": port, "connect_timeout": _CONNECT_TIMEOUT_S, "application_name": "emm secrets"}
 
 
-def _execute(connection: Connection, statement: object) -> None:
+def _execute(connection: psycopg2.extensions.connection, statement: object) -> None:
     with connection.cursor() as cursor:
         cursor.execute(statement)  # type: ignore[arg-type]  # composed of identifiers and literals
 
 
-def _value(connection: Connection, query: str, *values: str) -> object:
+def _value(connection: psycopg2.extensions.connection, query: str, *values: str) -> object:
     with connection.cursor() as cursor:
         cursor.execute(query, values)
         row = cursor.fetchone()

@@ -80,7 +80,9 @@ class StackAccess:
             known = (old for old in self.vault.older(name) if self._grafana.accepts(old))
             old = next(known, None)
             if old is None:
-                self._note("Grafana: the administrator has a password that the stack does not know; it is left as it is")
+                self._note(
+                    "Grafana: the administrator has a password that the stack does not know; it is left as it is"
+                )
                 return
             self._grafana.change(old, current)
             self._note("Grafana: the administrator has a new password in place of the one before")

@@ -65,7 +65,12 @@ class Vault:
     def older(self, name: str) -> list[str]:
         """Return the values that a server may still have instead of the one in force, the likeliest first."""
         content = self._content()
-        values = [content["applied"].get(name), content["generated"].get(name), self._given.get(name), PUBLISHED.get(name)]
+        values = [
+            content["applied"].get(name),
+            content["generated"].get(name),
+            self._given.get(name),
+            PUBLISHED.get(name),
+        ]
         current = self.value(name)
         return [value for value in dict.fromkeys(values) if value and value != current]
 
@@ -94,11 +99,12 @@ class Vault:
     def _content(self) -> dict[str, Any]:
         empty: dict[str, Any] = {"generated": {}, "applied": {}, "superseded": {}, "notes": {}}
         try:
-            return empty | json.loads(self._file.read_text(encoding="utf-8"))
+            found: dict[str, Any] = json.loads(self._file.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return empty
         except (OSError, ValueError) as err:
             raise ConfigurationError(f"the stack's credentials in {self._file} cannot be read: {err}") from None
+        return empty | found
 
     @contextmanager
     def _changed(self) -> Iterator[dict[str, Any]]:

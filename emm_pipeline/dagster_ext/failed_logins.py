@@ -40,8 +40,8 @@ class FailedLogins:
 
     def wait_s(self, client: str) -> int:
         """Return for how many seconds the client is not listened to; 0 where it is."""
-        times = self._failures.get(_key(client), ())
-        if len(times) < ALLOWED:
+        times = self._failures.get(_key(client))
+        if times is None or len(times) < ALLOWED:
             return 0
         return max(0, round(times[0] + WITHIN_S - self._clock() + 0.5))
 

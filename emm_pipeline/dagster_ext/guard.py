@@ -139,7 +139,9 @@ class Guard:
             raise RefusedError(_UNAUTHORIZED, "log in as DAGSTER_LOGIN_USER with DAGSTER_LOGIN_PASSWORD", ask)
         given, wanted = _credentials(header), self._login()
         # Both are compared always, so that the time tells nothing about either.
-        right = [hmac.compare_digest(mine.encode(), theirs.encode()) for mine, theirs in zip(given, wanted, strict=True)]
+        right = [
+            hmac.compare_digest(mine.encode(), theirs.encode()) for mine, theirs in zip(given, wanted, strict=True)
+        ]
         if all(right) and wanted[1]:
             self._failed.forget(client)
             return

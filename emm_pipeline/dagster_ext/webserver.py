@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import os
+import logging
 import socket
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
 from dagster import DagsterInstance
-from dagster._core.workspace.context import WorkspaceProcessContext
-from dagster._core.workspace.load_target import WorkspaceFileTarget
-from dagster._utils.log import configure_loggers
 from dagster_webserver.app import create_app_from_workspace_process_context
 from dagster_webserver.version import __version__
 
 from emm_pipeline.credentials import is_loopback
 from emm_pipeline.dagster_ext.guard import Guard
+from emm_pipeline.dagster_ext.internals import open_workspace
 from emm_pipeline.errors import ConfigurationError
 from emm_pipeline.settings import Settings, current_settings
 
@@ -24,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import MutableMapping
     from pathlib import Path
 
-    from dagster_webserver.webserver import Starlette
+    from starlette.applications import Starlette
 
 STATEMENT_TIMEOUT_MS = 15_000
 PROXY = "proxy"
@@ -44,11 +42,10 @@ def serve(workspace: Path, host: str, port: int) -> None:
             f"--host {host} can be reached from other machines, and Dagster's pages can start and stop everything: "
             "set DAGSTER_LOGIN_PASSWORD (the example one counts as not set), or use --host 127.0.0.1"
         )
-    configure_loggers(formatter="colored", log_level="INFO")
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO)
     with DagsterInstance.get() as instance:
         instance.optimize_for_webserver(STATEMENT_TIMEOUT_MS, -1, 20)
-        target = WorkspaceFileTarget(paths=[os.fspath(workspace)])
-        with WorkspaceProcessContext(instance, target, version=__version__) as context:
+        with open_workspace(instance, workspace, __version__) as context:
             app = create_app_from_workspace_process_context(context)
             uvicorn.run(guard(app, settings, needs_login=guarded), host=host, port=port, log_level="warning")
 
@@ -78,7 +75,7 @@ class _ClientOf:
         peer = str(scope["client"][0]) if scope.get("client") else "unknown"
         forwarded = [value.decode("latin-1") for name, value in scope["headers"] if name == b"x-forwarded-for"]
         if forwarded and peer in await self._addresses():
-            return forwarded[-1].rpartition(",")[2].strip()
+            return str(forwarded[-1].rpartition(",")[2].strip())
         return peer
 
     async def _addresses(self) -> set[str]:

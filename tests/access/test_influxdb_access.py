@@ -212,7 +212,9 @@ class TestRealVersion1:
         write_as_a_poll_does()
         assert len(set(tokens)) == 4
         for old in tokens[:-1]:
-            settings = load_settings().model_copy(update={"influxdb_token": type(current_settings().influxdb_token)(old)})
+            settings = load_settings().model_copy(
+                update={"influxdb_token": type(current_settings().influxdb_token)(old)}
+            )
             with pytest.raises(StoreAccessError, match="401"), open_readings_store(settings) as store:
                 store.write([LINE])
 

@@ -101,14 +101,19 @@ def test_the_pipeline_reads_and_writes_rows_and_cannot_change_tables(example_pos
             cursor.execute("INSERT INTO energy_meters VALUES (1, 'h', 502, 1, 'sdm630', 'x')")
             cursor.execute("UPDATE energy_meters SET description = 'y'")
             cursor.execute("DELETE FROM energy_meters")
-            for statement in ("DROP TABLE energy_meters", "ALTER TABLE registers ADD x integer", "CREATE TABLE t (x int)"):
+            for statement in (
+                "DROP TABLE energy_meters",
+                "ALTER TABLE registers ADD x integer",
+                "CREATE TABLE t (x int)",
+            ):
                 with pytest.raises(psycopg2.errors.InsufficientPrivilege):
                     cursor.execute(statement)
 
 
 def test_the_webservers_role_does_not_see_the_meters(example_postgres, stack):
     upgrade(example_postgres, stack)
-    with closing(example_postgres.connect(*role_of(stack, "dagster"))) as connection, connection.cursor() as cursor:
+    with closing(example_postgres.connect(*role_of(stack, "dagster"))) as connection:
+        cursor = connection.cursor()
         with pytest.raises(psycopg2.errors.InsufficientPrivilege):
             cursor.execute("SELECT * FROM energy_meters")
     with closing(example_postgres.connect(*role_of(stack, "dagster"), "emm_dagster")) as connection:
@@ -126,9 +131,7 @@ def test_a_user_without_the_right_to_make_roles_serves_for_all(example_postgres,
     assert role_of(stack, "pipeline") == role_of(stack, "dagster") == ("plain", "mine")
 
 
-def test_rotation_refuses_every_old_password_and_an_engine_that_is_in_use_goes_on(
-    example_postgres, stack, monkeypatch
-):
+def test_rotation_refuses_every_old_password_and_an_engine_that_is_in_use_goes_on(example_postgres, stack, monkeypatch):
     upgrade(example_postgres, stack)
     old = {service: role_of(stack, service) for service in ("secrets/owner", "pipeline", "dagster")}
     admin = stack.vault.value("POSTGRES_PASSWORD")

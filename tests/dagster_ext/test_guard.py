@@ -141,7 +141,9 @@ def test_a_foreign_page_is_known_by_what_the_browser_says_of_it_too(local):
         assert local.ask("POST", "/report_asset_observation/meter_readings", sec_fetch_site=site)[0] == 403
 
 
-@pytest.mark.parametrize("host", ["evil.example", "evil.example:3001", "192.168.1.5:3001", "", "localhost.evil.example", "[::1"])
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:3001", "192.168.1.5:3001", "", "localhost.evil.example", "[::1"]
+)
 def test_a_name_that_is_not_ours_is_refused(local, host):
     status, _, body = local.ask(host=host)
     assert status == 403

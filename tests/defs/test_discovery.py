@@ -4,11 +4,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from dagster import DagsterEventType, DagsterRunStatus
-from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
+from dagster._core.execution.backfill import PartitionBackfill
 from support.meters import SimulatedUnit
 from support.ports import free_port
 
-from emm_pipeline.defs.build import build_definitions
+from emm_pipeline.dagster_ext.internals import BulkActionStatus
+from emm_pipeline.definitions import build_definitions
 from emm_pipeline.defs.partitions import METER_READINGS, partition_changes
 from emm_pipeline.defs.runs import TICK_TAG, partitions_in_flight
 from emm_pipeline.settings import current_settings
@@ -97,6 +98,16 @@ def test_a_partition_that_a_run_in_flight_names_is_deleted_the_next_time(pipelin
 
     pipeline.instance.report_run_canceled(run)
     assert report(pipeline)["removed"] == "1"
+
+
+def test_a_partition_that_is_no_meter_stops_no_poll_and_is_removed(pipeline, simulated_gateway):
+    pipeline.add_meter(1, simulated_gateway({1: SimulatedUnit()}).port)
+    report(pipeline)
+    foreign = ["abc", "1_0", " 1", "9" * 40, "-", "01"]
+    pipeline.instance.add_dynamic_partitions("meters", foreign)
+    assert pipeline.run("poll").success
+    report(pipeline)
+    assert pipeline.partitions() == {"1"}
 
 
 def test_a_failed_query_deletes_no_partition(pipeline, simulated_gateway):

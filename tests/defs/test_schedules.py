@@ -7,7 +7,7 @@ import pytest
 from dagster import Definitions, RunRequest, build_schedule_context, instance_for_test
 
 from emm_pipeline.cron import Trigger
-from emm_pipeline.defs.build import build_definitions
+from emm_pipeline.definitions import build_definitions
 from emm_pipeline.defs.partitions import METERS
 from emm_pipeline.defs.runs import ScheduledPoll
 from emm_pipeline.defs.schedules import decide_polls
@@ -117,6 +117,13 @@ def test_a_tick_asks_for_a_run_per_shard_each_with_a_key_of_its_own(definitions)
         tick = evaluate(definitions, "poll_schedule", instance)
     assert len({request.run_key for request in tick.run_requests}) == 2
     assert all(request.partition_key is None for request in tick.run_requests)
+
+
+def test_a_partition_that_is_no_meter_does_not_stop_the_ticks(definitions):
+    with instance_for_test() as instance:
+        instance.add_dynamic_partitions(METERS.name, ["abc", "1"])
+        tick = evaluate(definitions, "poll_schedule", instance)
+    assert len(tick.run_requests) == 1
 
 
 def test_a_discovery_tick_asks_for_one_run(definitions):

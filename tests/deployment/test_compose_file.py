@@ -68,7 +68,11 @@ def test_no_volume_with_credentials_is_forgotten_here():
 
 
 def test_no_published_example_is_anywhere_in_the_stacks_files():
-    for file in [*(PROJECT_ROOT / "docker").iterdir(), PROJECT_ROOT / "docker-compose.yml", PROJECT_ROOT / "Dockerfile"]:
+    for file in [
+        *(PROJECT_ROOT / "docker").iterdir(),
+        PROJECT_ROOT / "docker-compose.yml",
+        PROJECT_ROOT / "Dockerfile",
+    ]:
         assert not [example for example in PUBLISHED.values() if example in file.read_text()], file
 
 
@@ -148,6 +152,7 @@ def test_the_override_publishes_the_databases_on_the_address_of_the_others():
     assert {name: definition["ports"] for name, definition in services.items()} == {
         "postgres": ["${EMM_BIND:?}:${POSTGRES_PUBLISHED_PORT:?}:5432"],
         "influxdb": ["${EMM_BIND:?}:${INFLUXDB_PUBLISHED_PORT:?}:8086"],
+        "redis": ["${EMM_BIND:?}:${REDIS_PUBLISHED_PORT:?}:6379"],
     }
     command = "docker compose -f docker-compose.yml -f docker/databases.yml up -d"
     assert command in (PROJECT_ROOT / "README.md").read_text()

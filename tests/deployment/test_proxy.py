@@ -16,6 +16,7 @@ from support.ports import free_port
 
 from emm_pipeline.settings import PROJECT_ROOT
 
+
 @pytest.fixture(scope="module")
 def caddy() -> str:
     program = shutil.which("caddy")

@@ -1,8 +1,8 @@
 """InfluxDB 2.x played by a small server: its API for administrators, as 2.7.12 and 2.9.1 answer it.
 
-No 2.x can be installed from the package registries. What cases with the real ones showed is built in: tokens belong to a
-bucket by its id, tokens' texts are listed to administrators (2.9 can keep digests only: `tells_tokens`), 401 for a token
-that is unknown, and a user's password is asked for at /api/v2/signin.
+No 2.x can be installed from the package registries. What cases with the real ones showed is built in: tokens belong to
+a bucket by its id, tokens' texts are listed to administrators (2.9 can keep digests only: `tells_tokens`), 401 for a
+token that is unknown, and a user's password is asked for at /api/v2/signin.
 """
 
 import base64
@@ -18,7 +18,9 @@ ADMIN = "the-admin-token"
 ORG_ID, BUCKET_ID = "0a0a", "0b0b"
 ORGS = [{"id": ORG_ID, "name": "emm"}]
 DENIED = 401, {"code": "unauthorized"}
-ALL_RIGHTS = [{"action": action, "resource": {"type": kind}} for action in ("read", "write") for kind in ("orgs", "buckets")]
+ALL_RIGHTS = [
+    {"action": action, "resource": {"type": kind}} for action in ("read", "write") for kind in ("orgs", "buckets")
+]
 
 
 class InfluxAPI:

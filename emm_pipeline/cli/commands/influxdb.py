@@ -27,8 +27,8 @@ def influxdb() -> None:
 def setup(env_files: tuple[Path, ...], write_token: Path, read_token: Path, database: Path) -> None:
     """Make a token that may only write and one that may only read, and keep them in files. Safe to run again.
 
-    Tokens are made while INFLUXDB_TOKEN is DOCKER_INFLUXDB_INIT_ADMIN_TOKEN; another one is yours, and kept. Only tokens
-    that these files held before are revoked, after InfluxDB no longer accepts one of them.
+    Tokens are made while INFLUXDB_TOKEN is DOCKER_INFLUXDB_INIT_ADMIN_TOKEN; another one is yours, and kept. Only
+    tokens that these files held before are revoked, after InfluxDB no longer accepts one of them.
 
     Example: emm influxdb setup --write-token write --read-token read --database database
     """

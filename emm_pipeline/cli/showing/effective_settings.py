@@ -32,7 +32,11 @@ def effective_settings(*env_files: Path) -> list[dict[str, str]]:
         variable = name.upper()
         default = "" if field.default in {None, PydanticUndefined} else field.default
         source, value = next(
-            ((source, value) for source, values in sources if (value := values.get(variable)) and value not in EXAMPLES),
+            (
+                (source, value)
+                for source, values in sources
+                if (value := values.get(variable)) and value not in EXAMPLES
+            ),
             ("default", default),
         )
         secret = isinstance(default, SecretStr)

@@ -24,7 +24,7 @@ _SUCCESS = range(200, 300)
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """What the pipeline writes with, and what Grafana reads with; `ids` by which InfluxDB knows them, if they are ours."""
+    """What the pipeline writes with, and what Grafana reads with; `ids`: how InfluxDB names them, if we made them."""
 
     write: str
     read: str
@@ -68,7 +68,7 @@ class InfluxSetup:
         return self.make_tokens()
 
     def make_tokens(self) -> Tokens:
-        """Make a token that may only write the bucket, and one that may only read it; raises as `ensure_tokens` does."""
+        """Make a token that may only write the bucket, and one that may only read it; raises as `ensure_tokens`."""
         org_id = self._id_of("orgs", self._org)
         bucket_id = self._id_of("buckets", self._bucket, org=self._org)
         write = self._make_token(WRITE_DESCRIPTION, "write", org_id, bucket_id)

@@ -11,6 +11,7 @@ from emm_pipeline.errors import ConfigurationError, StoreError
 from emm_pipeline.settings import Settings
 from emm_pipeline.stores.influxdb.setup import InfluxSetup, Tokens
 
+
 @pytest.fixture
 def api(influxdb_2: InfluxAPI) -> InfluxAPI:
     return influxdb_2
