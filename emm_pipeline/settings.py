@@ -19,6 +19,7 @@ from pydantic_core import PydanticUndefined
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy import URL
 
+from emm_pipeline.credentials import hide_credentials
 from emm_pipeline.cron import HIGHEST, Trigger, parse_field
 from emm_pipeline.errors import ConfigurationError
 
@@ -240,7 +241,7 @@ def effective_settings(*env_files: Path) -> list[dict[str, str]]:
         )
         secret = isinstance(default, SecretStr)
         masked = "********" if secret and value != default else ""
-        shown.append({"variable": variable, "value": masked if secret else str(value), "from": source})
+        shown.append({"variable": variable, "value": masked if secret else _visible(name, value), "from": source})
     return shown
 
 
@@ -254,4 +255,8 @@ def _explain(error: ErrorDetails) -> str:
         return f"{name.upper()} is not set; config/.env.dev has an example"
     reason = error["msg"].removeprefix("Value error, ")
     is_secret = Settings.model_fields[name].annotation is SecretStr
-    return f"{name.upper()}={'(secret)' if is_secret else repr(error['input'])}: {reason}"
+    return f"{name.upper()}={'(secret)' if is_secret else repr(_visible(name, error['input']))}: {reason}"
+
+
+def _visible(name: str, value: object) -> str:
+    return hide_credentials(str(value)) if name == "influxdb_url" else str(value)
