@@ -19,6 +19,7 @@ from pydantic_core import PydanticUndefined
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy import URL
 
+from emm_pipeline.credentials import hide_credentials
 from emm_pipeline.cron import HIGHEST, Trigger, parse_field
 from emm_pipeline.errors import ConfigurationError
 
@@ -221,11 +222,12 @@ def all_variables(*env_files: Path) -> dict[str, str]:
     return variables | dict(os.environ)
 
 
-def effective_settings(*env_files: Path) -> list[dict[str, str]]:
-    """Return each setting's variable, value, and where it comes from; right or wrong, secrets masked.
+def _visible(name: str, value: object) -> str:
+    return hide_credentials(str(value)) if name == "influxdb_url" else str(value)
 
-    From the environment, a file, or nowhere: then it has its default.
-    """
+
+def effective_settings(*env_files: Path) -> list[dict[str, str]]:
+    """Return each setting's variable, value (secrets masked), and where it comes from; right or wrong."""
     _require_readable(env_files)
     files: list[tuple[str, Mapping[str, str | None]]] = [
         (_shown_path(path), dotenv_values(path, encoding="utf-8")) for path in (*ENV_FILES, *env_files)
@@ -233,14 +235,14 @@ def effective_settings(*env_files: Path) -> list[dict[str, str]]:
     sources = [("environment", os.environ), *reversed(files)]
     shown = []
     for name, field in Settings.model_fields.items():
-        variable = name.upper()
         default = "" if field.default in {None, PydanticUndefined} else field.default
         source, value = next(
-            ((source, values[variable]) for source, values in sources if values.get(variable)), ("default", default)
+            ((source, values[name.upper()]) for source, values in sources if values.get(name.upper())),
+            ("default", default),
         )
-        secret = isinstance(default, SecretStr)
-        masked = "********" if secret and value != default else ""
-        shown.append({"variable": variable, "value": masked if secret else str(value), "from": source})
+        masked = "********" if value != default else ""
+        visible = masked if isinstance(default, SecretStr) else _visible(name, value)
+        shown.append({"variable": name.upper(), "value": visible, "from": source})
     return shown
 
 
@@ -254,4 +256,4 @@ def _explain(error: ErrorDetails) -> str:
         return f"{name.upper()} is not set; config/.env.dev has an example"
     reason = error["msg"].removeprefix("Value error, ")
     is_secret = Settings.model_fields[name].annotation is SecretStr
-    return f"{name.upper()}={'(secret)' if is_secret else repr(error['input'])}: {reason}"
+    return f"{name.upper()}={'(secret)' if is_secret else repr(_visible(name, error['input']))}: {reason}"
