@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import json
 import re
 import subprocess
 import sys
@@ -22,6 +23,7 @@ NEED_NO_SERVER_LIBRARY = [
     "emm_pipeline.fleet",
     "emm_pipeline.readings",
     "emm_pipeline.commissioning.identification",
+    "emm_pipeline.commissioning.interpreting",
     "emm_pipeline.commissioning.searching",
     "emm_pipeline.stores.delivery",
     "emm_pipeline.stores.outbox.folder",
@@ -195,10 +197,23 @@ def test_the_environment_is_read_in_the_settings_only():
 PURE = [module_name(path) for path in MODULES if re.search(r"\(pure\)|\bPure\b", ast.get_docstring(tree(path)) or "")]
 
 
-@pytest.mark.parametrize("module", [*PURE, *NEED_NO_SERVER_LIBRARY])
-def test_a_pure_module_needs_no_server_library(module):
-    block = "import sys; sys.modules.update(dict.fromkeys(['dagster', 'pymodbus', 'sqlalchemy', 'influxdb_client']));"
-    subprocess.run([sys.executable, "-c", f"{block} import {module}"], check=True)
+IMPORT_EACH = """
+import importlib, json, sys
+sys.modules.update(dict.fromkeys(["dagster", "pymodbus", "sqlalchemy", "influxdb_client"]))
+failed = {}
+for name in json.loads(sys.argv[1]):
+    try:
+        importlib.import_module(name)
+    except ImportError as err:
+        failed[name] = str(err)
+print(json.dumps(failed))
+"""
+
+
+def test_pure_modules_need_no_server_library():
+    names = json.dumps(sorted({*PURE, *NEED_NO_SERVER_LIBRARY}))
+    done = subprocess.run([sys.executable, "-c", IMPORT_EACH, names], check=True, capture_output=True, text=True)
+    assert json.loads(done.stdout) == {}
 
 
 INTERNALS = PACKAGE / "dagster_ext" / "internals.py"
@@ -258,6 +273,19 @@ def test_what_the_daemon_and_every_run_import_is_light():
     code = "import emm_pipeline.definitions, sys; print({'pandas', 'influxdb_client'} & set(sys.modules))"
     loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
     assert loaded.strip() == "set()"
+
+
+def test_a_transport_is_known_to_its_own_modules_to_the_chooser_and_to_the_configuration():
+    """So that a new one changes three files: its own, the chooser, and `TransportKind` in fleet.py."""
+    transports = {module_name(path) for path in MODULES if path.parent == PACKAGE / "modbus" / "transport"}
+    shared = {f"emm_pipeline.modbus.transport{name}" for name in ("", ".base", ".choosing", ".pacing")}
+    for path in MODULES:
+        here = module_name(path)
+        if here not in transports:
+            known = (transports - shared) & imports(path)
+            assert not known, f"{here} imports {known}: ask emm_pipeline.modbus.transport.choosing for a transport"
+            if not here.startswith(("emm_pipeline.fleet", "emm_pipeline.config_db.")):
+                assert "TransportKind" not in path.read_text(), f"{here} must not tell transports apart"
 
 
 def test_modules_stay_small_enough_to_read():
