@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from emm_pipeline.config_db.gateway_locks import gateway_locks
 from emm_pipeline.errors import OutboxError
 from emm_pipeline.event_loop import run_fast
-from emm_pipeline.modbus.reading import Conditions, read_meters
+from emm_pipeline.modbus.fleet_reading import Conditions, read_meters
 from emm_pipeline.polling.device_state import DeviceStates, load_device_states, save_device_states
 from emm_pipeline.polling.results import FleetReading, FleetResult
 
@@ -135,7 +135,7 @@ def _read_due(
     not_due = states.not_due()
     due = replace(plan, meters=tuple(meter for meter in plan.meters if meter.id not in not_due))
     conditions = Conditions(
-        limits.max_connections, refused=states.refused, failing=states.keep_failing, models=states.models
+        limits.max_connections, unsupported=states.unsupported, failing=states.keep_failing, models=states.models
     )
     readings = run_fast(_read(due, deadline, limits, conditions, on_reading))
     by_id = not_due | {reading.meter.id: reading for reading in readings}
@@ -151,10 +151,12 @@ async def _read(
 ) -> list[MeterReading]:
     ends_at = time.monotonic() + (deadline - datetime.now(UTC)).total_seconds()
     if limits.engine is None:
-        return await read_meters(plan.meters, plan.types, deadline=ends_at, conditions=conditions, on_sample=on_reading)
+        return await read_meters(
+            plan.meters, plan.types, deadline=ends_at, conditions=conditions, on_reading=on_reading
+        )
     async with gateway_locks(limits.engine) as locks:
         locked = replace(conditions, locks=locks)
-        return await read_meters(plan.meters, plan.types, deadline=ends_at, conditions=locked, on_sample=on_reading)
+        return await read_meters(plan.meters, plan.types, deadline=ends_at, conditions=locked, on_reading=on_reading)
 
 
 def decode(plan: PollPlan, readings: Sequence[MeterReading]) -> pd.DataFrame:

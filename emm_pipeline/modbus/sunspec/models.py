@@ -31,7 +31,7 @@ _MOST_MODELS = 100
 
 @dataclass(slots=True)
 class ModelSearch:
-    """A search in progress: `request` is what to ask next, None at its end.
+    """A search in progress: `request` is the next to send, None at its end.
 
     `found` is where each model begins; of a model that is there more than once, the first. `failure` says why there is
     no list of models. `complete`: the list was read to its end, and not only as far as the device gave it.
@@ -50,7 +50,7 @@ class ModelSearch:
         self._look_for_mark()
 
     def take(self, data: bytes) -> None:
-        """The registers that were asked for, two bytes each."""
+        """Takes the registers that the request brought, two bytes each."""
         if self.request is None:
             return
         address = self.request.address
@@ -71,8 +71,8 @@ class ModelSearch:
         ended = after + _HEADER_COUNT > _REGISTER_SPACE or len(self.found) >= _MOST_MODELS or length == 0
         self.request = None if ended else _holding(after, _HEADER_COUNT)
 
-    def refuse(self) -> None:
-        """The device refuses what was asked for: the mark is elsewhere, or the list ends without its end."""
+    def take_exception(self) -> None:
+        """Takes that the device does not have these registers: the mark is elsewhere, or the list ends here."""
         if self._in_list:
             self.request = None
         else:
@@ -88,7 +88,7 @@ class ModelSearch:
 
 
 def has_models(meter_type: MeterType) -> bool:
-    """Whether the place of some of the type's registers has to be asked of each device."""
+    """Whether some of the type's registers are where each device has its SunSpec models."""
     return any(register.model is not None for register in meter_type.registers)
 
 
@@ -117,7 +117,7 @@ def locate(meter_type: MeterType, addresses: Mapping[int, int], ends: Mapping[in
 
 
 def missing(meter_type: MeterType, located: MeterType, addresses: Mapping[int, int]) -> str | None:
-    """Return a finding on measurements that no model of the device gives; None where there are none."""
+    """Return a notice on measurements that no model of the device gives; None where there are none."""
     given = {(register.measurement_name, register.data_unit) for register in located.registers}
     absent = [r for r in meter_type.registers if (r.measurement_name, r.data_unit) not in given]
     if not absent:

@@ -1,4 +1,4 @@
-"""Reading against simulated gateways; what is wrong with the device is what the sample must say."""
+"""Reading against simulated gateways; what is wrong with the device is what the meter reading must say."""
 
 import asyncio
 import gc
@@ -7,14 +7,17 @@ import socket
 import threading
 import time
 from datetime import UTC, datetime
-from itertools import pairwise
+from itertools import count, pairwise
 
 import pytest
 from support.meters import SimulatedUnit, encode_value, holding, inputs
 
 from emm_pipeline.event_loop import run_fast
-from emm_pipeline.fleet import DataType, EnergyMeter, FunctionCode, MeterType, Register
-from emm_pipeline.modbus.reading import Conditions, read_meters
+from emm_pipeline.fleet import DataType, EnergyMeter, FunctionCode, MeterType, Register, TransportKind
+from emm_pipeline.modbus.fleet_reading import Conditions, read_meters
+from emm_pipeline.modbus.transport import choosing
+from emm_pipeline.modbus.transport.mbap import MbapFraming
+from emm_pipeline.modbus.transport.tcp import TcpTransport
 from emm_pipeline.readings import FailureKind, RegisterBlock, Request
 
 HOLDING, INPUT = FunctionCode.READ_HOLDING_REGISTERS, FunctionCode.READ_INPUT_REGISTERS
@@ -122,7 +125,7 @@ def test_samples_come_in_the_order_of_the_meters_and_are_told_as_soon_as_each_is
     slow, fast = simulated_gateway({1: unit(delay_s=0.1)}), simulated_gateway({2: unit(), 1: unit()})
     meters = [*meters_of(slow), *meters_of(fast)]
     told = []
-    samples = read(meters, on_sample=told.append)
+    samples = read(meters, on_reading=told.append)
     assert [s.meter for s in samples] == meters
     assert [s.meter for s in told] == [meters[2], meters[1], meters[0]]
 
@@ -374,10 +377,17 @@ INVALID = {
     "a byte count of its own": ({"garbage": bytes.fromhex("0001 0000 0007 01 03 02 00010002")}, "byte count 2 instead"),
     "bytes behind it": ({"trailing": b"\0\0"}, "2 bytes too many"),
     "a reset in mid-reply": ({"reset_after": 5}, "closed before the reply was complete"),
-    "a reset instead of it": ({"reset_after": 0}, "closed before the reply was complete"),
 }
 
 
+@pytest.fixture
+def transaction_ids_from_1(monkeypatch):
+    """On each connection anew: the replies that are bytes of the test's own count on it."""
+    first = {TransportKind.TCP: lambda gateway: TcpTransport(gateway, MbapFraming(count(1)))}
+    monkeypatch.setattr(choosing, "TRANSPORTS", first)
+
+
+@pytest.mark.usefixtures("transaction_ids_from_1")
 @pytest.mark.parametrize(("fault", "reason"), INVALID.values(), ids=INVALID)
 def test_a_wrong_reply_is_told_at_once_never_taken_and_costs_only_its_unit(simulated_gateway, fault, reason):
     gateway = simulated_gateway({1: unit(**fault), 2: unit()})
@@ -392,7 +402,9 @@ def test_a_wrong_reply_is_told_at_once_never_taken_and_costs_only_its_unit(simul
     assert gateway.connections == 2
 
 
-@pytest.mark.parametrize("fault", [*INVALID.values(), ({"silent": True}, "")], ids=[*INVALID, "silence"])
+@pytest.mark.parametrize(
+    "fault", [*INVALID.values(), ({"reset_after": 0}, ""), ({"silent": True}, "")], ids=[*INVALID, "reset", "silence"]
+)
 def test_nothing_is_logged_or_left_over_whatever_comes(simulated_gateway, fault, caplog, capfd, recwarn):
     caplog.set_level(logging.WARNING)
     gateway = simulated_gateway({1: unit(**fault[0]), 2: unit()})
@@ -423,8 +435,8 @@ def test_a_gateway_that_accepts_connections_only_to_close_them_is_told_from_a_re
     """What a gateway does that has no connection to spare."""
     gateway = simulated_gateway({1: unit(), 2: unit()}, requests_per_connection=0)
     samples = read(meters_of(gateway))
-    assert [s.failure.kind for s in samples] == [FailureKind.INVALID_REPLY] * 2
-    assert all("closed before the reply was complete" in s.failure.reason for s in samples)
+    assert [s.failure.kind for s in samples] == [FailureKind.CLOSED] * 2
+    assert all("the connection was closed without a reply" in s.failure.reason for s in samples)
 
 
 def test_a_gateway_that_came_back_is_read_again(simulated_gateway):
@@ -450,7 +462,7 @@ def test_when_the_connection_cannot_be_opened_anew_the_rest_of_the_units_fail_af
     began = time.monotonic()
     samples = run_fast(read_while_the_gateway_goes_down())
     assert samples[0].failure is None
-    assert samples[1].failure.kind is FailureKind.INVALID_REPLY
+    assert samples[1].failure.kind is FailureKind.CLOSED
     assert [s.failure.reason.split(": ")[1] for s in samples[2:]] == ["connection refused"] * 2
     assert time.monotonic() - began >= 0.5
 
@@ -468,7 +480,7 @@ def test_a_gateway_that_is_back_within_half_a_second_costs_one_unit_only(simulat
         return await reading
 
     first, second = run_fast(read_while_the_gateway_restarts())
-    assert first.failure.kind is FailureKind.INVALID_REPLY
+    assert first.failure.kind is FailureKind.CLOSED
     assert second.failure is None
 
 
@@ -488,11 +500,10 @@ def test_at_the_deadline_what_was_read_stays_and_the_rest_says_why_not(simulated
     assert [s.failure.kind for s in samples[2:]] == [FailureKind.DEADLINE] * 2
     assert samples[2].blocks == (VOLTAGE_BLOCK,)
     assert samples[2].failure.reason == (
-        f"{where} 3: not read to its end by the sample's deadline (2 of 4 units behind it were read); "
-        "1 of 2 requests answered"
+        f"{where} 3: not read to its end by the deadline (2 of 4 units behind it were read); 1 of 2 requests answered"
     )
     assert samples[3].failure.reason == (
-        f"{where} 4: not reached before the sample's deadline (2 of 4 units behind it were read)"
+        f"{where} 4: not reached before the deadline (2 of 4 units behind it were read)"
     )
     wait_until(lambda: gateway.open_connections == 0)
 
@@ -500,7 +511,7 @@ def test_at_the_deadline_what_was_read_stays_and_the_rest_says_why_not(simulated
 def test_a_deadline_in_the_past_reads_nothing_and_says_so(simulated_gateway):
     gateway = simulated_gateway({1: unit()})
     told = []
-    [sample] = read(meters_of(gateway), seconds=-1, on_sample=told.append)
+    [sample] = read(meters_of(gateway), seconds=-1, on_reading=told.append)
     assert sample.failure.kind is FailureKind.DEADLINE
     assert sample.requests == 0
     assert told == [sample]
