@@ -43,7 +43,12 @@ PURE = [
     "emm_pipeline.stores.delivery",
     "emm_pipeline.stores.influxdb.line_protocol",
     "emm_pipeline.stores.outbox.folder",
+    "emm_pipeline.stores.outbox.format_1",
+    "emm_pipeline.stores.outbox.format_2",
+    "emm_pipeline.stores.outbox.rejected",
     "emm_pipeline.stores.points",
+    "emm_pipeline.stores.shaping",
+    "emm_pipeline.stores.texts",
 ]
 
 FLOORS = [
