@@ -36,6 +36,7 @@ PURE = [
     "emm_pipeline.modbus.sunspec.models",
     "emm_pipeline.modbus.values",
     "emm_pipeline.polling.backoff",
+    "emm_pipeline.polling.clock",
     "emm_pipeline.polling.plan",
     "emm_pipeline.polling.results",
     "emm_pipeline.polling.sharding",
