@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import astuple, dataclass
+from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
@@ -42,6 +43,8 @@ _LOAD = text("""
     FROM meter_status
     ORDER BY id
 """)
+
+_NEWEST_READING = text("SELECT max(last_read_at) FROM meter_status WHERE id = ANY(CAST(:id AS integer[]))")
 
 _SAVE_CONFIGURATIONS = text("""
     INSERT INTO meter_status (id, configuration)
@@ -88,6 +91,13 @@ def load_statuses(engine: Engine) -> dict[int, MeterStatus]:
     """
     with database_errors(engine), engine.connect() as connection:
         return {row.id: MeterStatus(*row) for row in connection.execute(_LOAD)}
+
+
+def load_newest_reading(engine: Engine, ids: Collection[int]) -> datetime | None:
+    """When the last one of these meters was read (UTC), or None if none of them ever was."""
+    with database_errors(engine), engine.connect() as connection:
+        newest: datetime | None = connection.execute(_NEWEST_READING, {"id": sorted(ids)}).scalar()
+        return newest.astimezone(UTC) if newest else None
 
 
 def save_configurations(engine: Engine, fingerprints: Mapping[int, str]) -> None:
