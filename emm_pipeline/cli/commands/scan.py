@@ -22,7 +22,7 @@ from emm_pipeline.modbus.messages import advise
 from emm_pipeline.modbus.session import Timing
 from emm_pipeline.modbus.transport.base import ConnectError
 from emm_pipeline.readings import FailureKind, Request
-from emm_pipeline.stores.points import number_of
+from emm_pipeline.stores.texts import number_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
