@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import text
 
 from emm_pipeline.config_db.engine import database_errors
+from emm_pipeline.fleet import TransportKind
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -130,7 +131,7 @@ def forget(engine: Engine, ids: Collection[int]) -> None:
 def fingerprint(meter: EnergyMeter, meter_type: MeterType) -> str:
     """A digest that changes when the meter must be looked at anew.
 
-    That is with its host, port, unit id, type, description, or any register of its type. The same in every
+    That is with its host, port, transport, unit id, type, description, or any register of its type. The same in every
     process and on every machine.
     """
     return _digest(_meter_key(meter), _type_digest(meter_type))
@@ -143,7 +144,9 @@ def fingerprints(fleet: Fleet) -> dict[int, str]:
 
 
 def _meter_key(meter: EnergyMeter) -> list[Any]:
-    return [meter.host, meter.port, meter.unit_id, meter.type, meter.description]
+    # Modbus TCP is left out, so that fingerprints from before there were other transports stay the same.
+    transport = [] if meter.transport is TransportKind.TCP else [meter.transport]
+    return [meter.host, meter.port, meter.unit_id, meter.type, meter.description, *transport]
 
 
 def _type_digest(meter_type: MeterType) -> str:
