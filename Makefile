@@ -29,7 +29,7 @@ INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints
 .PHONY: demo test walkthrough bench soak test-stack docs dashboards catalogue build images lint secrets format clean help
 
 help:
-	@sed -n 's/^# //p' Makefile
+	@sed -n '/^$$/q; s/^# //p' Makefile
 
 demo: $(VENV)/.demo
 	@$(BIN)/emm demo $(ARGS)
@@ -44,16 +44,16 @@ test-stack: $(VENV)/.dev
 	$(BIN)/python -m pytest -m stack -s --timeout 1200 tests/deployment $(ARGS)
 
 catalogue: $(VENV)/.dev
-	$(BIN)/python -m emm_pipeline.catalog.document docs/catalogue.md
+	$(BIN)/python -m tools.documentation.catalogue docs/catalogue.md
 
 docs: $(VENV)/.dev
-	$(BIN)/python -m documentation
+	$(BIN)/python -m tools.documentation
 
 dashboards: $(VENV)/.dev
 	$(BIN)/python -m dashboards.build
 
 walkthrough: $(VENV)/.dev
-	$(BIN)/python -m walkthrough $(ARGS)
+	$(BIN)/python -m tools.walkthrough $(ARGS)
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks $(ARGS)

@@ -47,7 +47,7 @@ def _by_dagster() -> list[Row]:
 def _by_celery() -> list[Row]:
     from support.celery_workers import Redis, Worker
 
-    from emm_pipeline.cli.processes import ProcessGroup
+    from emm_pipeline.cli.demo.processes import ProcessGroup
 
     with tempfile.TemporaryDirectory(prefix="emm-bench-", ignore_cleanup_errors=True) as name:
         folder = Path(name)

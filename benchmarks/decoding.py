@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.results import Row, times_faster
 from emm_pipeline.fleet import DataType, EnergyMeter, FunctionCode, MeterType, Order, Register
-from emm_pipeline.modbus.decoding import decode_samples
-from emm_pipeline.readings import Block, MeterSample, Request
+from emm_pipeline.modbus.decoding import decode_readings
+from emm_pipeline.readings import MeterReading, RegisterBlock, Request
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,11 +28,11 @@ def decoding(*, quick: bool) -> list[Row]:
     meters = 1_000 if quick else 10_000
     meter_type = _mixed_type()
     samples = _samples(meters, meter_type)
-    frame, rows = decode_samples(samples[:50], {"bench": meter_type}), _loop(samples[:50], meter_type)
+    frame, rows = decode_readings(samples[:50], {"bench": meter_type}), _loop(samples[:50], meter_type)
     assert list(frame["value"]) == [row[-1] for row in rows], "both give the same"
     ours, loop = [], []
     for _ in range(3):
-        ours.append(_timed(lambda: decode_samples(samples, {"bench": meter_type})))
+        ours.append(_timed(lambda: decode_readings(samples, {"bench": meter_type})))
         loop.append(_timed(lambda: _loop(samples, meter_type)))
     name = f"decoding {meters * REGISTERS_PER_METER} registers into a DataFrame, against a loop with struct"
     return [times_faster(name, median(ours), median(loop), "s", 50)]
@@ -52,15 +52,15 @@ def _mixed_type() -> MeterType:
     return MeterType("bench", tuple(registers))
 
 
-def _samples(meters: int, meter_type: MeterType) -> list[MeterSample]:
+def _samples(meters: int, meter_type: MeterType) -> list[MeterReading]:
     now = datetime.now(UTC).replace(microsecond=0)
     request = Request(HOLDING, 0, REGISTERS_PER_METER)
     data = [_data(random.Random(number), meter_type) for number in range(50)]  # noqa: S311
     return [
-        MeterSample(
+        MeterReading(
             EnergyMeter(id_, "h", 502, 1, "bench", f"meter {id_}"),
             now,
-            (Block(request, data[id_ % 50]),),
+            (RegisterBlock(request, data[id_ % 50]),),
         )
         for id_ in range(meters)
     ]
@@ -84,7 +84,7 @@ def _reordered(data: bytes, register: Register) -> bytes:
     return b"".join(pairs)
 
 
-def _loop(samples: Sequence[MeterSample], meter_type: MeterType) -> list[tuple[Any, ...]]:
+def _loop(samples: Sequence[MeterReading], meter_type: MeterType) -> list[tuple[Any, ...]]:
     """What one writes first: each value unpacked, scaled, and put into a row; without the DataFrame at the end."""
     rows = []
     for sample in samples:

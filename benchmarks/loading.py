@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.results import Row, against
 from emm_pipeline.fleet import DataType, EnergyMeter, FunctionCode, MeterType, Register
-from emm_pipeline.modbus.decoding import decode_samples
-from emm_pipeline.readings import Block, MeterSample, Request
+from emm_pipeline.modbus.decoding import decode_readings
+from emm_pipeline.readings import MeterReading, RegisterBlock, Request
 from emm_pipeline.stores.delivery import Delivery
-from emm_pipeline.stores.influxdb import InfluxReadingsStore
-from emm_pipeline.stores.outbox import Outbox
+from emm_pipeline.stores.influxdb.store import InfluxReadingsStore
+from emm_pipeline.stores.outbox.folder import Outbox
 from emm_pipeline.stores.points import reading_lines
 
 if TYPE_CHECKING:
@@ -73,14 +73,14 @@ def _frame(meters: int, number: int) -> pd.DataFrame:
     now = datetime.now(UTC).replace(microsecond=number * 1000)
     data = struct.pack(f">{POINTS_PER_METER}f", *(230.5 + value for value in range(POINTS_PER_METER)))
     samples = [
-        MeterSample(
+        MeterReading(
             EnergyMeter(id_, "h", 502, 1, "bench", f"meter {id_}"),
             now,
-            (Block(Request(FunctionCode.READ_INPUT_REGISTERS, 0, 2 * POINTS_PER_METER), data),),
+            (RegisterBlock(Request(FunctionCode.READ_INPUT_REGISTERS, 0, 2 * POINTS_PER_METER), data),),
         )
         for id_ in range(meters)
     ]
-    return decode_samples(samples, {"bench": MeterType("bench", registers)})
+    return decode_readings(samples, {"bench": MeterType("bench", registers)})
 
 
 def _stored(influxdb: Any, bucket: str) -> int:

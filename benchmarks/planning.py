@@ -8,8 +8,8 @@ from itertools import combinations, pairwise
 from benchmarks.results import Row, at_most
 from emm_pipeline.catalog import load_catalogue
 from emm_pipeline.fleet import DataType, FunctionCode, MeterType, Register
-from emm_pipeline.modbus.models import has_models
 from emm_pipeline.modbus.planning import plan_requests
+from emm_pipeline.modbus.sunspec.models import has_models
 
 Ranges = list[tuple[int, int]]
 INPUT = FunctionCode.READ_INPUT_REGISTERS

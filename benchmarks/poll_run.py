@@ -22,13 +22,13 @@ from sqlalchemy import create_engine, text
 
 from benchmarks.results import Row, against, at_most, said
 from benchmarks.simulator import Fleet, Simulator
-from emm_pipeline import polling
-from emm_pipeline.cli.database import upgrade_databases
+from emm_pipeline.cli.commands.database import upgrade_databases
 from emm_pipeline.config_db.engine import create_config_engine
 from emm_pipeline.config_db.loader import load_fleet
 from emm_pipeline.config_db.upgrade import ensure_database
 from emm_pipeline.embedded_postgres import EmbeddedPostgres
-from emm_pipeline.outcomes import plan_meters
+from emm_pipeline.polling import pipeline
+from emm_pipeline.polling.plan import plan_meters
 from emm_pipeline.settings import PROJECT_ROOT, current_settings
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def main(meters: int, status_interval_s: int, runs: int) -> None:
             fleet = load_fleet(engine)
             plan = plan_meters(fleet, {meter.id for meter in fleet.meters})
             deadline = datetime.now(UTC) + timedelta(minutes=2)
-            reading = min(_timed(lambda: polling.read(plan, deadline, 200)) for _ in range(2))
+            reading = min(_timed(lambda: pipeline.read(plan, deadline, 200)) for _ in range(2))
             print(json.dumps(_run(reading, runs)))
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -163,10 +163,10 @@ class EnergyMeter:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class ConfigurationIssue:
     """A row of the configuration that makes no sense: which one, which column, and why.
 
-    `meter_id` is set where the finding keeps a meter from being polled.
+    `meter_id` is set where the issue keeps a meter from being polled.
     """
 
     table: str
@@ -188,13 +188,13 @@ class Fleet:
 
     meters: tuple[EnergyMeter, ...] = ()
     types: Mapping[str, MeterType] = field(default_factory=dict)
-    findings: tuple[Finding, ...] = ()
+    issues: tuple[ConfigurationIssue, ...] = ()
 
     @property
-    def misconfigured(self) -> dict[int, Finding]:
-        """By meter id, why an enabled meter cannot be polled (its first finding)."""
-        found: dict[int, Finding] = {}
-        for finding in self.findings:
-            if finding.meter_id is not None:
-                found.setdefault(finding.meter_id, finding)
+    def misconfigured(self) -> dict[int, ConfigurationIssue]:
+        """By meter id, why an enabled meter cannot be polled (its first issue)."""
+        found: dict[int, ConfigurationIssue] = {}
+        for issue in self.issues:
+            if issue.meter_id is not None:
+                found.setdefault(issue.meter_id, issue)
         return found

@@ -85,7 +85,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
+class RegisterBlock:
     """The registers that one request brought.
 
     `data` is the request's `count` times 2 bytes, as on the wire (big-endian words).
@@ -96,7 +96,7 @@ class Block:
 
 
 @dataclass(frozen=True, slots=True)
-class RefusedRange:
+class UnsupportedRange:
     """Registers that a unit does not give in one request: those of a value, or of a gap between two values.
 
     `exception_code` is what it answered at `refused_at` (UTC).
@@ -120,24 +120,24 @@ class RefusedRange:
 
 
 @dataclass(frozen=True, slots=True)
-class MeterSample:
+class MeterReading:
     """One meter, read once.
 
     `time` (UTC, whole milliseconds) is when the meter was asked. A partly read meter has both blocks and a
     failure. `requests` counts what was sent, `latency_ms` is from the first request to the last reply. `refused` is
-    what the unit refuses, as it was known before and as it turned out now; `findings` says it to a person, one
+    what the unit refuses, as it was known before and as it turned out now; `notices` says it to a person, one
     line each. `located_type` is the meter's type with the addresses that this device has its SunSpec models at;
     `models`, model id to address, is set where they were searched for and found.
     """
 
     meter: EnergyMeter
     time: datetime
-    blocks: tuple[Block, ...] = ()
+    blocks: tuple[RegisterBlock, ...] = ()
     failure: Failure | None = None
     requests: int = 0
     latency_ms: float = 0.0
-    refused: tuple[RefusedRange, ...] = ()
-    findings: tuple[str, ...] = ()
+    refused: tuple[UnsupportedRange, ...] = ()
+    notices: tuple[str, ...] = ()
     located_type: MeterType | None = None
     models: Mapping[int, int] | None = None
 
@@ -150,7 +150,7 @@ class MeterSample:
 
 
 @dataclass(frozen=True, slots=True)
-class PollRecord:
+class PollPoint:
     """How reading one meter went: a point of the pipeline's own measurement `emm_poll`."""
 
     time: datetime
@@ -161,3 +161,31 @@ class PollRecord:
     requests: int
     points: int
     error: str | None = None
+
+
+ASKED_LESS_AFTER = 3
+"""Samples in a row that a meter may fail and still be asked for each."""
+
+
+@dataclass(frozen=True, slots=True)
+class FailingMeter:
+    """A meter that gave nothing when it was asked last. Times are aware.
+
+    `failures` counts the samples in a row, `since` is when the first of them was due, `reason` says why the last one
+    failed. Before `next_attempt_at` it is not asked on schedule.
+    """
+
+    meter_id: int
+    failures: int
+    since: datetime
+    reason: str
+    next_attempt_at: datetime | None = None
+
+    def is_due(self, due: datetime) -> bool:
+        """Whether the meter is asked for a sample that is due then."""
+        return self.next_attempt_at is None or self.next_attempt_at <= due
+
+    @property
+    def keeps_failing(self) -> bool:
+        """Whether it has failed often enough to be asked less often."""
+        return self.failures >= ASKED_LESS_AFTER

@@ -19,8 +19,8 @@ from pydantic_core import PydanticUndefined
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy import URL
 
+from emm_pipeline.cron import HIGHEST, Trigger, parse_field
 from emm_pipeline.errors import ConfigurationError
-from emm_pipeline.triggers import HIGHEST, Trigger, parse_field
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -23,8 +23,8 @@ from support.ports import free_port
 from support.postgres import postgres_folder
 from support.stack import Stack
 
-from emm_pipeline.cli.processes import ProcessGroup
-from emm_pipeline.connections import open_outbox
+from emm_pipeline.cli.demo.processes import ProcessGroup
+from emm_pipeline.opening import open_outbox
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(300)]
 

@@ -106,7 +106,7 @@ def discover_and_poll(pipeline) -> dict[int, str]:
     return dict(pipeline.sql("SELECT id, reason FROM meter_status WHERE reason IS NOT NULL"))
 
 
-def test_a_hostile_host_is_a_name_that_is_not_found_or_a_finding_and_nothing_else(pipeline, gateway, store):
+def test_a_hostile_host_is_a_name_that_is_not_found_or_a_issue_and_nothing_else(pipeline, gateway, store):
     for id_, host in enumerate(HOSTS, FIRST):
         add_meter(pipeline, id_, gateway.port, host=host)
     reasons = discover_and_poll(pipeline)
@@ -117,11 +117,11 @@ def test_a_hostile_host_is_a_name_that_is_not_found_or_a_finding_and_nothing_els
     assert all(len(reason) < 1000 for reason in reasons.values())
 
 
-def test_a_hostile_description_is_stored_as_given_or_left_out_with_a_finding(pipeline, gateway, store):
+def test_a_hostile_description_is_stored_as_given_or_left_out_with_a_issue(pipeline, gateway, store):
     for id_, description in enumerate(TEXTS.values(), FIRST):
         add_meter(pipeline, id_, gateway.port, description=description)
     assert discover_and_poll(pipeline) == {}
-    left_out = {finding.row for finding in load_fleet(pipeline.engine).findings if finding.column == "description"}
+    left_out = {issue.row for issue in load_fleet(pipeline.engine).issues if issue.column == "description"}
     as_given = {}
     for id_, description in enumerate(TEXTS.values(), FIRST):
         stored = None if f"id {id_}" in left_out else description

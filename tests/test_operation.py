@@ -23,7 +23,7 @@ from support.ports import free_port
 from support.postgres import postgres_folder
 from support.stack import Stack
 
-from emm_pipeline.defs import launcher
+from emm_pipeline.dagster_ext import launcher
 from emm_pipeline.defs.runs import MAX_RUNTIME_TAG
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(240)]

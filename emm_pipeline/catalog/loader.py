@@ -149,14 +149,14 @@ def _check_table(
     file_name: str, settings: Mapping[str, str | None], rows: Iterable[tuple[int, Mapping[str, str | None]]]
 ) -> MeterType:
     """The meter type of the rows. What the configuration database would only report is an error here."""
-    findings = check_rows((), (), [settings]).findings
-    if findings:
-        raise _error(file_name, 1, str(findings[0]))
+    issues = check_rows((), (), [settings]).issues
+    if issues:
+        raise _error(file_name, 1, str(issues[0]))
     registers: list[Register] = []
     for number, row in rows:
         fleet = check_rows((), [row], [settings])
-        if fleet.findings:
-            raise _error(file_name, number, str(fleet.findings[0]))
+        if fleet.issues:
+            raise _error(file_name, number, str(fleet.issues[0]))
         (register,) = fleet.types[str(settings["type"])].registers
         if reason := _fault(register, registers):
             raise _error(file_name, number, reason)

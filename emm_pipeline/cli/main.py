@@ -21,18 +21,18 @@ INTERRUPTED = 130
 PIPE_CLOSED = 141
 
 COMMANDS = {
-    "db": "database:database",
-    "demo": "demo:demo",
-    "influxdb": "influxdb:influxdb",
-    "meters": "meters:meters",
-    "outbox": "outbox:outbox",
-    "poll": "poll:poll",
-    "read": "read:read",
-    "registers": "registers:registers",
-    "scan": "scan:scan_command",
-    "settings": "settings:settings",
-    "types": "types:types",
-    "watch": "watch:watch",
+    "db": "commands.database:database",
+    "demo": "demo.command:demo",
+    "influxdb": "commands.influxdb:influxdb",
+    "meters": "commands.meters:meters",
+    "outbox": "commands.outbox:outbox",
+    "poll": "commands.poll:poll",
+    "read": "commands.read:read",
+    "registers": "commands.registers:registers",
+    "scan": "commands.scan:scan_command",
+    "settings": "commands.settings:settings",
+    "types": "commands.types:types",
+    "watch": "commands.watch:watch",
 }
 """Name to module and command."""
 

@@ -12,7 +12,7 @@ import click
 from rich.markup import escape
 from rich.table import Table
 
-from emm_pipeline.cli.tables import console
+from emm_pipeline.cli.showing.tables import console
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

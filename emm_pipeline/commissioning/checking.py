@@ -10,20 +10,19 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from emm_pipeline.fleet import scale_factor
-from emm_pipeline.modbus.asking import Answer, Line, holding
-from emm_pipeline.modbus.connection import ReadError
 from emm_pipeline.modbus.exception_codes import ILLEGAL_FUNCTION, REFUSALS
-from emm_pipeline.modbus.models import ModelSearch, has_models, locate, missing
 from emm_pipeline.modbus.planning import plan_requests
+from emm_pipeline.modbus.session import Reply, Session, holding
+from emm_pipeline.modbus.sunspec.models import ModelSearch, has_models, locate, missing
+from emm_pipeline.modbus.transport.tcp import ReadError
 from emm_pipeline.modbus.values import decode_value
 from emm_pipeline.readings import FailureKind, Request
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from emm_pipeline.fleet import EnergyMeter, MeterType, Register
     from emm_pipeline.modbus.reading import GatewayLocks
-    from emm_pipeline.outcomes import PollPlan
 
 AD_HOC_ID = -(2**31) - 1
 """Of a meter that is in no database: an id that none there can have."""
@@ -41,7 +40,7 @@ class RegisterCheck:
     """A register, asked for by itself; `value` is in its unit, None where there is none."""
 
     register: Register
-    answer: Answer
+    answer: Reply
     value: float | None = None
 
     @property
@@ -61,14 +60,14 @@ class MeterCheck:
     problem: ReadError | None = None
     """Why there is no connection, or no more."""
     registers: list[RegisterCheck] = field(default_factory=list)
-    requests: list[tuple[Request, Answer]] = field(default_factory=list)
+    requests: list[tuple[Request, Reply]] = field(default_factory=list)
     remark: str | None = None
     """Measurements that no SunSpec model of the device gives."""
     left_out: int = 0
     """Registers that were not asked for any more."""
 
     @property
-    def failures(self) -> list[Answer]:
+    def failures(self) -> list[Reply]:
         """The answers that are none."""
         answers = [each.answer for each in self.registers] + [answer for _, answer in self.requests]
         return [answer for answer in answers if not answer.words]
@@ -85,21 +84,25 @@ def steps_of(meter_type: MeterType) -> int:
 
 
 async def check_meters(
-    plan: PollPlan, locks: GatewayLocks, on_step: Callable[[], None], on_wait: Callable[[], None]
+    meters: Sequence[EnergyMeter],
+    types: Mapping[str, MeterType],
+    locks: GatewayLocks,
+    on_step: Callable[[], None],
+    on_wait: Callable[[], None],
 ) -> list[MeterCheck]:
-    """Checks meters, those behind one gateway in turn, and gateways side by side; in the order of the plan."""
+    """Checks meters, those behind one gateway in turn, and gateways side by side; in the order of `meters`."""
     by_gateway: dict[str, list[EnergyMeter]] = defaultdict(list)
-    for meter in plan.meters:
+    for meter in meters:
         by_gateway[meter.address].append(meter)
     turns = asyncio.Semaphore(GATEWAYS_AT_ONCE)
 
-    async def check_gateway(meters: Sequence[EnergyMeter]) -> list[MeterCheck]:
+    async def check_gateway(behind: Sequence[EnergyMeter]) -> list[MeterCheck]:
         async with turns:
-            return [await _check_meter(meter, plan.types[meter.type], locks, on_step, on_wait) for meter in meters]
+            return [await _check_meter(meter, types[meter.type], locks, on_step, on_wait) for meter in behind]
 
     checked = itertools.chain(*await asyncio.gather(*map(check_gateway, by_gateway.values())))
     by_meter = {check.meter: check for check in checked}
-    return [by_meter[meter] for meter in plan.meters]
+    return [by_meter[meter] for meter in meters]
 
 
 async def _check_meter(
@@ -111,7 +114,7 @@ async def _check_meter(
 ) -> MeterCheck:
     """Asks a meter for everything that its type has; what fails is in the result."""
     checked = MeterCheck(meter, meter_type)
-    line = Line(meter.host, meter.port, timeout_s=meter_type.timeout_s, pause_s=meter_type.request_pause_s)
+    line = Session(meter.host, meter.port, timeout_s=meter_type.timeout_s, pause_s=meter_type.request_pause_s)
     async with holding(locks, meter.address, on_wait):
         try:
             checked.connected_s = await line.open()
@@ -124,11 +127,11 @@ async def _check_meter(
     return checked
 
 
-async def _ask_all(line: Line, checked: MeterCheck, on_step: Callable[[], None]) -> None:
+async def _ask_all(line: Session, checked: MeterCheck, on_step: Callable[[], None]) -> None:
     unit_id = checked.meter.unit_id
     if has_models(checked.meter_type):
         await _locate(line, checked)
-    powers: dict[Register, Answer] = {}
+    powers: dict[Register, Reply] = {}
     for register in checked.meter_type.registers:
         if _never_answers(checked):
             checked.left_out += 1
@@ -155,7 +158,7 @@ def _request(register: Register) -> Request:
     return Request(register.function_code, register.register_address, register.count)
 
 
-async def _locate(line: Line, checked: MeterCheck) -> None:
+async def _locate(line: Session, checked: MeterCheck) -> None:
     """Finds where the device has the SunSpec models of its type, and takes the type's registers from there.
 
     Raises:

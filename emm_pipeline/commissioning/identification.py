@@ -11,8 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from emm_pipeline.modbus.models import has_models
 from emm_pipeline.modbus.planning import plan_requests
+from emm_pipeline.modbus.sunspec.models import has_models
 from emm_pipeline.modbus.values import decode_raw
 from emm_pipeline.readings import FailureKind, Request
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from emm_pipeline.catalog import CatalogueType
     from emm_pipeline.fleet import Register
-    from emm_pipeline.modbus.asking import Answer
+    from emm_pipeline.modbus.session import Reply
 
 MOST_TIMEOUTS = 2
 """After so many requests without any reply a unit is left alone."""
@@ -30,7 +30,7 @@ MOST_TIMEOUTS = 2
 class Ask(Protocol):
     """Asks the unit one thing."""
 
-    def __call__(self, request: Request, /) -> Awaitable[Answer]:
+    def __call__(self, request: Request, /) -> Awaitable[Reply]:
         """Return what came of the request."""
 
 
@@ -47,7 +47,7 @@ class _Unit:
     """A unit's answers; each thing is asked once."""
 
     ask: Ask
-    answers: dict[Request, Answer] = field(default_factory=dict)
+    answers: dict[Request, Reply] = field(default_factory=dict)
     timeouts: int = 0
 
     async def words(self, request: Request) -> Sequence[int]:

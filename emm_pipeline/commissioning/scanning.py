@@ -10,16 +10,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from emm_pipeline.commissioning.identification import Candidate, identify
-from emm_pipeline.modbus.asking import Line, holding
-from emm_pipeline.modbus.connection import ReadError
 from emm_pipeline.modbus.reading import GatewayLocks, Unlocked
+from emm_pipeline.modbus.session import Session, holding
+from emm_pipeline.modbus.transport.tcp import ReadError
 from emm_pipeline.readings import FailureKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from emm_pipeline.catalog import CatalogueType
-    from emm_pipeline.modbus.asking import Answer
+    from emm_pipeline.modbus.session import Reply
     from emm_pipeline.readings import Request
 
 ABSENT = frozenset({10, 11})
@@ -52,7 +52,7 @@ class FoundUnit:
     """A unit that answered: with what, how fast, and what it may be."""
 
     unit_id: int
-    answer: Answer
+    answer: Reply
     candidates: tuple[Candidate, ...] | None = None
     """None until it was compared with the catalogue."""
 
@@ -105,7 +105,7 @@ async def scan(probe: Probe, state: Scan, locks: GatewayLocks, watcher: Watcher)
     Raises:
         ReadError: The gateway cannot be connected to, or no more; what was found before is in `state`.
     """
-    line = Line(probe.host, probe.port, timeout_s=probe.timeout_s, pause_s=probe.pause_s)
+    line = Session(probe.host, probe.port, timeout_s=probe.timeout_s, pause_s=probe.pause_s)
     turn_s = math.inf if isinstance(locks, Unlocked) else TURN_S
     waiting = deque(state.units)
     while waiting:
@@ -123,7 +123,7 @@ async def scan(probe: Probe, state: Scan, locks: GatewayLocks, watcher: Watcher)
             await asyncio.sleep(_LEFT_TO_POLLS_S)
 
 
-async def _ask_unit(line: Line, unit_id: int, probe: Probe, state: Scan) -> None:
+async def _ask_unit(line: Session, unit_id: int, probe: Probe, state: Scan) -> None:
     answer = await _ask(line, unit_id, probe.request)
     if answer.kind is FailureKind.TIMEOUT and not state.was_patient:
         answer = await _ask_patiently(line, unit_id, probe, state)
@@ -140,7 +140,7 @@ async def _ask_unit(line: Line, unit_id: int, probe: Probe, state: Scan) -> None
         state.found[place] = FoundUnit(unit_id, answer, tuple(candidates))
 
 
-async def _ask_patiently(line: Line, unit_id: int, probe: Probe, state: Scan) -> Answer:
+async def _ask_patiently(line: Session, unit_id: int, probe: Probe, state: Scan) -> Reply:
     """Asks the unit once more, with time; if a reply comes, all others have as much from then on."""
     state.was_patient = True
     line.timeout_s = max(PATIENCE_S, probe.timeout_s)
@@ -153,7 +153,7 @@ async def _ask_patiently(line: Line, unit_id: int, probe: Probe, state: Scan) ->
     return answer
 
 
-async def _ask(line: Line, unit_id: int, request: Request) -> Answer:
+async def _ask(line: Session, unit_id: int, request: Request) -> Reply:
     """Asks; a gateway that was there before, and is not now, has some moments to come back."""
     for pause_s in _RECONNECT_PAUSES_S if line.was_open else ():
         try:

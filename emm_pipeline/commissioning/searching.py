@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from emm_pipeline.commissioning.identification import Ask
-    from emm_pipeline.modbus.asking import Answer
+    from emm_pipeline.modbus.session import Reply
 
 BESIDE = 2
 """So many registers before and behind: manuals count from 1, or in values of two registers."""
@@ -33,27 +33,27 @@ class Wanted:
     shown: str
     percent: float
 
-    def fits(self, answer: Answer) -> tuple[Fit, ...]:
+    def fits(self, answer: Reply) -> tuple[Fit, ...]:
         """What gives the value, the likeliest first."""
         return tuple(find_fits(answer.words, float(self.shown), tolerance(self.shown, self.percent)))
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
+class RegisterBlock:
     """What was asked for, what came, and which interpretations of it give the wanted value."""
 
     request: Request
-    answer: Answer
+    answer: Reply
     fits: tuple[Fit, ...] = ()
 
 
-async def look(ask: Ask, request: Request, wanted: Wanted | None) -> Block:
+async def look(ask: Ask, request: Request, wanted: Wanted | None) -> RegisterBlock:
     """Asks for registers."""
     answer = await ask(request)
-    return Block(request, answer, wanted.fits(answer) if wanted else ())
+    return RegisterBlock(request, answer, wanted.fits(answer) if wanted else ())
 
 
-async def look_beside(ask: Ask, block: Block, wanted: Wanted) -> Block | None:
+async def look_beside(ask: Ask, block: RegisterBlock, wanted: Wanted) -> RegisterBlock | None:
     """Asks for the registers around those in which the value is not, or is not quite.
 
     A float that begins one register off, with its words swapped, is nearly right: its first half is that of the value.
@@ -66,7 +66,7 @@ async def look_beside(ask: Ask, block: Block, wanted: Wanted) -> Block | None:
         found = await look(ask, request, wanted)
         fits = tuple(fit for fit in found.fits if fit.interpretation.plausible and fit.error < limit)
         if fits:
-            return Block(request, found.answer, fits)
+            return RegisterBlock(request, found.answer, fits)
         if found.answer.words and request.count > block.request.count:  # that was all of them
             return None
     return None

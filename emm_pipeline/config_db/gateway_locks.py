@@ -16,7 +16,7 @@ from sqlalchemy import text
 
 from emm_pipeline.config_db.engine import database_errors
 from emm_pipeline.errors import ConfigDatabaseError
-from emm_pipeline.threads import in_thread
+from emm_pipeline.event_loop import in_thread
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence

@@ -1,4 +1,4 @@
-"""Rows of the configuration database, checked: what makes sense becomes the fleet, the rest becomes findings.
+"""Rows of the configuration database, checked: what makes sense becomes the fleet, the rest becomes issues.
 
 Pure: rows are mappings from column to value, as any database driver brings them. A row that makes no sense costs
 no other row its place.
@@ -14,9 +14,9 @@ from emm_pipeline.config_db import values
 from emm_pipeline.config_db.values import NonsenseError, shown
 from emm_pipeline.fleet import (
     MAX_REGISTERS_PER_REQUEST,
+    ConfigurationIssue,
     DataType,
     EnergyMeter,
-    Finding,
     Fleet,
     FunctionCode,
     MeterType,
@@ -52,30 +52,30 @@ def check_rows(meter_rows: Iterable[Row], register_rows: Iterable[Row], type_row
 
     Returns:
         The fleet: meters by id, registers by function code and address. Neither it nor the order of its
-        findings depends on the order of the rows. Disabled meters are in neither.
+        issues depends on the order of the rows. Disabled meters are in neither.
     """
-    findings: list[Finding] = []
-    types = _check_registers(register_rows, _check_types(type_rows, findings), findings)
-    meters = _check_meters(meter_rows, types, findings)
-    return Fleet(tuple(meters), types, tuple(sorted(findings, key=_finding_order)))
+    issues: list[ConfigurationIssue] = []
+    types = _check_registers(register_rows, _check_types(type_rows, issues), issues)
+    meters = _check_meters(meter_rows, types, issues)
+    return Fleet(tuple(meters), types, tuple(sorted(issues, key=_issue_order)))
 
 
-def _finding_order(finding: Finding) -> tuple[str, bool, int, str, str, str]:
-    meter_id = finding.meter_id
-    return finding.table, meter_id is None, meter_id or 0, finding.row, finding.column, finding.reason
+def _issue_order(issue: ConfigurationIssue) -> tuple[str, bool, int, str, str, str]:
+    meter_id = issue.meter_id
+    return issue.table, meter_id is None, meter_id or 0, issue.row, issue.column, issue.reason
 
 
 class _RowReader:
-    """Reads one row column by column; what makes no sense becomes a finding."""
+    """Reads one row column by column; what makes no sense becomes an issue."""
 
     def __init__(self, table: str, name: str, row: Row, meter_id: int | None = None) -> None:
-        self.findings: list[Finding] = []
-        self.remarks: list[Finding] = []
-        self._finding = Finding(table, name, "", "", meter_id)
+        self.issues: list[ConfigurationIssue] = []
+        self.remarks: list[ConfigurationIssue] = []
+        self._issue = ConfigurationIssue(table, name, "", "", meter_id)
         self._row = row
 
     def read(self, column: str, convert: Callable[..., Any], *limits: Any) -> Any:
-        """The column's value, converted. Of use only while there are no findings."""
+        """The column's value, converted. Of use only while there are no issues."""
         try:
             return convert(self._row.get(column), *limits)
         except NonsenseError as err:
@@ -94,15 +94,15 @@ class _RowReader:
         try:
             return None if self._row.get(column) is None else convert(self._row[column])
         except NonsenseError as err:
-            self.remarks.append(replace(self._finding, column=column, reason=f"{err}; left out", meter_id=None))
+            self.remarks.append(replace(self._issue, column=column, reason=f"{err}; left out", meter_id=None))
             return None
 
     def report(self, column: str, reason: str) -> None:
-        """Add a finding on this row."""
-        self.findings.append(replace(self._finding, column=column, reason=reason))
+        """Add an issue on this row."""
+        self.issues.append(replace(self._issue, column=column, reason=reason))
 
 
-def _check_types(rows: Iterable[Row], findings: list[Finding]) -> dict[str, MeterType]:
+def _check_types(rows: Iterable[Row], issues: list[ConfigurationIssue]) -> dict[str, MeterType]:
     """How each type wants to be asked, without its registers; the default takes the place of nonsense."""
     types: dict[str, MeterType] = {}
     for row in sorted(rows, key=repr):
@@ -125,12 +125,12 @@ def _check_types(rows: Iterable[Row], findings: list[Finding]) -> dict[str, Mete
                     default.request_pause_s, "request_pause_s", values.real, 0, MAX_REQUEST_PAUSE_S
                 ),
             )
-        findings += reader.findings
+        issues += reader.issues
     return types
 
 
 def _check_registers(
-    rows: Iterable[Row], types: Mapping[str, MeterType], findings: list[Finding]
+    rows: Iterable[Row], types: Mapping[str, MeterType], issues: list[ConfigurationIssue]
 ) -> dict[str, MeterType]:
     """The types that have registers, with them."""
     found: dict[str, list[tuple[Register, _RowReader]]] = defaultdict(list)
@@ -142,12 +142,12 @@ def _check_registers(
         reader = _RowReader("registers", name, row)
         type_name = reader.read("type", values.name)
         register = _check_register(reader, types.get(type_name, MeterType(type_name)))
-        findings += reader.findings
+        issues += reader.issues
         if register is not None:
             found[type_name].append((register, reader))
     with_registers = {}
     for type_name in sorted(found):
-        registers = _without_repetitions(found[type_name], findings)
+        registers = _without_repetitions(found[type_name], issues)
         with_registers[type_name] = replace(types.get(type_name, MeterType(type_name)), registers=registers)
     return with_registers
 
@@ -166,7 +166,7 @@ def _check_register(reader: _RowReader, meter_type: MeterType) -> Register | Non
         scale_register=reader.read_or(None, "scale_register", values.integer, 0, REGISTER_SPACE - 1),
         model=reader.read_or(None, "model", values.integer, 1, HIGHEST_MODEL),
     )
-    if reader.findings:
+    if reader.issues:
         return None
     limit = meter_type.max_registers_per_request
     if register.end > REGISTER_SPACE:
@@ -183,10 +183,12 @@ def _check_register(reader: _RowReader, meter_type: MeterType) -> Register | Non
             f"is {register.data_type.name}, {register.count} registers, more than the type's "
             f"max_registers_per_request, {limit}",
         )
-    return None if reader.findings else register
+    return None if reader.issues else register
 
 
-def _without_repetitions(registers: list[tuple[Register, _RowReader]], findings: list[Finding]) -> tuple[Register, ...]:
+def _without_repetitions(
+    registers: list[tuple[Register, _RowReader]], issues: list[ConfigurationIssue]
+) -> tuple[Register, ...]:
     """Registers in the order of their addresses, each measurement and unit once: the first keeps its place.
 
     Two of them would be one series in the readings store, each overwriting what the other gave.
@@ -202,7 +204,7 @@ def _without_repetitions(registers: list[tuple[Register, _RowReader]], findings:
                 f"with data_unit {shown(register.data_unit)} is there more than once; the one with function_code "
                 f"{first.function_code:d} and register_address {first.register_address} is used",
             )
-            findings.append(reader.findings[-1])
+            issues.append(reader.issues[-1])
     return tuple(used.values())
 
 
@@ -210,7 +212,9 @@ def _register_order(register: Register) -> tuple[int, int, str]:
     return register.function_code, register.register_address, repr(register)
 
 
-def _check_meters(rows: Iterable[Row], types: Mapping[str, MeterType], findings: list[Finding]) -> list[EnergyMeter]:
+def _check_meters(
+    rows: Iterable[Row], types: Mapping[str, MeterType], issues: list[ConfigurationIssue]
+) -> list[EnergyMeter]:
     """The meters that can be polled, by id; of an id that is there more than once, none unless all are equal."""
     found: dict[int, list[EnergyMeter | None]] = defaultdict(list)
     for row in rows:
@@ -221,7 +225,7 @@ def _check_meters(rows: Iterable[Row], types: Mapping[str, MeterType], findings:
         reader = _RowReader("energy_meters", _meter_row_name(row, meter_id), row, meter_id)
         if reader.read_or(True, "enabled", values.flag):
             meter = _check_meter(reader, types)
-            findings += reader.findings + reader.remarks
+            issues += reader.issues + reader.remarks
             if meter_id is not None:
                 found[meter_id].append(meter)
     meters = []
@@ -229,12 +233,12 @@ def _check_meters(rows: Iterable[Row], types: Mapping[str, MeterType], findings:
         meter = same[0]
         if any(other != meter for other in same):
             reason = f"is there {len(same)} times with different values; none of them is polled"
-            findings.append(Finding("energy_meters", f"id {meter_id}", "id", reason, meter_id))
+            issues.append(ConfigurationIssue("energy_meters", f"id {meter_id}", "id", reason, meter_id))
         elif meter is not None:
             meters.append(meter)
             if len(same) > 1:
                 reason = f"is there {len(same)} times with the same values; one of them is polled"
-                findings.append(Finding("energy_meters", f"id {meter_id}", "id", reason))
+                issues.append(ConfigurationIssue("energy_meters", f"id {meter_id}", "id", reason))
     return meters
 
 
@@ -255,4 +259,4 @@ def _check_meter(reader: _RowReader, types: Mapping[str, MeterType]) -> EnergyMe
     )
     if meter.type is not None and meter.type not in types:
         reader.report("type", f"is {shown(meter.type)}, of which the table registers has no valid row")
-    return None if reader.findings else meter
+    return None if reader.issues else meter

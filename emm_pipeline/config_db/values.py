@@ -12,7 +12,7 @@ from decimal import Decimal, InvalidOperation
 from enum import IntEnum
 from typing import Any, TypeVar
 
-from emm_pipeline.labels import label_fault, measurement_fault
+from emm_pipeline.naming import label_issue, measurement_issue
 
 Code = TypeVar("Code", bound=IntEnum)
 
@@ -124,7 +124,7 @@ def _text(value: Any) -> str:
 
 def label(value: Any) -> str:
     """A text that names a point, empty or not, and that every readings store holds as it is."""
-    if fault := label_fault(_text(value)):
+    if fault := label_issue(_text(value)):
         raise NonsenseError(f"{shown(value)} {fault}")
     return _text(value)
 
@@ -132,7 +132,7 @@ def label(value: Any) -> str:
 def measurement(value: Any) -> str:
     """The name of a measurement that every readings store holds as it is."""
     text = name(value)
-    if fault := measurement_fault(text):
+    if fault := measurement_issue(text):
         raise NonsenseError(f"{shown(value)} {fault}")
     return text
 

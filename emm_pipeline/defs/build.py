@@ -2,14 +2,14 @@
 
 from dagster import Definitions, in_process_executor
 
+from emm_pipeline.dagster_ext.step_files import StepFiles
+from emm_pipeline.defs.alerts import mail_definitions
 from emm_pipeline.defs.discovery import discovery_job
-from emm_pipeline.defs.mailing import mail_definitions
 from emm_pipeline.defs.poll import meter_readings, poll_job
 from emm_pipeline.defs.prune import prune_job, prune_schedule
 from emm_pipeline.defs.replay import replay_job, replay_sensor
 from emm_pipeline.defs.resources import ConfigDatabase, Limits, Readings
 from emm_pipeline.defs.schedules import build_schedules
-from emm_pipeline.defs.step_files import StepFiles
 from emm_pipeline.settings import Settings
 
 

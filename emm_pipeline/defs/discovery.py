@@ -9,8 +9,8 @@ from datetime import UTC, datetime, timedelta
 
 from dagster import MetadataValue, OpExecutionContext, Out, Output, job, op
 
+from emm_pipeline.config_db.device_state.meter_status import fingerprints, forget, load_statuses, save_configurations
 from emm_pipeline.config_db.loader import load_fleet
-from emm_pipeline.config_db.meter_status import fingerprints, forget, load_statuses, save_configurations
 from emm_pipeline.defs.partitions import (
     METER_READINGS,
     METERS,
@@ -23,7 +23,7 @@ from emm_pipeline.defs.resources import ConfigDatabase, Limits
 from emm_pipeline.defs.runs import MAX_RUNTIME_TAG, TICK_TAG, partitions_in_flight
 from emm_pipeline.event_loop import run_fast
 from emm_pipeline.fleet import EnergyMeter, Fleet
-from emm_pipeline.modbus.reachability import find_unreachable
+from emm_pipeline.modbus.transport.reachability import find_unreachable
 from emm_pipeline.settings import current_settings
 
 
@@ -91,11 +91,11 @@ def _log(context: OpExecutionContext, found: Discovery, fleet: Fleet) -> None:
     meters = {meter.id: meter for meter in fleet.meters}
     for meter_id, reason in found.unreachable.items():
         context.log.warning(f"unreachable: {meters[meter_id]}: {reason}")
-    for finding in fleet.findings:
-        context.log.warning(f"misconfigured: {finding}")
+    for issue in fleet.issues:
+        context.log.warning(f"misconfigured: {issue}")
     context.log.info(
         f"{found.meters} meters; added {len(found.added)}, removed {len(found.removed)}, changed {len(found.changed)}, "
-        f"unreachable {len(found.unreachable)}, findings {len(fleet.findings)}"
+        f"unreachable {len(found.unreachable)}, issues {len(fleet.issues)}"
     )
 
 
@@ -109,7 +109,7 @@ def _metadata(found: Discovery, fleet: Fleet) -> dict[str, MetadataValue]:
         "unreachable": _meters([meters[str(id_)] for id_ in found.unreachable], found.unreachable),
         "misconfigured": table(
             {"table": "string", "row": "string", "column": "string", "reason": "string"},
-            [{"table": f.table, "row": f.row, "column": f.column, "reason": f.reason} for f in fleet.findings],
+            [{"table": f.table, "row": f.row, "column": f.column, "reason": f.reason} for f in fleet.issues],
         ),
     }
     if found.kept_for_a_run:

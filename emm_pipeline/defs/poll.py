@@ -28,9 +28,8 @@ from dagster import (
     op,
 )
 
-from emm_pipeline import polling
 from emm_pipeline.defs.partitions import METER_READINGS, METERS, existing_partitions
-from emm_pipeline.defs.reading import due_times, plan_run, read_again, read_sample, unscheduled
+from emm_pipeline.defs.reading import due_times, plan_run, read_again, read_fleet, unscheduled
 from emm_pipeline.defs.reporting import (
     describe_failures,
     failed_table,
@@ -40,16 +39,20 @@ from emm_pipeline.defs.reporting import (
 )
 from emm_pipeline.defs.resources import ConfigDatabase, Limits, Readings
 from emm_pipeline.defs.runs import MAX_RUNTIME_TAG
-from emm_pipeline.defs.status import due_outcomes, save_statuses
-from emm_pipeline.outcomes import MeterOutcome, PollPlan, SampleReport, outcomes_of
-from emm_pipeline.polling import Polled
-from emm_pipeline.sampling import UNSCHEDULED_SAMPLE, Sample
+from emm_pipeline.defs.status import results_to_report, save_statuses
+from emm_pipeline.polling import pipeline
+from emm_pipeline.polling.pipeline import FleetReading
+from emm_pipeline.polling.plan import PollPlan
+from emm_pipeline.polling.results import FleetResult, PollResult, results_of
+from emm_pipeline.polling.timing import UNSCHEDULED_SAMPLE, SampleTime
 
 
-@op(out={"plan": Out(PollPlan), "skipped": Out(list), "samples": DynamicOut(Sample)}, tags={"dagster/priority": "0"})
+@op(
+    out={"plan": Out(PollPlan), "skipped": Out(list), "samples": DynamicOut(SampleTime)}, tags={"dagster/priority": "0"}
+)
 def sampling_times(
     context: OpExecutionContext, config_database: ConfigDatabase
-) -> Iterator[Output[Any] | DynamicOutput[Sample]]:
+) -> Iterator[Output[Any] | DynamicOutput[SampleTime]]:
     """Take the meters from the database, and the due seconds from the trigger."""
     plan = plan_run(context, config_database)
     samples, skipped = due_times(context, plan)
@@ -62,32 +65,32 @@ def sampling_times(
         yield DynamicOutput(sample, f"at_{sample.due:%H_%M_%S}", output_name="samples")
 
 
-@op(out=Out(Polled), tags={"dagster/priority": "1"})
+@op(out=Out(FleetReading), tags={"dagster/priority": "1"})
 def read(
-    context: OpExecutionContext, sample: Sample, plan: PollPlan, config_database: ConfigDatabase, limits: Limits
-) -> Polled:
+    context: OpExecutionContext, sample: SampleTime, plan: PollPlan, config_database: ConfigDatabase, limits: Limits
+) -> FleetReading:
     """Wait for the sample's second, then read every meter side by side."""
     time.sleep(max(0.0, (sample.due - datetime.now(UTC)).total_seconds()))
-    return read_sample(context, sample, plan, config_database, limits)
+    return read_fleet(context, sample, plan, config_database, limits)
 
 
 @op(tags={"dagster/priority": "2"})
-def decode(context: OpExecutionContext, polled: Polled, plan: PollPlan) -> Any:
+def decode(context: OpExecutionContext, polled: FleetReading, plan: PollPlan) -> Any:
     """Decode the registers into a DataFrame: time, id, description, measurement, unit, value."""
-    readings = polling.decode(plan, polled.samples)
+    readings = pipeline.decode(plan, polled.samples)
     context.log.info(f"{len(readings)} points")
     return readings
 
 
-@op(out=Out(SampleReport), tags={"dagster/priority": "3"})
-def load(context: OpExecutionContext, polled: Polled, frame: Any, readings: Readings) -> SampleReport:
+@op(out=Out(FleetResult), tags={"dagster/priority": "3"})
+def load(context: OpExecutionContext, polled: FleetReading, frame: Any, readings: Readings) -> FleetResult:
     """Store the points, and how each meter's reading went: in the outbox first, then in the store."""
     return _load(context, polled, frame, readings)
 
 
-def _load(context: OpExecutionContext, polled: Polled, frame: Any, readings: Readings) -> SampleReport:
+def _load(context: OpExecutionContext, polled: FleetReading, frame: Any, readings: Readings) -> FleetResult:
     with readings.open() as delivery:
-        report = polling.load(delivery, polled, frame, context.run_id)
+        report = pipeline.load(delivery, polled, frame, context.run_id)
     for problem in report.store_problems:
         context.log.error(problem)
     return report
@@ -101,7 +104,7 @@ def _load(context: OpExecutionContext, polled: Polled, frame: Any, readings: Rea
 )
 def conclude(
     context: OpExecutionContext,
-    reports: list[SampleReport],
+    reports: list[FleetResult],
     plan: PollPlan,
     skipped: list[datetime],
     config_database: ConfigDatabase,
@@ -115,14 +118,14 @@ def conclude(
     """
     if _is_conclude_alone(context):
         plan = plan_run(context, config_database)
-        polled = read_sample(context, unscheduled(datetime.now(UTC)), plan, config_database, limits)
-        reports = [_load(context, polled, polling.decode(plan, polled.samples), readings)]
+        polled = read_fleet(context, unscheduled(datetime.now(UTC)), plan, config_database, limits)
+        reports = [_load(context, polled, pipeline.decode(plan, polled.samples), readings)]
         skipped = []
     *earlier, last = sorted(reports, key=lambda report: report.due)
     if again := read_again(context, last, plan, config_database, limits):
-        second = _load(context, again, polling.decode(plan, again.samples), readings)
+        second = _load(context, again, pipeline.decode(plan, again.samples), readings)
         reports = [*earlier, replace(last, second_attempt=second)]
-    outcomes = outcomes_of(plan, reports)
+    outcomes = results_of(plan, reports)
     _state(context, outcomes, config_database, limits)
     # An observation of the asset as a whole: shown with the run, and plotted over time on the asset's page.
     context.log_event(AssetObservation(METER_READINGS, metadata=run_metadata(outcomes, reports, skipped)))
@@ -141,7 +144,7 @@ def _is_conclude_alone(context: OpExecutionContext) -> bool:
 
 
 def _state(
-    context: OpExecutionContext, outcomes: list[MeterOutcome], config_database: ConfigDatabase, limits: Limits
+    context: OpExecutionContext, outcomes: list[PollResult], config_database: ConfigDatabase, limits: Limits
 ) -> None:
     """Record the outcomes in Dagster and in meter_status."""
     planned_by_dagster = context.has_partition_key or context.has_partition_key_range
@@ -150,7 +153,7 @@ def _state(
     existing = existing_partitions(context.instance)
     with config_database.open() as engine:
         outcomes = [outcome for outcome in outcomes if str(outcome.id) in existing]
-        stated = due_outcomes(engine, context.instance, outcomes, interval)
+        stated = results_to_report(engine, context.instance, outcomes, interval)
         state_read(context, [outcome for outcome in stated if outcome.ok])
         if not planned_by_dagster:
             for outcome in stated:

@@ -20,7 +20,7 @@ from dagster._core.events import AssetMaterializationPlannedData, StepMaterializ
 from dagster._core.events.log import EventLogEntry
 
 from emm_pipeline.defs.partitions import METER_READINGS
-from emm_pipeline.outcomes import MeterOutcome, SampleReport
+from emm_pipeline.polling.results import FleetResult, PollResult
 
 EVENTS_PER_STATEMENT = 500
 
@@ -31,7 +31,7 @@ NAMED = 5
 """Failed meters, or problems of the store, that an error's text names; tables and logs have the rest."""
 
 
-def state_read(context: OpExecutionContext, outcomes: Sequence[MeterOutcome]) -> None:
+def state_read(context: OpExecutionContext, outcomes: Sequence[PollResult]) -> None:
     """State that meters were read: their partitions are fine.
 
     As the events of `context.log_event` would, but in batches: a statement each costs 1 ms and more per meter.
@@ -64,7 +64,7 @@ def state_read(context: OpExecutionContext, outcomes: Sequence[MeterOutcome]) ->
         context.instance.event_log_storage.store_event_batch(entries[start : start + EVENTS_PER_STATEMENT])
 
 
-def _metadata(outcome: MeterOutcome) -> dict[str, MetadataValue]:
+def _metadata(outcome: PollResult) -> dict[str, MetadataValue]:
     metadata: dict[str, MetadataValue] = {
         "address": MetadataValue.text(f"{outcome.address} unit {outcome.unit_id}"),
         "points": MetadataValue.int(outcome.points),
@@ -78,7 +78,7 @@ def _metadata(outcome: MeterOutcome) -> dict[str, MetadataValue]:
     return metadata
 
 
-def state_failed(context: OpExecutionContext, outcome: MeterOutcome) -> None:
+def state_failed(context: OpExecutionContext, outcome: PollResult) -> None:
     """State that a meter's partition was to be read in this run; it shows as failed once the run fails.
 
     Dagster plans events itself for runs over partitions only; a scheduled poll has none.
@@ -114,7 +114,7 @@ def _cell(value: object) -> str | int | float | bool | None:
 
 
 def run_metadata(
-    outcomes: Sequence[MeterOutcome], reports: Sequence[SampleReport], skipped: Sequence[datetime]
+    outcomes: Sequence[PollResult], reports: Sequence[FleetResult], skipped: Sequence[datetime]
 ) -> dict[str, MetadataValue]:
     """Return what a person wants to know of a poll: how many, which failed and why, how long, how late."""
     failed = [outcome for outcome in outcomes if not outcome.ok]
@@ -140,30 +140,30 @@ def run_metadata(
         metadata["samples skipped"] = MetadataValue.text(f"{times}: already past when the run came up")
     if failed:
         metadata["failed"] = failed_table(failed)
-    if any(outcome.findings for outcome in outcomes):
-        metadata["findings"] = _findings_table(outcomes)
+    if any(outcome.notices for outcome in outcomes):
+        metadata["findings"] = _notices_table(outcomes)
     return metadata
 
 
-def _findings_table(outcomes: Sequence[MeterOutcome]) -> TableMetadataValue:
+def _notices_table(outcomes: Sequence[PollResult]) -> TableMetadataValue:
     """Return what the units refuse: the meters are fine, and a row of `registers` or `meter_types` may be wrong."""
     return table(
-        {"id": "int", "description": "string", "host:port": "string", "unit": "int", "finding": "string"},
+        {"id": "int", "description": "string", "host:port": "string", "unit": "int", "notice": "string"},
         [
             {
                 "id": outcome.id,
                 "description": outcome.description,
                 "host:port": outcome.address,
                 "unit": outcome.unit_id,
-                "finding": finding,
+                "notice": notice,
             }
             for outcome in outcomes
-            for finding in outcome.findings
+            for notice in outcome.notices
         ],
     )
 
 
-def failed_table(failed: Sequence[MeterOutcome]) -> TableMetadataValue:
+def failed_table(failed: Sequence[PollResult]) -> TableMetadataValue:
     """Return the failed meters: which, where, and why."""
     return table(
         {"id": "int", "description": "string", "host:port": "string", "unit": "int", "reason": "string"},
@@ -180,7 +180,7 @@ def failed_table(failed: Sequence[MeterOutcome]) -> TableMetadataValue:
     )
 
 
-def _sample_row(report: SampleReport) -> dict[str, object]:
+def _sample_row(report: FleetResult) -> dict[str, object]:
     again = report.second_attempt
     return {
         "due": report.due.isoformat(timespec="seconds"),
@@ -192,7 +192,7 @@ def _sample_row(report: SampleReport) -> dict[str, object]:
     }
 
 
-def describe_failures(outcomes: Iterable[MeterOutcome], reports: Iterable[SampleReport] = ()) -> str:
+def describe_failures(outcomes: Iterable[PollResult], reports: Iterable[FleetResult] = ()) -> str:
     """Return one line on the first failed meters, each with its reason, which names the address; and on the store."""
     outcomes = list(outcomes)
     failed = [outcome for outcome in outcomes if not outcome.ok]
@@ -207,6 +207,6 @@ def _first(texts: Iterable[str]) -> str:
     return "; ".join(texts[:NAMED]) + more
 
 
-def _describe(outcome: MeterOutcome) -> str:
+def _describe(outcome: PollResult) -> str:
     name = f"meter {outcome.id}" + (f" ({outcome.description[:60]})" if outcome.description else "")
     return f"{name}: {outcome.reason}"

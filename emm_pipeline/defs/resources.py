@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from dagster import ConfigurableResource
 
-from emm_pipeline.connections import open_config_database, open_delivery
+from emm_pipeline.opening import open_config_database, open_delivery
 from emm_pipeline.settings import Settings, current_settings
 
 if TYPE_CHECKING:

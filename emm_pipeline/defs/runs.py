@@ -8,8 +8,8 @@ from typing import Protocol, runtime_checkable
 from dagster import AssetKey, DagsterInstance, DagsterRun, DagsterRunStatus, RunsFilter
 from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus
 
-from emm_pipeline.sampling import Window
-from emm_pipeline.sharding import Shard
+from emm_pipeline.polling.sharding import Shard
+from emm_pipeline.polling.timing import Window
 
 KIND_TAG = "emm/kind"
 SCHEDULED_POLL = "scheduled poll"

@@ -12,6 +12,7 @@ from dagster import (
     schedule,
 )
 
+from emm_pipeline.cron import Trigger
 from emm_pipeline.defs.discovery import discovery_job
 from emm_pipeline.defs.partitions import existing_partitions
 from emm_pipeline.defs.poll import poll_job
@@ -23,10 +24,9 @@ from emm_pipeline.defs.runs import (
     scheduled_polls_in_flight,
     without_lost,
 )
-from emm_pipeline.sampling import window_of
+from emm_pipeline.polling.sharding import Shard, shards_for
+from emm_pipeline.polling.timing import window_of
 from emm_pipeline.settings import Settings
-from emm_pipeline.sharding import Shard, shards_for
-from emm_pipeline.triggers import Trigger
 
 POLL_PRIORITY = "20"
 DISCOVERY_PRIORITY = "10"

@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING
 
 from dagster import DagsterInstance
 
-from emm_pipeline.config_db.meter_status import MeterStatus, load_statuses, save_outcomes
+from emm_pipeline.config_db.device_state.meter_status import MeterStatus, load_statuses, save_results
 from emm_pipeline.defs.partitions import METER_READINGS
-from emm_pipeline.outcomes import MeterOutcome
+from emm_pipeline.polling.results import PollResult
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
 
-def due_outcomes(
-    engine: "Engine", instance: DagsterInstance, outcomes: Sequence[MeterOutcome], interval: timedelta
-) -> list[MeterOutcome]:
+def results_to_report(
+    engine: "Engine", instance: DagsterInstance, outcomes: Sequence[PollResult], interval: timedelta
+) -> list[PollResult]:
     """Return the outcomes that are to be stated in Dagster.
 
     Failures and changes always; that a meter is still well only once the last such statement is older than
@@ -40,15 +40,15 @@ def _is_fresh(status: MeterStatus | None, oldest: datetime) -> bool:
     )
 
 
-def save_statuses(engine: "Engine", outcomes: Sequence[MeterOutcome], stated: Collection[MeterOutcome]) -> None:
+def save_statuses(engine: "Engine", outcomes: Sequence[PollResult], stated: Collection[PollResult]) -> None:
     """Write each meter's last reading, failures in a row, and when its status was last stated."""
     before = load_statuses(engine)
     now = datetime.now(UTC)
     stated_ids = {outcome.id for outcome in stated}
-    save_outcomes(engine, [_status(o, before.get(o.id), now, stated=o.id in stated_ids) for o in outcomes])
+    save_results(engine, [_status(o, before.get(o.id), now, stated=o.id in stated_ids) for o in outcomes])
 
 
-def _status(outcome: MeterOutcome, before: MeterStatus | None, now: datetime, *, stated: bool) -> MeterStatus:
+def _status(outcome: PollResult, before: MeterStatus | None, now: datetime, *, stated: bool) -> MeterStatus:
     """The status after a poll. What the store did not take is no failure of the meter's, and counts as none."""
     before = before or MeterStatus(id=outcome.id)
     return MeterStatus(

@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from emm_pipeline.fleet import MeterType, Register
-    from emm_pipeline.readings import Block, MeterSample, Request
+    from emm_pipeline.readings import MeterReading, RegisterBlock, Request
 
 
 _SAMPLES_AT_ONCE = 1000
 """So that their words, and the part of the matrix that is filled column by column, stay in the processor's cache."""
 
 
-def decode_samples(samples: Sequence[MeterSample], types: Mapping[str, MeterType]) -> pd.DataFrame:
+def decode_readings(samples: Sequence[MeterReading], types: Mapping[str, MeterType]) -> pd.DataFrame:
     """Decodes every register that the samples hold.
 
     Absent is what cannot be told: a register whose words are not all inside one block, a raw value equal to
@@ -51,7 +51,7 @@ def decode_samples(samples: Sequence[MeterSample], types: Mapping[str, MeterType
     return to_frame(samples, in_order(parts), names, units)
 
 
-def _alike(samples: Sequence[MeterSample], types: Mapping[str, MeterType]) -> Iterator[tuple[_Layout, list[int]]]:
+def _alike(samples: Sequence[MeterReading], types: Mapping[str, MeterType]) -> Iterator[tuple[_Layout, list[int]]]:
     """Groups the samples that have blocks by type and layout: yields both, and the samples' indices."""
     # By the type's identity: to compare two types, all their registers would have to be. And looked up only where the
     # sample before had another, since an enum's hash costs more than all the rest.
@@ -83,7 +83,7 @@ class _Layout:
         self._invalid = [invalid_raw(register) for register in self.registers]
         self._scaling = Scaling(self.registers)
 
-    def decode(self, replies: Sequence[tuple[Block, ...]]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    def decode(self, replies: Sequence[tuple[RegisterBlock, ...]]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """Returns the values, and which of them there are; shape (replies, registers)."""
         values = np.empty((len(replies), len(self.registers)))
         present = np.empty_like(values, dtype=bool)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    from emm_pipeline.readings import MeterSample
+    from emm_pipeline.readings import MeterReading
 
 
 Codes: TypeAlias = "NDArray[np.signedinteger[Any]]"
@@ -86,7 +86,7 @@ def in_order(parts: Sequence[Points]) -> Points:
     return Points(joined.samples, joined.counts, joined.name[order], joined.unit[order], joined.value[order])
 
 
-def to_frame(samples: Sequence[MeterSample], points: Points, names: Texts, units: Texts) -> pd.DataFrame:
+def to_frame(samples: Sequence[MeterReading], points: Points, names: Texts, units: Texts) -> pd.DataFrame:
     """Returns the points as a DataFrame with READING_COLUMNS.
 
     Args:

@@ -8,7 +8,7 @@ import time
 from itertools import count
 from typing import TYPE_CHECKING
 
-from emm_pipeline.modbus.connection import Connection, ReadError
+from emm_pipeline.modbus.transport.tcp import ReadError, TcpTransport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -38,7 +38,7 @@ class Gateway:
         self._waiting: list[tuple[float, int, MeterPoll]] = []
         for poll in sorted(polls, key=lambda poll: poll.meter.unit_id):
             self._queue(poll)
-        self._connection: Connection | None = None
+        self._connection: TcpTransport | None = None
         self._connected_before = False
         self._last_exchange_s = float("-inf")
 
@@ -92,7 +92,7 @@ class Gateway:
             finally:
                 self._last_exchange_s = time.monotonic()
 
-    async def _usable_connection(self, timeout_s: float) -> Connection:
+    async def _usable_connection(self, timeout_s: float) -> TcpTransport:
         """Returns the connection, opened anew if it was closed, by us or by the gateway; that is tried twice.
 
         Raises:
@@ -109,9 +109,9 @@ class Gateway:
             await asyncio.sleep(_REOPEN_PAUSE_S)
             return await self._open(timeout_s)
 
-    async def _open(self, timeout_s: float) -> Connection:
+    async def _open(self, timeout_s: float) -> TcpTransport:
         await self._pace.wait()
-        self._connection = Connection(self._host, self._port)
+        self._connection = TcpTransport(self._host, self._port)
         await self._connection.open(timeout_s)
         self._connected_before = True
         return self._connection

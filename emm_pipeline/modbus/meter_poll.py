@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from emm_pipeline.modbus.exception_codes import DEVICE_FAILURE, REFUSALS, UNIT_IS_SILENT
-from emm_pipeline.modbus.findings import describe_most_registers, describe_refused, named
-from emm_pipeline.modbus.splitting import Question, Refusals, explain
-from emm_pipeline.readings import BUSY_EXCEPTIONS, Block, Failure, FailureKind, MeterSample, RefusedRange
+from emm_pipeline.modbus.messages import describe_most_registers, describe_refused, named
+from emm_pipeline.modbus.splitting import TrackedRequest, UnsupportedRegisters, explain
+from emm_pipeline.readings import BUSY_EXCEPTIONS, Failure, FailureKind, MeterReading, RegisterBlock, UnsupportedRange
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -37,16 +37,16 @@ class MeterPoll:
     meter: EnergyMeter
     meter_type: MeterType
     requests: tuple[Request, ...]
-    known_refusals: tuple[RefusedRange, ...] = ()
+    known_unsupported: tuple[UnsupportedRange, ...] = ()
     retries: int = RETRIES
-    blocks: list[Block] = field(default_factory=list)
+    blocks: list[RegisterBlock] = field(default_factory=list)
     failure: Failure | None = None
     sent: int = 0
     ready_at: float = 0.0
     """Until when the next turn has to wait, on the clock of `time.monotonic`."""
-    _questions: list[Question] = field(default_factory=list)
-    _this_turn: deque[Question] = field(default_factory=deque)
-    _next_turn: list[Question] = field(default_factory=list)
+    _questions: list[TrackedRequest] = field(default_factory=list)
+    _this_turn: deque[TrackedRequest] = field(default_factory=deque)
+    _next_turn: list[TrackedRequest] = field(default_factory=list)
     _busy: Failure | None = None
     """What a unit said that is asked again after a pause."""
     _refusal: Failure | None = None
@@ -60,7 +60,7 @@ class MeterPoll:
 
     def ask(self, requests: Iterable[Request]) -> None:
         """Let these requests be all that the meter is asked."""
-        self._questions = [Question(request) for request in requests]
+        self._questions = [TrackedRequest(request) for request in requests]
         self._this_turn.clear()
         self._next_turn = list(self._questions)
 
@@ -95,7 +95,7 @@ class MeterPoll:
         self._busy = None
         asked = self._this_turn.popleft()
         asked.answered = True
-        self.blocks.append(Block(asked.request, data))
+        self.blocks.append(RegisterBlock(asked.request, data))
 
     def take_exception(self, reason: str, exception_code: int) -> None:
         """The unit answered the request with an exception: what more is asked depends on which."""
@@ -147,7 +147,7 @@ class MeterPoll:
         self._this_turn.clear()
         self._next_turn.clear()
 
-    def sample(self) -> MeterSample:
+    def sample(self) -> MeterReading:
         """The meter as read so far. What it refuses is believed only of a unit that gave something."""
         failure = self.failure
         if not self.blocks and (failure is None or failure.exception_code in REFUSALS):
@@ -156,16 +156,16 @@ class MeterPoll:
         if failure and self.sent and len(asked) > 1:
             answered = f"{len(self.blocks)} of {len(asked)} requests answered"
             failure = Failure(failure.kind, f"{failure.reason}; {answered}", failure.exception_code)
-        refusals = explain(self._questions) if self.blocks else Refusals()
+        refusals = explain(self._questions) if self.blocks else UnsupportedRegisters()
         at = self._time or _now()
-        refused = self.known_refusals + tuple(
-            RefusedRange(range_.function_code, range_.address, range_.count, code, at)
+        refused = self.known_unsupported + tuple(
+            UnsupportedRange(range_.function_code, range_.address, range_.count, code, at)
             for range_, code in refusals.ranges
         )
-        findings = [describe_refused(each, self.meter_type) for each in refused]
+        notices = [describe_refused(each, self.meter_type) for each in refused]
         if refusals.most_registers:
-            findings.append(describe_most_registers(refusals.most_registers, self.meter_type))
-        return MeterSample(
+            notices.append(describe_most_registers(refusals.most_registers, self.meter_type))
+        return MeterReading(
             meter=self.meter,
             time=at,
             # Sorted, so that meters alike are decoded together however they came to be asked
@@ -174,7 +174,7 @@ class MeterPoll:
             requests=self.sent,
             latency_ms=(self._last_reply_s - self._first_request_s) * 1000,
             refused=refused,
-            findings=tuple(findings),
+            notices=tuple(notices),
         )
 
     def _failure(self, kind: FailureKind, reason: str, exception_code: int | None = None) -> Failure:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from emm_pipeline.modbus.models import locate
 from emm_pipeline.modbus.planning import plan_requests
+from emm_pipeline.modbus.sunspec.models import locate
 from emm_pipeline.readings import Request
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
     from emm_pipeline.fleet import MeterType
-    from emm_pipeline.readings import RefusedRange
+    from emm_pipeline.readings import UnsupportedRange
 
 
-def avoided_requests(refused: Iterable[RefusedRange]) -> frozenset[Request]:
+def avoided_requests(refused: Iterable[UnsupportedRange]) -> frozenset[Request]:
     """What no request may cover whole."""
     return frozenset(Request(each.function_code, each.address, each.count) for each in refused)
 

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Protocol
 from emm_pipeline.fleet import EnergyMeter, MeterType
 from emm_pipeline.modbus.gateway import Gateway
 from emm_pipeline.modbus.meter_poll import RETRIES, MeterPoll
-from emm_pipeline.modbus.model_poll import ModelPoll
-from emm_pipeline.modbus.models import has_models
 from emm_pipeline.modbus.pacing import Pace, allowed_connections
 from emm_pipeline.modbus.plans import Plans, avoided_requests
-from emm_pipeline.readings import FailureKind, MeterSample, RefusedRange
+from emm_pipeline.modbus.sunspec.model_poll import ModelPoll
+from emm_pipeline.modbus.sunspec.models import has_models
+from emm_pipeline.readings import FailureKind, MeterReading, UnsupportedRange
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -56,7 +56,7 @@ class Conditions:
 
     max_connections: int = 200
     locks: GatewayLocks = field(default_factory=Unlocked)
-    refused: Mapping[int, Sequence[RefusedRange]] = field(default_factory=dict)
+    refused: Mapping[int, Sequence[UnsupportedRange]] = field(default_factory=dict)
     failing: Collection[int] = ()
     models: Mapping[int, Mapping[int, int]] = field(default_factory=dict)
 
@@ -67,8 +67,8 @@ async def read_meters(
     *,
     deadline: float,
     conditions: Conditions | None = None,
-    on_sample: Callable[[MeterSample], None] | None = None,
-) -> list[MeterSample]:
+    on_sample: Callable[[MeterReading], None] | None = None,
+) -> list[MeterReading]:
     """Reads every meter once.
 
     A meter that cannot be read has a failure in its sample; nothing is raised for its sake.
@@ -84,7 +84,7 @@ async def read_meters(
         One sample per meter, in the order of `meters`.
     """
     conditions = conditions or Conditions()
-    samples: dict[MeterPoll, MeterSample] = {}
+    samples: dict[MeterPoll, MeterReading] = {}
 
     def finish(poll: MeterPoll) -> None:
         samples[poll] = poll.sample()

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(slots=True, eq=False)
-class Question:
+class TrackedRequest:
     """A request, and what came of it: its answer, or an exception code and the questions in its place."""
 
     request: Request
@@ -29,7 +29,7 @@ class Question:
     """Set where the registers were refused."""
     is_one_value: bool = False
     """Set where they were: whether nothing but a single value was asked for."""
-    parts: list[Question] = field(default_factory=list)
+    parts: list[TrackedRequest] = field(default_factory=list)
 
     def refuse(self, exception_code: int, registers: Sequence[Register]) -> None:
         """The request was refused: `parts` together ask for all that may be readable still.
@@ -49,9 +49,9 @@ class Question:
                 middle = len(values) // 2
                 groups = [values[:middle], values[middle:]]
         function_code = self.request.function_code
-        self.parts = [Question(Request(function_code, g[0][0], g[-1][1] - g[0][0])) for g in groups]
+        self.parts = [TrackedRequest(Request(function_code, g[0][0], g[-1][1] - g[0][0])) for g in groups]
 
-    def share_parts(self, questions: Sequence[Question]) -> list[Question]:
+    def share_parts(self, questions: Sequence[TrackedRequest]) -> list[TrackedRequest]:
         """Takes parts that are among the questions, or their parts, from there; returns the others, yet to be asked.
 
         Values that overlap have parts in common.
@@ -62,14 +62,14 @@ class Question:
         return new
 
     @property
-    def family(self) -> Iterator[Question]:
+    def family(self) -> Iterator[TrackedRequest]:
         """The question, its parts, theirs, and so on."""
         yield self
         for part in self.parts:
             yield from part.family
 
     @property
-    def leaves(self) -> Iterator[Question]:
+    def leaves(self) -> Iterator[TrackedRequest]:
         """The questions that were not split."""
         if not self.parts:
             yield self
@@ -89,7 +89,7 @@ def _runs(values: Sequence[AddressRange]) -> list[list[AddressRange]]:
 
 
 @dataclass(slots=True)
-class Refusals:
+class UnsupportedRegisters:
     """Why requests were refused: for some of their registers, or for how many registers they asked."""
 
     ranges: list[tuple[Request, int]] = field(default_factory=list)
@@ -98,16 +98,16 @@ class Refusals:
     """Set where values without a gap between them were given apart only: the count of the largest such answer."""
 
 
-def explain(questions: Iterable[Question]) -> Refusals:
+def explain(questions: Iterable[TrackedRequest]) -> UnsupportedRegisters:
     """Returns why questions were refused, as far as their parts were answered."""
-    found = Refusals()
+    found = UnsupportedRegisters()
     for each in questions:
         _explain(each, found)
     found.ranges = list(dict.fromkeys(found.ranges))
     return found
 
 
-def _explain(asked: Question, found: Refusals) -> None:
+def _explain(asked: TrackedRequest, found: UnsupportedRegisters) -> None:
     if asked.exception_code is None:
         return
     for part in asked.parts:

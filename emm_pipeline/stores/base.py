@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class RejectedPoint:
     """A line that a store will never take, and why, in one line."""
 
     line: str
@@ -21,7 +21,7 @@ class Refusal:
 class ReadingsStore(Protocol):
     """Takes points as line protocol, one per line, in milliseconds. Writing the same ones again changes nothing."""
 
-    def write(self, lines: Sequence[str], *, until: float = math.inf) -> list[Refusal]:
+    def write(self, lines: Sequence[str], *, until: float = math.inf) -> list[RejectedPoint]:
         """Stores all lines, whatever becomes of some of them.
 
         Args:

@@ -12,15 +12,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from emm_pipeline.errors import OutboxError, StoreAccessError, StoreError
-from emm_pipeline.stores.outbox_file import DamagedFileError
+from emm_pipeline.stores.outbox.file import DamagedFileError
 from emm_pipeline.stores.points import listed, number_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from datetime import datetime
 
-    from emm_pipeline.stores.base import ReadingsStore, Refusal
-    from emm_pipeline.stores.outbox import Outbox, OutboxFile
+    from emm_pipeline.stores.base import ReadingsStore, RejectedPoint
+    from emm_pipeline.stores.outbox.folder import Outbox, OutboxFile
 
 RETRIED_FOR_S = 15.0
 """How long a sample tries at most: what is not in the store then waits for the replay, and its run can end."""
@@ -36,7 +36,7 @@ class Loaded:
     `problems` are of one line each. `lost`: the points are neither in the store nor in the outbox.
     """
 
-    refused: Sequence[Refusal] = ()
+    refused: Sequence[RejectedPoint] = ()
     problems: tuple[str, ...] = ()
     lost: bool = False
 
@@ -47,7 +47,7 @@ class Replayed:
 
     files: int = 0
     points: int = 0
-    refused: list[Refusal] = field(default_factory=list)
+    refused: list[RejectedPoint] = field(default_factory=list)
     damaged: list[str] = field(default_factory=list)
     busy: int = 0
     error: str | None = None
@@ -148,7 +148,7 @@ class Delivery:
         return done
 
 
-def write_with_retries(store: ReadingsStore, lines: Sequence[str], until: float) -> list[Refusal]:
+def write_with_retries(store: ReadingsStore, lines: Sequence[str], until: float) -> list[RejectedPoint]:
     """Write, and again after a pause while there is time and the failure is of the kind that passes by itself.
 
     Raises:

@@ -13,15 +13,15 @@ from functools import lru_cache, partial
 from math import isfinite
 from typing import TYPE_CHECKING
 
-from emm_pipeline.labels import POLL_MEASUREMENT, label_fault, measurement_fault
-from emm_pipeline.readings import PollRecord
+from emm_pipeline.naming import POLL_MEASUREMENT, label_issue, measurement_issue
+from emm_pipeline.readings import PollPoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     import pandas as pd
 
-    from emm_pipeline.readings import MeterSample
+    from emm_pipeline.readings import MeterReading
 
 MAX_ERROR = 2000
 """Characters of a poll's error that are kept; InfluxDB's limit is 64 kB."""
@@ -88,11 +88,11 @@ def listed(reasons: Iterable[str]) -> str:
     return "; ".join(different[:_MAX_LISTED]) + (f"; and {more} more" if more > 0 else "")
 
 
-def poll_records(samples: Sequence[MeterSample], readings: pd.DataFrame) -> list[PollRecord]:
+def poll_points(samples: Sequence[MeterReading], readings: pd.DataFrame) -> list[PollPoint]:
     """How reading each meter went; `points` counts the rows of that meter and time in `readings`."""
     points = Counter(zip(readings["id"].tolist(), milliseconds(readings["time"]), strict=True))
     return [
-        PollRecord(
+        PollPoint(
             time=sample.time,
             id=sample.meter.id,
             description=sample.meter.description,
@@ -146,7 +146,7 @@ def _parts(texts: pd.Series, shape: Callable[[str | None], str]) -> tuple[list[i
     return column.cat.codes.tolist(), parts
 
 
-def poll_lines(polls: Iterable[PollRecord]) -> Lines:
+def poll_lines(polls: Iterable[PollPoint]) -> Lines:
     """One line of `emm_poll` per poll; `ok` is 1 or 0, so that its mean is the rate of success."""
     result: list[str] = []
     refused: dict[int, str] = {}
@@ -168,7 +168,7 @@ def poll_lines(polls: Iterable[PollRecord]) -> Lines:
 @lru_cache(maxsize=10_000)
 def _measurement(name: str | None) -> str:
     text = text_or_none(name) or ""
-    if fault := measurement_fault(text):
+    if fault := measurement_issue(text):
         raise UnstorableTextError("measurement", text, fault)
     return text.translate(_MEASUREMENT_ESCAPES)
 
@@ -179,7 +179,7 @@ def _tag(key: str, value: str | None) -> str:
     text = text_or_none(value)
     if text is None:
         return ""
-    if fault := label_fault(text):
+    if fault := label_issue(text):
         raise UnstorableTextError(key, text, fault)
     return f",{key}={text.translate(_TAG_ESCAPES)}"
 

@@ -7,8 +7,8 @@ import pytest
 
 from emm_pipeline.catalog import load_catalogue
 from emm_pipeline.fleet import EnergyMeter
-from emm_pipeline.modbus.decoding import decode_samples
-from emm_pipeline.readings import Block, MeterSample, Request
+from emm_pipeline.modbus.decoding import decode_readings
+from emm_pipeline.readings import MeterReading, RegisterBlock, Request
 
 NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
 
@@ -18,9 +18,9 @@ def decoded(type_name, measurement, words):
     meter_type = load_catalogue()[type_name].meter_type
     (register,) = [r for r in meter_type.registers if r.measurement_name == measurement]
     data = struct.pack(f">{len(words)}H", *words)
-    block = Block(Request(register.function_code, register.register_address, len(words)), data)
-    sample = MeterSample(EnergyMeter(1, "h", 502, 1, type_name), NOON, (block,))
-    frame = decode_samples([sample], {type_name: meter_type})
+    block = RegisterBlock(Request(register.function_code, register.register_address, len(words)), data)
+    sample = MeterReading(EnergyMeter(1, "h", 502, 1, type_name), NOON, (block,))
+    frame = decode_readings([sample], {type_name: meter_type})
     values = dict(zip(frame["measurement"], frame["value"], strict=True))
     return values.get(measurement)
 

@@ -14,10 +14,10 @@ from emm_pipeline.catalog import load_catalogue
 from emm_pipeline.config_db.loader import load_fleet
 from emm_pipeline.event_loop import run_fast
 from emm_pipeline.fleet import DataType, EnergyMeter
-from emm_pipeline.modbus.decoding import decode_samples
-from emm_pipeline.modbus.models import has_models, locate
+from emm_pipeline.modbus.decoding import decode_readings
 from emm_pipeline.modbus.planning import plan_requests
 from emm_pipeline.modbus.reading import read_meters
+from emm_pipeline.modbus.sunspec.models import has_models, locate
 from emm_pipeline.stores.points import text_or_none
 
 CATALOGUE = load_catalogue()
@@ -48,7 +48,7 @@ def insert_catalogue(engine):
 def test_the_database_takes_every_row_and_gives_the_same_types_back(config_engine):
     insert_catalogue(config_engine)
     fleet = load_fleet(config_engine)
-    assert fleet.findings == ()
+    assert fleet.issues == ()
     assert [meter.type for meter in fleet.meters] == list(CATALOGUE)
     assert fleet.types == {name: entry.meter_type for name, entry in CATALOGUE.items()}
 
@@ -87,7 +87,7 @@ def test_a_meter_of_the_type_is_read_right_in_the_requests_that_the_document_lis
     types = {entry.name: entry.meter_type}
 
     samples = run_fast(read_meters([meter], types, deadline=time.monotonic() + 20))
-    frame = decode_samples(samples, types)
+    frame = decode_readings(samples, types)
 
     values = dict(zip(frame["measurement"], frame["value"], strict=True))
     expected = {

@@ -6,8 +6,8 @@ from datetime import timedelta
 import pytest
 from support.frames import NOON, lines, reading, readings
 
-from emm_pipeline.stores.base import Refusal
-from emm_pipeline.stores.outbox import Outbox
+from emm_pipeline.stores.base import RejectedPoint
+from emm_pipeline.stores.outbox.folder import Outbox
 
 LINES = lines(readings(reading(), reading(id=2)))
 
@@ -59,7 +59,7 @@ def test_a_replay_while_the_store_is_away_keeps_all_and_exits_with_1(emm_outbox,
 
 def test_programs_get_json_with_what_was_rejected_and_why(emm_outbox, outbox):
     with outbox.put(LINES, NOON, "run") as batch:
-        batch.settle([Refusal(LINES[0], "beyond retention policy [red]")])
+        batch.settle([RejectedPoint(LINES[0], "beyond retention policy [red]")])
     outbox.put(LINES, NOON, "later").close()
     shown = json.loads(emm_outbox("--json").stdout)
     assert [file["points"] for file in shown["waiting"]] == [2]

@@ -27,7 +27,7 @@ def test_an_installed_type_is_the_catalogues_to_the_last_register_and_setting(em
     emm("meters", "add", "10.0.0.1", "--unit", 1, "--type", "sdm630")
     fleet = load_fleet(config_engine)
     assert fleet.types["sdm630"] == load_catalogue()["sdm630"].meter_type
-    assert fleet.findings == ()
+    assert fleet.issues == ()
 
 
 def test_installing_again_changes_nothing_and_a_dry_run_never_does(emm, config_engine):

@@ -1,4 +1,4 @@
-"""Finding units behind a gateway, on real sockets."""
+"""ConfigurationIssue units behind a gateway, on real sockets."""
 
 import asyncio
 
@@ -11,8 +11,8 @@ from emm_pipeline.commissioning.identification import MOST_TIMEOUTS, Candidate
 from emm_pipeline.commissioning.scanning import Probe, Scan, Watcher, scan
 from emm_pipeline.config_db.gateway_locks import gateway_locks
 from emm_pipeline.fleet import DataType, FunctionCode, MeterType, Register
-from emm_pipeline.modbus.connection import ReadError
 from emm_pipeline.modbus.reading import Unlocked
+from emm_pipeline.modbus.transport.tcp import ReadError
 from emm_pipeline.readings import Request
 
 ONE_REGISTER = Request(FunctionCode.READ_HOLDING_REGISTERS, 0, 1)

@@ -32,7 +32,7 @@ def test_the_further_columns_are_read(config_engine):
     execute(config_engine, "INSERT INTO energy_meters VALUES (1, '10.0.0.1', 502, 1, 'sdm630', NULL, false)")
     execute(config_engine, "INSERT INTO meter_types VALUES ('sdm630', 80, NULL, 2.5, NULL)")
     fleet = load_fleet(config_engine)
-    assert (fleet.meters, fleet.findings) == ((), ())
+    assert (fleet.meters, fleet.issues) == ((), ())
     meter_type = fleet.types["sdm630"]
     assert (meter_type.max_registers_per_request, meter_type.max_gap, meter_type.timeout_s) == (80, 20, 2.5)
     (register,) = meter_type.registers

@@ -20,7 +20,7 @@ def run(engine, sql):
 
 def test_the_virtual_meter_and_its_register_are_preconfigured(bare_database):
     fleet = load_fleet(bare_database)
-    assert fleet.findings == ()
+    assert fleet.issues == ()
     assert fleet.meters == (VIRTUAL_METER,)
     assert fleet.types["virtual_modbustcp"].registers == (
         Register(
@@ -67,7 +67,7 @@ def test_its_commented_example_is_right(bare_database):
     run(bare_database, INIT_SQL[INIT_SQL.index("-- INSERT") :].replace("--", ""))
     upgrade(bare_database)
     fleet = load_fleet(bare_database)
-    assert fleet.findings == ()
+    assert fleet.issues == ()
     assert [meter.id for meter in fleet.meters] == [0, 1, 2]
     assert len(fleet.types["sdm630"].registers) == 7
 

@@ -64,7 +64,7 @@ def test_the_insert_lines_of_the_manual_work(config_engine):
             "INSERT INTO registers VALUES ('virtual_modbustcp', 0, 'test_measurement', 'test_u', 1, 3, 2, 2)"
         )
     fleet = load_fleet(config_engine)
-    assert fleet.findings == ()
+    assert fleet.issues == ()
     assert [str(meter) for meter in fleet.meters] == ["meter 1 at 127.0.0.1:502 unit 1"]
     assert fleet.types["virtual_modbustcp"].registers[0].scale == 1.0
 

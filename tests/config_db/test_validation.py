@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emm_pipeline.config_db.validation import check_rows
-from emm_pipeline.fleet import DataType, EnergyMeter, Finding, FunctionCode, MeterType, Order, Register
+from emm_pipeline.fleet import ConfigurationIssue, DataType, EnergyMeter, FunctionCode, MeterType, Order, Register
 
 METER = {
     "id": 1,
@@ -47,7 +47,7 @@ def test_good_rows_become_the_fleet():
     fleet = check_rows([METER], [REGISTER], [])
     assert fleet.meters == (GOOD_METER,)
     assert fleet.types == {"sdm630": MeterType("sdm630", (GOOD_REGISTER,))}
-    assert fleet.findings == ()
+    assert fleet.issues == ()
 
 
 def test_rows_of_the_two_first_tables_alone_are_enough():
@@ -57,7 +57,7 @@ def test_rows_of_the_two_first_tables_alone_are_enough():
 
 def test_no_rows_are_an_empty_fleet():
     fleet = check_rows([], [], [])
-    assert (fleet.meters, fleet.types, fleet.findings) == ((), {}, ())
+    assert (fleet.meters, fleet.types, fleet.issues) == ((), {}, ())
 
 
 def test_numbers_kept_as_text_or_decimals_are_taken_where_they_are_exact():
@@ -104,21 +104,21 @@ def test_null_description_and_unit_stay_none_and_empty_ones_empty():
 )
 def test_a_meter_that_makes_no_sense_is_reported_and_costs_no_other(column, value, reason):
     fleet = check_rows([METER | {column: value}, OTHER_METER], [REGISTER], [])
-    assert fleet.findings == (Finding("energy_meters", "id 1", column, reason, meter_id=1),)
+    assert fleet.issues == (ConfigurationIssue("energy_meters", "id 1", column, reason, meter_id=1),)
     assert [meter.id for meter in fleet.meters] == [2]
 
 
 def test_every_wrong_column_of_a_row_is_reported():
     fleet = check_rows([METER | {"port": 0, "slave_address": 300}], [REGISTER], [])
-    assert [finding.column for finding in fleet.findings] == ["port", "slave_address"]
+    assert [issue.column for issue in fleet.issues] == ["port", "slave_address"]
 
 
 @pytest.mark.parametrize("value", [None, "x", 1.5, 2**31])
 def test_a_meter_without_a_valid_id_is_reported_by_its_host(value):
     fleet = check_rows([METER | {"id": value}, OTHER_METER], [REGISTER], [])
-    (finding,) = fleet.findings
-    assert (finding.column, finding.meter_id) == ("id", None)
-    assert finding.row.endswith("with host '10.0.0.1'")
+    (issue,) = fleet.issues
+    assert (issue.column, issue.meter_id) == ("id", None)
+    assert issue.row.endswith("with host '10.0.0.1'")
     assert [meter.id for meter in fleet.meters] == [2]
 
 
@@ -126,31 +126,31 @@ def test_equal_rows_of_one_meter_are_one_meter():
     fleet = check_rows([METER, METER | {"port": "502"}], [REGISTER], [])
     assert fleet.meters == (GOOD_METER,)
     reason = "is there 2 times with the same values; one of them is polled"
-    assert fleet.findings == (Finding("energy_meters", "id 1", "id", reason),)
+    assert fleet.issues == (ConfigurationIssue("energy_meters", "id 1", "id", reason),)
 
 
 def test_different_rows_of_one_id_are_none_of_them_polled():
     fleet = check_rows([METER, METER | {"host": "10.0.0.9"}, OTHER_METER], [REGISTER], [])
     reason = "is there 2 times with different values; none of them is polled"
-    assert fleet.findings == (Finding("energy_meters", "id 1", "id", reason, meter_id=1),)
+    assert fleet.issues == (ConfigurationIssue("energy_meters", "id 1", "id", reason, meter_id=1),)
     assert [meter.id for meter in fleet.meters] == [2]
 
 
 def test_a_valid_and_an_invalid_row_of_one_id_are_none_of_them_polled():
     fleet = check_rows([METER, METER | {"port": 0}], [REGISTER], [])
     assert fleet.meters == ()
-    assert {finding.column for finding in fleet.findings} == {"id", "port"}
+    assert {issue.column for issue in fleet.issues} == {"id", "port"}
 
 
 @pytest.mark.parametrize("value", [False, "f", "false", 0])
 def test_a_disabled_meter_is_left_out_silently_whatever_else_is_wrong_with_it(value):
     fleet = check_rows([METER | {"enabled": value, "port": 0}, OTHER_METER], [REGISTER], [])
-    assert ([meter.id for meter in fleet.meters], fleet.findings) == ([2], ())
+    assert ([meter.id for meter in fleet.meters], fleet.issues) == ([2], ())
 
 
 def test_two_meters_may_share_host_port_and_unit():
     fleet = check_rows([METER, OTHER_METER], [REGISTER], [])
-    assert (len(fleet.meters), fleet.findings) == (2, ())
+    assert (len(fleet.meters), fleet.issues) == (2, ())
 
 
 @pytest.mark.parametrize(
@@ -180,16 +180,16 @@ def test_two_meters_may_share_host_port_and_unit():
 )
 def test_a_register_that_makes_no_sense_is_reported_and_costs_no_other(column, value, reason):
     fleet = check_rows([METER], [REGISTER | {column: value}, OTHER_REGISTER], [])
-    (finding,) = fleet.findings
-    assert (finding.table, finding.column, finding.reason) == ("registers", column, reason)
-    assert finding.row.startswith("type 'sdm630' register_address ")
+    (issue,) = fleet.issues
+    assert (issue.table, issue.column, issue.reason) == ("registers", column, reason)
+    assert issue.row.startswith("type 'sdm630' register_address ")
     assert [register.measurement_name for register in fleet.types["sdm630"].registers] == ["voltageL2"]
     assert fleet.meters == (GOOD_METER,)
 
 
 def test_an_unknown_data_type_is_reported_with_the_known_ones():
     fleet = check_rows([METER], [REGISTER | {"data_type": 9}, OTHER_REGISTER], [])
-    assert str(fleet.findings[0]) == (
+    assert str(fleet.issues[0]) == (
         "registers, type 'sdm630' register_address 0 measurement_name 'voltageL1': data_type is 9; allowed: "
         "1 (INT), 2 (LONG), 3 (FLOAT), 4 (UINT16), 5 (UINT32), 6 (INT64), 7 (UINT64), 8 (FLOAT64)"
     )
@@ -197,7 +197,7 @@ def test_an_unknown_data_type_is_reported_with_the_known_ones():
 
 def test_a_meter_whose_registers_are_all_nonsense_is_reported_too():
     fleet = check_rows([METER], [REGISTER | {"data_type": 9}], [])
-    assert [(finding.table, finding.meter_id) for finding in fleet.findings] == [
+    assert [(issue.table, issue.meter_id) for issue in fleet.issues] == [
         ("energy_meters", 1),
         ("registers", None),
     ]
@@ -233,9 +233,9 @@ def test_a_measurement_that_is_there_twice_is_read_once_from_the_lowest_address(
     second = REGISTER | {"register_address": 100}
     fleet = check_rows([METER], [second, REGISTER], [])
     assert fleet.types["sdm630"].registers == (GOOD_REGISTER,)
-    (finding,) = fleet.findings
-    assert "register_address 100" in finding.row
-    assert finding.reason.endswith("the one with function_code 4 and register_address 0 is used")
+    (issue,) = fleet.issues
+    assert "register_address 100" in issue.row
+    assert issue.reason.endswith("the one with function_code 4 and register_address 0 is used")
 
 
 def test_null_and_the_empty_unit_are_one_series():
@@ -246,7 +246,7 @@ def test_null_and_the_empty_unit_are_one_series():
 def test_a_measurement_in_two_units_is_two_series():
     rows = [REGISTER, REGISTER | {"data_unit": "mV", "register_address": 2}]
     fleet = check_rows([METER], rows, [])
-    assert (len(fleet.types["sdm630"].registers), fleet.findings) == (2, ())
+    assert (len(fleet.types["sdm630"].registers), fleet.issues) == (2, ())
 
 
 def test_a_meter_type_says_how_its_meters_want_to_be_asked():
@@ -272,18 +272,18 @@ def test_a_meter_type_says_how_its_meters_want_to_be_asked():
 def test_a_bad_setting_of_a_type_is_reported_and_the_default_used(column, value):
     fleet = check_rows([METER], [REGISTER], [{"type": "sdm630", column: value}])
     assert fleet.types["sdm630"] == MeterType("sdm630", (GOOD_REGISTER,))
-    assert [(finding.table, finding.column) for finding in fleet.findings] == [("meter_types", column)]
+    assert [(issue.table, issue.column) for issue in fleet.issues] == [("meter_types", column)]
 
 
 def test_nulls_of_a_type_are_the_defaults():
     row = {"type": "sdm630", "max_registers_per_request": None, "max_gap": None}
     fleet = check_rows([METER], [REGISTER], [row])
-    assert (fleet.types["sdm630"], fleet.findings) == (MeterType("sdm630", (GOOD_REGISTER,)), ())
+    assert (fleet.types["sdm630"], fleet.issues) == (MeterType("sdm630", (GOOD_REGISTER,)), ())
 
 
 def test_a_type_without_meters_or_registers_is_fine():
     fleet = check_rows([], [], [{"type": "sdm120"}])
-    assert (fleet.types, fleet.findings) == ({}, ())
+    assert (fleet.types, fleet.issues) == ({}, ())
 
 
 def test_a_register_wider_than_the_requests_of_its_type_is_reported():
@@ -293,17 +293,17 @@ def test_a_register_wider_than_the_requests_of_its_type_is_reported():
         [{"type": "sdm630", "max_registers_per_request": 1}],
     )
     assert [register.measurement_name for register in fleet.types["sdm630"].registers] == ["voltageL2"]
-    assert "more than the type's max_registers_per_request, 1" in fleet.findings[0].reason
+    assert "more than the type's max_registers_per_request, 1" in fleet.issues[0].reason
 
 
 @pytest.mark.parametrize("description", ["two\nlines", "ends in \\", "nul\0", "\ud800", "x" * 20_001])
 def test_a_description_that_no_store_can_hold_is_left_out_and_said_once(description):
     fleet = check_rows([METER | {"description": description}], [REGISTER], [])
     assert [meter.description for meter in fleet.meters] == [None], "and the meter is polled all the same"
-    (finding,) = fleet.findings
-    assert finding.column == "description"
-    assert str(finding).isprintable()
-    assert finding.meter_id is None
+    (issue,) = fleet.issues
+    assert issue.column == "description"
+    assert str(issue).isprintable()
+    assert issue.meter_id is None
 
 
 ANYTHING = st.one_of(
@@ -347,7 +347,7 @@ def test_garbage_never_raises_and_never_costs_a_good_row_its_place(meter_rows, r
 def test_every_register_is_either_taken_or_reported_in_one_line(meter_rows, register_rows, type_rows):
     fleet = check_rows(meter_rows, register_rows, type_rows)
     taken = sum(len(meter_type.registers) for meter_type in fleet.types.values())
-    reported = [finding for finding in fleet.findings if finding.table == "registers"]
+    reported = [issue for issue in fleet.issues if issue.table == "registers"]
     assert taken + len(reported) >= len(register_rows)
-    assert all("\n" not in str(finding) and len(str(finding)) < 600 for finding in fleet.findings)
+    assert all("\n" not in str(issue) and len(str(issue)) < 600 for issue in fleet.issues)
     assert all(meter.type in fleet.types for meter in fleet.meters)

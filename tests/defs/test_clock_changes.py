@@ -8,8 +8,8 @@ from dagster._utils.schedules import schedule_execution_time_iterator
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emm_pipeline.sampling import window_of
-from emm_pipeline.triggers import HIGHEST, Trigger
+from emm_pipeline.cron import HIGHEST, Trigger
+from emm_pipeline.polling.timing import window_of
 
 SPRING = datetime(2026, 3, 29, 1, 0, tzinfo=UTC)
 AUTUMN = datetime(2026, 10, 25, 1, 0, tzinfo=UTC)

@@ -10,8 +10,8 @@ from support.meters import SimulatedUnit, encode_value, inputs
 
 from emm_pipeline.defs.runs import ScheduledPoll
 from emm_pipeline.fleet import DataType
-from emm_pipeline.sampling import Window
-from emm_pipeline.sharding import Shard
+from emm_pipeline.polling.sharding import Shard
+from emm_pipeline.polling.timing import Window
 
 
 def unit(**faults):
@@ -130,7 +130,7 @@ def test_what_a_meter_refuses_is_a_finding_of_the_run_and_no_failure(pipeline, g
         assert result.success
         (row,) = pipeline.observation(result)["findings"]
         assert (row.data["id"], row.data["unit"]) == (2, 2)
-        assert "registers 4-5 (voltageL3): refused with exception 2 (illegal data address)" in row.data["finding"]
+        assert "registers 4-5 (voltageL3): refused with exception 2 (illegal data address)" in row.data["notice"]
     assert pipeline.sql("SELECT id, count(*) FROM readings GROUP BY id ORDER BY id") == [(1, 6), (2, 4)]
     assert pipeline.sql("SELECT meter_id, type, function_code, register_address, count FROM refused_registers") == [
         (2, "sdm630", 4, 4, 2)

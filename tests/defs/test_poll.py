@@ -12,9 +12,9 @@ from emm_pipeline.defs.build import build_definitions
 from emm_pipeline.defs.partitions import METER_READINGS
 from emm_pipeline.defs.runs import ScheduledPoll
 from emm_pipeline.fleet import DataType
-from emm_pipeline.sampling import Window
+from emm_pipeline.polling.sharding import Shard
+from emm_pipeline.polling.timing import Window
 from emm_pipeline.settings import current_settings
-from emm_pipeline.sharding import Shard
 
 
 def unit(voltage=230.5, power=1000.0, **faults):

@@ -7,9 +7,9 @@ from dagster import DagsterEventType, DefaultSensorStatus, RunRequest, build_sen
 from support.frames import NOON, lines, reading, readings
 from support.meters import SimulatedUnit, encode_value, inputs
 
-from emm_pipeline.connections import open_outbox
 from emm_pipeline.defs import replay
 from emm_pipeline.fleet import DataType
+from emm_pipeline.opening import open_outbox
 from emm_pipeline.settings import current_settings
 from emm_pipeline.stores import delivery
 

@@ -6,14 +6,14 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from dagster import Definitions, RunRequest, build_schedule_context, instance_for_test
 
+from emm_pipeline.cron import Trigger
 from emm_pipeline.defs.build import build_definitions
 from emm_pipeline.defs.partitions import METERS
 from emm_pipeline.defs.runs import ScheduledPoll
 from emm_pipeline.defs.schedules import decide_polls
-from emm_pipeline.sampling import window_of
+from emm_pipeline.polling.sharding import Shard, shards_for
+from emm_pipeline.polling.timing import window_of
 from emm_pipeline.settings import Settings
-from emm_pipeline.sharding import Shard, shards_for
-from emm_pipeline.triggers import Trigger
 
 NOON = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
 EVERY_MINUTE = Trigger()

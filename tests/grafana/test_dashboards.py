@@ -9,8 +9,8 @@ from support.grafana import PROVISIONING, dashboards, interpolate, panel_queries
 from support.influxdb import InfluxDB
 
 from dashboards.build import files
-from emm_pipeline.readings import READING_COLUMNS, PollRecord
-from emm_pipeline.stores.influxdb import InfluxReadingsStore
+from emm_pipeline.readings import READING_COLUMNS, PollPoint
+from emm_pipeline.stores.influxdb.store import InfluxReadingsStore
 from emm_pipeline.stores.points import poll_lines, reading_lines
 
 BUCKET = "dashboards"
@@ -60,9 +60,9 @@ def readings() -> pd.DataFrame:
     return frame.assign(time=frame["time"].dt.as_unit("ms"))
 
 
-def polls() -> list[PollRecord]:
+def polls() -> list[PollPoint]:
     return [
-        PollRecord(
+        PollPoint(
             time=time,
             id=meter_id,
             description=NAMES[meter_id],

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from support.meters import encode_value
 
 from emm_pipeline.fleet import DataType, EnergyMeter, FunctionCode, MeterType, Order, Register
-from emm_pipeline.modbus.decoding import decode_samples
-from emm_pipeline.readings import READING_COLUMNS, Block, MeterSample, Request
+from emm_pipeline.modbus.decoding import decode_readings
+from emm_pipeline.readings import READING_COLUMNS, MeterReading, RegisterBlock, Request
 
 HOLDING, INPUT = FunctionCode.READ_HOLDING_REGISTERS, FunctionCode.READ_INPUT_REGISTERS
 BIG, LITTLE = Order.BIG_ENDIAN, Order.LITTLE_ENDIAN
@@ -36,16 +36,16 @@ def register(data_type=DataType.INT, *, address=0, name="power", function_code=H
 
 
 def block(address, words, function_code=HOLDING):
-    return Block(Request(function_code, address, len(words)), struct.pack(f">{len(words)}H", *words))
+    return RegisterBlock(Request(function_code, address, len(words)), struct.pack(f">{len(words)}H", *words))
 
 
 def sample(*blocks, meter_id=1, type_name="t", description=None, time=NOON):
-    return MeterSample(EnergyMeter(meter_id, "127.0.0.1", 502, 1, type_name, description), time, blocks)
+    return MeterReading(EnergyMeter(meter_id, "127.0.0.1", 502, 1, type_name, description), time, blocks)
 
 
 def decode(registers, *blocks):
     """Measurement to value, for one meter."""
-    frame = decode_samples([sample(*blocks)], {"t": MeterType("t", tuple(registers))})
+    frame = decode_readings([sample(*blocks)], {"t": MeterType("t", tuple(registers))})
     return dict(zip(frame["measurement"], frame["value"], strict=True))
 
 
@@ -209,7 +209,7 @@ def test_rows_come_by_sample_and_then_in_the_order_of_the_types_registers():
         sample(meter_id=40, type_name="two"),
         sample(*whole, meter_id=25, type_name="two", time=NOON + timedelta(milliseconds=1)),
     ]
-    frame = decode_samples(samples, types)
+    frame = decode_readings(samples, types)
     texts = frame[["id", "description", "measurement", "unit", "value"]].astype(object)
     assert list(texts.where(frame.notna(), None).itertuples(index=False, name=None)) == [
         (30, "house", "b", "W", 2.0),
@@ -224,7 +224,7 @@ def test_rows_come_by_sample_and_then_in_the_order_of_the_types_registers():
 
 @pytest.mark.parametrize("samples", [[], [sample()], [sample(block(0, [1]))]], ids=["none", "unread", "read"])
 def test_the_columns_and_their_types_are_the_same_with_and_without_rows(samples):
-    frame = decode_samples(samples, {"t": MeterType("t", (register(),))})
+    frame = decode_readings(samples, {"t": MeterType("t", (register(),))})
     assert tuple(frame.columns) == READING_COLUMNS
     assert [str(dtype) for dtype in frame.dtypes] == [
         "datetime64[ms, UTC]", "int64", "category", "category", "category", "float64",
@@ -233,7 +233,7 @@ def test_the_columns_and_their_types_are_the_same_with_and_without_rows(samples)
 
 
 def test_a_sample_whose_type_lost_its_registers_gives_no_rows():
-    assert decode_samples([sample(block(0, [1]))], {"t": MeterType("t")}).empty
+    assert decode_readings([sample(block(0, [1]))], {"t": MeterType("t")}).empty
 
 
 def as_objects(frame):
@@ -258,8 +258,8 @@ def test_many_meters_decode_to_the_same_as_one_by_one(data):
         )
         for _ in range(5)
     ]
-    together = as_objects(decode_samples(samples, types))
-    one_by_one = [as_objects(frame) for s in samples if not (frame := decode_samples([s], types)).empty]
+    together = as_objects(decode_readings(samples, types))
+    one_by_one = [as_objects(frame) for s in samples if not (frame := decode_readings([s], types)).empty]
     if one_by_one:
         pd.testing.assert_frame_equal(together, pd.concat(one_by_one, ignore_index=True))
     else:
@@ -287,9 +287,9 @@ def test_more_names_than_a_byte_counts_stay_apart_in_fleets_of_several_types():
         for name, size in sizes.items()
     }
     samples = [
-        MeterSample(EnergyMeter(n, "h", 502, 1, name), datetime.now(UTC), (block(0, [n] * sizes[name]),))
+        MeterReading(EnergyMeter(n, "h", 502, 1, name), datetime.now(UTC), (block(0, [n] * sizes[name]),))
         for n, name in enumerate([*sizes, "small", "large"], start=1)
     ]
-    rows = decode_samples(samples, types)[["id", "measurement", "value"]].itertuples(index=False, name=None)
+    rows = decode_readings(samples, types)[["id", "measurement", "value"]].itertuples(index=False, name=None)
     expected = [(s.meter.id, r.measurement_name, s.meter.id) for s in samples for r in types[s.meter.type].registers]
     assert list(rows) == expected

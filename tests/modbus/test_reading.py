@@ -15,7 +15,7 @@ from support.meters import SimulatedUnit, encode_value, holding, inputs
 from emm_pipeline.event_loop import run_fast
 from emm_pipeline.fleet import DataType, EnergyMeter, FunctionCode, MeterType, Register
 from emm_pipeline.modbus.reading import Conditions, read_meters
-from emm_pipeline.readings import Block, FailureKind, Request
+from emm_pipeline.readings import FailureKind, RegisterBlock, Request
 
 HOLDING, INPUT = FunctionCode.READ_HOLDING_REGISTERS, FunctionCode.READ_INPUT_REGISTERS
 
@@ -33,7 +33,9 @@ REGISTERS = holding(0, VOLTAGE) | holding(100, CURRENT)
 
 
 def block(address, words, function_code=HOLDING):
-    return Block(Request(function_code, address, len(words)), b"".join(word.to_bytes(2, "big") for word in words))
+    return RegisterBlock(
+        Request(function_code, address, len(words)), b"".join(word.to_bytes(2, "big") for word in words)
+    )
 
 
 VOLTAGE_BLOCK, CURRENT_BLOCK = block(0, VOLTAGE), block(100, CURRENT)

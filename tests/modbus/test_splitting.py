@@ -51,14 +51,14 @@ def read_registers(sample, meter_type):
     return {r for r in meter_type.registers if any(request.covers(r) for request in requests)}
 
 
-def test_an_illegal_address_costs_its_own_register_only_and_is_named_in_the_findings():
+def test_an_illegal_address_costs_its_own_register_only_and_is_named_in_the_notices():
     meter_type = MeterType("t", tuple(register(a) for a in range(0, 80, 2)))
     sample, asked = asks(meter_type, without(42))
     assert read_registers(sample, meter_type) == set(meter_type.registers) - {register(42)}
     assert sample.failure is None, "all that can be read was read"
     assert spans(sample) == [(42, 2)]
-    [finding] = sample.findings
-    assert "function 4, registers 42-43 (r42): refused with exception 2 (illegal data address)" in finding
+    [notice] = sample.notices
+    assert "function 4, registers 42-43 (r42): refused with exception 2 (illegal data address)" in notice
     assert len(asked) <= 1 + 2 * 6, "halves, not one register after the other"
 
 
@@ -67,7 +67,7 @@ def test_what_was_refused_is_not_asked_for_in_the_next_poll_but_still_told():
     first, _ = asks(meter_type, without(42))
     second, asked = asks(meter_type, without(42), first.refused)
     assert asked == [Request(INPUT, 0, 42), Request(INPUT, 44, 36)]
-    assert (second.refused, second.findings) == (first.refused, first.findings)
+    assert (second.refused, second.notices) == (first.refused, first.notices)
     assert len(second.blocks) == 2
 
 
@@ -76,7 +76,7 @@ def test_a_gap_that_the_unit_does_not_know_is_read_around_and_not_bridged_again(
     sample, asked = asks(meter_type, without(6))
     assert asked == [Request(INPUT, 0, 12), Request(INPUT, 0, 4), Request(INPUT, 10, 2)]
     assert spans(sample) == [(4, 6)]
-    assert "a gap between measurements" in sample.findings[0]
+    assert "a gap between measurements" in sample.notices[0]
     again, asked = asks(meter_type, without(6), sample.refused)
     assert asked == [Request(INPUT, 0, 4), Request(INPUT, 10, 2)]
     assert again.failure is None
@@ -93,8 +93,8 @@ def test_a_unit_that_takes_fewer_registers_per_request_is_read_and_the_setting_t
     sample, _ = asks(meter_type, lambda request: 3 if request.count > 60 else None)
     assert read_registers(sample, meter_type) == set(meter_type.registers)
     assert (sample.failure, sample.refused) == (None, ())
-    [finding] = sample.findings
-    assert "set meter_types.max_registers_per_request of type t to 50 (it is 125)" in finding
+    [notice] = sample.notices
+    assert "set meter_types.max_registers_per_request of type t to 50 (it is 125)" in notice
 
 
 @pytest.mark.parametrize("code", [2, 3, 4])
@@ -103,7 +103,7 @@ def test_a_unit_that_refuses_everything_has_failed_and_nothing_of_it_is_remember
     sample, _ = asks(meter_type, lambda _: code)
     assert (sample.failure.kind, sample.failure.exception_code) == (FailureKind.EXCEPTION, code)
     assert "registers 0-19 (r0, r2, r4 and 7 more)" in sample.failure.reason
-    assert (sample.refused, sample.findings) == ((), ())
+    assert (sample.refused, sample.notices) == ((), ())
 
 
 def test_a_register_that_the_device_fails_to_give_fails_the_meter_and_is_asked_for_again():

@@ -12,7 +12,7 @@ from soak.table import SoakRow
 from support.influxdb import InfluxDB
 from support.meters import SimulatedUnit
 
-from emm_pipeline.stores.line_protocol import ReadingPoint, parse_line
+from emm_pipeline.stores.influxdb.line_protocol import ParsedReading, parse_line
 
 COUNTER, COPY = "counter", "copy"
 """Registers 0-1 and 2-3, unsigned 32 bit: the same number in both, read in one request."""
@@ -107,4 +107,4 @@ def _samples(values: Iterable[tuple[int, str, int]]) -> int:
 
 def _values(file: Path) -> set[tuple[int, str, int]]:
     points = [parse_line(line) for line in gzip.decompress(file.read_bytes()).decode().splitlines()[1:]]
-    return {(point.id, point.measurement, int(point.value)) for point in points if isinstance(point, ReadingPoint)}
+    return {(point.id, point.measurement, int(point.value)) for point in points if isinstance(point, ParsedReading)}

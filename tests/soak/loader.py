@@ -9,14 +9,14 @@ from uuid import uuid4
 from soak.judge import COPY, COUNTER
 from soak.recorder.sitecustomize import record
 
-from emm_pipeline import polling
 from emm_pipeline.fleet import DataType, EnergyMeter, FunctionCode, MeterType, Register
-from emm_pipeline.outcomes import PollPlan
-from emm_pipeline.polling import Polled
-from emm_pipeline.sampling import Sample
+from emm_pipeline.polling import pipeline
+from emm_pipeline.polling.pipeline import FleetReading
+from emm_pipeline.polling.plan import PollPlan
+from emm_pipeline.polling.timing import SampleTime
 from emm_pipeline.stores.delivery import Delivery
-from emm_pipeline.stores.influxdb import InfluxReadingsStore
-from emm_pipeline.stores.outbox import Outbox
+from emm_pipeline.stores.influxdb.store import InfluxReadingsStore
+from emm_pipeline.stores.outbox.folder import Outbox
 
 INPUT = FunctionCode.READ_INPUT_REGISTERS
 COUNTING = MeterType(
@@ -51,9 +51,9 @@ def load_forever(place: Place) -> None:
         delivery = Delivery(store, Outbox(place.outbox, 10**9))
         while True:
             now = datetime.now(UTC)
-            sample = Sample(now, now + timedelta(seconds=20))
-            polled = Polled(sample, now, tuple(polling.read(plan, sample.deadline, 200)))
-            polling.load(delivery, polled, polling.decode(plan, polled.samples), str(uuid4()))
+            sample = SampleTime(now, now + timedelta(seconds=20))
+            polled = FleetReading(sample, now, tuple(pipeline.read(plan, sample.deadline, 200)))
+            pipeline.load(delivery, polled, pipeline.decode(plan, polled.samples), str(uuid4()))
 
 
 def replay_forever(place: Place) -> None:

@@ -25,7 +25,7 @@ from support.ports import free_port
 from support.postgres import postgres_folder
 from support.stack import Stack
 
-from emm_pipeline.cli.processes import ProcessGroup
+from emm_pipeline.cli.demo.processes import ProcessGroup
 from emm_pipeline.defs.runs import TICK_TAG
 
 pytestmark = [

@@ -17,9 +17,9 @@ from support.meters import SimulatedUnit
 from support.ports import free_port
 
 from emm_pipeline.defs.runs import ScheduledPoll
-from emm_pipeline.sampling import Window
+from emm_pipeline.polling.sharding import Shard
+from emm_pipeline.polling.timing import Window
 from emm_pipeline.settings import current_settings
-from emm_pipeline.sharding import Shard
 
 HOURS = int(os.environ.get("EMM_SOAK_HOURS", "24"))
 SETTLED = 4

@@ -16,7 +16,7 @@ from support.dagster_ui import wait_for
 from emm_pipeline.errors import StoreError
 from emm_pipeline.fleet import EnergyMeter
 from emm_pipeline.stores.delivery import Delivery
-from emm_pipeline.stores.outbox import Outbox
+from emm_pipeline.stores.outbox.folder import Outbox
 
 METERS = 20
 

@@ -9,16 +9,16 @@ from soak.loader import COUNTING
 from soak.table import publish
 from support.dagster_ui import wait_for
 
-from emm_pipeline import polling
 from emm_pipeline.errors import StoreError
 from emm_pipeline.fleet import EnergyMeter
-from emm_pipeline.outcomes import PollPlan
-from emm_pipeline.polling import Polled
-from emm_pipeline.sampling import Sample
+from emm_pipeline.polling import pipeline
+from emm_pipeline.polling.pipeline import FleetReading
+from emm_pipeline.polling.plan import PollPlan
+from emm_pipeline.polling.timing import SampleTime
 from emm_pipeline.stores import delivery as delivery_module
 from emm_pipeline.stores.delivery import Delivery
-from emm_pipeline.stores.influxdb import InfluxReadingsStore
-from emm_pipeline.stores.outbox import Outbox
+from emm_pipeline.stores.influxdb.store import InfluxReadingsStore
+from emm_pipeline.stores.outbox.folder import Outbox
 
 METERS = 100
 POLLS = 60
@@ -41,9 +41,9 @@ def test_an_hour_without_influxdb_costs_nothing(influxdb, simulated_gateway, tmp
         influxdb.kill()
         for number in range(POLLS):
             now = datetime.now(UTC)
-            sample = Sample(now, now + timedelta(seconds=30))
-            polled = Polled(sample, now, tuple(polling.read(plan, sample.deadline, 200)))
-            report = polling.load(delivery, polled, polling.decode(plan, polled.samples), f"poll-{number}")
+            sample = SampleTime(now, now + timedelta(seconds=30))
+            polled = FleetReading(sample, now, tuple(pipeline.read(plan, sample.deadline, 200)))
+            report = pipeline.load(delivery, polled, pipeline.decode(plan, polled.samples), f"poll-{number}")
             assert "waiting in the outbox: 300 points" in report.store_problems[0]
         recorded = judge.recorded()
         assert len(recorded) == METERS * POLLS * 2

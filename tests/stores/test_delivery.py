@@ -11,11 +11,11 @@ from support.frames import NOON, NOON_MS, lines, poll, reading, readings
 
 from emm_pipeline.errors import StoreAccessError, StoreError
 from emm_pipeline.stores import delivery as delivery_module
-from emm_pipeline.stores.base import Refusal
+from emm_pipeline.stores.base import RejectedPoint
 from emm_pipeline.stores.delivery import Delivery
-from emm_pipeline.stores.influxdb import InfluxReadingsStore
-from emm_pipeline.stores.outbox import Outbox
-from emm_pipeline.stores.postgresql import PostgresReadingsStore
+from emm_pipeline.stores.influxdb.store import InfluxReadingsStore
+from emm_pipeline.stores.outbox.folder import Outbox
+from emm_pipeline.stores.postgresql.store import PostgresReadingsStore
 
 LINES = lines(readings(reading(), reading(id=2)), [poll()])
 AWAY = StoreError("InfluxDB is away")
@@ -143,7 +143,7 @@ def test_a_sample_that_is_over_tries_the_store_all_the_same(outbox):
 
 
 def test_refused_points_end_in_rejected_and_the_others_in_the_store(outbox):
-    store = ScriptedStore([Refusal(LINES[1], "field type conflict")])
+    store = ScriptedStore([RejectedPoint(LINES[1], "field type conflict")])
     loaded = load(store, outbox)
     assert [refusal.line for refusal in loaded.refused] == [LINES[1]]
     assert outbox.names() == []
@@ -249,7 +249,7 @@ def test_two_replays_at_once_load_each_file_once(outbox):
 
 def test_points_that_a_replay_gets_refused_are_named(outbox):
     expected = fill(outbox, 2)
-    done = Delivery(ScriptedStore([Refusal(expected[0], "beyond retention policy")]), outbox).replay()
+    done = Delivery(ScriptedStore([RejectedPoint(expected[0], "beyond retention policy")]), outbox).replay()
     assert done.problems == ["1 point refused, kept in the folder rejected: beyond retention policy"]
     assert (done.files, done.points) == (2, 1)
 

@@ -11,9 +11,9 @@ from influxdb_client.domain.write_precision import WritePrecision
 from support.frames import NOON, NOON_MS, poll, reading, readings
 
 from emm_pipeline.fleet import EnergyMeter
-from emm_pipeline.labels import MAX_LABEL_BYTES
-from emm_pipeline.readings import READING_COLUMNS, Failure, FailureKind, MeterSample
-from emm_pipeline.stores.points import listed, poll_lines, poll_records, reading_lines
+from emm_pipeline.naming import MAX_LABEL_BYTES
+from emm_pipeline.readings import READING_COLUMNS, Failure, FailureKind, MeterReading
+from emm_pipeline.stores.points import listed, poll_lines, poll_points, reading_lines
 
 ORDINARY = st.text(st.characters(exclude_categories=["C"], exclude_characters="\\"), min_size=1, max_size=20)
 
@@ -105,11 +105,11 @@ def test_poll_records_count_the_points_of_that_meter_at_that_time():
     meters = [EnergyMeter(number, "host", 502, 1, "sdm630") for number in (1, 2)]
     failure = Failure(FailureKind.TIMEOUT, "no reply")
     samples = [
-        MeterSample(meters[0], NOON, requests=2, latency_ms=12.5),
-        MeterSample(meters[1], NOON, failure=failure, requests=1, latency_ms=3000.0),
+        MeterReading(meters[0], NOON, requests=2, latency_ms=12.5),
+        MeterReading(meters[1], NOON, failure=failure, requests=1, latency_ms=3000.0),
     ]
     frame = readings(reading(), reading(measurement="voltageL2"), reading(time=NOON + timedelta(milliseconds=1)))
-    assert poll_records(samples, frame) == [
+    assert poll_points(samples, frame) == [
         poll(description=None, points=2),
         poll(id=2, description=None, ok=False, latency_ms=3000.0, requests=1, points=0, error="no reply"),
     ]
@@ -118,7 +118,7 @@ def test_poll_records_count_the_points_of_that_meter_at_that_time():
 def test_an_empty_frame_of_no_types_has_no_points():
     empty = pd.DataFrame(columns=list(READING_COLUMNS))
     assert reading_lines(empty).lines == []
-    assert poll_records([], empty) == []
+    assert poll_points([], empty) == []
 
 
 def test_shaping_points_needs_neither_pandas_nor_a_clients_library():

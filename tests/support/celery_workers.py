@@ -14,7 +14,7 @@ from support.dagster_ui import wait_for
 from support.influxdb import ServerMissingError
 from support.ports import free_port
 
-from emm_pipeline.cli.processes import ProcessGroup, listens
+from emm_pipeline.cli.demo.processes import ProcessGroup, listens
 from emm_pipeline.settings import PROJECT_ROOT
 
 _CELERY = Path(sys.executable).parent / "celery"
@@ -69,7 +69,7 @@ class Worker:
 
     def start(self) -> None:
         """Start it, and wait until it takes runs."""
-        app = ["--app", "emm_pipeline.celery_worker"]
+        app = ["--app", "emm_pipeline.dagster_ext.celery_worker"]
         command = [*self._enter, _CELERY, *app, "worker", "--hostname", self.node, "--loglevel", "INFO"]
         self._processes.start(self.name, command, self._environment)
         self._is_there = True

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pandas as pd
 
-from emm_pipeline.readings import READING_COLUMNS, PollRecord
+from emm_pipeline.readings import READING_COLUMNS, PollPoint
 from emm_pipeline.stores.points import poll_lines, reading_lines
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -36,7 +36,7 @@ def poll(**changes):
         "requests": 2,
         "points": 7,
     }
-    return PollRecord(**(fields | changes))
+    return PollPoint(**(fields | changes))
 
 
 def lines(frame, polls=()):

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from hypothesis import strategies as st
 
 from emm_pipeline.fleet import FunctionCode
-from emm_pipeline.modbus.connection import Connection, ReadError
+from emm_pipeline.modbus.transport.tcp import ReadError, TcpTransport
 from emm_pipeline.readings import FailureKind, Request
 
 TIMEOUT_S = 0.05
@@ -98,9 +98,9 @@ class HostileDevice:
             writer.close()
 
     async def judge(self, case):
-        """Reads with the real Connection; returns whether the reply was taken. Anything wrong is an AssertionError."""
+        """Reads with the real transport; returns whether the reply was taken. Anything wrong is an AssertionError."""
         self.case = case
-        connection = Connection("127.0.0.1", self.port)
+        connection = TcpTransport("127.0.0.1", self.port)
         async with asyncio.timeout(LONGEST_CASE_S):
             await connection.open(5.0)
             try:

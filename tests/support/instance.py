@@ -10,7 +10,7 @@ from dagster import DagsterEventType, DagsterInstance, ExecuteInProcessResult
 from sqlalchemy import Engine, text
 from support.postgres import create_database
 
-from emm_pipeline.cli.database import upgrade_databases
+from emm_pipeline.cli.commands.database import upgrade_databases
 from emm_pipeline.config_db.engine import create_config_engine
 from emm_pipeline.defs.build import build_definitions
 from emm_pipeline.defs.partitions import METER_READINGS, METERS

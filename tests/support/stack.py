@@ -12,8 +12,8 @@ from sqlalchemy import text
 from support.dagster_ui import DagsterUI, wait_for
 from support.ports import free_port
 
-from emm_pipeline.cli.database import upgrade_databases
-from emm_pipeline.cli.processes import ProcessGroup, answers, listens
+from emm_pipeline.cli.commands.database import upgrade_databases
+from emm_pipeline.cli.demo.processes import ProcessGroup, answers, listens
 from emm_pipeline.config_db.engine import create_config_engine
 from emm_pipeline.config_db.upgrade import ensure_database
 from emm_pipeline.embedded_postgres import EmbeddedPostgres

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emm_pipeline import triggers
+from emm_pipeline import cron
 from virtual_modbustcp_server.update_cron import UpdateCron, parse_field
 
 SECOND = "VIRTUAL_SERVER_UPDATE_CRON_SECOND_TRIGGER"
@@ -68,4 +68,4 @@ def test_triggers_mean_the_same_here_and_in_the_pipeline(text, highest):
         except ValueError:
             return None
 
-    assert parsed(parse_field) == parsed(triggers.parse_field)
+    assert parsed(parse_field) == parsed(cron.parse_field)

@@ -16,7 +16,7 @@ from support.virtual_server import eventually, exception_code, read
 from emm_pipeline.catalog import load_catalogue
 from emm_pipeline.event_loop import run_fast
 from emm_pipeline.fleet import EnergyMeter
-from emm_pipeline.modbus.decoding import decode_samples
+from emm_pipeline.modbus.decoding import decode_readings
 from emm_pipeline.modbus.reading import read_meters
 from virtual_modbustcp_server import zeversolar
 from virtual_modbustcp_server.zeversolar import ZeverSolarServer, parse
@@ -203,7 +203,7 @@ def test_the_catalogues_type_reads_what_the_server_serves(server):
     with server:
         meter = EnergyMeter(1, "127.0.0.1", server.port, 1, "zeversolar")
         samples = run_fast(read_meters([meter], types, deadline=time.monotonic() + 10))
-    frame = decode_samples(samples, types)
+    frame = decode_readings(samples, types)
     assert dict(zip(frame["measurement"], frame["value"], strict=True)) == {
         "activePower": 1234,
         "generatedEnergyToday": pytest.approx(8.95),

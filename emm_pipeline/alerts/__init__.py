@@ -1,0 +1,1 @@
+"""Alerts: the rules that raise and resolve them, their state, and the mail that reports them."""

@@ -1,0 +1,241 @@
+"""`emm meters …`: which devices there are, and how each is."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from emm_pipeline.cli.addresses import ENDPOINT, Endpoint
+from emm_pipeline.cli.lazy import LazyGroup
+from emm_pipeline.cli.output import confirm, json_option, print_json, yes_option
+from emm_pipeline.cli.showing.meter_list import meter_states, print_states
+from emm_pipeline.config_db.editing.meter_rows import add_meter, edit_meter, load_meter_rows, remove_meters
+from emm_pipeline.config_db.editing.register_rows import load_types_of
+from emm_pipeline.config_db.loader import load_fleet
+from emm_pipeline.errors import ConfigurationError
+from emm_pipeline.opening import open_config_database
+from emm_pipeline.settings import load_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from sqlalchemy import Engine
+
+    from emm_pipeline.config_db.editing.meter_rows import MeterRow
+
+_INTEGER = re.compile(r"-?\d+")
+_COLUMNS = ("host", "port", "slave_address", "type", "description", "enabled")
+
+
+@click.group("meters", cls=LazyGroup, lazy={"check": "commands.meters_check:check_command"})
+def meters() -> None:
+    """The meters in the database: list, add, edit, remove, enable, disable, check."""
+
+
+@meters.command("list")
+@json_option
+@click.pass_obj
+def list_command(env_files: tuple[Path, ...], as_json: bool) -> None:
+    """Show every meter: where it is, whether it is read, and if not why.
+
+    Example: emm meters list
+    """
+    with open_config_database(load_settings(*env_files)) as engine:
+        states = meter_states(engine)
+    if as_json:
+        print_json(states)
+    else:
+        print_states(states)
+
+
+@meters.command("add")
+@click.argument("address", type=ENDPOINT, metavar="HOST[:PORT]")
+@click.option("--unit", type=int, required=True, help="Modbus unit id (slave address), 0 to 255.")
+@click.option("--type", "type_name", required=True, help="Name of the type in the table registers.")
+@click.option("--description", help="What people call it; a tag of each point.")
+@click.option("--id", "id_", type=int, help="Its id; without, the next one that is free.")
+@click.option("--disabled", is_flag=True, help="Do not poll it yet.")
+@click.option("--force", is_flag=True, help="Also where another meter is the same unit.")
+@json_option
+@click.pass_obj
+def add_command(
+    env_files: tuple[Path, ...],
+    address: Endpoint,
+    unit: int,
+    type_name: str,
+    description: str | None,
+    id_: int | None,
+    disabled: bool,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Add a meter. It is polled from the next discovery on.
+
+    Example: emm meters add 192.168.1.113 --unit 1 --type sdm630 --description "main distribution"
+    """
+    row: MeterRow = {
+        **dict(zip(("host", "port"), address, strict=True)),
+        "slave_address": unit,
+        "type": type_name,
+        "description": description,
+        "enabled": not disabled,
+    }
+    with open_config_database(load_settings(*env_files)) as engine:
+        _require_type(engine, type_name)
+        added = add_meter(engine, row | ({"id": id_} if id_ is not None else {}), allow_same_unit=force)
+    if as_json:
+        print_json(added)
+    else:
+        when = "not polled until: emm meters enable" if disabled else "polled from the next discovery on"
+        print(f"added {_named(added)} at {added['host']}:{added['port']} unit {unit}, type {type_name}: {when}")
+
+
+@meters.command("edit")
+@click.argument("meter")
+@click.option("--host", help="Name or address.")
+@click.option("--port", type=click.IntRange(1, 65535))
+@click.option("--unit", type=int, help="Modbus unit id (slave address), 0 to 255.")
+@click.option("--type", "type_name", help="Name of the type in the table registers.")
+@click.option("--description", help="What people call it.")
+@click.option("--no-description", is_flag=True, help="Remove the description.")
+@click.option("--force", is_flag=True, help="Also where another meter is the same unit.")
+@json_option
+@click.pass_obj
+def edit_command(
+    env_files: tuple[Path, ...],
+    meter: str,
+    host: str | None,
+    port: int | None,
+    unit: int | None,
+    type_name: str | None,
+    description: str | None,
+    no_description: bool,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Change a meter, METER being its id or description. It is read with its new values from the next poll on.
+
+    Example: emm meters edit 1 --host 192.168.1.114
+    """
+    if no_description and description is not None:
+        raise click.UsageError("--description and --no-description exclude each other")
+    given = {"host": host, "port": port, "slave_address": unit, "type": type_name, "description": description}
+    changes: dict[str, Any] = {column: value for column, value in given.items() if value is not None}
+    if no_description:
+        changes["description"] = None
+    if not changes:
+        raise click.UsageError(
+            "nothing to change: give --host, --port, --unit, --type, --description or --no-description"
+        )
+    with open_config_database(load_settings(*env_files)) as engine:
+        if type_name:
+            _require_type(engine, type_name)
+        _edit_and_tell(engine, [meter], changes, as_json=as_json, force=force)
+
+
+@meters.command("enable")
+@click.argument("meter", nargs=-1, required=True)
+@json_option
+@click.pass_obj
+def enable_command(env_files: tuple[Path, ...], meter: tuple[str, ...], as_json: bool) -> None:
+    """Poll meters again, from the next discovery on.
+
+    Example: emm meters enable 1
+    """
+    with open_config_database(load_settings(*env_files)) as engine:
+        _edit_and_tell(engine, meter, {"enabled": True}, as_json=as_json)
+
+
+@meters.command("disable")
+@click.argument("meter", nargs=-1, required=True)
+@json_option
+@click.pass_obj
+def disable_command(env_files: tuple[Path, ...], meter: tuple[str, ...], as_json: bool) -> None:
+    """Poll meters no more; they stay in the database.
+
+    Example: emm meters disable 1 2
+    """
+    with open_config_database(load_settings(*env_files)) as engine:
+        _edit_and_tell(engine, meter, {"enabled": False}, as_json=as_json)
+
+
+@meters.command("remove")
+@click.argument("meter", nargs=-1, required=True)
+@yes_option
+@json_option
+@click.pass_obj
+def remove_command(env_files: tuple[Path, ...], meter: tuple[str, ...], yes: bool, as_json: bool) -> None:
+    """Delete meters from the database. Their readings stay in the store.
+
+    Example: emm meters remove 1
+    """
+    with open_config_database(load_settings(*env_files)) as engine:
+        rows = find_meters(load_meter_rows(engine), meter)
+        confirm(f"Remove {', '.join(map(_named, rows))}?", yes=yes)
+        remove_meters(engine, [row["id"] for row in rows])
+    if as_json:
+        print_json({"removed": [row["id"] for row in rows]})
+    else:
+        for row in rows:
+            print(
+                f"removed {_named(row)} at {row['host']}:{row['port']} unit {row['slave_address']}; its readings stay"
+            )
+
+
+def find_meters(rows: Sequence[MeterRow], names: Sequence[str]) -> list[MeterRow]:
+    """Return the rows that ids or descriptions name, each once.
+
+    Raises:
+        ConfigurationError: A name is no meter's, or that of several.
+    """
+    found: dict[int, MeterRow] = {}
+    for name in names:
+        same = [row for row in rows if str(row["id"]) == name] if _INTEGER.fullmatch(name) else []
+        same = same or [row for row in rows if row.get("description") == name]
+        if not same:
+            raise ConfigurationError(f"no meter has the id or description {name!r}; emm meters list shows them")
+        if len(same) > 1:
+            ids = ", ".join(str(row["id"]) for row in same)
+            raise ConfigurationError(f"the description {name!r} is that of meters {ids}: give an id")
+        found[same[0]["id"]] = same[0]
+    return list(found.values())
+
+
+def _edit_and_tell(
+    engine: Engine, names: Sequence[str], changes: Mapping[str, Any], *, as_json: bool, force: bool = False
+) -> None:
+    edited = [
+        edit_meter(engine, row["id"], changes, allow_same_unit=force)
+        for row in find_meters(load_meter_rows(engine), names)
+    ]
+    if as_json:
+        print_json([{"before": before, "after": after} for before, after in edited])
+        return
+    for before, after in edited:
+        differences = [
+            f"{column} {before.get(column)!r} → {after[column]!r}"
+            for column in _COLUMNS
+            if column in after and before.get(column) != after[column]
+        ]
+        print(f"{_named(after)}: {', '.join(differences) or 'nothing to change'}")
+
+
+def _require_type(engine: Engine, name: str) -> None:
+    """Say what to do about a type that the database does not have."""
+    if name in load_fleet(engine).types:
+        return
+    from emm_pipeline.catalog import load_catalogue  # noqa: PLC0415  # a file per type is read
+
+    if name in load_catalogue():
+        raise ConfigurationError(f"type {name} is not in the database; the catalogue has it: emm types install {name}")
+    known = ", ".join(load_types_of(engine)) or "none"
+    raise ConfigurationError(
+        f"there is no type {name!r}, neither in the database ({known}) nor in the catalogue (emm types list)"
+    )
+
+
+def _named(row: Mapping[str, Any]) -> str:
+    return f"meter {row['id']}" + (f" ({row['description']})" if row.get("description") else "")

@@ -1,0 +1,111 @@
+"""`emm meters check`: is every meter as it is configured, and if not, what is to be done?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from emm_pipeline.catalog import load_catalogue
+from emm_pipeline.cli import interruptible
+from emm_pipeline.cli.addresses import ENDPOINT, HIGHEST_UNIT_ID, Endpoint
+from emm_pipeline.cli.commands.poll import ids_of
+from emm_pipeline.cli.gateways import KnownFleet, known_fleet, note
+from emm_pipeline.cli.output import json_option, print_json
+from emm_pipeline.cli.progress import progress
+from emm_pipeline.cli.showing.checks import print_check, to_json
+from emm_pipeline.commissioning.checking import AD_HOC_ID, MeterCheck, check_meters, steps_of
+from emm_pipeline.errors import ConfigurationError, TransientError
+from emm_pipeline.fleet import EnergyMeter, Fleet, MeterType
+from emm_pipeline.polling.plan import PollPlan, plan_meters
+from emm_pipeline.stores.points import number_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@click.command("check")
+@click.argument("meters", nargs=-1, metavar="[METER …]")
+@click.option("--host", "endpoint", type=ENDPOINT, metavar="HOST[:PORT]", help="Check a device that is in no database.")
+@click.option("--unit", type=click.IntRange(0, HIGHEST_UNIT_ID), help="Its unit id.  [default: 1]")
+@click.option("--type", "type_name", help="Its type: of the database, or of the catalogue.")
+@json_option
+@click.pass_obj
+def check_command(
+    env_files: tuple[Path, ...],
+    meters: tuple[str, ...],
+    endpoint: Endpoint | None,
+    unit: int | None,
+    type_name: str | None,
+    as_json: bool,
+) -> None:
+    """Ask meters for each register by itself, then as a poll does. METER is an id or a description; without one, all.
+
+    Prints value, unit, raw words and time, and for what failed why, and what to do. Nothing is stored. Exits with 1 if
+    anything failed.
+
+    A device that is in no database is checked without one: emm meters check --host 192.168.1.113 --unit 1 --type sdm630
+
+    Example: emm meters check 1
+    """
+    if endpoint and meters:
+        raise ConfigurationError("either METER or --host: a METER has its address in the database")
+    if not endpoint and (type_name or unit is not None):
+        raise ConfigurationError("--unit and --type go with --host")
+    with known_fleet(env_files) as known:
+        plan = _ad_hoc(known, endpoint, unit, type_name) if endpoint else _configured(known, meters)
+        checks = _check(known, plan)
+    if as_json:
+        print_json(to_json(checks, plan.unreadable))
+    else:
+        for check in checks:
+            print_check(check)
+        for meter_id, reason in plan.unreadable.items():
+            print(f"meter {meter_id}: {reason}\n")
+        if len(checks) + len(plan.unreadable) > 1:
+            well = sum(check.ok for check in checks)
+            print(f"{well} of {len(checks) + len(plan.unreadable)} meters are well")
+    if plan.unreadable or not all(check.ok for check in checks):
+        raise SystemExit(1)
+
+
+def _configured(known: KnownFleet, names: tuple[str, ...]) -> PollPlan:
+    if known.problem:
+        raise TransientError(f"{known.problem}; a device is checked without a database by --host, --unit and --type")
+    plan = plan_meters(known.fleet, ids_of(known.fleet, names))
+    if not plan.meters and not plan.unreadable:
+        raise ConfigurationError("there are no meters: energy_meters has no enabled row")
+    return plan
+
+
+def _ad_hoc(known: KnownFleet, endpoint: Endpoint, unit: int | None, type_name: str | None) -> PollPlan:
+    if not type_name:
+        raise ConfigurationError("--host needs --type: a type of the database, or of the catalogue")
+    meter = EnergyMeter(AD_HOC_ID, *endpoint, 1 if unit is None else unit, type_name)
+    return PollPlan((meter,), {type_name: find_type(known.fleet, type_name)})
+
+
+def find_type(fleet: Fleet, name: str) -> MeterType:
+    """Return a type of the database, or else of the catalogue.
+
+    Raises:
+        ConfigurationError: There is none of this name; names those that there are.
+    """
+    catalogue = load_catalogue()
+    if name in fleet.types:
+        return fleet.types[name]
+    if name in catalogue:
+        return catalogue[name].meter_type
+    there_are = ", ".join(sorted({*fleet.types, *catalogue}))
+    raise ConfigurationError(f"there is no type {name!r}, neither in the database nor in the catalogue: {there_are}")
+
+
+def _check(known: KnownFleet, plan: PollPlan) -> list[MeterCheck]:
+    steps = sum(steps_of(plan.types[meter.type]) for meter in plan.meters)
+
+    async def run() -> list[MeterCheck]:
+        async with known.locks() as locks:
+            return await check_meters(plan.meters, plan.types, locks, advance, lambda: note("waiting for a poll …"))
+
+    with progress(f"checking {number_of(len(plan.meters), 'meter')}", steps, remaining=True) as advance:
+        return interruptible.run(run())

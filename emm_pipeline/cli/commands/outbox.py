@@ -1,0 +1,115 @@
+"""`emm outbox`: what waits for the store, and what it will never take."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import click
+from rich.markup import escape
+from rich.table import Table
+
+from emm_pipeline.cli.output import json_option, print_json
+from emm_pipeline.cli.progress import progress
+from emm_pipeline.cli.showing.tables import console
+from emm_pipeline.opening import open_delivery, open_outbox
+from emm_pipeline.settings import load_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from emm_pipeline.stores.outbox.folder import Outbox, OutboxFile
+
+ROWS_SHOWN = 20
+
+
+@click.group("outbox", invoke_without_command=True)
+@json_option
+@click.pass_context
+def outbox(context: click.Context, as_json: bool) -> None:
+    """Show the points that wait for the store, and those that it will never take. Exits with 1 if some wait.
+
+    Example: emm outbox
+    """
+    if context.invoked_subcommand:
+        return
+    box = open_outbox(load_settings(*context.obj))
+    waiting, rejected = box.waiting(), box.rejected()
+    if as_json:
+        print_json(_as_json(box, waiting, rejected))
+    else:
+        _print(box, waiting, rejected)
+    if waiting:
+        raise SystemExit(1)
+
+
+@outbox.command("replay")
+@click.option("--rejected", is_flag=True, help="Also what the store refused, once the cause is gone.")
+@json_option
+@click.pass_obj
+def replay_command(env_files: tuple[Path, ...], rejected: bool, as_json: bool) -> None:
+    """Load what waits now, oldest first. Exits with 1 if something still waits, or was refused.
+
+    The replay job does the same once the store answers; both may run at once.
+
+    Example: emm outbox replay
+    """
+    settings = load_settings(*env_files)
+    box = open_outbox(settings)
+    if rejected:
+        box.put_back_rejected()
+    files = len(box.names())
+    with progress(f"loading {files} files", files) as advance, open_delivery(settings) as delivery:
+        done = delivery.replay(advance)
+    if as_json:
+        print_json({"files": done.files, "points": done.points, "busy": done.busy, "problems": done.problems})
+    else:
+        print(f"{done.points} points of {done.files} files loaded")
+    for problem in done.problems:
+        print(problem, file=sys.stderr)
+    if done.problems or done.busy:
+        raise SystemExit(1)
+
+
+def _print(box: Outbox, waiting: Sequence[OutboxFile], rejected: Sequence[OutboxFile]) -> None:
+    print(f"outbox {box.folder}")
+    if not waiting:
+        print("nothing waits")
+    else:
+        _print_table("waits", waiting)
+        print(f"{_sum(waiting)} wait; the oldest: {waiting[0].name}")
+        if error := box.last_error():
+            print(f"last error: {error}")
+    if rejected:
+        _print_table("rejected", rejected)
+        print(f"{_sum(rejected)} rejected: they stay in {box.rejected_folder} until someone deletes them")
+
+
+def _print_table(title: str, files: Sequence[OutboxFile]) -> None:
+    """Print the first files, oldest first."""
+    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column(title, overflow="fold")
+    table.add_column("points", justify="right")
+    table.add_column("kB", justify="right")
+    table.add_column("reason" if any(file.reason for file in files) else "", overflow="fold")
+    for file in files[:ROWS_SHOWN]:
+        table.add_row(escape(file.name), str(file.points), str(file.size // 1000), escape(file.reason or ""))
+    if len(files) > ROWS_SHOWN:
+        table.add_row(f"and {len(files) - ROWS_SHOWN} more")
+    console().print(table)
+
+
+def _sum(files: Sequence[OutboxFile]) -> str:
+    megabytes = sum(file.size for file in files) / 1_000_000
+    return f"{sum(file.points for file in files)} points in {len(files)} files, {megabytes:.1f} MB,"
+
+
+def _as_json(box: Outbox, waiting: Sequence[OutboxFile], rejected: Sequence[OutboxFile]) -> dict[str, object]:
+    return {
+        "folder": str(box.folder),
+        "waiting": [asdict(file) for file in waiting],
+        "rejected": [asdict(file) for file in rejected],
+        "last_error": box.last_error() if waiting else None,
+    }

@@ -1,0 +1,165 @@
+"""`emm read`: registers of a device that nobody has configured yet, and what they may mean."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import click
+
+from emm_pipeline.cli import interruptible
+from emm_pipeline.cli.addresses import ADDRESS, ENDPOINT, HIGHEST_ADDRESS, HIGHEST_UNIT_ID, Endpoint
+from emm_pipeline.cli.gateways import KnownFleet, known_fleet, note
+from emm_pipeline.cli.output import json_option, print_json
+from emm_pipeline.cli.showing.interpretations import print_fits, print_meanings, print_words, to_json
+from emm_pipeline.commissioning.searching import RegisterBlock, Wanted, look, look_beside
+from emm_pipeline.errors import ConfigurationError, TransientError
+from emm_pipeline.fleet import MAX_REGISTERS_PER_REQUEST, FunctionCode
+from emm_pipeline.modbus.messages import advise
+from emm_pipeline.modbus.session import Reply, Session, holding
+from emm_pipeline.modbus.transport.tcp import ReadError
+from emm_pipeline.readings import Request
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Sequence
+    from pathlib import Path
+
+PAUSE_S = 0.05
+
+_NUMBER = re.compile(r"[+-]?\d{1,20}(\.\d{1,20})?([eE][+-]?\d{1,2})?", re.ASCII)
+
+
+class ExpectedType(click.ParamType):  # type: ignore[type-arg]  # generic in newer versions of click only
+    """A number as a display shows it; kept as text, for its digits say how exact it is."""
+
+    name = "number"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the text, or fail with what is allowed."""
+        text = str(value)
+        if not _NUMBER.fullmatch(text):
+            self.fail(f"{text!r} is no number, such as 231.4", param, ctx)
+        if not float(text):
+            self.fail("0 is the same in every type and order: wait for another value", param, ctx)
+        return text
+
+
+@click.command("read")
+@click.argument("endpoint", type=ENDPOINT, metavar="HOST[:PORT]")
+@click.option("--unit", type=click.IntRange(0, HIGHEST_UNIT_ID), default=1, show_default=True, help="Unit id.")
+@click.option("--address", type=ADDRESS, default=0, show_default=True, help="First register, from 0 as on the wire.")
+@click.option(
+    "--count",
+    type=click.IntRange(1, MAX_REGISTERS_PER_REQUEST),
+    default=2,
+    show_default=True,
+    help="How many registers.",
+)
+@click.option("--fc", type=click.Choice(["3", "4"]), help="3 holding, 4 input registers.  [default: both are tried]")
+@click.option("--expect", type=ExpectedType(), help="The value that the device's display shows, such as 231.4.")
+@click.option(
+    "--within",
+    type=click.FloatRange(0, 50),
+    default=1.0,
+    show_default=True,
+    help="How many percent the expected value may be off; never less than half of its last digit.",
+)
+@click.option("--timeout", type=click.FloatRange(0.05, 60), default=3.0, show_default=True, help="Seconds per request.")
+@click.option("--all", "show_all", is_flag=True, help="Show also what is not plausible, of however many registers.")
+@json_option
+@click.pass_obj
+def read(
+    env_files: tuple[Path, ...],
+    endpoint: Endpoint,
+    unit: int,
+    address: int,
+    count: int,
+    fc: str | None,
+    expect: str | None,
+    within: float,
+    timeout: float,
+    show_all: bool,
+    as_json: bool,
+) -> None:
+    """Read registers and show what they are in every type and order; what is plausible is marked.
+
+    With --expect, say which type, order and scale give that value, and print the row for the table registers. What is
+    not in the registers asked for is looked for just beside them, since many manuals count from 1.
+
+    Nothing is configured or stored, and no database is needed. Exits with 1 if nothing could be read, or nothing fits.
+
+    Example: emm read 192.168.1.113 --unit 1 --address 0 --count 2 --expect 231.4
+    """
+    if address + count > HIGHEST_ADDRESS + 1:
+        raise ConfigurationError(f"{count} registers from {address} on end beyond the last register, {HIGHEST_ADDRESS}")
+    wanted = Wanted(expect, within) if expect else None
+    function_codes = [FunctionCode(int(fc))] if fc else list(FunctionCode)
+    requests = [Request(function_code, address, count) for function_code in function_codes]
+    with known_fleet(env_files) as known:
+        line = Session(*endpoint, timeout_s=timeout, pause_s=PAUSE_S)
+        blocks, beside = interruptible.run(_look(known, line, endpoint, unit, requests, wanted))
+    if as_json:
+        print_json(to_json(endpoint, unit, [*blocks, *beside], expect))
+    else:
+        _print(endpoint, unit, blocks, wanted, show_all=show_all)
+        if wanted:
+            _print_found(blocks, beside, wanted)
+    if not any(block.fits if expect else block.answer.words for block in [*blocks, *beside]):
+        raise SystemExit(1)
+
+
+async def _look(
+    known: KnownFleet, line: Session, endpoint: Endpoint, unit: int, requests: Sequence[Request], wanted: Wanted | None
+) -> tuple[list[RegisterBlock], list[RegisterBlock]]:
+    """Returns what was asked for; and, where the wanted value is not in it, or nearer beside it, what has it there."""
+
+    def ask(request: Request) -> Awaitable[Reply]:
+        return line.ask(unit, request)
+
+    async with known.locks() as locks, holding(locks, str(endpoint), lambda: note("waiting for a poll to end …")):
+        try:
+            blocks = [await look(ask, request, wanted) for request in requests]
+            around = [await look_beside(ask, block, wanted) for block in blocks] if wanted else []
+        except ReadError as err:
+            raise TransientError(f"{endpoint}: {err}; {advise(err.kind)}") from None
+        finally:
+            line.close()
+    return blocks, [block for block in around if block]
+
+
+def _print(
+    endpoint: Endpoint, unit: int, blocks: Sequence[RegisterBlock], wanted: Wanted | None, *, show_all: bool
+) -> None:
+    answered = [block for block in blocks if block.answer.words]
+    for block in blocks:
+        failed = "" if block.answer.words else f": {block.answer.reason}"
+        print(f"{endpoint} unit {unit}, {block.request}{failed}")
+        if not block.answer.words:
+            if block.answer.kind and not answered:
+                print(f"  {advise(block.answer.kind, block.answer.exception_code)}")
+            print()
+            continue
+        print(f"  {block.answer.seconds * 1000:.0f} ms\n")
+        print_words(block.request.address, block.answer.words)
+        if not block.fits:
+            print_meanings(block.request.address, block.answer.words, show_all=show_all)
+    if answered and not wanted:
+        print("What the device's display shows tells more: --expect VALUE")
+
+
+def _print_found(blocks: Sequence[RegisterBlock], beside: Sequence[RegisterBlock], wanted: Wanted) -> None:
+    fitting = [block for block in blocks if block.fits]
+    for block in fitting:
+        print_fits(block.request, block.fits, wanted.shown)
+    if beside and fitting:
+        print(f"But beside the registers asked for something comes nearer to {wanted.shown}:\n")
+    elif beside:
+        print(f"{wanted.shown} is not in the registers asked for, but beside them; many manuals count from 1.\n")
+    for block in beside:
+        print_fits(block.request, block.fits, wanted.shown)
+    if not fitting and not beside and any(block.answer.words for block in blocks):
+        print(
+            f"{wanted.shown} is in none of these registers, in no type, order or scale from 0.0001 to 10000, and not\n"
+            "just beside them. Look further with another --address or a larger --count. If the value moves, read\n"
+            "it off again, or allow more with --within."
+        )

@@ -1,0 +1,117 @@
+"""`emm registers …`: the table `registers` from and to CSV files."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+import click
+
+from emm_pipeline.cli.output import json_option, print_json
+from emm_pipeline.cli.showing.register_tables import print_changes
+from emm_pipeline.config_db.editing.register_files import plan_import, read_register_file, write_register_file
+from emm_pipeline.config_db.editing.register_rows import (
+    REGISTER_COLUMNS,
+    editing_registers,
+    load_type_rows,
+    load_types_of,
+    series_of,
+    write_registers,
+)
+from emm_pipeline.config_db.loader import rows_of
+from emm_pipeline.errors import ConfigurationError, EmmError
+from emm_pipeline.opening import open_config_database
+from emm_pipeline.settings import load_settings
+
+if TYPE_CHECKING:
+    from emm_pipeline.config_db.editing.register_files import Import
+
+FAULTS_SHOWN = 50
+
+
+@click.group("registers")
+def registers() -> None:
+    """The table registers, from and to CSV files."""
+
+
+@registers.command("import")
+@click.argument("file", type=click.File("rb"))
+@click.option("--replace", is_flag=True, help="Also remove registers of the file's types that it does not have.")
+@click.option("--dry-run", is_flag=True, help="Show what would change, and change nothing.")
+@json_option
+@click.pass_obj
+def import_command(env_files: tuple[Path, ...], file: BinaryIO, replace: bool, dry_run: bool, as_json: bool) -> None:
+    """Write registers from FILE into the database: all of them, or none if a line is wrong.
+
+    The columns are those of the table registers, named in the first line; # begins a comment; - reads stdin. A register
+    with the same type, measurement_name and data_unit is replaced.
+
+    Example: emm registers import my_meter.csv
+    """
+    content = file.read()
+    with open_config_database(load_settings(*env_files)) as engine, editing_registers(engine) as connection:
+        parsed = read_register_file(content, rows_of(connection, "meter_types"))
+        if parsed.faults:
+            raise ConfigurationError(_told(file.name, parsed.faults))
+        plan = plan_import(load_type_rows(connection), [row for _, row in parsed.rows], replace=replace)
+        if not dry_run:
+            write_registers(connection, plan.remove, plan.add)
+    counts = _counts(plan)
+    if as_json:
+        print_json({"types": parsed.types, **counts, "written": not dry_run})
+        return
+    if plan.add or plan.remove:
+        print_changes(plan.add, plan.remove)
+    told = ", ".join(f"{number} {what}" for what, number in counts.items())
+    written = "nothing was written (--dry-run)" if dry_run else "written"
+    print(f"{', '.join(parsed.types) or 'no types'}: {told}; {written}")
+
+
+def _told(name: str, faults: list[str]) -> str:
+    shown = "\n  ".join(faults[:FAULTS_SHOWN])
+    more = f"\n  and {len(faults) - FAULTS_SHOWN} more" if len(faults) > FAULTS_SHOWN else ""
+    return f"nothing was written; {name} has faults:\n  {shown}{more}"
+
+
+def _counts(plan: Import) -> dict[str, int]:
+    changed = len({series_of(row) for row in plan.add} & {series_of(row) for row in plan.remove})
+    return {
+        "added": len(plan.add) - changed,
+        "changed": changed,
+        "removed": len(plan.remove) - changed,
+        "unchanged": plan.unchanged,
+    }
+
+
+@registers.command("export")
+@click.argument("type_names", metavar="[TYPE]...", nargs=-1)
+@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write into this file.")
+@json_option
+@click.pass_obj
+def export_command(
+    env_files: tuple[Path, ...], type_names: tuple[str, ...], output: Path | None, as_json: bool
+) -> None:
+    """Print the registers of types, or all, as CSV that `emm registers import` reads.
+
+    Example: emm registers export sdm630 -o sdm630.csv
+    """
+    with open_config_database(load_settings(*env_files)) as engine:
+        database = load_types_of(engine)
+    missing = [name for name in type_names if name not in database]
+    if missing:
+        raise ConfigurationError(f"the database has no type {', '.join(map(repr, missing))}; emm types list shows them")
+    chosen = [database[name] for name in type_names or database]
+    rows = [row for each in chosen for row in each.registers]
+    if as_json:
+        print_json([dict(zip(REGISTER_COLUMNS, row, strict=True)) for row in sorted(rows, key=str)])
+        return
+    text = write_register_file(rows)
+    if output is None:
+        sys.stdout.write(text)
+        return
+    try:
+        output.write_text(text, encoding="utf-8")
+    except OSError as err:
+        raise EmmError(f"{output} cannot be written: {err.strerror}") from None
+    print(f"{len(rows)} registers written to {output}", file=sys.stderr)

@@ -1,0 +1,214 @@
+"""`emm scan`: which units answer behind a gateway, what they are, and the lines that put them into the database."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.markup import escape
+
+from emm_pipeline.catalog import load_catalogue
+from emm_pipeline.cli import interruptible
+from emm_pipeline.cli.addresses import ADDRESS, ENDPOINT, UNITS, Endpoint
+from emm_pipeline.cli.gateways import KnownFleet, known_fleet, note
+from emm_pipeline.cli.output import json_option, print_json
+from emm_pipeline.cli.progress import progress
+from emm_pipeline.cli.showing.interpretations import new_table
+from emm_pipeline.cli.showing.tables import console
+from emm_pipeline.commissioning.scanning import FoundUnit, Probe, Scan, Watcher, scan
+from emm_pipeline.fleet import EnergyMeter, FunctionCode
+from emm_pipeline.modbus.messages import advise
+from emm_pipeline.modbus.transport.tcp import ReadError
+from emm_pipeline.readings import FailureKind, Request
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+INTERRUPTED = 130
+
+
+@click.command("scan")
+@click.argument("endpoint", type=ENDPOINT, metavar="HOST[:PORT]")
+@click.option("--units", type=UNITS, default="1-247", show_default=True, help="Unit ids: 5, or 1-20, or 1,3,10-20.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0.05, 60),
+    default=1.5,
+    show_default=True,
+    help="Seconds for each unit. The first silent one gets 5 more, to see whether the gateway is slower than this.",
+)
+@click.option(
+    "--pause", type=click.FloatRange(0, 10), default=0.05, show_default=True, help="Seconds between requests."
+)
+@click.option("--address", type=ADDRESS, default=0, show_default=True, help="The register that is asked for.")
+@click.option(
+    "--fc", type=click.Choice(["3", "4"]), default="3", show_default=True, help="3 holding, 4 input register."
+)
+@json_option
+@click.pass_obj
+def scan_command(
+    env_files: tuple[Path, ...],
+    endpoint: Endpoint,
+    units: tuple[int, ...],
+    timeout: float,
+    pause: float,
+    address: int,
+    fc: str,
+    as_json: bool,
+) -> None:
+    """Find the units that answer behind HOST, tell what they are, and print the lines that add them.
+
+    Each unit is asked for one register, over one connection, with pauses; a unit that answers is compared with the
+    catalogue of known types. No database is needed; where there is one, polls of the same gateway have their turn every
+    five seconds. Ctrl-C prints what was found so far. Exits with 1 if no unit answers.
+
+    Example: emm scan 192.168.1.113 --units 1-20
+    """
+    request = Request(FunctionCode(int(fc)), address, 1)
+    probe = Probe(*endpoint, request, timeout, pause, tuple(load_catalogue().values()))
+    state = Scan(units)
+    problem, interrupted = None, False
+    with known_fleet(env_files) as known:
+        try:
+            _scan(known, endpoint, probe, state)
+        except ReadError as err:
+            problem = f"{endpoint}: {err}; {advise(err.kind)}"
+        except KeyboardInterrupt:
+            interrupted = True
+        if as_json:
+            print_json(_to_json(endpoint, state, known, problem, interrupted=interrupted))
+        elif state.asked or not problem:
+            _print(endpoint, state, known)
+    if problem:
+        note(f"error: {problem}")
+    if interrupted:
+        note(f"interrupted after {state.asked} of {len(units)} units")
+        raise SystemExit(INTERRUPTED)
+    if problem or not state.found:
+        raise SystemExit(1)
+
+
+def _scan(known: KnownFleet, endpoint: Endpoint, probe: Probe, state: Scan) -> None:
+    async def run(watcher: Watcher) -> None:
+        async with known.locks() as locks:
+            await scan(probe, state, locks, watcher)
+
+    if known.problem:
+        note("no configuration database: nothing keeps this scan and polls of the gateway apart")
+    longest_s = len(state.units) * (probe.timeout_s + probe.pause_s)
+    what = f"asking {len(state.units)} units of {endpoint}"
+    if longest_s > 10:  # noqa: PLR2004 - seconds that nobody minds
+        note(f"{what}: {_duration(longest_s)} if none of them answers")
+    with progress(what, len(state.units), remaining=True) as advance:
+        interruptible.run(run(Watcher(advance, lambda: note("waiting for a poll of this gateway to end …"))))
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} minutes"  # noqa: PLR2004
+
+
+def _print(endpoint: Endpoint, state: Scan, known: KnownFleet) -> None:
+    if state.found:
+        table = new_table("unit", "answer", "ms", "type", right=("unit", "ms"))
+        for found in state.found:
+            cells = (str(found.unit_id), _said(found), f"{found.answer.seconds * 1000:.0f}", _named(found))
+            table.add_row(*(escape(cell) for cell in cells))
+        console().print(table)
+        print()
+    print(f"{len(state.found)} of {state.asked} units answer")
+    if state.slow_s:
+        print(f"A first reply came only after {state.slow_s:.1f} s, so each unit was given longer than --timeout.")
+    if state.all_answer:
+        print("All of them: this is probably one device, which answers to any unit id. Add one of them only.")
+    for reason in sorted(set(state.unclear.values())):
+        units = [str(unit) for unit, why in state.unclear.items() if why == reason]
+        print(f"no answer but something else came for {len(units)} units ({', '.join(units[:10])}): {reason}")
+    if not state.found and state.asked:
+        kind = FailureKind.INVALID_REPLY if state.unclear else FailureKind.TIMEOUT
+        print(advise(kind))
+    _print_next_steps(endpoint, state, known)
+
+
+def _said(found: FoundUnit) -> str:
+    return found.answer.reason or f"0x{found.answer.words[0]:04X}"
+
+
+def _named(found: FoundUnit) -> str:
+    if found.candidates is None:
+        return "not compared with the catalogue"
+    if not found.candidates:
+        return "not in the catalogue"
+    first, *others = found.candidates
+    more = f", or {', '.join(each.type for each in others)}" if others else ""
+    return f"{first.type} ({'proven by its id' if first.proven else 'by plausible values'}){more}"
+
+
+def _print_next_steps(endpoint: Endpoint, state: Scan, known: KnownFleet) -> None:
+    """Print what to type next: for types, for meters that are not known yet, and for units that nobody knows."""
+    new = [found for found in state.found if not _meter_of(known, endpoint, found.unit_id)]
+    types = dict.fromkeys(found.candidates[0].type for found in new if found.candidates)
+    missing = [name for name in types if name not in known.fleet.types]
+    steps = [install_line(missing)] if missing else []
+    steps += [add_line(endpoint, found) for found in new if found.candidates]
+    for found in state.found:
+        if meter := _meter_of(known, endpoint, found.unit_id):
+            print(f"unit {found.unit_id} is {meter} already")
+    if steps:
+        print("\nTo poll them from now on:\n")
+        for step in steps:
+            print(f"  {step}")
+    unknown = [found.unit_id for found in new if not found.candidates]
+    if unknown:
+        print("\nTo find out what the others hold, with the manual at hand:\n")
+        print(f"  emm read {endpoint.text} --unit {unknown[0]} --address 0 --count 10")
+
+
+def install_line(type_names: Sequence[str]) -> str:
+    """Return the command that copies types of the catalogue into the database."""
+    return f"emm types install {shlex.join(type_names)}"
+
+
+def add_line(endpoint: Endpoint, found: FoundUnit) -> str:
+    """Return the command that adds the unit as a meter of its likeliest type."""
+    type_name = found.candidates[0].type if found.candidates else "TYPE"
+    return f"emm meters add {shlex.quote(endpoint.text)} --unit {found.unit_id} --type {shlex.quote(type_name)}"
+
+
+def _meter_of(known: KnownFleet, endpoint: Endpoint, unit_id: int) -> EnergyMeter | None:
+    for meter in known.fleet.meters:
+        if (meter.host, meter.port, meter.unit_id) == (*endpoint, unit_id):
+            return meter
+    return None
+
+
+def _to_json(
+    endpoint: Endpoint, state: Scan, known: KnownFleet, problem: str | None, *, interrupted: bool
+) -> dict[str, Any]:
+    units = []
+    for found in state.found:
+        meter = _meter_of(known, endpoint, found.unit_id)
+        units.append(
+            {
+                "unit": found.unit_id,
+                "words": list(found.answer.words),
+                "exception_code": found.answer.exception_code,
+                "seconds": round(found.answer.seconds, 4),
+                "candidates": None
+                if found.candidates is None
+                else [{"type": each.type, "proven": each.proven} for each in found.candidates],
+                "meter_id": meter.id if meter else None,
+                "add": add_line(endpoint, found) if found.candidates and not meter else None,
+            }
+        )
+    return {
+        "host": endpoint.host,
+        "port": endpoint.port,
+        "asked": state.asked,
+        "interrupted": interrupted,
+        "slow_s": state.slow_s,
+        "error": problem,
+        "units": units,
+        "unclear": [{"unit": unit, "reason": reason} for unit, reason in state.unclear.items()],
+    }

@@ -1,0 +1,190 @@
+"""`emm watch`: a meter's values as they change, until Ctrl-C."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+import click
+from rich.columns import Columns
+from rich.console import Group
+from rich.live import Live
+from rich.markup import escape
+
+from emm_pipeline.cli import interruptible
+from emm_pipeline.cli.commands.poll import ids_of
+from emm_pipeline.cli.gateways import KnownFleet, known_fleet, note
+from emm_pipeline.cli.showing.interpretations import new_table
+from emm_pipeline.cli.showing.tables import console, shown
+from emm_pipeline.errors import ConfigurationError, TransientError
+from emm_pipeline.modbus.decoding import decode_readings
+from emm_pipeline.modbus.reading import Conditions, read_meters
+from emm_pipeline.polling.plan import plan_meters
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+    from pathlib import Path
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from emm_pipeline.fleet import EnergyMeter, MeterType, Register
+    from emm_pipeline.readings import UnsupportedRange
+
+LONGEST_READING_S = 60.0
+"""When a reading is given up, whatever the interval."""
+
+FEWEST_ROWS = 10
+ROWS_AROUND = 4
+"""Of the screen: title, headings, the last line, and the cursor's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Values:
+    """One reading: values by measurement, in the order of the type's registers; and why some or all are missing."""
+
+    time: datetime
+    values: Mapping[str, float] = field(default_factory=dict)
+    problem: str | None = None
+
+
+class Show(Protocol):
+    """Shows a reading to whoever looks on; `before` is the one before it, None the first time."""
+
+    def __call__(self, now: Values, before: Values | None) -> None:
+        """Show it."""
+
+
+@click.command("watch")
+@click.argument("meter", metavar="METER")
+@click.option("--interval", type=click.FloatRange(0.2, 3600), default=5.0, show_default=True, help="Seconds.")
+@click.option("--count", type=click.IntRange(1), help="End after so many readings.  [default: go on until Ctrl-C]")
+@click.option("--json", "json_wanted", is_flag=True, help="Print a line of JSON per reading.")
+@click.pass_obj
+def watch(env_files: tuple[Path, ...], meter: str, interval: float, count: int | None, json_wanted: bool) -> None:
+    """Show a meter's values as they change; METER is an id or a description. Nothing is stored.
+
+    What changed since the reading before is marked. Where the output is no terminal, a line per value is printed. The
+    gateway is left to polls between two readings. Ctrl-C is the way to end it, and no failure: exits with 0, or with 1
+    if the last of --count readings failed.
+
+    Example: emm watch 1 --interval 2
+    """
+    with known_fleet(env_files) as known:
+        chosen, meter_type = _choose(known, meter)
+        watched = _Watched(known, chosen, meter_type, interval, count)
+        out = console()
+        try:
+            if json_wanted:
+                last = watched.repeat(lambda now, _: _print_json(chosen, now))
+            elif out.is_terminal:
+                with Live(console=out, auto_refresh=False) as live:
+                    last = watched.repeat(
+                        lambda now, before: live.update(_screen(out, chosen, meter_type, now, before), refresh=True)
+                    )
+            else:
+                last = watched.repeat(lambda now, _: _print_lines(chosen, meter_type, now))
+        except KeyboardInterrupt:
+            return
+    if last.problem:
+        raise SystemExit(1)
+
+
+def _choose(known: KnownFleet, name: str) -> tuple[EnergyMeter, MeterType]:
+    if known.problem:
+        raise TransientError(known.problem)
+    plan = plan_meters(known.fleet, ids_of(known.fleet, (name,)))
+    if reasons := list(plan.unreadable.values()):
+        raise ConfigurationError(f"meter {name}: {reasons[0]}")
+    if len(plan.meters) > 1:
+        ids = ", ".join(str(meter.id) for meter in plan.meters)
+        raise ConfigurationError(f"{name!r} is the description of the meters {ids}: name one of them by its id")
+    (meter,) = plan.meters
+    return meter, plan.types[meter.type]
+
+
+@dataclass(slots=True)
+class _Watched:
+    """A meter that is read again and again."""
+
+    known: KnownFleet
+    meter: EnergyMeter
+    meter_type: MeterType
+    interval_s: float
+    count: int | None
+    refused: tuple[UnsupportedRange, ...] = ()
+    """What the unit refused once is not asked for each time."""
+    models: Mapping[int, int] | None = None
+    """Where it had its SunSpec models."""
+
+    def repeat(self, show: Show) -> Values:
+        """Reads and shows; returns the last reading. A reading that takes longer than the interval delays the next."""
+        before: Values | None = None
+        done = 0
+        while True:
+            due = time.monotonic() + self.interval_s
+            now = interruptible.run(self._read())
+            show(now, before)
+            before = now
+            done += 1
+            if done == self.count:
+                return now
+            time.sleep(max(0.0, due - time.monotonic()))
+
+    async def _read(self) -> Values:
+        deadline = time.monotonic() + LONGEST_READING_S
+        async with self.known.locks() as locks:
+            models = {} if self.models is None else {self.meter.id: self.models}
+            conditions = Conditions(locks=locks, refused={self.meter.id: self.refused}, models=models)
+            types = {self.meter_type.name: self.meter_type}
+            (sample,) = await read_meters([self.meter], types, deadline=deadline, conditions=conditions)
+        self.refused = sample.refused
+        self.models = sample.models or self.models
+        readings = decode_readings([sample], types)
+        values = dict(zip(readings["measurement"], readings["value"], strict=True))
+        return Values(sample.time, values, sample.failure.reason if sample.failure else None)
+
+
+def _screen(out: Console, meter: EnergyMeter, meter_type: MeterType, now: Values, before: Values | None) -> Group:
+    """Everything at once: as many tables side by side as it takes to see all registers without scrolling."""
+    rows = max(FEWEST_ROWS, out.height - ROWS_AROUND)
+    registers = list({each.measurement_name: each for each in meter_type.registers}.values())
+    parts = [registers[start : start + rows] for start in range(0, len(registers), rows)]
+    end = f"[bold red]{escape(now.problem)}[/]" if now.problem else "[dim]▲▼ changed; Ctrl-C ends it[/]"
+    return Group(
+        f"[bold]{escape(str(meter))}[/], {now.time:%H:%M:%S} UTC",
+        Columns([_table(part, now, before) for part in parts], padding=(0, 4)),
+        end,
+    )
+
+
+def _table(registers: Sequence[Register], now: Values, before: Values | None) -> Table:
+    table = new_table("measurement", "value", "", "unit", right=("value",))
+    for register in registers:
+        name = register.measurement_name
+        value = now.values.get(name)
+        earlier = before.values.get(name) if before else None
+        mark, style = "", ""
+        if value is not None and earlier is not None and value != earlier:
+            mark, style = ("▲" if value > earlier else "▼"), "bold green"
+        shown_value = "[dim]no value[/]" if value is None else shown(value)
+        table.add_row(escape(name), shown_value, mark, escape(register.data_unit or ""), style=style)
+    return table
+
+
+def _print_lines(meter: EnergyMeter, meter_type: MeterType, now: Values) -> None:
+    units = {register.measurement_name: register.data_unit for register in meter_type.registers}
+    for name, value in now.values.items():
+        print(
+            f"{now.time:%H:%M:%S}  meter {meter.id}  {name} = {shown(value)} {units[name] or ''}".rstrip(), flush=True
+        )
+    if now.problem:
+        note(f"{now.time:%H:%M:%S}  meter {meter.id}  {now.problem}")
+
+
+def _print_json(meter: EnergyMeter, now: Values) -> None:
+    said = {"time": now.time.isoformat(), "id": meter.id, "values": dict(now.values), "error": now.problem}
+    print(json.dumps(said), flush=True)

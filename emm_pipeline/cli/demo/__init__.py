@@ -1,0 +1,1 @@
+"""`emm demo`: the product on one machine, without an installed server."""

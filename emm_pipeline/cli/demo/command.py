@@ -1,0 +1,151 @@
+"""`emm demo`: the whole product on this machine, with no server installed beforehand.
+
+An embedded PostgreSQL, the virtual meter on a real socket, Dagster's webserver, daemon and code server. It keeps its
+data between runs, and stops everything that it started.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import socket
+import sys
+import tempfile
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+from zlib import crc32
+
+import click
+
+from emm_pipeline.cli.demo.stack import DemoStack
+from emm_pipeline.cli.progress import progress
+from emm_pipeline.cli.showing.tables import console, print_readings, records_of, shown
+from emm_pipeline.errors import ConfigurationError, EmmError
+from emm_pipeline.settings import PROJECT_ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+UI_PORT = 3001
+
+
+@click.command("demo")
+@click.option("--once", is_flag=True, help="One discovery and one poll, then stop. Exits with 1 if nothing was stored.")
+@click.option(
+    "--port",
+    type=click.IntRange(1, 65535),
+    default=UI_PORT,
+    show_default=True,
+    help="Port of Dagster's UI on 127.0.0.1.",
+)
+@click.option("--data-dir", type=click.Path(path_type=Path), help="Where the demo keeps its data.")
+def demo(once: bool, port: int, data_dir: Path | None) -> None:
+    """Poll the virtual meter on this machine: discovers and polls at once, prints the readings, goes on until Ctrl-C.
+
+    Example: emm demo --once
+    """
+    data_dir = (data_dir or default_data_dir()).absolute()
+    with _stop_on_signals(), _only_one(data_dir), DemoStack(data_dir) as stack:
+        if not once:
+            _claim_port(port)
+        with progress("starting PostgreSQL and the virtual meter"):
+            stack.start_meter()
+        if not once:
+            stack.start_dagster(port)
+        with progress("discovering and polling"):
+            readings, failures = stack.discover_and_poll()
+        if len(readings):
+            print_readings(readings)
+        for failure in failures:
+            print(failure)
+        if not len(readings):
+            raise EmmError("nothing was stored")
+        if once:
+            return
+        with progress("starting Dagster"):
+            stack.wait_for_ui(port)
+        _print_addresses(stack, port)
+        _follow(stack)
+
+
+def default_data_dir() -> Path:
+    """Return a folder for this checkout and user, outside of any home (PostgreSQL does not run as root)."""
+    name = f"emm-demo-{os.geteuid()}-{crc32(str(PROJECT_ROOT).encode()):08x}"
+    return Path(tempfile.gettempdir()) / name
+
+
+def _print_addresses(stack: DemoStack, port: int) -> None:
+    env_file = stack.env_file
+    console().print(
+        f"\n[bold]Dagster[/]     http://127.0.0.1:{port}   meters: http://127.0.0.1:{port}/assets/meter_readings"
+        f"\n[bold]database[/]    {stack.psql_command}"
+        f"\n[bold]poll now[/]    {Path(sys.argv[0]).absolute()} --env-file {env_file} poll --dry-run"
+        f"\n[bold]logs[/]        {stack.log_dir}"
+        "\n\nPolling on schedule; Ctrl-C stops everything.\n",
+        soft_wrap=True,
+        highlight=False,
+    )
+
+
+def _follow(stack: DemoStack) -> None:
+    """Print each new reading until a signal comes, or a process ends by itself."""
+    try:
+        while True:
+            stack.check()
+            for row in records_of(stack.new_readings()):
+                value = f"{shown(row['value'])} {row['unit'] or ''}"
+                print(f"{row['time']:%H:%M:%S}  meter {row['id']}  {row['measurement']} = {value}", flush=True)
+            time.sleep(1)
+    except KeyboardInterrupt:
+        print("stopping …", flush=True)
+
+
+@contextmanager
+def _stop_on_signals() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end the demo as Ctrl-C does."""
+
+    def interrupt(_signal: int, _frame: object) -> None:
+        # A second signal must not cut the clean-up short.
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _only_one(data_dir: Path) -> Iterator[None]:
+    """Hold the folder's lock; the kernel lets go of it whatever becomes of this process."""
+    try:
+        data_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
+    except OSError as err:
+        raise ConfigurationError(f"{data_dir} cannot be made a folder ({err.strerror}): choose another") from None
+    if data_dir.stat().st_uid != os.geteuid():
+        raise ConfigurationError(f"{data_dir} belongs to another user: choose a folder with --data-dir")
+    folder = os.open(data_dir, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise ConfigurationError(f"another demo is running on {data_dir}") from None
+    finally:
+        os.close(folder)
+
+
+def _claim_port(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as err:
+            raise ConfigurationError(
+                f"127.0.0.1:{port} cannot be used ({err.strerror}): choose another port with --port"
+            ) from None

@@ -1,0 +1,166 @@
+"""What the demo starts: servers, databases, the settings that they share; and how it all is stopped."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import sys
+import time
+from contextlib import ExitStack, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from sqlalchemy import text
+
+from emm_pipeline.cli.commands.database import upgrade_databases
+from emm_pipeline.cli.demo.processes import ProcessGroup, answers, free_port, listens
+from emm_pipeline.config_db.upgrade import check, ensure_database
+from emm_pipeline.embedded_postgres import EmbeddedPostgres
+from emm_pipeline.errors import ConfigDatabaseError, EmmError
+from emm_pipeline.opening import open_config_database
+from emm_pipeline.settings import PRODUCT_FILES, Settings, current_settings
+from emm_pipeline.stores.postgresql.store import PostgresReadingsStore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+    import pandas as pd
+
+VIRTUAL_METER_ID = 0
+START_TIMEOUT_S = 90.0
+
+
+class DemoStack:
+    """PostgreSQL, the virtual meter and Dagster on this machine; a context manager that stops them all."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self.data_dir = data_dir
+        self.log_dir = data_dir / "logs"
+        self.env_file = data_dir / "demo.env"
+        self._exit = ExitStack()
+        self._postgres = EmbeddedPostgres(data_dir / "postgres")
+        self._processes = ProcessGroup(self.log_dir)
+        self._shown: datetime = datetime.now(UTC)
+        self._settings: Settings | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._exit.close()
+
+    @property
+    def psql_command(self) -> str:
+        """The command that opens the configuration database."""
+        return shlex.join([str(self._postgres.psql), "-h", str(self._postgres.socket_dir), "-U", "postgres", "emm"])
+
+    def start_meter(self) -> None:
+        """Start PostgreSQL and the virtual meter, and put the meter into the database."""
+        self._exit.enter_context(self._postgres)
+        self._exit.enter_context(self._processes)
+        self._settings = self._configure()
+        ensure_database(self._settings.config_database_url)
+        with open_config_database(self._settings) as engine:
+            with engine.begin() as connection:
+                connection.exec_driver_sql((PRODUCT_FILES / "config" / "postgres_init.sql").read_text())
+            upgrade_databases(self._settings, lambda _: None)
+            port = free_port()
+            self._start_virtual_meter(port)
+            with engine.begin() as connection:
+                connection.execute(
+                    text("UPDATE energy_meters SET host = '127.0.0.1', port = :port WHERE id = :id"),
+                    {"port": port, "id": VIRTUAL_METER_ID},
+                )
+
+    def _configure(self) -> Settings:
+        """Write the demo's settings where its processes, this one and `emm --env-file` find them."""
+        dagster_home = self.data_dir / "dagster"
+        dagster_home.mkdir(exist_ok=True)
+        shutil.copyfile(PRODUCT_FILES / "dagster.yaml", dagster_home / "dagster.yaml")
+        database = {
+            "POSTGRES_HOST": str(self._postgres.socket_dir),
+            "POSTGRES_PORT": "5432",
+            "POSTGRES_USER": "postgres",
+            "POSTGRES_DB": "emm",
+            "READINGS_STORE": "postgresql",
+            "OUTBOX_DIR": str(self.data_dir / "outbox"),
+        }
+        self.env_file.write_text("".join(f"{name}={value}\n" for name, value in database.items()))
+        os.environ.update(database)
+        os.environ["DAGSTER_HOME"] = str(dagster_home)
+        current_settings.cache_clear()
+        return current_settings()
+
+    def _start_virtual_meter(self, port: int) -> None:
+        command = [sys.executable, "-m", "virtual_modbustcp_server.test", "--host", "127.0.0.1", "--port", str(port)]
+        self._processes.start("virtual_meter", command, os.environ)
+        self._wait_until(lambda: listens(port))
+
+    def start_dagster(self, port: int) -> None:
+        """Start code server, webserver and daemon; `wait_for_ui` says when they are up."""
+        code_port = free_port()
+        os.environ["EMM_CODE_SERVER_HOST"] = "127.0.0.1"
+        os.environ["EMM_CODE_SERVER_PORT"] = str(code_port)
+        bin_dir = Path(sys.executable).parent
+        workspace = PRODUCT_FILES / "workspace.yaml"
+        code_server: list[str | Path] = [bin_dir / "dagster", "api", "grpc", "-m", "emm_pipeline.definitions"]
+        self._processes.start("code_server", [*code_server, "-h", "127.0.0.1", "-p", str(code_port)], os.environ)
+        self._exit.callback(self._end_runs)
+        self._wait_until(lambda: listens(code_port))
+        webserver: list[str | Path] = [
+            bin_dir / "dagster-webserver",
+            "-h",
+            "127.0.0.1",
+            "-p",
+            str(port),
+            "-w",
+            workspace,
+        ]
+        self._processes.start("webserver", webserver, os.environ)
+        self._processes.start("daemon", [bin_dir / "dagster-daemon", "run", "-w", workspace], os.environ)
+
+    def wait_for_ui(self, port: int) -> None:
+        """Wait until the webserver answers."""
+        self._wait_until(lambda: answers(f"http://127.0.0.1:{port}/server_info"))
+
+    def discover_and_poll(self) -> tuple[pd.DataFrame, list[str]]:
+        """Run both jobs once, in this process; return what they stored, and why a step failed, a line each."""
+        from emm_pipeline.dagster_ext.local import discover_and_poll  # noqa: PLC0415  # Dagster takes 2 s to import
+
+        reasons = discover_and_poll(self._settings or current_settings())
+        return self.new_readings(), reasons
+
+    def new_readings(self) -> pd.DataFrame:
+        """Return the last points of each meter that were read since the last call."""
+        with open_config_database(self._settings or current_settings()) as engine:
+            readings = PostgresReadingsStore(engine).latest()
+        new = readings[readings["time"] > self._shown]
+        if len(new):
+            self._shown = new["time"].max().to_pydatetime()
+        return new
+
+    def check(self) -> None:
+        """Raise if one of the processes has ended by itself."""
+        self._processes.check()
+
+    def _end_runs(self) -> None:
+        # What was executing these is gone; the next start shall not wait for them.
+        from emm_pipeline.dagster_ext.local import end_runs_in_flight  # noqa: PLC0415
+
+        self._processes.stop()
+        with suppress(ConfigDatabaseError), open_config_database(self._settings or current_settings()) as engine:
+            check(engine)  # PostgreSQL may be what went away
+            end_runs_in_flight("the demo was stopped")
+
+    def _wait_until(self, is_ready: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while not is_ready():
+            self._processes.check()
+            if time.monotonic() > deadline:
+                raise EmmError(f"not up within {START_TIMEOUT_S:.0f} s; the logs are in {self.log_dir}")
+            time.sleep(0.1)

@@ -1,0 +1,184 @@
+"""How `emm read` shows registers, what they may mean, and what fits an expected value."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from rich.markup import escape
+from rich.table import Table
+
+from emm_pipeline.cli.showing.tables import console, shown
+from emm_pipeline.config_db.editing.register_rows import REGISTER_COLUMNS
+from emm_pipeline.fleet import FunctionCode, Register
+from emm_pipeline.modbus.interpreting import LAYOUTS, Fit, Interpretation, difference, grid, interpret, no_value
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from emm_pipeline.cli.addresses import Endpoint
+    from emm_pipeline.commissioning.searching import RegisterBlock
+    from emm_pipeline.readings import Request
+
+MOST_REGISTERS_IN_FULL = 8
+"""Of more registers only what is plausible is shown: a table of everything would bury it."""
+
+TYPE_PLACEHOLDER = "my_type"
+NAME_PLACEHOLDER = "my_measurement"
+
+_ORDERS = "ABCD word_order 2, byte_order 2 · CDAB 1, 2 · BADC 2, 1 · DCBA 1, 1"
+
+
+def new_table(*columns: str, right: Sequence[str] = ()) -> Table:
+    """Return a table without lines; the columns in `right` hold numbers."""
+    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+    for column in columns:
+        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    return table
+
+
+def print_words(address: int, words: Sequence[int]) -> None:
+    """Print the raw words, hexadecimal and decimal."""
+    table = new_table("address", "hex", "decimal", "", right=("address", "decimal"))
+    remark = no_value(words)
+    for offset, word in enumerate(words):
+        said = remark if remark and not offset else ""
+        table.add_row(str(address + offset), f"0x{word:04X}", str(word), said)
+    console().print(table)
+    print()
+
+
+def print_meanings(address: int, words: Sequence[int], *, show_all: bool) -> None:
+    """Print a row for each address and type, a column for each order; what is plausible is marked."""
+    table = new_table("address", "type", *(layout.name for layout in LAYOUTS), "plausible", right=("address",))
+    left_out = 0
+    for offset, types, row in grid(interpret(words)):
+        plausible = [f"{name} {each.plausible}" for name, each in row.items() if each.plausible]
+        if not plausible and len(words) > MOST_REGISTERS_IN_FULL and not show_all:
+            left_out += 1
+            continue
+        cells = [_cell(row.get(layout.name)) for layout in LAYOUTS]
+        names = ", ".join(data_type.name for data_type in types)
+        table.add_row(str(address + offset), names, *cells, "; ".join(plausible))
+    console().print(table)
+    print(f"\n{_ORDERS}; * is plausible")
+    if left_out:
+        print(f"{left_out} rows with nothing plausible are left out: --all shows them")
+    print()
+
+
+def _cell(found: Interpretation | None) -> str:
+    if found is None:
+        return ""
+    number = escape(_shown(found.raw))
+    return f"[bold green]{number} *[/]" if found.plausible else f"[dim]{number}[/]"
+
+
+def _shown(raw: float) -> str:
+    return shown(float(raw)) if isinstance(raw, float) else str(raw)
+
+
+def print_fits(request: Request, fits: Sequence[Fit], expect: str) -> None:
+    """Print what gives the expected value, best first, what tells the others from it, and the row for the best."""
+    count = "fits" if len(fits) == 1 else f"fits in {len(fits)} ways, the likeliest first"
+    print(f"function {request.function_code:d}: {expect} {count}\n")
+    columns = ("address", "type", "order", "word_order", "byte_order", "scale", "value", "")
+    table = new_table(*columns, right=("address", "word_order", "byte_order", "scale", "value"))
+    for place, fit in enumerate(fits):
+        found = fit.interpretation
+        layout = found.layout
+        table.add_row(
+            str(request.address + found.offset),
+            f"{found.data_type.name} ({found.data_type:d})",
+            layout.name if found.data_type.count > 1 else layout.name[:2],
+            str(int(layout.word_order)),
+            str(int(layout.byte_order)),
+            f"{fit.scale:g}",
+            shown(fit.value),
+            difference(fits[0], fit) if place else "",
+        )
+    console().print(table)
+    best = register_of(request, fits[0])
+    print(f"\nThe row for the table registers, with your names in the place of my_:\n\n  {insert_line(best)}")
+    print(f"\nor a file for emm registers import:\n\n  {csv_header(best)}\n  {csv_line(best)}\n")
+
+
+def register_of(request: Request, fit: Fit) -> Register:
+    """Return the fit as a register of the fleet; its names and unit are for a person to fill in."""
+    found = fit.interpretation
+    return Register(
+        request.address + found.offset,
+        NAME_PLACEHOLDER,
+        "my_unit",
+        found.data_type,
+        FunctionCode(request.function_code),
+        found.layout.word_order,
+        found.layout.byte_order,
+        fit.scale,
+    )
+
+
+def insert_line(register: Register) -> str:
+    """Return the statement that adds the register."""
+    numbers = [f"{number:g}" for number in _numbers(register)]
+    names = f"'{TYPE_PLACEHOLDER}', {register.register_address}, '{NAME_PLACEHOLDER}', '{register.data_unit}'"
+    return f"INSERT INTO registers VALUES ({names}, {', '.join(numbers)});"  # noqa: S608 - a line for a person
+
+
+def csv_header(register: Register) -> str:
+    """Return the first line of a file with such a line."""
+    return ",".join(REGISTER_COLUMNS[: 8 + (register.scale != 1)])
+
+
+def csv_line(register: Register) -> str:
+    """Return the register as a line of CSV, in the order of the table's columns."""
+    names = [TYPE_PLACEHOLDER, str(register.register_address), NAME_PLACEHOLDER, str(register.data_unit)]
+    return ",".join([*names, *(f"{number:g}" for number in _numbers(register))])
+
+
+def _numbers(register: Register) -> list[float]:
+    codes = (register.data_type, register.function_code, register.word_order, register.byte_order)
+    return [*codes, *([register.scale] if register.scale != 1 else [])]
+
+
+def to_json(endpoint: Endpoint, unit: int, blocks: Sequence[RegisterBlock], expect: str | None) -> dict[str, Any]:
+    """Return everything that was read, as JSON's types; numbers that are not finite are null."""
+    return {
+        "host": endpoint.host,
+        "port": endpoint.port,
+        "unit": unit,
+        "blocks": [_block_as_json(block, expect is not None) for block in blocks],
+    }
+
+
+def _block_as_json(block: RegisterBlock, expected: bool) -> dict[str, Any]:
+    request, answer = block.request, block.answer
+    said: dict[str, Any] = {
+        "function_code": int(request.function_code),
+        "address": request.address,
+        "words": list(answer.words),
+        "seconds": round(answer.seconds, 4),
+        "error": answer.reason or None,
+        "exception_code": answer.exception_code,
+        "interpretations": [_interpretation_as_json(request, each) for each in interpret(answer.words)],
+    }
+    if expected:
+        said["fits"] = [
+            _interpretation_as_json(request, fit.interpretation)
+            | {"scale": fit.scale, "value": fit.value, "insert": insert_line(register_of(request, fit))}
+            for fit in block.fits
+        ]
+    return said
+
+
+def _interpretation_as_json(request: Request, found: Interpretation) -> dict[str, Any]:
+    return {
+        "address": request.address + found.offset,
+        "data_type": int(found.data_type),
+        "type": found.data_type.name,
+        "order": found.layout.name,
+        "word_order": int(found.layout.word_order),
+        "byte_order": int(found.layout.byte_order),
+        "raw": found.raw if math.isfinite(found.raw) else None,
+        "plausible": found.plausible,
+    }

@@ -1,0 +1,70 @@
+"""How each meter of the database is, for `emm meters list`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from emm_pipeline.cli.output import print_table, shown_time
+from emm_pipeline.config_db.device_state.failing_meters import load_failing
+from emm_pipeline.config_db.device_state.meter_status import load_statuses
+from emm_pipeline.config_db.editing.meter_rows import id_of, load_meter_rows
+from emm_pipeline.config_db.loader import load_fleet
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+
+def meter_states(engine: Engine) -> list[dict[str, Any]]:
+    """Return a record per row of `energy_meters`; its times are aware (UTC).
+
+    `status` is `ok`, `failing`, `new` (not polled yet), `disabled` or `misconfigured`.
+    """
+    statuses, failing = load_statuses(engine), load_failing(engine)
+    misconfigured = load_fleet(engine).misconfigured
+    states = []
+    for row in load_meter_rows(engine):
+        id_ = id_of(row)
+        status = fails = issue = None
+        if id_ is not None:
+            status, fails, issue = statuses.get(id_), failing.get(id_), misconfigured.get(id_)
+        reason = str(issue) if issue else fails.reason if fails else status.reason if status else None
+        if row.get("enabled") is False:
+            word, reason = "disabled", None
+        elif issue:
+            word = "misconfigured"
+        elif reason:
+            word = "failing"
+        else:
+            word = "ok" if status and status.last_read_at else "new"
+        states.append(
+            {
+                **{name: row.get(name) for name in ("id", "description", "host", "port", "slave_address", "type")},
+                "status": word,
+                "last_read_at": status.last_read_at if status else None,
+                "failures_in_a_row": max(fails.failures if fails else 0, status.failures_in_a_row if status else 0),
+                "next_attempt_at": fails.next_attempt_at if fails else None,
+                "reason": reason,
+            }
+        )
+    return states
+
+
+def print_states(states: list[dict[str, Any]]) -> None:
+    """Print the meters as a table, and the reasons of those that are not read below it."""
+    if not states:
+        print("no meters yet: emm scan HOST finds the units behind a gateway, emm meters add takes one")
+        return
+    headers = [*("id", "description", "host:port", "unit", "type", "status"), "last reading (UTC)", "failures"]
+    headers.append("next attempt (UTC)")
+    rows = [
+        (
+            *(state["id"], state["description"], f"{state['host']}:{state['port']}", state["slave_address"]),
+            *(state["type"], state["status"], shown_time(state["last_read_at"])),
+            *(state["failures_in_a_row"] or "", shown_time(state["next_attempt_at"])),
+        )
+        for state in states
+    ]
+    print_table(headers, rows, right=("id", "unit", "failures"))
+    for state in states:
+        if state["reason"]:
+            print(f"meter {state['id']} {state['status']}: {state['reason']}")

@@ -1,0 +1,78 @@
+"""Registers as tables for people: a type's, and what a change adds, changes and removes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from emm_pipeline.cli.output import print_table
+from emm_pipeline.config_db.editing.register_rows import REGISTER_COLUMNS, RegisterRow, register_row, series_of
+from emm_pipeline.fleet import DataType, Order
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from emm_pipeline.fleet import MeterType, Register
+
+_ORDERS = {
+    (Order.BIG_ENDIAN, Order.BIG_ENDIAN): "ABCD",
+    (Order.LITTLE_ENDIAN, Order.BIG_ENDIAN): "CDAB",
+    (Order.BIG_ENDIAN, Order.LITTLE_ENDIAN): "BADC",
+    (Order.LITTLE_ENDIAN, Order.LITTLE_ENDIAN): "DCBA",
+}
+"""(word order, byte order) as manuals write it, A being the most significant byte."""
+
+CHANGES_SHOWN = 60
+
+
+def print_registers(meter_type: MeterType) -> None:
+    """Print a type's registers, one per line."""
+    headers = ("address", "function", "measurement", "unit", "data type", "order", "scale", "no reading")
+    rows = [
+        (
+            *(register.register_address, int(register.function_code), register.measurement_name, register.data_unit),
+            *(register.data_type.name, _order(register)),
+            *(f"{register.scale:g}" if register.scale != 1 else "", register.invalid_value),
+        )
+        for register in meter_type.registers
+    ]
+    print_table(headers, rows, right=("address", "function", "scale"))
+
+
+def _order(register: Register) -> str:
+    """The order of the value's bytes; a 16-bit value has two."""
+    letters = _ORDERS[register.word_order, register.byte_order]
+    if register.count == 1:
+        return "AB" if register.byte_order is Order.BIG_ENDIAN else "BA"
+    return letters
+
+
+def registers_as_json(meter_type: MeterType) -> list[dict[str, Any]]:
+    """Return a type's registers as records with the columns of the table `registers`."""
+    rows = (register_row(meter_type.name, register) for register in meter_type.registers)
+    return [dict(zip(REGISTER_COLUMNS, row, strict=True)) for row in rows]
+
+
+def print_changes(add: Sequence[RegisterRow], remove: Sequence[RegisterRow]) -> None:
+    """Print which rows come (+), go (-), or change (~, before and after)."""
+    before = {series_of(row): row for row in remove}
+    coming = {series_of(row) for row in add}
+    lines = [("~" if series_of(row) in before else "+", row, before.get(series_of(row))) for row in add]
+    lines += [("-", row, None) for row in remove if series_of(row) not in coming]
+    shown = [
+        (sign, row[2], row[3], row[5], row[1], _type_name(row[4]), _differences(old, row)) for sign, row, old in lines
+    ]
+    headers = ("", "measurement", "unit", "function", "address", "data type", "before")
+    print_table(headers, shown[:CHANGES_SHOWN], right=("function", "address"))
+    if len(shown) > CHANGES_SHOWN:
+        print(f"and {len(shown) - CHANGES_SHOWN} more")
+
+
+def _type_name(code: object) -> str:
+    return DataType(code).name if isinstance(code, int) and code in {*DataType} else str(code)
+
+
+def _differences(before: RegisterRow | None, after: RegisterRow) -> str:
+    if before is None:
+        return ""
+    pairs = zip(REGISTER_COLUMNS, before, after, strict=True)
+    return ", ".join(f"{column} {old}" for column, old, new in pairs if old != new)

@@ -1,0 +1,1 @@
+"""Rows of the configuration database as people and the catalogue change them."""

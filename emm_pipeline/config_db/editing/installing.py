@@ -1,0 +1,70 @@
+"""Which rows an installation of a catalogue type changes, and which of them a person has edited (pure).
+
+Three states of a type are compared: what is in the database, what the last installation put there, and what the
+catalogue has now. What the database has and neither of the others knows was written by a person.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from emm_pipeline.config_db.editing.register_rows import RegisterRow, TypeRows, place_of, series_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """What an installation does to a type's rows, sorted by function code and address.
+
+    `edited` are rows in the database that a person wrote, `deleted` rows that a person removed, of what an earlier
+    installation had put there. They are lost by the installation. `settings` is the row of `meter_types` that it
+    leaves; `settings_edited` says that a person wrote the one that is there.
+    """
+
+    add: tuple[RegisterRow, ...]
+    remove: tuple[RegisterRow, ...]
+    edited: tuple[RegisterRow, ...]
+    deleted: tuple[RegisterRow, ...]
+    settings: tuple[Any, ...] | None
+    settings_before: tuple[Any, ...] | None
+    settings_edited: bool
+
+    @property
+    def changes_nothing(self) -> bool:
+        """Whether the database has it all already."""
+        return not self.add and not self.remove and self.settings == self.settings_before
+
+    @property
+    def overwrites_a_person(self) -> bool:
+        """Whether something that a person did would be lost."""
+        return bool(self.edited or self.deleted) or self.settings_edited
+
+    @property
+    def changed(self) -> tuple[tuple[RegisterRow, RegisterRow], ...]:
+        """Rows that are there before and after, with other values: before, after."""
+        before = {series_of(row): row for row in self.remove}
+        return tuple((before[series_of(row)], row) for row in self.add if series_of(row) in before)
+
+
+def plan_installation(database: TypeRows, installed: TypeRows | None, catalogue: TypeRows) -> Installation:
+    """Compare; `installed` is None for a type that was never installed from the catalogue."""
+    known = installed or TypeRows()
+    edited = database.registers - known.registers - catalogue.registers
+    deleted = (known.registers & catalogue.registers) - database.registers
+    settings_edited = database.settings not in {known.settings, catalogue.settings, None}
+    return Installation(
+        add=_sorted(catalogue.registers - database.registers),
+        remove=_sorted(database.registers - catalogue.registers),
+        edited=_sorted(edited),
+        deleted=_sorted(deleted),
+        settings=catalogue.settings,
+        settings_before=database.settings,
+        settings_edited=settings_edited,
+    )
+
+
+def _sorted(rows: Iterable[RegisterRow]) -> tuple[RegisterRow, ...]:
+    return tuple(sorted(rows, key=place_of))

@@ -1,0 +1,123 @@
+"""Mail on change of state: a sensor notes what began and what ended, a job mails it. Built where mail is on.
+
+Never part of a poll: a mail server that is slow or away costs no sample. What is noted waits in the database, so that
+changes that come together, or while the mail server is away, are one mail.
+"""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
+
+from dagster import (
+    DefaultSensorStatus,
+    Failure,
+    JobDefinition,
+    OpExecutionContext,
+    RunRequest,
+    SensorDefinition,
+    SensorEvaluationContext,
+    SkipReason,
+    job,
+    op,
+    sensor,
+)
+
+from emm_pipeline.alerts import rules
+from emm_pipeline.alerts.mail import MailError, MailServer, compose, send
+from emm_pipeline.alerts.state import claimed_lines, last_waiting_line, meter_states, save_news, told_troubles
+from emm_pipeline.defs.resources import ConfigDatabase
+from emm_pipeline.defs.runs import MAX_RUNTIME_TAG
+from emm_pipeline.errors import OutboxError
+from emm_pipeline.opening import open_outbox
+from emm_pipeline.settings import Settings, current_settings
+
+if TYPE_CHECKING:
+    from emm_pipeline.stores.outbox.folder import Outbox
+
+LOOK_EVERY_S = 30
+TRY_AGAIN_EVERY_S = 300
+"""How often a mail is tried that the server does not take."""
+
+STORE_IS_AWAY_AFTER = timedelta(minutes=2)
+"""How long points wait before that is a trouble: a run tries for the time of its sample, then the replay does."""
+
+LINES_PER_MAIL = 1000
+
+
+@op
+def send_mail(context: OpExecutionContext, config_database: ConfigDatabase) -> None:
+    """Mail the lines that wait, as one mail; they go on waiting if the server does not take it."""
+    settings = current_settings()
+    server = MailServer(
+        settings.logger_sender_email_host,
+        settings.logger_sender_email_port,
+        settings.logger_sender_email_address,
+        settings.logger_sender_email_password.get_secret_value(),
+    )
+    try:
+        with config_database.open() as engine, claimed_lines(engine, LINES_PER_MAIL) as lines:
+            if not lines:
+                return
+            message = compose(
+                settings.logger_sender_email_address,
+                settings.logger_receiver_email_address,
+                f"{settings.logger_notification_email_subject}: {rules.headline(lines)}",
+                "".join(f"{line.text}\n" for line in lines),
+            )
+            refused = send(server, message)
+    except MailError as err:
+        raise Failure(f"{err}; tried again in {TRY_AGAIN_EVERY_S // 60} minutes", allow_retries=False) from None
+    context.log.info(f"mailed {len(lines)} lines")
+    if refused:
+        context.log.warning(f"the mail server refused: {', '.join(refused)}")
+
+
+@job(name="mail", tags={MAX_RUNTIME_TAG: "300"}, description="Mails what began to fail and what is well again.")
+def mail_job() -> None:
+    """One step."""
+    send_mail()
+
+
+@sensor(
+    name="mail_sensor",
+    job=mail_job,
+    minimum_interval_seconds=LOOK_EVERY_S,
+    default_status=DefaultSensorStatus.RUNNING,
+    description="Notes meters that fail for the third time, a store for which readings wait, and what is well again; "
+    "starts the job mail.",
+)
+def mail_sensor(context: SensorEvaluationContext, config_database: ConfigDatabase) -> Iterator[RunRequest | SkipReason]:
+    """Compare how things are with what people were told."""
+    _ = context
+    now = datetime.now(UTC)
+    with config_database.open() as engine:
+        states = [*meter_states(engine), store_state(open_outbox(current_settings()), now)]
+        news = rules.compare(states, told_troubles(engine))
+        if news:
+            well_at = {state.subject: state.well_at for state in states if state.well_at}
+            save_news(engine, news, rules.lines(news, well_at, ZoneInfo(current_settings().tz)))
+        last = last_waiting_line(engine)
+    if last:
+        # A run per line that is new, and per try; Dagster starts none twice for one key.
+        yield RunRequest(run_key=f"line {last}, try {int(now.timestamp()) // TRY_AGAIN_EVERY_S}")
+    else:
+        yield SkipReason("Nothing began or ended.")
+
+
+def store_state(outbox: "Outbox", now: datetime) -> rules.Condition:
+    """Return how the readings store is: away while points wait in the outbox for long, back once none does."""
+    subject, name = "store", "the readings store"
+    try:
+        since = outbox.waiting_since()
+    except OutboxError as err:
+        return rules.Condition(subject, name, rules.FAILURES, now, str(err))
+    if since is None:
+        return rules.Condition(subject, name, well_at=now)
+    reason = f"what was read since then waits in the outbox ({outbox.last_error() or 'it was not tried yet'})"
+    return rules.Condition(subject, name, rules.FAILURES if now - since >= STORE_IS_AWAY_AFTER else 1, since, reason)
+
+
+def mail_definitions(settings: Settings) -> tuple[list[JobDefinition], list[SensorDefinition]]:
+    """Return the job and the sensor; none where EMAIL_NOTIFICATIONS is off."""
+    return ([mail_job], [mail_sensor]) if settings.email_notifications else ([], [])

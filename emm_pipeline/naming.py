@@ -1,0 +1,51 @@
+"""Texts that name a point - measurement, unit, description: which of them every store can hold (pure).
+
+InfluxDB's line protocol has no escape for some: a backslash escapes only a comma, a space or an equals sign, and stands
+for itself elsewhere. Written all the same, the server would read something else, or take the next line for a part of
+this one. So such a text is refused where it enters, as an issue on its row.
+"""
+
+from __future__ import annotations
+
+import re
+
+POLL_MEASUREMENT = "emm_poll"
+"""The pipeline's own measurement."""
+
+MAX_LABEL_BYTES = 20_000
+"""With its escapes. Three of them fit into the 65 535 bytes that InfluxDB allows a series."""
+
+_ESCAPED = re.compile("[,= ]")
+_MISREAD_BACKSLASH = re.compile(r"\\(=|\Z)")
+"""What the server takes for an escape, in a tag, and then ends the tag or the line elsewhere."""
+
+
+def label_issue(text: str) -> str | None:
+    """Return why a unit or a description cannot be stored as it is; None if it can."""
+    if "\n" in text or "\0" in text:
+        return "holds a line break or NUL, which InfluxDB cannot store"
+    if found := _MISREAD_BACKSLASH.search(text):
+        where = f"before {found[1]}" if found[1] else "at its end"
+        return f"has a backslash {where}, which InfluxDB cannot store"
+    try:
+        size = len(text.encode()) + len(_ESCAPED.findall(text))
+    except UnicodeEncodeError:  # a lone surrogate
+        return "is not valid Unicode"
+    if size > MAX_LABEL_BYTES:
+        return f"is {size} bytes long, escapes included; allowed: {MAX_LABEL_BYTES}"
+    return None
+
+
+def measurement_issue(text: str) -> str | None:
+    """Return why a measurement's name cannot be stored as it is; None if it can."""
+    if not text:
+        return "is empty"
+    if text == POLL_MEASUREMENT:
+        return "is the name of the pipeline's own measurement"
+    # InfluxDB 1.6 stores points under such names that no query finds
+    if "\\" in text:
+        return "has a backslash, with which InfluxDB may not find it again"
+    # a line may be indented, and may be a comment
+    if text[0] in "\t#":
+        return "begins with a tab or #, which InfluxDB would skip"
+    return label_issue(text)

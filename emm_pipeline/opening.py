@@ -1,0 +1,72 @@
+"""Opens what the settings name: the configuration database, the readings store and its outbox.
+
+The rooms of `config_db` and `stores` know no settings; Dagster's resources and the command line both come here.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from emm_pipeline.config_db.engine import create_config_engine
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy import Engine
+
+    from emm_pipeline.settings import Settings
+    from emm_pipeline.stores.base import ReadingsStore
+    from emm_pipeline.stores.delivery import Delivery
+    from emm_pipeline.stores.outbox.folder import Outbox
+
+
+@contextmanager
+def open_config_database(settings: Settings) -> Iterator[Engine]:
+    """Yield an engine on the configuration database; nothing is contacted before its first use."""
+    engine = create_config_engine(settings.config_database_url)
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
+def open_outbox(settings: Settings) -> Outbox:
+    """Return the outbox that OUTBOX_DIR and OUTBOX_MAX_MB describe; its folder is made at its first use."""
+    from emm_pipeline.stores.outbox.folder import Outbox  # noqa: PLC0415
+
+    return Outbox(settings.outbox_folder, settings.outbox_max_mb * 1_000_000)
+
+
+@contextmanager
+def open_readings_store(settings: Settings) -> Iterator[ReadingsStore]:
+    """Yield the store that READINGS_STORE names; nothing is contacted before its first use."""
+    # Imported here: a run that only discovers, and the daemon, do without either client.
+    if settings.readings_store == "postgresql":
+        from emm_pipeline.stores.postgresql.store import PostgresReadingsStore  # noqa: PLC0415
+
+        with open_config_database(settings) as engine:
+            yield PostgresReadingsStore(engine)
+        return
+
+    from emm_pipeline.stores.influxdb.store import InfluxReadingsStore  # noqa: PLC0415
+
+    store = InfluxReadingsStore(
+        url=settings.influxdb_url,
+        token=settings.influxdb_token.get_secret_value(),
+        org=settings.influxdb_org,
+        bucket=settings.influxdb_bucket,
+    )
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+@contextmanager
+def open_delivery(settings: Settings) -> Iterator[Delivery]:
+    """Yield the way into the readings store, by way of the outbox."""
+    from emm_pipeline.stores.delivery import Delivery  # noqa: PLC0415
+
+    with open_readings_store(settings) as store:
+        yield Delivery(store, open_outbox(settings))

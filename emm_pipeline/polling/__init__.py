@@ -1,0 +1,1 @@
+"""Poll a fleet once: plan, read, decode, store, results, timing, sharding, backoff and device state."""

@@ -1,0 +1,193 @@
+"""Readings in InfluxDB 2.x, or 1.8 by its compatible API. The only module that knows influxdb_client."""
+
+# mypy: disable-error-code="no-untyped-call"
+# (influxdb_client says that it is typed, and its constructors are not)
+
+from __future__ import annotations
+
+import gzip
+import json
+import math
+import re
+import time
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit, urlunsplit
+
+from influxdb_client.client.influxdb_client import InfluxDBClient
+from influxdb_client.domain.write_precision import WritePrecision
+from influxdb_client.rest import ApiException
+from influxdb_client.service.write_service import WriteService
+from urllib3.exceptions import HTTPError
+
+from emm_pipeline.errors import ConfigurationError, StoreAccessError, StoreError
+from emm_pipeline.stores.base import RejectedPoint
+from emm_pipeline.stores.points import one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+BATCH_LINES = 5000
+_GZIP_LEVEL = 1
+"""Line protocol shrinks to a tenth already; higher levels cost more time than the network."""
+_NO_CONTENT = 204
+_BAD_REQUEST = 400
+_TOO_LARGE = 413
+_REFUSED = frozenset({400, _TOO_LARGE, 422})
+"""The content is at fault: syntax, type conflict, beyond retention (1.x: 400, 2.x: 400 or 422), or size."""
+_NO_ACCESS = frozenset({401, 403, 404})
+_DROPPED = re.compile(r"\bdropped=(\d+)")
+"""How InfluxDB says how many points of a batch it has not stored."""
+_ADVICE = {
+    401: "check INFLUXDB_TOKEN",
+    403: "the user or token of INFLUXDB_TOKEN may not write to INFLUXDB_BUCKET",
+    404: "check INFLUXDB_BUCKET and INFLUXDB_ORG: InfluxDB does not know one of them",
+    500: "if it says that a retention policy is missing, check INFLUXDB_BUCKET",
+    502: "a proxy answers for an InfluxDB that is away: is InfluxDB running?",
+    503: "InfluxDB, or a proxy for it, is not ready",
+}
+_NO_ANSWER = (HTTPError, OSError, UnicodeDecodeError)
+"""Nothing listens, the connection broke, it took too long, or the answer is not even text."""
+
+
+class InfluxReadingsStore:
+    """A `ReadingsStore` in InfluxDB.
+
+    Args:
+        url: INFLUXDB_URL, as `http://host:8086`.
+        token: INFLUXDB_TOKEN; for 1.8 `user:password`. No error ever contains it.
+        org: INFLUXDB_ORG; 1.8 ignores it.
+        bucket: INFLUXDB_BUCKET; for 1.8 `database/retention policy`.
+        timeout_s: how long one request may take.
+
+    Raises:
+        ConfigurationError: the URL or the token cannot be used in a request.
+    """
+
+    def __init__(self, url: str, token: str, org: str, bucket: str, *, timeout_s: float = 10.0) -> None:
+        self._where = f"InfluxDB at {_without_credentials(url)}"
+        # http.client's own error would show the token
+        if not (token.isascii() and token.isprintable()):
+            raise ConfigurationError("INFLUXDB_TOKEN holds characters that an HTTP header cannot carry")
+        self._timeout_s = timeout_s
+        self._token = token
+        self._org = org
+        self._bucket = bucket
+        # a second attempt is the pipeline's business
+        self._client = InfluxDBClient(url=url, token=token, org=org, retries=False)
+        self._writes = WriteService(self._client.api_client)
+
+    def write(self, lines: Sequence[str], *, until: float = math.inf) -> list[RejectedPoint]:
+        """See `ReadingsStore.write`.
+
+        Of a batch that is refused in part InfluxDB does not say which lines: its halves are sent again, down to these.
+        """
+        refused: list[RejectedPoint] = []
+        # a stack, so that the halves of a batch come next
+        batches = [lines[start : start + BATCH_LINES] for start in range(0, len(lines), BATCH_LINES)][::-1]
+        while batches:
+            batch = batches.pop()
+            try:
+                status = self._post(batch, until)
+            except ApiException as error:
+                if error.status not in _REFUSED:
+                    raise self._store_error(error) from None
+                if len(batch) > 1 and not _refuses_all(error, len(batch)):
+                    middle = len(batch) // 2
+                    batches += [batch[middle:], batch[:middle]]
+                else:
+                    reason = f"{self._where} answered HTTP {error.status}: {self._reason(error)}"
+                    refused += [RejectedPoint(line, reason) for line in batch]
+                continue
+            if status != _NO_CONTENT:
+                raise StoreError(
+                    f"{self._where} answered HTTP {status}, which is not how InfluxDB acknowledges points: "
+                    "does INFLUXDB_URL lead to something else?"
+                )
+        return refused
+
+    def ping(self) -> None:
+        """See `ReadingsStore.ping`. Writes nothing, so that token and bucket are asked for too."""
+        try:
+            self._post([], math.inf)
+        except ApiException as error:
+            # 2.x: "writing requires points", once the token and the bucket have passed
+            if error.status != _BAD_REQUEST:
+                raise self._store_error(error) from None
+
+    def close(self) -> None:
+        """See `ReadingsStore.close`."""
+        self._client.close()
+
+    def _post(self, lines: Sequence[str], until: float) -> int:
+        """Sends one batch; returns the HTTP status, a success.
+
+        Raises:
+            ApiException: an HTTP status that is no success.
+            StoreError: no answer, or no time left for one.
+        """
+        timeout_s = min(self._timeout_s, until - time.monotonic())
+        if timeout_s <= 0:
+            raise StoreError(f"{self._where} has not taken everything in the time that there was")
+        try:
+            _, status, _ = self._writes.post_write_with_http_info(
+                org=self._org,
+                bucket=self._bucket,
+                body=gzip.compress("\n".join(lines).encode(), _GZIP_LEVEL),
+                precision=WritePrecision.MS,
+                content_encoding="gzip",
+                content_type="text/plain; charset=utf-8",
+                _return_http_data_only=False,
+                _request_timeout=timeout_s * 1000,
+            )
+        except _NO_ANSWER as error:
+            raise StoreError(self._unreachable(error)) from None
+        return int(status)
+
+    def _store_error(self, error: ApiException) -> StoreError:
+        kind = StoreAccessError if error.status in _NO_ACCESS else StoreError
+        return kind(self._explain(error), _retry_after_s(error))
+
+    def _explain(self, error: ApiException) -> str:
+        if not error.status:  # how influxdb_client reports a TLS error
+            return self._unreachable(error.reason)
+        advice = _ADVICE.get(error.status)
+        return f"{self._where} answered HTTP {error.status}: {self._reason(error)}" + (f"; {advice}" if advice else "")
+
+    def _reason(self, error: ApiException) -> str:
+        """What the server says in its body (`error` in 1.x, `message` in 2.x), or else the status line."""
+        try:
+            body = json.loads(error.body or "")
+            reason = body.get("message") or body.get("error")
+        except (ValueError, AttributeError):
+            reason = None
+        return self._redacted(reason or error.reason or "no reason given")
+
+    def _unreachable(self, error: object) -> str:
+        return f"{self._where} does not answer: {self._redacted(error)}; is InfluxDB running at INFLUXDB_URL?"
+
+    def _redacted(self, text: object) -> str:
+        shown = str(text)
+        return one_line(shown.replace(self._token, "***") if self._token else shown)
+
+
+def _refuses_all(error: ApiException, lines: int) -> bool:
+    dropped = _DROPPED.search(str(error.body or ""))
+    return dropped is not None and int(dropped[1]) == lines
+
+
+def _retry_after_s(error: ApiException) -> float:
+    """What a proxy, or InfluxDB Cloud, asks for in seconds; dates are not worth parsing here."""
+    asked = str(error.headers.get("Retry-After", "")) if error.headers else ""
+    return float(asked) if asked.isdecimal() else 0.0
+
+
+def _without_credentials(url: str) -> str:
+    """The URL as it may be shown; checks it on the way."""
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ConfigurationError("INFLUXDB_URL is not of the form http://host:port")
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment=""))

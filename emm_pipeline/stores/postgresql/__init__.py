@@ -1,0 +1,1 @@
+"""Readings in PostgreSQL, in the tables `readings` and `emm_poll`."""

@@ -1,0 +1,64 @@
+"""Registers to CSV and back, and what an installation changes: any rows that the database can hold."""
+
+import string
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from emm_pipeline.config_db.editing.installing import plan_installation
+from emm_pipeline.config_db.editing.register_files import plan_import, read_register_file, write_register_file
+from emm_pipeline.config_db.editing.register_rows import TypeRows, register_row, series_of
+from emm_pipeline.fleet import DataType, FunctionCode, Order, Register
+
+NAMES = st.text(st.sampled_from(string.ascii_letters + " ,;#\"'=äΩ電\r"), min_size=1, max_size=8).filter(str.strip)
+REGISTERS = st.builds(
+    Register,
+    register_address=st.integers(0, 65532),
+    measurement_name=NAMES.filter(lambda name: not name.startswith("#")),
+    data_unit=st.none() | NAMES,
+    data_type=st.sampled_from(DataType),
+    function_code=st.sampled_from(FunctionCode),
+    word_order=st.sampled_from(Order),
+    byte_order=st.sampled_from(Order),
+    scale=st.floats(1e-9, 1e9),
+    scale_register=st.none() | st.integers(0, 65535),
+    invalid_value=st.none() | st.integers(-(2**63), 2**64 - 1) | st.floats(-1e300, 1e300),
+)
+ROWS = st.lists(st.builds(register_row, NAMES, REGISTERS), unique_by=series_of, max_size=6)
+TYPE_ROWS = st.lists(st.builds(register_row, st.just("t"), REGISTERS), unique_by=series_of, max_size=6)
+
+
+@given(ROWS)
+def test_what_is_exported_is_imported_the_same(rows):
+    file = read_register_file(write_register_file(rows).encode())
+    assert file.faults == []
+    assert {row for _, row in file.rows} == set(rows)
+
+
+@given(st.binary() | st.text().map(str.encode))
+def test_no_file_at_all_does_more_than_be_refused(content):
+    file = read_register_file(content)
+    assert file.faults or file.rows or content.count(b"\n") <= 1 or b"type" in content
+
+
+@given(TYPE_ROWS, TYPE_ROWS, st.booleans())
+def test_after_an_import_the_files_rows_are_there_and_others_are_as_asked(before, coming, replace):
+    plan = plan_import({"t": TypeRows(frozenset(before))}, coming, replace=replace)
+    after = (set(before) - set(plan.remove)) | set(plan.add)
+    assert set(coming) <= after
+    series = {series_of(row) for row in coming}
+    others = {row for row in before if series_of(row) not in series}
+    assert after - set(coming) == (set() if replace and coming else others)
+    assert plan.unchanged == len(set(coming) & set(before))
+
+
+@given(TYPE_ROWS, st.none() | TYPE_ROWS, TYPE_ROWS)
+def test_an_installation_ends_with_the_catalogues_rows_and_loses_no_edit_unsaid(database, installed, catalogue):
+    there, now = TypeRows(frozenset(database)), TypeRows(frozenset(catalogue))
+    plan = plan_installation(there, None if installed is None else TypeRows(frozenset(installed)), now)
+    assert (there.registers - set(plan.remove)) | set(plan.add) == now.registers
+    lost = set(plan.remove) - set(installed or ())
+    assert lost <= set(plan.edited)
+    assert plan.changes_nothing == (there == now)
+    if there == now:
+        assert not plan.overwrites_a_person

@@ -1,0 +1,120 @@
+"""Writes docs/catalogue.md from the catalogue: `python -m tools.documentation.catalogue docs/catalogue.md`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from emm_pipeline.catalog.loader import load_catalogue
+from emm_pipeline.catalog.vocabulary import VOCABULARY
+from emm_pipeline.modbus.planning import plan_requests
+from emm_pipeline.modbus.sunspec.models import has_models, locate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from emm_pipeline.catalog.records import CatalogueType, Identification
+    from emm_pipeline.fleet import MeterType
+    from emm_pipeline.readings import Request
+
+_INTRODUCTION = """\
+# Catalogue of device types
+
+Register tables of known meters and inverters, one file each: `emm_pipeline/catalog/<type>.csv`, with the columns of
+the table `registers`. Each row was checked against at least two public sources that do not copy from one another;
+where they disagree, or only one of them knows a register, the row is left out, and a note says so. We tried none of it
+on a device: before you trust a type, compare `emm poll ID --dry-run` with the device's display.
+
+`make catalogue` makes this page from the files, and a test keeps it in step.
+
+A file's head names the vendor's document, the sources, and what else is to be known:
+
+    # identify: 3 11 4 = 1648..1653        a code that says which device it is: function, address, data type
+    # identify: 4 70 3 2 2 in 45..65       a value that makes sense, with word and byte order; raw, before any scale
+    # max_registers_per_request: 80        what the type can take, as in the table meter_types
+
+All `identify` lines hold for a device of the type. Rows with a `model` count from the first register of that SunSpec
+model, wherever a device has it; a poll finds it."""
+
+_VOCABULARY = """\
+## Measurements
+
+One name and unit for a quantity, whatever the device. A single-phase device measures L1."""
+
+
+def document() -> str:
+    """Return the text of docs/catalogue.md."""
+    types = load_catalogue().values()
+    return "\n\n".join(
+        [
+            _INTRODUCTION,
+            "## Types",
+            _table(("type", "device", "measurements", "requests"), [_overview(entry) for entry in types]),
+            *("\n\n".join(_section(entry)) for entry in types),
+            _VOCABULARY,
+            _table(
+                ("measurement", "unit", "meaning"),
+                [(f"`{name}`", quantity.unit or "", quantity.meaning) for name, quantity in VOCABULARY.items()],
+            ),
+            "",
+        ]
+    ).removesuffix("\n")
+
+
+def _table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    lines = [header, ("---",) * len(header), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def _overview(entry: CatalogueType) -> tuple[str, ...]:
+    link = f"[`{entry.name}`](#{entry.name})"
+    return link, entry.title, str(len(entry.registers)), str(len(_requests(entry)))
+
+
+def _section(entry: CatalogueType) -> Iterator[str]:
+    yield f"### {entry.name}"
+    yield f"{entry.title}. Vendor: {entry.vendor}. Document: {entry.document}."
+    yield "\n".join(["Sources:", *_items(entry.sources)])
+    if entry.notes:
+        yield "\n".join(["Notes:", *_items(entry.notes)])
+    if entry.identifications:
+        yield "\n".join(["Recognised by:", *_items(_identification(line) for line in entry.identifications)])
+    place = ", counted from the model's first register" if has_models(entry.meter_type) else ""
+    heading = f"Requests{place}{_limits(entry.meter_type)}:"
+    yield "\n".join([heading, *_items(_request(request) for request in _requests(entry))])
+
+
+def _requests(entry: CatalogueType) -> tuple[Request, ...]:
+    """What reads the type; of a SunSpec model as if a device had it at address 0."""
+    return plan_requests(locate(entry.meter_type, {r.model: 0 for r in entry.registers if r.model is not None}))
+
+
+def _items(texts: Iterator[str] | tuple[str, ...]) -> Iterator[str]:
+    return (f"- {text}" for text in texts)
+
+
+def _request(request: Request) -> str:
+    return f"{request}, {request.count} registers" if request.count > 1 else str(request)
+
+
+def _limits(meter_type: MeterType) -> str:
+    default = type(meter_type)(meter_type.name)
+    given = [
+        f"{setting} {getattr(meter_type, setting):g}"
+        for setting in ("max_registers_per_request", "max_gap", "timeout_s", "request_pause_s")
+        if getattr(meter_type, setting) != getattr(default, setting)
+    ]
+    return f" ({', '.join(given)})" if given else ""
+
+
+def _identification(identification: Identification) -> str:
+    register = identification.register
+    where = f"function {register.function_code:d}, register {register.register_address}, {register.data_type.name}"
+    low, high = (f"{limit:.15g}" for limit in (identification.low, identification.high))
+    values = low if low == high else f"{low} to {high}"
+    return f"{where}: {values}" + ("" if identification.strong else " (makes sense)")
+
+
+if __name__ == "__main__":
+    Path(sys.argv[1]).write_text(document(), encoding="utf-8")

@@ -1,0 +1,98 @@
+"""`python -m walkthrough [--write]`: runs it, and compares docs/walkthrough.md with what was printed, or writes it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import socket
+import sys
+import tempfile
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from emm_pipeline.cli.demo.processes import ProcessGroup, free_port, listens
+from emm_pipeline.embedded_postgres import EmbeddedPostgres
+from tools.walkthrough.document import DOCUMENT, out_of_step, with_blocks
+from tools.walkthrough.steps import Walkthrough, WalkthroughError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PORT_IN_THE_DOCUMENT = 5020
+START_TIMEOUT_S = 60
+
+
+def main() -> int:
+    """Return the exit code: 0 if every command did what it must and the document is in step."""
+    parser = argparse.ArgumentParser(description="Run every command of docs/walkthrough.md and check what it did.")
+    parser.add_argument("--write", action="store_true", help="write what was printed into docs/walkthrough.md")
+    write = parser.parse_args().write
+    with _folder() as folder, EmbeddedPostgres(folder / "postgres", durable=False) as postgres:
+        settings = {
+            "POSTGRES_HOST": str(postgres.socket_dir),
+            "POSTGRES_PORT": "5432",
+            "POSTGRES_USER": "postgres",
+            "POSTGRES_DB": "emm",
+            "READINGS_STORE": "postgresql",
+            "OUTBOX_DIR": str(folder / "outbox"),
+        }
+        port = _port()
+        walkthrough = Walkthrough(settings, f"127.0.0.1:{port}")
+        with ProcessGroup(folder / "logs") as processes:
+            units = [sys.executable, "-m", "tools.walkthrough.units", "--host", "127.0.0.1", "--port", str(port)]
+            processes.start("units", units, os.environ)
+            _wait_for(port, processes)
+            try:
+                walkthrough.run()
+            except WalkthroughError as err:
+                print(f"error: {err}", file=sys.stderr)
+                return 1
+    text = DOCUMENT.read_text(encoding="utf-8")
+    if write:
+        DOCUMENT.write_text(with_blocks(text, walkthrough.blocks), encoding="utf-8")
+        print(f"written: {DOCUMENT.name}")
+    elif stale := out_of_step(text, walkthrough.blocks):
+        print(
+            f"error: {DOCUMENT.name} shows something else in {', '.join(stale)}: make walkthrough ARGS=--write",
+            file=sys.stderr,
+        )
+        return 1
+    return 0
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    """Yield a folder that PostgreSQL's own user may reach."""
+    folder = Path(tempfile.mkdtemp(prefix="emm-walkthrough-"))
+    folder.chmod(0o755)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _port() -> int:
+    """Return the port that the document shows, or another one while it is in use."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", PORT_IN_THE_DOCUMENT))
+        except OSError:
+            return free_port()
+    return PORT_IN_THE_DOCUMENT
+
+
+def _wait_for(port: int, processes: ProcessGroup) -> None:
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while not listens(port):
+        processes.check()
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"the simulated units do not listen on port {port}")
+        time.sleep(0.1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
