@@ -8,6 +8,7 @@ from typing import NamedTuple
 import click
 
 from emm_pipeline.config_db.values import NonsenseError, host
+from emm_pipeline.fleet import GatewayAddress
 
 DEFAULT_PORT = 502
 HIGHEST_PORT = 65535
@@ -27,6 +28,11 @@ class Endpoint(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.host}:{self.port}"
+
+    @property
+    def gateway(self) -> GatewayAddress:
+        """The same for a session."""
+        return GatewayAddress(self.host, self.port)
 
     @property
     def text(self) -> str:

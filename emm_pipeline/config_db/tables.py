@@ -17,7 +17,6 @@ from sqlalchemy import (
     DateTime,
     Double,
     Identity,
-    Index,
     Integer,
     MetaData,
     Numeric,
@@ -152,42 +151,6 @@ model_addresses = Table(
 )
 """Where a meter has the SunSpec models of its type, as JSON (model id to address), so that they are not searched for
 at each poll. Deleting rows is fine: they are searched for again."""
-
-readings = Table(
-    "readings",
-    metadata,
-    Column("time", DateTime(timezone=True), nullable=False),
-    Column("id", Integer, nullable=False),
-    Column("description", Text),
-    Column("measurement", Text, nullable=False),
-    Column("unit", Text),
-    Column("value", Double, nullable=False),
-)
-"""The PostgreSQL readings store: one row per point. A point written again replaces itself."""
-
-Index(
-    "readings_series",
-    readings.c.id,
-    readings.c.measurement,
-    text("coalesce(unit, '')"),
-    readings.c.time,
-    unique=True,
-)
-
-emm_poll = Table(
-    "emm_poll",
-    metadata,
-    Column("time", DateTime(timezone=True), nullable=False),
-    Column("id", Integer, nullable=False),
-    Column("description", Text),
-    Column("ok", Boolean, nullable=False),
-    Column("latency_ms", Double),
-    Column("requests", Integer),
-    Column("points", Integer),
-    Column("error", Text),
-    Index("emm_poll_meter", "id", "time", unique=True),
-)
-"""The PostgreSQL readings store: how each poll of each meter went."""
 
 troubles = Table(
     "troubles",

@@ -18,7 +18,7 @@ from emm_pipeline.commissioning.checking import AD_HOC_ID, MeterCheck, check_met
 from emm_pipeline.errors import ConfigurationError, TransientError
 from emm_pipeline.fleet import EnergyMeter, Fleet, MeterType
 from emm_pipeline.polling.plan import PollPlan, plan_meters
-from emm_pipeline.stores.points import number_of
+from emm_pipeline.stores.texts import number_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -63,8 +63,8 @@ def check_command(
         for meter_id, reason in plan.unreadable.items():
             print(f"meter {meter_id}: {reason}\n")
         if len(checks) + len(plan.unreadable) > 1:
-            well = sum(check.ok for check in checks)
-            print(f"{well} of {len(checks) + len(plan.unreadable)} meters are well")
+            ok = sum(check.ok for check in checks)
+            print(f"{ok} of {len(checks) + len(plan.unreadable)} meters OK")
     if plan.unreadable or not all(check.ok for check in checks):
         raise SystemExit(1)
 

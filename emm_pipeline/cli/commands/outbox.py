@@ -46,11 +46,11 @@ def outbox(context: click.Context, as_json: bool) -> None:
 
 
 @outbox.command("replay")
-@click.option("--rejected", is_flag=True, help="Also what the store refused, once the cause is gone.")
+@click.option("--rejected", is_flag=True, help="Also the points that the store rejected, once the cause is gone.")
 @json_option
 @click.pass_obj
 def replay_command(env_files: tuple[Path, ...], rejected: bool, as_json: bool) -> None:
-    """Load what waits now, oldest first. Exits with 1 if something still waits, or was refused.
+    """Load what waits now, oldest first. Exits with 1 if something still waits, or was rejected.
 
     The replay job does the same once the store answers; both may run at once.
 
@@ -58,18 +58,18 @@ def replay_command(env_files: tuple[Path, ...], rejected: bool, as_json: bool) -
     """
     settings = load_settings(*env_files)
     box = open_outbox(settings)
-    if rejected:
-        box.put_back_rejected()
+    unreadable = box.put_back_rejected().problems if rejected else []
     files = len(box.names())
     with progress(f"loading {files} files", files) as advance, open_delivery(settings) as delivery:
         done = delivery.replay(advance)
+    problems = [*unreadable, *done.problems]
     if as_json:
-        print_json({"files": done.files, "points": done.points, "busy": done.busy, "problems": done.problems})
+        print_json({"files": done.files, "points": done.points, "busy": done.busy, "problems": problems})
     else:
         print(f"{done.points} points of {done.files} files loaded")
-    for problem in done.problems:
+    for problem in problems:
         print(problem, file=sys.stderr)
-    if done.problems or done.busy:
+    if problems or done.busy:
         raise SystemExit(1)
 
 

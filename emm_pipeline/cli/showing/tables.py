@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from emm_pipeline.stores.points import text_or_none
+from emm_pipeline.stores.texts import text_or_none
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

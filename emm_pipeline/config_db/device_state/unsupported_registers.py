@@ -92,7 +92,7 @@ def save_unsupported(
             "configuration": fingerprint(sample.meter, types[sample.meter.type]),
         }
         for sample in samples
-        for refused in sample.refused
+        for refused in sample.unsupported
         if refused.refused_at == sample.time
     ]
     if not rows:
