@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
-ENV_FILES = (PROJECT_ROOT / "config" / ".env.dev", PROJECT_ROOT / "config" / ".env")
+_SHIPPED = Path(__file__).resolve().with_name("shipped")  # setup.py makes this folder in wheels only
+PRODUCT_FILES = _SHIPPED if _SHIPPED.is_dir() else PROJECT_ROOT  # where config/, dagster.yaml and workspace.yaml are
+ENV_FILES = (PRODUCT_FILES / "config" / ".env.dev", PRODUCT_FILES / "config" / ".env")
 
 
 class Settings(BaseSettings):
@@ -158,10 +160,11 @@ class Settings(BaseSettings):
 
     @property
     def outbox_folder(self) -> Path:
-        """Where points wait for an absent store: OUTBOX_DIR, or beside Dagster's own data, or in the checkout."""
+        """Where points wait for the store: OUTBOX_DIR, else in DAGSTER_HOME, the checkout or ~/.local/state/emm."""
         if self.outbox_dir:
             return self.outbox_dir.absolute()
-        return (self.dagster_home.absolute() if self.dagster_home else PROJECT_ROOT) / "outbox"
+        own_folder = PROJECT_ROOT if PRODUCT_FILES == PROJECT_ROOT else Path.home() / ".local" / "state" / "emm"
+        return (self.dagster_home.absolute() if self.dagster_home else own_folder) / "outbox"
 
     @property
     def config_database_url(self) -> URL:
@@ -247,7 +250,7 @@ def effective_settings(*env_files: Path) -> list[dict[str, str]]:
 
 
 def _shown_path(path: Path) -> str:
-    return str(path.relative_to(PROJECT_ROOT) if path.is_relative_to(PROJECT_ROOT) else path)
+    return str(path.relative_to(PRODUCT_FILES) if path.is_relative_to(PRODUCT_FILES) else path)
 
 
 def _explain(error: ErrorDetails) -> str:
