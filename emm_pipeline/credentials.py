@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import secrets
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
 PUBLISHED = {
@@ -27,6 +28,10 @@ PUBLISHED = {
 
 EXAMPLES = frozenset(PUBLISHED.values())
 """Whoever sets one of them has set nothing."""
+
+# Up to the last @, since a password may hold one that is not escaped, and a slash or a question mark, too.
+_USER = re.compile(r"^(\w+://|).*@", re.ASCII | re.DOTALL)
+_QUERY = re.compile(r"([?#]).+", re.DOTALL)
 
 _HEADER = "# Random credentials, made by `make secrets`. They come before those of config/.env.dev; not for git."
 
@@ -49,6 +54,16 @@ def random_credential() -> str:
     while (value := secrets.token_urlsafe(32)).startswith(("-", "_")):
         pass
     return value
+
+
+def hide_credentials(url: str) -> str:
+    """Return a URL as it may be shown: `***` in place of user, password and query. Any text is taken for a URL."""
+    return _QUERY.sub(r"\1***", _USER.sub(r"\1***@", url))
+
+
+def hide_url(message: str, url: str) -> str:
+    """Return another program's message about a URL without what `hide_credentials` hides of it."""
+    return message.replace(url, hide_credentials(url)) if url else message
 
 
 def random_credentials(examples: Mapping[str, str]) -> dict[str, str]:
@@ -90,12 +105,6 @@ def write_secrets(example_file: Path, file: Path, *, force: bool = False) -> lis
     lines = [*others, _HEADER, *(f"{name}={value}" for name, value in (kept | new).items())]
     write_file(file, "".join(f"{line}\n" for line in lines))
     return list(new)
-
-
-def read_values(folder: Path, names: Collection[str]) -> dict[str, str]:
-    """Return the texts of the files of these names, without the blanks around them; empty ones are left out."""
-    files = [file for file in folder.iterdir() if file.name in names]
-    return {file.name: text for file in files if (text := file.read_text(encoding="utf-8").strip())}
 
 
 def write_file(file: Path, text: str, mode: int = 0o600) -> None:

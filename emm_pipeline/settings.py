@@ -18,18 +18,19 @@ from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_va
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy import URL
 
-from emm_pipeline.credentials import EXAMPLES, read_values
+from emm_pipeline.credentials import EXAMPLES, hide_credentials
 from emm_pipeline.cron import HIGHEST, Trigger, parse_field
+from emm_pipeline.env_files import files_in, read_values, require_readable
 from emm_pipeline.errors import ConfigurationError
 from emm_pipeline.reloading import ReloadedValue
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from pydantic_core import ErrorDetails
 
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
-ENV_FILES = (PROJECT_ROOT / "config" / ".env.dev", PROJECT_ROOT / "config" / ".env")
+_SHIPPED = Path(__file__).resolve().with_name("shipped")  # setup.py makes this folder in wheels only
+PRODUCT_FILES = _SHIPPED if _SHIPPED.is_dir() else PROJECT_ROOT  # where config/, dagster.yaml and workspace.yaml are
+ENV_FILES = (PRODUCT_FILES / "config" / ".env.dev", PRODUCT_FILES / "config" / ".env")
 
 
 class Settings(BaseSettings):
@@ -170,10 +171,11 @@ class Settings(BaseSettings):
 
     @property
     def outbox_folder(self) -> Path:
-        """Where points wait for an absent store: OUTBOX_DIR, or beside Dagster's own data, or in the checkout."""
+        """Where points wait for the store: OUTBOX_DIR, else in DAGSTER_HOME, the checkout or ~/.local/state/emm."""
         if self.outbox_dir:
             return self.outbox_dir.absolute()
-        return (self.dagster_home.absolute() if self.dagster_home else PROJECT_ROOT) / "outbox"
+        own_folder = PROJECT_ROOT if PRODUCT_FILES == PROJECT_ROOT else Path.home() / ".local" / "state" / "emm"
+        return (self.dagster_home.absolute() if self.dagster_home else own_folder) / "outbox"
 
     @property
     def config_database_url(self) -> URL:
@@ -225,23 +227,10 @@ def access_values(*env_files: Path) -> dict[str, str]:
         raise ConfigurationError(f"EMM_ACCESS_DIR={folder} cannot be read: {err}; the stack's init makes it") from None
 
 
-def require_readable(env_files: Sequence[Path]) -> None:
-    """Raise ConfigurationError for the first file that cannot be read."""
-    for path in env_files:
-        try:
-            path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as err:
-            raise ConfigurationError(f"the settings file {path} cannot be read: {err}") from None
-
-
 def _files_of(settings: Settings) -> list[Path]:
     """Return the files that the settings came from, those that are not there yet too."""
-    folder, token = settings.emm_access_dir, settings.influxdb_token_file
-    try:
-        access = sorted(folder.iterdir()) if folder else []
-    except OSError:
-        access = []  # what it held stays in force
-    return [*ENV_FILES, *([token] if token else []), *access]
+    token = [settings.influxdb_token_file] if settings.influxdb_token_file else []
+    return [*ENV_FILES, *token, *files_in(settings.emm_access_dir)]
 
 
 current_settings = ReloadedValue(load_settings, _files_of)
@@ -256,10 +245,15 @@ def all_variables(*env_files: Path) -> dict[str, str]:
     return variables | dict(os.environ)
 
 
+def visible(name: str, value: object) -> str:
+    """Return a setting's value as it may be shown: a URL without its password."""
+    return hide_credentials(str(value)) if name == "influxdb_url" else str(value)
+
+
 def _explain(error: ErrorDetails) -> str:
     name = str(error["loc"][0])
     if error["type"] == "missing":
         return f"{name.upper()} is not set; config/.env.dev has an example"
     reason = error["msg"].removeprefix("Value error, ")
     is_secret = Settings.model_fields[name].annotation is SecretStr
-    return f"{name.upper()}={'(secret)' if is_secret else repr(error['input'])}: {reason}"
+    return f"{name.upper()}={'(secret)' if is_secret else repr(visible(name, error['input']))}: {reason}"

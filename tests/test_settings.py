@@ -2,6 +2,7 @@
 
 import pytest
 
+from emm_pipeline.cli.showing.effective_settings import effective_settings
 from emm_pipeline.credentials import write_file
 from emm_pipeline.errors import ConfigurationError
 from emm_pipeline.settings import ENV_FILES, Settings, current_settings, load_settings
@@ -160,4 +161,17 @@ def test_a_change_that_is_wrong_is_said_and_what_was_right_stays_in_force(access
 def test_an_access_folder_that_is_absent_is_named(environment, tmp_path):
     environment("EMM_ACCESS_DIR", str(tmp_path / "none"))
     with pytest.raises(ConfigurationError, match="EMM_ACCESS_DIR"):
+        load_settings()
+
+
+def test_a_password_in_a_url_is_not_shown_with_the_settings(environment):
+    environment("INFLUXDB_URL", "http://user:geheim@influxdb:8086")
+    assert load_settings().influxdb_url == "http://user:geheim@influxdb:8086"
+    (shown,) = [each["value"] for each in effective_settings() if each["variable"] == "INFLUXDB_URL"]
+    assert shown == "http://***@influxdb:8086"
+
+
+def test_a_password_in_a_url_is_not_shown_with_what_is_wrong_about_it(environment):
+    environment("INFLUXDB_URL", "user:geheim@influxdb:8086")
+    with pytest.raises(ConfigurationError, match=r"INFLUXDB_URL='\*\*\*@influxdb:8086': allowed is http"):
         load_settings()

@@ -88,7 +88,7 @@ def test_a_page_of_another_origin_can_neither_stop_polling_nor_write_events_nor_
     page.goto(foreign_page)
     page.wait_for_function("document.title.startsWith('done')")
     framed = [frame.title() for frame in page.frames[1:] if "Dagster" in frame.title()]
-    assert page.title() == "done "
+    assert page.title() == "done", "what the page could read or open"
     assert framed == []
     assert stack.ui.schedules()["poll_schedule"] == "RUNNING"
     assert events_of_the_asset(stack) == 0

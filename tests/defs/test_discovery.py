@@ -100,16 +100,6 @@ def test_a_partition_that_a_run_in_flight_names_is_deleted_the_next_time(pipelin
     assert report(pipeline)["removed"] == "1"
 
 
-def test_a_partition_that_is_no_meter_stops_no_poll_and_is_removed(pipeline, simulated_gateway):
-    pipeline.add_meter(1, simulated_gateway({1: SimulatedUnit()}).port)
-    report(pipeline)
-    foreign = ["abc", "1_0", " 1", "9" * 40, "-", "01"]
-    pipeline.instance.add_dynamic_partitions("meters", foreign)
-    assert pipeline.run("poll").success
-    report(pipeline)
-    assert pipeline.partitions() == {"1"}
-
-
 def test_a_failed_query_deletes_no_partition(pipeline, simulated_gateway):
     pipeline.add_meter(1, simulated_gateway({1: SimulatedUnit()}).port)
     report(pipeline)

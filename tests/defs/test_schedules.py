@@ -119,13 +119,6 @@ def test_a_tick_asks_for_a_run_per_shard_each_with_a_key_of_its_own(definitions)
     assert all(request.partition_key is None for request in tick.run_requests)
 
 
-def test_a_partition_that_is_no_meter_does_not_stop_the_ticks(definitions):
-    with instance_for_test() as instance:
-        instance.add_dynamic_partitions(METERS.name, ["abc", "1"])
-        tick = evaluate(definitions, "poll_schedule", instance)
-    assert len(tick.run_requests) == 1
-
-
 def test_a_discovery_tick_asks_for_one_run(definitions):
     with instance_for_test() as instance:
         tick = evaluate(definitions, "discovery_schedule", instance)

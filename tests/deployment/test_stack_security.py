@@ -125,7 +125,7 @@ for scheme in ("Token example_influxdb_token", "Token emm:example_influxdb_passw
 def test_only_grafana_and_dagster_have_a_port_and_on_loopback_alone(upgraded):
     published = {}
     for one in upgraded.containers():
-        found = {(port["URL"], port["TargetPort"]) for port in one["Publishers"] if port["PublishedPort"]}
+        found = {(port["URL"], port["TargetPort"]) for port in one["Publishers"] or () if port["PublishedPort"]}
         if found:
             published[one["Service"]] = found
     published.pop("grafana", None)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from emm_pipeline.settings import PROJECT_ROOT
+from emm_pipeline.settings import PRODUCT_FILES
 
 PORT = 3001
 
@@ -29,4 +29,4 @@ def webserver(host: str, port: int, workspace: Path | None) -> None:
     from emm_pipeline.dagster_ext.webserver import serve  # noqa: PLC0415  # Dagster takes 2 s to import
 
     here = Path("workspace.yaml")
-    serve(workspace or (here if here.exists() else PROJECT_ROOT / here), host, port)
+    serve(workspace or (here if here.exists() else PRODUCT_FILES / here), host, port)

@@ -10,7 +10,8 @@ from pydantic import SecretStr
 from pydantic_core import PydanticUndefined
 
 from emm_pipeline.credentials import EXAMPLES
-from emm_pipeline.settings import ENV_FILES, PROJECT_ROOT, Settings, access_values, require_readable
+from emm_pipeline.env_files import require_readable
+from emm_pipeline.settings import ENV_FILES, PRODUCT_FILES, Settings, access_values, visible
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,11 +40,11 @@ def effective_settings(*env_files: Path) -> list[dict[str, str]]:
             ),
             ("default", default),
         )
-        secret = isinstance(default, SecretStr)
-        masked = "********" if secret and value != default else ""
-        shown.append({"variable": variable, "value": masked if secret else str(value), "from": source})
+        masked = "********" if value != default else ""
+        text = masked if isinstance(default, SecretStr) else visible(name, value)
+        shown.append({"variable": variable, "value": text, "from": source})
     return shown
 
 
 def _shown_path(path: Path) -> str:
-    return str(path.relative_to(PROJECT_ROOT) if path.is_relative_to(PROJECT_ROOT) else path)
+    return str(path.relative_to(PRODUCT_FILES) if path.is_relative_to(PRODUCT_FILES) else path)
