@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
 from dagster import DagsterInstance
 from dagster_webserver.app import create_app_from_workspace_process_context
-from dagster_webserver.version import __version__
 
 from emm_pipeline.credentials import is_loopback
 from emm_pipeline.dagster_ext.guard import Guard
@@ -45,7 +45,7 @@ def serve(workspace: Path, host: str, port: int) -> None:
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO)
     with DagsterInstance.get() as instance:
         instance.optimize_for_webserver(STATEMENT_TIMEOUT_MS, -1, 20)
-        with open_workspace(instance, workspace, __version__) as context:
+        with open_workspace(instance, workspace, version("dagster-webserver")) as context:
             app = create_app_from_workspace_process_context(context)
             uvicorn.run(guard(app, settings, needs_login=guarded), host=host, port=port, log_level="warning")
 
