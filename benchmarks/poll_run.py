@@ -100,7 +100,7 @@ def main(meters: int, status_interval_s: int, runs: int) -> None:
             fleet = load_fleet(engine)
             plan = plan_meters(fleet, {meter.id for meter in fleet.meters})
             deadline = datetime.now(UTC) + timedelta(minutes=2)
-            reading = min(_timed(lambda: pipeline.read(plan, deadline, 200)) for _ in range(2))
+            reading = min(_timed(lambda: pipeline.read(plan, deadline, pipeline.Limits(200))) for _ in range(2))
             print(json.dumps(_run(reading, runs)))
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -10,7 +10,7 @@ from dagster import Failure, FilesystemIOManager, InitResourceContext, InputCont
 from dagster import _check as check
 from dagster._core.storage.fs_io_manager import PickledObjectFilesystemIOManager
 
-NEEDS_NONE_OF_BEFORE = "conclude"
+NEEDS_NONE_OF_BEFORE = "report_results"
 """Executed again alone, it polls anew what failed; what was read before is stored and stated already."""
 
 

@@ -20,6 +20,7 @@ from dagster_postgres import (
 from sqlalchemy import Engine, create_engine, event, text
 
 from emm_pipeline.dagster_ext.event_log import FOR_THE_PLANNER, QuickEventLogStorage
+from emm_pipeline.dagster_ext.outages import WaitingEvents
 from emm_pipeline.settings import current_settings
 
 
@@ -44,7 +45,7 @@ class _Pooled:
         self._engine.dispose()
 
 
-class _EventLogStorage(_Pooled, QuickEventLogStorage):
+class _EventLogStorage(WaitingEvents, _Pooled, QuickEventLogStorage):
     pass
 
 

@@ -1,9 +1,12 @@
 """The poll: the asset `meter_readings`, a partition per meter, and the job that reads all meters in one run.
 
-    sampling_times -> (for each due second) read -> decode -> load -> conclude
+    sample_times -> (at each of them) read_and_decode -> load -> report_results
 
-A scheduled run carries no partition: it takes the meters of its shard from the database and states each one's
-outcome itself. A run for one partition, or a backfill, reads just those, once and now.
+A scheduled run carries no partition: it takes the meters of its shard from the database and reports each one's result
+itself. A run for one partition, or a backfill, reads just those, once and now.
+
+`read_and_decode` ends with the points on disk, in the outbox. Each of Dagster's step events needs PostgreSQL, so an
+outage between two steps must not cost a fleet reading.
 """
 
 import time
@@ -28,11 +31,13 @@ from dagster import (
     op,
 )
 
+from emm_pipeline.dagster_ext.outages import when_database_answers
 from emm_pipeline.defs.partitions import METER_READINGS, METERS, existing_partitions
-from emm_pipeline.defs.reading import due_times, plan_run, read_again, read_fleet, unscheduled
+from emm_pipeline.defs.reading import Reader, due_times, plan_run, said_of, unscheduled
 from emm_pipeline.defs.reporting import (
     describe_failures,
     failed_table,
+    reading_metadata,
     run_metadata,
     state_failed,
     state_read,
@@ -41,125 +46,132 @@ from emm_pipeline.defs.resources import ConfigDatabase, Limits, Readings
 from emm_pipeline.defs.runs import MAX_RUNTIME_TAG
 from emm_pipeline.defs.status import results_to_report, save_statuses
 from emm_pipeline.polling import pipeline
-from emm_pipeline.polling.pipeline import FleetReading
 from emm_pipeline.polling.plan import PollPlan
-from emm_pipeline.polling.results import FleetResult, PollResult, results_of
-from emm_pipeline.polling.timing import UNSCHEDULED_SAMPLE, SampleTime
+from emm_pipeline.polling.results import FleetReading, FleetResult, PollResult, results_of
+from emm_pipeline.polling.timing import UNSCHEDULED_READING, SampleTime
+
+REPORT_PATIENCE_S = 600.0
+"""How long the results of a run wait for a database that is away. Its readings are on disk by then."""
 
 
 @op(
-    out={"plan": Out(PollPlan), "skipped": Out(list), "samples": DynamicOut(SampleTime)}, tags={"dagster/priority": "0"}
+    out={"plan": Out(PollPlan), "skipped": Out(list), "due": DynamicOut(SampleTime)},
+    tags={"dagster/priority": "0"},
 )
-def sampling_times(
+def sample_times(
     context: OpExecutionContext, config_database: ConfigDatabase
 ) -> Iterator[Output[Any] | DynamicOutput[SampleTime]]:
-    """Take the meters from the database, and the due seconds from the trigger."""
+    """Take the meters from the database, and the sample times of this run from the trigger."""
     plan = plan_run(context, config_database)
-    samples, skipped = due_times(context, plan)
-    context.log.info(f"{len(plan.meters)} meters to read, {len(samples)} times")
+    due, skipped = due_times(context, plan)
+    context.log.info(f"{len(plan.meters)} meters to read at {len(due)} sample times")
     if skipped:
-        context.log.warning(f"{len(skipped)} samples were already past when the run came up: skipped")
+        context.log.warning(f"{len(skipped)} sample times had already passed when the run started: skipped")
     yield Output(plan, "plan")
     yield Output(skipped, "skipped")
-    for sample in samples:
-        yield DynamicOutput(sample, f"at_{sample.due:%H_%M_%S}", output_name="samples")
+    for sample_time in due:
+        yield DynamicOutput(sample_time, f"at_{sample_time.due:%H_%M_%S}", output_name="due")
 
 
 @op(out=Out(FleetReading), tags={"dagster/priority": "1"})
-def read(
-    context: OpExecutionContext, sample: SampleTime, plan: PollPlan, config_database: ConfigDatabase, limits: Limits
-) -> FleetReading:
-    """Wait for the sample's second, then read every meter side by side."""
-    time.sleep(max(0.0, (sample.due - datetime.now(UTC)).total_seconds()))
-    return read_fleet(context, sample, plan, config_database, limits)
+def read_and_decode(
+    context: OpExecutionContext,
+    sample_time: SampleTime,
+    plan: PollPlan,
+    config_database: ConfigDatabase,
+    readings: Readings,
+    limits: Limits,
+) -> Output[FleetReading]:
+    """Wait for the sample time, read every meter, decode the registers, and keep the points in the outbox on disk."""
+    time.sleep(max(0.0, (sample_time.due - datetime.now(UTC)).total_seconds()))
+    reading, frame = Reader(context, plan, config_database, readings, limits).read(sample_time)
+    context.log.info(f"{said_of([reading])}, {len(frame)} points")
+    return Output(reading, metadata=reading_metadata(reading, frame))
 
 
-@op(tags={"dagster/priority": "2"})
-def decode(context: OpExecutionContext, polled: FleetReading, plan: PollPlan) -> Any:
-    """Decode the registers into a DataFrame: time, id, description, measurement, unit, value."""
-    readings = pipeline.decode(plan, polled.samples)
-    context.log.info(f"{len(readings)} points")
-    return readings
+@op(out=Out(FleetResult), tags={"dagster/priority": "2"})
+def load(context: OpExecutionContext, reading: FleetReading, readings: Readings) -> FleetResult:
+    """Load the points, and how reading each meter went, from the outbox into the store."""
+    return _load(context, reading, readings)
 
 
-@op(out=Out(FleetResult), tags={"dagster/priority": "3"})
-def load(context: OpExecutionContext, polled: FleetReading, frame: Any, readings: Readings) -> FleetResult:
-    """Store the points, and how each meter's reading went: in the outbox first, then in the store."""
-    return _load(context, polled, frame, readings)
-
-
-def _load(context: OpExecutionContext, polled: FleetReading, frame: Any, readings: Readings) -> FleetResult:
+def _load(context: OpExecutionContext, reading: FleetReading, readings: Readings) -> FleetResult:
     with readings.open() as delivery:
-        report = pipeline.load(delivery, polled, frame, context.run_id)
-    for problem in report.store_problems:
+        result = pipeline.load(delivery, reading)
+    for problem in result.store_problems:
         context.log.error(problem)
-    return report
+    return result
 
 
 @op(
     out=Out(Nothing, is_required=False),
     # Of any type: executed again alone, it may get none of them (step_files.py).
-    ins={"reports": In(Any), "plan": In(Any), "skipped": In(Any)},
-    tags={"dagster/priority": "4"},
+    ins={"fleet_results": In(Any), "plan": In(Any), "skipped": In(Any)},
+    tags={"dagster/priority": "3"},
 )
-def conclude(
+def report_results(
     context: OpExecutionContext,
-    reports: list[FleetResult],
+    fleet_results: list[FleetResult],
     plan: PollPlan,
     skipped: list[datetime],
     config_database: ConfigDatabase,
     readings: Readings,
     limits: Limits,
 ) -> Iterator[Output[None]]:
-    """State each meter's outcome; fail the run if one failed, naming it, or if the store did not take its points.
+    """Report each meter's result. Fail the run, naming what failed, if a meter failed or the store lacks points.
 
-    Meters that failed in the last sample get a second attempt before. Executed again alone ("re-execute from
-    failure"), it first polls anew what failed.
+    Meters that failed at the last sample time get a second attempt before. Executed again alone ("re-execute from
+    failure"), the step first polls again what failed.
     """
-    if _is_conclude_alone(context):
+    if _is_executed_alone(context):
         plan = plan_run(context, config_database)
-        polled = read_fleet(context, unscheduled(datetime.now(UTC)), plan, config_database, limits)
-        reports = [_load(context, polled, pipeline.decode(plan, polled.samples), readings)]
-        skipped = []
-    *earlier, last = sorted(reports, key=lambda report: report.due)
-    if again := read_again(context, last, plan, config_database, limits):
-        second = _load(context, again, pipeline.decode(plan, again.samples), readings)
-        reports = [*earlier, replace(last, second_attempt=second)]
-    outcomes = results_of(plan, reports)
-    _state(context, outcomes, config_database, limits)
+        reading, _ = Reader(context, plan, config_database, readings, limits).read(unscheduled(datetime.now(UTC)))
+        fleet_results, skipped = [_load(context, reading, readings)], []
+    *earlier, last = sorted(fleet_results, key=lambda result: result.due)
+    if again := Reader(context, plan, config_database, readings, limits).read_again(last):
+        context.log.info(f"second attempt: {said_of([again])}")
+        fleet_results = [*earlier, replace(last, second_attempt=_load(context, again, readings))]
+    results = results_of(plan, fleet_results)
+    when_database_answers(
+        lambda: _report(context, results, config_database, limits),
+        REPORT_PATIENCE_S,
+        lambda reason: context.log.warning(f"the results of this run wait for the database: {reason}"),
+    )
     # An observation of the asset as a whole: shown with the run, and plotted over time on the asset's page.
-    context.log_event(AssetObservation(METER_READINGS, metadata=run_metadata(outcomes, reports, skipped)))
-    failed = [outcome for outcome in outcomes if not outcome.ok]
-    if failed or any(report.problems for report in reports):
+    context.log_event(AssetObservation(METER_READINGS, metadata=run_metadata(results, fleet_results, skipped)))
+    failed = [result for result in results if not result.ok]
+    if failed or any(result.problems for result in fleet_results):
         raise Failure(
-            describe_failures(outcomes, reports), metadata={"failed": failed_table(failed)}, allow_retries=False
+            describe_failures(results, fleet_results), metadata={"failed": failed_table(failed)}, allow_retries=False
         )
     # An output would be one more materialization, of no partition; a generator may leave it out.
     yield from ()
 
 
-def _is_conclude_alone(context: OpExecutionContext) -> bool:
+def _is_executed_alone(context: OpExecutionContext) -> bool:
     selected = context.run.step_keys_to_execute
-    return bool(context.run.parent_run_id and selected) and all(key.endswith(".conclude") for key in selected or ())
+    return bool(context.run.parent_run_id and selected) and all(
+        key.endswith(f".{report_results.name}") for key in selected or ()
+    )
 
 
-def _state(
-    context: OpExecutionContext, outcomes: list[PollResult], config_database: ConfigDatabase, limits: Limits
+def _report(
+    context: OpExecutionContext, results: list[PollResult], config_database: ConfigDatabase, limits: Limits
 ) -> None:
-    """Record the outcomes in Dagster and in meter_status."""
+    """Record the results in Dagster and in meter_status."""
     planned_by_dagster = context.has_partition_key or context.has_partition_key_range
     interval = timedelta(0) if planned_by_dagster else timedelta(seconds=limits.status_interval_s)
     # A meter that was removed while it was polled has no partition any more.
     existing = existing_partitions(context.instance)
     with config_database.open() as engine:
-        outcomes = [outcome for outcome in outcomes if str(outcome.id) in existing]
-        stated = results_to_report(engine, context.instance, outcomes, interval)
-        state_read(context, [outcome for outcome in stated if outcome.ok])
+        results = [result for result in results if str(result.id) in existing]
+        stated = results_to_report(engine, context.instance, results, interval)
+        state_read(context, [result for result in stated if result.ok])
         if not planned_by_dagster:
-            for outcome in stated:
-                if not outcome.ok:
-                    state_failed(context, outcome)
-        save_statuses(engine, outcomes, stated)
+            for result in stated:
+                if not result.ok:
+                    state_failed(context, result)
+        save_statuses(engine, results, stated)
 
 
 @graph_asset(
@@ -168,22 +180,21 @@ def _state(
     backfill_policy=BackfillPolicy.single_run(),
     group_name="energy",
     kinds={"modbus"},
-    description="Every meter's registers, read over Modbus TCP and stored as points; a partition per meter.",
+    description="The registers of every meter, read over Modbus and stored as points; one partition per meter.",
 )
 def meter_readings() -> Any:
-    """The way of the data, sample by sample."""
-    plan, skipped, samples = sampling_times()
+    """The path of the data, one sample time after the other."""
+    plan, skipped, due = sample_times()
 
-    def one_sample(sample: Any) -> Any:
-        polled = read(sample, plan)
-        return load(polled, decode(polled, plan))
+    def at_sample_time(sample_time: Any) -> Any:
+        return load(read_and_decode(sample_time, plan))
 
-    return conclude(samples.map(one_sample).collect(), plan, skipped)
+    return report_results(due.map(at_sample_time).collect(), plan, skipped)
 
 
 poll_job = define_asset_job(
     "poll",
     selection=[meter_readings],
-    tags={MAX_RUNTIME_TAG: str(int(UNSCHEDULED_SAMPLE.total_seconds()) + 120)},
+    tags={MAX_RUNTIME_TAG: str(int(UNSCHEDULED_READING.total_seconds()) + 120)},
     description="Reads meters now: all of a shard on schedule, or the partitions that are chosen.",
 )

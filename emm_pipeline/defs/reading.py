@@ -1,31 +1,33 @@
-"""Which meters a run reads, and reading them: what `poll` does before anything is decoded."""
+"""Which meters a run reads, when, and reading them: what the steps of `poll` share."""
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 from dagster import OpExecutionContext
 
 from emm_pipeline.config_db.loader import load_fleet
 from emm_pipeline.defs.partitions import existing_partitions
 from emm_pipeline.defs.reporting import failed_in_run
-from emm_pipeline.defs.resources import ConfigDatabase, Limits
+from emm_pipeline.defs.resources import ConfigDatabase, Limits, Readings
 from emm_pipeline.defs.runs import ScheduledPoll, resumes_failed_run
 from emm_pipeline.polling import pipeline
 from emm_pipeline.polling.device_state import ScheduleSlot
-from emm_pipeline.polling.pipeline import FleetReading
 from emm_pipeline.polling.plan import PollPlan, plan_meters, plan_shard
-from emm_pipeline.polling.results import FleetResult
+from emm_pipeline.polling.results import FleetReading, FleetResult
 from emm_pipeline.polling.sharding import Shard
-from emm_pipeline.polling.timing import UNSCHEDULED_SAMPLE, SampleTime, due_sample_times, last_deadline
-from emm_pipeline.readings import FailureKind, MeterReading
+from emm_pipeline.polling.timing import UNSCHEDULED_READING, SampleTime, due_sample_times, last_deadline
 from emm_pipeline.settings import current_settings
 
-CONCLUDE_PER_METER = timedelta(milliseconds=3)
-"""What stating one meter's outcome may cost on a busy machine (0.9 ms measured)."""
+if TYPE_CHECKING:
+    import pandas as pd
+
+REPORT_PER_METER = timedelta(milliseconds=3)
+"""What reporting one meter's result may take on a busy machine (0.9 ms measured)."""
 
 WORTH_AN_ATTEMPT = timedelta(seconds=1)
-"""How much of the sample's time must be left for a second attempt."""
+"""How much of the reading's time must be left for a second attempt."""
 
 
 def plan_run(context: OpExecutionContext, config_database: ConfigDatabase) -> PollPlan:
@@ -46,79 +48,75 @@ def plan_run(context: OpExecutionContext, config_database: ConfigDatabase) -> Po
 
 
 def due_times(context: OpExecutionContext, plan: PollPlan) -> tuple[list[SampleTime], list[datetime]]:
-    """Return the samples that the run takes, and the due times that it is too late for; by hand: one, now."""
+    """Return the run's sample times, and the due times that it is too late for. A run started by hand has one: now."""
     now = datetime.now(UTC)
     poll = _scheduled(context)
     if poll is None:
         return [unscheduled(now)], []
-    return due_sample_times(poll.window, current_settings().poll_trigger.seconds, now, _conclude_time(plan))
+    return due_sample_times(poll.window, current_settings().poll_trigger.seconds, now, _report_time(plan))
 
 
 def unscheduled(now: datetime) -> SampleTime:
-    """Return the sample of a run that someone started."""
-    return SampleTime(now, now + UNSCHEDULED_SAMPLE)
+    """Return the sample time of a run that a person started."""
+    return SampleTime(now, now + UNSCHEDULED_READING)
 
 
-def read_fleet(
-    context: OpExecutionContext, sample: SampleTime, plan: PollPlan, config_database: ConfigDatabase, limits: Limits
-) -> FleetReading:
-    """Read every meter of the plan side by side; on schedule, but for those that keep failing and are not due.
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Reads the meters of a plan for one run, and keeps their points in the outbox.
 
-    A step that is executed again was given its parent's sample, whose time is over: it samples now.
+    It writes nothing to Dagster's event log: between the last reply and the outbox file nothing may need PostgreSQL.
     """
-    if context.run.parent_run_id:
-        sample = unscheduled(datetime.now(UTC))
-    return _read(context, sample, plan, config_database, limits, _turn(context, sample.due))
+
+    context: OpExecutionContext
+    plan: PollPlan
+    config_database: ConfigDatabase
+    readings: Readings
+    limits: Limits
+
+    def read(self, sample_time: SampleTime) -> "tuple[FleetReading, pd.DataFrame]":
+        """Read every meter of the plan; on schedule without those that keep failing and are not due.
+
+        A step that is executed again was given the sample time of its parent, which is over: it reads now.
+        """
+        if self.context.run.parent_run_id:
+            sample_time = unscheduled(datetime.now(UTC))
+        return self._read(self.plan, sample_time, _slot(self.context, sample_time.due))
+
+    def read_again(self, result: FleetResult) -> FleetReading | None:
+        """Give the meters that failed in a run's last reading a second attempt, if there is time and one is due."""
+        poll = _scheduled(self.context)
+        report_time = _report_time(self.plan)
+        deadline = last_deadline(poll.window, report_time) if poll else result.started + UNSCHEDULED_READING
+        meters = tuple(meter for meter in self.plan.meters if meter.id in result.retriable)
+        if not meters or deadline - datetime.now(UTC) < WORTH_AN_ATTEMPT:
+            return None
+        slot = _slot(self.context, result.due)
+        again = replace(slot, again=True) if slot else None
+        plan = replace(self.plan, meters=meters)
+        fleet_reading, _ = self._read(plan, SampleTime(result.due, deadline), again)
+        return fleet_reading if fleet_reading.poll_points else None
+
+    def _read(
+        self, plan: PollPlan, sample_time: SampleTime, slot: ScheduleSlot | None
+    ) -> "tuple[FleetReading, pd.DataFrame]":
+        with self.config_database.open() as engine, self.readings.open() as delivery:
+            limits = pipeline.Limits(self.limits.max_connections, engine, slot)
+            return pipeline.read_and_decode(plan, sample_time, delivery, self.context.run_id, limits)
 
 
-def read_again(
-    context: OpExecutionContext,
-    report: FleetResult,
-    plan: PollPlan,
-    config_database: ConfigDatabase,
-    limits: Limits,
-) -> FleetReading | None:
-    """Give the meters that failed in a run's last sample a second attempt, if there is time left and any is due."""
-    poll = _scheduled(context)
-    deadline = last_deadline(poll.window, _conclude_time(plan)) if poll else report.started + UNSCHEDULED_SAMPLE
-    meters = tuple(meter for meter in plan.meters if meter.id in report.retriable)
-    if not meters or deadline - datetime.now(UTC) < WORTH_AN_ATTEMPT:
-        return None
-    turn = _turn(context, report.due)
-    again = replace(turn, again=True) if turn else None
-    sample = SampleTime(report.due, deadline)
-    polled = _read(context, sample, replace(plan, meters=meters), config_database, limits, again)
-    asked = tuple(_without_not_due(polled.samples))
-    return replace(polled, samples=asked) if asked else None
-
-
-def _without_not_due(samples: Iterable[MeterReading]) -> Iterable[MeterReading]:
-    return (s for s in samples if not (s.failure and s.failure.kind is FailureKind.NOT_DUE))
-
-
-def _read(
-    context: OpExecutionContext,
-    sample: SampleTime,
-    plan: PollPlan,
-    config_database: ConfigDatabase,
-    limits: Limits,
-    turn: ScheduleSlot | None,
-) -> FleetReading:
-    started = datetime.now(UTC)
-    with config_database.open() as engine:
-        samples = pipeline.read(plan, sample.deadline, limits.max_connections, engine=engine, turn=turn)
-    failed = sum(1 for one in samples if one.failure)
-    attempt = ", asked once more" if turn and turn.again else ""
-    context.log.info(f"read {len(samples) - failed} of {len(samples)} meters{attempt}")
-    return FleetReading(sample, started, tuple(samples))
+def said_of(fleet_readings: Iterable[FleetReading]) -> str:
+    """Return in one line how many meters were read."""
+    parts = [f"read {reading.meters_read} of {len(reading.poll_points)} meters" for reading in fleet_readings]
+    return "; ".join(parts)
 
 
 def _scheduled(context: OpExecutionContext) -> ScheduledPoll | None:
-    """The schedule's poll that the run is; a run that is executed again is someone's."""
+    """The schedule's poll that the run is; a run that is executed again was started by a person."""
     return None if context.run.parent_run_id else ScheduledPoll.of_run(context.run)
 
 
-def _turn(context: OpExecutionContext, due: datetime) -> ScheduleSlot | None:
+def _slot(context: OpExecutionContext, due: datetime) -> ScheduleSlot | None:
     poll = _scheduled(context)
     if poll is None:
         return None
@@ -127,5 +125,5 @@ def _turn(context: OpExecutionContext, due: datetime) -> ScheduleSlot | None:
     return ScheduleSlot(due, (trigger.next_tick(tick) - tick) / len(trigger.seconds))
 
 
-def _conclude_time(plan: PollPlan) -> timedelta:
-    return len(plan.meters) * CONCLUDE_PER_METER
+def _report_time(plan: PollPlan) -> timedelta:
+    return len(plan.meters) * REPORT_PER_METER

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from dagster import (
     AssetMaterialization,
@@ -20,9 +21,15 @@ from dagster._core.events import AssetMaterializationPlannedData, StepMaterializ
 from dagster._core.events.log import EventLogEntry
 
 from emm_pipeline.defs.partitions import METER_READINGS
-from emm_pipeline.polling.results import FleetResult, PollResult
+from emm_pipeline.polling.results import FleetReading, FleetResult, PollResult
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 EVENTS_PER_STATEMENT = 500
+
+PREVIEW_ROWS = 5
+"""Rows of the readings that a step shows."""
 
 ROWS_SHOWN = 200
 """Rows of a table in a run's metadata: an event is one row in the database, and read as a whole."""
@@ -31,22 +38,22 @@ NAMED = 5
 """Failed meters, or problems of the store, that an error's text names; tables and logs have the rest."""
 
 
-def state_read(context: OpExecutionContext, outcomes: Sequence[PollResult]) -> None:
+def state_read(context: OpExecutionContext, results: Sequence[PollResult]) -> None:
     """State that meters were read: their partitions are fine.
 
     As the events of `context.log_event` would, but in batches: a statement each costs 1 ms and more per meter.
     """
     step = context.get_step_execution_context().step
     entries = []
-    for outcome in outcomes:
-        materialization = AssetMaterialization(METER_READINGS, partition=str(outcome.id), metadata=_metadata(outcome))
+    for result in results:
+        materialization = AssetMaterialization(METER_READINGS, partition=str(result.id), metadata=_metadata(result))
         event = DagsterEvent(
             event_type_value=DagsterEventType.ASSET_MATERIALIZATION.value,
             job_name=context.job_name,
             step_handle=step.handle,
             step_kind_value=step.kind.value,
             event_specific_data=StepMaterializationData(materialization),
-            message=f"Read meter {outcome.id}.",
+            message=f"Read meter {result.id}.",
         )
         entries.append(
             EventLogEntry(  # type: ignore[no-untyped-call]  # Dagster's own
@@ -64,21 +71,21 @@ def state_read(context: OpExecutionContext, outcomes: Sequence[PollResult]) -> N
         context.instance.event_log_storage.store_event_batch(entries[start : start + EVENTS_PER_STATEMENT])
 
 
-def _metadata(outcome: PollResult) -> dict[str, MetadataValue]:
+def _metadata(result: PollResult) -> dict[str, MetadataValue]:
     metadata: dict[str, MetadataValue] = {
-        "address": MetadataValue.text(f"{outcome.address} unit {outcome.unit_id}"),
-        "points": MetadataValue.int(outcome.points),
-        "requests": MetadataValue.int(outcome.requests),
-        "latency (ms)": MetadataValue.float(round(outcome.latency_ms, 1)),
+        "address": MetadataValue.text(f"{result.address} unit {result.unit_id}"),
+        "points": MetadataValue.int(result.points),
+        "requests": MetadataValue.int(result.requests),
+        "latency (ms)": MetadataValue.float(round(result.latency_ms, 1)),
     }
-    if outcome.description:
-        metadata["description"] = MetadataValue.text(outcome.description)
-    if outcome.read_at:
-        metadata["read at"] = MetadataValue.timestamp(outcome.read_at)
+    if result.description:
+        metadata["description"] = MetadataValue.text(result.description)
+    if result.read_at:
+        metadata["read at"] = MetadataValue.timestamp(result.read_at)
     return metadata
 
 
-def state_failed(context: OpExecutionContext, outcome: PollResult) -> None:
+def state_failed(context: OpExecutionContext, result: PollResult) -> None:
     """State that a meter's partition was to be read in this run; it shows as failed once the run fails.
 
     Dagster plans events itself for runs over partitions only; a scheduled poll has none.
@@ -86,7 +93,7 @@ def state_failed(context: OpExecutionContext, outcome: PollResult) -> None:
     planned = DagsterEvent.build_asset_materialization_planned_event(
         context.job_name,
         str(context.get_step_execution_context().step.key),
-        AssetMaterializationPlannedData(METER_READINGS, partition=str(outcome.id)),
+        AssetMaterializationPlannedData(METER_READINGS, partition=str(result.id)),
     )
     context.instance.report_dagster_event(planned, run_id=context.run_id)
 
@@ -113,17 +120,32 @@ def _cell(value: object) -> str | int | float | bool | None:
     return value if value is None or isinstance(value, (str, int, float, bool)) else str(value)
 
 
+def reading_metadata(reading: FleetReading, frame: "pd.DataFrame") -> dict[str, MetadataValue]:
+    """Return what a step shows of the readings that it made: rows, columns, the first rows, and where they are kept."""
+    first = frame.head(PREVIEW_ROWS)
+    rows: list[dict[str, object]] = [
+        {str(name): None if value != value else value for name, value in row.items()}  # noqa: PLR0124  # NaN
+        for row in first.to_dict("records")
+    ]
+    return {
+        "rows": MetadataValue.int(len(frame)),
+        "columns": MetadataValue.text(", ".join(frame.columns)),
+        "first rows": table(dict.fromkeys(frame.columns, "string"), rows),
+        "outbox file": MetadataValue.text(reading.batch or "none"),
+    }
+
+
 def run_metadata(
-    outcomes: Sequence[PollResult], reports: Sequence[FleetResult], skipped: Sequence[datetime]
+    results: Sequence[PollResult], fleet_results: Sequence[FleetResult], skipped: Sequence[datetime]
 ) -> dict[str, MetadataValue]:
     """Return what a person wants to know of a poll: how many, which failed and why, how long, how late."""
-    failed = [outcome for outcome in outcomes if not outcome.ok]
+    failed = [result for result in results if not result.ok]
     metadata: dict[str, MetadataValue] = {
-        "meters polled": MetadataValue.int(len(outcomes)),
+        "meters polled": MetadataValue.int(len(results)),
         "meters failed": MetadataValue.int(len(failed)),
-        "points": MetadataValue.int(sum(outcome.points for outcome in outcomes)),
-        "requests": MetadataValue.int(sum(outcome.requests for outcome in outcomes)),
-        "samples": table(
+        "points": MetadataValue.int(sum(result.points for result in results)),
+        "requests": MetadataValue.int(sum(result.requests for result in results)),
+        "sample times": table(
             {
                 "due": "string",
                 "late (s)": "float",
@@ -132,33 +154,33 @@ def run_metadata(
                 "failed": "int",
                 "read at a second attempt": "int",
             },
-            [_sample_row(report) for report in reports],
+            [_reading_row(result) for result in fleet_results],
         ),
     }
     if skipped:
         times = ", ".join(f"{time:%H:%M:%S}" for time in skipped)
-        metadata["samples skipped"] = MetadataValue.text(f"{times}: already past when the run came up")
+        metadata["sample times skipped"] = MetadataValue.text(f"{times}: already past when the run started")
     if failed:
         metadata["failed"] = failed_table(failed)
-    if any(outcome.notices for outcome in outcomes):
-        metadata["findings"] = _notices_table(outcomes)
+    if any(result.notices for result in results):
+        metadata["findings"] = _notices_table(results)
     return metadata
 
 
-def _notices_table(outcomes: Sequence[PollResult]) -> TableMetadataValue:
+def _notices_table(results: Sequence[PollResult]) -> TableMetadataValue:
     """Return what the units refuse: the meters are fine, and a row of `registers` or `meter_types` may be wrong."""
     return table(
         {"id": "int", "description": "string", "host:port": "string", "unit": "int", "notice": "string"},
         [
             {
-                "id": outcome.id,
-                "description": outcome.description,
-                "host:port": outcome.address,
-                "unit": outcome.unit_id,
+                "id": result.id,
+                "description": result.description,
+                "host:port": result.address,
+                "unit": result.unit_id,
                 "notice": notice,
             }
-            for outcome in outcomes
-            for notice in outcome.notices
+            for result in results
+            for notice in result.notices
         ],
     )
 
@@ -169,35 +191,35 @@ def failed_table(failed: Sequence[PollResult]) -> TableMetadataValue:
         {"id": "int", "description": "string", "host:port": "string", "unit": "int", "reason": "string"},
         [
             {
-                "id": outcome.id,
-                "description": outcome.description,
-                "host:port": outcome.address,
-                "unit": outcome.unit_id,
-                "reason": outcome.reason,
+                "id": result.id,
+                "description": result.description,
+                "host:port": result.address,
+                "unit": result.unit_id,
+                "reason": result.reason,
             }
-            for outcome in failed
+            for result in failed
         ],
     )
 
 
-def _sample_row(report: FleetResult) -> dict[str, object]:
-    again = report.second_attempt
+def _reading_row(result: FleetResult) -> dict[str, object]:
+    again = result.second_attempt
     return {
-        "due": report.due.isoformat(timespec="seconds"),
-        "late (s)": round(report.late_s, 3),
-        "time taken (s)": round((report.ended - report.started).total_seconds(), 3),
-        "meters": len(report.records),
-        "failed": sum(not record.ok for record in report.records),
-        "read at a second attempt": sum(record.ok for record in again.records) if again else 0,
+        "due": result.due.isoformat(timespec="seconds"),
+        "late (s)": round(result.late_s, 3),
+        "time taken (s)": round((result.ended - result.started).total_seconds(), 3),
+        "meters": len(result.poll_points),
+        "failed": sum(not point.ok for point in result.poll_points),
+        "read at a second attempt": sum(point.ok for point in again.poll_points) if again else 0,
     }
 
 
-def describe_failures(outcomes: Iterable[PollResult], reports: Iterable[FleetResult] = ()) -> str:
+def describe_failures(results: Iterable[PollResult], fleet_results: Iterable[FleetResult] = ()) -> str:
     """Return one line on the first failed meters, each with its reason, which names the address; and on the store."""
-    outcomes = list(outcomes)
-    failed = [outcome for outcome in outcomes if not outcome.ok]
-    parts = [f"{len(failed)} of {len(outcomes)} meters failed: {_first(map(_describe, failed))}"] if failed else []
-    problems = [problem for report in reports for problem in report.problems]
+    results = list(results)
+    failed = [result for result in results if not result.ok]
+    parts = [f"{len(failed)} of {len(results)} meters failed: {_first(map(_describe, failed))}"] if failed else []
+    problems = [problem for result in fleet_results for problem in result.problems]
     return ". ".join([*parts, *([f"Store: {_first(problems)}"] if problems else [])])
 
 
@@ -207,6 +229,6 @@ def _first(texts: Iterable[str]) -> str:
     return "; ".join(texts[:NAMED]) + more
 
 
-def _describe(outcome: PollResult) -> str:
-    name = f"meter {outcome.id}" + (f" ({outcome.description[:60]})" if outcome.description else "")
-    return f"{name}: {outcome.reason}"
+def _describe(result: PollResult) -> str:
+    name = f"meter {result.id}" + (f" ({result.description[:60]})" if result.description else "")
+    return f"{name}: {result.reason}"

@@ -63,12 +63,13 @@ class ScheduledPoll:
     def holds_up(self, shard: Shard, tick: datetime, interval: timedelta, now: datetime) -> bool:
         """Whether this poll, still in flight, keeps `tick` from polling `shard`.
 
-        Not while its own window lasts (it ends in time), and not once it is older than two intervals: whatever
-        became of it then, queued or dead, nothing waits for it.
+        Not while it is late by less than an interval: it has read its meters by then and reports their results, and
+        the gateways are locked while they are read. And not once it is older than two intervals: whatever became of
+        it, queued or dead, nothing waits for it.
         """
         return (
             self.shard.overlaps(shard)
-            and self.window.is_overdue(now)
+            and self.window.is_overdue(now - interval)
             and self.window.tick >= tick.astimezone(UTC) - 2 * interval
         )
 

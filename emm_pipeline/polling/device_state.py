@@ -1,6 +1,6 @@
-"""What is remembered of meters from sample to sample: what they refuse, and that they keep failing.
+"""Device state: what is known of meters between polls, such as unsupported registers and meters that keep failing.
 
-Without the configuration database nothing is remembered, and everything is asked for.
+It is kept in the configuration database. While that does not answer, every meter is read in full.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ScheduleSlot:
-    """A sample's place on the schedule: when it was due (UTC), and how long before the next one.
+    """A fleet reading's place on the schedule: when it is due (UTC), and how long after it the next one is.
 
-    At a second attempt within the same sample, `again`, a failure is not counted a second time.
+    `again` marks the second attempt of the same reading, at which a failure is not counted a second time.
     """
 
     due: datetime
@@ -42,66 +42,66 @@ class ScheduleSlot:
 
 @dataclass(slots=True)
 class DeviceStates:
-    """What is known of the meters of a plan, for one sample; without a turn, someone asks for all of them now."""
+    """What is known of the meters of a plan. Without a slot, the reading is not scheduled: all meters are due."""
 
     plan: PollPlan
-    turn: ScheduleSlot | None
+    slot: ScheduleSlot | None
     failing: Mapping[int, FailingMeter] = field(default_factory=dict)
     refused: Mapping[int, Sequence[UnsupportedRange]] = field(default_factory=dict)
     models: Mapping[int, Mapping[int, int]] = field(default_factory=dict)
 
     @property
     def keep_failing(self) -> frozenset[int]:
-        """The meters that the schedule asks less often."""
-        if self.turn is None:
+        """The meters that the schedule reads less often."""
+        if self.slot is None:
             return frozenset()
         return frozenset(id_ for id_, failing in self.failing.items() if failing.keeps_failing)
 
     def not_due(self) -> dict[int, MeterReading]:
-        """The meters that are not to be asked now, by id, with what there is to say of them."""
-        if self.turn is None:
+        """The meters that are not due, by id, each with a reading that says why."""
+        if self.slot is None:
             return {}
         now = datetime.now(UTC)
         now = now.replace(microsecond=now.microsecond // 1000 * 1000)
         return {
             meter.id: not_asked(meter, failing, now)
             for meter in self.plan.meters
-            if (failing := self.failing.get(meter.id)) and not failing.is_due(self.turn.due)
+            if (failing := self.failing.get(meter.id)) and not failing.is_due(self.slot.due)
         }
 
-    def changes(self, samples: Sequence[MeterReading]) -> dict[int, FailingMeter | None]:
-        """What these samples change: by meter id how it fails, None for one that does no more."""
+    def changes(self, readings: Sequence[MeterReading]) -> dict[int, FailingMeter | None]:
+        """Return what these readings change: by meter id how it fails, None for one that has recovered."""
         changed: dict[int, FailingMeter | None] = {}
-        for sample in samples:
-            before = self.failing.get(sample.meter.id)
-            if sample.blocks:
+        for reading in readings:
+            before = self.failing.get(reading.meter.id)
+            if reading.blocks:
                 now = None
-            elif self.turn and not self.turn.again:
-                now = after(sample, before, self.turn.due, self.turn.interval)
+            elif self.slot and not self.slot.again:
+                now = after(reading, before, self.slot.due, self.slot.interval)
             else:
                 now = before
             if now != before:
-                changed[sample.meter.id] = now
+                changed[reading.meter.id] = now
         return changed
 
 
-def load_device_states(engine: Engine, plan: PollPlan, turn: ScheduleSlot | None) -> DeviceStates:
-    """Return what is known; nothing, with a warning, while the database does not answer."""
+def load_device_states(engine: Engine, plan: PollPlan, slot: ScheduleSlot | None) -> DeviceStates:
+    """Return what is known of the meters: nothing, with a warning, while the database does not answer."""
     try:
         now = datetime.now(UTC)
         refused = load_unsupported(engine, plan.meters, plan.types, now)
         models = load_model_addresses(engine, plan.meters, plan.types, now)
-        return DeviceStates(plan, turn, load_failing(engine), refused, models)
+        return DeviceStates(plan, slot, load_failing(engine), refused, models)
     except ConfigDatabaseError as err:
-        _log.warning("every meter is asked for everything: %s", err)
-        return DeviceStates(plan, turn)
+        _log.warning("every meter is read in full, because device state could not be loaded: %s", err)
+        return DeviceStates(plan, slot)
 
 
-def save_device_states(engine: Engine, memory: DeviceStates, samples: Sequence[MeterReading]) -> None:
-    """Keep what the samples tell; nothing, with a warning, while the database does not answer."""
+def save_device_states(engine: Engine, memory: DeviceStates, readings: Sequence[MeterReading]) -> None:
+    """Save what the readings tell: nothing, with a warning, while the database does not answer."""
     try:
-        save_unsupported(engine, samples, memory.plan.types, datetime.now(UTC))
-        save_failing(engine, memory.changes(samples))
-        save_model_addresses(engine, samples, memory.plan.types)
+        save_unsupported(engine, readings, memory.plan.types, datetime.now(UTC))
+        save_failing(engine, memory.changes(readings))
+        save_model_addresses(engine, readings, memory.plan.types)
     except ConfigDatabaseError as err:
-        _log.warning("what this sample tells of failing meters is not remembered: %s", err)
+        _log.warning("device state was not saved: %s", err)

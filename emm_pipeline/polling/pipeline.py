@@ -1,4 +1,7 @@
-"""The data's way for one sample: read, decode, load. Dagster's steps and `emm poll` both go it.
+"""The path of the data for one fleet reading: read, decode, keep in the outbox, load into the store.
+
+Dagster's steps and `emm poll` both use it. From the last reply of a fleet reading until its points are in the outbox,
+nothing here needs PostgreSQL or Dagster: a reading that is lost in between cannot be repeated.
 
 pandas and the stores' clients are imported by the functions that need them: imports are most of a run's start.
 """
@@ -11,10 +14,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from emm_pipeline.config_db.gateway_locks import gateway_locks
+from emm_pipeline.errors import OutboxError
 from emm_pipeline.event_loop import run_fast
 from emm_pipeline.modbus.reading import Conditions, read_meters
-from emm_pipeline.polling.device_state import ScheduleSlot, load_device_states, save_device_states
-from emm_pipeline.polling.results import FleetResult
+from emm_pipeline.polling.device_state import DeviceStates, load_device_states, save_device_states
+from emm_pipeline.polling.results import FleetReading, FleetResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,127 +26,233 @@ if TYPE_CHECKING:
     import pandas as pd
     from sqlalchemy import Engine
 
+    from emm_pipeline.polling.device_state import ScheduleSlot
     from emm_pipeline.polling.plan import PollPlan
     from emm_pipeline.polling.timing import SampleTime
     from emm_pipeline.readings import MeterReading
     from emm_pipeline.stores.base import RejectedPoint
-    from emm_pipeline.stores.delivery import Delivery
+    from emm_pipeline.stores.delivery import Delivery, Loaded
+    from emm_pipeline.stores.outbox.batch import Batch
 
 
 @dataclass(frozen=True, slots=True)
-class FleetReading:
-    """A sample as it was read, on its way to `decode` and `load`. `started` (UTC) is when reading began."""
+class Limits:
+    """What reading may use and what it knows.
 
-    sample: SampleTime
+    `engine` is the configuration database, where gateways are locked and device state is kept; without it neither
+    happens. `slot` is the reading's place on the schedule, which reads meters that keep failing less often; without
+    it, all meters are due now.
+    """
+
+    max_connections: int
+    engine: Engine | None = None
+    slot: ScheduleSlot | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """The meters as they were read from `started` (UTC) on, for a sample time, and their values.
+
+    `frame` has the columns of `readings.READING_COLUMNS`.
+    """
+
+    sample_time: SampleTime
     started: datetime
-    samples: tuple[MeterReading, ...]
+    readings: Sequence[MeterReading]
+    frame: pd.DataFrame
 
 
-def read(  # noqa: PLR0913 - the last two go together, and are named
-    plan: PollPlan,
-    deadline: datetime,
-    max_connections: int,
-    on_sample: Callable[[MeterReading], None] | None = None,
-    *,
-    engine: Engine | None = None,
-    turn: ScheduleSlot | None = None,
-) -> list[MeterReading]:
-    """Read every meter of the plan once, side by side; whatever is not read by `deadline` (UTC) has failed.
+def read_and_decode(
+    plan: PollPlan, sample_time: SampleTime, delivery: Delivery, run: str, limits: Limits
+) -> tuple[FleetReading, pd.DataFrame]:
+    """Read every meter of the plan once, decode the registers and keep the points in the outbox.
 
     Args:
         plan: The meters and their types.
-        deadline: When to end at the latest.
-        max_connections: How many connections are open at the same time at most.
-        on_sample: Called with each sample as soon as its meter is done.
-        engine: The configuration database, where gateways are locked and meters remembered. Without it, neither is.
-        turn: The sample's place on the schedule, which asks meters that keep failing less often. Without it, someone
-            asks for all meters now.
+        sample_time: When the reading is due, and when it ends; a meter that was not read by then has failed.
+        delivery: The outbox and the store. If the outbox cannot take the points, they go to the store at once.
+        run: Who reads; unique together with the time at which the reading began.
+        limits: What reading may use. At a second attempt, meters that are not due are left out of the result.
 
     Returns:
-        One sample per meter, in the order of the plan.
+        The fleet reading, and the readings with the columns of `readings.READING_COLUMNS`.
     """
-    if engine is None:
-        return run_fast(_read(plan, deadline, Conditions(max_connections), on_sample))
-    memory = load_device_states(engine, plan, turn)
-    not_due = memory.not_due()
-    asked = replace(plan, meters=tuple(meter for meter in plan.meters if meter.id not in not_due))
-    conditions = Conditions(max_connections, refused=memory.refused, failing=memory.keep_failing, models=memory.models)
-    samples = run_fast(_read_locked(engine, asked, deadline, conditions, on_sample))
-    save_device_states(engine, memory, samples)
-    by_id = not_due | {sample.meter.id: sample for sample in samples}
+    states = _device_states(plan, limits)
+    started = datetime.now(UTC)
+    readings = _read_due(plan, sample_time.deadline, limits, states)
+    decoded = Decoded(sample_time, started, _reported(readings, limits, states), decode(plan, readings))
+    fleet_reading = keep(delivery, decoded, run)
+    _save(limits, states, readings)
+    return fleet_reading, decoded.frame
+
+
+def _reported(readings: Sequence[MeterReading], limits: Limits, states: DeviceStates | None) -> Sequence[MeterReading]:
+    if states is None or limits.slot is None or not limits.slot.again:
+        return readings
+    not_due = states.not_due()
+    return [reading for reading in readings if reading.meter.id not in not_due]
+
+
+def read(
+    plan: PollPlan, deadline: datetime, limits: Limits, on_reading: Callable[[MeterReading], None] | None = None
+) -> list[MeterReading]:
+    """Read every meter of the plan once, gateways side by side.
+
+    Args:
+        plan: The meters and their types.
+        deadline: When to end at the latest (UTC); a meter that was not read by then has failed.
+        limits: What reading may use.
+        on_reading: Called with each meter reading as soon as its meter is done.
+
+    Returns:
+        One meter reading per meter, in the order of the plan.
+    """
+    states = _device_states(plan, limits)
+    readings = _read_due(plan, deadline, limits, states, on_reading)
+    _save(limits, states, readings)
+    return readings
+
+
+def _device_states(plan: PollPlan, limits: Limits) -> DeviceStates | None:
+    return load_device_states(limits.engine, plan, limits.slot) if limits.engine else None
+
+
+def _save(limits: Limits, states: DeviceStates | None, readings: Sequence[MeterReading]) -> None:
+    if limits.engine and states:
+        save_device_states(limits.engine, states, readings)
+
+
+def _read_due(
+    plan: PollPlan,
+    deadline: datetime,
+    limits: Limits,
+    states: DeviceStates | None,
+    on_reading: Callable[[MeterReading], None] | None = None,
+) -> list[MeterReading]:
+    """Read the meters that are due; the others have a reading that says why they are not."""
+    if states is None:
+        return run_fast(_read(plan, deadline, limits, Conditions(limits.max_connections), on_reading))
+    not_due = states.not_due()
+    due = replace(plan, meters=tuple(meter for meter in plan.meters if meter.id not in not_due))
+    conditions = Conditions(
+        limits.max_connections, refused=states.refused, failing=states.keep_failing, models=states.models
+    )
+    readings = run_fast(_read(due, deadline, limits, conditions, on_reading))
+    by_id = not_due | {reading.meter.id: reading for reading in readings}
     return [by_id[meter.id] for meter in plan.meters]
 
 
-async def _read_locked(
-    engine: Engine,
+async def _read(
     plan: PollPlan,
     deadline: datetime,
+    limits: Limits,
     conditions: Conditions,
-    on_sample: Callable[[MeterReading], None] | None,
-) -> list[MeterReading]:
-    async with gateway_locks(engine) as locks:
-        return await _read(plan, deadline, replace(conditions, locks=locks), on_sample)
-
-
-async def _read(
-    plan: PollPlan, deadline: datetime, conditions: Conditions, on_sample: Callable[[MeterReading], None] | None
+    on_reading: Callable[[MeterReading], None] | None,
 ) -> list[MeterReading]:
     ends_at = time.monotonic() + (deadline - datetime.now(UTC)).total_seconds()
-    return await read_meters(plan.meters, plan.types, deadline=ends_at, conditions=conditions, on_sample=on_sample)
+    if limits.engine is None:
+        return await read_meters(plan.meters, plan.types, deadline=ends_at, conditions=conditions, on_sample=on_reading)
+    async with gateway_locks(limits.engine) as locks:
+        locked = replace(conditions, locks=locks)
+        return await read_meters(plan.meters, plan.types, deadline=ends_at, conditions=locked, on_sample=on_reading)
 
 
-def decode(plan: PollPlan, samples: Sequence[MeterReading]) -> pd.DataFrame:
-    """Return the samples' values, with the columns of `readings.READING_COLUMNS`."""
+def decode(plan: PollPlan, readings: Sequence[MeterReading]) -> pd.DataFrame:
+    """Return the values of the meter readings, with the columns of `readings.READING_COLUMNS`."""
     from emm_pipeline.modbus.decoding import decode_readings  # noqa: PLC0415
 
-    return decode_readings(samples, plan.types)
+    return decode_readings(readings, plan.types)
 
 
-def load(delivery: Delivery, polled: FleetReading, readings: pd.DataFrame, run: str) -> FleetResult:
-    """Store the points and how each meter's reading went; what is not in the store at the end is said in the report.
+def keep(delivery: Delivery, decoded: Decoded, run: str) -> FleetReading:
+    """Put the points of a fleet reading into the outbox. If that is impossible, load them into the store at once.
 
     Args:
-        delivery: the store, and the outbox before it.
-        polled: the meters as they were read.
-        readings: their values.
-        run: who read them; unique with `polled.started`.
+        delivery: The outbox and the store.
+        decoded: The meters and their values.
+        run: Who read them; unique together with `decoded.started`.
     """
     from emm_pipeline.stores.points import poll_lines, reading_lines  # noqa: PLC0415
 
-    read = report(polled, readings)
-    shaped = reading_lines(readings) + poll_lines(read.records)
-    until = time.monotonic() + (polled.sample.deadline - datetime.now(UTC)).total_seconds()
-    loaded = delivery.load(shaped.lines, polled.started, run, until=until)
-    unstored = shaped.refused | _refused_by_meter(loaded.refused)
-    if loaded.lost:
-        unstored |= {record.id: loaded.problems[-1] for record in read.records if record.points}
-    return replace(read, ended=datetime.now(UTC), unstored=unstored, store_problems=loaded.problems)
+    described = describe(decoded)
+    shaped = reading_lines(decoded.frame) + poll_lines(described.poll_points)
+    described = replace(described, unstored=shaped.refused)
+    if not shaped.lines:
+        return described
+    try:
+        batch = delivery.put(shaped.lines, decoded.started, run)
+    except OutboxError as err:
+        loaded = delivery.load(shaped.lines, until=_until(decoded.sample_time.deadline))
+        return replace(described, loaded=replace(loaded, problems=(str(err), *loaded.problems)))
+    _held[batch.name] = batch
+    return replace(described, batch=batch.name)
 
 
-def _refused_by_meter(refused: Sequence[RejectedPoint]) -> dict[int, str]:
+_held: dict[str, Batch] = {}
+"""Batches that this process keeps locked until it loads them, so that no replay takes them meanwhile."""
+
+
+def describe(decoded: Decoded) -> FleetReading:
+    """Return how reading each meter went, without storing anything."""
+    from emm_pipeline.stores.points import poll_points  # noqa: PLC0415
+
+    readings = decoded.readings
+    return FleetReading(
+        decoded.sample_time.due,
+        decoded.started,
+        decoded.sample_time.deadline,
+        tuple(poll_points(readings, decoded.frame)),
+        notices={reading.meter.id: reading.notices for reading in readings if reading.notices},
+        retriable=frozenset(reading.meter.id for reading in readings if reading.is_retriable),
+    )
+
+
+def load(delivery: Delivery, fleet_reading: FleetReading) -> FleetResult:
+    """Load the points of a fleet reading from the outbox into the store; the result says what is not in the store.
+
+    A batch that is not in the outbox any more has been loaded by a replay.
+    """
+    loaded = fleet_reading.loaded
+    if fleet_reading.batch is not None:
+        batch = _held.pop(fleet_reading.batch, None) or delivery.claim(fleet_reading.batch)
+        loaded = delivery.load(batch, until=_until(fleet_reading.deadline)) if batch else None
+    return result_of(fleet_reading, loaded)
+
+
+def result_of(fleet_reading: FleetReading, loaded: Loaded | None = None) -> FleetResult:
+    """Return the result of a fleet reading; `loaded` is what became of its points."""
+    unstored = dict(fleet_reading.unstored)
+    if loaded:
+        unstored |= _rejected_by_meter(loaded.refused)
+        if loaded.lost:
+            unstored |= {point.id: loaded.problems[-1] for point in fleet_reading.poll_points if point.points}
+    return FleetResult(
+        fleet_reading.due,
+        fleet_reading.started,
+        datetime.now(UTC),
+        fleet_reading.poll_points,
+        unstored=unstored,
+        store_problems=loaded.problems if loaded else (),
+        notices=fleet_reading.notices,
+        retriable=fleet_reading.retriable,
+    )
+
+
+def _rejected_by_meter(rejected: Sequence[RejectedPoint]) -> dict[int, str]:
     from emm_pipeline.stores.influxdb.line_protocol import meter_of  # noqa: PLC0415
     from emm_pipeline.stores.points import number_of  # noqa: PLC0415
 
     by_meter: dict[int, list[str]] = {}
-    for refusal in refused:
-        meter_id = meter_of(refusal.line)
+    for each in rejected:
+        meter_id = meter_of(each.line)
         if meter_id is not None:
-            by_meter.setdefault(meter_id, []).append(refusal.reason)
+            by_meter.setdefault(meter_id, []).append(each.reason)
     return {
         meter_id: f"{number_of(len(reasons), 'point')} refused, kept in the outbox's folder rejected: {reasons[0]}"
         for meter_id, reasons in by_meter.items()
     }
 
 
-def report(polled: FleetReading, readings: pd.DataFrame) -> FleetResult:
-    """Return how each meter's reading went, without storing anything."""
-    from emm_pipeline.stores.points import poll_points  # noqa: PLC0415
-
-    return FleetResult(
-        polled.sample.due,
-        polled.started,
-        datetime.now(UTC),
-        tuple(poll_points(polled.samples, readings)),
-        notices={sample.meter.id: sample.notices for sample in polled.samples if sample.notices},
-        retriable=frozenset(sample.meter.id for sample in polled.samples if sample.is_retriable),
-    )
+def _until(deadline: datetime) -> float:
+    """A deadline (UTC) on the clock of `time.monotonic`."""
+    return time.monotonic() + (deadline - datetime.now(UTC)).total_seconds()

@@ -1,4 +1,4 @@
-"""The result of polling: of one fleet reading, and of each meter over a run (pure)."""
+"""A fleet reading, its result after loading, and the result of each meter over a run (pure)."""
 
 from __future__ import annotations
 
@@ -12,22 +12,49 @@ if TYPE_CHECKING:
     from emm_pipeline.fleet import EnergyMeter
     from emm_pipeline.polling.plan import PollPlan
     from emm_pipeline.readings import PollPoint
+    from emm_pipeline.stores.delivery import Loaded
+
+
+@dataclass(frozen=True, slots=True)
+class FleetReading:
+    """All meters of a run, read once; their points are in the outbox. Times are UTC.
+
+    `due` and `deadline` are those of its sample time. `poll_points` say how reading each meter went. `batch` is the
+    name of the file in the outbox; where the outbox could not take the points, `loaded` is what became of them in the
+    store. `unstored` is by meter id why no store can hold a point of it. `notices` are by meter id, one line each.
+    `retriable` are the ids of meters that failed in a way in which they may answer a moment later.
+    """
+
+    due: datetime
+    started: datetime
+    deadline: datetime
+    poll_points: tuple[PollPoint, ...]
+    batch: str | None = None
+    loaded: Loaded | None = None
+    unstored: Mapping[int, str] = field(default_factory=dict)
+    notices: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    retriable: frozenset[int] = frozenset()
+
+    @property
+    def meters_read(self) -> int:
+        """How many meters were read without a failure."""
+        return sum(point.ok for point in self.poll_points)
 
 
 @dataclass(frozen=True, slots=True)
 class FleetResult:
-    """One sample of all meters of a run, after loading. Times are UTC.
+    """The result of one fleet reading after loading. Times are UTC.
 
-    `unstored` says by meter id why points of it are not in the store and never will be. `store_problems`, of one line
-    each, are no meter's: points wait in the outbox, or the outbox cannot do its part. `notices` is by meter id what
-    its unit refuses, a line each. `retriable` are the ids of meters that may well answer when they are asked once more,
-    and `second_attempt` is what came of that.
+    `poll_points` say how reading each meter went. `unstored` is by meter id why points of it are not in the store and
+    never will be. `store_problems`, one line each, concern no single meter: points wait in the outbox, or the outbox
+    cannot be used. `notices` are by meter id, one line each. `retriable` are the ids of meters that failed in a way in
+    which they may answer a moment later, and `second_attempt` is the result of reading these once more.
     """
 
     due: datetime
     started: datetime
     ended: datetime
-    records: tuple[PollPoint, ...]
+    poll_points: tuple[PollPoint, ...]
     unstored: Mapping[int, str] = field(default_factory=dict)
     store_problems: tuple[str, ...] = ()
     notices: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
@@ -36,13 +63,16 @@ class FleetResult:
 
     @property
     def late_s(self) -> float:
-        """Seconds from when the sample was due to when it began."""
+        """Seconds from the time at which the reading was due to the time at which it began."""
         return (self.started - self.due).total_seconds()
 
     @property
     def settled(self) -> dict[int, tuple[PollPoint, str | None]]:
-        """By meter id its record, that of the second attempt if it brought no less, and why it failed, if it did."""
-        settled = {record.id: (record, record.error or self.unstored.get(record.id)) for record in self.records}
+        """By meter id how reading it went, and why it failed if it did.
+
+        The second attempt counts where it brought at least as many points as the first.
+        """
+        settled = {point.id: (point, point.error or self.unstored.get(point.id)) for point in self.poll_points}
         if self.second_attempt:
             for meter_id, again in self.second_attempt.settled.items():
                 if again[0].points >= settled[meter_id][0].points:
@@ -51,16 +81,15 @@ class FleetResult:
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """What is wrong with the store, at both attempts."""
+        """What was wrong with store and outbox, at both attempts."""
         return self.store_problems + (self.second_attempt.problems if self.second_attempt else ())
 
 
 @dataclass(frozen=True, slots=True)
 class PollResult:
-    """What came of one meter in a run: read, or failed with a reason of one line.
+    """The result of polling one meter in a run: read, or failed with a reason of one line.
 
-    `unread` tells a failed meter of which a sample was not read from one of which nothing but storing failed. What the
-    unit refuses is in `notices`, a line each.
+    `unread` is true where a reading failed, and false where only storing failed. `notices` are one line each.
     """
 
     id: int
@@ -77,45 +106,45 @@ class PollResult:
 
     @property
     def ok(self) -> bool:
-        """Whether every sample of the meter was read, and no point of it is lost to the store."""
+        """Whether every reading of the meter succeeded and the store lost none of its points."""
         return self.reason is None
 
 
-def results_of(plan: PollPlan, reports: Iterable[FleetResult]) -> list[PollResult]:
-    """Return one outcome per meter of the plan, in the order of the ids.
+def results_of(plan: PollPlan, fleet_results: Iterable[FleetResult]) -> list[PollResult]:
+    """Return one result per meter of the plan, ordered by id.
 
-    A meter that lost one of several samples is failed: data is missing. Its reason says in how many. One whose points
-    wait in the outbox has lost nothing: it was read.
+    A meter that was not read at one of several sample times has failed: data is missing. Its reason says at how many.
+    A meter whose points wait in the outbox has lost nothing: it was read.
     """
-    reports = list(reports)
+    fleet_results = list(fleet_results)
     by_meter: dict[int, list[tuple[PollPoint, str | None]]] = {meter.id: [] for meter in plan.meters}
-    for report in reports:
-        for meter_id, settled in report.settled.items():
+    for fleet_result in fleet_results:
+        for meter_id, settled in fleet_result.settled.items():
             by_meter[meter_id].append(settled)
-    attempts = [each for report in reports for each in (report, report.second_attempt) if each]
+    attempts = [each for result in fleet_results for each in (result, result.second_attempt) if each]
     notices = {meter_id: lines for attempt in attempts for meter_id, lines in attempt.notices.items()}
-    outcomes = [_outcome(meter, by_meter[meter.id], notices.get(meter.id, ())) for meter in plan.meters]
-    outcomes += [PollResult(id_, None, "", None, reason, unread=True) for id_, reason in plan.unreadable.items()]
-    return sorted(outcomes, key=lambda outcome: outcome.id)
+    results = [_result(meter, by_meter[meter.id], notices.get(meter.id, ())) for meter in plan.meters]
+    results += [PollResult(id_, None, "", None, reason, unread=True) for id_, reason in plan.unreadable.items()]
+    return sorted(results, key=lambda result: result.id)
 
 
-def _outcome(meter: EnergyMeter, samples: list[tuple[PollPoint, str | None]], notices: tuple[str, ...]) -> PollResult:
-    errors = [error for _, error in samples if error]
+def _result(meter: EnergyMeter, settled: list[tuple[PollPoint, str | None]], notices: tuple[str, ...]) -> PollResult:
+    errors = [error for _, error in settled if error]
     reason = errors[-1] if errors else None
-    if errors and len(samples) > 1:
-        reason = f"{reason} (in {len(errors)} of {len(samples)} samples)"
-    if not samples:
-        reason = "no sample was taken"
+    if errors and len(settled) > 1:
+        reason = f"{reason} (at {len(errors)} of {len(settled)} sample times)"
+    if not settled:
+        reason = "it was not read at any sample time"
     return PollResult(
         meter.id,
         meter.description,
         meter.address,
         meter.unit_id,
         reason,
-        read_at=max((record.time for record, _ in samples if record.points), default=None),
-        points=sum(record.points for record, _ in samples),
-        requests=sum(record.requests for record, _ in samples),
-        latency_ms=max((record.latency_ms for record, _ in samples), default=0.0),
-        unread=not samples or any(record.error for record, _ in samples),
+        read_at=max((point.time for point, _ in settled if point.points), default=None),
+        points=sum(point.points for point, _ in settled),
+        requests=sum(point.requests for point, _ in settled),
+        latency_ms=max((point.latency_ms for point, _ in settled), default=0.0),
+        unread=not settled or any(point.error for point, _ in settled),
         notices=notices,
     )

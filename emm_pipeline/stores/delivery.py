@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from emm_pipeline.errors import OutboxError, StoreAccessError, StoreError
+from emm_pipeline.stores.outbox.batch import Batch
 from emm_pipeline.stores.outbox.file import DamagedFileError
 from emm_pipeline.stores.points import listed, number_of
 
@@ -79,27 +80,48 @@ class Delivery:
         self.store = store
         self.outbox = outbox
 
-    def load(self, lines: Sequence[str], read_at: datetime, run: str, *, until: float) -> Loaded:
-        """Put a sample's points into the outbox, then into the store; they leave the outbox once the store has them.
+    def put(self, lines: Sequence[str], read_at: datetime, run: str) -> Batch:
+        """Put points into the outbox, as a file that is on disk when this returns; this process holds it.
 
         Args:
-            lines: line protocol.
-            read_at: when the sample began; UTC.
+            lines: line protocol, at least one.
+            read_at: when the fleet reading began; UTC.
             run: who read it, unique with `read_at`.
-            until: when the sample's time ends, by `time.monotonic()`.
+
+        Raises:
+            OutboxError: it could not be written.
         """
-        if not lines:
-            return Loaded()
-        try:
-            batch = self.outbox.put(lines, read_at, run)
-        except OutboxError as err:
-            return self._load_unsafely(lines, until, str(err))
+        return self.outbox.put(lines, read_at, run)
+
+    def claim(self, name: str) -> Batch | None:
+        """Hold a batch of the outbox; None if another process holds it or has loaded it.
+
+        Raises:
+            OutboxError: the file cannot be opened.
+        """
+        return self.outbox.claim(name)
+
+    def load(self, points: Batch | Sequence[str], *, until: float) -> Loaded:
+        """Load points into the store; a batch leaves the outbox once the store has acknowledged it.
+
+        Args:
+            points: a batch that this process holds, which it then lets go of; or points that the outbox cannot take.
+            until: when the time for it ends, by `time.monotonic()`.
+        """
+        if not isinstance(points, Batch):
+            return self._load_unsafely(points, until)
         problems: list[str] = []
-        with batch:
+        with points as batch:
             with _collected(problems):
                 problems += _what_was_dropped(self.outbox.trim())
             try:
+                lines = batch.lines()
                 refused = write_with_retries(self.store, lines, until)
+            except OutboxError as err:
+                return Loaded(problems=(*problems, str(err)))
+            except DamagedFileError as err:
+                batch.set_aside()
+                return Loaded(problems=(*problems, str(err)))
             except StoreError as err:
                 problems.append(f"{err}; waiting in the outbox: {number_of(len(lines), 'point')}")
                 with _collected(problems):
@@ -109,12 +131,11 @@ class Delivery:
                 batch.settle(refused)
         return Loaded(refused, tuple(problems))
 
-    def _load_unsafely(self, lines: Sequence[str], until: float, problem: str) -> Loaded:
-        """Try the store alone: it may well take the points."""
+    def _load_unsafely(self, lines: Sequence[str], until: float) -> Loaded:
         try:
-            return Loaded(write_with_retries(self.store, lines, until), (problem,))
+            return Loaded(write_with_retries(self.store, lines, until))
         except StoreError as err:
-            return Loaded(problems=(problem, f"{err}; lost: {number_of(len(lines), 'point')}"), lost=True)
+            return Loaded(problems=(f"{err}; lost: {number_of(len(lines), 'point')}",), lost=True)
 
     def replay(self, on_file: Callable[[], None] = lambda: None) -> Replayed:
         """Load what waits, oldest first, and stop as soon as the store is away. Safe beside polls and other replays.

@@ -51,9 +51,9 @@ def test_the_steps_of_a_run_are_those_that_dagster_would_give(pipeline, polled):
     ours = pipeline.instance.event_log_storage
     steps = ours.get_step_stats_for_run(polled)
     assert steps == PostgresEventLogStorage.get_step_stats_for_run(ours, polled)
-    conclude = next(step for step in steps if step.step_key.endswith("conclude"))
-    assert len(conclude.materialization_events) == 10
-    assert ours.get_step_stats_for_run(polled, [conclude.step_key]) == [conclude]
+    report_results = next(step for step in steps if step.step_key.endswith("report_results"))
+    assert len(report_results.materialization_events) == 10
+    assert ours.get_step_stats_for_run(polled, [report_results.step_key]) == [report_results]
 
 
 def test_the_failed_partitions_are_those_that_dagster_would_give(pipeline, polled):

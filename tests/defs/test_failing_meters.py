@@ -67,7 +67,7 @@ def test_a_meter_that_fails_for_a_moment_is_read_at_the_second_attempt_and_its_p
     assert pipeline.statuses() == {"materialized": {"1", "2"}, "failed": set()}
     assert pipeline.sql("SELECT id, count(*) FROM readings GROUP BY id ORDER BY id") == [(1, 2), (2, 2)]
     assert [row.ok for row in pipeline.sql("SELECT ok FROM emm_poll WHERE id = 2 ORDER BY time")] == [False, True]
-    (sample,) = pipeline.observation(result)["samples"]
+    (sample,) = pipeline.observation(result)["sample times"]
     assert (sample.data["meters"], sample.data["failed"], sample.data["read at a second attempt"]) == (2, 1, 1)
     assert asked(gateway, 1) == 2, "a meter that is well is not asked again"
 

@@ -62,7 +62,7 @@ def test_the_run_shows_how_many_how_long_and_how_late(three_meters):
     shown = three_meters.observation(three_meters.run("poll"))
     assert (shown["meters polled"], shown["meters failed"]) == (3, 1)
     assert (shown["points"], shown["requests"]) == (4, 4)
-    (sample,) = shown["samples"]
+    (sample,) = shown["sample times"]
     assert (sample.data["meters"], sample.data["failed"]) == (3, 1)
     assert 0 <= sample.data["late (s)"] < 5
     assert 0 < sample.data["time taken (s)"] < 10
@@ -133,7 +133,7 @@ def test_samples_are_taken_on_their_seconds_and_each_is_loaded_before_the_next(t
         assert timedelta(seconds=second) <= time - tick < timedelta(seconds=following)
     steps = [event.step_key for event in three_meters.events(result, DagsterEventType.STEP_SUCCESS)]
     stages = [step.split("[")[0].split(".")[-1] for step in steps]
-    assert stages == ["sampling_times", *["read", "decode", "load"] * 4]
+    assert stages == ["sample_times", *["read_and_decode", "load"] * 4]
 
 
 def test_a_meter_that_is_well_and_was_well_is_not_stated_again_within_the_status_interval(three_meters, monkeypatch):
@@ -161,7 +161,7 @@ def test_a_partition_that_dagster_counts_as_failed_is_stated_again_as_soon_as_it
     job = build_definitions(current_settings()).resolve_job_def("poll")
     died = three_meters.instance.create_run_for_job(job, tags={"dagster/partition": "1"})
     planned = DagsterEvent.build_asset_materialization_planned_event(
-        "poll", "meter_readings.conclude", AssetMaterializationPlannedData(METER_READINGS, partition="1")
+        "poll", "meter_readings.report_results", AssetMaterializationPlannedData(METER_READINGS, partition="1")
     )
     three_meters.instance.report_dagster_event(planned, run_id=died.run_id)
     three_meters.instance.report_run_failed(died)

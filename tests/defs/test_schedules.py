@@ -41,11 +41,17 @@ def test_a_free_shard_gets_a_run_with_its_window_a_priority_and_an_end():
     assert 60 <= int(request.tags["dagster/max_runtime"]) <= 180
 
 
-def test_a_tick_whose_shard_is_still_being_polled_is_skipped_and_says_by_which_run():
-    requests, (reason,) = decide([poll_of(NOON - minutes(1))])
+def test_a_run_that_is_late_by_less_than_an_interval_does_not_cost_the_next_tick():
+    requests, reasons = decide([poll_of(NOON - minutes(1))], late_s=50)
+    assert requests
+    assert not reasons
+
+
+def test_a_tick_whose_shard_is_polled_by_a_run_that_is_late_by_an_interval_is_skipped_and_says_by_which_run():
+    requests, (reason,) = decide([poll_of(NOON - minutes(2)), poll_of(NOON - minutes(1))])
     assert not requests
     assert "01234567" in reason
-    assert "11:59:00" in reason
+    assert "11:58:00" in reason
 
 
 def test_nothing_waits_for_a_run_older_than_two_intervals():
@@ -57,13 +63,13 @@ def test_nothing_waits_for_a_run_older_than_two_intervals():
 
 def test_a_busy_shard_does_not_keep_the_others_from_their_poll():
     shards = shards_for(range(5000), 2500)
-    requests, reasons = decide([poll_of(NOON - minutes(1), shard=shards[0])], shards=shards)
+    requests, reasons = decide([poll_of(NOON - minutes(2), shard=shards[0])], shards=shards)
     assert [request.tags["emm/shard"] for request in requests] == ["1/2"]
     assert len(reasons) == 1
 
 
 def test_a_fleet_that_has_grown_into_more_shards_is_not_polled_twice():
-    requests, _ = decide([poll_of(NOON - minutes(1), shard=Shard(0, 1))], shards=shards_for(range(5000), 2500))
+    requests, _ = decide([poll_of(NOON - minutes(2), shard=Shard(0, 1))], shards=shards_for(range(5000), 2500))
     assert not requests
 
 

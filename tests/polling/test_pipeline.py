@@ -174,7 +174,7 @@ def test_readings_go_on_while_postgresql_is_away_and_nothing_is_remembered(confi
     gateway = simulated_gateway({1: unit(exceptions={2: 2}), 2: unit()})
     samples = read(away, plan_of(gateway), slot(0))
     assert [sample.failure for sample in samples] == [None, None]
-    assert any("every meter is asked for everything" in message for message in caplog.messages)
+    assert any("every meter is read in full" in message for message in caplog.messages)
 
 
 def test_a_gateway_that_restarted_is_read_with_the_next_poll(config_engine, simulated_gateway):
@@ -198,7 +198,9 @@ def test_connections_are_staggered_and_not_opened_in_one_burst(simulated_gateway
     monkeypatch.setattr(TcpTransport, "open", note_time)
     gateways = [simulated_gateway({1: unit()}, host=f"127.0.1.{i + 1}") for i in range(60)]
     meters = tuple(EnergyMeter(i, g.host, g.port, 1, "t") for i, g in enumerate(gateways))
-    samples = pipeline.read(PollPlan(meters, {"t": replace(TYPE, timeout_s=20)}), datetime.now(UTC) + MINUTE, 200)
+    samples = pipeline.read(
+        PollPlan(meters, {"t": replace(TYPE, timeout_s=20)}), datetime.now(UTC) + MINUTE, pipeline.Limits(200)
+    )
     assert [sample.failure for sample in samples if sample.failure] == []
     assert max(opened) - min(opened) >= 59 * pacing.CONNECTION_SPACING_S
 

@@ -38,7 +38,7 @@ def test_a_meter_whose_samples_were_all_read_is_fine():
 def test_a_meter_that_lost_one_of_its_samples_is_failed_and_says_how_many():
     plan = plan_meters(FLEET, {1})
     (outcome,) = results_of(plan, [report(record(1)), report(record(1, error="no reply within 3 s"))])
-    assert outcome.reason == "no reply within 3 s (in 1 of 2 samples)"
+    assert outcome.reason == "no reply within 3 s (at 1 of 2 sample times)"
 
 
 def test_a_meter_of_which_the_store_refused_a_point_is_failed_and_no_other():

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emm_pipeline.cron import Trigger
-from emm_pipeline.polling.timing import LONGEST_SAMPLE, START_MARGIN, Window, due_sample_times, window_of
+from emm_pipeline.polling.timing import LONGEST_READING, START_MARGIN, Window, due_sample_times, window_of
 
 NOON = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
 NO_TIME = timedelta(0)
@@ -18,9 +18,9 @@ def at(seconds):
     return NOON + timedelta(seconds=seconds)
 
 
-def take(second, now, conclude=NO_TIME):
+def take(second, now, report=NO_TIME):
     trigger = Trigger(second=second)
-    samples, skipped = due_sample_times(window_of(NOON, trigger), trigger.seconds, now, conclude)
+    samples, skipped = due_sample_times(window_of(NOON, trigger), trigger.seconds, now, report)
     return [sample.due for sample in samples], samples, skipped
 
 
@@ -59,14 +59,14 @@ def test_a_poll_still_going_at_the_next_tick_holds_it_up():
     assert window_of(NOON, Trigger(second="0")).is_overdue(at(60))
 
 
-def test_time_to_conclude_is_taken_from_the_last_sample():
-    _, samples, _ = take("0", at(2), conclude=timedelta(seconds=7))
+def test_time_to_report_results_is_taken_from_the_last_sample():
+    _, samples, _ = take("0", at(2), report=timedelta(seconds=7))
     assert samples[-1].deadline == at(50)
 
 
 def test_rare_ticks_do_not_let_a_broken_device_stretch_a_sample_to_a_day():
     window = window_of(NOON, Trigger(hour="12", minute="0"))
-    assert window.until == NOON + LONGEST_SAMPLE
+    assert window.until == NOON + LONGEST_READING
 
 
 def test_a_run_that_comes_up_after_its_window_samples_once_and_has_time_for_it():
@@ -82,10 +82,10 @@ def test_a_run_that_comes_up_after_its_window_samples_once_and_has_time_for_it()
     st.integers(0, 60),
     st.sampled_from(["*", "*/5", "0,7"]),
 )
-def test_samples_never_overlap_never_end_before_they_begin_and_none_is_forgotten(seconds, late, conclude, minute):
+def test_samples_never_overlap_never_end_before_they_begin_and_none_is_forgotten(seconds, late, report, minute):
     trigger = Trigger(minute=minute, second=",".join(map(str, seconds)))
     now = at(late)
-    samples, skipped = due_sample_times(window_of(NOON, trigger), trigger.seconds, now, timedelta(seconds=conclude))
+    samples, skipped = due_sample_times(window_of(NOON, trigger), trigger.seconds, now, timedelta(seconds=report))
     assert sorted([sample.due for sample in samples] + skipped) == [at(s) for s in sorted(seconds)]
     begins = [max(sample.due, now) for sample in samples]
     assert all(begin < sample.deadline for begin, sample in zip(begins, samples, strict=True))
@@ -110,6 +110,6 @@ def test_a_late_sample_is_not_begun_when_the_next_is_about_to_be_due():
     assert skipped == [at(s) for s in range(4)]
 
 
-def test_time_to_conclude_never_takes_more_than_a_quarter_of_the_window():
-    _, samples, _ = take("0", at(2), conclude=timedelta(hours=1))
+def test_time_to_report_results_never_takes_more_than_a_quarter_of_the_window():
+    _, samples, _ = take("0", at(2), report=timedelta(hours=1))
     assert samples[-1].deadline == at(57) - timedelta(seconds=57) / 4

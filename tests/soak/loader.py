@@ -11,7 +11,6 @@ from soak.recorder.sitecustomize import record
 
 from emm_pipeline.fleet import DataType, EnergyMeter, FunctionCode, MeterType, Register
 from emm_pipeline.polling import pipeline
-from emm_pipeline.polling.pipeline import FleetReading
 from emm_pipeline.polling.plan import PollPlan
 from emm_pipeline.polling.timing import SampleTime
 from emm_pipeline.stores.delivery import Delivery
@@ -52,8 +51,8 @@ def load_forever(place: Place) -> None:
         while True:
             now = datetime.now(UTC)
             sample = SampleTime(now, now + timedelta(seconds=20))
-            polled = FleetReading(sample, now, tuple(pipeline.read(plan, sample.deadline, 200)))
-            pipeline.load(delivery, polled, pipeline.decode(plan, polled.samples), str(uuid4()))
+            reading, _ = pipeline.read_and_decode(plan, sample, delivery, str(uuid4()), pipeline.Limits(200))
+            pipeline.load(delivery, reading)
 
 
 def replay_forever(place: Place) -> None:

@@ -12,7 +12,6 @@ from support.dagster_ui import wait_for
 from emm_pipeline.errors import StoreError
 from emm_pipeline.fleet import EnergyMeter
 from emm_pipeline.polling import pipeline
-from emm_pipeline.polling.pipeline import FleetReading
 from emm_pipeline.polling.plan import PollPlan
 from emm_pipeline.polling.timing import SampleTime
 from emm_pipeline.stores import delivery as delivery_module
@@ -42,9 +41,9 @@ def test_an_hour_without_influxdb_costs_nothing(influxdb, simulated_gateway, tmp
         for number in range(POLLS):
             now = datetime.now(UTC)
             sample = SampleTime(now, now + timedelta(seconds=30))
-            polled = FleetReading(sample, now, tuple(pipeline.read(plan, sample.deadline, 200)))
-            report = pipeline.load(delivery, polled, pipeline.decode(plan, polled.samples), f"poll-{number}")
-            assert "waiting in the outbox: 300 points" in report.store_problems[0]
+            reading, _ = pipeline.read_and_decode(plan, sample, delivery, f"poll-{number}", pipeline.Limits(200))
+            result = pipeline.load(delivery, reading)
+            assert "waiting in the outbox: 300 points" in result.store_problems[0]
         recorded = judge.recorded()
         assert len(recorded) == METERS * POLLS * 2
         influxdb.start()

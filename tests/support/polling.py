@@ -29,8 +29,9 @@ def plan_of(gateway, meter_type=TYPE, host=None):
     return PollPlan(tuple(meters), {"t": meter_type})
 
 
-def read(engine, plan, turn=None, seconds=20.0):
-    return pipeline.read(plan, datetime.now(UTC) + timedelta(seconds=seconds), 200, engine=engine, turn=turn)
+def read(engine, plan, at=None, seconds=20.0):
+    deadline = datetime.now(UTC) + timedelta(seconds=seconds)
+    return pipeline.read(plan, deadline, pipeline.Limits(200, engine, at))
 
 
 def slot(number, again=False):

@@ -42,7 +42,7 @@ def main() -> int:
         port = _port()
         walkthrough = Walkthrough(settings, f"127.0.0.1:{port}")
         with ProcessGroup(folder / "logs") as processes:
-            units = [sys.executable, "-m", "walkthrough.units", "--host", "127.0.0.1", "--port", str(port)]
+            units = [sys.executable, "-m", "tools.walkthrough.units", "--host", "127.0.0.1", "--port", str(port)]
             processes.start("units", units, os.environ)
             _wait_for(port, processes)
             try:

@@ -17,10 +17,9 @@ from emm_pipeline.config_db.loader import load_fleet
 from emm_pipeline.errors import ConfigurationError
 from emm_pipeline.opening import open_config_database, open_delivery
 from emm_pipeline.polling import pipeline
-from emm_pipeline.polling.pipeline import FleetReading
 from emm_pipeline.polling.plan import plan_meters
-from emm_pipeline.polling.results import FleetResult, PollResult, results_of
-from emm_pipeline.polling.timing import UNSCHEDULED_SAMPLE, SampleTime
+from emm_pipeline.polling.results import PollResult, results_of
+from emm_pipeline.polling.timing import UNSCHEDULED_READING, SampleTime
 from emm_pipeline.settings import load_settings
 
 if TYPE_CHECKING:
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from emm_pipeline.fleet import Fleet
-    from emm_pipeline.settings import Settings
 
 _INTEGER = re.compile(r"-?\d{1,10}", re.ASCII)
 
@@ -54,21 +52,27 @@ def poll(env_files: tuple[Path, ...], meters: tuple[str, ...], dry_run: bool, as
             raise ConfigurationError("there are no meters: energy_meters has no enabled row")
 
         started = datetime.now(UTC)
-        sample = SampleTime(started, started + UNSCHEDULED_SAMPLE)
+        sample_time = SampleTime(started, started + UNSCHEDULED_READING)
+        limits = pipeline.Limits(settings.max_connections, engine)
         with progress(f"reading {len(plan.meters)} meters", len(plan.meters)) as advance:
-            samples = pipeline.read(plan, sample.deadline, settings.max_connections, lambda _: advance(), engine=engine)
-    polled = FleetReading(sample, started, tuple(samples))
-    readings = pipeline.decode(plan, samples)
-    report = pipeline.report(polled, readings) if dry_run else _store(settings, polled, readings)
-    outcomes = results_of(plan, [report])
-    failed = [outcome for outcome in outcomes if not outcome.ok]
-    if as_json:
-        print(json.dumps(_as_json(readings, outcomes, fleet) | {"store": report.store_problems}, indent=2))
+            meter_readings = pipeline.read(plan, sample_time.deadline, limits, lambda _: advance())
+    readings = pipeline.decode(plan, meter_readings)
+    decoded = pipeline.Decoded(sample_time, started, meter_readings, readings)
+    if dry_run:
+        fleet_result = pipeline.result_of(pipeline.describe(decoded))
     else:
-        _print(readings, outcomes, failed, stored=not dry_run and not report.store_problems)
-        for problem in report.store_problems:
+        with progress("storing"), open_delivery(settings) as delivery:
+            kept = pipeline.keep(delivery, decoded, f"by-hand-{uuid4()}")
+            fleet_result = pipeline.load(delivery, kept)
+    results = results_of(plan, [fleet_result])
+    failed = [result for result in results if not result.ok]
+    if as_json:
+        print(json.dumps(_as_json(readings, results, fleet) | {"store": fleet_result.store_problems}, indent=2))
+    else:
+        _print(readings, results, failed, stored=not dry_run and not fleet_result.store_problems)
+        for problem in fleet_result.store_problems:
             print(f"store: {problem}", file=sys.stderr)
-    if failed or report.store_problems:
+    if failed or fleet_result.store_problems:
         raise SystemExit(1)
 
 
@@ -92,32 +96,27 @@ def ids_of(fleet: Fleet, names: tuple[str, ...]) -> set[int]:
     return ids
 
 
-def _store(settings: Settings, polled: FleetReading, readings: pd.DataFrame) -> FleetResult:
-    with progress("storing"), open_delivery(settings) as delivery:
-        return pipeline.load(delivery, polled, readings, run=f"by-hand-{uuid4()}")
-
-
-def _print(readings: pd.DataFrame, outcomes: list[PollResult], failed: list[PollResult], *, stored: bool) -> None:
+def _print(readings: pd.DataFrame, results: list[PollResult], failed: list[PollResult], *, stored: bool) -> None:
     if len(readings):
         print_readings(readings)
     if failed:
         print_failed(failed)
-    print_notices(outcomes)
+    print_notices(results)
     done = "stored" if stored else "not stored"
-    print(f"{len(outcomes) - len(failed)} of {len(outcomes)} meters read, {len(readings)} points, {done}")
+    print(f"{len(results) - len(failed)} of {len(results)} meters read, {len(readings)} points, {done}")
 
 
-def _as_json(readings: pd.DataFrame, outcomes: list[PollResult], fleet: Fleet) -> dict[str, Any]:
+def _as_json(readings: pd.DataFrame, results: list[PollResult], fleet: Fleet) -> dict[str, Any]:
     rows = [row | {"time": row["time"].isoformat()} for row in records_of(readings)]
     return {
         "readings": rows,
         "failed": [
             {"id": o.id, "description": o.description, "address": o.address, "unit": o.unit_id, "reason": o.reason}
-            for o in outcomes
+            for o in results
             if not o.ok
         ],
         "findings": [
             *(str(notice) for notice in fleet.issues),
-            *(f"meter {o.id} at {o.address} unit {o.unit_id}: {notice}" for o in outcomes for notice in o.notices),
+            *(f"meter {o.id} at {o.address} unit {o.unit_id}: {notice}" for o in results for notice in o.notices),
         ],
     }

@@ -1,0 +1,133 @@
+"""Outages of PostgreSQL during a run: a run's events wait in memory, and its results wait for the database.
+
+Every step event and log line of a run is a row in Dagster's event log. Without this module, a run that PostgreSQL is
+away from for a moment ends there, and all sample times that it still had are lost.
+"""
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
+from dagster._core.events.log import EventLogEntry
+from dagster_postgres.utils import DagsterPostgresException
+from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+T = TypeVar("T")
+
+RETRY_PAUSE_S = 1.0
+"""From one attempt to reach the database to the next."""
+
+JOB_EVENT_PATIENCE_S = 600.0
+"""How long a run's last events, which end it, wait for the database."""
+
+_log = logging.getLogger(__name__)
+
+
+def is_outage(err: BaseException | None) -> bool:
+    """Whether an error means that PostgreSQL could not be reached or ended the connection."""
+    if err is None:
+        return False
+    if isinstance(err, DagsterPostgresException | OperationalError | InterfaceError | PoolTimeoutError):
+        return True
+    return (isinstance(err, DBAPIError) and err.connection_invalidated) or is_outage(err.__cause__)
+
+
+def when_database_answers(work: Callable[[], T], patience_s: float, on_wait: Callable[[str], None]) -> T:
+    """Do the work; after an outage of PostgreSQL do all of it again, until it succeeds or `patience_s` has passed.
+
+    Args:
+        work: What needs the database, and may be done twice.
+        patience_s: How long to wait for the database.
+        on_wait: Called once with the reason for which the work has to wait.
+
+    Raises:
+        Exception: What the work raised last, if the database stayed away or it is no outage.
+    """
+    ends_at = time.monotonic() + patience_s
+    waited = False
+    while True:
+        try:
+            return work()
+        except Exception as err:
+            if not is_outage(err) or time.monotonic() >= ends_at:
+                raise
+            if not waited:
+                on_wait(" ".join(str(err).split()))
+                waited = True
+            time.sleep(RETRY_PAUSE_S)
+
+
+class StoresEvents(Protocol):
+    """The part of an event log that `WaitingEvents` extends."""
+
+    _engine: Engine
+
+    def store_event(self, event: EventLogEntry) -> None:
+        """Store one event."""
+
+
+class WaitingEvents:
+    """Mixin of an event log: events of a step wait in memory while PostgreSQL is away, in their order.
+
+    An event that belongs to no step (a run's start, its success or failure) is written in order behind those that
+    wait, and waits for the database itself where this process executes a run. In the daemon and the webserver nothing
+    changes, since they write no events of steps.
+    """
+
+    _engine: Engine
+    _waiting: deque[EventLogEntry]
+    _attempt_at = float("-inf")
+    _executes_steps = False
+
+    def __init__(self, *arguments: object, **options: object) -> None:
+        super().__init__(*arguments, **options)
+        self._waiting = deque()
+        self._lock = threading.RLock()
+
+    def store_event(self, event: EventLogEntry) -> None:
+        """Store an event now, or keep it for the time when the database answers."""
+        with self._lock:
+            if event.step_key is None and not self._executes_steps:
+                super().store_event(event)  # type: ignore[misc]  # of the event log
+                return
+            self._waiting.append(event)
+            if event.step_key is not None:
+                self._executes_steps = True
+                self._store_waiting()
+            else:
+                self._store_all(JOB_EVENT_PATIENCE_S)
+
+    def _store_all(self, patience_s: float) -> None:
+        ends_at = time.monotonic() + patience_s
+        while not self._store_waiting(raises=time.monotonic() >= ends_at):
+            time.sleep(RETRY_PAUSE_S)
+
+    def _store_waiting(self, *, raises: bool = False) -> bool:
+        """Store what waits, the oldest first; return whether nothing is left.
+
+        Raises:
+            Exception: an error that is no outage; and an outage, if `raises`.
+        """
+        if not raises and time.monotonic() < self._attempt_at:
+            return False
+        try:
+            while self._waiting:
+                # Fails at once where the database is away; Dagster's own attempts take six seconds.
+                self._engine.connect().close()
+                super().store_event(self._waiting[0])  # type: ignore[misc]  # of the event log
+                self._waiting.popleft()
+        except Exception as err:
+            if raises or not is_outage(err):
+                self._waiting.popleft()
+                raise
+            if self._attempt_at == float("-inf"):
+                _log.warning("PostgreSQL is away; this run's events wait in memory: %s", " ".join(str(err).split()))
+            self._attempt_at = time.monotonic() + RETRY_PAUSE_S
+            return False
+        self._attempt_at = float("-inf")
+        return True
