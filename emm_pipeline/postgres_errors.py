@@ -42,7 +42,7 @@ def place(url: URL) -> str:
 
 
 def reason(url: URL, error: SQLAlchemyError) -> str:
-    """Return PostgreSQL's own words in one line: without SQLAlchemy's copy of the statement, and without the password."""
+    """Return PostgreSQL's own words in one line, without SQLAlchemy's copy of the statement, and no password."""
     line = " ".join(str(_cause(error)).split())
     return line.replace(url.password, "***") if url.password else line
 

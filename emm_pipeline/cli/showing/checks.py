@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rich.markup import escape
-
-from emm_pipeline.cli.showing.interpretations import new_table
-from emm_pipeline.cli.showing.tables import console, shown
+from emm_pipeline.cli.output import say
+from emm_pipeline.cli.showing.tables import print_table, shown, styled
 from emm_pipeline.commissioning.checking import AD_HOC_ID, MeterCheck, RegisterCheck
 from emm_pipeline.modbus.messages import advise
 from emm_pipeline.readings import FailureKind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from rich.text import Text
 
     from emm_pipeline.modbus.session import Reply
 
@@ -25,9 +25,9 @@ MOST_NAMES = 6
 def print_check(check: MeterCheck) -> None:
     """Print a meter's registers and requests, and beneath what failed and what to do about it."""
     meter = check.meter
-    print(f"{meter if meter.id != AD_HOC_ID else f'{meter.address} unit {meter.unit_id}'}, type {meter.type}")
+    say(f"{meter if meter.id != AD_HOC_ID else f'{meter.address} unit {meter.unit_id}'}, type {meter.type}")
     if check.connected_s is not None:
-        print(f"connected in {check.connected_s * 1000:.0f} ms\n")
+        say(f"connected in {check.connected_s * 1000:.0f} ms\n")
     if check.registers:
         _print_registers(check)
     if check.requests:
@@ -36,68 +36,61 @@ def print_check(check: MeterCheck) -> None:
 
 
 def _print_registers(check: MeterCheck) -> None:
-    table = new_table(
-        *("measurement", "function", "address", "value", "unit", "raw", "ms", ""),
-        right=("function", "address", "value", "ms"),
-    )
-    for each in check.registers:
-        register = each.register
-        table.add_row(
-            escape(register.measurement_name),
-            str(int(register.function_code)),
-            str(register.register_address),
-            "" if each.value is None else shown(each.value),
-            escape(register.data_unit or ""),
-            _hexadecimal(each.answer),
-            _milliseconds(each.answer),
-            _remark(each),
+    rows = (
+        (
+            *(each.register.measurement_name, int(each.register.function_code), each.register.register_address),
+            *(None if each.value is None else shown(each.value), each.register.data_unit),
+            *(_hexadecimal(each.answer), _milliseconds(each.answer), _remark(each)),
         )
-    console().print(table)
-    print()
+        for each in check.registers
+    )
+    headers = ("measurement", "function", "address", "value", "unit", "raw", "ms", "")
+    print_table(headers, rows, right=("function", "address", "value", "ms"))
+    say()
 
 
-def _remark(each: RegisterCheck) -> str:
+def _remark(each: RegisterCheck) -> Text | None:
     if not each.answer.words:
-        return f"[bold red]{escape(each.answer.reason)}[/]"
+        return styled(each.answer.reason, "bold red")
     if each.value is None:
-        return "[yellow]the device has no value[/]"
-    return "[yellow]of odd size: are type and order right?[/]" if each.is_odd else ""
+        return styled("the device has no value", "yellow")
+    return styled("implausible: check data type and order", "yellow") if each.is_odd else None
 
 
 def _print_requests(check: MeterCheck) -> None:
-    table = new_table("requests of a poll", "registers", "ms", "", right=("registers", "ms"))
-    for request, answer in check.requests:
-        said = "" if answer.words else f"[bold red]{escape(answer.reason)}[/]"
-        table.add_row(str(request), str(request.count), _milliseconds(answer), said)
-    console().print(table)
-    print()
+    rows = (
+        (request, request.count, _milliseconds(answer), None if answer.words else styled(answer.reason, "bold red"))
+        for request, answer in check.requests
+    )
+    print_table(("requests of a poll", "registers", "ms", ""), rows, right=("registers", "ms"))
+    say()
 
 
 def _print_what_to_do(check: MeterCheck) -> None:
     if check.problem:
-        print(f"failed: {check.problem}\n  {advise(check.problem.kind, check.problem.exception_code)}")
+        say(f"failed: {check.problem}\n  {advise(check.problem.kind, check.problem.exception_code)}")
     failed = [each for each in check.registers if not each.answer.words]
     for reason in dict.fromkeys(each.answer.reason for each in failed):
         alike = [each for each in failed if each.answer.reason == reason]
-        print(f"failed: {reason} for {_names(alike)}\n  {_advice(alike[0].answer)}")
+        say(f"failed: {reason} for {_names(alike)}\n  {_advice(alike[0].answer)}")
     if not failed and any(not answer.words for _, answer in check.requests):
-        print(
+        say(
             "failed: registers that the unit gives one by one are refused together. A poll copes, with more\n"
             f"  requests; spare it that: set max_registers_per_request or max_gap of {check.meter.type} in meter_types"
         )
     odd = [each for each in check.registers if each.is_odd]
     if odd:
         first = odd[0].register
-        print(
-            f"odd: {_names(odd)}. To find the right type and order:\n"
+        say(
+            f"implausible: {_names(odd)}. To find the right type and order:\n"
             f"  emm read {check.meter.address} --unit {check.meter.unit_id} --fc {first.function_code:d} "
             f"--address {first.register_address} --count {first.count} --expect VALUE"
         )
     if check.remark:
-        print(check.remark)
+        say(check.remark)
     if check.left_out:
-        print(f"{check.left_out} more registers were not asked for")
-    print(f"{'well' if check.ok else 'not well'}: {_summary(check)}\n")
+        say(f"{check.left_out} more registers were not asked for")
+    say(f"{'OK' if check.ok else 'FAILED'}: {_summary(check)}\n")
 
 
 def _names(checks: Sequence[RegisterCheck]) -> str:

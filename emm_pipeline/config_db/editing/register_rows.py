@@ -21,6 +21,9 @@ REGISTER_COLUMNS = ("type", *(field.name for field in fields(Register)))
 NEEDED_COLUMNS = REGISTER_COLUMNS[:8]
 """Those that a table or a file cannot do without."""
 
+TEXT_COLUMNS = ("type", "measurement_name", "data_unit")
+"""Those that hold no numbers."""
+
 SETTING_COLUMNS = ("max_registers_per_request", "max_gap", "timeout_s", "request_pause_s")
 """How a type wants to be asked: the columns of `meter_types` behind its name."""
 
@@ -61,9 +64,9 @@ def comparable(row: Mapping[str, Any]) -> RegisterRow:
 
 
 def series_of(row: RegisterRow) -> Series:
-    """Return what makes two rows the same."""
+    """Return what makes two rows the same; surrounding spaces do not count, as when the rows are read."""
     type_name, _, name, unit = row[:4]
-    return str(type_name), str(name), str(unit or ""), row[_MODEL]
+    return str(type_name).strip(), str(name).strip(), str(unit or "").strip(), row[_MODEL]
 
 
 def place_of(row: RegisterRow) -> tuple[str, str, int, str]:

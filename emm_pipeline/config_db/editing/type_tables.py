@@ -1,4 +1,4 @@
-"""Types in the database: the tables `registers`, `meter_types` and `installed_types`, many rows at once, all or nothing."""
+"""Types in the database: tables `registers`, `meter_types`, `installed_types`; many rows at once, all or nothing."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ def load_type_rows(connection: Connection) -> dict[str, TypeRows]:
     """Return what the database has, by type; rows with configuration issues too."""
     found: dict[str, set[RegisterRow]] = {}
     for row in rows_of(connection, "registers"):
-        found.setdefault(str(row["type"]), set()).add(comparable(row))
+        found.setdefault(str(row["type"]).strip(), set()).add(comparable(row))
     settings = {
-        str(row["type"]): tuple(comparable_number(row[name]) for name in SETTING_COLUMNS)
+        str(row["type"]).strip(): tuple(comparable_number(row[name]) for name in SETTING_COLUMNS)
         for row in rows_of(connection, "meter_types")
     }
     return {name: TypeRows(frozenset(found.get(name, ())), settings.get(name)) for name in sorted({*found, *settings})}
@@ -79,7 +79,7 @@ def write_registers(connection: Connection, remove: Collection[RegisterRow], add
 
 def write_settings(connection: Connection, type_name: str, settings: tuple[Any, ...] | None) -> None:
     """Put a type's row of `meter_types` in the place of the one that is there."""
-    connection.execute(delete(meter_types).where(meter_types.c.type == type_name))
+    connection.execute(delete(meter_types).where(func.trim(meter_types.c.type) == type_name))
     if settings is not None:
         values = dict(zip(SETTING_COLUMNS, settings, strict=True))
         connection.execute(insert(meter_types), {"type": type_name, **values})
