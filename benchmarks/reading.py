@@ -13,9 +13,9 @@ from benchmarks.simulator import Fleet, Simulator
 from emm_pipeline.catalog import load_catalogue
 from emm_pipeline.event_loop import run_fast
 from emm_pipeline.fleet import DataType, FunctionCode, MeterType, Register
-from emm_pipeline.modbus.pacing import allowed_connections
+from emm_pipeline.modbus.fleet_reading import Conditions, read_meters
 from emm_pipeline.modbus.planning import plan_requests
-from emm_pipeline.modbus.reading import Conditions, read_meters
+from emm_pipeline.modbus.transport.pacing import allowed_connections
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

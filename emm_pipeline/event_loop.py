@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import threading
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -54,6 +55,15 @@ async def _cancelled_by(numbers: tuple[int, ...], came: list[int], coroutine: Co
     for number in numbers:
         loop.add_signal_handler(number, cancel, number)
     return await coroutine
+
+
+async def sleep_until(monotonic_s: float) -> None:
+    """Returns when `time.monotonic()` has reached this, and at no earlier time; at once where it has.
+
+    A timer of the loop may come up to a millisecond early.
+    """
+    while (pause_s := monotonic_s - time.monotonic()) > 0:  # noqa: ASYNC110 - it waits for the clock
+        await asyncio.sleep(pause_s)
 
 
 async def in_thread(function: Callable[[], T], name: str) -> T:

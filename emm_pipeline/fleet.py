@@ -6,8 +6,8 @@ The integer codes are those of the configuration database (SPEC section 4) and a
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import IntEnum
-from typing import TYPE_CHECKING
+from enum import IntEnum, StrEnum
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -145,6 +145,29 @@ def model_header(model: int, address: int) -> Register:
     return Register(address, f"model {model}", None, DataType.UINT32, FunctionCode.READ_HOLDING_REGISTERS)
 
 
+class TransportKind(StrEnum):
+    """How a gateway is reached."""
+
+    TCP = "tcp"
+    """Modbus TCP."""
+
+
+class GatewayAddress(NamedTuple):
+    """Where a gateway listens, and what it speaks there."""
+
+    host: str
+    port: int
+    transport: TransportKind = TransportKind.TCP
+
+    @property
+    def name(self) -> str:
+        """What its transport is called in messages, such as `tcp 10.0.0.5:502`."""
+        return f"{self.transport} {self}"
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
 @dataclass(frozen=True, slots=True)
 class EnergyMeter:
     """A device behind `host:port` with the Modbus unit id `unit_id` (the database's `slave_address`)."""
@@ -155,10 +178,16 @@ class EnergyMeter:
     unit_id: int
     type: str
     description: str | None = None
+    transport: TransportKind = TransportKind.TCP
+
+    @property
+    def gateway(self) -> GatewayAddress:
+        """The gateway that the meter is behind."""
+        return GatewayAddress(self.host, self.port, self.transport)
 
     @property
     def address(self) -> str:
-        """`host:port`, the gateway that the meter is behind."""
+        """`host:port` of the gateway."""
         return f"{self.host}:{self.port}"
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""What is handed from reading to decoding to loading: samples, failures, and the columns of a DataFrame."""
+"""What reading hands to decoding and loading: meter readings, failures, and the columns of a DataFrame."""
 
 from __future__ import annotations
 
@@ -21,32 +21,34 @@ texts; where there is none, the cell is missing (NaN). `value`: float64, finite,
 """
 
 REFUSAL_LASTS = timedelta(hours=24)
-"""How long a unit is not asked for what it has refused."""
+"""How long registers that a unit has refused are left out of its requests."""
 
 
 class FailureKind(StrEnum):
     """Why a meter, or a part of it, gave no data."""
 
     TIMEOUT = "timeout"
-    """The unit did not answer a request in time."""
+    """The unit did not reply to a request in time."""
     REFUSED = "refused"
     """No connection: refused, unreachable, or a name that does not resolve."""
     EXCEPTION = "exception"
-    """The unit answered with a Modbus exception code."""
+    """The unit replied with a Modbus exception code."""
+    CLOSED = "closed"
+    """The connection was closed in place of a reply."""
     INVALID_REPLY = "invalid reply"
-    """Something answered, but not what was asked, or the connection broke in mid-reply."""
+    """What was received is no reply to the request, or a part of one."""
     CONFIGURATION = "configuration"
     """The configuration makes reading it impossible."""
     DEADLINE = "deadline"
-    """The sample's time was over before the unit's turn, or during it."""
+    """The deadline passed before the unit's turn, or during it."""
     NOT_DUE = "not due"
-    """The unit keeps failing, and is asked again later."""
+    """The unit keeps failing, and is polled less often."""
 
 
-_PASSING = {FailureKind.TIMEOUT, FailureKind.REFUSED, FailureKind.INVALID_REPLY}
+_PASSING = {FailureKind.TIMEOUT, FailureKind.REFUSED, FailureKind.CLOSED, FailureKind.INVALID_REPLY}
 
 BUSY_EXCEPTIONS = frozenset({5, 6, 11})
-"""Codes with which a unit, or the gateway for it, has no time for us: acknowledge, busy, target did not respond."""
+"""Codes with which a unit, or the gateway for it, says that it is busy: acknowledge, busy, target did not respond."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +99,9 @@ class RegisterBlock:
 
 @dataclass(frozen=True, slots=True)
 class UnsupportedRange:
-    """Registers that a unit does not give in one request: those of a value, or of a gap between two values.
+    """Registers that a unit does not support: those of a value, or of a gap between two values.
 
-    `exception_code` is what it answered at `refused_at` (UTC).
+    `exception_code` is what it replied at `refused_at` (UTC).
     """
 
     function_code: FunctionCode
@@ -115,7 +117,7 @@ class UnsupportedRange:
 
     @property
     def tried_again_at(self) -> datetime:
-        """When the unit may be asked for these registers again."""
+        """When a request may cover these registers again."""
         return self.refused_at + REFUSAL_LASTS
 
 
@@ -123,9 +125,9 @@ class UnsupportedRange:
 class MeterReading:
     """One meter, read once.
 
-    `time` (UTC, whole milliseconds) is when the meter was asked. A partly read meter has both blocks and a
-    failure. `requests` counts what was sent, `latency_ms` is from the first request to the last reply. `refused` is
-    what the unit refuses, as it was known before and as it turned out now; `notices` says it to a person, one
+    `time` (UTC, whole milliseconds) is when the meter was read. A partly read meter has both blocks and a
+    failure. `requests` counts what was sent, `latency_ms` is from the first request to the last reply. `unsupported`
+    are the registers that the unit does not support, known before or found now; `notices` says it to a person, one
     line each. `located_type` is the meter's type with the addresses that this device has its SunSpec models at;
     `models`, model id to address, is set where they were searched for and found.
     """
@@ -136,7 +138,7 @@ class MeterReading:
     failure: Failure | None = None
     requests: int = 0
     latency_ms: float = 0.0
-    refused: tuple[UnsupportedRange, ...] = ()
+    unsupported: tuple[UnsupportedRange, ...] = ()
     notices: tuple[str, ...] = ()
     located_type: MeterType | None = None
     models: Mapping[int, int] | None = None

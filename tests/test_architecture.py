@@ -23,17 +23,17 @@ PURE = [
     "emm_pipeline.catalog.identifying",
     "emm_pipeline.catalog.vocabulary",
     "emm_pipeline.commissioning.identification",
+    "emm_pipeline.commissioning.interpreting",
     "emm_pipeline.commissioning.searching",
     "emm_pipeline.config_db.validation",
     "emm_pipeline.modbus.decoding",
     "emm_pipeline.modbus.exception_codes",
-    "emm_pipeline.modbus.frame",
-    "emm_pipeline.modbus.interpreting",
+    "emm_pipeline.modbus.data_frame",
     "emm_pipeline.modbus.messages",
     "emm_pipeline.modbus.planning",
-    "emm_pipeline.modbus.plans",
     "emm_pipeline.modbus.splitting",
     "emm_pipeline.modbus.sunspec.models",
+    "emm_pipeline.modbus.transport.base",
     "emm_pipeline.modbus.values",
     "emm_pipeline.polling.backoff",
     "emm_pipeline.polling.plan",
@@ -43,7 +43,12 @@ PURE = [
     "emm_pipeline.stores.delivery",
     "emm_pipeline.stores.influxdb.line_protocol",
     "emm_pipeline.stores.outbox.folder",
+    "emm_pipeline.stores.outbox.format_1",
+    "emm_pipeline.stores.outbox.format_2",
+    "emm_pipeline.stores.outbox.rejected",
     "emm_pipeline.stores.points",
+    "emm_pipeline.stores.shaping",
+    "emm_pipeline.stores.texts",
 ]
 
 FLOORS = [
@@ -146,6 +151,19 @@ def test_what_the_daemon_and_every_run_import_is_light():
     code = "import emm_pipeline.definitions, sys; print({'pandas', 'influxdb_client'} & set(sys.modules))"
     loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
     assert loaded.strip() == "set()"
+
+
+def test_a_transport_is_known_to_its_own_modules_to_the_chooser_and_to_the_configuration():
+    """So that a new one changes three files: its own, the chooser, and `TransportKind` in fleet.py."""
+    transports = {module_name(path) for path in MODULES if path.parent == PACKAGE / "modbus" / "transport"}
+    shared = {f"emm_pipeline.modbus.transport{name}" for name in ("", ".base", ".choosing", ".pacing")}
+    for path in MODULES:
+        here = module_name(path)
+        if here not in transports:
+            known = (transports - shared) & imports(path)
+            assert not known, f"{here} imports {known}: ask emm_pipeline.modbus.transport.choosing for a transport"
+            if not here.startswith(("emm_pipeline.fleet", "emm_pipeline.config_db.")):
+                assert "TransportKind" not in path.read_text(), f"{here} must not tell transports apart"
 
 
 def test_modules_stay_small_enough_to_read():

@@ -18,6 +18,7 @@ from dagster_celery.tasks import create_execute_job_task
 from sqlalchemy import create_engine
 from support.celery_workers import Redis, Worker, redis_or_skip
 from support.dagster_ui import wait_for
+from support.frames import points, reading, readings
 from support.meters import SimulatedGateway, SimulatedUnit, SimulatorLoop
 from support.ports import free_port
 from support.postgres import postgres_folder
@@ -175,7 +176,7 @@ def test_what_waits_in_the_outbox_of_a_host_is_loaded_by_its_own_worker(stack, w
     worker.stop()
     outbox = open_outbox(stack.settings.model_copy(update={"outbox_dir": worker.outbox}))
     read_at = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-    outbox.put([f"voltageL1,dataunit=V,id=1 value=230.0 {int(read_at.timestamp() * 1000)}"], read_at, "run").close()
+    outbox.put(points(readings(reading(time=read_at, value=230.0))), read_at, "run").close()
     assert outbox.has_waiting()
     worker.start()
     wait_for("the points", lambda: read_at in reading_times(stack, 1))

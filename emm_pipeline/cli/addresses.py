@@ -9,7 +9,7 @@ import click
 
 from emm_pipeline.config_db.validation.meters import HIGHEST_PORT, HIGHEST_UNIT_ID
 from emm_pipeline.config_db.values import InvalidValueError, host, manual_reference
-from emm_pipeline.fleet import HIGHEST_ADDRESS
+from emm_pipeline.fleet import HIGHEST_ADDRESS, GatewayAddress
 
 DEFAULT_PORT = 502
 
@@ -26,6 +26,11 @@ class Endpoint(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.host}:{self.port}"
+
+    @property
+    def gateway(self) -> GatewayAddress:
+        """The same for a session."""
+        return GatewayAddress(self.host, self.port)
 
     @property
     def text(self) -> str:

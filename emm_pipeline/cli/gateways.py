@@ -10,7 +10,7 @@ from emm_pipeline.config_db.gateway_locks import gateway_locks
 from emm_pipeline.config_db.loader import load_fleet
 from emm_pipeline.errors import EmmError
 from emm_pipeline.fleet import Fleet
-from emm_pipeline.modbus.reading import GatewayLocks, Unlocked
+from emm_pipeline.modbus.gateway_locks import GatewayLocks, Unlocked
 from emm_pipeline.opening import open_config_database
 from emm_pipeline.settings import load_settings
 

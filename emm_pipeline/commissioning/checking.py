@@ -5,30 +5,32 @@ from __future__ import annotations
 import asyncio
 import itertools
 import struct
+import time
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from emm_pipeline.fleet import scale_factor
-from emm_pipeline.modbus.exception_codes import ILLEGAL_FUNCTION, REFUSALS
+from emm_pipeline.modbus.exception_codes import ILLEGAL_FUNCTION, UNSUPPORTED
+from emm_pipeline.modbus.gateway_locks import locked
 from emm_pipeline.modbus.planning import plan_requests
-from emm_pipeline.modbus.session import Reply, Session, holding
+from emm_pipeline.modbus.session import Reply, Session, Timing
 from emm_pipeline.modbus.sunspec.models import ModelSearch, has_models, locate, missing
-from emm_pipeline.modbus.transport.tcp import ReadError
+from emm_pipeline.modbus.transport.base import TransportError
 from emm_pipeline.modbus.values import decode_value
 from emm_pipeline.readings import FailureKind, Request
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from emm_pipeline.fleet import EnergyMeter, MeterType, Register
-    from emm_pipeline.modbus.reading import GatewayLocks
+    from emm_pipeline.fleet import EnergyMeter, GatewayAddress, MeterType, Register
+    from emm_pipeline.modbus.gateway_locks import GatewayLocks
 
 AD_HOC_ID = -(2**31) - 1
 """Of a meter that is in no database: an id that none there can have."""
 
 MOST_TIMEOUTS = 2
-"""After so many requests in a row without any reply, a unit that never gave one is asked no more."""
+"""After so many requests without any reply, a unit that never sent one gets no more."""
 
 GATEWAYS_AT_ONCE = 50
 
@@ -37,10 +39,10 @@ _ODD_SIZES = (1e-9, 1e12)
 
 @dataclass(frozen=True, slots=True)
 class RegisterCheck:
-    """A register, asked for by itself; `value` is in its unit, None where there is none."""
+    """A register, read by itself; `value` is in its unit, None where there is none."""
 
     register: Register
-    answer: Reply
+    reply: Reply
     value: float | None = None
 
     @property
@@ -52,30 +54,30 @@ class RegisterCheck:
 
 @dataclass(slots=True)
 class MeterCheck:
-    """What has come of a check so far."""
+    """The result of a check so far."""
 
     meter: EnergyMeter
     meter_type: MeterType
     connected_s: float | None = None
-    problem: ReadError | None = None
-    """Why there is no connection, or no more."""
+    failure: TransportError | None = None
+    """Why the check ended early: no connection, or no list of SunSpec models."""
     registers: list[RegisterCheck] = field(default_factory=list)
     requests: list[tuple[Request, Reply]] = field(default_factory=list)
     remark: str | None = None
     """Measurements that no SunSpec model of the device gives."""
     left_out: int = 0
-    """Registers that were not asked for any more."""
+    """Registers that were not read any more."""
 
     @property
-    def failures(self) -> list[Reply]:
-        """The answers that are none."""
-        answers = [each.answer for each in self.registers] + [answer for _, answer in self.requests]
-        return [answer for answer in answers if not answer.words]
+    def failed(self) -> list[Reply]:
+        """The requests that brought no registers."""
+        replies = [each.reply for each in self.registers] + [reply for _, reply in self.requests]
+        return [reply for reply in replies if not reply.words]
 
     @property
     def ok(self) -> bool:
         """Whether everything was read."""
-        return not self.problem and not self.failures and not self.left_out
+        return not self.failure and not self.failed and not self.left_out
 
 
 def steps_of(meter_type: MeterType) -> int:
@@ -90,10 +92,10 @@ async def check_meters(
     on_step: Callable[[], None],
     on_wait: Callable[[], None],
 ) -> list[MeterCheck]:
-    """Checks meters, those behind one gateway in turn, and gateways side by side; in the order of `meters`."""
-    by_gateway: dict[str, list[EnergyMeter]] = defaultdict(list)
+    """Checks meters: those behind one gateway in turn, gateways side by side. Returns them in the order of `meters`."""
+    by_gateway: dict[GatewayAddress, list[EnergyMeter]] = defaultdict(list)
     for meter in meters:
-        by_gateway[meter.address].append(meter)
+        by_gateway[meter.gateway].append(meter)
     turns = asyncio.Semaphore(GATEWAYS_AT_ONCE)
 
     async def check_gateway(behind: Sequence[EnergyMeter]) -> list[MeterCheck]:
@@ -112,45 +114,47 @@ async def _check_meter(
     on_step: Callable[[], None],
     on_wait: Callable[[], None],
 ) -> MeterCheck:
-    """Asks a meter for everything that its type has; what fails is in the result."""
+    """Reads everything that the meter's type has; what fails is in the result."""
     checked = MeterCheck(meter, meter_type)
-    line = Session(meter.host, meter.port, timeout_s=meter_type.timeout_s, pause_s=meter_type.request_pause_s)
-    async with holding(locks, meter.address, on_wait):
+    session = Session(meter.gateway, Timing.of(meter_type))
+    async with locked(locks, meter.address, on_wait):
+        began = time.monotonic()
         try:
-            checked.connected_s = await line.open()
-            await _ask_all(line, checked, on_step)
-        except ReadError as err:
-            checked.problem = err
+            await session.open()
+            checked.connected_s = time.monotonic() - began
+            await _read_all(session, checked, on_step)
+        except TransportError as err:
+            checked.failure = err
             checked.left_out = len(checked.meter_type.registers) - len(checked.registers)
         finally:
-            line.close()
+            session.close()
     return checked
 
 
-async def _ask_all(line: Session, checked: MeterCheck, on_step: Callable[[], None]) -> None:
+async def _read_all(session: Session, checked: MeterCheck, on_step: Callable[[], None]) -> None:
     unit_id = checked.meter.unit_id
     if has_models(checked.meter_type):
-        await _locate(line, checked)
+        await _locate(session, checked)
     powers: dict[Register, Reply] = {}
     for register in checked.meter_type.registers:
-        if _never_answers(checked):
+        if _never_replies(checked):
             checked.left_out += 1
             continue
-        answer = await line.ask(unit_id, _request(register))
+        reply = await session.read(unit_id, _request(register))
         power: tuple[int, ...] = ()
-        if register.scale_register is not None and answer.words:
+        if register.scale_register is not None and reply.words:
             scaling = scale_factor(replace(register, measurement_name="others"))
             if scaling not in powers:
-                powers[scaling] = await line.ask(unit_id, _request(scaling))
+                powers[scaling] = await session.read(unit_id, _request(scaling))
                 checked.requests.append((_request(scaling), powers[scaling]))
             power = powers[scaling].words
-        value = decode_value(answer.words, register, power) if answer.words else None
-        checked.registers.append(RegisterCheck(register, answer, value))
+        value = decode_value(reply.words, register, power) if reply.words else None
+        checked.registers.append(RegisterCheck(register, reply, value))
         on_step()
-    if _never_answers(checked):
+    if _never_replies(checked):
         return
     for request in plan_requests(checked.meter_type):
-        checked.requests.append((request, await line.ask(unit_id, request)))
+        checked.requests.append((request, await session.read(unit_id, request)))
         on_step()
 
 
@@ -158,29 +162,29 @@ def _request(register: Register) -> Request:
     return Request(register.function_code, register.register_address, register.count)
 
 
-async def _locate(line: Session, checked: MeterCheck) -> None:
+async def _locate(session: Session, checked: MeterCheck) -> None:
     """Finds where the device has the SunSpec models of its type, and takes the type's registers from there.
 
     Raises:
-        ReadError: It has none, or does not say.
+        TransportError: It has none, or does not say.
     """
     search = ModelSearch()
     while search.request:
-        answer = await line.ask(checked.meter.unit_id, search.request)
-        if answer.words:
-            search.take(struct.pack(f">{len(answer.words)}H", *answer.words))
-        elif answer.exception_code in REFUSALS | {ILLEGAL_FUNCTION}:
-            search.refuse()
+        reply = await session.read(checked.meter.unit_id, search.request)
+        if reply.words:
+            search.take(struct.pack(f">{len(reply.words)}H", *reply.words))
+        elif reply.exception_code in UNSUPPORTED | {ILLEGAL_FUNCTION}:
+            search.take_exception()
         else:
-            kind = answer.kind or FailureKind.TIMEOUT
-            raise ReadError(kind, f"{answer.reason} (the list of its SunSpec models)", answer.exception_code)
+            kind = reply.kind or FailureKind.TIMEOUT
+            raise TransportError(kind, f"{reply.reason} (the list of its SunSpec models)", reply.exception_code)
     if search.failure:
-        raise ReadError(FailureKind.CONFIGURATION, search.failure)
+        raise TransportError(FailureKind.CONFIGURATION, search.failure)
     located = locate(checked.meter_type, search.found, search.ends)
     checked.remark = missing(checked.meter_type, located, search.found)
     checked.meter_type = located
 
 
-def _never_answers(checked: MeterCheck) -> bool:
-    silent = [each.answer.kind is FailureKind.TIMEOUT for each in checked.registers]
+def _never_replies(checked: MeterCheck) -> bool:
+    silent = [each.reply.kind is FailureKind.TIMEOUT for each in checked.registers]
     return len(silent) >= MOST_TIMEOUTS and all(silent)

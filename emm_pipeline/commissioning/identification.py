@@ -2,8 +2,8 @@
 
 All of a type's identifications must hold. One that is an exact code proves the type; ranges (a voltage and a frequency
 where the type has them) only make it likely. Types that look alike by that, as the models of one vendor do, are told
-apart by what they refuse: a unit is asked for all registers of each, and of those it gives in full, the type with the
-most registers comes first.
+apart by what they do not support: all registers of each are read, and of the types that can be read in full, the one
+with the most registers comes first.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from emm_pipeline.modbus.session import Reply
 
 MOST_TIMEOUTS = 2
-"""After so many requests without any reply a unit is left alone."""
+"""After so many requests without any reply, a unit gets no more."""
 
 
-class Ask(Protocol):
-    """Asks the unit one thing."""
+class ReadUnit(Protocol):
+    """Sends one request to a unit."""
 
     def __call__(self, request: Request, /) -> Awaitable[Reply]:
         """Return what came of the request."""
@@ -44,20 +44,20 @@ class Candidate:
 
 @dataclass(slots=True)
 class _Unit:
-    """A unit's answers; each thing is asked once."""
+    """A unit's replies; each request is sent once."""
 
-    ask: Ask
-    answers: dict[Request, Reply] = field(default_factory=dict)
+    read: ReadUnit
+    replies: dict[Request, Reply] = field(default_factory=dict)
     timeouts: int = 0
 
     async def words(self, request: Request) -> Sequence[int]:
-        """The registers; none where the unit does not give them, or has stopped answering."""
-        if request not in self.answers:
+        """The registers; none where the unit does not send them, or has stopped replying."""
+        if request not in self.replies:
             if self.timeouts >= MOST_TIMEOUTS:
                 return ()
-            self.answers[request] = await self.ask(request)
-            self.timeouts += self.answers[request].kind is FailureKind.TIMEOUT
-        return self.answers[request].words
+            self.replies[request] = await self.read(request)
+            self.timeouts += self.replies[request].kind is FailureKind.TIMEOUT
+        return self.replies[request].words
 
     async def raw(self, register: Register) -> float | None:
         """The raw value of a register; None where there is none."""
@@ -65,9 +65,9 @@ class _Unit:
         return decode_raw(words, register.data_type, register.word_order, register.byte_order) if words else None
 
 
-async def identify(ask: Ask, types: Iterable[CatalogueType]) -> list[Candidate]:
-    """Returns the types that the unit may be, the likeliest first; one that is proven stands alone."""
-    unit = _Unit(ask)
+async def identify(read: ReadUnit, types: Iterable[CatalogueType]) -> list[Candidate]:
+    """Returns the types that the unit may be, the likeliest first; or only the one that is proven."""
+    unit = _Unit(read)
     known = [each for each in types if each.identifications]
     by_code = [each for each in known if any(one.strong for one in each.identifications)]
     for each in by_code:
@@ -88,13 +88,13 @@ async def _holds(unit: _Unit, candidate: CatalogueType) -> bool:
 
 
 async def _likeliest_first(unit: _Unit, candidates: Sequence[CatalogueType]) -> list[CatalogueType]:
-    missing = {each.name: await _refused(unit, each) for each in candidates}
+    missing = {each.name: await _unread(unit, each) for each in candidates}
     key: Callable[[CatalogueType], tuple[int, int]] = lambda each: (missing[each.name], -len(each.registers))  # noqa: E731
     return sorted(candidates, key=key)
 
 
-async def _refused(unit: _Unit, candidate: CatalogueType) -> int:
-    """How many requests of a poll of this type the unit does not answer."""
+async def _unread(unit: _Unit, candidate: CatalogueType) -> int:
+    """How many requests of a poll of this type bring no registers."""
     if has_models(candidate.meter_type):  # their registers have no fixed place
         return 0
     return sum([not await unit.words(request) for request in plan_requests(candidate.meter_type)])

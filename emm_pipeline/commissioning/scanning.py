@@ -1,4 +1,4 @@
-"""Which units answer behind a gateway: each is asked once, slowly, over one connection."""
+"""Which units reply behind a gateway: each gets one request, slowly, over one session."""
 
 from __future__ import annotations
 
@@ -10,154 +10,146 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from emm_pipeline.commissioning.identification import Candidate, identify
-from emm_pipeline.modbus.reading import GatewayLocks, Unlocked
-from emm_pipeline.modbus.session import Session, holding
-from emm_pipeline.modbus.transport.tcp import ReadError
+from emm_pipeline.modbus.gateway_locks import GatewayLocks, Unlocked, locked
+from emm_pipeline.modbus.session import Session, Timing
 from emm_pipeline.readings import FailureKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from emm_pipeline.catalog import CatalogueType
+    from emm_pipeline.fleet import GatewayAddress
     from emm_pipeline.modbus.session import Reply
     from emm_pipeline.readings import Request
 
 ABSENT = frozenset({10, 11})
-"""Exceptions with which a gateway says that there is no way to the unit, or that the unit is silent."""
+"""Exceptions with which a gateway says that it has no path to the unit, or that the unit is silent."""
 
 BUSY = frozenset({5, 6})
 
 PATIENCE_S = 5.0
-"""How long the first unit that is silent is waited for once more.
+"""The timeout of a second request to the first unit that is silent.
 
-A gateway that itself waits longer than our timeout is still busy with one unit while we ask the next, which then seems
-to be silent too. So it is found out how long it takes.
+A gateway that itself waits longer than our timeout is still busy with one unit when the request to the next one comes,
+which then seems to be silent too. The second request shows how long the gateway takes.
 """
 
 TURN_S = 5.0
-"""For how long a scan keeps a gateway to itself; then polls have their turn."""
+"""For how long a scan keeps a gateway locked; then polls have their turn."""
 
 _LEFT_TO_POLLS_S = 0.6
 """Polls look three times within that."""
 
-_PAUSE_BEFORE_ASKING_AGAIN_S = 0.3
-"""Of a unit that is busy, or when the gateway closed the connection just then."""
+_REPEAT_PAUSE_S = 0.3
+"""Before a second request to a unit that is busy, or whose first one brought no valid reply."""
 
 _MARGIN = 1.5
-_RECONNECT_PAUSES_S = (0.5, 2.0)
+
+_REOPEN_PAUSES_S = (0.5, 1.0, 2.0)
+"""A gateway that was there before, and is not now, may be back soon: a scan takes its time."""
+
+_NO_REPLY = frozenset({FailureKind.CLOSED, FailureKind.INVALID_REPLY})
 
 
 @dataclass(frozen=True, slots=True)
 class FoundUnit:
-    """A unit that answered: with what, how fast, and what it may be."""
+    """A unit that replied: with what, how fast, and what it may be."""
 
     unit_id: int
-    answer: Reply
+    reply: Reply
     candidates: tuple[Candidate, ...] | None = None
     """None until it was compared with the catalogue."""
 
 
 @dataclass(slots=True)
 class Scan:
-    """What has come of a scan so far; readable while it goes on, and after it was interrupted."""
+    """The result of a scan so far; readable while it goes on, and after it was interrupted."""
 
     units: Sequence[int]
     asked: int = 0
     found: list[FoundUnit] = field(default_factory=list)
     unclear: dict[int, str] = field(default_factory=dict)
-    """Units for which something came that is no answer, and what."""
+    """Units whose request brought neither a valid reply nor silence, and what instead."""
     slow_s: float | None = None
-    """After how long the first reply came for which the timeout was too short; it is longer since then."""
+    """After how many seconds the first reply came for which the timeout was too short; it is longer since then."""
     was_patient: bool = False
-    """Whether that was looked for."""
+    """Whether the long timeout was tried."""
 
     @property
-    def all_answer(self) -> bool:
-        """Whether so many units were asked, and all answered, that it must be one device that ignores the unit id."""
-        return len(self.found) == self.asked > 10  # noqa: PLR2004 - more than share a line by chance, all in a row
+    def all_reply(self) -> bool:
+        """Whether so many units were asked, and all replied, that it must be one device that ignores the unit id."""
+        return len(self.found) == self.asked > 10  # noqa: PLR2004 - more than share a bus by chance, all in a row
 
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """Where and how units are asked: for what, with how much patience, and as which types they may be identified."""
+    """Where and how units are asked: for what, how patiently, and as which types they may be identified."""
 
-    host: str
-    port: int
+    gateway: GatewayAddress
     request: Request
-    timeout_s: float
-    pause_s: float
+    timing: Timing
     types: Sequence[CatalogueType] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Watcher:
-    """Who looks on: told of each unit that was asked, and when a poll has to be waited for."""
+    """Callbacks: after each unit that was asked, and when a scan has to wait for a poll."""
 
     on_unit: Callable[[], None]
     on_wait: Callable[[], None] | None = None
 
 
 async def scan(probe: Probe, state: Scan, locks: GatewayLocks, watcher: Watcher) -> None:
-    """Asks every unit of `state.units`, and writes into `state` what came of it.
+    """Sends a request to every unit of `state.units`, and writes into `state` what came of it.
 
-    Any reply counts as an answer, an exception too, but for those that a gateway gives in the place of an absent unit.
+    A unit is found by any reply, an exception too, except those that a gateway sends in place of an absent unit.
 
     Raises:
-        ReadError: The gateway cannot be connected to, or no more; what was found before is in `state`.
+        ConnectError: The gateway cannot be reached, or no more; what was found before is in `state`.
     """
-    line = Session(probe.host, probe.port, timeout_s=probe.timeout_s, pause_s=probe.pause_s)
+    session = Session(probe.gateway, probe.timing, reopen_pauses_s=_REOPEN_PAUSES_S)
     turn_s = math.inf if isinstance(locks, Unlocked) else TURN_S
     waiting = deque(state.units)
     while waiting:
-        async with holding(locks, f"{probe.host}:{probe.port}", watcher.on_wait):
+        async with locked(locks, str(probe.gateway), watcher.on_wait):
             turn_ends = time.monotonic() + turn_s
             try:
                 while waiting:
-                    await _ask_unit(line, waiting.popleft(), probe, state)
+                    await _ask_unit(session, waiting.popleft(), probe, state)
                     watcher.on_unit()
                     if time.monotonic() >= turn_ends:
                         break
             finally:
-                line.close()
+                session.close()
         if waiting:
             await asyncio.sleep(_LEFT_TO_POLLS_S)
 
 
-async def _ask_unit(line: Session, unit_id: int, probe: Probe, state: Scan) -> None:
-    answer = await _ask(line, unit_id, probe.request)
-    if answer.kind is FailureKind.TIMEOUT and not state.was_patient:
-        answer = await _ask_patiently(line, unit_id, probe, state)
-    elif answer.exception_code in BUSY or answer.kind is FailureKind.INVALID_REPLY:
-        await asyncio.sleep(_PAUSE_BEFORE_ASKING_AGAIN_S)
-        answer = await _ask(line, unit_id, probe.request)
+async def _ask_unit(session: Session, unit_id: int, probe: Probe, state: Scan) -> None:
+    reply = await session.read(unit_id, probe.request)
+    if reply.kind is FailureKind.TIMEOUT and not state.was_patient:
+        reply = await _ask_patiently(session, unit_id, probe, state)
+    elif reply.exception_code in BUSY or reply.kind in _NO_REPLY:
+        await asyncio.sleep(_REPEAT_PAUSE_S)
+        reply = await session.read(unit_id, probe.request)
     state.asked += 1
-    if answer.kind is FailureKind.INVALID_REPLY:
-        state.unclear[unit_id] = answer.reason
-    elif answer.kind is not FailureKind.TIMEOUT and answer.exception_code not in ABSENT:
+    if reply.kind in _NO_REPLY:
+        state.unclear[unit_id] = reply.reason
+    elif reply.kind is not FailureKind.TIMEOUT and reply.exception_code not in ABSENT:
         place = len(state.found)
-        state.found.append(FoundUnit(unit_id, answer))  # found, also when what follows is interrupted
-        candidates = await identify(lambda request: _ask(line, unit_id, request), probe.types)
-        state.found[place] = FoundUnit(unit_id, answer, tuple(candidates))
+        state.found.append(FoundUnit(unit_id, reply))  # found, also when what follows is interrupted
+        candidates = await identify(lambda request: session.read(unit_id, request), probe.types)
+        state.found[place] = FoundUnit(unit_id, reply, tuple(candidates))
 
 
-async def _ask_patiently(line: Session, unit_id: int, probe: Probe, state: Scan) -> Reply:
-    """Asks the unit once more, with time; if a reply comes, all others have as much from then on."""
+async def _ask_patiently(session: Session, unit_id: int, probe: Probe, state: Scan) -> Reply:
+    """Sends the unit a second request with a long timeout; if a reply comes late, so have all others from then on."""
     state.was_patient = True
-    line.timeout_s = max(PATIENCE_S, probe.timeout_s)
-    answer = await _ask(line, unit_id, probe.request)
-    if answer.kind is FailureKind.TIMEOUT or answer.seconds < probe.timeout_s:
-        line.timeout_s = probe.timeout_s
-    else:
-        state.slow_s = answer.seconds
-        line.timeout_s = answer.seconds * _MARGIN
-    return answer
-
-
-async def _ask(line: Session, unit_id: int, request: Request) -> Reply:
-    """Asks; a gateway that was there before, and is not now, has some moments to come back."""
-    for pause_s in _RECONNECT_PAUSES_S if line.was_open else ():
-        try:
-            return await line.ask(unit_id, request)
-        except ReadError:
-            await asyncio.sleep(pause_s)
-    return await line.ask(unit_id, request)
+    timeout_s = probe.timing.timeout_s
+    session.timing = probe.timing._replace(timeout_s=max(PATIENCE_S, timeout_s))
+    reply = await session.read(unit_id, probe.request)
+    if reply.kind is not FailureKind.TIMEOUT and reply.seconds >= timeout_s:
+        state.slow_s = reply.seconds
+        timeout_s = reply.seconds * _MARGIN
+    session.timing = probe.timing._replace(timeout_s=timeout_s)
+    return reply

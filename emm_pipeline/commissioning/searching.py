@@ -1,4 +1,4 @@
-"""Where a known value is among registers that nobody has configured: in those that were asked for, or beside them."""
+"""Where a known value is among registers that are not configured yet: in those that were read, or beside them."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from emm_pipeline.commissioning.interpreting import Fit, find_fits, tolerance
 from emm_pipeline.fleet import MAX_REGISTERS_PER_REQUEST
-from emm_pipeline.modbus.interpreting import Fit, find_fits, tolerance
 from emm_pipeline.readings import Request
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from emm_pipeline.commissioning.identification import Ask
+    from emm_pipeline.commissioning.identification import ReadUnit
     from emm_pipeline.modbus.session import Reply
 
 BESIDE = 2
@@ -33,47 +33,47 @@ class Wanted:
     shown: str
     percent: float
 
-    def fits(self, answer: Reply) -> tuple[Fit, ...]:
+    def fits(self, reply: Reply) -> tuple[Fit, ...]:
         """What gives the value, the likeliest first."""
-        return tuple(find_fits(answer.words, float(self.shown), tolerance(self.shown, self.percent)))
+        return tuple(find_fits(reply.words, float(self.shown), tolerance(self.shown, self.percent)))
 
 
 @dataclass(frozen=True, slots=True)
-class RegisterBlock:
-    """What was asked for, what came, and which interpretations of it give the wanted value."""
+class SearchedRegisters:
+    """A request, its reply, and which interpretations of that give the wanted value."""
 
     request: Request
-    answer: Reply
+    reply: Reply
     fits: tuple[Fit, ...] = ()
 
 
-async def look(ask: Ask, request: Request, wanted: Wanted | None) -> RegisterBlock:
-    """Asks for registers."""
-    answer = await ask(request)
-    return RegisterBlock(request, answer, wanted.fits(answer) if wanted else ())
+async def search(read: ReadUnit, request: Request, wanted: Wanted | None) -> SearchedRegisters:
+    """Reads registers and looks for the wanted value in them."""
+    reply = await read(request)
+    return SearchedRegisters(request, reply, wanted.fits(reply) if wanted else ())
 
 
-async def look_beside(ask: Ask, block: RegisterBlock, wanted: Wanted) -> RegisterBlock | None:
-    """Asks for the registers around those in which the value is not, or is not quite.
+async def search_beside(read: ReadUnit, searched: SearchedRegisters, wanted: Wanted) -> SearchedRegisters | None:
+    """Reads the registers around those in which the value is not, or is not quite.
 
     A float that begins one register off, with its words swapped, is nearly right: its first half is that of the value.
     So what comes much nearer counts too. Only what is plausible does: of so many interpretations some fit by chance.
     """
-    limit = min((fit.error for fit in block.fits), default=math.inf) * MUCH_NEARER
-    if not block.answer.words and block.answer.exception_code != _ILLEGAL_ADDRESS:
+    limit = min((fit.error for fit in searched.fits), default=math.inf) * MUCH_NEARER
+    if not searched.reply.words and searched.reply.exception_code != _ILLEGAL_ADDRESS:
         return None
-    for request in _around(block.request):
-        found = await look(ask, request, wanted)
+    for request in _around(searched.request):
+        found = await search(read, request, wanted)
         fits = tuple(fit for fit in found.fits if fit.interpretation.plausible and fit.error < limit)
         if fits:
-            return RegisterBlock(request, found.answer, fits)
-        if found.answer.words and request.count > block.request.count:  # that was all of them
+            return SearchedRegisters(request, found.reply, fits)
+        if found.reply.words and request.count > searched.request.count:  # that was all of them
             return None
     return None
 
 
 def _around(request: Request) -> Iterator[Request]:
-    """All of them at once, and for a device that refuses so many, the next registers on either side."""
+    """All of them at once; for a device that does not send so many, the next registers on either side."""
     for before, behind in ((BESIDE, BESIDE), (1, -1), (-1, 1)):
         start, end = max(0, request.address - before), min(_REGISTERS, request.end + behind)
         if 0 < end - start <= MAX_REGISTERS_PER_REQUEST:

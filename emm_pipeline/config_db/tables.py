@@ -19,7 +19,6 @@ from sqlalchemy import (
     DateTime,
     Double,
     Identity,
-    Index,
     Integer,
     MetaData,
     Numeric,
@@ -178,42 +177,6 @@ used_meter_ids = Table(
     Column("id", Integer, primary_key=True, autoincrement=False),
 )
 """Every id that is or was some meter's: a removed meter's readings stay under its id, so no other meter gets it."""
-
-readings = Table(
-    "readings",
-    metadata,
-    Column("time", DateTime(timezone=True), nullable=False),
-    Column("id", Integer, nullable=False),
-    Column("description", Text),
-    Column("measurement", Text, nullable=False),
-    Column("unit", Text),
-    Column("value", Double, nullable=False),
-)
-"""The PostgreSQL readings store: one row per point. A point written again replaces itself."""
-
-Index(
-    "readings_series",
-    readings.c.id,
-    readings.c.measurement,
-    text("coalesce(unit, '')"),
-    readings.c.time,
-    unique=True,
-)
-
-emm_poll = Table(
-    "emm_poll",
-    metadata,
-    Column("time", DateTime(timezone=True), nullable=False),
-    Column("id", Integer, nullable=False),
-    Column("description", Text),
-    Column("ok", Boolean, nullable=False),
-    Column("latency_ms", Double),
-    Column("requests", Integer),
-    Column("points", Integer),
-    Column("error", Text),
-    Index("emm_poll_meter", "id", "time", unique=True),
-)
-"""The PostgreSQL readings store: how each poll of each meter went."""
 
 troubles = Table(
     "troubles",

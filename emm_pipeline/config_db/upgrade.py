@@ -18,7 +18,9 @@ from emm_pipeline.config_db.schema import differences, repair
 from emm_pipeline.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from sqlalchemy import URL, Connection, Engine
+    from collections.abc import Iterable
+
+    from sqlalchemy import URL, Connection, Engine, Table
 
 VERSION_TABLE = "emm_alembic_version"
 """Alembic's own table; Dagster's storage, which may share the database, uses the default name."""
@@ -52,8 +54,12 @@ class SchemaState:
         return self.is_newest and not self.differences
 
 
-def check(engine: Engine) -> SchemaState:
+def check(engine: Engine, further: Iterable[Table] = ()) -> SchemaState:
     """Compare the database's revision, and its tables, with the wanted ones; changes nothing.
+
+    Args:
+        engine: The configuration database.
+        further: Tables beside those of `tables` that the migrations make.
 
     Raises:
         ConfigDatabaseError: The database cannot be reached.
@@ -62,7 +68,7 @@ def check(engine: Engine) -> SchemaState:
         state = _state(connection)
         if not state.is_newest:
             return state
-        found = tuple(map(str, differences(connection)))
+        found = tuple(map(str, differences(connection, further)))
         connection.rollback()
     return replace(state, differences=found)
 

@@ -24,8 +24,11 @@ _IMPORTED = (
     "emm_pipeline.stores.delivery",
     "emm_pipeline.stores.influxdb.store",
     "emm_pipeline.stores.outbox.folder",
-    "emm_pipeline.stores.points",
+    "emm_pipeline.stores.outbox.format_1",
+    "emm_pipeline.stores.outbox.format_2",
+    "emm_pipeline.stores.outbox.rejected",
     "emm_pipeline.stores.postgresql.store",
+    "emm_pipeline.stores.shaping",
     "pandas",
 )
 

@@ -24,7 +24,7 @@ from emm_pipeline.defs.resources import ConfigDatabase, Limits
 from emm_pipeline.defs.runs import MAX_RUNTIME_TAG, TICK_TAG, partitions_in_flight
 from emm_pipeline.event_loop import run_fast
 from emm_pipeline.fleet import EnergyMeter, Fleet
-from emm_pipeline.modbus.transport.reachability import find_unreachable
+from emm_pipeline.modbus.reachability import find_unreachable
 from emm_pipeline.settings import current_settings
 
 
@@ -62,7 +62,7 @@ def discover(context: OpExecutionContext, config_database: ConfigDatabase, limit
         for key in to_delete:
             instance.delete_dynamic_partition(str(METERS.name), key)
         refused = run_fast(
-            find_unreachable({(meter.host, meter.port) for meter in to_test}, max_connections=limits.max_connections)
+            find_unreachable({meter.gateway for meter in to_test}, max_connections=limits.max_connections)
         )
         save_configurations(engine, {meter.id: configurations[meter.id] for meter in to_test})
         forget(engine, [int(key) for key in to_delete])
@@ -73,7 +73,7 @@ def discover(context: OpExecutionContext, config_database: ConfigDatabase, limit
         removed=to_delete,
         kept_for_a_run=sorted(in_flight),
         changed=[meter for meter in to_test if meter.id in known],
-        unreachable={m.id: refused[m.host, m.port] for m in to_test if (m.host, m.port) in refused},
+        unreachable={m.id: refused[m.gateway] for m in to_test if m.gateway in refused},
     )
     _log(context, found, fleet)
     counts = {"added": len(to_add), "removed": len(to_delete), "changed": len(found.changed)}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from emm_pipeline.fleet import scale_factor
-from emm_pipeline.modbus.frame import Points, Texts, in_order, to_frame
+from emm_pipeline.modbus.data_frame import Points, Texts, in_order, to_frame
 from emm_pipeline.modbus.values import Scaling, Words, invalid_raw, times_power_of_ten
 
 if TYPE_CHECKING:

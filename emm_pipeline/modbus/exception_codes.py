@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-_WORDS = {
+_NAMES = {
     1: "illegal function",
     2: "illegal data address",
     3: "illegal data value",
@@ -17,28 +17,29 @@ _WORDS = {
 _REMEDIES = {
     1: "the device does not know this function: try the other one (3 holding registers, 4 input registers)",
     2: "the device has no such register: compare address and function code with its manual (addresses count from 0 "
-    "here; 30001 in a manual is mostly function 4, address 0, and 40001 function 3, address 0), and ask for fewer",
-    3: "the device does not give so many registers at once: ask for fewer",
-    4: "the device knows the register and could not give it now: try again, then look at the device itself",
+    "here; 30001 in a manual is mostly function 4, address 0, and 40001 function 3, address 0), or read fewer at once",
+    3: "the device does not send so many registers at once: read fewer",
+    4: "the device knows the register and could not read it now: try again, then check the device itself",
     5: "the device is busy with something long: try again later",
-    6: "the device or gateway is busy: end what else is talking to it, or leave longer pauses",
-    8: "the device found its own memory damaged: restart it, then have it looked at",
+    6: "the device or gateway is busy: stop other programs that talk to it, or set longer pauses",
+    8: "the device found an error in its own memory: restart it; if that does not help, it needs repair",
     10: "the gateway has no way to this unit: compare its port and serial settings with the unit's",
-    11: "the gateway waited in vain for the unit: look at unit id, baud rate, parity, wiring (A and B) and power",
+    11: "the unit did not reply to the gateway: check the unit id, the baud rate, the parity, the wiring (A and B) and "
+    "the unit's power",
 }
 
 ILLEGAL_FUNCTION, DEVICE_FAILURE = 1, 4
 
-REFUSALS = frozenset({2, 3, DEVICE_FAILURE})
-"""With these a unit refuses some of the registers, or so many of them: the request is split."""
+UNSUPPORTED = frozenset({2, 3, DEVICE_FAILURE})
+"""With these a unit says that it does not support some of the registers, or so many of them: the request is split."""
 
 UNIT_IS_SILENT = 11
-"""With this a gateway reports that it waited in vain for the unit."""
+"""With this a gateway reports that the unit did not reply to it."""
 
 
 def describe(exception_code: int) -> str:
     """The code with its name."""
-    return f"exception {exception_code} ({_WORDS.get(exception_code, 'unknown code')})"
+    return f"exception {exception_code} ({_NAMES.get(exception_code, 'unknown code')})"
 
 
 def remedy(exception_code: int) -> str:

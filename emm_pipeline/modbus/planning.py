@@ -5,16 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from emm_pipeline.fleet import FunctionCode, MeterType
+from emm_pipeline.modbus.sunspec.models import locate
 from emm_pipeline.readings import Request
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
+
+    from emm_pipeline.readings import UnsupportedRange
 
 AddressRange = tuple[int, int]
 """From an address to the one behind the last: `[start, end)`."""
 
 
-def plan_requests(meter_type: MeterType, refused: Collection[Request] = ()) -> tuple[Request, ...]:
+def plan_requests(meter_type: MeterType, avoided: Collection[Request] = ()) -> tuple[Request, ...]:
     """Returns the cheapest requests that read every register of the type, and what its values need besides.
 
     A request costs `max_gap` registers more than the registers it reads. So a gap of up to `max_gap` unwanted
@@ -23,8 +26,8 @@ def plan_requests(meter_type: MeterType, refused: Collection[Request] = ()) -> t
 
     Args:
         meter_type: The type.
-        refused: What a unit is known to refuse. No request covers one of them whole, so that a value which does
-            is left out, and a gap which is refused is not bridged.
+        avoided: What a unit is known not to support. No request covers one of them whole, so that a value which does
+            is left out, and a gap which is among them is not bridged.
 
     Returns:
         The requests, sorted by function code and address. Every register lies inside at least one of them, but for
@@ -43,14 +46,14 @@ def plan_requests(meter_type: MeterType, refused: Collection[Request] = ()) -> t
     return tuple(
         Request(function_code, start, end - start)
         for function_code in FunctionCode
-        for start, end in _plan_function(meter_type, function_code, refused)
+        for start, end in _plan_function(meter_type, function_code, avoided)
     )
 
 
 def _plan_function(
-    meter_type: MeterType, function_code: FunctionCode, refused: Collection[Request]
+    meter_type: MeterType, function_code: FunctionCode, avoided: Collection[Request]
 ) -> list[AddressRange]:
-    forbidden = [(request.address, request.end) for request in refused if request.function_code == function_code]
+    forbidden = [(request.address, request.end) for request in avoided if request.function_code == function_code]
     wanted = [(r.register_address, r.end) for r in meter_type.asked if r.function_code == function_code]
     readable = [(start, end) for start, end in wanted if not _covers_one(start, end, forbidden)]
     return _cheapest_ranges(outermost(readable), forbidden, meter_type.max_registers_per_request, meter_type.max_gap)
@@ -99,3 +102,47 @@ def _cheapest_ranges(
         joined.append((ranges[first][0], ranges[behind - 1][1]))
         behind = first
     return joined[::-1]
+
+
+def avoided_requests(unsupported: Iterable[UnsupportedRange]) -> frozenset[Request]:
+    """Returns the registers that no request may cover whole."""
+    return frozenset(Request(each.function_code, each.address, each.count) for each in unsupported)
+
+
+class Plans:
+    """The requests of a fleet's meters, planned once for meters alike; types as SunSpec devices have them."""
+
+    def __init__(self, types: Mapping[str, MeterType]) -> None:
+        self.types = types
+        self._requests: dict[tuple[int, frozenset[Request]], tuple[Request, ...] | str] = {}
+        self._located: dict[tuple[object, ...], MeterType] = {}
+
+    def requests(self, meter_type: MeterType, avoided: Collection[Request]) -> tuple[Request, ...] | str:
+        """Returns the requests of a meter, or why there are none.
+
+        Args:
+            meter_type: One of `types`, or what `located` returned: plans are kept by its identity.
+            avoided: What the unit is known not to support.
+        """
+        key = id(meter_type), frozenset(avoided)
+        if key not in self._requests:
+            self._requests[key] = _plan(meter_type, key[1])
+        return self._requests[key]
+
+    def located(self, name: str, addresses: Mapping[int, int], ends: Mapping[int, int] | None = None) -> MeterType:
+        """Returns the type of that name, as a device has it whose SunSpec models begin, and end, at these addresses."""
+        key = name, tuple(sorted(addresses.items())), None if ends is None else tuple(sorted(ends.items()))
+        if key not in self._located:
+            self._located[key] = locate(self.types[name], addresses, ends)
+        return self._located[key]
+
+
+def _plan(meter_type: MeterType, avoided: Collection[Request]) -> tuple[Request, ...] | str:
+    try:
+        return (
+            plan_requests(meter_type, avoided)
+            or plan_requests(meter_type)
+            or f"type {meter_type.name} has no registers"
+        )
+    except ValueError as err:
+        return str(err)

@@ -1,27 +1,43 @@
-"""A conversation with one gateway, for a person who tries things: a request at a time, and what came of each."""
+"""A session with a gateway: requests over its transport, one at a time, with pauses, retries and reopening.
+
+Polls, `emm scan`, `emm read`, `emm meters check`, `emm watch` and discovery all talk to gateways by it.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import struct
 import time
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from emm_pipeline.modbus.transport.tcp import ReadError, TcpTransport
+from emm_pipeline.event_loop import sleep_until
+from emm_pipeline.modbus.transport.base import ConnectError, ReadError
+from emm_pipeline.modbus.transport.choosing import transport_to
+from emm_pipeline.readings import FailureKind
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Callable, Sequence
 
-    from emm_pipeline.modbus.reading import GatewayLocks
-    from emm_pipeline.readings import FailureKind, Request
+    from emm_pipeline.fleet import GatewayAddress, MeterType
+    from emm_pipeline.modbus.transport.base import Transport
+    from emm_pipeline.modbus.transport.pacing import Pace
+    from emm_pipeline.readings import Request
 
-LOCK_RETRY_S = 0.2
-"""From one look at a gateway to which someone else talks to the next."""
+REOPEN_PAUSES_S = (0.5,)
+"""Before each further attempt to open a transport that was open before: a gateway may need a moment to free it."""
 
-_REOPEN_PAUSE_S = 0.5
-"""Before a connection is tried once more: a gateway may need a moment to free the old one."""
+
+class Timing(NamedTuple):
+    """How patiently a unit is asked: `timeout_s` is for opening the transport, and for each reply."""
+
+    timeout_s: float
+    request_pause_s: float = 0.0
+
+    @classmethod
+    def of(cls, meter_type: MeterType) -> Timing:
+        """The timing that meters of a type want."""
+        return cls(meter_type.timeout_s, meter_type.request_pause_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,82 +52,113 @@ class Reply:
 
 
 class Session:
-    """One connection, opened when it is needed, and anew after any failure but an exception reply.
+    """Opens the transport when it is needed, and anew after any failure but an exception reply.
 
-    So a late reply reaches nobody, and can never answer for another unit.
+    So a late reply cannot be mistaken for the next one, nor for another unit's.
     """
 
-    def __init__(self, host: str, port: int, *, timeout_s: float, pause_s: float = 0.0) -> None:
-        self._host, self._port = host, port
-        self.timeout_s = timeout_s
-        """For connecting, and for each reply; may be changed between requests."""
-        self._pause_s = pause_s
-        self._connection: TcpTransport | None = None
-        self.was_open = False
-        """Whether there was a connection at any time."""
+    def __init__(
+        self,
+        gateway: GatewayAddress,
+        timing: Timing,
+        *,
+        pace: Pace | None = None,
+        reopen_pauses_s: Sequence[float] = REOPEN_PAUSES_S,
+    ) -> None:
+        self.gateway = gateway
+        self.timing = timing
+        """May be changed between requests."""
+        self._pace = pace
+        self._reopen_pauses_s = reopen_pauses_s
+        self._transport: Transport | None = None
+        self._was_open = False
         self._last_exchange_s = float("-inf")
 
-    async def open(self) -> float:
-        """Connects, if there is no usable connection; returns how many seconds that took.
+    async def open(self) -> None:
+        """Opens the transport, unless it is open. One that was open before is tried again after each of the pauses.
 
         Raises:
-            ReadError: REFUSED.
+            ConnectError: The gateway cannot be reached.
         """
-        if self._connection and self._connection.usable:
-            return 0.0
+        if self._transport and self._transport.is_open:
+            return
         self.close()
-        started = time.monotonic()
-        try:
-            await self._connect()
-        except ReadError:
-            if not self.was_open:
-                raise
-            await asyncio.sleep(_REOPEN_PAUSE_S)
-            await self._connect()
-        self.was_open = True
-        return time.monotonic() - started
+        for pause_s in self._reopen_pauses_s if self._was_open else ():
+            try:
+                await self._open()
+            except ConnectError:
+                await asyncio.sleep(pause_s)
+            else:
+                return
+        await self._open()
 
-    async def _connect(self) -> None:
-        self._connection = TcpTransport(self._host, self._port)
-        await self._connection.open(self.timeout_s)
+    async def _open(self) -> None:
+        if self._pace:
+            await self._pace.wait()
+        self._transport = transport_to(self.gateway)
+        await self._transport.open(self.timing.timeout_s)
+        self._was_open = True
 
-    async def ask(self, unit_id: int, request: Request) -> Reply:
-        """Sends one request and awaits its answer, at least the pause after the one before.
+    async def exchange(self, unit_id: int, request: Request, on_send: Callable[[], None]) -> bytes:
+        """Sends a request and waits for its reply, at least the pause after the exchange before.
+
+        If the gateway closes the connection in place of a reply, the request is sent a second time over a new one:
+        many gateways close connections after each reply or when idle, and the request may cross with that.
+
+        Args:
+            unit_id: The unit that is to reply.
+            request: What to read.
+            on_send: Called each time that the request is sent.
+
+        Returns:
+            The registers as on the wire: `request.count` words of two bytes, the high byte first.
 
         Raises:
-            ReadError: REFUSED: there is no connection, so nothing was asked.
+            ConnectError: The gateway cannot be reached.
+            ReadError: The request brought no registers.
         """
-        await asyncio.sleep(self._last_exchange_s + self._pause_s - time.monotonic())
-        await self.open()
-        assert self._connection  # noqa: S101 - open() has just made it
-        started = time.monotonic()
         try:
-            data = await self._connection.read(unit_id, request, self.timeout_s)
+            return await self._exchange(unit_id, request, on_send)
         except ReadError as err:
-            if err.exception_code is None:
+            if err.kind is not FailureKind.CLOSED:
+                raise
+        return await self._exchange(unit_id, request, on_send)
+
+    async def _exchange(self, unit_id: int, request: Request, on_send: Callable[[], None]) -> bytes:
+        if self.timing.request_pause_s:
+            await sleep_until(self._last_exchange_s + self.timing.request_pause_s)
+        await self.open()
+        assert self._transport  # noqa: S101 - open() has just made it
+        on_send()
+        try:
+            return await self._transport.exchange(unit_id, request, self.timing.timeout_s)
+        except ReadError as err:
+            if err.kind is not FailureKind.EXCEPTION:
                 self.close()
-            return Reply(time.monotonic() - started, (), err.kind, str(err), err.exception_code)
-        else:
-            return Reply(time.monotonic() - started, struct.unpack(f">{request.count}H", data))
+            raise
         finally:
             self._last_exchange_s = time.monotonic()
 
+    async def read(self, unit_id: int, request: Request) -> Reply:
+        """Sends a request and returns what came of it, for a person who tries things.
+
+        Raises:
+            ConnectError: The gateway cannot be reached.
+        """
+        sent_s = 0.0
+
+        def on_send() -> None:
+            nonlocal sent_s
+            sent_s = time.monotonic()
+
+        try:
+            data = await self.exchange(unit_id, request, on_send)
+        except ReadError as err:
+            return Reply(time.monotonic() - sent_s, (), err.kind, str(err), err.exception_code)
+        return Reply(time.monotonic() - sent_s, struct.unpack(f">{request.count}H", data))
+
     def close(self) -> None:
-        """Closes the connection; the next request opens another."""
-        if self._connection:
-            self._connection.close()
-            self._connection = None
-
-
-@asynccontextmanager
-async def holding(locks: GatewayLocks, address: str, on_wait: Callable[[], None] | None = None) -> AsyncIterator[None]:
-    """Holds the lock of the gateway `host:port`; waits as long as a poll has it, and says so once."""
-    while not await locks.try_acquire(address):
-        if on_wait:
-            on_wait()
-            on_wait = None
-        await asyncio.sleep(LOCK_RETRY_S)
-    try:
-        yield
-    finally:
-        locks.release(address)
+        """Closes the transport; the next request opens another."""
+        if self._transport:
+            self._transport.close()
+            self._transport = None

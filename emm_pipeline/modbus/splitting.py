@@ -1,7 +1,7 @@
-"""What to ask in the place of a request that was refused, and what the answers tell of why it was. Pure.
+"""Which smaller requests replace one that brought an exception reply, and what their replies say of its cause. Pure.
 
-A device answers a request over many registers with an exception for the sake of one of them. Such a request is asked
-again in pieces: first without the gaps that it bridges, then in halves, until each value is asked for by itself.
+A device answers a request over many registers with an exception where it does not support one of them. Such a request
+is split: first at the gaps that it bridges, then into halves, until each value is requested by itself.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True, eq=False)
 class TrackedRequest:
-    """A request, and what came of it: its answer, or an exception code and the questions in its place."""
+    """A request, and what came of it: registers, or an exception code and the requests that replace it."""
 
     request: Request
-    answered: bool = False
+    was_read: bool = False
     exception_code: int | None = None
-    """Set where the registers were refused."""
+    """Set where it brought an exception reply, and was split."""
     is_one_value: bool = False
-    """Set where they were: whether nothing but a single value was asked for."""
+    """Set where it was split: whether it covers a single value only."""
     parts: list[TrackedRequest] = field(default_factory=list)
 
-    def refuse(self, exception_code: int, registers: Sequence[Register]) -> None:
-        """The request was refused: `parts` together ask for all that may be readable still.
+    def split(self, exception_code: int, registers: Sequence[Register]) -> None:
+        """Splits it for an exception reply: `parts` together cover all that may be readable still.
 
         Of a single value that is what other registers take from inside of it; mostly nothing.
         """
@@ -51,26 +51,26 @@ class TrackedRequest:
         function_code = self.request.function_code
         self.parts = [TrackedRequest(Request(function_code, g[0][0], g[-1][1] - g[0][0])) for g in groups]
 
-    def share_parts(self, questions: Sequence[TrackedRequest]) -> list[TrackedRequest]:
-        """Takes parts that are among the questions, or their parts, from there; returns the others, yet to be asked.
+    def share_parts(self, tracked: Sequence[TrackedRequest]) -> list[TrackedRequest]:
+        """Replaces parts by those of `tracked`, and of their parts, that are the same; returns the others, to be sent.
 
         Values that overlap have parts in common.
         """
-        asked = {each.request: each for question in questions for each in question.family if each not in self.parts}
-        new = [part for part in self.parts if part.request not in asked]
-        self.parts = [asked.get(part.request, part) for part in self.parts]
+        known = {each.request: each for one in tracked for each in one.family if each not in self.parts}
+        new = [part for part in self.parts if part.request not in known]
+        self.parts = [known.get(part.request, part) for part in self.parts]
         return new
 
     @property
     def family(self) -> Iterator[TrackedRequest]:
-        """The question, its parts, theirs, and so on."""
+        """The request, its parts, theirs, and so on."""
         yield self
         for part in self.parts:
             yield from part.family
 
     @property
     def leaves(self) -> Iterator[TrackedRequest]:
-        """The questions that were not split."""
+        """The requests that were not split."""
         if not self.parts:
             yield self
         for part in self.parts:
@@ -90,38 +90,38 @@ def _runs(values: Sequence[AddressRange]) -> list[list[AddressRange]]:
 
 @dataclass(slots=True)
 class UnsupportedRegisters:
-    """Why requests were refused: for some of their registers, or for how many registers they asked."""
+    """Why requests brought exception replies: for some of their registers, or for how many they were."""
 
     ranges: list[tuple[Request, int]] = field(default_factory=list)
-    """Values and gaps, each with its exception code; not a value that the device failed to give: it may come back."""
+    """Values and gaps, each with its exception code; not a value that the device failed to read: it may come back."""
     most_registers: int | None = None
-    """Set where values without a gap between them were given apart only: the count of the largest such answer."""
+    """Set where values without a gap between them could be read apart only: the largest count that could."""
 
 
-def explain(questions: Iterable[TrackedRequest]) -> UnsupportedRegisters:
-    """Returns why questions were refused, as far as their parts were answered."""
+def explain(requests: Iterable[TrackedRequest]) -> UnsupportedRegisters:
+    """Returns why requests were split, as far as their parts could be read."""
     found = UnsupportedRegisters()
-    for each in questions:
+    for each in requests:
         _explain(each, found)
     found.ranges = list(dict.fromkeys(found.ranges))
     return found
 
 
-def _explain(asked: TrackedRequest, found: UnsupportedRegisters) -> None:
-    if asked.exception_code is None:
+def _explain(tracked: TrackedRequest, found: UnsupportedRegisters) -> None:
+    if tracked.exception_code is None:
         return
-    for part in asked.parts:
+    for part in tracked.parts:
         _explain(part, found)
-    if asked.is_one_value:
-        if asked.exception_code != DEVICE_FAILURE:
-            found.ranges.append((asked.request, asked.exception_code))
-    elif all(part.answered for part in asked.parts):
+    if tracked.is_one_value:
+        if tracked.exception_code != DEVICE_FAILURE:
+            found.ranges.append((tracked.request, tracked.exception_code))
+    elif all(part.was_read for part in tracked.parts):
         gaps = [
-            Request(asked.request.function_code, before.request.end, after.request.address - before.request.end)
-            for before, after in zip(asked.parts, asked.parts[1:], strict=False)
+            Request(tracked.request.function_code, before.request.end, after.request.address - before.request.end)
+            for before, after in zip(tracked.parts, tracked.parts[1:], strict=False)
             if after.request.address > before.request.end
         ]
-        found.ranges += [(gap, asked.exception_code) for gap in gaps]
+        found.ranges += [(gap, tracked.exception_code) for gap in gaps]
         if not gaps:
-            most = max(part.request.count for part in asked.parts)
+            most = max(part.request.count for part in tracked.parts)
             found.most_registers = min(most, found.most_registers or most)

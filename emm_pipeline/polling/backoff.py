@@ -14,7 +14,13 @@ if TYPE_CHECKING:
 
 LONGEST_DELAY = timedelta(minutes=5)
 
-_ITS_OWN_FAULT = {FailureKind.TIMEOUT, FailureKind.REFUSED, FailureKind.EXCEPTION, FailureKind.INVALID_REPLY}
+_ITS_OWN_FAULT = {
+    FailureKind.TIMEOUT,
+    FailureKind.REFUSED,
+    FailureKind.EXCEPTION,
+    FailureKind.CLOSED,
+    FailureKind.INVALID_REPLY,
+}
 """What counts; not that its turn did not come, or what is wrong with its configuration."""
 
 

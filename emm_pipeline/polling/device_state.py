@@ -47,7 +47,7 @@ class DeviceStates:
     plan: PollPlan
     slot: ScheduleSlot | None
     failing: Mapping[int, FailingMeter] = field(default_factory=dict)
-    refused: Mapping[int, Sequence[UnsupportedRange]] = field(default_factory=dict)
+    unsupported: Mapping[int, Sequence[UnsupportedRange]] = field(default_factory=dict)
     models: Mapping[int, Mapping[int, int]] = field(default_factory=dict)
 
     @property
@@ -89,9 +89,9 @@ def load_device_states(engine: Engine, plan: PollPlan, slot: ScheduleSlot | None
     """Return what is known of the meters: nothing, with a warning, while the database does not answer."""
     try:
         now = datetime.now(UTC)
-        refused = load_unsupported(engine, plan.meters, plan.types, now)
+        unsupported = load_unsupported(engine, plan.meters, plan.types, now)
         models = load_model_addresses(engine, plan.meters, plan.types, now)
-        return DeviceStates(plan, slot, load_failing(engine), refused, models)
+        return DeviceStates(plan, slot, load_failing(engine), unsupported, models)
     except ConfigDatabaseError as err:
         _log.warning("every meter is read in full, because device state could not be loaded: %s", err)
         return DeviceStates(plan, slot)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from emm_pipeline.config_db.gateway_locks import gateway_locks
 from emm_pipeline.errors import OutboxError
 from emm_pipeline.event_loop import run_fast
-from emm_pipeline.modbus.reading import Conditions, read_meters
+from emm_pipeline.modbus.fleet_reading import Conditions, read_meters
 from emm_pipeline.polling.device_state import DeviceStates, load_device_states, save_device_states
 from emm_pipeline.polling.results import FleetReading, FleetResult
 
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from emm_pipeline.polling.plan import PollPlan
     from emm_pipeline.polling.timing import SampleTime
     from emm_pipeline.readings import MeterReading
-    from emm_pipeline.stores.base import RejectedPoint
     from emm_pipeline.stores.delivery import Delivery, Loaded
     from emm_pipeline.stores.outbox.batch import Batch
 
@@ -135,7 +134,7 @@ def _read_due(
     not_due = states.not_due()
     due = replace(plan, meters=tuple(meter for meter in plan.meters if meter.id not in not_due))
     conditions = Conditions(
-        limits.max_connections, refused=states.refused, failing=states.keep_failing, models=states.models
+        limits.max_connections, unsupported=states.unsupported, failing=states.keep_failing, models=states.models
     )
     readings = run_fast(_read(due, deadline, limits, conditions, on_reading))
     by_id = not_due | {reading.meter.id: reading for reading in readings}
@@ -151,10 +150,12 @@ async def _read(
 ) -> list[MeterReading]:
     ends_at = time.monotonic() + (deadline - datetime.now(UTC)).total_seconds()
     if limits.engine is None:
-        return await read_meters(plan.meters, plan.types, deadline=ends_at, conditions=conditions, on_sample=on_reading)
+        return await read_meters(
+            plan.meters, plan.types, deadline=ends_at, conditions=conditions, on_reading=on_reading
+        )
     async with gateway_locks(limits.engine) as locks:
         locked = replace(conditions, locks=locks)
-        return await read_meters(plan.meters, plan.types, deadline=ends_at, conditions=locked, on_sample=on_reading)
+        return await read_meters(plan.meters, plan.types, deadline=ends_at, conditions=locked, on_reading=on_reading)
 
 
 def decode(plan: PollPlan, readings: Sequence[MeterReading]) -> pd.DataFrame:
@@ -172,17 +173,17 @@ def keep(delivery: Delivery, decoded: Decoded, run: str) -> FleetReading:
         decoded: The meters and their values.
         run: Who read them; unique together with `decoded.started`.
     """
-    from emm_pipeline.stores.points import poll_lines, reading_lines  # noqa: PLC0415
+    from emm_pipeline.stores.shaping import shape_points  # noqa: PLC0415
 
     described = describe(decoded)
-    shaped = reading_lines(decoded.frame) + poll_lines(described.poll_points)
-    described = replace(described, unstored=shaped.refused)
-    if not shaped.lines:
+    shaped = shape_points(decoded.frame, described.poll_points)
+    described = replace(described, unstored=shaped.unstorable)
+    if not len(shaped.points):
         return described
     try:
-        batch = delivery.put(shaped.lines, decoded.started, run)
+        batch = delivery.put(shaped.points, decoded.started, run)
     except OutboxError as err:
-        loaded = delivery.load(shaped.lines, until=_until(decoded.sample_time.deadline))
+        loaded = delivery.load(shaped.points, until=_until(decoded.sample_time.deadline))
         return replace(described, loaded=replace(loaded, problems=(str(err), *loaded.problems)))
     _held[batch.name] = batch
     return replace(described, batch=batch.name)
@@ -194,7 +195,7 @@ _held: dict[str, Batch] = {}
 
 def describe(decoded: Decoded) -> FleetReading:
     """Return how reading each meter went, without storing anything."""
-    from emm_pipeline.stores.points import poll_points  # noqa: PLC0415
+    from emm_pipeline.stores.shaping import poll_points  # noqa: PLC0415
 
     readings = decoded.readings
     return FleetReading(
@@ -223,7 +224,7 @@ def result_of(fleet_reading: FleetReading, loaded: Loaded | None = None) -> Flee
     """Return the result of a fleet reading; `loaded` is what became of its points."""
     unstored = dict(fleet_reading.unstored)
     if loaded:
-        unstored |= _rejected_by_meter(loaded.refused)
+        unstored |= loaded.rejected_by_meter()
         if loaded.lost:
             unstored |= {point.id: loaded.problems[-1] for point in fleet_reading.poll_points if point.points}
     return FleetResult(
@@ -236,21 +237,6 @@ def result_of(fleet_reading: FleetReading, loaded: Loaded | None = None) -> Flee
         notices=fleet_reading.notices,
         retriable=fleet_reading.retriable,
     )
-
-
-def _rejected_by_meter(rejected: Sequence[RejectedPoint]) -> dict[int, str]:
-    from emm_pipeline.stores.influxdb.line_protocol import meter_of  # noqa: PLC0415
-    from emm_pipeline.stores.points import number_of  # noqa: PLC0415
-
-    by_meter: dict[int, list[str]] = {}
-    for each in rejected:
-        meter_id = meter_of(each.line)
-        if meter_id is not None:
-            by_meter.setdefault(meter_id, []).append(each.reason)
-    return {
-        meter_id: f"{number_of(len(reasons), 'point')} refused, kept in the outbox's folder rejected: {reasons[0]}"
-        for meter_id, reasons in by_meter.items()
-    }
 
 
 def _until(deadline: datetime) -> float:

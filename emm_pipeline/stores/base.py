@@ -7,41 +7,41 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from emm_pipeline.stores.points import PointBatch
 
 
 @dataclass(frozen=True, slots=True)
-class RejectedPoint:
-    """A line that a store will never take, and why, in one line."""
+class RejectedPoints:
+    """Points that a store will never take, and why, in one line."""
 
-    line: str
+    points: PointBatch
     reason: str
 
 
 class ReadingsStore(Protocol):
-    """Takes points as line protocol, one per line, in milliseconds. Writing the same ones again changes nothing."""
+    """Takes batches of points. Writing the same points again changes nothing."""
 
-    def write(self, lines: Sequence[str], *, until: float = math.inf) -> list[RejectedPoint]:
-        """Stores all lines, whatever becomes of some of them.
+    def write(self, points: PointBatch, *, until: float = math.inf) -> list[RejectedPoints]:
+        """Store all points, even if some are rejected.
 
         Args:
-            lines: as `points.reading_lines` and `points.poll_lines` make them.
+            points: as `shaping.shape_points` makes them.
             until: the value of `time.monotonic()` by which it has to be done.
 
         Returns:
-            What the store refused for what it contains, and will again. It has all other lines.
+            The points that the store rejects for their content, and would reject again. It has all others.
 
         Raises:
             StoreError: the store did not take everything, and may later: write the same again.
-            StoreAccessError: the same, and not before a person has acted.
+            StoreAccessError: the same, but a person has to act first.
         """
 
     def ping(self) -> None:
-        """Asks whether the store would take points now.
+        """Ask whether the store would take points now.
 
         Raises:
             StoreError: it would not, and why.
         """
 
     def close(self) -> None:
-        """Gives back connections."""
+        """Give back connections."""

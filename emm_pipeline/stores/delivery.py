@@ -1,45 +1,58 @@
-"""Points on their way: into the outbox, into the store, and out of the outbox; and later what had to wait there.
+"""The way of points: into the outbox, from there into the store, and out of the outbox; and what had to wait there.
 
-The same series and time again overwrites itself in both stores, so a batch that is sent until it is acknowledged is in
-the store exactly once.
+The same point written again replaces itself in both stores, so a batch that is sent until it is acknowledged is in the
+store exactly once, whichever process sends it.
 """
 
 from __future__ import annotations
 
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from emm_pipeline.errors import OutboxError, StoreAccessError, StoreError
 from emm_pipeline.stores.outbox.batch import Batch
 from emm_pipeline.stores.outbox.file import DamagedFileError
-from emm_pipeline.stores.points import listed, number_of
+from emm_pipeline.stores.texts import listed, number_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from datetime import datetime
 
-    from emm_pipeline.stores.base import ReadingsStore, RejectedPoint
+    from emm_pipeline.stores.base import ReadingsStore, RejectedPoints
     from emm_pipeline.stores.outbox.folder import Outbox, OutboxFile
+    from emm_pipeline.stores.points import PointBatch
 
 RETRIED_FOR_S = 15.0
-"""How long a sample tries at most: what is not in the store then waits for the replay, and its run can end."""
+"""How long a batch is tried at most: what is not in the store then waits for the replay, and its run can end."""
 LEAST_TIME_S = 5.0
-"""How long the store has at least, also where reading has used up the sample's time."""
+"""How long the store has at least, also where reading has used up all the time."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 4.0
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What became of a sample's points. Without problems, all but the refused ones are in the store.
+    """What became of a batch. Without problems, all but the rejected points are in the store.
 
     `problems` are of one line each. `lost`: the points are neither in the store nor in the outbox.
     """
 
-    refused: Sequence[RejectedPoint] = ()
+    rejected: Sequence[RejectedPoints] = ()
     problems: tuple[str, ...] = ()
     lost: bool = False
+
+    def rejected_by_meter(self) -> dict[int, str]:
+        """Return by meter id how many of its points the store rejected, and why it rejected the first."""
+        reasons: dict[int, list[str]] = {}
+        for each in self.rejected:
+            for meter_id in each.points.meter_ids():
+                reasons.setdefault(meter_id, []).append(each.reason)
+        return {
+            meter_id: f"the store rejected {number_of(len(of_meter), 'point')} (kept in the outbox's folder rejected): "
+            f"{of_meter[0]}"
+            for meter_id, of_meter in reasons.items()
+        }
 
 
 @dataclass(slots=True)
@@ -48,7 +61,7 @@ class Replayed:
 
     files: int = 0
     points: int = 0
-    refused: list[RejectedPoint] = field(default_factory=list)
+    rejected: list[RejectedPoints] = field(default_factory=list)
     damaged: list[str] = field(default_factory=list)
     busy: int = 0
     error: str | None = None
@@ -56,20 +69,22 @@ class Replayed:
     @property
     def problems(self) -> list[str]:
         """What a person must know of, one line each."""
-        refused = listed(refusal.reason for refusal in self.refused)
-        return [
-            *([f"{self.error}; the rest waits in the outbox"] if self.error else []),
-            *(
-                [f"{number_of(len(self.refused), 'point')} refused, kept in the folder rejected: {refused}"]
-                if refused
-                else []
-            ),
-            *self.damaged,
-        ]
+        problems = [f"{self.error}; the rest waits in the outbox"] if self.error else []
+        if self.rejected:
+            count = number_of(count_points(self.rejected), "point")
+            reasons = listed(each.reason for each in self.rejected)
+            problems.append(f"the store rejected {count}, kept in the folder rejected: {reasons}")
+        return [*problems, *self.damaged]
 
 
 class Delivery:
     """The way of points into a store, by way of an outbox.
+
+        batch = delivery.put(points, read_at, run)   # on disk, and held by this process
+        loaded = delivery.load(batch, until=...)     # in the store, or waiting in the outbox
+
+    Another step or process may do the second: `batch.name` names the batch, `batch.close()` releases it, and
+    `claim(name)` holds it there.
 
     Args:
         store: where they go.
@@ -80,62 +95,83 @@ class Delivery:
         self.store = store
         self.outbox = outbox
 
-    def put(self, lines: Sequence[str], read_at: datetime, run: str) -> Batch:
-        """Put points into the outbox, as a file that is on disk when this returns; this process holds it.
+    def put(self, points: PointBatch, read_at: datetime, run: str) -> Batch:
+        """Write points to the outbox; they are on the disk when this returns. The store is not contacted.
 
         Args:
-            lines: line protocol, at least one.
-            read_at: when the fleet reading began; UTC.
-            run: who read it, unique with `read_at`.
+            points: at least one.
+            read_at: when reading began; UTC.
+            run: who read them, unique with `read_at`.
 
         Raises:
-            OutboxError: it could not be written.
+            OutboxError: they could not be written. `load(points)` tries the store without the outbox.
         """
-        return self.outbox.put(lines, read_at, run)
+        return self.outbox.put(points, read_at, run)
 
     def claim(self, name: str) -> Batch | None:
-        """Hold a batch of the outbox; None if another process holds it or has loaded it.
+        """Hold a batch that waits in the outbox.
+
+        Returns:
+            None where there is nothing to do: it has been loaded, or another process is loading it.
 
         Raises:
             OutboxError: the file cannot be opened.
         """
         return self.outbox.claim(name)
 
-    def load(self, points: Batch | Sequence[str], *, until: float) -> Loaded:
-        """Load points into the store; a batch leaves the outbox once the store has acknowledged it.
+    def load(self, points: Batch | PointBatch, *, until: float) -> Loaded:
+        """Write points into the store, again and again while there is time; a batch leaves the outbox after that.
 
         Args:
-            points: a batch that this process holds, which it then lets go of; or points that the outbox cannot take.
-            until: when the time for it ends, by `time.monotonic()`.
+            points: a batch of the outbox, which is released at the end; or points that could not be put there.
+            until: when their time ends, by `time.monotonic()`.
         """
-        if not isinstance(points, Batch):
-            return self._load_unsafely(points, until)
-        problems: list[str] = []
-        with points as batch:
-            with _collected(problems):
-                problems += _what_was_dropped(self.outbox.trim())
-            try:
-                lines = batch.lines()
-                refused = write_with_retries(self.store, lines, until)
-            except OutboxError as err:
-                return Loaded(problems=(*problems, str(err)))
-            except DamagedFileError as err:
-                batch.set_aside()
-                return Loaded(problems=(*problems, str(err)))
-            except StoreError as err:
-                problems.append(f"{err}; waiting in the outbox: {number_of(len(lines), 'point')}")
-                with _collected(problems):
-                    self.outbox.note_error(str(err))
-                return Loaded(problems=tuple(problems))
-            with _collected(problems):
-                batch.settle(refused)
-        return Loaded(refused, tuple(problems))
+        if isinstance(points, Batch):
+            with points:
+                return self._load(points, until)
+        return self._load_unsafely(points, until)
 
-    def _load_unsafely(self, lines: Sequence[str], until: float) -> Loaded:
+    def _load(self, batch: Batch, until: float) -> Loaded:
+        problems: list[str] = []
+        with _collected(problems):
+            problems += _what_was_dropped(self.outbox.trim())
         try:
-            return Loaded(write_with_retries(self.store, lines, until))
+            points = batch.points()
+        except DamagedFileError as err:
+            with _collected(problems):
+                batch.set_aside()
+            return Loaded(problems=(*problems, str(err)), lost=True)
+        except OutboxError as err:
+            return Loaded(problems=(*problems, str(err)))
+        try:
+            rejected = write_with_retries(self.store, points, until)
         except StoreError as err:
-            return Loaded(problems=(f"{err}; lost: {number_of(len(lines), 'point')}",), lost=True)
+            problems.append(f"{err}; waiting in the outbox: {number_of(len(points), 'point')}")
+            with _collected(problems):
+                self.outbox.note_error(str(err))
+            return Loaded(problems=tuple(problems))
+        with _collected(problems):
+            batch.settle(rejected)
+        return Loaded(rejected, tuple(problems))
+
+    def _load_unsafely(self, points: PointBatch, until: float) -> Loaded:
+        if not len(points):
+            return Loaded()
+        try:
+            return Loaded(write_with_retries(self.store, points, until))
+        except StoreError as err:
+            return Loaded(problems=(f"{err}; lost: {number_of(len(points), 'point')}",), lost=True)
+
+    def deliver(self, points: PointBatch, read_at: datetime, run: str, *, until: float) -> Loaded:
+        """Put points into the outbox and load them; without an outbox, which is a problem, try the store alone."""
+        if not len(points):
+            return Loaded()
+        try:
+            batch = self.put(points, read_at, run)
+        except OutboxError as err:
+            loaded = self.load(points, until=until)
+            return replace(loaded, problems=(str(err), *loaded.problems))
+        return self.load(batch, until=until)
 
     def replay(self, on_file: Callable[[], None] = lambda: None) -> Replayed:
         """Load what waits, oldest first, and stop as soon as the store is away. Safe beside polls and other replays.
@@ -151,8 +187,8 @@ class Delivery:
                 continue
             with batch:
                 try:
-                    lines = batch.lines()
-                    refused = self.store.write(lines)
+                    points = batch.points()
+                    rejected = self.store.write(points)
                 except DamagedFileError as err:
                     batch.set_aside()
                     done.damaged.append(str(err))
@@ -161,15 +197,20 @@ class Delivery:
                     self.outbox.note_error(str(err))
                     done.error = str(err)
                     break
-                batch.settle(refused)
+                batch.settle(rejected)
             done.files += 1
-            done.points += len(lines) - len(refused)
-            done.refused += refused
+            done.points += len(points) - count_points(rejected)
+            done.rejected += rejected
             on_file()
         return done
 
 
-def write_with_retries(store: ReadingsStore, lines: Sequence[str], until: float) -> list[RejectedPoint]:
+def count_points(rejected: Iterable[RejectedPoints]) -> int:
+    """Return how many points were rejected."""
+    return sum(len(each.points) for each in rejected)
+
+
+def write_with_retries(store: ReadingsStore, points: PointBatch, until: float) -> list[RejectedPoints]:
     """Write, and again after a pause while there is time and the failure is of the kind that passes by itself.
 
     Raises:
@@ -180,7 +221,7 @@ def write_with_retries(store: ReadingsStore, lines: Sequence[str], until: float)
     pause = FIRST_PAUSE_S
     while True:
         try:
-            return store.write(lines, until=until)
+            return store.write(points, until=until)
         except StoreAccessError:
             raise
         except StoreError as err:
@@ -202,7 +243,7 @@ def _what_was_dropped(files: Sequence[OutboxFile]) -> list[str]:
 
 @contextmanager
 def _collected(problems: list[str]) -> Iterator[None]:
-    """What goes wrong with the outbox is said, and keeps nothing from the store."""
+    """Report errors of the outbox without preventing the write."""
     try:
         yield
     except OutboxError as err:

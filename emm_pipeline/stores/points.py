@@ -1,188 +1,182 @@
-"""Readings and polls as points, and points as InfluxDB's line protocol. Pure.
+"""Points in columns: what travels from the pipeline to the outbox and the stores. Pure; needs NumPy, not pandas.
 
-Points travel in this form: it is what InfluxDB takes, what the outbox keeps, and what `line_protocol` reads back for
-PostgreSQL. influxdb_client's `Point` would alter some texts, and costs seven times as much per point (13 µs).
+A batch of 200 000 points is six columns, not 200 000 objects or lines of text. Texts are codes: a batch has few
+different ones, and each is escaped, checked and stored once. `shaping` makes batches from readings and polls.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from functools import lru_cache, partial
-from math import isfinite
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
-from emm_pipeline.naming import POLL_MEASUREMENT, label_issue, measurement_issue
-from emm_pipeline.readings import PollPoint
+import numpy as np
+
+from emm_pipeline.stores.texts import text_or_none
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Mapping
 
-    import pandas as pd
+    from numpy.typing import NDArray
 
-    from emm_pipeline.readings import MeterReading
-
-MAX_ERROR = 2000
-"""Characters of a poll's error that are kept; InfluxDB's limit is 64 kB."""
-
-_MAX_LISTED = 5
-_EPOCH = datetime.fromtimestamp(0, UTC)
-_MILLISECOND = timedelta(milliseconds=1)
-_TAG_ESCAPES = str.maketrans({",": r"\,", "=": r"\=", " ": r"\ "})
-_MEASUREMENT_ESCAPES = str.maketrans({",": r"\,", " ": r"\ "})
-_STRING_ESCAPES = str.maketrans({'"': r"\"", "\\": r"\\"})
+Rows: TypeAlias = "slice | NDArray[Any]"
+"""Which rows: a range, indices, or a mask."""
 
 
-class UnstorableTextError(ValueError):
-    """A text that no store can hold as it is; says which and why."""
+@dataclass(frozen=True, slots=True, eq=False)
+class TextColumn:
+    """Texts, some of which may be missing.
 
-    def __init__(self, column: str, text: str, fault: str) -> None:
-        super().__init__(f"the {column} {_shortened(text)} {fault}")
+    `codes`: one per row, signed; the index of the row's text in `distinct`, or -1 where there is none.
+    `distinct`: each text once, none of them empty. After a selection of rows some may be unused.
+    """
 
+    codes: NDArray[np.integer[Any]]
+    distinct: tuple[str, ...]
 
-@dataclass(frozen=True, slots=True)
-class Lines:
-    """Line protocol, one point per line; and by meter id why a point of it is left out."""
+    @classmethod
+    def of(cls, texts: Iterable[object]) -> Self:
+        """Make a column; None, NaN and the empty string are missing texts."""
+        known: dict[str | None, int] = {None: -1}
+        codes = [known.setdefault(text_or_none(text), len(known) - 1) for text in texts]
+        return cls(np.array(codes, dtype=code_type(len(known))), tuple(text for text in known if text is not None))
 
-    lines: list[str] = field(default_factory=list)
-    refused: dict[int, str] = field(default_factory=dict)
+    def __len__(self) -> int:
+        return len(self.codes)
 
-    def __add__(self, other: Lines) -> Lines:
-        return Lines(self.lines + other.lines, self.refused | other.refused)
+    def __getitem__(self, rows: Rows) -> Self:
+        return type(self)(self.codes[rows], self.distinct)
 
-
-def text_or_none(value: object) -> str | None:
-    """A cell of a text column; None, NaN and the empty string all mean that there is no text."""
-    return value if isinstance(value, str) and value else None
-
-
-def one_line(text: object, limit: int = 300) -> str:
-    """A message of someone else's, fit for one of ours."""
-    line = " ".join(str(text).encode(errors="replace").decode().replace("\0", " ").split())
-    return line if len(line) <= limit else line[:limit] + " …"
-
-
-def milliseconds(times: pd.Series) -> list[int]:
-    """A datetime64 column in milliseconds since 1970; an empty one may be of any type."""
-    if times.empty:
-        return []
-    whole: list[int] = times.dt.as_unit("ms").astype("int64").tolist()
-    return whole
+    def tolist(self) -> list[str | None]:
+        """Return the text of each row, None where there is none."""
+        texts = (*self.distinct, None)  # -1 is the last
+        return [texts[code] for code in self.codes.tolist()]
 
 
-def since_epoch(time: datetime) -> int:
-    """An aware time in milliseconds since 1970."""
-    return (time - _EPOCH) // _MILLISECOND
+def code_type(texts: int) -> np.dtype[Any]:
+    """Return the smallest signed type for the codes of so many texts."""
+    return np.min_scalar_type(-max(texts, 1))
 
 
-def number_of(count: int, what: str) -> str:
-    """A count with its noun, as `1 point` and `2 points`."""
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+Column: TypeAlias = "NDArray[Any] | TextColumn"
 
 
-def listed(reasons: Iterable[str]) -> str:
-    """Reasons in one line, each once, the first few in full."""
-    different = list(dict.fromkeys(reasons))
-    more = len(different) - _MAX_LISTED
-    return "; ".join(different[:_MAX_LISTED]) + (f"; and {more} more" if more > 0 else "")
+@dataclass(frozen=True, slots=True, eq=False)
+class Columns:
+    """Columns of one length, which their class names."""
+
+    def __len__(self) -> int:
+        return len(next(iter(self.columns().values())))
+
+    def __getitem__(self, rows: Rows) -> Self:
+        return type(self)(**{name: column[rows] for name, column in self.columns().items()})
+
+    @classmethod
+    def names(cls) -> tuple[str, ...]:
+        """Return the names of the columns, in order."""
+        return tuple(field.name for field in fields(cls))
+
+    def columns(self) -> dict[str, Column]:
+        """Return the columns by name, in order."""
+        return {name: getattr(self, name) for name in self.names()}
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """Yield each row as a dictionary of Python's own types."""
+        names = self.names()
+        for row in zip(*(column.tolist() for column in self.columns().values()), strict=True):
+            yield dict(zip(names, row, strict=True))
 
 
-def poll_points(samples: Sequence[MeterReading], readings: pd.DataFrame) -> list[PollPoint]:
-    """How reading each meter went; `points` counts the rows of that meter and time in `readings`."""
-    points = Counter(zip(readings["id"].tolist(), milliseconds(readings["time"]), strict=True))
-    return [
-        PollPoint(
-            time=sample.time,
-            id=sample.meter.id,
-            description=sample.meter.description,
-            ok=sample.failure is None,
-            latency_ms=sample.latency_ms,
-            requests=sample.requests,
-            points=points[sample.meter.id, since_epoch(sample.time)],
-            error=sample.failure.reason if sample.failure else None,
+@dataclass(frozen=True, slots=True, eq=False)
+class Readings(Columns):
+    """Points of measurements. A point is identified by meter, measurement, unit and time."""
+
+    time: NDArray[np.int64]
+    """Milliseconds since 1970, UTC."""
+    id: NDArray[np.int64]
+    """The meter's id."""
+    description: TextColumn
+    measurement: TextColumn
+    """Never missing."""
+    unit: TextColumn
+    value: NDArray[np.float64]
+    """In `unit`; always finite."""
+
+    @classmethod
+    def of(cls, rows: Iterable[Mapping[str, Any]]) -> Self:
+        """Make columns of rows as `rows` yields them."""
+        time, id_, description, measurement, unit, value = _transposed(rows, cls.names())
+        return cls(
+            np.array(time, np.int64),
+            np.array(id_, np.int64),
+            TextColumn.of(description),
+            TextColumn.of(measurement),
+            TextColumn.of(unit),
+            np.array(value, np.float64),
         )
-        for sample in samples
-    ]
 
 
-def reading_lines(readings: pd.DataFrame) -> Lines:
-    """One line per finite value: tags id, description and dataunit, the field `value`, milliseconds."""
-    refused: dict[int, str] = {}
-    names, measurements = _parts(readings["measurement"], _measurement)
-    units, dataunits = _parts(readings["unit"], partial(_tag, "dataunit"))
-    texts, descriptions = _parts(readings["description"], partial(_tag, "description"))
-    columns = (readings["id"].tolist(), names, units, texts, readings["value"].tolist(), milliseconds(readings["time"]))
-    if not any(isinstance(part, UnstorableTextError) for part in (*measurements, *dataunits, *descriptions)):
-        # tags in the order in which InfluxDB sorts them
-        return Lines(
-            [
-                f"{measurements[n]}{dataunits[u]}{descriptions[d]},id={meter_id} value={value!r} {time}"
-                for meter_id, n, u, d, value, time in zip(*columns, strict=True)
-                if isfinite(value)
-            ]
+@dataclass(frozen=True, slots=True, eq=False)
+class Polls(Columns):
+    """How reading each meter went: points of `emm_poll`. A point is identified by meter and time."""
+
+    time: NDArray[np.int64]
+    """Milliseconds since 1970, UTC."""
+    id: NDArray[np.int64]
+    """The meter's id."""
+    description: TextColumn
+    ok: NDArray[np.bool_]
+    latency_ms: NDArray[np.float64]
+    """NaN where it is not known."""
+    requests: NDArray[np.int64]
+    points: NDArray[np.int64]
+    error: TextColumn
+
+    @classmethod
+    def of(cls, rows: Iterable[Mapping[str, Any]]) -> Self:
+        """Make columns of rows as `rows` yields them."""
+        time, id_, description, ok, latency_ms, requests, points, error = _transposed(rows, cls.names())
+        return cls(
+            np.array(time, np.int64),
+            np.array(id_, np.int64),
+            TextColumn.of(description),
+            np.array(ok, np.bool_),
+            np.array(latency_ms, np.float64),
+            np.array(requests, np.int64),
+            np.array(points, np.int64),
+            TextColumn.of(error),
         )
-    result: list[str] = []
-    for meter_id, n, u, d, value, time in zip(*columns, strict=True):
-        parts = (measurements[n], dataunits[u], descriptions[d])
-        if not isfinite(value):
-            continue
-        if fault := next((part for part in parts if isinstance(part, UnstorableTextError)), None):
-            refused[meter_id] = str(fault)
-        else:
-            result.append(f"{''.join(map(str, parts))},id={meter_id} value={value!r} {time}")
-    return Lines(result, refused)
 
 
-def _parts(texts: pd.Series, shape: Callable[[str | None], str]) -> tuple[list[int], list[str | UnstorableTextError]]:
-    """Each text's code, and by code the part of a line that it becomes; the last is that of no text, code -1."""
-    column = texts.astype("category")
-    parts: list[str | UnstorableTextError] = []
-    for text in (*column.cat.categories, None):
-        try:
-            parts.append(shape(text))
-        except UnstorableTextError as error:
-            parts.append(error)
-    return column.cat.codes.tolist(), parts
+@dataclass(frozen=True, slots=True, eq=False)
+class PointBatch:
+    """Points that are stored together: readings, and how reading went.
+
+    Every store can hold its texts (`naming` says which texts these are).
+    """
+
+    readings: Readings
+    polls: Polls
+
+    @classmethod
+    def of(cls, readings: Iterable[Mapping[str, Any]] = (), polls: Iterable[Mapping[str, Any]] = ()) -> Self:
+        """Make a batch of rows as `Columns.rows` yields them."""
+        return cls(Readings.of(readings), Polls.of(polls))
+
+    def __len__(self) -> int:
+        return len(self.readings) + len(self.polls)
+
+    def __getitem__(self, rows: slice) -> Self:
+        """Return the points of a range, where the readings come first and then the polls."""
+        start, stop, _ = rows.indices(len(self))
+        before = len(self.readings)
+        polls = self.polls[max(start - before, 0) : max(stop - before, 0)]
+        return type(self)(self.readings[start:stop], polls)
+
+    def meter_ids(self) -> list[int]:
+        """Return the meter's id of each point."""
+        return [*self.readings.id.tolist(), *self.polls.id.tolist()]
 
 
-def poll_lines(polls: Iterable[PollPoint]) -> Lines:
-    """One line of `emm_poll` per poll; `ok` is 1 or 0, so that its mean is the rate of success."""
-    result: list[str] = []
-    refused: dict[int, str] = {}
-    for poll in polls:
-        fields = [f"ok={int(poll.ok)}i", f"requests={poll.requests}i", f"points={poll.points}i"]
-        if isfinite(poll.latency_ms):
-            fields.append(f"latency_ms={float(poll.latency_ms)!r}")
-        if poll.error:
-            fields.append(f'error="{one_line(poll.error, MAX_ERROR).translate(_STRING_ESCAPES)}"')
-        try:
-            series = f"{POLL_MEASUREMENT}{_tag('description', poll.description)},id={poll.id}"
-        except UnstorableTextError as error:
-            refused[poll.id] = str(error)
-        else:
-            result.append(f"{series} {','.join(fields)} {since_epoch(poll.time)}")
-    return Lines(result, refused)
-
-
-@lru_cache(maxsize=10_000)
-def _measurement(name: str | None) -> str:
-    text = text_or_none(name) or ""
-    if fault := measurement_issue(text):
-        raise UnstorableTextError("measurement", text, fault)
-    return text.translate(_MEASUREMENT_ESCAPES)
-
-
-@lru_cache(maxsize=100_000)
-def _tag(key: str, value: str | None) -> str:
-    """`,key=value`, or nothing where there is no value."""
-    text = text_or_none(value)
-    if text is None:
-        return ""
-    if fault := label_issue(text):
-        raise UnstorableTextError(key, text, fault)
-    return f",{key}={text.translate(_TAG_ESCAPES)}"
-
-
-def _shortened(text: str, limit: int = 60) -> str:
-    return repr(text if len(text) <= limit else text[:limit] + "…")
+def _transposed(rows: Iterable[Mapping[str, Any]], names: tuple[str, ...]) -> list[list[Any]]:
+    rows = list(rows)
+    return [[row[name] for row in rows] for name in names]

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from dagster import DagsterEventType, RunRequest, build_sensor_context
+from support.frames import points, reading, readings
 from support.mail import PASSWORD, RECEIVER, SENDER
 from support.meters import SimulatedUnit
 
@@ -191,7 +192,7 @@ def test_a_meter_that_is_removed_while_it_fails_is_told_no_more_of(mailing, gate
 def test_a_store_that_is_away_is_mailed_once_and_once_more_when_nothing_waits_for_it(mailing, post_office):
     outbox = open_outbox(current_settings())
     read_at = datetime.now(UTC) - timedelta(minutes=3)
-    batch = outbox.put(["voltageL1,id=1 value=1 1"], read_at, "run-a")
+    batch = outbox.put(points(readings(reading())), read_at, "run-a")
     outbox.note_error("InfluxDB at http://influxdb:8086 does not answer")
     for _ in range(3):
         look_and_mail(mailing)
@@ -209,7 +210,7 @@ def test_a_store_that_is_away_is_mailed_once_and_once_more_when_nothing_waits_fo
 
 
 def test_points_that_wait_for_a_moment_are_no_reason_for_a_mail(mailing, post_office):
-    with open_outbox(current_settings()).put(["voltageL1,id=1 value=1 1"], datetime.now(UTC), "run-a"):
+    with open_outbox(current_settings()).put(points(readings(reading())), datetime.now(UTC), "run-a"):
         look_and_mail(mailing)
     assert post_office.mails == []
 

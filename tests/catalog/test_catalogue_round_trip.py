@@ -15,10 +15,10 @@ from emm_pipeline.config_db.loader import load_fleet
 from emm_pipeline.event_loop import run_fast
 from emm_pipeline.fleet import DataType, EnergyMeter
 from emm_pipeline.modbus.decoding import decode_readings
+from emm_pipeline.modbus.fleet_reading import read_meters
 from emm_pipeline.modbus.planning import plan_requests
-from emm_pipeline.modbus.reading import read_meters
 from emm_pipeline.modbus.sunspec.models import has_models, locate
-from emm_pipeline.stores.points import text_or_none
+from emm_pipeline.stores.texts import text_or_none
 
 CATALOGUE = load_catalogue()
 FOLDER = Path(emm_pipeline.catalog.__file__).parent

@@ -4,12 +4,12 @@ import json
 from datetime import timedelta
 
 import pytest
-from support.frames import NOON, lines, reading, readings
+from support.frames import NOON, points, reading, readings
 
-from emm_pipeline.stores.base import RejectedPoint
+from emm_pipeline.stores.base import RejectedPoints
 from emm_pipeline.stores.outbox.folder import Outbox
 
-LINES = lines(readings(reading(), reading(id=2)))
+POINTS = points(readings(reading(), reading(id=2)))
 
 
 @pytest.fixture
@@ -33,11 +33,11 @@ def test_an_empty_outbox_is_said_to_be_empty_and_exits_with_0(emm_outbox):
 
 def test_what_waits_is_shown_with_its_points_and_the_last_error_and_loaded_by_hand(emm_outbox, outbox, config_engine):
     for minute in range(25):
-        outbox.put(LINES, NOON + timedelta(minutes=minute), "run").close()
+        outbox.put(POINTS, NOON + timedelta(minutes=minute), "run").close()
     outbox.note_error("InfluxDB does not answer")
     shown = emm_outbox()
     assert shown.returncode == 1
-    assert "20260301T120000.000000Z-run.lp.gz" in shown.stdout
+    assert "20260301T120000.000000Z-run.points" in shown.stdout
     assert "and 5 more" in shown.stdout
     assert "50 points in 25 files" in shown.stdout
     assert "InfluxDB does not answer" in shown.stdout
@@ -49,7 +49,7 @@ def test_what_waits_is_shown_with_its_points_and_the_last_error_and_loaded_by_ha
 
 
 def test_a_replay_while_the_store_is_away_keeps_all_and_exits_with_1(emm_outbox, outbox):
-    outbox.put(LINES, NOON, "run").close()
+    outbox.put(POINTS, NOON, "run").close()
     replayed = emm_outbox("replay", POSTGRES_DB="absent")
     assert replayed.returncode == 1
     assert "does not exist" in replayed.stderr
@@ -58,12 +58,23 @@ def test_a_replay_while_the_store_is_away_keeps_all_and_exits_with_1(emm_outbox,
 
 
 def test_programs_get_json_with_what_was_rejected_and_why(emm_outbox, outbox):
-    with outbox.put(LINES, NOON, "run") as batch:
-        batch.settle([RejectedPoint(LINES[0], "beyond retention policy [red]")])
-    outbox.put(LINES, NOON, "later").close()
+    with outbox.put(POINTS, NOON, "run") as batch:
+        batch.settle([RejectedPoints(POINTS[:1], "beyond retention policy [red]")])
+    outbox.put(POINTS, NOON, "later").close()
     shown = json.loads(emm_outbox("--json").stdout)
     assert [file["points"] for file in shown["waiting"]] == [2]
     assert [(file["points"], file["reason"]) for file in shown["rejected"]] == [(1, "beyond retention policy [red]")]
     replayed = emm_outbox("replay", "--rejected")
     assert (replayed.returncode, replayed.stdout) == (0, "3 points of 2 files loaded\n"), replayed.stderr
     assert outbox.rejected() == []
+
+
+def test_a_rejected_file_that_was_corrected_badly_is_named_and_the_others_are_loaded(emm_outbox, outbox):
+    for minute in range(2):
+        with outbox.put(POINTS, NOON + timedelta(minutes=minute), "run") as batch:
+            batch.settle([RejectedPoints(POINTS, "field type conflict")])
+    bad = outbox.rejected_folder / outbox.rejected()[0].name
+    bad.write_text(bad.read_text().replace('"id": 1', '"id": "one"'))
+    replayed = emm_outbox("replay", "--rejected")
+    assert (replayed.returncode, replayed.stdout) == (1, "2 points of 1 files loaded\n")
+    assert f"{bad.name}, line 3: id is not an integer; it stays in {outbox.rejected_folder}" in replayed.stderr

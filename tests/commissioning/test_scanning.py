@@ -1,4 +1,4 @@
-"""ConfigurationIssue units behind a gateway, on real sockets."""
+"""Finding units behind a gateway, on real sockets."""
 
 import asyncio
 
@@ -10,18 +10,23 @@ from emm_pipeline.catalog import CatalogueType, Identification, load_catalogue
 from emm_pipeline.commissioning.identification import MOST_TIMEOUTS, Candidate
 from emm_pipeline.commissioning.scanning import Probe, Scan, Watcher, scan
 from emm_pipeline.config_db.gateway_locks import gateway_locks
-from emm_pipeline.fleet import DataType, FunctionCode, MeterType, Register
-from emm_pipeline.modbus.reading import Unlocked
-from emm_pipeline.modbus.transport.tcp import ReadError
+from emm_pipeline.fleet import DataType, FunctionCode, GatewayAddress, MeterType, Register
+from emm_pipeline.modbus.gateway_locks import Unlocked
+from emm_pipeline.modbus.session import Timing
+from emm_pipeline.modbus.transport.base import ConnectError
 from emm_pipeline.readings import Request
 
 ONE_REGISTER = Request(FunctionCode.READ_HOLDING_REGISTERS, 0, 1)
 WELL = {(3, 0): 7}
 
 
+def address_of(gateway):
+    return GatewayAddress(gateway.host, gateway.port)
+
+
 def scanned(gateway, units, *, timeout_s=0.3, types=(), locks=None):
     state = Scan(units)
-    probe = Probe(gateway.host, gateway.port, ONE_REGISTER, timeout_s, 0.0, types)
+    probe = Probe(address_of(gateway), ONE_REGISTER, Timing(timeout_s), types)
     asyncio.run(scan(probe, state, locks or Unlocked(), Watcher(lambda: None)))
     return state
 
@@ -87,12 +92,12 @@ def test_one_connection_is_enough_while_units_answer(simulated_gateway):
     state = scanned(gateway, range(1, 21))
     assert gateway.connections == 1
     assert gateway.requests == 20
-    assert state.all_answer
+    assert state.all_reply
 
 
-def test_ten_units_that_all_answer_may_well_be_ten_units(simulated_gateway):
+def test_ten_units_that_all_reply_may_well_be_ten_units(simulated_gateway):
     gateway = simulated_gateway({unit: SimulatedUnit(WELL) for unit in range(1, 11)})
-    assert not scanned(gateway, range(1, 11)).all_answer
+    assert not scanned(gateway, range(1, 11)).all_reply
 
 
 @pytest.mark.parametrize("garbage", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\xff" * 64, b""])
@@ -111,21 +116,21 @@ def test_a_reply_in_the_name_of_another_unit_finds_neither(simulated_gateway):
 
 
 def test_a_closed_port_is_an_error_with_the_reason(simulated_gateway):
-    probe = Probe("127.0.0.1", free_port(), ONE_REGISTER, 1.0, 0.0)
-    with pytest.raises(ReadError, match="connection refused"):
+    probe = Probe(GatewayAddress("127.0.0.1", free_port()), ONE_REGISTER, Timing(1.0))
+    with pytest.raises(ConnectError, match="connection refused"):
         asyncio.run(scan(probe, Scan([1]), Unlocked(), Watcher(lambda: None)))
 
 
 def test_what_was_found_before_the_gateway_went_away_is_kept(simulated_gateway):
     gateway = simulated_gateway({1: SimulatedUnit(WELL), 2: SimulatedUnit(WELL)})
     state = Scan([1, 2, 3, 4])
-    probe = Probe(gateway.host, gateway.port, ONE_REGISTER, 0.3, 0.0)
+    probe = Probe(address_of(gateway), ONE_REGISTER, Timing(0.3))
 
     def stop_after_the_second():
         if state.asked == 2:
             gateway.stop()
 
-    with pytest.raises(ReadError):
+    with pytest.raises(ConnectError):
         asyncio.run(scan(probe, state, Unlocked(), Watcher(stop_after_the_second)))
     assert ids(state) == [1, 2]
 
@@ -142,7 +147,7 @@ def test_a_scan_waits_for_the_poll_that_talks_to_the_gateway(simulated_gateway, 
 
     async def scan_beside_a_poll():
         state = Scan([1])
-        probe = Probe(gateway.host, gateway.port, ONE_REGISTER, 1.0, 0.0)
+        probe = Probe(address_of(gateway), ONE_REGISTER, Timing(1.0))
         async with gateway_locks(config_engine) as of_poll, gateway_locks(config_engine) as of_scan:
             assert await of_poll.try_acquire(address)
 

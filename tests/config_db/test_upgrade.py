@@ -13,6 +13,7 @@ from emm_pipeline.config_db.loader import load_fleet
 from emm_pipeline.config_db.tables import metadata
 from emm_pipeline.config_db.upgrade import VERSION_TABLE, check, ensure_database, upgrade
 from emm_pipeline.errors import ConfigDatabaseError, ConfigurationError
+from emm_pipeline.stores.postgresql import tables as readings_tables
 
 SCHEMA = """
     SELECT table_name || '.' || column_name || ' ' || data_type || ' ' || is_nullable || coalesce(column_default, '')
@@ -43,9 +44,10 @@ def test_an_empty_database_gets_all_tables_and_no_rows(empty_database):
 
 
 def test_the_tables_in_the_code_are_the_tables_in_the_database(config_engine):
+    both = [metadata, readings_tables.metadata]
     with config_engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
-        differences = [d for d in compare_metadata(context, metadata) if "readings_series" not in str(d)]
+        differences = [d for d in compare_metadata(context, both) if "readings_series" not in str(d)]
     checks = {
         str(c.name) for table in metadata.tables.values() for c in table.constraints if isinstance(c, CheckConstraint)
     }

@@ -15,7 +15,7 @@ from emm_pipeline.settings import current_settings
 from emm_pipeline.stores import delivery
 
 METERS = 20
-SECOND_READING_S = 6
+SECOND_READING_S = 12
 
 
 class Outage:
@@ -47,7 +47,7 @@ class Outage:
 def slow_gateway(pipeline, simulated_gateway, monkeypatch):
     """Twenty meters, discovered; each reply takes a moment, so that PostgreSQL stops while they are read."""
     gateway = simulated_gateway(
-        {id_: SimulatedUnit({(4, address): 0 for address in range(80)}, delay_s=0.1) for id_ in range(1, METERS + 1)}
+        {id_: SimulatedUnit({(4, address): 0 for address in range(80)}, delay_s=0.03) for id_ in range(1, METERS + 1)}
     )
     for id_ in range(1, METERS + 1):
         pipeline.add_meter(id_, gateway.port, unit_id=id_)

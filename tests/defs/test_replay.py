@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 from dagster import DagsterEventType, DefaultSensorStatus, RunRequest, build_sensor_context
-from support.frames import NOON, lines, reading, readings
+from support.frames import NOON, points, reading, readings
 from support.meters import SimulatedUnit, encode_value, inputs
 
 from emm_pipeline.defs import replay
@@ -40,7 +40,7 @@ def store_away(pipeline):
 def put(outbox, minutes=1):
     for minute in range(minutes):
         time = NOON + timedelta(minutes=minute)
-        outbox.put(lines(readings(reading(time=time, value=minute))), time, "earlier").close()
+        outbox.put(points(readings(reading(time=time, value=minute))), time, "earlier").close()
 
 
 def failure(pipeline, result):
@@ -66,11 +66,11 @@ def test_a_poll_whose_store_is_away_fails_its_run_and_no_meter_and_keeps_the_poi
     assert outbox.names() == []
 
 
-def test_a_meter_of_which_the_store_refuses_a_point_fails_and_says_why(pipeline, meter, outbox):
+def test_a_meter_of_which_the_store_rejects_a_point_fails_and_says_why(pipeline, meter, outbox):
     pipeline.sql("ALTER TABLE readings ADD CHECK (value < 1000)")
     result = pipeline.run("poll")
     assert not result.success
-    assert "1 point refused, kept in the outbox's folder rejected" in failure(pipeline, result)
+    assert "the store rejected 1 point (kept in the outbox's folder rejected)" in failure(pipeline, result)
     assert pipeline.statuses()["failed"] == {"1"}
     assert [row.value for row in pipeline.sql("SELECT value FROM readings")] == [230.5]
     (file,) = outbox.rejected()
@@ -92,7 +92,7 @@ def look(pipeline):
 
 def test_the_sensor_asks_for_a_run_while_a_batch_waits_that_no_poll_is_loading(pipeline, outbox):
     assert look(pipeline).skip_message == "Nothing waits in the outbox."
-    with outbox.put(lines(readings(reading())), NOON, "poll"):
+    with outbox.put(points(readings(reading())), NOON, "poll"):
         assert look(pipeline).skip_message == "Nothing waits in the outbox."
     assert isinstance(look(pipeline), RunRequest)
     run = pipeline.instance.create_run_for_job(replay.replay_job)

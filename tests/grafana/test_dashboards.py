@@ -11,7 +11,7 @@ from support.influxdb import InfluxDB
 from dashboards.build import files
 from emm_pipeline.readings import READING_COLUMNS, PollPoint
 from emm_pipeline.stores.influxdb.store import InfluxReadingsStore
-from emm_pipeline.stores.points import poll_lines, reading_lines
+from emm_pipeline.stores.shaping import shape_points
 
 BUCKET = "dashboards"
 NOW = datetime.now(UTC).replace(second=0, microsecond=0)
@@ -82,7 +82,7 @@ def ask(influxdb: InfluxDB):
     """Ask as Grafana does, of the last hour unless told otherwise."""
     bucket = influxdb.create_database(BUCKET)
     store = InfluxReadingsStore(url=influxdb.url, token=influxdb.token, org=influxdb.org, bucket=bucket)
-    assert store.write((reading_lines(readings()) + poll_lines(polls())).lines) == []
+    assert store.write(shape_points(readings(), polls()).points) == []
     store.close()
 
     def ask(query: str, window: timedelta = timedelta(hours=1), **variables: str | list[str]) -> list[dict]:

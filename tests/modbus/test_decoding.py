@@ -269,7 +269,7 @@ def test_many_meters_decode_to_the_same_as_one_by_one(data):
 @pytest.mark.parametrize(
     ("module", "kept_out"),
     [
-        ("emm_pipeline.modbus.reading", {"pandas", "numpy", "dagster", "sqlalchemy", "influxdb_client"}),
+        ("emm_pipeline.modbus.fleet_reading", {"pandas", "numpy", "dagster", "sqlalchemy", "influxdb_client"}),
         ("emm_pipeline.modbus.decoding", {"pandas", "pymodbus", "dagster", "sqlalchemy", "influxdb_client"}),
         ("emm_pipeline.modbus.planning", {"pandas", "numpy", "pymodbus", "dagster"}),
     ],

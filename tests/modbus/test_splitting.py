@@ -33,8 +33,8 @@ def asks(meter_type, refuses, known=()):
             if code := refuses(request):
                 poll.take_exception(f"exception {code}", code)
             else:
-                poll.keep(bytes(2 * request.count))
-    return poll.sample(), asked
+                poll.take_registers(bytes(2 * request.count))
+    return poll.reading(), asked
 
 
 def without(*addresses, code=2):
@@ -43,7 +43,7 @@ def without(*addresses, code=2):
 
 
 def spans(sample):
-    return [(refused.address, refused.count) for refused in sample.refused]
+    return [(refused.address, refused.count) for refused in sample.unsupported]
 
 
 def read_registers(sample, meter_type):
@@ -65,9 +65,9 @@ def test_an_illegal_address_costs_its_own_register_only_and_is_named_in_the_noti
 def test_what_was_refused_is_not_asked_for_in_the_next_poll_but_still_told():
     meter_type = MeterType("t", tuple(register(a) for a in range(0, 80, 2)))
     first, _ = asks(meter_type, without(42))
-    second, asked = asks(meter_type, without(42), first.refused)
+    second, asked = asks(meter_type, without(42), first.unsupported)
     assert asked == [Request(INPUT, 0, 42), Request(INPUT, 44, 36)]
-    assert (second.refused, second.notices) == (first.refused, first.notices)
+    assert (second.unsupported, second.notices) == (first.unsupported, first.notices)
     assert len(second.blocks) == 2
 
 
@@ -77,7 +77,7 @@ def test_a_gap_that_the_unit_does_not_know_is_read_around_and_not_bridged_again(
     assert asked == [Request(INPUT, 0, 12), Request(INPUT, 0, 4), Request(INPUT, 10, 2)]
     assert spans(sample) == [(4, 6)]
     assert "a gap between measurements" in sample.notices[0]
-    again, asked = asks(meter_type, without(6), sample.refused)
+    again, asked = asks(meter_type, without(6), sample.unsupported)
     assert asked == [Request(INPUT, 0, 4), Request(INPUT, 10, 2)]
     assert again.failure is None
 
@@ -92,7 +92,7 @@ def test_a_unit_that_takes_fewer_registers_per_request_is_read_and_the_setting_t
     meter_type = MeterType("t", tuple(register(a) for a in range(0, 100, 2)))
     sample, _ = asks(meter_type, lambda request: 3 if request.count > 60 else None)
     assert read_registers(sample, meter_type) == set(meter_type.registers)
-    assert (sample.failure, sample.refused) == (None, ())
+    assert (sample.failure, sample.unsupported) == (None, ())
     [notice] = sample.notices
     assert "set meter_types.max_registers_per_request of type t to 50 (it is 125)" in notice
 
@@ -103,7 +103,7 @@ def test_a_unit_that_refuses_everything_has_failed_and_nothing_of_it_is_remember
     sample, _ = asks(meter_type, lambda _: code)
     assert (sample.failure.kind, sample.failure.exception_code) == (FailureKind.EXCEPTION, code)
     assert "registers 0-19 (r0, r2, r4 and 7 more)" in sample.failure.reason
-    assert (sample.refused, sample.notices) == ((), ())
+    assert (sample.unsupported, sample.notices) == ((), ())
 
 
 def test_a_register_that_the_device_fails_to_give_fails_the_meter_and_is_asked_for_again():
@@ -113,14 +113,14 @@ def test_a_register_that_the_device_fails_to_give_fails_the_meter_and_is_asked_f
     assert read_registers(sample, meter_type) == {register(0), register(4)}
     assert sample.failure.exception_code == 4
     assert "registers 2-3 (r2)" in sample.failure.reason
-    assert sample.refused == ()
+    assert sample.unsupported == ()
 
 
 def test_a_value_inside_of_a_refused_one_is_read():
     meter_type = MeterType("t", (register(0, DataType.INT64), register(2, DataType.UINT16), register(10)))
     sample, _ = asks(meter_type, without(0))
     assert read_registers(sample, meter_type) == {register(2, DataType.UINT16), register(10)}
-    again, asked = asks(meter_type, without(0), sample.refused)
+    again, asked = asks(meter_type, without(0), sample.unsupported)
     assert again.failure is None
     assert all(without(0)(request) is None for request in asked)
 
@@ -134,7 +134,7 @@ def test_a_type_of_which_everything_is_refused_has_nothing_to_ask():
 def test_what_was_refused_is_tried_again_after_a_day():
     meter_type = MeterType("t", (register(0), register(2)))
     sample, _ = asks(meter_type, without(2))
-    [refused] = sample.refused
+    [refused] = sample.unsupported
     assert refused.refused_at == sample.time
     assert refused.tried_again_at - refused.refused_at == timedelta(hours=24)
     assert refused.refused_at <= datetime.now(UTC)
@@ -175,7 +175,7 @@ def test_after_a_few_polls_nothing_is_refused_any_more_and_all_readable_register
     for _ in range(4):
         sample, asked = asks(meter_type, refuses, known)
         assert read_registers(sample, meter_type) == readable
-        known = sample.refused
+        known = sample.unsupported
     assert not readable or not any(refuses(request) for request in asked)
     assert len({(r.address, r.count) for r in known}) == len(known)
 

@@ -23,7 +23,7 @@ from emm_pipeline.config_db.engine import create_config_engine
 from emm_pipeline.config_db.gateway_locks import gateway_locks
 from emm_pipeline.event_loop import run_fast
 from emm_pipeline.fleet import EnergyMeter, MeterType
-from emm_pipeline.modbus import pacing
+from emm_pipeline.modbus.transport import pacing
 from emm_pipeline.modbus.transport.tcp import TcpTransport
 from emm_pipeline.polling import pipeline
 from emm_pipeline.polling.plan import PollPlan

@@ -3,7 +3,6 @@
 Every answer of a meter is another number, counted up from 1; so a stored value says of which reading it is.
 """
 
-import gzip
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,7 +11,7 @@ from soak.table import SoakRow
 from support.influxdb import InfluxDB
 from support.meters import SimulatedUnit
 
-from emm_pipeline.stores.influxdb.line_protocol import ParsedReading, parse_line
+from emm_pipeline.stores.outbox.kinds import SUFFIX, read_batch
 
 COUNTER, COPY = "counter", "copy"
 """Registers 0-1 and 2-3, unsigned 32 bit: the same number in both, read in one request."""
@@ -69,7 +68,7 @@ class Judge:
 
     def recorded(self) -> set[tuple[int, str, int]]:
         """What was in the outbox at any time since the start."""
-        files = [*self._outbox.glob("*.lp.gz"), *self._archive.glob("*.lp.gz")]
+        files = [*self._outbox.glob(f"*{SUFFIX}"), *self._archive.glob(f"*{SUFFIX}")]
         return {value for file in files for value in _values(file) if self._is_new(value)}
 
     def stored(self) -> Values:
@@ -80,8 +79,8 @@ class Judge:
 
     def runs_recorded(self) -> set[str]:
         """The ids of the runs that have put something into the outbox."""
-        files = [*self._outbox.glob("*.lp.gz"), *self._archive.glob("*.lp.gz")]
-        return {file.name.removesuffix(".lp.gz").split("Z-", 1)[1] for file in files}
+        files = [*self._outbox.glob(f"*{SUFFIX}"), *self._archive.glob(f"*{SUFFIX}")]
+        return {file.name.removesuffix(SUFFIX).split("Z-", 1)[1] for file in files}
 
     def verdict(self, fault: str, injected: int) -> SoakRow:
         """Compare; samples are counted by their first measurement, lost and invented ones by either."""
@@ -106,5 +105,4 @@ def _samples(values: Iterable[tuple[int, str, int]]) -> int:
 
 
 def _values(file: Path) -> set[tuple[int, str, int]]:
-    points = [parse_line(line) for line in gzip.decompress(file.read_bytes()).decode().splitlines()[1:]]
-    return {(point.id, point.measurement, int(point.value)) for point in points if isinstance(point, ParsedReading)}
+    return {(row["id"], row["measurement"], int(row["value"])) for row in read_batch(file).readings.rows()}

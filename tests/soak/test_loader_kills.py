@@ -84,7 +84,7 @@ def kill_at_random(judge, start, influxdb, kills, seed):
     with closing(judge.place.store()) as store:
         wait_for("InfluxDB to answer", lambda: answers(store))
         assert Delivery(store, Outbox(judge.place.outbox, 10**9)).replay().problems == []
-    assert list(judge.place.outbox.glob("*.lp.gz")) == []
+    assert list(judge.place.outbox.glob("*.points")) == []
 
 
 def answers(store):

@@ -170,7 +170,9 @@ def test_a_kill_loses_and_doubles_nothing_that_reached_the_outbox(
 
     wait_for("killed runs to be found", all_ended, ENDED_WITHIN_S)
     wait_for(
-        "the outbox to be replayed", lambda: not list(scene.stack.settings.outbox_folder.glob("*.gz")), DRAINED_WITHIN_S
+        "the outbox to be replayed",
+        lambda: not list(scene.stack.settings.outbox_folder.glob("*.points")),
+        DRAINED_WITHIN_S,
     )
 
     row = scene.judge.verdict(fault, KILLS)

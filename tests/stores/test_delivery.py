@@ -1,23 +1,25 @@
-"""Points on their way into a store: nothing is lost while it is away, slow, or refuses; nothing is stored twice."""
+"""Points on their way into a store: none is lost while it is away, slow, or rejects some; none is stored twice."""
 
 import contextlib
 import threading
 import time
 from datetime import UTC, datetime, timedelta
+from operator import itemgetter
 
 import pytest
 from support.dagster_ui import wait_for
-from support.frames import NOON, NOON_MS, lines, poll, reading, readings
+from support.frames import NOON, join, points, poll, reading, readings, rejected_rows, rows
 
-from emm_pipeline.errors import StoreAccessError, StoreError
+from emm_pipeline.errors import OutboxError, StoreAccessError, StoreError
 from emm_pipeline.stores import delivery as delivery_module
-from emm_pipeline.stores.base import RejectedPoint
-from emm_pipeline.stores.delivery import Delivery
+from emm_pipeline.stores.base import RejectedPoints
+from emm_pipeline.stores.delivery import Delivery, Loaded
 from emm_pipeline.stores.influxdb.store import InfluxReadingsStore
 from emm_pipeline.stores.outbox.folder import Outbox
 from emm_pipeline.stores.postgresql.store import PostgresReadingsStore
 
-LINES = lines(readings(reading(), reading(id=2)), [poll()])
+POINTS = points(readings(reading(), reading(id=2)), [poll()])
+ROWS = rows(POINTS)
 AWAY = StoreError("InfluxDB is away")
 
 
@@ -34,7 +36,7 @@ class ScriptedStore:
         answer = self.answers.pop(0) if self.answers else []
         if isinstance(answer, Exception):
             raise answer
-        self.written += [line for line in written if line not in {refusal.line for refusal in answer}]
+        self.written += [row for row in rows(written) if row not in rejected_rows(answer)]
         return answer
 
     def ping(self):
@@ -63,17 +65,17 @@ def no_pauses(monkeypatch):
     return pauses
 
 
-def load(store, outbox, minute=0, seconds=60.0, points=LINES):
-    return Delivery(store, outbox).load(
-        points, NOON + timedelta(minutes=minute), "run", until=time.monotonic() + seconds
+def deliver(store, outbox, minute=0, seconds=60.0, batch=POINTS):
+    return Delivery(store, outbox).deliver(
+        batch, NOON + timedelta(minutes=minute), "run", until=time.monotonic() + seconds
     )
 
 
 def test_what_the_store_has_taken_is_not_in_the_outbox_any_more(outbox):
     store = ScriptedStore()
-    loaded = load(store, outbox)
-    assert (loaded.problems, loaded.refused, loaded.lost) == ((), [], False)
-    assert store.written == LINES
+    loaded = deliver(store, outbox)
+    assert (loaded.problems, loaded.rejected, loaded.lost) == ((), [], False)
+    assert store.written == ROWS
     assert outbox.names() == []
 
 
@@ -85,26 +87,26 @@ def test_a_batch_is_in_the_outbox_and_held_before_the_store_is_tried(outbox):
             seen.append((outbox.names(), outbox.has_waiting()))
             return super().write(written)
 
-    load(Store(), outbox)
+    deliver(Store(), outbox)
     ((names, waits),) = seen
     assert len(names) == 1
     assert not waits, "no replay takes it meanwhile"
 
 
 def test_a_sample_without_points_writes_no_file(outbox):
-    assert load(ScriptedStore(AWAY), outbox, points=[]).problems == ()
+    assert deliver(ScriptedStore(AWAY), outbox, batch=POINTS[:0]).problems == ()
     assert not outbox.folder.exists()
 
 
 def test_a_store_that_is_away_for_a_moment_is_tried_again_after_growing_pauses(outbox, no_pauses):
     store = ScriptedStore(AWAY, AWAY, AWAY)
-    assert load(store, outbox).problems == ()
+    assert deliver(store, outbox).problems == ()
     assert no_pauses == [0.5, 1.0, 2.0]
     assert outbox.names() == []
 
 
 def test_what_a_busy_store_asks_for_is_waited(outbox, no_pauses):
-    load(ScriptedStore(StoreError("HTTP 429", retry_after_s=7)), outbox)
+    deliver(ScriptedStore(StoreError("HTTP 429", retry_after_s=7)), outbox)
     assert no_pauses == [7]
 
 
@@ -114,7 +116,7 @@ def test_what_a_busy_store_asks_for_is_waited(outbox, no_pauses):
 )
 def test_what_no_pause_within_the_sample_would_mend_is_not_tried_again(outbox, no_pauses, error, seconds):
     store = ScriptedStore(error)
-    (problem,) = load(store, outbox, seconds=seconds).problems
+    (problem,) = deliver(store, outbox, seconds=seconds).problems
     assert problem == f"{error}; waiting in the outbox: 3 points"
     assert store.attempts == 1
     assert no_pauses == []
@@ -130,7 +132,7 @@ def test_a_store_that_stays_away_is_given_up_before_the_sample_ends(outbox):
 
     began = time.monotonic()
     store = Away()
-    (problem,) = load(store, outbox, seconds=6).problems
+    (problem,) = deliver(store, outbox, seconds=6).problems
     assert time.monotonic() - began < 6
     assert store.attempts >= 3
     assert "waiting in the outbox: 3 points" in problem
@@ -138,14 +140,18 @@ def test_a_store_that_stays_away_is_given_up_before_the_sample_ends(outbox):
 
 def test_a_sample_that_is_over_tries_the_store_all_the_same(outbox):
     store = ScriptedStore()
-    assert load(store, outbox, seconds=-10).problems == ()
-    assert store.written == LINES
+    assert deliver(store, outbox, seconds=-10).problems == ()
+    assert store.written == ROWS
 
 
-def test_refused_points_end_in_rejected_and_the_others_in_the_store(outbox):
-    store = ScriptedStore([RejectedPoint(LINES[1], "field type conflict")])
-    loaded = load(store, outbox)
-    assert [refusal.line for refusal in loaded.refused] == [LINES[1]]
+def test_rejected_points_end_in_rejected_and_the_others_in_the_store(outbox):
+    store = ScriptedStore([RejectedPoints(POINTS[1:2], "field type conflict")])
+    loaded = deliver(store, outbox)
+    assert rejected_rows(loaded.rejected) == [ROWS[1]]
+    assert store.written == [ROWS[0], ROWS[2]]
+    assert loaded.rejected_by_meter() == {
+        2: "the store rejected 1 point (kept in the outbox's folder rejected): field type conflict"
+    }
     assert outbox.names() == []
     (file,) = outbox.rejected()
     assert (file.points, file.reason) == (1, "field type conflict")
@@ -155,9 +161,9 @@ def test_a_full_outbox_says_loudly_what_it_lost(tmp_path):
     outbox = Outbox(tmp_path, 2 * 4096)
     access = StoreAccessError("HTTP 401")
     for minute in range(2):
-        load(ScriptedStore(access), outbox, minute)
+        deliver(ScriptedStore(access), outbox, minute)
     oldest = outbox.names()[0]
-    full, waits = load(ScriptedStore(access), outbox, 2).problems
+    full, waits = deliver(ScriptedStore(access), outbox, 2).problems
     assert full == (
         f"the outbox is full (OUTBOX_MAX_MB): lost are its oldest 1 file with 3 points, from {oldest} to {oldest}"
     )
@@ -167,27 +173,79 @@ def test_a_full_outbox_says_loudly_what_it_lost(tmp_path):
 def test_without_an_outbox_the_points_still_reach_the_store_and_the_run_says_so(tmp_path):
     (tmp_path / "file").touch()
     store = ScriptedStore()
-    loaded = load(store, Outbox(tmp_path / "file", 1))
-    assert store.written == LINES
+    loaded = deliver(store, Outbox(tmp_path / "file", 1))
+    assert store.written == ROWS
     assert not loaded.lost
     assert "OUTBOX_DIR" in loaded.problems[0]
 
 
 def test_without_an_outbox_and_without_a_store_the_points_are_lost_and_the_run_says_so(tmp_path):
     (tmp_path / "file").touch()
-    loaded = load(ScriptedStore(StoreAccessError("HTTP 401")), Outbox(tmp_path / "file", 1))
+    loaded = deliver(ScriptedStore(StoreAccessError("HTTP 401")), Outbox(tmp_path / "file", 1))
     assert loaded.lost
     assert loaded.problems[-1] == "HTTP 401; lost: 3 points"
+
+
+# In two steps
+
+
+def test_what_was_put_is_on_the_disk_before_any_store_is_asked_and_loaded_by_name(outbox):
+    reading_step = Delivery(ScriptedStore(AWAY), outbox)
+    batch = reading_step.put(POINTS, NOON, "run")
+    assert Delivery(ScriptedStore(), outbox).claim(batch.name) is None, "it is held until the first step ends"
+    name = batch.name
+    batch.close()
+    assert reading_step.store.attempts == 0
+    store = ScriptedStore()
+    loading_step = Delivery(store, outbox)
+    loaded = loading_step.load(loading_step.claim(name), until=time.monotonic() + 60)
+    assert (loaded.problems, store.written, outbox.names()) == ((), ROWS, [])
+    assert loading_step.claim(name) is None, "it is loaded"
+
+
+def test_a_batch_that_waits_after_it_was_loaded_in_vain_is_free_for_a_replay(outbox):
+    delivery = Delivery(ScriptedStore(StoreAccessError("HTTP 401")), outbox)
+    batch = delivery.put(POINTS, NOON, "run")
+    assert delivery.load(batch, until=0).problems == ("HTTP 401; waiting in the outbox: 3 points",)
+    assert delivery.replay().points == 3
+
+
+def test_a_batch_that_a_replay_loaded_between_the_two_steps_is_nothing_to_do(outbox):
+    delivery = Delivery(ScriptedStore(), outbox)
+    with delivery.put(POINTS, NOON, "run") as batch:
+        pass
+    assert delivery.replay().points == 3
+    assert delivery.claim(batch.name) is None
+
+
+def test_a_batch_that_is_damaged_between_the_two_steps_is_set_aside_and_said_to_be_lost(outbox):
+    delivery = Delivery(ScriptedStore(), outbox)
+    with delivery.put(POINTS, NOON, "run") as batch:
+        (outbox.folder / batch.name).write_bytes(b"damaged")
+    loaded = delivery.load(delivery.claim(batch.name), until=0)
+    assert loaded.lost
+    assert batch.name in loaded.problems[0]
+    assert [file.name for file in outbox.rejected()] == [f"{batch.name}.damaged"]
+
+
+def test_points_that_could_not_be_put_can_be_loaded_without_an_outbox(tmp_path):
+    (tmp_path / "file").touch()
+    store = ScriptedStore()
+    delivery = Delivery(store, Outbox(tmp_path / "file", 1))
+    with pytest.raises(OutboxError, match="OUTBOX_DIR"):
+        delivery.put(POINTS, NOON, "run")
+    assert delivery.load(POINTS, until=0) == Loaded([])
+    assert store.written == ROWS
 
 
 # Replay
 
 
 def fill(outbox, minutes):
-    batches = [[f"voltageL1,id=1 value={minute}.0 {NOON_MS + 60_000 * minute}"] for minute in range(minutes)]
-    for minute, points in enumerate(batches):
-        load(ScriptedStore(StoreAccessError("HTTP 401")), outbox, minute, points=points)
-    return [line for points in batches for line in points]
+    batches = [points(readings(reading(time=NOON + timedelta(minutes=m), value=m))) for m in range(minutes)]
+    for minute, batch in enumerate(batches):
+        deliver(ScriptedStore(StoreAccessError("HTTP 401")), outbox, minute, batch=batch)
+    return rows(join(batches))
 
 
 def test_a_replay_loads_the_oldest_first(outbox):
@@ -222,7 +280,7 @@ def test_a_damaged_file_holds_up_no_other(outbox):
 
 
 def test_a_replay_leaves_alone_what_a_poll_is_loading(outbox):
-    with outbox.put(LINES, NOON, "poll"):
+    with outbox.put(POINTS, NOON, "poll"):
         store = ScriptedStore()
         done = Delivery(store, outbox).replay()
         assert (done.busy, done.files, store.attempts) == (1, 0, 0)
@@ -243,14 +301,16 @@ def test_two_replays_at_once_load_each_file_once(outbox):
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(store.written) == sorted(expected)
+    assert sorted(store.written, key=itemgetter("time")) == expected
     assert sum(one.files for one in done) == 60
 
 
-def test_points_that_a_replay_gets_refused_are_named(outbox):
-    expected = fill(outbox, 2)
-    done = Delivery(ScriptedStore([RejectedPoint(expected[0], "beyond retention policy")]), outbox).replay()
-    assert done.problems == ["1 point refused, kept in the folder rejected: beyond retention policy"]
+def test_points_that_a_store_rejects_at_a_replay_are_named(outbox):
+    fill(outbox, 2)
+    done = Delivery(
+        ScriptedStore([RejectedPoints(points(readings(reading(value=0))), "beyond retention policy")]), outbox
+    ).replay()
+    assert done.problems == ["the store rejected 1 point, kept in the folder rejected: beyond retention policy"]
     assert (done.files, done.points) == (2, 1)
 
 
@@ -265,8 +325,8 @@ def test_an_outage_of_influxdb_costs_no_point_and_doubles_none(influxdb, outbox,
         influxdb.kill()
         try:
             for second in range(3):
-                points = lines(readings(reading(time=now + timedelta(seconds=second), value=second)))
-                loaded = way.load(points, now + timedelta(seconds=second), "run", until=0)
+                batch = points(readings(reading(time=now + timedelta(seconds=second), value=second)))
+                loaded = way.deliver(batch, now + timedelta(seconds=second), "run", until=0)
                 assert "HTTP 502" in loaded.problems[0]
             assert way.replay().files == 0
         finally:
@@ -295,7 +355,7 @@ def test_a_batch_that_was_stored_and_not_acknowledged_is_stored_once(config_engi
             store.write(written)
             raise StoreAccessError("the answer was lost")
 
-    assert "waiting in the outbox" in load(AnswerLost(), outbox).problems[0]
+    assert "waiting in the outbox" in deliver(AnswerLost(), outbox).problems[0]
     assert Delivery(store, outbox).replay().problems == []
     with config_engine.connect() as connection:
         assert connection.exec_driver_sql("SELECT count(*) FROM readings").scalar() == 2
@@ -306,7 +366,7 @@ def test_a_postgresql_that_is_away_is_replayed_too(postgres, config_engine, outb
     way = Delivery(PostgresReadingsStore(config_engine), outbox)
     postgres.stop()
     try:
-        assert "is PostgreSQL running" in way.load(LINES, NOON, "run", until=0).problems[0]
+        assert "is PostgreSQL running" in way.deliver(POINTS, NOON, "run", until=0).problems[0]
     finally:
         postgres.start()
     assert way.replay().points == 3

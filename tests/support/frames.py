@@ -1,11 +1,14 @@
 """Readings DataFrames for tests."""
 
 from datetime import UTC, datetime
+from math import isnan
 
 import pandas as pd
 
 from emm_pipeline.readings import READING_COLUMNS, PollPoint
-from emm_pipeline.stores.points import poll_lines, reading_lines
+from emm_pipeline.stores.influxdb.line_protocol import LineProtocol
+from emm_pipeline.stores.points import PointBatch
+from emm_pipeline.stores.shaping import shape_points
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 """A time in whole milliseconds: 1 772 366 400 000."""
@@ -39,11 +42,37 @@ def poll(**changes):
     return PollPoint(**(fields | changes))
 
 
+def points(frame, polls=()):
+    """Readings and polls as the batch in which they travel; a point that no store can hold is left out."""
+    return shape_points(frame, polls).points
+
+
+def rows(batch):
+    """The points of a batch as dictionaries, readings first; a latency that is not known is None."""
+    return [
+        {name: None if isinstance(value, float) and isnan(value) else value for name, value in row.items()}
+        for row in (*batch.readings.rows(), *batch.polls.rows())
+    ]
+
+
+def rejected_rows(rejected):
+    """The points that a store rejected, as `rows` has them."""
+    return [row for each in rejected for row in rows(each.points)]
+
+
+def join(batches):
+    """One batch with the points of several."""
+    batches = list(batches)
+    readings = [row for batch in batches for row in batch.readings.rows()]
+    return PointBatch.of(readings, [row for batch in batches for row in batch.polls.rows()])
+
+
 def lines(frame, polls=()):
-    """Readings and polls as the line protocol in which they travel; what it cannot carry is left out."""
-    return (reading_lines(frame) + poll_lines(polls)).lines
+    """Readings and polls as line protocol."""
+    batch = points(frame, polls)
+    return LineProtocol(batch).text(0, len(batch)).split("\n")[:-1]
 
 
 def write(store, frame, polls=()):
-    """Store readings and polls; returns what the store refused."""
-    return store.write(lines(frame, polls))
+    """Store readings and polls; returns what the store rejected."""
+    return store.write(points(frame, polls))

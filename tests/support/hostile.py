@@ -7,13 +7,16 @@ import asyncio
 import struct
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import count
 from random import Random
 from typing import NamedTuple
 
 from hypothesis import strategies as st
 
-from emm_pipeline.fleet import FunctionCode
-from emm_pipeline.modbus.transport.tcp import ReadError, TcpTransport
+from emm_pipeline.fleet import FunctionCode, GatewayAddress
+from emm_pipeline.modbus.transport.base import ReadError
+from emm_pipeline.modbus.transport.mbap import MbapFraming
+from emm_pipeline.modbus.transport.tcp import TcpTransport
 from emm_pipeline.readings import FailureKind, Request
 
 TIMEOUT_S = 0.05
@@ -34,7 +37,7 @@ def right_reply(transaction_id, unit_id, function_code, words):
 
 @dataclass
 class Case:
-    """A request, what the device sends in answer, in which pieces, and what it does then."""
+    """A request, what the device sends in reply, in which pieces, and what it does then."""
 
     unit_id: int
     request: Request
@@ -42,7 +45,7 @@ class Case:
     stream: bytes
     cuts: list[int]
     ending: str
-    """`close`, `reset`, `silence`, or `answer`: go on, and answer the next question as it should be."""
+    """`close`, `reset`, `silence`, or `answer`: go on, and reply to the next request as it should be."""
 
     @property
     def chunks(self):
@@ -55,7 +58,7 @@ class Case:
         return right_reply(1, self.unit_id, self.request.function_code, self.words)
 
     def value(self):
-        """The words that the stream brings, if it answers the request; None if it does not."""
+        """The words that the stream brings, if it replies to the request; None if it does not."""
         begins_right = self.stream[:9] == self.right[:9]
         return self.stream[9 : len(self.right)] if begins_right and len(self.stream) >= len(self.right) else None
 
@@ -87,9 +90,9 @@ class HostileDevice:
             if case.ending == "reset":
                 writer.transport.abort()
             elif case.ending in {"silence", "answer"}:
-                question = await reader.readexactly(12)
+                request = await reader.readexactly(12)
                 if case.ending == "answer":
-                    transaction_id = int.from_bytes(question[:2])
+                    transaction_id = int.from_bytes(request[:2])
                     writer.write(right_reply(transaction_id, SECOND_UNIT, SECOND.function_code, SECOND_WORDS))
                     await reader.read()
         except (asyncio.IncompleteReadError, ConnectionError):
@@ -100,17 +103,17 @@ class HostileDevice:
     async def judge(self, case):
         """Reads with the real transport; returns whether the reply was taken. Anything wrong is an AssertionError."""
         self.case = case
-        connection = TcpTransport("127.0.0.1", self.port)
+        connection = TcpTransport(GatewayAddress("127.0.0.1", self.port), MbapFraming(count(1)))
         async with asyncio.timeout(LONGEST_CASE_S):
             await connection.open(5.0)
             try:
-                return await self._ask(connection, case)
+                return await self._exchange(connection, case)
             finally:
                 connection.close()
 
-    async def _ask(self, connection, case):
+    async def _exchange(self, connection, case):
         try:
-            words = await connection.read(case.unit_id, case.request, TIMEOUT_S)
+            words = await connection.exchange(case.unit_id, case.request, TIMEOUT_S)
         except ReadError as err:
             self._check_refusal(case, err)
             if err.kind is not FailureKind.EXCEPTION:
@@ -119,10 +122,10 @@ class HostileDevice:
         else:
             assert words == case.value(), "words that no right reply brought"
             taken = True
-        if connection.usable:
+        if connection.is_open:
             # What is left of the first reply is told from the second, unless the device is gone
             with suppress(ReadError):
-                assert await connection.read(SECOND_UNIT, SECOND, TIMEOUT_S) == SECOND_WORDS
+                assert await connection.exchange(SECOND_UNIT, SECOND, TIMEOUT_S) == SECOND_WORDS
         return taken
 
     def _check_refusal(self, case, err):
@@ -161,7 +164,7 @@ PIECES = {
     "beginning": lambda piece, case: case.right[: piece.where % (len(case.right) + 1)],
     "end": lambda piece, case: case.right[piece.where % len(case.right) :],
     "another unit's": lambda piece, case: right_reply(1, piece.what, case.request.function_code, case.words),
-    "another question's": lambda piece, case: right_reply(
+    "another request's": lambda piece, case: right_reply(
         piece.where % 4, case.unit_id, piece.where % 5, _garbage(piece, 256)
     ),
     "garbage": lambda piece, _: _garbage(piece, 600),

@@ -17,7 +17,7 @@ from emm_pipeline.catalog import load_catalogue
 from emm_pipeline.event_loop import run_fast
 from emm_pipeline.fleet import EnergyMeter
 from emm_pipeline.modbus.decoding import decode_readings
-from emm_pipeline.modbus.reading import read_meters
+from emm_pipeline.modbus.fleet_reading import read_meters
 from virtual_modbustcp_server import zeversolar
 from virtual_modbustcp_server.zeversolar import ZeverSolarServer, parse
 

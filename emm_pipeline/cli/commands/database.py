@@ -10,6 +10,7 @@ from emm_pipeline.cli.output import json_option, note, print_json, say
 from emm_pipeline.config_db.upgrade import check, ensure_database, upgrade
 from emm_pipeline.opening import open_config_database
 from emm_pipeline.settings import load_settings
+from emm_pipeline.stores.postgresql.tables import metadata
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,7 +63,7 @@ def check_command(env_files: tuple[Path, ...], as_json: bool) -> None:
     Example: emm db check
     """
     with open_config_database(load_settings(*env_files)) as engine:
-        state = check(engine)
+        state = check(engine, metadata.sorted_tables)
     if as_json:
         print_json(
             {

@@ -19,7 +19,7 @@ from emm_pipeline.config_db.validation.meters import HIGHEST_UNIT_ID
 from emm_pipeline.errors import ConfigurationError, TransientError
 from emm_pipeline.fleet import EnergyMeter, Fleet, MeterType
 from emm_pipeline.polling.plan import PollPlan, plan_meters
-from emm_pipeline.stores.points import number_of
+from emm_pipeline.stores.texts import number_of
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -43,7 +43,7 @@ def outbox(context: click.Context, as_json: bool) -> None:
 
 
 @outbox.command("replay")
-@click.option("--rejected", is_flag=True, help="Also the rejected points, once the cause is gone.")
+@click.option("--rejected", is_flag=True, help="Also the points that the store rejected, once the cause is gone.")
 @json_option
 @click.pass_obj
 def replay_command(env_files: tuple[Path, ...], rejected: bool, as_json: bool) -> None:
@@ -55,18 +55,18 @@ def replay_command(env_files: tuple[Path, ...], rejected: bool, as_json: bool) -
     """
     settings = load_settings(*env_files)
     box = open_outbox(settings)
-    if rejected:
-        box.put_back_rejected()
+    unreadable = box.put_back_rejected().problems if rejected else []
     files = len(box.names())
     with progress(f"loading {files} files", files) as advance, open_delivery(settings) as delivery:
         done = delivery.replay(advance)
+    problems = [*unreadable, *done.problems]
     if as_json:
-        print_json({"files": done.files, "points": done.points, "busy": done.busy, "problems": done.problems})
+        print_json({"files": done.files, "points": done.points, "busy": done.busy, "problems": problems})
     else:
         say(f"{done.points} points of {done.files} files loaded")
-    for problem in done.problems:
+    for problem in problems:
         note(problem)
-    if done.problems or done.busy:
+    if problems or done.busy:
         raise SystemExit(1)
 
 

@@ -12,13 +12,14 @@ from emm_pipeline.cli.addresses import ADDRESS, ENDPOINT, Endpoint
 from emm_pipeline.cli.gateways import KnownFleet, known_fleet
 from emm_pipeline.cli.output import json_option, note, print_json, say
 from emm_pipeline.cli.showing.interpretations import print_fits, print_meanings, print_words, to_json
-from emm_pipeline.commissioning.searching import RegisterBlock, Wanted, look, look_beside
+from emm_pipeline.commissioning.searching import SearchedRegisters, Wanted, search, search_beside
 from emm_pipeline.config_db.validation.meters import HIGHEST_UNIT_ID
 from emm_pipeline.errors import ConfigurationError, TransientError
 from emm_pipeline.fleet import HIGHEST_ADDRESS, MAX_REGISTERS_PER_REQUEST, REGISTER_SPACE, FunctionCode
+from emm_pipeline.modbus.gateway_locks import locked
 from emm_pipeline.modbus.messages import advise
-from emm_pipeline.modbus.session import Reply, Session, holding
-from emm_pipeline.modbus.transport.tcp import ReadError
+from emm_pipeline.modbus.session import Reply, Session, Timing
+from emm_pipeline.modbus.transport.base import ConnectError
 from emm_pipeline.readings import Request
 
 if TYPE_CHECKING:
@@ -97,58 +98,59 @@ def read(
     function_codes = [FunctionCode(int(fc))] if fc else list(FunctionCode)
     requests = [Request(function_code, address, count) for function_code in function_codes]
     with known_fleet(env_files) as known:
-        line = Session(*endpoint, timeout_s=timeout, pause_s=PAUSE_S)
-        blocks, beside = interruptible.run(_look(known, line, endpoint, unit, requests, wanted))
+        session = Session(endpoint.gateway, Timing(timeout, PAUSE_S))
+        blocks, beside = interruptible.run(_search(known, session, unit, requests, wanted))
     if as_json:
         print_json(to_json(endpoint, unit, [*blocks, *beside], expect))
     else:
         _print(endpoint, unit, blocks, wanted, show_all=show_all)
         if wanted:
             _print_found(blocks, beside, wanted)
-    if not any(block.fits if expect else block.answer.words for block in [*blocks, *beside]):
+    if not any(block.fits if expect else block.reply.words for block in [*blocks, *beside]):
         raise SystemExit(1)
 
 
-async def _look(
-    known: KnownFleet, line: Session, endpoint: Endpoint, unit: int, requests: Sequence[Request], wanted: Wanted | None
-) -> tuple[list[RegisterBlock], list[RegisterBlock]]:
+async def _search(
+    known: KnownFleet, session: Session, unit: int, requests: Sequence[Request], wanted: Wanted | None
+) -> tuple[list[SearchedRegisters], list[SearchedRegisters]]:
     """Returns what was asked for; and, where the wanted value is not in it, or nearer beside it, what has it there."""
 
-    def ask(request: Request) -> Awaitable[Reply]:
-        return line.ask(unit, request)
+    def read_unit(request: Request) -> Awaitable[Reply]:
+        return session.read(unit, request)
 
-    async with known.locks() as locks, holding(locks, str(endpoint), lambda: note("waiting for a poll to end …")):
+    gateway = session.gateway
+    async with known.locks() as locks, locked(locks, str(gateway), lambda: note("waiting for a poll to end …")):
         try:
-            blocks = [await look(ask, request, wanted) for request in requests]
-            around = [await look_beside(ask, block, wanted) for block in blocks] if wanted else []
-        except ReadError as err:
-            raise TransientError(f"{endpoint}: {err}; {advise(err.kind)}") from None
+            blocks = [await search(read_unit, request, wanted) for request in requests]
+            around = [await search_beside(read_unit, block, wanted) for block in blocks] if wanted else []
+        except ConnectError as err:
+            raise TransientError(f"{gateway.name}: {err}; {advise(err.kind)}") from None
         finally:
-            line.close()
+            session.close()
     return blocks, [block for block in around if block]
 
 
 def _print(
-    endpoint: Endpoint, unit: int, blocks: Sequence[RegisterBlock], wanted: Wanted | None, *, show_all: bool
+    endpoint: Endpoint, unit: int, blocks: Sequence[SearchedRegisters], wanted: Wanted | None, *, show_all: bool
 ) -> None:
-    answered = [block for block in blocks if block.answer.words]
+    replied = [block for block in blocks if block.reply.words]
     for block in blocks:
-        failed = "" if block.answer.words else f": {block.answer.reason}"
+        failed = "" if block.reply.words else f": {block.reply.reason}"
         say(f"{endpoint} unit {unit}, {block.request}{failed}")
-        if not block.answer.words:
-            if block.answer.kind and not answered:
-                say(f"  {advise(block.answer.kind, block.answer.exception_code)}")
+        if not block.reply.words:
+            if block.reply.kind and not replied:
+                say(f"  {advise(block.reply.kind, block.reply.exception_code)}")
             say()
             continue
-        say(f"  {block.answer.seconds * 1000:.0f} ms\n")
-        print_words(block.request.address, block.answer.words)
+        say(f"  {block.reply.seconds * 1000:.0f} ms\n")
+        print_words(block.request.address, block.reply.words)
         if not block.fits:
-            print_meanings(block.request.address, block.answer.words, show_all=show_all)
-    if answered and not wanted:
+            print_meanings(block.request.address, block.reply.words, show_all=show_all)
+    if replied and not wanted:
         say("What the device's display shows tells more: --expect VALUE")
 
 
-def _print_found(blocks: Sequence[RegisterBlock], beside: Sequence[RegisterBlock], wanted: Wanted) -> None:
+def _print_found(blocks: Sequence[SearchedRegisters], beside: Sequence[SearchedRegisters], wanted: Wanted) -> None:
     fitting = [block for block in blocks if block.fits]
     for block in fitting:
         print_fits(block.request, block.fits, wanted.shown)
@@ -158,7 +160,7 @@ def _print_found(blocks: Sequence[RegisterBlock], beside: Sequence[RegisterBlock
         say(f"{wanted.shown} is not in the registers asked for, but beside them; many manuals count from 1.\n")
     for block in beside:
         print_fits(block.request, block.fits, wanted.shown)
-    if not fitting and not beside and any(block.answer.words for block in blocks):
+    if not fitting and not beside and any(block.reply.words for block in blocks):
         say(
             f"{wanted.shown} is in none of these registers, in no type, order or scale from 0.0001 to 10000, and not\n"
             "just beside them. Look further with another --address or a larger --count. If the value moves, read\n"

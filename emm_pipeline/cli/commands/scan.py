@@ -17,8 +17,10 @@ from emm_pipeline.cli.showing.tables import print_table
 from emm_pipeline.commissioning.scanning import FoundUnit, Probe, Scan, Watcher, scan
 from emm_pipeline.fleet import EnergyMeter, FunctionCode
 from emm_pipeline.modbus.messages import advise
-from emm_pipeline.modbus.transport.tcp import ReadError
+from emm_pipeline.modbus.session import Timing
+from emm_pipeline.modbus.transport.base import ConnectError
 from emm_pipeline.readings import FailureKind, Request
+from emm_pipeline.stores.texts import number_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,14 +67,14 @@ def scan_command(
     Example: emm scan 192.168.1.113 --units 1-20
     """
     request = Request(FunctionCode(int(fc)), address, 1)
-    probe = Probe(*endpoint, request, timeout, pause, tuple(load_catalogue().values()))
+    probe = Probe(endpoint.gateway, request, Timing(timeout, pause), tuple(load_catalogue().values()))
     state = Scan(units)
     problem, interrupted = None, False
     with known_fleet(env_files) as known:
         try:
             _scan(known, endpoint, probe, state)
-        except ReadError as err:
-            problem = f"{endpoint}: {err}; {advise(err.kind)}"
+        except ConnectError as err:
+            problem = f"{probe.gateway.name}: {err}; {advise(err.kind)}"
         except KeyboardInterrupt:
             interrupted = True
         if as_json:
@@ -95,7 +97,7 @@ def _scan(known: KnownFleet, endpoint: Endpoint, probe: Probe, state: Scan) -> N
 
     if known.engine is None:
         note("no configuration database: nothing keeps this scan and polls of the gateway apart")
-    longest_s = len(state.units) * (probe.timeout_s + probe.pause_s)
+    longest_s = len(state.units) * sum(probe.timing)
     what = f"asking {len(state.units)} units of {endpoint}"
     if longest_s > 10:  # noqa: PLR2004 - a wait that needs no warning
         note(f"{what}: {_duration(longest_s)} if none of them answers")
@@ -110,18 +112,18 @@ def _duration(seconds: float) -> str:
 def _print(endpoint: Endpoint, state: Scan, known: KnownFleet) -> None:
     if state.found:
         rows = (
-            (found.unit_id, _said(found), f"{found.answer.seconds * 1000:.0f}", _named(found)) for found in state.found
+            (found.unit_id, _said(found), f"{found.reply.seconds * 1000:.0f}", _named(found)) for found in state.found
         )
         print_table(("unit", "answer", "ms", "type"), rows, right=("unit", "ms"))
         say()
     say(f"{len(state.found)} of {state.asked} units answer")
     if state.slow_s:
         say(f"A first reply came only after {state.slow_s:.1f} s, so each unit was given longer than --timeout.")
-    if state.all_answer:
+    if state.all_reply:
         say("All of them: this is probably one device, which answers to any unit id. Add one of them only.")
     for reason in sorted(set(state.unclear.values())):
         units = [str(unit) for unit, why in state.unclear.items() if why == reason]
-        say(f"no answer but something else came for {len(units)} units ({', '.join(units[:10])}): {reason}")
+        say(f"no valid reply came for {number_of(len(units), 'unit')} ({', '.join(units[:10])}): {reason}")
     if not state.found and state.asked:
         kind = FailureKind.INVALID_REPLY if state.unclear else FailureKind.TIMEOUT
         say(advise(kind))
@@ -129,7 +131,7 @@ def _print(endpoint: Endpoint, state: Scan, known: KnownFleet) -> None:
 
 
 def _said(found: FoundUnit) -> str:
-    return found.answer.reason or f"0x{found.answer.words[0]:04X}"
+    return found.reply.reason or f"0x{found.reply.words[0]:04X}"
 
 
 def _named(found: FoundUnit) -> str:
@@ -189,9 +191,9 @@ def _to_json(
         units.append(
             {
                 "unit": found.unit_id,
-                "words": list(found.answer.words),
-                "exception_code": found.answer.exception_code,
-                "seconds": round(found.answer.seconds, 4),
+                "words": list(found.reply.words),
+                "exception_code": found.reply.exception_code,
+                "seconds": round(found.reply.seconds, 4),
                 "candidates": None
                 if found.candidates is None
                 else [{"type": each.type, "proven": each.proven} for each in found.candidates],

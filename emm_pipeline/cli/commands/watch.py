@@ -19,7 +19,7 @@ from emm_pipeline.cli.output import note, print_json, printable, say
 from emm_pipeline.cli.showing.tables import console, make_table, shown, styled
 from emm_pipeline.errors import ConfigurationError, TransientError
 from emm_pipeline.modbus.decoding import decode_readings
-from emm_pipeline.modbus.reading import Conditions, read_meters
+from emm_pipeline.modbus.fleet_reading import Conditions, read_meters
 from emm_pipeline.polling.plan import plan_meters
 
 if TYPE_CHECKING:
@@ -111,8 +111,8 @@ class _Watched:
     meter_type: MeterType
     interval_s: float
     count: int | None
-    refused: tuple[UnsupportedRange, ...] = ()
-    """What the unit refused once is not asked for each time."""
+    unsupported: tuple[UnsupportedRange, ...] = ()
+    """Left out of the next requests."""
     models: Mapping[int, int] | None = None
     """Where it had its SunSpec models."""
 
@@ -134,10 +134,10 @@ class _Watched:
         deadline = time.monotonic() + LONGEST_READING_S
         async with self.known.locks() as locks:
             models = {} if self.models is None else {self.meter.id: self.models}
-            conditions = Conditions(locks=locks, refused={self.meter.id: self.refused}, models=models)
+            conditions = Conditions(locks=locks, unsupported={self.meter.id: self.unsupported}, models=models)
             types = {self.meter_type.name: self.meter_type}
             (sample,) = await read_meters([self.meter], types, deadline=deadline, conditions=conditions)
-        self.refused = sample.refused
+        self.unsupported = sample.unsupported
         self.models = sample.models or self.models
         readings = decode_readings([sample], types)
         values = dict(zip(readings["measurement"], readings["value"], strict=True))

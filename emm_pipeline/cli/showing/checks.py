@@ -27,7 +27,7 @@ def print_check(check: MeterCheck) -> None:
     meter = check.meter
     say(f"{meter if meter.id != AD_HOC_ID else f'{meter.address} unit {meter.unit_id}'}, type {meter.type}")
     if check.connected_s is not None:
-        say(f"connected in {check.connected_s * 1000:.0f} ms\n")
+        say(f"connected to {meter.gateway.name} in {check.connected_s * 1000:.0f} ms\n")
     if check.registers:
         _print_registers(check)
     if check.requests:
@@ -40,7 +40,7 @@ def _print_registers(check: MeterCheck) -> None:
         (
             *(each.register.measurement_name, int(each.register.function_code), each.register.register_address),
             *(None if each.value is None else shown(each.value), each.register.data_unit),
-            *(_hexadecimal(each.answer), _milliseconds(each.answer), _remark(each)),
+            *(_hexadecimal(each.reply), _milliseconds(each.reply), _remark(each)),
         )
         for each in check.registers
     )
@@ -50,46 +50,46 @@ def _print_registers(check: MeterCheck) -> None:
 
 
 def _remark(each: RegisterCheck) -> Text | None:
-    if not each.answer.words:
-        return styled(each.answer.reason, "bold red")
+    if not each.reply.words:
+        return styled(each.reply.reason, "bold red")
     if each.value is None:
         return styled("the device has no value", "yellow")
-    return styled("implausible: check data type and order", "yellow") if each.is_odd else None
+    return styled("of unusual size: check data type and order", "yellow") if each.is_odd else None
 
 
 def _print_requests(check: MeterCheck) -> None:
     rows = (
-        (request, request.count, _milliseconds(answer), None if answer.words else styled(answer.reason, "bold red"))
-        for request, answer in check.requests
+        (request, request.count, _milliseconds(reply), None if reply.words else styled(reply.reason, "bold red"))
+        for request, reply in check.requests
     )
     print_table(("requests of a poll", "registers", "ms", ""), rows, right=("registers", "ms"))
     say()
 
 
 def _print_what_to_do(check: MeterCheck) -> None:
-    if check.problem:
-        say(f"failed: {check.problem}\n  {advise(check.problem.kind, check.problem.exception_code)}")
-    failed = [each for each in check.registers if not each.answer.words]
-    for reason in dict.fromkeys(each.answer.reason for each in failed):
-        alike = [each for each in failed if each.answer.reason == reason]
-        say(f"failed: {reason} for {_names(alike)}\n  {_advice(alike[0].answer)}")
-    if not failed and any(not answer.words for _, answer in check.requests):
+    if check.failure:
+        say(f"failed: {check.failure}\n  {advise(check.failure.kind, check.failure.exception_code)}")
+    failed = [each for each in check.registers if not each.reply.words]
+    for reason in dict.fromkeys(each.reply.reason for each in failed):
+        alike = [each for each in failed if each.reply.reason == reason]
+        say(f"failed: {reason} for {_names(alike)}\n  {_advice(alike[0].reply)}")
+    if not failed and any(not reply.words for _, reply in check.requests):
         say(
-            "failed: registers that the unit gives one by one are refused together. A poll copes, with more\n"
-            f"  requests; spare it that: set max_registers_per_request or max_gap of {check.meter.type} in meter_types"
+            "failed: registers that can be read singly cannot be read together. A poll sends more requests for them;\n"
+            f"  to avoid that, set max_registers_per_request or max_gap of type {check.meter.type} in meter_types"
         )
     odd = [each for each in check.registers if each.is_odd]
     if odd:
         first = odd[0].register
         say(
-            f"implausible: {_names(odd)}. To find the right type and order:\n"
+            f"unusual: {_names(odd)}. To find the right type and order:\n"
             f"  emm read {check.meter.address} --unit {check.meter.unit_id} --fc {first.function_code:d} "
             f"--address {first.register_address} --count {first.count} --expect VALUE"
         )
     if check.remark:
         say(check.remark)
     if check.left_out:
-        say(f"{check.left_out} more registers were not asked for")
+        say(f"{check.left_out} more registers were not read")
     say(f"{'OK' if check.ok else 'FAILED'}: {_summary(check)}\n")
 
 
@@ -100,24 +100,24 @@ def _names(checks: Sequence[RegisterCheck]) -> str:
 
 
 def _summary(check: MeterCheck) -> str:
-    read = sum(bool(each.answer.words) for each in check.registers)
-    joined = sum(bool(answer.words) for _, answer in check.requests)
+    read = sum(bool(each.reply.words) for each in check.registers)
+    joined = sum(bool(reply.words) for _, reply in check.requests)
     return (
         f"{read} of {len(check.meter_type.registers)} registers read one by one"
         f", {joined} of {len(check.requests)} requests of a poll answered"
     )
 
 
-def _advice(answer: Reply) -> str:
-    return advise(answer.kind or FailureKind.TIMEOUT, answer.exception_code)
+def _advice(reply: Reply) -> str:
+    return advise(reply.kind or FailureKind.TIMEOUT, reply.exception_code)
 
 
-def _hexadecimal(answer: Reply) -> str:
-    return " ".join(f"{word:04X}" for word in answer.words)
+def _hexadecimal(reply: Reply) -> str:
+    return " ".join(f"{word:04X}" for word in reply.words)
 
 
-def _milliseconds(answer: Reply) -> str:
-    return f"{answer.seconds * 1000:.0f}"
+def _milliseconds(reply: Reply) -> str:
+    return f"{reply.seconds * 1000:.0f}"
 
 
 def to_json(checks: Sequence[MeterCheck], unreadable: Mapping[int, str]) -> dict[str, Any]:
@@ -138,8 +138,8 @@ def _check_as_json(check: MeterCheck) -> dict[str, Any]:
         "unit": meter.unit_id,
         "type": meter.type,
         "ok": check.ok,
-        "error": str(check.problem) if check.problem else None,
-        "what_to_do": advise(check.problem.kind, check.problem.exception_code) if check.problem else None,
+        "error": str(check.failure) if check.failure else None,
+        "what_to_do": advise(check.failure.kind, check.failure.exception_code) if check.failure else None,
         "registers": [
             {
                 "measurement": each.register.measurement_name,
@@ -148,7 +148,7 @@ def _check_as_json(check: MeterCheck) -> dict[str, Any]:
                 "value": each.value,
                 "data_unit": each.register.data_unit,
                 "odd": each.is_odd,
-                **_answer_as_json(each.answer),
+                **_reply_as_json(each.reply),
             }
             for each in check.registers
         ],
@@ -157,21 +157,21 @@ def _check_as_json(check: MeterCheck) -> dict[str, Any]:
                 "function_code": int(request.function_code),
                 "address": request.address,
                 "count": request.count,
-                **_answer_as_json(answer),
+                **_reply_as_json(reply),
             }
-            for request, answer in check.requests
+            for request, reply in check.requests
         ],
         "remark": check.remark,
         "left_out": check.left_out,
     }
 
 
-def _answer_as_json(answer: Reply) -> dict[str, Any]:
-    failed = not answer.words
+def _reply_as_json(reply: Reply) -> dict[str, Any]:
+    failed = not reply.words
     return {
-        "words": list(answer.words),
-        "seconds": round(answer.seconds, 4),
-        "error": answer.reason if failed else None,
-        "exception_code": answer.exception_code,
-        "what_to_do": _advice(answer) if failed else None,
+        "words": list(reply.words),
+        "seconds": round(reply.seconds, 4),
+        "error": reply.reason if failed else None,
+        "exception_code": reply.exception_code,
+        "what_to_do": _advice(reply) if failed else None,
     }

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from emm_pipeline.cli.output import say
 from emm_pipeline.cli.showing.tables import print_table, shown, styled
+from emm_pipeline.commissioning.interpreting import LAYOUTS, Fit, Interpretation, difference, grid, interpret, no_value
 from emm_pipeline.config_db.editing.register_rows import NEEDED_COLUMNS
 from emm_pipeline.fleet import FunctionCode, Register
-from emm_pipeline.modbus.interpreting import LAYOUTS, Fit, Interpretation, difference, grid, interpret, no_value
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from emm_pipeline.cli.addresses import Endpoint
-    from emm_pipeline.commissioning.searching import RegisterBlock
+    from emm_pipeline.commissioning.searching import SearchedRegisters
     from emm_pipeline.readings import Request
 
 MOST_REGISTERS_IN_FULL = 8
@@ -129,7 +129,7 @@ def _numbers(register: Register) -> list[float]:
     return [*codes, *([register.scale] if register.scale != 1 else [])]
 
 
-def to_json(endpoint: Endpoint, unit: int, blocks: Sequence[RegisterBlock], expect: str | None) -> dict[str, Any]:
+def to_json(endpoint: Endpoint, unit: int, blocks: Sequence[SearchedRegisters], expect: str | None) -> dict[str, Any]:
     """Return everything that was read, as JSON's types; numbers that are not finite are null."""
     return {
         "host": endpoint.host,
@@ -139,16 +139,16 @@ def to_json(endpoint: Endpoint, unit: int, blocks: Sequence[RegisterBlock], expe
     }
 
 
-def _block_as_json(block: RegisterBlock, expected: bool) -> dict[str, Any]:
-    request, answer = block.request, block.answer
+def _block_as_json(block: SearchedRegisters, expected: bool) -> dict[str, Any]:
+    request, reply = block.request, block.reply
     said: dict[str, Any] = {
         "function_code": int(request.function_code),
         "address": request.address,
-        "words": list(answer.words),
-        "seconds": round(answer.seconds, 4),
-        "error": answer.reason or None,
-        "exception_code": answer.exception_code,
-        "interpretations": [_interpretation_as_json(request, each) for each in interpret(answer.words)],
+        "words": list(reply.words),
+        "seconds": round(reply.seconds, 4),
+        "error": reply.reason or None,
+        "exception_code": reply.exception_code,
+        "interpretations": [_interpretation_as_json(request, each) for each in interpret(reply.words)],
     }
     if expected:
         said["fits"] = [

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from emm_pipeline.cli.output import shown_time
 from emm_pipeline.cli.showing.tables import print_table, shown
-from emm_pipeline.stores.points import text_or_none
+from emm_pipeline.stores.texts import text_or_none
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

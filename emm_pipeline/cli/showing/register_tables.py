@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from emm_pipeline.cli.output import say
 from emm_pipeline.cli.showing.tables import print_table
+from emm_pipeline.commissioning.interpreting import LAYOUTS
 from emm_pipeline.config_db.editing.register_rows import REGISTER_COLUMNS, RegisterRow, register_row, series_of
 from emm_pipeline.fleet import DataType, Order
-from emm_pipeline.modbus.interpreting import LAYOUTS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -79,7 +79,7 @@ def save_unsupported(
             "configuration": known.of(reading.meter),
         }
         for reading in readings
-        for unsupported in reading.refused
+        for unsupported in reading.unsupported
         if unsupported.refused_at == reading.time
     ]
     if not rows:

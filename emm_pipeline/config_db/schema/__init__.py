@@ -15,7 +15,9 @@ from emm_pipeline.config_db.schema.conditions import compare_conditions
 from emm_pipeline.config_db.tables import energy_meters, metadata, meter_types, registers
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
+    from collections.abc import Iterable
+
+    from sqlalchemy import Connection, Table
 
     from emm_pipeline.config_db.schema.differences import Difference
 
@@ -23,13 +25,17 @@ EDITED_TABLES = (energy_meters, registers, meter_types)
 """The tables that people write. The pipeline's own are made by the migrations, and only compared."""
 
 
-def differences(connection: Connection) -> list[Difference]:
+def differences(connection: Connection, further: Iterable[Table] = ()) -> list[Difference]:
     """Return how the tables differ from `tables`: columns, types, lengths, nullability, keys and conditions.
 
     Changes nothing, but needs to make a temporary table, which the end of the transaction removes.
+
+    Args:
+        connection: In a transaction.
+        further: Other tables of this database, made by its migrations too.
     """
     found: list[Difference] = []
-    for table in metadata.sorted_tables:
+    for table in (*metadata.sorted_tables, *further):
         found += compare_columns(connection, table)
         if table in EDITED_TABLES:
             found += compare_key(connection, table)

@@ -1,4 +1,4 @@
-"""A poll of a meter whose registers' addresses it says itself: SunSpec's models are found first, then read."""
+"""A meter reading of a SunSpec device, which lists its models itself: they are found first, then read."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from emm_pipeline.fleet import model_header
-from emm_pipeline.modbus.exception_codes import ILLEGAL_FUNCTION, REFUSALS
+from emm_pipeline.modbus.exception_codes import ILLEGAL_FUNCTION, UNSUPPORTED
 from emm_pipeline.modbus.meter_poll import MeterPoll
-from emm_pipeline.modbus.plans import Plans, avoided_requests
+from emm_pipeline.modbus.planning import Plans, avoided_requests
 from emm_pipeline.modbus.sunspec.models import ModelSearch, is_where_it_was, missing, read_ends
 from emm_pipeline.readings import Failure, FailureKind, MeterReading
 
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 class ModelPoll(MeterPoll):
     """As `MeterPoll`, of a type that has models.
 
-    `known` is where the device had them in an earlier sample. They are searched for where that is not known, and where
+    `known` is where the device had them in an earlier reading. They are searched for where that is not known, and where
     the device shows that it is not true any more; what was read until then is dropped.
     """
 
     plans: Plans = field(default_factory=lambda: Plans({}))
     known: Mapping[int, int] | None = None
     found: dict[int, int] | None = None
-    """Where they are, by a search in this sample."""
+    """Where they are, by a search in this reading."""
     _found_all: bool = False
     _search: ModelSearch | None = None
     _paused: bool = False
@@ -47,18 +47,18 @@ class ModelPoll(MeterPoll):
         return self._search is None and super().is_done
 
     def begin_turn(self) -> None:
-        """The meter's turn has come."""
+        """Begins a turn."""
         self._paused = False
         super().begin_turn()
 
     @property
     def next_request(self) -> Request | None:
-        """What to ask next in this turn."""
+        """The next request of this turn; None at its end."""
         if self._search:
             return None if self._paused else self._search.request
         return super().next_request
 
-    def keep(self, data: bytes) -> None:
+    def take_registers(self, data: bytes) -> None:
         """Keeps the registers that the request brought, or goes on searching with them."""
         if self._search:
             self._last_reply_s = time.monotonic()
@@ -66,35 +66,35 @@ class ModelPoll(MeterPoll):
             self._search.take(data)
             self._go_on()
             return
-        super().keep(data)
+        super().take_registers(data)
         if self.found is None and not is_where_it_was(self.blocks[-1], self.meter_type):
             self._search_anew()
 
     def _take_final_exception(self, failure: Failure, exception_code: int) -> None:
         if self._search is None:
-            if self.found is None and exception_code in REFUSALS:
+            if self.found is None and exception_code in UNSUPPORTED:
                 self._search_anew()
             else:
                 super()._take_final_exception(failure, exception_code)
-        elif exception_code in REFUSALS or exception_code == ILLEGAL_FUNCTION:
-            self._search.refuse()
+        elif exception_code in UNSUPPORTED or exception_code == ILLEGAL_FUNCTION:
+            self._search.take_exception()
             self._go_on()
         else:
             self.failure = failure
             self._give_up()
 
-    def _ask_again_later(self, failure: Failure) -> None:
+    def _repeat_later(self, failure: Failure) -> None:
         self._paused = True
-        super()._ask_again_later(failure)
+        super()._repeat_later(failure)
 
     def _give_up(self) -> None:
         self._search = None
         super()._give_up()
 
-    def _what_is_asked(self) -> str:
+    def _next_request_in_words(self) -> str:
         if self._search:
             return f"{self._search.request} (the list of its SunSpec models)"
-        return super()._what_is_asked()
+        return super()._next_request_in_words()
 
     def _search_anew(self) -> None:
         self.blocks.clear()
@@ -102,7 +102,7 @@ class ModelPoll(MeterPoll):
         self._search = ModelSearch()
 
     def _go_on(self) -> None:
-        """Once the search is over, ask for the registers where it has found them, in the same turn."""
+        """Once the search is over, plans the registers where it has found them, for the same turn."""
         search = self._search
         if search is None or search.request:
             return
@@ -115,14 +115,14 @@ class ModelPoll(MeterPoll):
         super().begin_turn()
 
     def _use(self, addresses: Mapping[int, int]) -> None:
-        """Ask for the registers where the device has them; for those without a model whatever came of the search."""
+        """Plans the registers where the device has them; those without a model whatever came of the search."""
         self.meter_type = self.plans.located(self.meter.type, addresses)
         if self.meter_type.registers:
             plan = self.plans.requests(self.meter_type, avoided_requests(self.known_unsupported))
         else:
             plan = self._missing() or "there are no registers"
         if not isinstance(plan, str) and (self.found is not None or self._is_verified_by(plan)):
-            self.ask(plan)
+            self.set_requests(plan)
         elif not isinstance(plan, str):
             self._search = ModelSearch()
         elif self.failure is None:
@@ -133,32 +133,32 @@ class ModelPoll(MeterPoll):
         return self.known or {} if self.found is None else self.found
 
     def _is_verified_by(self, plan: Iterable[Request]) -> bool:
-        """Whether the requests bring each model's header: what was refused once is not asked for."""
+        """Whether the requests bring each model's header: unsupported registers are left out of them."""
         headers = [model_header(model, address) for model, address in self.meter_type.models]
         return all(any(request.covers(each) for request in plan) for each in headers)
 
-    def _still_true(self, refusals: Iterable[UnsupportedRange]) -> tuple[UnsupportedRange, ...]:
-        """What was refused, without what the search disproves: the list was given; behind moved models all is new."""
+    def _still_true(self, ranges: Iterable[UnsupportedRange]) -> tuple[UnsupportedRange, ...]:
+        """The unsupported registers, without those that the search has read, and none where models have moved."""
         if self.known is not None and self.found != self.known:
             return ()
         begins = (self.found or {}).values()
-        return tuple(each for each in refusals if not any(each.address < at + 2 and at < each.end for at in begins))
+        return tuple(each for each in ranges if not any(each.address < at + 2 and at < each.end for at in begins))
 
     def _missing(self) -> str | None:
         return missing(self.plans.types[self.meter.type], self.meter_type, self._addresses)
 
-    def sample(self) -> MeterReading:
+    def reading(self) -> MeterReading:
         """The meter as read so far, with where its models are, and a notice on those that it does not have.
 
         Of a model only what lies before its end is believed, and only where its header came with it.
         """
-        sample = super().sample()
+        reading = super().reading()
         if self.blocks:
             ends = read_ends(self.blocks, self.meter_type)
             self.meter_type = self.plans.located(self.meter.type, self._addresses, ends)
         notice = self._missing() if self.blocks else None
-        notices = (*sample.notices, notice) if notice else sample.notices
+        notices = (*reading.notices, notice) if notice else reading.notices
         # What was found in part, or is of no use, is searched for again by the next poll.
         is_news = self._found_all and self.meter_type.registers and self.found != self.known
         models = self.found if is_news else None
-        return replace(sample, notices=notices, located_type=self.meter_type, models=models)
+        return replace(reading, notices=notices, located_type=self.meter_type, models=models)

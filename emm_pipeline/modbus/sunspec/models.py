@@ -25,16 +25,17 @@ MARK_ADDRESSES = (40000, 50000, 0)
 _MARK_COUNT, _HEADER_COUNT = 2, 2
 _END_OF_LIST = 0xFFFF
 _REGISTER_SPACE = 65536
-_MOST_MODELS = 100
-"""A list that is longer is none: a device that answers anything."""
+_MOST_HEADERS = 100
+"""How many entries of a list are read: a device that sends the same to every request has a list without end."""
 
 
 @dataclass(slots=True)
 class ModelSearch:
-    """A search in progress: `request` is what to ask next, None at its end.
+    """A search in progress: `request` is the next to send, None at its end.
 
     `found` is where each model begins; of a model that is there more than once, the first. `failure` says why there is
-    no list of models. `complete`: the list was read to its end, and not only as far as the device gave it.
+    no list of models. `complete`: the list was read to its end, or to as many entries as are read of any device, and
+    did not break off before.
     """
 
     found: dict[int, int] = field(default_factory=dict)
@@ -45,12 +46,13 @@ class ModelSearch:
     request: Request | None = None
     _marks_left: list[int] = field(default_factory=lambda: list(MARK_ADDRESSES))
     _in_list: bool = False
+    _headers: int = 0
 
     def __post_init__(self) -> None:
         self._look_for_mark()
 
     def take(self, data: bytes) -> None:
-        """The registers that were asked for, two bytes each."""
+        """Takes the registers that the request brought, two bytes each."""
         if self.request is None:
             return
         address = self.request.address
@@ -67,12 +69,14 @@ class ModelSearch:
             return
         if self.found.setdefault(model, address) == address:
             self.ends[model] = after
+        self._headers += 1
+        self.complete = self._headers == _MOST_HEADERS
         # A list that leaves the registers, or goes on for ever, is taken as far as it goes.
-        ended = after + _HEADER_COUNT > _REGISTER_SPACE or len(self.found) >= _MOST_MODELS or length == 0
+        ended = after + _HEADER_COUNT > _REGISTER_SPACE or self.complete or length == 0
         self.request = None if ended else _holding(after, _HEADER_COUNT)
 
-    def refuse(self) -> None:
-        """The device refuses what was asked for: the mark is elsewhere, or the list ends without its end."""
+    def take_exception(self) -> None:
+        """Takes that the device does not have these registers: the mark is elsewhere, or the list ends here."""
         if self._in_list:
             self.request = None
         else:
@@ -88,7 +92,7 @@ class ModelSearch:
 
 
 def has_models(meter_type: MeterType) -> bool:
-    """Whether the place of some of the type's registers has to be asked of each device."""
+    """Whether some of the type's registers are where each device has its SunSpec models."""
     return any(register.model is not None for register in meter_type.registers)
 
 
@@ -117,7 +121,7 @@ def locate(meter_type: MeterType, addresses: Mapping[int, int], ends: Mapping[in
 
 
 def missing(meter_type: MeterType, located: MeterType, addresses: Mapping[int, int]) -> str | None:
-    """Return a finding on measurements that no model of the device gives; None where there are none."""
+    """Return a notice on measurements that no model of the device gives; None where there are none."""
     given = {(register.measurement_name, register.data_unit) for register in located.registers}
     absent = [r for r in meter_type.registers if (r.measurement_name, r.data_unit) not in given]
     if not absent:

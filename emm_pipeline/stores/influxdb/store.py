@@ -20,19 +20,20 @@ from influxdb_client.service.write_service import WriteService
 from urllib3.exceptions import HTTPError
 
 from emm_pipeline.errors import ConfigurationError, StoreAccessError, StoreError
-from emm_pipeline.stores.base import RejectedPoint
-from emm_pipeline.stores.points import one_line
+from emm_pipeline.stores.base import RejectedPoints
+from emm_pipeline.stores.influxdb.line_protocol import LineProtocol
+from emm_pipeline.stores.texts import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from emm_pipeline.stores.points import PointBatch
 
-BATCH_LINES = 5000
+BATCH_POINTS = 5000
 _GZIP_LEVEL = 1
 """Line protocol shrinks to a tenth already; higher levels cost more time than the network."""
 _NO_CONTENT = 204
 _BAD_REQUEST = 400
 _TOO_LARGE = 413
-_REFUSED = frozenset({400, _TOO_LARGE, 422})
+_REJECTED = frozenset({400, _TOO_LARGE, 422})
 """The content is at fault: syntax, type conflict, beyond retention (1.x: 400, 2.x: 400 or 422), or size."""
 _NO_ACCESS = frozenset({401, 403, 404})
 _DROPPED = re.compile(r"\bdropped=(\d+)")
@@ -76,39 +77,42 @@ class InfluxReadingsStore:
         self._client = InfluxDBClient(url=url, token=token, org=org, retries=False)
         self._writes = WriteService(self._client.api_client)
 
-    def write(self, lines: Sequence[str], *, until: float = math.inf) -> list[RejectedPoint]:
+    def write(self, points: PointBatch, *, until: float = math.inf) -> list[RejectedPoints]:
         """See `ReadingsStore.write`.
 
-        Of a batch that is refused in part InfluxDB does not say which lines: its halves are sent again, down to these.
+        InfluxDB does not say which points of a request it rejects: the halves are sent again, down to these.
         """
-        refused: list[RejectedPoint] = []
-        # a stack, so that the halves of a batch come next
-        batches = [lines[start : start + BATCH_LINES] for start in range(0, len(lines), BATCH_LINES)][::-1]
-        while batches:
-            batch = batches.pop()
+        lines = LineProtocol(points)
+        rejected: list[RejectedPoints] = []
+        # a stack, so that the halves of a range come next
+        ranges = [(start, min(start + BATCH_POINTS, len(points))) for start in range(0, len(points), BATCH_POINTS)][
+            ::-1
+        ]
+        while ranges:
+            start, stop = ranges.pop()
             try:
-                status = self._post(batch, until)
+                status = self._post(lines.text(start, stop), until)
             except ApiException as error:
-                if error.status not in _REFUSED:
+                if error.status not in _REJECTED:
                     raise self._store_error(error) from None
-                if len(batch) > 1 and not _refuses_all(error, len(batch)):
-                    middle = len(batch) // 2
-                    batches += [batch[middle:], batch[:middle]]
+                if stop - start > 1 and not _rejects_all(error, stop - start):
+                    middle = (start + stop) // 2
+                    ranges += [(middle, stop), (start, middle)]
                 else:
                     reason = f"{self._where} answered HTTP {error.status}: {self._reason(error)}"
-                    refused += [RejectedPoint(line, reason) for line in batch]
+                    rejected.append(RejectedPoints(points[start:stop], reason))
                 continue
             if status != _NO_CONTENT:
                 raise StoreError(
                     f"{self._where} answered HTTP {status}, which is not how InfluxDB acknowledges points: "
                     "does INFLUXDB_URL lead to something else?"
                 )
-        return refused
+        return rejected
 
     def ping(self) -> None:
         """See `ReadingsStore.ping`. Writes nothing, so that token and bucket are asked for too."""
         try:
-            self._post([], math.inf)
+            self._post("", math.inf)
         except ApiException as error:
             # 2.x: "writing requires points", once the token and the bucket have passed
             if error.status != _BAD_REQUEST:
@@ -118,8 +122,8 @@ class InfluxReadingsStore:
         """See `ReadingsStore.close`."""
         self._client.close()
 
-    def _post(self, lines: Sequence[str], until: float) -> int:
-        """Sends one batch; returns the HTTP status, a success.
+    def _post(self, lines: str, until: float) -> int:
+        """Send line protocol; return the HTTP status, a success.
 
         Raises:
             ApiException: an HTTP status that is no success.
@@ -132,7 +136,7 @@ class InfluxReadingsStore:
             _, status, _ = self._writes.post_write_with_http_info(
                 org=self._org,
                 bucket=self._bucket,
-                body=gzip.compress("\n".join(lines).encode(), _GZIP_LEVEL),
+                body=gzip.compress(lines.encode(), _GZIP_LEVEL),
                 precision=WritePrecision.MS,
                 content_encoding="gzip",
                 content_type="text/plain; charset=utf-8",
@@ -170,9 +174,9 @@ class InfluxReadingsStore:
         return one_line(shown.replace(self._token, "***") if self._token else shown)
 
 
-def _refuses_all(error: ApiException, lines: int) -> bool:
+def _rejects_all(error: ApiException, points: int) -> bool:
     dropped = _DROPPED.search(str(error.body or ""))
-    return dropped is not None and int(dropped[1]) == lines
+    return dropped is not None and int(dropped[1]) == points
 
 
 def _retry_after_s(error: ApiException) -> float:

@@ -1,4 +1,4 @@
-"""A batch of the outbox, held by this process: what can become of it."""
+"""A batch in the outbox that this process holds, and what can be done with it."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self
 
 from emm_pipeline.errors import OutboxError
-from emm_pipeline.stores.outbox.file import create_durably, make_folder, unpack, with_reasons
+from emm_pipeline.stores.outbox import kinds
+from emm_pipeline.stores.outbox.file import create_durably, make_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
     from types import TracebackType
 
-    from emm_pipeline.stores.base import RejectedPoint
+    from emm_pipeline.stores.base import RejectedPoints
+    from emm_pipeline.stores.points import PointBatch
 
-SUFFIX = ".lp.gz"
 REJECTED = "rejected"
-REJECTED_SUFFIX = ".rejected.lp"
-DAMAGED_SUFFIX = ".damaged"
+"""The folder, below the outbox's own, of what is not loaded again by itself."""
 
 
 @contextmanager
 def outbox_errors(path: Path) -> Iterator[None]:
-    """Turn an OSError inside the block into an OutboxError that names the place and what to look at."""
+    """Turn an OSError inside the block into an OutboxError that names the place and what to check."""
     try:
         yield
     except OSError as err:
@@ -35,56 +35,66 @@ def outbox_errors(path: Path) -> Iterator[None]:
 
 
 class Batch:
-    """A batch that this process holds; a context manager that lets go of it, wherever it is then."""
+    """A batch that this process holds; a context manager that releases it at its end.
 
-    def __init__(self, path: Path, fd: int) -> None:
+    Args:
+        path: its file.
+        fd: a descriptor of that file, which has its lock.
+        points: what is in the file, where that is known.
+    """
+
+    def __init__(self, path: Path, fd: int, points: PointBatch | None = None) -> None:
         self._path = path
         self._rejected = path.parent / REJECTED
-        self._fd = fd
+        self._fd: int | None = fd
+        self._points = points
 
     @property
     def name(self) -> str:
-        """Its file's name."""
+        """Its file's name, by which another process can claim it."""
         return self._path.name
 
-    def lines(self) -> list[str]:
+    def points(self) -> PointBatch:
         """Return its points.
 
         Raises:
             DamagedFileError: the file cannot be read back.
-            OutboxError: the disk does not give it.
+            OutboxError: the disk does not return the file's content.
         """
-        with outbox_errors(self._path):
-            content = self._path.read_bytes()
-        return unpack(content, self.name)
+        if self._points is None:
+            with outbox_errors(self._path):
+                self._points = kinds.read_batch(self._path)
+        return self._points
 
-    def settle(self, refused: Sequence[RejectedPoint]) -> None:
-        """Remove the batch: the store has it all, but for the refused lines, which are kept in `rejected` first.
+    def settle(self, rejected_points: Sequence[RejectedPoints]) -> None:
+        """Remove the batch, since the store has it all but for the rejected points; these go to `rejected` first.
 
         Raises:
             OutboxError: that could not be done; the batch will be loaded again, which changes nothing in the store.
         """
-        if refused:
+        if rejected_points:
             with outbox_errors(self._rejected):
                 make_folder(self._rejected)
-                name = self.name.removesuffix(SUFFIX) + REJECTED_SUFFIX
-                os.close(create_durably(self._rejected / name, with_reasons(refused)))
+                name = kinds.stem_of(self.name) + kinds.REJECTED_SUFFIX
+                os.close(create_durably(self._rejected / name, kinds.pack_rejected(rejected_points)))
         self.remove()
 
     def set_aside(self) -> None:
-        """Move a file that cannot be read back out of the way of the others."""
+        """Move a file that cannot be read back to `rejected`, so that the others are loaded."""
         with outbox_errors(self._rejected):
             make_folder(self._rejected)
-            self._path.rename(self._rejected / f"{self.name}{DAMAGED_SUFFIX}")
+            self._path.rename(self._rejected / f"{self.name}{kinds.DAMAGED_SUFFIX}")
 
     def remove(self) -> None:
-        """Delete the file. Not waited for: should a power cut bring it back, it is loaded once more."""
+        """Delete the file. Not synced: should a power cut bring it back, it is loaded once more."""
         with outbox_errors(self._path):
             self._path.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Let go of the file."""
-        os.close(self._fd)
+        """Release the file, so that another process can claim it. A second call changes nothing."""
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
 
     def __enter__(self) -> Self:
         return self

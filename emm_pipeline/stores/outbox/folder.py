@@ -1,38 +1,35 @@
-"""The outbox: a folder with every batch of points that no store has acknowledged yet, one file per sample and shard.
+"""The outbox: a folder with every batch of points that no store has acknowledged yet, one file per fleet reading.
 
-`put` writes a batch with fsync, under a temporary name, and renames it; the names sort oldest first. Who works on a
-batch holds its lock (flock), from before it gets its name until it is gone: a poll that loads its own batch and any
-number of replays leave each other alone, and the kernel frees what a killed process held.
+`put` writes a batch with fsync, under a temporary name, and renames it; the names sort oldest first. A process that
+works on a batch holds its lock (flock), from before it gets its name until it is gone: a poll that loads its own batch
+and any number of replays do not disturb each other, and the kernel frees what a killed process held.
 
-What a store will never take is kept in the folder `rejected`, as text: the reason as a comment above the points.
+Points that a store rejects are kept in the folder `rejected`, as text, with the reason.
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
 import time
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from emm_pipeline.stores.outbox.batch import DAMAGED_SUFFIX, REJECTED, REJECTED_SUFFIX, SUFFIX, Batch, outbox_errors
-from emm_pipeline.stores.outbox.file import (
-    TEMPORARY_SUFFIX,
-    create_durably,
-    make_folder,
-    pack,
-    read_points,
-    read_reasons,
-    read_refused,
-)
+from emm_pipeline.stores.outbox import kinds
+from emm_pipeline.stores.outbox.batch import REJECTED, Batch, outbox_errors
+from emm_pipeline.stores.outbox.file import TEMPORARY_SUFFIX, DamagedFileError, create_durably, lock, make_folder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from emm_pipeline.stores.points import PointBatch
+
 _READ_AT = "%Y%m%dT%H%M%S.%fZ"
 """With what a batch's name begins."""
+_KEPT = (*kinds.REJECTED_SUFFIXES, kinds.DAMAGED_SUFFIX)
+"""What the files in `rejected` end with."""
 _LAST_ERROR = "last-error.txt"
 _ABANDONED_S = 3600.0
 """A temporary file that is older belongs to a process that was killed while it wrote."""
@@ -50,6 +47,14 @@ class OutboxFile:
     reason: str | None = None
 
 
+@dataclass(slots=True)
+class PutBack:
+    """What became of rejected points that were put back; `problems` are of one line each."""
+
+    files: int = 0
+    problems: list[str] = field(default_factory=list)
+
+
 class Outbox:
     """A folder, made at its first use.
 
@@ -63,21 +68,22 @@ class Outbox:
         self.rejected_folder = folder / REJECTED
         self._max_bytes = max_bytes
 
-    def put(self, lines: Sequence[str], read_at: datetime, run: str) -> Batch:
+    def put(self, points: PointBatch, read_at: datetime, run: str) -> Batch:
         """Write a batch durably, and hold it.
 
         Args:
-            lines: line protocol, at least one.
-            read_at: when the sample began; UTC.
+            points: at least one.
+            read_at: when reading began; UTC.
             run: who read it, unique with `read_at`; a part of the file's name.
 
         Raises:
             OutboxError: it could not be written.
         """
-        path = self.folder / f"{read_at.astimezone(UTC):{_READ_AT}}-{run}{SUFFIX}"
+        path = self.folder / f"{read_at.astimezone(UTC):{_READ_AT}}-{run}{kinds.SUFFIX}"
+        content = kinds.pack_batch(points, run)
         with outbox_errors(self.folder):
             make_folder(self.folder)
-            return Batch(path, create_durably(path, pack(lines, run)))
+            return Batch(path, create_durably(path, content), points)
 
     def names(self) -> list[str]:
         """Return the names of the batches that wait or are being loaded, oldest first.
@@ -86,7 +92,7 @@ class Outbox:
             OutboxError: the folder cannot be read.
         """
         with outbox_errors(self.folder):
-            return sorted(entry.name for entry in _entries(self.folder) if entry.name.endswith(SUFFIX))
+            return sorted(entry.name for entry in _entries(self.folder) if entry.name.endswith(kinds.SUFFIXES))
 
     def waiting_since(self) -> datetime | None:
         """Return when the oldest batch was read (UTC) that waits or is being loaded; None where there is none."""
@@ -109,19 +115,8 @@ class Outbox:
         """
         path = self.folder / name
         with outbox_errors(self.folder):
-            try:
-                fd = os.open(path, os.O_RDWR)
-            except FileNotFoundError:
-                return None
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                os.close(fd)
-                return None
-        if not _is_open_at(path, fd):  # loaded, and removed, before the lock was ours
-            os.close(fd)
-            return None
-        return Batch(path, fd)
+            fd = lock(path)
+        return None if fd is None else Batch(path, fd)
 
     def trim(self) -> list[OutboxFile]:
         """Remove the oldest files while the folder holds too much; batches that are being loaded stay.
@@ -140,44 +135,57 @@ class Outbox:
             for entry in sorted(entries, key=lambda entry: entry.name):
                 if excess <= 0:
                     break
-                if entry.name.endswith(SUFFIX):
+                if entry.name.endswith(kinds.SUFFIXES):
                     batch = self.claim(entry.name)
-                    if batch is None:
-                        continue
-                    with batch:
-                        dropped.append(_describe(entry))
-                        batch.remove()
-                elif entry.name.endswith((REJECTED_SUFFIX, DAMAGED_SUFFIX)):
-                    dropped.append(_describe(entry))
-                    Path(entry.path).unlink(missing_ok=True)
-                else:
-                    continue
-                excess -= _size(entry)
+                    if batch:
+                        with batch:
+                            dropped.append(_describe(entry))
+                            batch.remove()
+                elif entry.name.endswith(_KEPT):
+                    with suppress(FileNotFoundError):  # put back, or removed by another process
+                        described = _describe(entry)
+                        Path(entry.path).unlink()
+                        dropped.append(described)
+                if not Path(entry.path).exists():
+                    excess -= _size(entry)
         return dropped
 
     def waiting(self) -> list[OutboxFile]:
         """Return what waits or is being loaded, oldest first."""
-        return self._files(self.folder, SUFFIX)
+        return self._files(self.folder, kinds.SUFFIXES)
 
     def rejected(self) -> list[OutboxFile]:
         """Return what the store will never take, and files that were damaged, oldest first."""
-        return self._files(self.rejected_folder, (REJECTED_SUFFIX, DAMAGED_SUFFIX))
+        return self._files(self.rejected_folder, _KEPT)
 
-    def put_back_rejected(self) -> int:
-        """Put what was refused into the outbox once more, for a store that takes it now; returns how many files.
+    def put_back_rejected(self) -> PutBack:
+        """Put rejected points into the outbox once more, for a store that takes them now.
 
         Raises:
             OutboxError: a file could not be read or written.
         """
-        files = [file for file in self.rejected() if file.name.endswith(REJECTED_SUFFIX)]
-        for file in files:
-            # Another name than before: whoever still held the batch would delete it.
-            stem = f"{file.name.removesuffix(REJECTED_SUFFIX)}-again"
+        done = PutBack()
+        for file in self._files(self.rejected_folder, kinds.REJECTED_SUFFIXES):
+            path = self.rejected_folder / file.name
             with outbox_errors(self.folder):
-                lines = read_refused(self.rejected_folder / file.name)
-                os.close(create_durably(self.folder / f"{stem}{SUFFIX}", pack(lines, stem)))
-                (self.rejected_folder / file.name).unlink()
-        return len(files)
+                fd = lock(path)
+                if fd is None:  # another process is putting it back
+                    continue
+                try:
+                    self._put_back(path)
+                    done.files += 1
+                except DamagedFileError as err:
+                    done.problems.append(f"{err}; it stays in {self.rejected_folder}")
+                finally:
+                    os.close(fd)
+        return done
+
+    def _put_back(self, path: Path) -> None:
+        # Another name than before: a process that still held the batch would delete it.
+        stem = f"{kinds.stem_of(path.name)}-again"
+        content = kinds.pack_batch(kinds.read_rejected(path), stem)
+        os.close(create_durably(self.folder / f"{stem}{kinds.SUFFIX}", content))
+        path.unlink()
 
     def note_error(self, error: str) -> None:
         """Keep the last reason why a batch waits, for `emm outbox`."""
@@ -197,13 +205,6 @@ class Outbox:
             return [_describe(entry) for entry in found if entry.name.endswith(suffixes)]
 
 
-def _is_open_at(path: Path, fd: int) -> bool:
-    try:
-        return os.path.samestat(path.stat(), os.fstat(fd))
-    except FileNotFoundError:
-        return False
-
-
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as entries:
@@ -221,14 +222,16 @@ def _size(entry: os.DirEntry[str]) -> int:
 
 def _describe(entry: os.DirEntry[str]) -> OutboxFile:
     path = Path(entry.path)
-    if entry.name.endswith(SUFFIX):
-        return OutboxFile(entry.name, read_points(path), _size(entry))
-    points, reason = read_reasons(path) if entry.name.endswith(REJECTED_SUFFIX) else (0, "cannot be read back")
+    if entry.name.endswith(kinds.SUFFIXES):
+        return OutboxFile(entry.name, kinds.count_batch(path), _size(entry))
+    points, reason = kinds.describe_rejected(path)
     return OutboxFile(entry.name, points, _size(entry), reason)
 
 
 def _remove_abandoned(entries: Sequence[os.DirEntry[str]]) -> None:
     oldest = time.time() - _ABANDONED_S
     for entry in entries:
-        if entry.name.endswith(TEMPORARY_SUFFIX) and entry.stat().st_mtime < oldest:
-            Path(entry.path).unlink(missing_ok=True)
+        if entry.name.endswith(TEMPORARY_SUFFIX):
+            with suppress(FileNotFoundError):  # renamed meanwhile: it was being written
+                if entry.stat().st_mtime < oldest:
+                    Path(entry.path).unlink()

@@ -1,72 +1,59 @@
-"""Readings in PostgreSQL, in the tables `readings` and `emm_poll` that config_db's migrations make."""
+"""Readings in PostgreSQL, in the tables `readings` and `emm_poll`."""
 
 from __future__ import annotations
 
 import math
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 
 from emm_pipeline.errors import StoreAccessError, StoreError
+from emm_pipeline.postgres_errors import ACCESS_HINTS, explain, place, reason, sqlstate
 from emm_pipeline.readings import READING_COLUMNS
-from emm_pipeline.stores.base import RejectedPoint
-from emm_pipeline.stores.influxdb.line_protocol import ParsedPoll, ParsedReading, parse_line
-from emm_pipeline.stores.points import one_line
+from emm_pipeline.stores.base import RejectedPoints
+from emm_pipeline.stores.postgresql.tables import emm_poll, emm_poll_meter, readings, readings_series
+from emm_pipeline.stores.postgresql.upsert import last_of_each, parameters, upsert
+from emm_pipeline.stores.texts import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from sqlalchemy import Engine
+    from sqlalchemy.dialects.postgresql import Insert
 
-    from sqlalchemy import Engine, TextClause
+    from emm_pipeline.stores.points import PointBatch
 
 BATCH_ROWS = 5000
 STATEMENT_TIMEOUT_S = 30.0
 
-# One array per column and statement. `time` travels as whole milliseconds since 1970: exact, and quickly bound.
-_UPSERT_READINGS = text("""
-    INSERT INTO readings (time, id, description, measurement, unit, value)
-    SELECT timestamptz 'epoch' + time * interval '1 millisecond', id, description, measurement, unit, value
-    FROM unnest(CAST(:time AS bigint[]), CAST(:id AS bigint[]), CAST(:description AS text[]),
-                CAST(:measurement AS text[]), CAST(:unit AS text[]), CAST(:value AS double precision[]))
-         AS batch (time, id, description, measurement, unit, value)
-    ON CONFLICT (id, measurement, coalesce(unit, ''), time)
-    DO UPDATE SET description = excluded.description, value = excluded.value
-""")
+_UPSERT_READINGS = upsert(readings, readings_series)
+_UPSERT_POLLS = upsert(emm_poll, emm_poll_meter)
 
-_UPSERT_POLLS = text("""
-    INSERT INTO emm_poll (time, id, description, ok, latency_ms, requests, points, error)
-    SELECT timestamptz 'epoch' + time * interval '1 millisecond',
-           id, description, ok, latency_ms, requests, points, error
-    FROM unnest(CAST(:time AS bigint[]), CAST(:id AS bigint[]), CAST(:description AS text[]),
-                CAST(:ok AS boolean[]), CAST(:latency_ms AS double precision[]), CAST(:requests AS integer[]),
-                CAST(:points AS integer[]), CAST(:error AS text[]))
-         AS batch (time, id, description, ok, latency_ms, requests, points, error)
-    ON CONFLICT (id, time)
-    DO UPDATE SET description = excluded.description, ok = excluded.ok, latency_ms = excluded.latency_ms,
-                  requests = excluded.requests, points = excluded.points, error = excluded.error
-""")
-
+# By the index `readings_series` from one series to the next, and to the last point of each: PostgreSQL would read the
+# whole table for DISTINCT ON.
 _LATEST = text("""
-    SELECT DISTINCT ON (id, measurement, coalesce(unit, '')) time, id, description, measurement, unit, value
-    FROM readings
-    ORDER BY id, measurement, coalesce(unit, ''), time DESC
+    WITH RECURSIVE series AS (
+        (SELECT id, measurement, coalesce(unit, '') AS unit FROM readings
+         ORDER BY id, measurement, coalesce(unit, '') LIMIT 1)
+        UNION ALL
+        SELECT next.* FROM series CROSS JOIN LATERAL (
+            SELECT id, measurement, coalesce(unit, '') FROM readings
+            WHERE (id, measurement, coalesce(unit, '')) > (series.id, series.measurement, series.unit)
+            ORDER BY id, measurement, coalesce(unit, '') LIMIT 1) AS next
+    )
+    SELECT latest.* FROM series CROSS JOIN LATERAL (
+        SELECT time, id, description, measurement, unit, value FROM readings
+        WHERE (id, measurement, coalesce(unit, '')) = (series.id, series.measurement, series.unit)
+        ORDER BY time DESC LIMIT 1) AS latest
+    ORDER BY series.id, series.measurement, series.unit
     LIMIT :limit
 """)
 
 _BOUND = text("SELECT set_config('statement_timeout', :milliseconds, true)")
 
-_REFUSED = frozenset({"22", "23", "54"})
+_REJECTED = frozenset({"22", "23", "54"})
 """Classes of SQLSTATE that blame the content: data exception, constraint violation, program limit exceeded."""
-_ADVICE = {
-    "42P01": 'a table is missing: run "emm db upgrade"',
-    "42501": "give POSTGRES_USER the right to do so",
-}
-
-
-_Row = tuple[str, ParsedReading | ParsedPoll]
-"""A point, and the line that it came in."""
 
 
 class PostgresReadingsStore:
@@ -79,26 +66,14 @@ class PostgresReadingsStore:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def write(self, lines: Sequence[str], *, until: float = math.inf) -> list[RejectedPoint]:
+    def write(self, points: PointBatch, *, until: float = math.inf) -> list[RejectedPoints]:
         """See `ReadingsStore.write`."""
-        refused: list[RejectedPoint] = []
-        # Of lines with one key the last counts: a statement may not touch a row twice.
-        readings: dict[object, _Row] = {}
-        polls: dict[object, _Row] = {}
-        for line in lines:
-            try:
-                point = parse_line(line)
-            except ValueError as error:
-                refused.append(RejectedPoint(line, str(error)))
-            else:
-                if isinstance(point, ParsedReading):
-                    readings[point.time, point.id, point.measurement, point.unit] = line, point
-                else:
-                    polls[point.time, point.id] = line, point
-        for statement, rows in ((_UPSERT_READINGS, list(readings.values())), (_UPSERT_POLLS, list(polls.values()))):
-            for start in range(0, len(rows), BATCH_ROWS):
-                refused += self._upsert(statement, rows[start : start + BATCH_ROWS], until)
-        return refused
+        rejected: list[RejectedPoints] = []
+        # each statement is about one table
+        for first, end in ((0, len(points.readings)), (len(points.readings), len(points))):
+            for start in range(first, end, BATCH_ROWS):
+                rejected += self._upsert(points[start : min(start + BATCH_ROWS, end)], until)
+        return rejected
 
     def ping(self) -> None:
         """See `ReadingsStore.ping`. Asks for the tables too."""
@@ -127,8 +102,8 @@ class PostgresReadingsStore:
         """See `ReadingsStore.close`."""
         self._engine.dispose()
 
-    def _upsert(self, statement: TextClause, rows: list[_Row], until: float) -> list[RejectedPoint]:
-        """Writes rows in one statement; of rows that are refused, each half on its own, down to the ones at fault.
+    def _upsert(self, points: PointBatch, until: float) -> list[RejectedPoints]:
+        """Write points of one table in one statement; if it is rejected, each half, down to the points at fault.
 
         Raises:
             StoreError: the database did not take them, and may later.
@@ -136,46 +111,33 @@ class PostgresReadingsStore:
         timeout_s = min(STATEMENT_TIMEOUT_S, until - time.monotonic())
         if timeout_s <= 0:
             raise StoreError(f"{self._where} has not taken everything in the time that there was")
-        points = [point for _, point in rows]
-        columns = dict(zip(points[0]._fields, map(list, zip(*points, strict=True)), strict=True))
         try:
             with self._engine.begin() as connection:
                 connection.execute(_BOUND, {"milliseconds": str(math.ceil(timeout_s * 1000))})
-                connection.execute(statement, columns)
+                connection.execute(*_statement(points))
         except SQLAlchemyError as error:
-            if _sqlstate(error)[:2] not in _REFUSED:
+            if sqlstate(error)[:2] not in _REJECTED:
                 raise self._store_error(error) from error
-            if len(rows) == 1:
-                return [RejectedPoint(rows[0][0], f"{self._where}: {_reason(error)}")]
-            middle = len(rows) // 2
-            return self._upsert(statement, rows[:middle], until) + self._upsert(statement, rows[middle:], until)
+            if len(points) == 1:
+                return [RejectedPoints(points, f"{self._where}: {one_line(reason(self._engine.url, error))}")]
+            middle = len(points) // 2
+            return self._upsert(points[:middle], until) + self._upsert(points[middle:], until)
         return []
 
     def _store_error(self, error: SQLAlchemyError) -> StoreError:
-        return (StoreAccessError if _sqlstate(error) in _ADVICE else StoreError)(self._explain(error))
+        kind = StoreAccessError if sqlstate(error) in ACCESS_HINTS else StoreError
+        return kind(f"PostgreSQL at {explain(self._engine.url, error)}")
 
     @property
     def _where(self) -> str:
-        url = self._engine.url
-        host = url.host or url.query.get("host") or "localhost"
-        return f"PostgreSQL at {host}:{url.port or 5432}/{url.database}"
-
-    def _explain(self, error: SQLAlchemyError) -> str:
-        state = _sqlstate(error)
-        # a connection that could not be made has no SQLSTATE
-        advice = _ADVICE.get(state, "" if state else "is PostgreSQL running, and are POSTGRES_* right?")
-        reason = _reason(error)
-        if self._engine.url.password:
-            reason = reason.replace(self._engine.url.password, "***")
-        return f"{self._where}: {reason}" + (f" ({advice})" if advice else "")
+        return f"PostgreSQL at {place(self._engine.url)}"
 
 
-def _sqlstate(error: SQLAlchemyError) -> str:
-    state = getattr(error.orig, "pgcode", None) if isinstance(error, DBAPIError) else None
-    return state or ""
-
-
-def _reason(error: SQLAlchemyError) -> str:
-    """PostgreSQL's own words, without SQLAlchemy's copy of the statement and its parameters."""
-    cause = error.orig if isinstance(error, DBAPIError) else error
-    return one_line(cause)
+def _statement(points: PointBatch) -> tuple[Insert, dict[str, Any]]:
+    """Return what writes points of one table. Of points with one key the last counts: a row is written once."""
+    if len(points.readings):
+        rows = points.readings
+        key = rows.time, rows.id, rows.measurement.codes, rows.unit.codes
+        return _UPSERT_READINGS, parameters(rows[last_of_each(*key)])
+    polls = points.polls
+    return _UPSERT_POLLS, parameters(polls[last_of_each(polls.time, polls.id)])

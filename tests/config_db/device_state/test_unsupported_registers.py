@@ -29,7 +29,7 @@ REFUSED = UnsupportedRange(INPUT, 342, 2, 2, NOW)
 
 
 def sample(*refused, meter=OLD, time=NOW):
-    return MeterReading(meter, time, refused=refused)
+    return MeterReading(meter, time, unsupported=refused)
 
 
 def remembered(engine, now=NOW + HOUR, meters=(OLD, NEW), types=TYPES):

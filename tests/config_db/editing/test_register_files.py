@@ -10,7 +10,11 @@ from emm_pipeline.config_db.editing.register_files import plan_import, read_regi
 from emm_pipeline.config_db.editing.register_rows import TypeRows, register_row, series_of
 from emm_pipeline.fleet import DataType, FunctionCode, Order, Register
 
-NAMES = st.text(st.sampled_from(string.ascii_letters + " ,;#\"'=äΩ電\r"), min_size=1, max_size=8).map(str.strip).filter(bool)
+NAMES = (
+    st.text(st.sampled_from(string.ascii_letters + " ,;#\"'=äΩ電\r"), min_size=1, max_size=8)
+    .map(str.strip)
+    .filter(bool)
+)
 REGISTERS = st.builds(
     Register,
     register_address=st.integers(0, 65532),

@@ -12,8 +12,7 @@ from support.sunspec import sunspec_registers
 from emm_pipeline.config_db.device_state.fingerprints import fingerprint
 from emm_pipeline.fleet import DataType, EnergyMeter, FunctionCode, MeterType, Order, Register, scale_factor
 from emm_pipeline.modbus.decoding import decode_readings
-from emm_pipeline.modbus.planning import plan_requests
-from emm_pipeline.modbus.plans import Plans
+from emm_pipeline.modbus.planning import Plans, plan_requests
 from emm_pipeline.modbus.sunspec.model_poll import ModelPoll
 from emm_pipeline.modbus.sunspec.models import MARK, ModelSearch, locate
 from emm_pipeline.readings import FailureKind, MeterReading, RegisterBlock, Request
@@ -210,7 +209,7 @@ def test_no_list_of_models_leads_a_search_astray(replies):
         assert 0 <= search.request.address <= search.request.end <= 65536
         asked += 1
         if reply is None:
-            search.refuse()
+            search.take_exception()
         else:
             search.take(reply.ljust(2 * search.request.count, b"\0"))
     assert asked <= 3 + 65536 // 3
@@ -336,6 +335,19 @@ def test_a_device_that_was_busy_at_the_beginning_of_the_search_only_is_not_calle
     poll.take_exception("exception 6 (device busy)", 6)
     poll.begin_turn()
     poll.request_sent()
-    poll.keep(MARK + b"\0\1\0\x42")
+    poll.take_registers(MARK + b"\0\1\0\x42")
     poll.run_out_of_time("0 of 1 units behind it were read")
-    assert poll.sample().failure.kind is FailureKind.DEADLINE
+    assert poll.reading().failure.kind is FailureKind.DEADLINE
+
+
+@pytest.mark.parametrize("lengths", [1, 2, 600])
+def test_a_device_that_says_the_same_to_every_request_costs_a_bounded_search(config_engine, simulated_gateway, lengths):
+    """The mark once, and then a model 1 wherever it is asked: a list without end."""
+    registers, _ = sunspec_registers([], 40000)
+    endless = lambda _, address: registers[HOLDING, address] if address in (40000, 40001) else [1, lengths][address % 2]  # noqa: E731
+    gateway = simulated_gateway({1: SimulatedUnit(endless), 2: device(COMMON, model_103())})
+    plan = plan_of(gateway, INVERTER)
+    bad, good = read(config_engine, plan, slot(0))
+    assert bad.failure is not None
+    assert bad.requests <= 110
+    assert good.failure is None

@@ -14,7 +14,7 @@ def record(archive: str) -> None:
     """Record in this process, and with the environment in those that it starts."""
 
     def keep(event: str, arguments: tuple) -> None:
-        if event in {"os.remove", "os.rename"} and str(arguments[0]).endswith(".lp.gz"):
+        if event in {"os.remove", "os.rename"} and str(arguments[0]).endswith(".points"):
             source = Path(arguments[0])
             with contextlib.suppress(FileExistsError, FileNotFoundError):
                 os.link(source, Path(archive, source.name))

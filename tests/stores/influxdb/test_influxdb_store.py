@@ -10,12 +10,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support.frames import NOON, NOON_MS, lines, poll, reading, readings, write
+from support.frames import NOON, NOON_MS, points, poll, reading, readings, rejected_rows, rows, write
 from support.influxdb import PASSWORD
 
 from emm_pipeline.errors import ConfigurationError, StoreAccessError, StoreError
-from emm_pipeline.stores.influxdb.store import BATCH_LINES, InfluxReadingsStore
-from emm_pipeline.stores.points import reading_lines
+from emm_pipeline.stores.influxdb.store import BATCH_POINTS, InfluxReadingsStore
+from emm_pipeline.stores.shaping import shape_points
 
 NOTHING = readings()
 numbers = itertools.count()
@@ -111,11 +111,11 @@ def test_writing_a_batch_twice_leaves_the_same_points(influxdb, store, bucket):
     assert influxdb.query("SELECT count(ok) FROM emm_poll", bucket)[0]["count"] == 1
 
 
-@pytest.mark.parametrize("rows", [BATCH_LINES - 1, BATCH_LINES, BATCH_LINES + 1])
-def test_every_row_of_more_than_one_batch_is_stored(influxdb, store, bucket, rows):
-    write(store, readings(*(reading(time=NOON + timedelta(milliseconds=n), value=n) for n in range(rows))), [])
+@pytest.mark.parametrize("number", [BATCH_POINTS - 1, BATCH_POINTS, BATCH_POINTS + 1])
+def test_every_row_of_more_than_one_batch_is_stored(influxdb, store, bucket, number):
+    write(store, readings(*(reading(time=NOON + timedelta(milliseconds=n), value=n) for n in range(number))), [])
     (counted,) = influxdb.query("SELECT count(value), sum(value) FROM voltageL1", bucket)
-    assert (counted["count"], counted["sum"]) == (rows, sum(range(rows)))
+    assert (counted["count"], counted["sum"]) == (number, sum(range(number)))
 
 
 def test_writing_nothing_asks_no_server():
@@ -171,14 +171,14 @@ TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12) | st.text
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(TEXTS, TEXTS, TEXTS), min_size=1, max_size=200))
-def test_any_text_is_read_back_as_given_or_refused_by_name(influxdb, open_store, texts):
+def test_any_text_is_read_back_as_given_or_named(influxdb, open_store, texts):
     bucket = influxdb.create_database("any_text")
-    rows = [
+    given_rows = [
         reading(id=number, measurement=measurement, unit=unit, description=description, value=number)
         for number, (measurement, unit, description) in enumerate(texts)
     ]
-    frame = readings(*rows)
-    named = set(reading_lines(frame).refused)
+    frame = readings(*given_rows)
+    named = set(shape_points(frame, []).unstorable)
     assert write(open_store(bucket), frame) == []
     stored = {
         int(row["value"]): (row["measurement"], row.get("dataunit") or "", row.get("description") or "")
@@ -187,7 +187,7 @@ def test_any_text_is_read_back_as_given_or_refused_by_name(influxdb, open_store,
     assert stored == {number: text for number, text in enumerate(texts) if number not in named}
 
 
-# What the server refuses
+# What the server rejects
 
 
 @pytest.fixture
@@ -198,28 +198,28 @@ def conflict(influxdb, bucket):
 
 def test_of_a_type_conflict_the_good_points_are_stored_and_the_bad_ones_named(influxdb, store, bucket, conflict):
     bad = [reading(measurement="voltageL2", id=number) for number in (2, 7)]
-    refused = write(store, readings(reading(), bad[0], reading(id=3), bad[1]), [poll()])
-    assert [refusal.line for refusal in refused] == lines(readings(*bad))
-    assert all("field type conflict" in refusal.reason and refusal.reason.isprintable() for refusal in refused)
+    rejected = write(store, readings(reading(), bad[0], reading(id=3), bad[1]), [poll()])
+    assert rejected_rows(rejected) == rows(points(readings(*bad)))
+    assert all("field type conflict" in each.reason and each.reason.isprintable() for each in rejected)
     assert {row["id"] for row in influxdb.query("SELECT * FROM voltageL1", bucket)} == {"1", "3"}
     assert len(influxdb.query("SELECT * FROM emm_poll", bucket)) == 1
 
 
 def test_one_bad_point_among_many_batches_is_found_and_costs_no_other_its_place(influxdb, store, bucket, conflict):
-    good = [reading(time=NOON + timedelta(milliseconds=n)) for n in range(2 * BATCH_LINES)]
+    good = [reading(time=NOON + timedelta(milliseconds=n)) for n in range(2 * BATCH_POINTS)]
     bad = reading(measurement="voltageL2")
-    (refusal,) = write(store, readings(*good[:7000], bad, *good[7000:]), [poll()])
-    assert refusal.line == lines(readings(bad))[0]
-    assert influxdb.query("SELECT count(value) FROM voltageL1", bucket)[0]["count"] == 2 * BATCH_LINES
+    rejected = write(store, readings(*good[:7000], bad, *good[7000:]), [poll()])
+    assert rejected_rows(rejected) == rows(points(readings(bad)))
+    assert influxdb.query("SELECT count(value) FROM voltageL1", bucket)[0]["count"] == 2 * BATCH_POINTS
     assert len(influxdb.query("SELECT * FROM emm_poll", bucket)) == 1
 
 
-def test_a_point_older_than_the_retention_policy_is_refused(influxdb, open_store):
+def test_a_point_older_than_the_retention_policy_is_rejected(influxdb, open_store):
     now = datetime.now(UTC)
-    rows = [reading(measurement="old", time=now - timedelta(days=3)), reading(measurement="new", time=now)]
-    (refusal,) = write(open_store(influxdb.day_bucket), readings(*rows))
-    assert "beyond retention policy" in refusal.reason
-    assert refusal.line.startswith("old,")
+    old, new = reading(measurement="old", time=now - timedelta(days=3)), reading(measurement="new", time=now)
+    (rejected,) = write(open_store(influxdb.day_bucket), readings(old, new))
+    assert "beyond retention policy" in rejected.reason
+    assert rejected.points.readings.measurement.tolist() == ["old"]
     assert len(influxdb.query("SELECT value FROM day.new")) == 1
 
 
@@ -227,17 +227,16 @@ def test_a_batch_of_which_influxdb_takes_nothing_is_not_sent_piece_by_piece(open
     store = open_store(influxdb.day_bucket)
     posts = []
     post = store._post
-    monkeypatch.setattr(store, "_post", lambda batch, until: (posts.append(len(batch)), post(batch, until))[1])
+    monkeypatch.setattr(store, "_post", lambda text, until: (posts.append(text.count("\n")), post(text, until))[1])
     old = readings(*(reading(time=NOON + timedelta(milliseconds=n)) for n in range(1000)))
-    assert len(write(store, old)) == 1000
+    assert len(rejected_rows(write(store, old))) == 1000
     assert posts == [1000]
 
 
 def test_a_batch_too_large_for_the_server_is_sent_in_parts(influxdb, store, bucket):
     # digits that gzip can only halve, against the 1 MB that nginx takes here
     noise = random.Random(1)
-    rows = [reading(id=number, description=noise.randbytes(4500).hex()) for number in range(300)]
-    write(store, readings(*rows), [])
+    write(store, readings(*(reading(id=id_, description=noise.randbytes(4500).hex()) for id_ in range(300))))
     assert influxdb.query("SELECT count(value) FROM voltageL1", bucket)[0]["count"] == 300
 
 
@@ -377,9 +376,9 @@ def test_any_answer_but_influxdbs_own_leaves_the_points_to_be_written_later(othe
 def test_an_answer_that_blames_the_content_is_not_worth_another_attempt(other_server, status):
     other_server.status = status
     with contextlib.closing(InfluxReadingsStore(other_server.url, "a:b", "emm", "emm")) as store:
-        refused = write(store, readings(reading(), reading(id=2)))
-    assert [refusal.line for refusal in refused] == lines(readings(reading(), reading(id=2)))
-    assert all(f"HTTP {status}" in refusal.reason for refusal in refused)
+        rejected = write(store, readings(reading(), reading(id=2)))
+    assert rejected_rows(rejected) == rows(points(readings(reading(), reading(id=2))))
+    assert all(f"HTTP {status}" in each.reason for each in rejected)
 
 
 def test_what_the_server_asks_for_in_retry_after_is_handed_on(other_server):
@@ -400,10 +399,10 @@ def test_no_request_outlasts_the_time_that_there_is(free_port):
     ):
         began = time.monotonic()
         with pytest.raises(StoreError, match="timed out"):
-            store.write(lines(readings(reading())), until=began + 0.3)
+            store.write(points(readings(reading())), until=began + 0.3)
         assert time.monotonic() - began < 2
         with pytest.raises(StoreError, match="in the time that there was"):
-            store.write(lines(readings(reading())), until=began)
+            store.write(points(readings(reading())), until=began)
 
 
 @pytest.mark.parametrize("token", ["two\nlines", "Zähler:x", "tab\t"])

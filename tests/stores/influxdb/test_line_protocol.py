@@ -1,94 +1,81 @@
-"""What is written as line protocol is read back as it was, and nothing else is."""
-
-import contextlib
-from datetime import UTC, datetime, timedelta
+"""Points as line protocol: what InfluxDB reads is what was given. The parser of the outbox's format 1 reads it back."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.frames import NOON_MS, lines, poll, readings
+from influxdb_client.client.write.point import Point
+from influxdb_client.domain.write_precision import WritePrecision
+from support.frames import NOON, NOON_MS, lines, points, poll, reading, readings
 
-from emm_pipeline.naming import label_issue, measurement_issue
-from emm_pipeline.readings import PollPoint
-from emm_pipeline.stores.influxdb.line_protocol import ParsedPoll, ParsedReading, meter_of, parse_line
-from emm_pipeline.stores.points import one_line
+from emm_pipeline.naming import MAX_LABEL_BYTES
+from emm_pipeline.stores.influxdb.line_protocol import LineProtocol
 
-TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20) | st.text(
-    ',= "\\#\t\r.a', min_size=1, max_size=12
+ORDINARY = st.text(st.characters(exclude_categories=["C"], exclude_characters="\\"), min_size=1, max_size=20)
+
+
+def line_of(**columns):
+    (line,) = lines(readings(reading(**columns)))
+    return line
+
+
+def test_a_reading_becomes_a_line_with_its_tags_value_and_time():
+    assert line_of() == f"voltageL1,dataunit=V,description=example,id=1 value=230.5 {NOON_MS}"
+
+
+def test_a_missing_description_or_unit_makes_no_tag():
+    assert line_of(description=None, unit=None) == f"voltageL1,id=1 value=230.5 {NOON_MS}"
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_a_value_keeps_every_digit_and_is_a_float(value):
+    text = line_of(value=value).split(" value=")[1].split(" ")[0]
+    assert float(text) == value
+    assert not text.endswith("i")
+
+
+@given(ORDINARY.filter(lambda text: text[0] != "#"), ORDINARY, ORDINARY)
+def test_ordinary_texts_are_escaped_as_influxdbs_own_client_does(measurement, unit, description):
+    point = Point(measurement).tag("id", "1").tag("description", description).tag("dataunit", unit)
+    expected = point.field("value", 230.5).time(NOON, WritePrecision.MS).to_line_protocol()
+    assert line_of(measurement=measurement, unit=unit, description=description) == expected
+
+
+@pytest.mark.parametrize("text", ["x" * MAX_LABEL_BYTES, "ü" * (MAX_LABEL_BYTES // 2), "=" * (MAX_LABEL_BYTES // 2)])
+def test_three_texts_of_the_greatest_length_fit_into_a_series(text):
+    assert len(line_of(measurement=text, unit=text, description=text).encode()) < 65_535
+
+
+def test_a_poll_becomes_a_line_of_emm_poll():
+    assert lines(readings(), [poll()]) == [
+        f"emm_poll,description=example,id=1 ok=1i,requests=2i,points=7i,latency_ms=12.5 {NOON_MS}"
+    ]
+
+
+def test_a_failed_poll_says_why_in_one_line():
+    (line,) = lines(readings(), [poll(ok=False, description=None, error='no "reply"\nfrom C:\\')])
+    assert line.startswith("emm_poll,id=1 ok=0i,")
+    assert 'error="no \\"reply\\" from C:\\\\"' in line
+
+
+TEXTS = st.none() | st.sampled_from(["V", "A", "W", "hall", "shed"])
+ROWS = st.fixed_dictionaries(
+    {"id": st.integers(1, 3), "description": TEXTS, "measurement": st.sampled_from("abc"), "unit": TEXTS}
 )
-LABELS = st.none() | TEXTS.filter(lambda text: not label_issue(text))
-MEASUREMENTS = TEXTS.filter(lambda text: not measurement_issue(text))
-FLOATS = st.floats(allow_nan=False, allow_infinity=False)
-TIMES_MS = st.integers(-(10**12), 7 * 10**12)
-IDS = st.integers(-(2**31), 2**31 - 1)
-COUNTS = st.integers(0, 10**9)
 
 
-READINGS = st.builds(ParsedReading, TIMES_MS, IDS, LABELS, MEASUREMENTS, LABELS, FLOATS)
-ERRORS = st.none() | TEXTS.map(one_line).filter(bool)
-POLLS = st.builds(ParsedPoll, TIMES_MS, IDS, LABELS, st.booleans(), FLOATS, COUNTS, COUNTS, ERRORS)
+@given(st.lists(ROWS, max_size=12), st.integers(0, 14), st.integers(0, 14))
+def test_each_line_has_the_texts_of_its_own_row_whatever_the_rows_around_it(given_rows, start, stop):
+    polls = [poll(), poll(id=2, description=None)]
+    frame = readings(*(reading(**row, value=number) for number, row in enumerate(given_rows)))
+    batch = points(frame, polls)
+    alone = [lines(readings(reading(**row, value=number)))[0] for number, row in enumerate(given_rows)]
+    expected = [*alone, *lines(readings(), polls)]
+    assert lines(frame, polls) == expected
+    assert LineProtocol(batch).text(start, stop) == "".join(f"{line}\n" for line in expected[start:stop])
 
 
-def at(point):
-    return {"time": datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=point.time)}
-
-
-@given(READINGS)
-def test_a_reading_is_read_back_as_it_was_written(point):
-    (line,) = lines(readings(point._asdict() | at(point)))
-    assert parse_line(line) == point
-    assert meter_of(line) == point.id
-
-
-@given(POLLS)
-def test_a_poll_is_read_back_as_it_was_written(point):
-    (line,) = lines(readings(), [PollPoint(**(point._asdict() | at(point)))])
-    assert parse_line(line) == point
-    assert meter_of(line) == point.id
-
-
-def test_an_error_is_read_back_with_its_quotes_and_backslashes():
-    reason = 'timeout, "unit 7" = C:\\ ,id=9 '
-    (line,) = lines(readings(), [poll(ok=False, error=reason)])
-    assert parse_line(line).error == reason.strip()
-    assert meter_of(line) == 1
-
-
-GOOD = f"voltageL1,dataunit=V,description=example,id=1 value=230.5 {NOON_MS}"
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        "",
-        "# a comment",
-        "voltageL1,id=1 value=1",
-        f"voltageL1 value=1 {NOON_MS}",
-        f"voltageL1,id=x value=1 {NOON_MS}",
-        f"voltageL1,id=1 value=nan {NOON_MS}",
-        f"voltageL1,id=1 value=1e999 {NOON_MS}",
-        f"voltageL1,id=1 value=1i {NOON_MS}",
-        f"voltageL1,id=1 value=1,ok=1i {NOON_MS}",
-        f"emm_poll,id=1 value=1 {NOON_MS}",
-        f"voltageL1,id=1 ok=1i,requests=1i,points=1i {NOON_MS}",
-        f"voltageL1,description=a b,id=1 value=1 {NOON_MS}",
-        f"voltageL1,host=a,id=1 value=1 {NOON_MS}",
-        f"voltageL1,description=nul\0,id=1 value=1 {NOON_MS}",
-        f"{GOOD} ",
-        f" {GOOD}",
-        f"{GOOD}\n{GOOD}",
-        f"voltageL1,id=\u0661 value=1 {NOON_MS}",
-    ],
-)
-def test_a_line_of_any_other_form_is_refused(line):
-    parse_line(GOOD)
-    with pytest.raises(ValueError, match=r"EMM writes|beyond a float"):
-        parse_line(line)
-
-
-@given(st.text(',= \\"\0\nabid1.#', max_size=60))
-def test_a_text_is_read_as_what_it_would_be_written_as_or_refused(text):
-    for line in (text, f"a,description={text},id=1 value=1.0 1", f'emm_poll,id=1 ok=1i,error="{text}" 1'):
-        with contextlib.suppress(ValueError):
-            point = parse_line(line)
-            assert lines(readings(point._asdict() | at(point))) == [line]
+@pytest.mark.parametrize("number", [127, 128, 129, 300])
+def test_many_different_units_and_measurements_are_not_confused(number):
+    rows = [reading(measurement=f"m{n}", unit=f"u{n}" if n else None) for n in range(number)]
+    expected = [f"m{n}{f',dataunit=u{n}' if n else ''},description=example" for n in range(number)]
+    assert [line.split(",id=")[0] for line in lines(readings(*rows))] == expected

@@ -1,23 +1,24 @@
 """The outbox's folder: what is in it outlives a crash, is held by one process at a time, and is bounded."""
 
-import gzip
+import fcntl
 import os
 import subprocess
 import sys
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from support.dagster_ui import wait_for
-from support.frames import NOON
+from support.frames import NOON, points, poll, reading, readings, rows
 
 from emm_pipeline.errors import OutboxError
-from emm_pipeline.stores.base import RejectedPoint
-from emm_pipeline.stores.outbox.file import DamagedFileError, pack, unpack
+from emm_pipeline.stores.base import RejectedPoints
+from emm_pipeline.stores.outbox import folder
+from emm_pipeline.stores.outbox.file import DamagedFileError
 from emm_pipeline.stores.outbox.folder import Outbox
+from emm_pipeline.stores.outbox.format_2 import pack
 
-LINES = ["voltageL1,id=1 value=230.5 1772366400000", "emm_poll,id=1 ok=1i,requests=1i,points=1i 1772366400000"]
+POINTS = points(readings(reading()), [poll()])
 
 
 @pytest.fixture
@@ -25,24 +26,13 @@ def outbox(tmp_path):
     return Outbox(tmp_path / "outbox", 10**9)
 
 
-def put(outbox, minute=0, lines=LINES, run="run"):
-    with outbox.put(lines, NOON + timedelta(minutes=minute), run) as batch:
+def put(outbox, minute=0, batch_points=POINTS, run="run"):
+    with outbox.put(batch_points, NOON + timedelta(minutes=minute), run) as batch:
         return batch.name
 
 
 def names(folder):
     return sorted(path.name for path in folder.iterdir())
-
-
-@given(st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\n"), min_size=1), max_size=20))
-def test_a_file_holds_the_lines_that_were_put_into_it(lines):
-    assert unpack(pack(lines, "run"), "file") == lines
-
-
-def test_a_file_is_line_protocol_behind_a_comment_that_influxdbs_own_tools_skip(outbox):
-    name = put(outbox)
-    text = gzip.decompress((outbox.folder / name).read_bytes()).decode()
-    assert text.splitlines() == ["# EMM outbox 1; 2 points; run run", *LINES]
 
 
 def test_names_sort_oldest_first_whatever_run_they_are_of(outbox):
@@ -65,27 +55,27 @@ def test_an_outbox_that_was_never_used_is_empty(outbox):
 
 
 def test_a_batch_is_held_by_one_at_a_time_and_free_again_afterwards(outbox):
-    batch = outbox.put(LINES, NOON, "run")
+    batch = outbox.put(POINTS, NOON, "run")
     assert outbox.claim(batch.name) is None
     assert not outbox.has_waiting()
     batch.close()
     assert outbox.has_waiting()
     with outbox.claim(batch.name) as again:
-        assert again.lines() == LINES
+        assert rows(again.points()) == rows(POINTS)
         assert outbox.claim(batch.name) is None
 
 
 def test_a_batch_that_was_loaded_while_another_waited_for_it_is_gone(outbox, monkeypatch):
-    first = outbox.put(LINES, NOON, "run")
+    first = outbox.put(POINTS, NOON, "run")
     flock = __import__("fcntl").flock
 
     def loaded_meanwhile(fd, how):
         first.settle([])
         first.close()
-        monkeypatch.setattr("emm_pipeline.stores.outbox.folder.fcntl.flock", flock)
+        monkeypatch.setattr("emm_pipeline.stores.outbox.file.fcntl.flock", flock)
         flock(fd, how)
 
-    monkeypatch.setattr("emm_pipeline.stores.outbox.folder.fcntl.flock", loaded_meanwhile)
+    monkeypatch.setattr("emm_pipeline.stores.outbox.file.fcntl.flock", loaded_meanwhile)
     assert outbox.claim(first.name) is None
 
 
@@ -94,7 +84,9 @@ import sys, time
 from datetime import UTC, datetime
 from pathlib import Path
 from emm_pipeline.stores.outbox.folder import Outbox
-batch = Outbox(Path(sys.argv[1]), 10**9).put(["a,id=1 value=1 1"], datetime.now(UTC), "killed")
+from emm_pipeline.stores.points import PointBatch
+point = {"time": 1, "id": 1, "description": None, "measurement": "a", "unit": None, "value": 1.0}
+batch = Outbox(Path(sys.argv[1]), 10**9).put(PointBatch.of([point]), datetime.now(UTC), "killed")
 print(batch.name, flush=True)
 time.sleep(60)
 """
@@ -111,7 +103,7 @@ def test_a_killed_process_lets_go_of_its_batch(outbox):
         process.wait()
         process.stdout.close()
     with wait_for("the lock to be free", lambda: outbox.claim(name)) as batch:
-        assert batch.lines() == ["a,id=1 value=1 1"]
+        assert batch.points().readings.measurement.tolist() == ["a"]
 
 
 def test_the_file_is_on_the_disk_before_it_has_its_name(outbox, monkeypatch):
@@ -124,6 +116,18 @@ def test_the_file_is_on_the_disk_before_it_has_its_name(outbox, monkeypatch):
     assert calls == ["fsync", "rename", "fsync"], "the file, its name, the folder"
 
 
+def test_each_folder_that_is_made_is_on_the_disk_with_its_name(outbox, monkeypatch):
+    """Else a power cut after the first poll takes the outbox's folder, or `rejected`, with all that is in it."""
+    synced = []
+    fsync = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda fd: (synced.append(str(Path(f"/proc/self/fd/{fd}").readlink())), fsync(fd)))
+    with outbox.put(POINTS, NOON, "run") as batch:
+        assert str(outbox.folder.parent) in synced
+        synced.clear()
+        batch.settle([RejectedPoints(POINTS, "no")])
+    assert str(outbox.folder) in synced
+
+
 @pytest.mark.parametrize("failing", ["fsync", "rename"])
 def test_of_a_file_that_could_not_be_written_nothing_is_left(outbox, monkeypatch, failing):
     def fail(*_):
@@ -131,20 +135,20 @@ def test_of_a_file_that_could_not_be_written_nothing_is_left(outbox, monkeypatch
 
     monkeypatch.setattr(os, failing, fail)
     with pytest.raises(OutboxError, match=rf"{outbox.folder}: No space left on device.*OUTBOX_DIR"):
-        outbox.put(LINES, NOON, "run")
+        outbox.put(POINTS, NOON, "run")
     assert names(outbox.folder) == []
 
 
 def test_a_file_that_a_killed_process_left_half_written_goes_after_a_while(outbox):
     put(outbox)
-    for name, age_s in ((".young.lp.gz.tmp", 60), (".old.lp.gz.tmp", 7200)):
+    for name, age_s in ((".young.points.tmp", 60), (".old.points.tmp", 7200)):
         (outbox.folder / name).write_bytes(b"half")
         then = (outbox.folder / name).stat().st_mtime - age_s
         os.utime(outbox.folder / name, (then, then))
     assert len(outbox.names()) == 1, "neither is a batch"
     outbox.trim()
-    assert ".young.lp.gz.tmp" in names(outbox.folder)
-    assert ".old.lp.gz.tmp" not in names(outbox.folder)
+    assert ".young.points.tmp" in names(outbox.folder)
+    assert ".old.points.tmp" not in names(outbox.folder)
 
 
 # Bounds
@@ -167,7 +171,7 @@ def test_an_outbox_that_is_exactly_full_loses_nothing(tmp_path):
 
 def test_a_batch_that_is_being_loaded_does_not_go_and_the_next_one_does(tmp_path):
     outbox = Outbox(tmp_path, 4096)
-    with outbox.put(LINES, NOON, "oldest") as held:
+    with outbox.put(POINTS, NOON, "oldest") as held:
         later = put(outbox, 1)
         assert [file.name for file in outbox.trim()] == [later]
         assert outbox.names() == [held.name]
@@ -175,15 +179,15 @@ def test_a_batch_that_is_being_loaded_does_not_go_and_the_next_one_does(tmp_path
 
 def test_a_batch_larger_than_the_outbox_is_kept_while_it_is_loaded(tmp_path):
     outbox = Outbox(tmp_path, 1)
-    with outbox.put(LINES, NOON, "run") as held:
+    with outbox.put(POINTS, NOON, "run") as held:
         assert outbox.trim() == []
         assert outbox.names() == [held.name]
 
 
 def test_rejected_files_count_and_go_too(tmp_path):
     outbox = Outbox(tmp_path, 4096)
-    with outbox.put(LINES, NOON, "run") as batch:
-        batch.settle([RejectedPoint(LINES[0], "field type conflict")])
+    with outbox.put(POINTS, NOON, "run") as batch:
+        batch.settle([RejectedPoints(POINTS[:1], "field type conflict")])
     name = put(outbox, 1)
     (dropped,) = outbox.trim()
     assert dropped.reason == "field type conflict"
@@ -191,48 +195,106 @@ def test_rejected_files_count_and_go_too(tmp_path):
     assert outbox.names() == [name]
 
 
+def test_what_other_processes_remove_meanwhile_is_no_error_and_no_reason_to_drop_more(tmp_path, monkeypatch):
+    """Two polls load their batches, put back what was rejected and trim at the same time."""
+    outbox = Outbox(tmp_path, 4 * 4096)
+    with outbox.put(POINTS, NOON, "rejected") as batch:
+        batch.settle([RejectedPoints(POINTS, "no")])
+    for name in (".being-written.points.tmp", ".other.points.tmp"):
+        (tmp_path / name).write_bytes(b"half")
+    for minute in range(1, 5):
+        put(outbox, minute)
+    kept = outbox.names()[1:]
+    listed = folder._entries
+
+    def removed_after_they_were_listed(path):
+        entries = listed(path)
+        for entry in entries:
+            if entry.name.endswith((".tmp", ".jsonl")) or entry.name < kept[0]:
+                if entry.name.endswith(".points"):
+                    entry.stat()  # loaded by another poll after its size was counted
+                Path(entry.path).unlink()
+        return entries
+
+    monkeypatch.setattr(folder, "_entries", removed_after_they_were_listed)
+    assert outbox.trim() == []
+    assert outbox.rejected() == []
+    monkeypatch.undo()
+    assert outbox.names() == kept
+
+
+def test_a_file_that_another_process_removes_while_it_is_listed_is_shown_without_points(outbox, monkeypatch):
+    put(outbox)
+    with outbox.put(POINTS, NOON, "rejected") as batch:
+        batch.settle([RejectedPoints(POINTS, "no")])
+    listed = folder._entries
+
+    def removed_after_they_were_listed(path):
+        entries = listed(path)
+        for entry in entries:
+            Path(entry.path).unlink()
+        return entries
+
+    monkeypatch.setattr(folder, "_entries", removed_after_they_were_listed)
+    assert [(file.points, file.size) for file in outbox.waiting()] == [(0, 0)]
+    assert [(file.points, file.size) for file in outbox.rejected()] == [(0, 0)]
+
+
 # Rejected and damaged
 
 
-def test_what_was_refused_is_kept_as_text_below_its_reason_and_the_batch_goes(outbox):
-    with outbox.put([*LINES, "c,id=3 value=1 1"], NOON, "run") as batch:
-        batch.settle(
-            [RejectedPoint(LINES[0], "no"), RejectedPoint(LINES[1], "never"), RejectedPoint("c,id=3 value=1 1", "no")]
-        )
+def test_rejected_points_are_kept_as_text_below_their_reason_and_the_batch_goes(outbox):
+    with outbox.put(POINTS, NOON, "run") as batch:
+        batch.settle([RejectedPoints(POINTS[:1], "no"), RejectedPoints(POINTS[1:], "never")])
     assert outbox.names() == []
     (file,) = outbox.rejected()
-    assert (file.points, file.reason) == (3, "no; never")
+    assert (file.points, file.reason) == (2, "never; no")
     text = (outbox.rejected_folder / file.name).read_text()
-    assert text == f"# no\n{LINES[0]}\nc,id=3 value=1 1\n# never\n{LINES[1]}\n"
+    assert '"reason": "no"' in text
+    assert '"measurement": "voltageL1", "unit": "V", "value": 230.5}' in text
 
 
-def test_what_was_refused_can_be_put_back_and_loaded_again(outbox):
-    refused = [*LINES, "voltageL1,description=carriage\rreturn\u2028,id=1 value=230.5 1"]
-    with outbox.put(refused, NOON, "run") as batch:
-        batch.settle([RejectedPoint(line, f"no {number}") for number, line in enumerate(refused)])
+def test_rejected_points_can_be_put_back_and_loaded_again(outbox):
+    rejected = points(readings(reading(description="carriage\rreturn\u2028"), reading(id=2)), [poll()])
+    with outbox.put(rejected, NOON, "run") as batch:
+        batch.settle([RejectedPoints(rejected[n : n + 1], f"no {n}") for n in range(3)])
     assert outbox.rejected()[0].points == 3
     put(outbox, 1)
-    assert outbox.put_back_rejected() == 1
+    assert outbox.put_back_rejected().files == 1
     assert outbox.rejected() == []
     oldest, _ = outbox.names()
     with outbox.claim(oldest) as batch:
-        assert batch.lines() == refused
-    assert outbox.put_back_rejected() == 0
+        assert rows(batch.points()) == rows(rejected)
+    assert outbox.put_back_rejected().files == 0
+
+
+def test_rejected_points_that_cannot_be_read_stay_and_cost_no_other_file_its_place(outbox):
+    for minute in range(2):
+        with outbox.put(POINTS, NOON + timedelta(minutes=minute), "run") as batch:
+            batch.settle([RejectedPoints(POINTS, "no")])
+    bad = outbox.rejected_folder / outbox.rejected()[0].name
+    bad.write_text(bad.read_text().replace("230.5", "230,5"))
+    done = outbox.put_back_rejected()
+    assert (done.files, len(outbox.names())) == (1, 1)
+    assert done.problems[0].startswith(f"{bad.name}, line 3: is not JSON")
+    assert [file.name for file in outbox.rejected()] == [bad.name]
+
+
+def test_rejected_points_that_another_process_is_putting_back_are_left_to_it(outbox):
+    with outbox.put(POINTS, NOON, "run") as batch:
+        batch.settle([RejectedPoints(POINTS, "no")])
+    file = outbox.rejected_folder / outbox.rejected()[0].name
+    with file.open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        assert outbox.put_back_rejected().files == 0
+        assert file.exists()
+    assert outbox.put_back_rejected().files == 1
 
 
 @pytest.mark.parametrize(
     "content",
-    [
-        b"",
-        b"no gzip",
-        pack(LINES, "run")[:-1],
-        pack(LINES, "run")[:20],
-        gzip.compress(b"voltageL1,id=1 value=1 1\n"),
-        gzip.compress(b"# EMM outbox 2; 1 points; run x\na,id=1 value=1 1\n"),
-        gzip.compress(b"# EMM outbox 1; 2 points; run x\na,id=1 value=1 1\n"),
-        gzip.compress(b"\xff\xfe"),
-    ],
-    ids=["empty", "no gzip", "cut short", "cut early", "no header", "later version", "fewer points", "no text"],
+    [b"", b"no batch", pack(POINTS, "run")[:-1], pack(POINTS, "run")[:20], b"EMMPOINT\3\0\0\0" + bytes(100)],
+    ids=["empty", "no batch", "cut short", "cut early", "later version"],
 )
 def test_a_damaged_file_is_named_and_set_aside(outbox, content):
     name = put(outbox)
@@ -240,7 +302,7 @@ def test_a_damaged_file_is_named_and_set_aside(outbox, content):
     assert len(outbox.waiting()) == 1
     with outbox.claim(name) as batch:
         with pytest.raises(DamagedFileError, match=name):
-            batch.lines()
+            batch.points()
         batch.set_aside()
     assert outbox.names() == []
     (file,) = outbox.rejected()
@@ -257,6 +319,6 @@ def test_the_last_error_is_kept_with_its_time(outbox):
 def test_a_folder_that_is_none_is_named(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(OutboxError, match="file"):
-        Outbox(tmp_path / "file", 1).put(LINES, NOON, "run")
+        Outbox(tmp_path / "file", 1).put(POINTS, NOON, "run")
     with pytest.raises(OutboxError, match="file"):
         Outbox(tmp_path / "file", 1).names()

@@ -1,18 +1,22 @@
 import time
+from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import timedelta
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import text
-from support.frames import NOON, NOON_MS, lines, poll, reading, readings, write
+from sqlalchemy import event, text
+from support.dagster_ui import wait_for
+from support.frames import NOON, NOON_MS, points, poll, reading, readings, rejected_rows, write
+from support.frames import rows as rows_of
 from support.postgres import administrate
 
 from emm_pipeline.config_db.engine import create_config_engine
 from emm_pipeline.errors import StoreAccessError, StoreError
 from emm_pipeline.readings import READING_COLUMNS
-from emm_pipeline.stores.points import milliseconds
+from emm_pipeline.stores.postgresql import store as store_module
 from emm_pipeline.stores.postgresql.store import BATCH_ROWS, PostgresReadingsStore
+from emm_pipeline.stores.shaping import milliseconds
 
 NOTHING = readings()
 
@@ -123,31 +127,41 @@ def test_any_text_is_read_back_as_given(config_engine, store, rows, texts):
     assert rows("SELECT * FROM readings ORDER BY id") == given_rows
 
 
-def test_a_line_that_is_not_ours_is_refused_and_costs_no_other(store, rows):
-    (refusal,) = store.write(["cpu,host=a usage=1 1", *lines(readings(reading()))])
-    assert refusal.line == "cpu,host=a usage=1 1"
-    assert count(rows) == 1
-
-
-def test_rows_that_the_database_refuses_cost_no_other_its_data(store, rows):
+def test_rows_that_the_database_rejects_cost_no_other_its_data(store, rows):
     good = [reading(time=NOON + timedelta(seconds=n)) for n in range(100)]
     # beyond what an index of PostgreSQL takes, compressed
     too_long = reading(id=2, measurement="".join(chr(0x4E00 + n * 7919 % 20_000) for n in range(6_000)))
     no_integer = reading(id=2**40)
-    refused = write(store, readings(*good[:50], too_long, no_integer, *good[50:]), [poll()])
-    assert [refusal.line for refusal in refused] == lines(readings(too_long, no_integer))
-    assert all(refusal.reason.isprintable() for refusal in refused)
+    rejected = write(store, readings(*good[:50], too_long, no_integer, *good[50:]), [poll()])
+    assert rejected_rows(rejected) == rows_of(points(readings(too_long, no_integer)))
+    assert all(each.reason.isprintable() for each in rejected)
     assert count(rows) == 100
     assert count(rows, "emm_poll") == 1
 
 
-def test_a_table_that_is_locked_does_not_hold_up_a_sample_beyond_its_time(store, config_engine):
-    with config_engine.begin() as other:
-        other.execute(text("LOCK readings"))
-        began = time.monotonic()
+def test_a_table_that_is_locked_does_not_hold_up_a_poll_beyond_its_time(store, config_engine):
+    with ThreadPoolExecutor() as thread:
+        with config_engine.begin() as other:
+            other.execute(text("LOCK readings"))
+            writing = thread.submit(store.write, points(readings(reading())), until=time.monotonic() + 0.3)
+            ended, _ = wait([writing], timeout=20)
+        # without the lock it ends in any case: a test that fails instead of one that hangs
+        assert writing in ended, "it waited until the lock was released"
         with pytest.raises(StoreError, match="statement timeout"):
-            store.write(lines(readings(reading())), until=began + 0.3)
-    assert time.monotonic() - began < 3
+            writing.result()
+
+
+def test_a_statement_that_no_poll_limits_has_a_limit_of_its_own(store, rows, monkeypatch):
+    monkeypatch.setattr(store_module, "STATEMENT_TIMEOUT_S", 12.3)
+    limits = []
+
+    @event.listens_for(store._engine, "after_cursor_execute")
+    def note(connection, _, statement, *__):
+        if statement.startswith("INSERT"):
+            limits.append(connection.exec_driver_sql("SHOW statement_timeout").scalar())
+
+    write(store, readings(reading()), [poll()])
+    assert limits == ["12300ms", "12300ms"]
 
 
 def test_missing_tables_are_named_with_what_to_do(empty_database):
@@ -203,6 +217,22 @@ def test_latest_has_the_last_point_of_each_meter_measurement_and_unit(store):
     assert milliseconds(latest["time"]) == [NOON_MS + 1000, NOON_MS, NOON_MS]
     assert latest["unit"].tolist() == ["V", None, "V"]
     assert len(store.latest(limit=1)) == 1
+
+
+def test_the_last_points_are_found_without_reading_all_others(store, config_engine, rows):
+    """`emm demo` asks each second, of a table that only grows."""
+    frame = readings(
+        *(reading(time=NOON + timedelta(seconds=n), measurement=f"m{n % 3}", value=n) for n in range(3000))
+    )
+    write(store, frame)
+    with config_engine.begin() as connection:
+        connection.execute(text("ANALYZE readings"))
+    read = "SELECT pg_stat_get_tuples_returned(oid) AS n FROM pg_class WHERE relname LIKE 'readings%' ORDER BY relname"
+    before = [row["n"] for row in rows(read)]
+    assert store.latest()["value"].tolist() == [2997.0, 2998.0, 2999.0]
+    store.close()  # a session's statistics are counted when it ends
+    wait_for("the statistics", lambda: [row["n"] for row in rows(read)] != before)
+    assert sum(row["n"] for row in rows(read)) - sum(before) < 100
 
 
 def test_latest_of_nothing_is_an_empty_frame(store):

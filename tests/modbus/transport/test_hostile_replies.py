@@ -9,8 +9,9 @@ from soak.table import SoakRow, publish
 from support.hostile import HostileDevice, hostile_replies
 
 from emm_pipeline.event_loop import run_fast
-from emm_pipeline.fleet import FunctionCode
-from emm_pipeline.modbus.transport.tcp import ReadError, TcpTransport
+from emm_pipeline.fleet import FunctionCode, GatewayAddress
+from emm_pipeline.modbus.transport.base import ReadError
+from emm_pipeline.modbus.transport.choosing import transport_to
 from emm_pipeline.readings import Request
 
 REQUEST = Request(FunctionCode.READ_HOLDING_REGISTERS, 0, 2)
@@ -69,13 +70,13 @@ def test_a_device_that_sends_without_end_is_cut_off_and_fills_no_memory(asked_fo
 
     async def suffer():
         async with await asyncio.start_server(flood, "127.0.0.1", 0) as server:
-            connection = TcpTransport("127.0.0.1", server.sockets[0].getsockname()[1])
+            connection = transport_to(GatewayAddress("127.0.0.1", server.sockets[0].getsockname()[1]))
             await connection.open(5.0)
             if asked_for:
                 with pytest.raises(ReadError):
-                    await connection.read(1, REQUEST, 5.0)
+                    await connection.exchange(1, REQUEST, 5.0)
             await asyncio.wait_for(cut_off.wait(), 20)
-            assert not connection.usable
+            assert not connection.is_open
 
     cut_off = asyncio.Event()
     tracemalloc.start()

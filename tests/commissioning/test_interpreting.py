@@ -8,8 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from support.meters import encode_value
 
-from emm_pipeline.fleet import DataType, Order
-from emm_pipeline.modbus.interpreting import (
+from emm_pipeline.commissioning.interpreting import (
     LAYOUTS,
     SCALES,
     difference,
@@ -19,6 +18,7 @@ from emm_pipeline.modbus.interpreting import (
     no_value,
     tolerance,
 )
+from emm_pipeline.fleet import DataType, Order
 
 VALUES = {  # each in the range of its own type only, as far as there is one
     DataType.INT: -2345,

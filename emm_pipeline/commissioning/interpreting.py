@@ -1,6 +1,6 @@
 """What registers of an unknown device may mean: every type and order, what is plausible, what gives a known value.
 
-Pure. The plausible is what meters mostly hold. A voltage or a frequency is told by its size, an integer one also in
+Pure. The plausible is what meters mostly hold. A voltage or a frequency is known by its size, an integer one also in
 tenths, hundredths or thousandths. A float in the wrong order is hardly ever of ordinary size, since its exponent is
 then made of other bits: plausible is a thousandth to ten million. An integer leaves most of its type's range unused:
 plausible is what is small, in the word order in which it is smallest. Swapped bytes are rare, and plausible only where
@@ -154,7 +154,7 @@ def _plausible_integer(raw: float, count: int) -> str | None:
 
 
 def no_value(words: Sequence[int]) -> str | None:
-    """Returns what is to be said of words with which devices say that there is no value; None of others.
+    """Returns a remark on words with which devices say that there is no value; None for others.
 
     Those are all bits set, and the lowest and highest signed number (SunSpec, and the manuals of ABB's meters).
     """

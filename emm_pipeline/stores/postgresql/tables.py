@@ -1,0 +1,49 @@
+"""The tables `readings` and `emm_poll`, as the migrations in `config_db` leave them.
+
+A test compares both. People read these tables; the pipeline alone writes them.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import Boolean, Column, DateTime, Double, Index, Integer, MetaData, Table, Text, func, literal_column
+
+metadata = MetaData()
+
+readings = Table(
+    "readings",
+    metadata,
+    Column("time", DateTime(timezone=True), nullable=False),
+    Column("id", Integer, nullable=False),
+    Column("description", Text),
+    Column("measurement", Text, nullable=False),
+    Column("unit", Text),
+    Column("value", Double, nullable=False),
+)
+"""One row per point of a measurement. A point written again replaces itself."""
+
+readings_series = Index(
+    "readings_series",
+    readings.c.id,
+    readings.c.measurement,
+    func.coalesce(readings.c.unit, literal_column("''")),
+    readings.c.time,
+    unique=True,
+)
+"""What identifies a point; also finds the last point of a series."""
+
+emm_poll = Table(
+    "emm_poll",
+    metadata,
+    Column("time", DateTime(timezone=True), nullable=False),
+    Column("id", Integer, nullable=False),
+    Column("description", Text),
+    Column("ok", Boolean, nullable=False),
+    Column("latency_ms", Double),
+    Column("requests", Integer),
+    Column("points", Integer),
+    Column("error", Text),
+)
+"""How each poll of each meter went."""
+
+emm_poll_meter = Index("emm_poll_meter", emm_poll.c.id, emm_poll.c.time, unique=True)
+"""What identifies a point."""

@@ -1,0 +1,174 @@
+"""From a DataFrame of readings and the polls to a batch of points that every store can hold. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from math import isfinite
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from emm_pipeline.naming import label_issue, measurement_issue
+from emm_pipeline.readings import PollPoint
+from emm_pipeline.stores.points import PointBatch, Polls, Readings, TextColumn
+from emm_pipeline.stores.texts import MAX_ERROR, one_line, text_or_none
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from emm_pipeline.readings import MeterReading
+
+_MAX_SHOWN = 60
+"""Characters of a text in a message."""
+_EPOCH = datetime.fromtimestamp(0, UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class ShapedPoints:
+    """Points, and by meter id why points of it are left out: a text that no store can hold."""
+
+    points: PointBatch
+    unstorable: Mapping[int, str] = field(default_factory=dict)
+
+
+def milliseconds(times: pd.Series) -> list[int]:
+    """A datetime64 column in milliseconds since 1970; an empty one may be of any type."""
+    whole: list[int] = _times(times).tolist()
+    return whole
+
+
+def since_epoch(time: datetime) -> int:
+    """An aware time in milliseconds since 1970."""
+    return (time - _EPOCH) // _MILLISECOND
+
+
+def poll_points(samples: Sequence[MeterReading], readings: pd.DataFrame) -> list[PollPoint]:
+    """How reading each meter went; `points` counts the rows of that meter and time in `readings`."""
+    points = Counter(zip(readings["id"].tolist(), milliseconds(readings["time"]), strict=True))
+    return [
+        PollPoint(
+            time=sample.time,
+            id=sample.meter.id,
+            description=sample.meter.description,
+            ok=sample.failure is None,
+            latency_ms=sample.latency_ms,
+            requests=sample.requests,
+            points=points[sample.meter.id, since_epoch(sample.time)],
+            error=sample.failure.reason if sample.failure else None,
+        )
+        for sample in samples
+    ]
+
+
+def shape_points(readings: pd.DataFrame, polls: Sequence[PollPoint]) -> ShapedPoints:
+    """Make one batch of readings and polls.
+
+    Left out are values that are not finite, and points with a text that no store can hold.
+
+    Args:
+        readings: columns `readings.READING_COLUMNS`.
+        polls: how reading each meter went.
+    """
+    shaped, unstorable = _readings(readings)
+    shaped_polls, unstorable_polls = _polls(polls)
+    return ShapedPoints(PointBatch(shaped, shaped_polls), unstorable | unstorable_polls)
+
+
+class _Checked(NamedTuple):
+    """A text column, and by code (-1: no text) why no store can hold the text."""
+
+    column: TextColumn
+    issues: Mapping[int, str]
+
+    def unstorable(self) -> NDArray[np.bool_]:
+        """Which rows have such a text."""
+        return np.isin(self.column.codes, list(self.issues))
+
+
+def _readings(frame: pd.DataFrame) -> tuple[Readings, dict[int, str]]:
+    checked = [
+        _checked(_text_column(frame["measurement"]), _measurement_issue, required=True),
+        _checked(_text_column(frame["unit"]), _unit_issue),
+        _checked(_text_column(frame["description"]), _description_issue),
+    ]
+    measurement, unit, description = (each.column for each in checked)
+    value = frame["value"].to_numpy(np.float64)
+    shaped = Readings(_times(frame["time"]), frame["id"].to_numpy(np.int64), description, measurement, unit, value)
+    stored = np.isfinite(value)
+    reasons: dict[int, str] = {}
+    for each in checked:
+        if each.issues:
+            unstorable = each.unstorable() & stored
+            ids, codes = shaped.id[unstorable].tolist(), each.column.codes[unstorable].tolist()
+            for meter_id, code in zip(ids, codes, strict=True):
+                reasons.setdefault(meter_id, each.issues[code])
+            stored &= ~unstorable
+    return shaped if stored.all() else shaped[stored], reasons
+
+
+def _polls(polls: Sequence[PollPoint]) -> tuple[Polls, dict[int, str]]:
+    issues = {poll.id: issue for poll in polls if (issue := _description_issue(text_or_none(poll.description) or ""))}
+    rows = [
+        {
+            "time": since_epoch(poll.time),
+            "id": poll.id,
+            "description": poll.description,
+            "ok": poll.ok,
+            "latency_ms": poll.latency_ms if isfinite(poll.latency_ms) else None,
+            "requests": poll.requests,
+            "points": poll.points,
+            "error": one_line(poll.error, MAX_ERROR) if poll.error else None,
+        }
+        for poll in polls
+        if poll.id not in issues
+    ]
+    return Polls.of(rows), issues
+
+
+def _times(times: pd.Series) -> NDArray[np.int64]:
+    return times.to_numpy("datetime64[ms]").astype(np.int64)
+
+
+def _text_column(texts: pd.Series) -> TextColumn:
+    column = texts.astype("category").cat
+    categories: list[Any] = column.categories.tolist()
+    codes = column.codes.to_numpy()
+    if all(isinstance(text, str) and text for text in categories):
+        return TextColumn(codes, tuple(categories))
+    distinct = TextColumn.of([*categories, None])  # the last is what the code -1 finds
+    return TextColumn(distinct.codes[codes], distinct.distinct)
+
+
+def _checked(column: TextColumn, issue_of: Callable[[str], str | None], *, required: bool = False) -> _Checked:
+    issues = {code: issue for code, text in enumerate(column.distinct) if (issue := issue_of(text))}
+    if required and (issue := issue_of("")):
+        issues[-1] = issue
+    return _Checked(column, issues)
+
+
+@lru_cache(maxsize=10_000)
+def _measurement_issue(text: str) -> str | None:
+    return _named("measurement", text, measurement_issue(text))
+
+
+@lru_cache(maxsize=10_000)
+def _unit_issue(text: str) -> str | None:
+    return _named("dataunit", text, label_issue(text))
+
+
+@lru_cache(maxsize=100_000)
+def _description_issue(text: str) -> str | None:
+    return _named("description", text, label_issue(text))
+
+
+def _named(column: str, text: str, issue: str | None) -> str | None:
+    """The reason why a text cannot be stored, in one line that names its column."""
+    shown = text if len(text) <= _MAX_SHOWN else text[:_MAX_SHOWN] + "…"
+    return f"the {column} {shown!r} {issue}" if issue else None
