@@ -4,6 +4,7 @@
 """
 
 import pytest
+from support.frames import points, reading, readings
 from support.influxdb import InfluxDB
 from support.influxdb_2 import InfluxAPI
 
@@ -14,7 +15,6 @@ from emm_pipeline.opening import open_readings_store
 from emm_pipeline.settings import Settings, current_settings, load_settings
 
 TOKEN, PASSWORD = "DOCKER_INFLUXDB_INIT_ADMIN_TOKEN", "DOCKER_INFLUXDB_INIT_PASSWORD"
-LINE = "test_measurement,id=0 value=1 1767225600000"
 
 
 def stack_of(url: str, folder, notes: list[str] | None = None, **variables: str) -> StackAccess:
@@ -151,7 +151,7 @@ def polling(tmp_path, monkeypatch):
 
 def write_as_a_poll_does() -> None:
     with open_readings_store(current_settings()) as store:
-        assert store.write([LINE]) == []
+        assert store.write(points(readings(reading()))) == []
 
 
 def test_a_token_that_init_made_anew_is_used_by_the_next_poll_without_a_restart(published, tmp_path, polling):
@@ -216,7 +216,7 @@ class TestRealVersion1:
                 update={"influxdb_token": type(current_settings().influxdb_token)(old)}
             )
             with pytest.raises(StoreAccessError, match="401"), open_readings_store(settings) as store:
-                store.write([LINE])
+                store.write(points(readings(reading())))
 
     def test_a_rotated_password_holds_though_config_env_still_has_the_old_one(self, influxdb, user, tmp_path):
         stack = stack_of(influxdb.url, tmp_path, INFLUXDB_TOKEN=user)

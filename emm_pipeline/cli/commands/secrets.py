@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from emm_pipeline.access.stack import GRAFANA_URL, StackAccess
+from emm_pipeline.cli.output import say
 from emm_pipeline.settings import all_variables, load_settings
 
 SERVERS = ("postgres", "influxdb", "grafana", "dagster", "redis")
@@ -79,4 +80,4 @@ def rotate(env_files: tuple[Path, ...], server: str, folder: Path, grafana_url: 
 
 
 def _stack(env_files: tuple[Path, ...], folder: Path, grafana_url: str = GRAFANA_URL) -> StackAccess:
-    return StackAccess(folder, load_settings(*env_files), all_variables(*env_files), print, grafana_url)
+    return StackAccess(folder, load_settings(*env_files), all_variables(*env_files), say, grafana_url)

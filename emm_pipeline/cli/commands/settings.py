@@ -8,8 +8,9 @@ import click
 
 from emm_pipeline.access.folders import AccessFolders
 from emm_pipeline.access.vault import CREDENTIALS, Vault
-from emm_pipeline.cli.output import json_option, print_json, print_table
+from emm_pipeline.cli.output import json_option, print_json, say
 from emm_pipeline.cli.showing.effective_settings import effective_settings
+from emm_pipeline.cli.showing.tables import print_table
 from emm_pipeline.credentials import example_names, is_loopback
 from emm_pipeline.settings import all_variables, load_settings
 
@@ -85,6 +86,6 @@ def check(env_files: tuple[Path, ...], as_json: bool) -> None:
         print_json({"valid": True, "generated_credentials": unset})
         return
     made = f"made by the stack: {', '.join(unset)}" if unset else "every credential is yours"
-    print(f"settings are valid; {made}")
+    say(f"settings are valid; {made}")
     if not is_loopback(loaded.emm_bind):
-        print(f"EMM_BIND={loaded.emm_bind} lets other machines open Grafana and Dagster, which ask for a login")
+        say(f"EMM_BIND={loaded.emm_bind} lets other machines open Grafana and Dagster, which ask for a login")
