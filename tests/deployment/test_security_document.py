@@ -63,3 +63,27 @@ def test_the_check_of_the_engine_warns_where_neighbours_reach_loopback_ports(tmp
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == code
     assert ("WARNING" in done.stderr) == (code == 1)
+
+
+def test_the_images_digests_are_written_and_other_lines_stay(tmp_path):
+    for folder in ("docker", "config", "bin"):
+        (tmp_path / folder).mkdir()
+    script = tmp_path / "docker" / "pin-images"
+    script.write_bytes((PROJECT_ROOT / "docker" / "pin-images").read_bytes())
+    program = tmp_path / "bin" / "docker"
+    program.write_text('#!/bin/sh\n[ "$1" = pull ] || { for last; do :; done; echo "${last%%:*}@sha256:0123"; }\n')
+    for file in (script, program):
+        file.chmod(0o755)
+    settings = tmp_path / "config" / ".env"
+    settings.write_text("TZ=Europe/Warsaw\nREDIS_IMAGE=old\n")
+    environment = {"PATH": f"{tmp_path}/bin:{os.environ['PATH']}"}
+    for _ in range(2):
+        subprocess.run([script], env=environment, check=True, capture_output=True)
+    images = {name: f"{name}@sha256:0123" for name in ("postgres", "influxdb", "grafana/grafana", "redis", "caddy")}
+    names = ("POSTGRES_IMAGE", "INFLUXDB_IMAGE", "GRAFANA_IMAGE", "REDIS_IMAGE", "CADDY_IMAGE")
+    wanted = ["TZ=Europe/Warsaw", *(f"{name}={image}" for name, image in zip(names, images.values(), strict=True))]
+    assert settings.read_text().splitlines() == wanted
+    assert settings.stat().st_mode & 0o777 == 0o600
+    text = (PROJECT_ROOT / "docker" / "stack.yml").read_text()
+    pulled = dict(re.findall(r"image: \$\{(\w+):-([^}]+)\}", text))
+    assert pulled == dict(re.findall(r"(\w+_IMAGE)=(\S+?)[; ]", script.read_text().replace("\\\n", " ")))

@@ -65,13 +65,19 @@ except psycopg2.OperationalError as err:
 """
 _CONNECTS = """
 import socket, sys
-for place in sys.argv[1:]:
+from concurrent.futures import ThreadPoolExecutor
+
+def opens(place):
     host, port = place.split(":")
     try:
-        socket.create_connection((host, int(port)), 2).close()
-        print(place)
+        socket.create_connection((host, int(port)), 5).close()
     except OSError:
-        pass
+        return False
+    return True
+
+places = sys.argv[1:]
+with ThreadPoolExecutor(len(places)) as pool:
+    print(*(place for place, is_open in zip(places, pool.map(opens, places)) if is_open), end="")
 """
 
 
