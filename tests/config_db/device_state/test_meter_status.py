@@ -131,8 +131,9 @@ def test_a_fingerprint_is_the_same_in_another_process():
     program = (
         "from emm_pipeline.fleet import *\n"
         "from emm_pipeline.config_db.device_state.fingerprints import fingerprint\n"
-        f"register = Register(0, 'voltageL1', 'V', DataType.FLOAT, FunctionCode.READ_INPUT_REGISTERS)\n"
-        f"print(fingerprint({METER!r}, MeterType('sdm630', (register,))))"
+        "register = Register(0, 'voltageL1', 'V', DataType.FLOAT, FunctionCode.READ_INPUT_REGISTERS)\n"
+        "meter = EnergyMeter(1, '10.0.0.1', 502, 1, 'sdm630', 'cellar')\n"
+        "print(fingerprint(meter, MeterType('sdm630', (register,))))"
     )
     output = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout
     assert output.strip() == fingerprint(METER, TYPE)
