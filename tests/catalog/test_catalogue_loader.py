@@ -67,7 +67,7 @@ def test_a_file_becomes_a_type():
             HEAD + "# identify: 4 0 3 >= 80\n" + HEADER + ROW,
             "line 6: identify is '4 0 3 >= 80'; allowed: function",
         ),
-        (HEAD + "# identify: 4 0 3 in 9..1\n" + HEADER + ROW, "line 6: identify has a range from 9 to 1"),
+        (HEAD + "# identify: 4 0 3 in 9..1\n" + HEADER + ROW, "line 6: identify has the range 9 to 1, whose limits"),
         (HEAD + "# identify: 5 0 3 = 9\n" + HEADER + ROW, "line 6: identify 5 is not a valid FunctionCode"),
     ],
 )
