@@ -356,12 +356,12 @@ def test_a_device_that_is_off_and_wrote_nothing_is_absent_as_behind_a_gateway(ev
     ("arguments", "reason"),
     [
         ({"value": 40000, "data_type": 1}, "register 5: 40000 is out of range: INT holds -32768 to 32767"),
-        ({"value": 1, "data_type": 9}, "register 5: 9 is no DataType; allowed are 1 INT, 2 LONG, 3 FLOAT, 4 UINT16"),
+        ({"value": 1, "data_type": 9}, "register 5: 9 is not a DataType; allowed: 1 INT, 2 LONG, 3 FLOAT, 4 UINT16"),
         (
             {"value": 1, "function_code": 5},
-            "register 5: 5 is no FunctionCode; allowed are 3 READ_HOLDING_REGISTERS",
+            "register 5: 5 is not a FunctionCode; allowed: 3 READ_HOLDING_REGISTERS",
         ),
-        ({"value": 1, "word_order": 3}, "register 5: 3 is no Order; allowed are 1 LITTLE_ENDIAN, 2 BIG_ENDIAN"),
+        ({"value": 1, "word_order": 3}, "register 5: 3 is not a Order; allowed: 1 LITTLE_ENDIAN, 2 BIG_ENDIAN"),
         ({"value": 1, "unit_id": 256}, "unit id 256 is out of range: allowed are 0 to 255"),
     ],
 )
