@@ -1,4 +1,4 @@
-"""A session with a gateway: requests over its transport, one at a time, with pauses, repetitions and reopening.
+"""A session with a gateway: requests over its transport, one at a time, with pauses, retries and reopening.
 
 Polls, `emm scan`, `emm read`, `emm meters check`, `emm watch` and discovery all talk to gateways by it.
 """
@@ -102,18 +102,29 @@ class Session:
     async def exchange(self, unit_id: int, request: Request, on_send: Callable[[], None]) -> bytes:
         """Sends a request and waits for its reply, at least the pause after the exchange before.
 
+        If the gateway closes the connection in place of a reply, the request is sent a second time over a new one:
+        many gateways close connections after each reply or when idle, and the request may cross with that.
+
         Args:
             unit_id: The unit that is to reply.
             request: What to read.
-            on_send: Called when the request is sent.
+            on_send: Called each time that the request is sent.
 
         Returns:
             The registers as on the wire: `request.count` words of two bytes, the high byte first.
 
         Raises:
-            ConnectError: The gateway cannot be reached, so nothing was sent.
+            ConnectError: The gateway cannot be reached.
             ReadError: The request brought no registers.
         """
+        try:
+            return await self._exchange(unit_id, request, on_send)
+        except ReadError as err:
+            if err.kind is not FailureKind.CLOSED:
+                raise
+        return await self._exchange(unit_id, request, on_send)
+
+    async def _exchange(self, unit_id: int, request: Request, on_send: Callable[[], None]) -> bytes:
         if self.timing.request_pause_s:
             await sleep_until(self._last_exchange_s + self.timing.request_pause_s)
         await self.open()
@@ -132,7 +143,7 @@ class Session:
         """Sends a request and returns what came of it, for a person who tries things.
 
         Raises:
-            ConnectError: The gateway cannot be reached, so nothing was sent.
+            ConnectError: The gateway cannot be reached.
         """
         sent_s = 0.0
 

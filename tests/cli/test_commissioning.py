@@ -140,7 +140,7 @@ def test_read_says_what_went_wrong_and_exits_with_1(emm_alone, simulated_gateway
 def test_a_closed_port_is_one_line_with_what_to_do(emm_alone):
     result = emm_alone("read", f"127.0.0.1:{free_port()}")
     assert result.returncode == 1
-    assert "connection refused; look at host and port" in result.stderr
+    assert "connection refused; check host, port" in result.stderr
     assert len(result.stderr.splitlines()) == 1
 
 
@@ -214,7 +214,7 @@ def test_scan_of_nothing_says_what_to_look_at(emm_alone, simulated_gateway):
     result = emm_alone("scan", place(simulated_gateway({})), "--units", "1-5")
     assert result.returncode == 1
     assert "0 of 5 units answer" in result.stdout
-    assert "unit id and wiring" in result.stdout
+    assert "check the unit id, the baud rate and the wiring" in result.stdout
 
 
 def test_a_device_that_answers_to_any_unit_id_is_said_to_be_one(emm_alone, simulated_gateway):
@@ -244,7 +244,7 @@ def test_check_reads_each_register_and_the_requests_of_a_poll_without_any_databa
     assert result.returncode == 0, result.stdout
     (row,) = [line.split() for line in result.stdout.splitlines() if line.startswith("voltageL1 ")]
     assert row[1:7] == ["4", "0", "231.4", "V", "4367", "6666"]
-    assert f"well: {len(SDM630.registers)} of {len(SDM630.registers)} registers" in result.stdout
+    assert f"OK: {len(SDM630.registers)} of {len(SDM630.registers)} registers" in result.stdout
 
 
 def test_check_says_for_each_failure_why_and_what_to_do(emm_alone, simulated_gateway):
@@ -259,6 +259,23 @@ def test_check_says_for_each_failure_why_and_what_to_do(emm_alone, simulated_gat
     assert failed == {"frequency": 2, "activePower": 4}
 
 
+@pytest.mark.parametrize("closing", [{"requests_per_connection": 1}, {"idle_s": 0.02}])
+def test_a_gateway_that_closes_connections_is_checked_and_read_as_any_other(emm_alone, simulated_gateway, closing):
+    gateway = simulated_gateway({1: sdm630()}, **closing)
+    checked = emm_alone("meters", "check", "--host", place(gateway), "--type", "sdm630")
+    assert checked.returncode == 0, checked.stdout
+    assert f"connected to tcp {place(gateway)} in" in checked.stdout
+    assert "231.4" in emm_alone("read", place(gateway), "--fc", 4).stdout
+
+
+def test_check_says_of_a_gateway_that_closes_in_place_of_a_reply_what_it_may_lack(emm_alone, simulated_gateway):
+    gateway = simulated_gateway({1: sdm630()}, requests_per_connection=0)
+    result = emm_alone("meters", "check", "--host", place(gateway), "--type", "sdm630")
+    assert result.returncode == 1
+    assert "failed: the connection was closed without a reply for voltageL1" in result.stdout
+    assert "closes the connection in place of a reply" in result.stdout
+
+
 def test_check_gives_up_a_silent_unit_soon(emm, config_engine, simulated_gateway):
     gateway = simulated_gateway({1: sdm630(silent=True)})
     with config_engine.begin() as connection:
@@ -270,12 +287,12 @@ def test_check_gives_up_a_silent_unit_soon(emm, config_engine, simulated_gateway
         )
     result = emm("meters", "check", "main")
     assert result.returncode == 1
-    assert "no reply within 0.2 s for m0, m1\n  look at unit id and wiring" in result.stdout
-    assert "7 more registers were not asked for" in result.stdout
+    assert "no reply within 0.2 s for m0, m1\n  check the unit id, the baud rate and the wiring" in result.stdout
+    assert "7 more registers were not read" in result.stdout
     assert gateway.requests == 2
 
 
-def test_check_of_all_meters_names_the_one_that_is_not_well(emm, config_engine, simulated_gateway):
+def test_check_of_all_meters_names_the_one_that_failed(emm, config_engine, simulated_gateway):
     gateway = simulated_gateway({1: sdm630()})
     with config_engine.begin() as connection:
         connection.exec_driver_sql("INSERT INTO registers VALUES ('t', 0, 'voltageL1', 'V', 3, 4, 2, 2)")
@@ -285,7 +302,7 @@ def test_check_of_all_meters_names_the_one_that_is_not_well(emm, config_engine, 
         )
     result = emm("meters", "check")
     assert result.returncode == 1
-    assert "1 of 3 meters are well" in result.stdout
+    assert "1 of 3 meters OK" in result.stdout
     assert "connection refused" in result.stdout
     assert "'nonesuch'" in result.stdout
 
@@ -313,7 +330,7 @@ def test_check_finds_a_float_in_the_wrong_order_odd_and_says_how_to_find_the_rig
             f"INSERT INTO energy_meters VALUES (1, '{gateway.host}', {gateway.port}, 1, 't', NULL)"
         )
     result = emm("meters", "check", "1")
-    assert "odd: voltageL1" in result.stdout
+    assert "unusual: voltageL1" in result.stdout
     assert f"emm read {place(gateway)} --unit 1 --fc 4 --address 0 --count 2 --expect VALUE" in result.stdout
 
 

@@ -6,6 +6,8 @@ import logging
 import socket
 import threading
 import time
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import count, pairwise
 
@@ -219,17 +221,67 @@ def test_names_that_hang_keep_no_other_meter_waiting_nor_the_end_of_reading(simu
     assert took < 5
 
 
-def test_a_connection_that_is_not_answered_is_given_up_after_the_types_timeout():
+@contextmanager
+def silent_listener(host="127.0.0.1", port=0):
     """A listener whose queue is full drops what else comes: like a host that is switched off."""
     with socket.socket() as listener, socket.socket() as first, socket.socket() as second:
-        listener.bind(("127.0.0.1", 0))
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
         listener.listen(0)
         for queued in (first, second):
             queued.setblocking(False)
             queued.connect_ex(listener.getsockname())
-        [sample] = read([EnergyMeter(1, "127.0.0.1", listener.getsockname()[1], 1, "one")])
+        yield listener.getsockname()[1]
+
+
+def test_a_connection_that_is_not_answered_is_given_up_after_the_types_timeout():
+    with silent_listener() as port:
+        [sample] = read([EnergyMeter(1, "127.0.0.1", port, 1, "one")])
     assert sample.failure.kind is FailureKind.REFUSED
     assert "no answer to connecting within 0.5 s" in sample.failure.reason
+
+
+@pytest.fixture
+def name_server(monkeypatch):
+    """Gives the name `meter.test` the addresses that it is called with."""
+    look_up = socket.getaddrinfo
+
+    def answer_with(*addresses):
+        def look_up_or_answer(host, port, *args, **options):
+            hosts = addresses if host == "meter.test" else [host]
+            return [info for each in hosts for info in look_up(each, port, *args, **options)]
+
+        monkeypatch.setattr(socket, "getaddrinfo", look_up_or_answer)
+
+    return answer_with
+
+
+def test_a_host_whose_first_address_is_silent_is_read_at_its_second(simulated_gateway, name_server):
+    gateway = simulated_gateway({1: unit(), 2: unit()})
+    name_server("127.0.0.2", "127.0.0.3", "127.0.0.1")
+    with silent_listener("127.0.0.2", gateway.port), silent_listener("127.0.0.3", gateway.port):
+        samples = read([replace(meter, host="meter.test") for meter in meters_of(gateway)], {"one": PATIENT})
+    assert [s.blocks for s in samples] == [(VOLTAGE_BLOCK,)] * 2
+    assert gateway.connections == 1
+
+
+def test_a_host_whose_first_address_refuses_is_read_at_its_second(simulated_gateway, name_server):
+    gateway = simulated_gateway({1: unit()})
+    name_server("127.0.0.2", "127.0.0.1")
+    [sample] = read([EnergyMeter(1, "meter.test", gateway.port, 1, "one")], {"one": PATIENT})
+    assert sample.blocks == (VOLTAGE_BLOCK,)
+
+
+@pytest.mark.parametrize(
+    ("others", "reason"), [(False, "connection refused"), (True, "no answer to connecting within")]
+)
+def test_when_no_address_of_a_host_can_be_connected_to_the_reason_names_them(name_server, others, reason):
+    name_server("127.0.0.2", "127.0.0.3")
+    port = closed_port()
+    with silent_listener("127.0.0.3", port) if others else nullcontext():
+        [sample] = read([EnergyMeter(1, "meter.test", port, 1, "one")])
+    assert reason in sample.failure.reason
+    assert "(addresses tried: 127.0.0.2, 127.0.0.3)" in sample.failure.reason
 
 
 # --- a unit that does not answer
@@ -424,11 +476,55 @@ def test_nothing_is_logged_or_left_over_whatever_comes(simulated_gateway, fault,
 # --- connections that do not last
 
 
-def test_a_gateway_that_closes_after_each_reply_is_connected_to_anew(simulated_gateway):
-    gateway = simulated_gateway({1: unit(), 2: unit()}, requests_per_connection=1)
-    paused = {"two": MeterType("two", TWO_REQUESTS.registers, request_pause_s=0.05)}
-    assert all(s.failure is None for s in read(meters_of(gateway, type_name="two"), paused))
-    assert gateway.connections == gateway.requests == 4
+MANY_REQUESTS = MeterType(
+    "many",
+    tuple(Register(50 * i, f"voltage{i}", "V", DataType.FLOAT, HOLDING) for i in range(20)),
+    timeout_s=30.0,
+)
+
+
+@pytest.mark.parametrize("pause_s", [0.0, 0.05])
+@pytest.mark.parametrize(
+    "closing",
+    [
+        {"requests_per_connection": 1},
+        {"requests_per_connection": 3},
+        {"idle_s": 0.01},
+        {"idle_s": 0.01, "resets_every": 2},
+    ],
+    ids=["after each reply", "after some replies", "when idle", "when idle, and resets every second connection"],
+)
+def test_a_meter_behind_a_gateway_that_closes_connections_is_read_whole(simulated_gateway, closing, pause_s):
+    """The next request may be on its way when the gateway closes: it is sent again."""
+    gateway = simulated_gateway({1: SimulatedUnit(lambda _, address: address), 2: unit()}, **closing)
+    paused = replace(MANY_REQUESTS, request_pause_s=pause_s)
+    meters = [*meters_of(gateway, [1], "many"), *meters_of(gateway, [2], "two")]
+    closed, other = read(meters, TYPES | {"many": paused})
+    assert closed.failure is None
+    assert closed.blocks == tuple(block(50 * i, [50 * i, 50 * i + 1]) for i in range(20))
+    assert closed.requests >= 20, "those that were sent again count"
+    assert other.blocks == (VOLTAGE_BLOCK, CURRENT_BLOCK)
+
+
+def test_a_request_that_makes_the_gateway_close_is_sent_again_once(simulated_gateway):
+    gateway = simulated_gateway({1: unit(reset_after=0), 2: unit()})
+    bad, good = read(meters_of(gateway, type_name="two"))
+    assert bad.failure.kind is FailureKind.CLOSED
+    assert bad.failure.reason == (
+        f"127.0.0.1:{gateway.port} unit 1: the connection was closed without a reply, asked for function 3, "
+        "registers 0-1 (voltage); 0 of 2 requests answered"
+    )
+    assert bad.requests == 2
+    assert good.blocks == (VOLTAGE_BLOCK, CURRENT_BLOCK)
+    assert [r.unit_id for r in gateway.received] == [1, 1, 2, 2]
+    assert gateway.connections == 3
+
+
+def test_a_request_whose_reply_breaks_off_is_not_sent_again(simulated_gateway):
+    gateway = simulated_gateway({1: unit(reset_after=5), 2: unit()})
+    bad, good = read(meters_of(gateway))
+    assert (bad.failure.kind, bad.requests) == (FailureKind.INVALID_REPLY, 1)
+    assert good.failure is None
 
 
 def test_a_gateway_that_accepts_connections_only_to_close_them_is_told_from_a_refusal(simulated_gateway):
@@ -453,35 +549,31 @@ def test_when_the_connection_cannot_be_opened_anew_the_rest_of_the_units_fail_af
     gateway = simulated_gateway({1: unit(), 2: unit(silent=True), 3: unit(), 4: unit()})
 
     async def read_while_the_gateway_goes_down():
-        loop = asyncio.get_running_loop()
-        reading = asyncio.create_task(read_meters(meters_of(gateway), TYPES, deadline=loop.time() + 20))
+        reading = asyncio.create_task(read_meters(meters_of(gateway), {"one": PATIENT}, deadline=time.monotonic() + 20))
         await asyncio.to_thread(wait_until, lambda: gateway.requests == 2)
         await asyncio.to_thread(gateway.stop)
         return await reading
 
-    began = time.monotonic()
-    samples = run_fast(read_while_the_gateway_goes_down())
-    assert samples[0].failure is None
-    assert samples[1].failure.kind is FailureKind.CLOSED
-    assert [s.failure.reason.split(": ")[1] for s in samples[2:]] == ["connection refused"] * 2
-    assert time.monotonic() - began >= 0.5
+    first, *others = run_fast(read_while_the_gateway_goes_down())
+    assert first.failure is None
+    assert [s.failure.kind for s in others] == [FailureKind.REFUSED] * 3
+    assert [s.failure.reason.split(": ")[1] for s in others] == ["connection refused"] * 3
 
 
-def test_a_gateway_that_is_back_within_half_a_second_costs_one_unit_only(simulated_gateway):
+def test_a_gateway_that_is_back_within_half_a_second_costs_nothing(simulated_gateway):
     gateway = simulated_gateway({1: unit(silent=True), 2: unit()})
 
     async def read_while_the_gateway_restarts():
-        loop = asyncio.get_running_loop()
-        reading = asyncio.create_task(read_meters(meters_of(gateway), TYPES, deadline=loop.time() + 20))
+        reading = asyncio.create_task(read_meters(meters_of(gateway), {"one": PATIENT}, deadline=time.monotonic() + 20))
         await asyncio.to_thread(wait_until, lambda: gateway.requests == 1)
         await asyncio.to_thread(gateway.stop)
-        await asyncio.sleep(0.1)
+        gateway.units[1].silent = False
         await asyncio.to_thread(gateway.start)
         return await reading
 
-    first, second = run_fast(read_while_the_gateway_restarts())
-    assert first.failure.kind is FailureKind.CLOSED
-    assert second.failure is None
+    samples = run_fast(read_while_the_gateway_restarts())
+    assert [s.blocks for s in samples] == [(VOLTAGE_BLOCK,)] * 2
+    assert [r.unit_id for r in gateway.received] == [1, 1, 2]
 
 
 # --- the deadline

@@ -162,6 +162,12 @@ class SimulatedGateway:
     """Like a serial line: requests that come over several connections wait for each other."""
     requests_per_connection: int | None = None
     """The gateway closes a connection after so many replies."""
+    idle_s: float | None = None
+    """The gateway closes a connection on which no request comes for so long."""
+    resets_every: int | None = None
+    """Of so many connections the gateway resets the last one at its first request."""
+    replies_on_newest: bool = False
+    """A reply is sent on the connection that was opened last, whichever the request came on."""
     missing_unit_exception: int = 11
     """The exception code for a unit that is not there."""
 
@@ -179,6 +185,7 @@ class SimulatedGateway:
         self._line = asyncio.Semaphore(1 if self.one_at_a_time else sys.maxsize)
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._newest: asyncio.StreamWriter | None = None
 
     def __enter__(self) -> Self:
         if self.loop is None:
@@ -216,11 +223,12 @@ class SimulatedGateway:
         task = asyncio.current_task()
         assert task
         self._tasks.add(task)
+        self._newest = writer
         self.connections += 1
         self.open_connections += 1
         self.max_open_connections = max(self.max_open_connections, self.open_connections)
         try:
-            with suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            with suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError, TimeoutError):
                 await self._answer_requests(reader, writer)
         finally:
             self.open_connections -= 1
@@ -229,10 +237,14 @@ class SimulatedGateway:
 
     async def _answer_requests(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         answered = 0
+        number = self.connections
         while answered != self.requests_per_connection:
-            transaction_id, _, _, unit_id, function_code, address, count = _REQUEST.unpack(
-                await reader.readexactly(_REQUEST.size)
-            )
+            async with asyncio.timeout(self.idle_s):
+                request = await reader.readexactly(_REQUEST.size)
+            if self.resets_every and number % self.resets_every == 0:
+                writer.transport.abort()
+                raise ConnectionResetError
+            transaction_id, _, _, unit_id, function_code, address, count = _REQUEST.unpack(request)
             self.requests += 1
             self.received.append(Received(unit_id, function_code, address, count, time.monotonic()))
             self._simultaneous_requests += 1
@@ -252,6 +264,8 @@ class SimulatedGateway:
             await asyncio.sleep(unit.delay_s)
         if unit.silent:
             return
+        if self.replies_on_newest and self._newest:
+            writer = self._newest
         frame = unit.garbage if unit.garbage is not None else _reply_frame(unit, transaction_id, request)
         if unit.reset_after is not None:
             writer.write(frame[: unit.reset_after])

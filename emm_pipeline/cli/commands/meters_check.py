@@ -63,8 +63,8 @@ def check_command(
         for meter_id, reason in plan.unreadable.items():
             print(f"meter {meter_id}: {reason}\n")
         if len(checks) + len(plan.unreadable) > 1:
-            well = sum(check.ok for check in checks)
-            print(f"{well} of {len(checks) + len(plan.unreadable)} meters are well")
+            ok = sum(check.ok for check in checks)
+            print(f"{ok} of {len(checks) + len(plan.unreadable)} meters OK")
     if plan.unreadable or not all(check.ok for check in checks):
         raise SystemExit(1)
 

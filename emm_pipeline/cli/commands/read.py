@@ -117,13 +117,13 @@ async def _search(
     def read_unit(request: Request) -> Awaitable[Reply]:
         return session.read(unit, request)
 
-    where = str(session.gateway)
-    async with known.locks() as locks, locked(locks, where, lambda: note("waiting for a poll to end …")):
+    gateway = session.gateway
+    async with known.locks() as locks, locked(locks, str(gateway), lambda: note("waiting for a poll to end …")):
         try:
             blocks = [await search(read_unit, request, wanted) for request in requests]
             around = [await search_beside(read_unit, block, wanted) for block in blocks] if wanted else []
         except ConnectError as err:
-            raise TransientError(f"{where}: {err}; {advise(err.kind)}") from None
+            raise TransientError(f"{gateway.name}: {err}; {advise(err.kind)}") from None
         finally:
             session.close()
     return blocks, [block for block in around if block]

@@ -22,6 +22,7 @@ from emm_pipeline.modbus.messages import advise
 from emm_pipeline.modbus.session import Timing
 from emm_pipeline.modbus.transport.base import ConnectError
 from emm_pipeline.readings import FailureKind, Request
+from emm_pipeline.stores.texts import number_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -75,7 +76,7 @@ def scan_command(
         try:
             _scan(known, endpoint, probe, state)
         except ConnectError as err:
-            problem = f"{endpoint}: {err}; {advise(err.kind)}"
+            problem = f"{probe.gateway.name}: {err}; {advise(err.kind)}"
         except KeyboardInterrupt:
             interrupted = True
         if as_json:
@@ -125,7 +126,7 @@ def _print(endpoint: Endpoint, state: Scan, known: KnownFleet) -> None:
         print("All of them: this is probably one device, which answers to any unit id. Add one of them only.")
     for reason in sorted(set(state.unclear.values())):
         units = [str(unit) for unit, why in state.unclear.items() if why == reason]
-        print(f"no answer but something else came for {len(units)} units ({', '.join(units[:10])}): {reason}")
+        print(f"no valid reply came for {number_of(len(units), 'unit')} ({', '.join(units[:10])}): {reason}")
     if not state.found and state.asked:
         kind = FailureKind.INVALID_REPLY if state.unclear else FailureKind.TIMEOUT
         print(advise(kind))

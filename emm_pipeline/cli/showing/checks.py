@@ -27,7 +27,7 @@ def print_check(check: MeterCheck) -> None:
     meter = check.meter
     print(f"{meter if meter.id != AD_HOC_ID else f'{meter.address} unit {meter.unit_id}'}, type {meter.type}")
     if check.connected_s is not None:
-        print(f"connected in {check.connected_s * 1000:.0f} ms\n")
+        print(f"connected to {meter.gateway.name} in {check.connected_s * 1000:.0f} ms\n")
     if check.registers:
         _print_registers(check)
     if check.requests:
@@ -61,7 +61,7 @@ def _remark(each: RegisterCheck) -> str:
         return f"[bold red]{escape(each.reply.reason)}[/]"
     if each.value is None:
         return "[yellow]the device has no value[/]"
-    return "[yellow]of odd size: are type and order right?[/]" if each.is_odd else ""
+    return "[yellow]of unusual size: check data type and order[/]" if each.is_odd else ""
 
 
 def _print_requests(check: MeterCheck) -> None:
@@ -82,22 +82,22 @@ def _print_what_to_do(check: MeterCheck) -> None:
         print(f"failed: {reason} for {_names(alike)}\n  {_advice(alike[0].reply)}")
     if not failed and any(not reply.words for _, reply in check.requests):
         print(
-            "failed: registers that the unit gives one by one are refused together. A poll copes, with more\n"
-            f"  requests; spare it that: set max_registers_per_request or max_gap of {check.meter.type} in meter_types"
+            "failed: registers that can be read singly cannot be read together. A poll sends more requests for them;\n"
+            f"  to avoid that, set max_registers_per_request or max_gap of type {check.meter.type} in meter_types"
         )
     odd = [each for each in check.registers if each.is_odd]
     if odd:
         first = odd[0].register
         print(
-            f"odd: {_names(odd)}. To find the right type and order:\n"
+            f"unusual: {_names(odd)}. To find the right type and order:\n"
             f"  emm read {check.meter.address} --unit {check.meter.unit_id} --fc {first.function_code:d} "
             f"--address {first.register_address} --count {first.count} --expect VALUE"
         )
     if check.remark:
         print(check.remark)
     if check.left_out:
-        print(f"{check.left_out} more registers were not asked for")
-    print(f"{'well' if check.ok else 'not well'}: {_summary(check)}\n")
+        print(f"{check.left_out} more registers were not read")
+    print(f"{'OK' if check.ok else 'FAILED'}: {_summary(check)}\n")
 
 
 def _names(checks: Sequence[RegisterCheck]) -> str:

@@ -25,8 +25,8 @@ MARK_ADDRESSES = (40000, 50000, 0)
 _MARK_COUNT, _HEADER_COUNT = 2, 2
 _END_OF_LIST = 0xFFFF
 _REGISTER_SPACE = 65536
-_MOST_MODELS = 100
-"""A list that is longer is none: a device that answers anything."""
+_MOST_HEADERS = 100
+"""How many entries of a list are read: a device that sends the same to every request has a list without end."""
 
 
 @dataclass(slots=True)
@@ -34,7 +34,8 @@ class ModelSearch:
     """A search in progress: `request` is the next to send, None at its end.
 
     `found` is where each model begins; of a model that is there more than once, the first. `failure` says why there is
-    no list of models. `complete`: the list was read to its end, and not only as far as the device gave it.
+    no list of models. `complete`: the list was read to its end, or to as many entries as are read of any device, and
+    did not break off before.
     """
 
     found: dict[int, int] = field(default_factory=dict)
@@ -45,6 +46,7 @@ class ModelSearch:
     request: Request | None = None
     _marks_left: list[int] = field(default_factory=lambda: list(MARK_ADDRESSES))
     _in_list: bool = False
+    _headers: int = 0
 
     def __post_init__(self) -> None:
         self._look_for_mark()
@@ -67,8 +69,10 @@ class ModelSearch:
             return
         if self.found.setdefault(model, address) == address:
             self.ends[model] = after
+        self._headers += 1
+        self.complete = self._headers == _MOST_HEADERS
         # A list that leaves the registers, or goes on for ever, is taken as far as it goes.
-        ended = after + _HEADER_COUNT > _REGISTER_SPACE or len(self.found) >= _MOST_MODELS or length == 0
+        ended = after + _HEADER_COUNT > _REGISTER_SPACE or self.complete or length == 0
         self.request = None if ended else _holding(after, _HEADER_COUNT)
 
     def take_exception(self) -> None:

@@ -21,7 +21,7 @@ class TransportError(TransientError):
 
 
 class ConnectError(TransportError):
-    """The gateway cannot be reached, so nothing was sent to it."""
+    """The gateway cannot be reached."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(FailureKind.REFUSED, reason)

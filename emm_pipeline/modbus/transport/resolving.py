@@ -1,25 +1,34 @@
-"""Looks up host names, each in a thread of its own: one that hangs costs only those who asked for it."""
+"""Looks up host names, each in a thread of its own: a look-up that hangs delays no other one."""
 
 from __future__ import annotations
 
 import ipaddress
 import socket
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from emm_pipeline.event_loop import in_thread
 
+if TYPE_CHECKING:
+    from aiohappyeyeballs import AddrInfoType
 
-async def resolve(host: str) -> list[str]:
-    """Returns the numeric addresses of a host, the preferred one first; a numeric one is its own.
+_FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
+
+
+async def resolve(host: str, port: int) -> list[AddrInfoType]:
+    """Returns where a host may be connected to, as `socket.getaddrinfo` does, the preferred address first.
+
+    A numeric address is not looked up.
 
     Raises:
         OSError: The name does not resolve (`socket.gaierror`).
         ValueError: It is no valid name.
     """
     with suppress(ValueError):
-        return [str(ipaddress.ip_address(host))]
+        address = ipaddress.ip_address(host)
+        return [(_FAMILIES[address.version], socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (str(address), port))]
 
-    def look_up() -> list[str]:
-        return [str(info[4][0]) for info in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)]
+    def look_up() -> list[AddrInfoType]:
+        return list(dict.fromkeys(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)))
 
     return await in_thread(look_up, f"resolve {host}")

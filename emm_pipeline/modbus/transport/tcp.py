@@ -5,16 +5,24 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from contextlib import suppress
 from typing import TYPE_CHECKING
+
+from aiohappyeyeballs import start_connection
 
 from emm_pipeline.modbus.transport.base import ConnectError
 from emm_pipeline.modbus.transport.resolving import resolve
 from emm_pipeline.modbus.transport.stream import StreamTransport, one_line
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from aiohappyeyeballs import AddrInfoType
+
     from emm_pipeline.fleet import GatewayAddress
     from emm_pipeline.modbus.transport.base import Framing
+
+NEXT_ADDRESS_AFTER_S = 0.25
+"""Of a host with several addresses, the next one is tried as well when the one before has not answered for so long."""
 
 
 class TcpTransport(StreamTransport):
@@ -25,29 +33,35 @@ class TcpTransport(StreamTransport):
         self._host, self._port = gateway.host, gateway.port
 
     async def open(self, timeout_s: float) -> None:
-        """Resolves the host and connects, within `timeout_s` seconds.
+        """Resolves the host and connects, within `timeout_s` seconds, to the first of its addresses that answers.
 
         Raises:
-            ConnectError: With the operating system's reason.
+            ConnectError: With the operating system's reason, and the addresses where there are several.
         """
-        awaited = "answer from the name server"
+        awaited, where = "answer from the name server", ""
         try:
             async with asyncio.timeout(timeout_s):
-                addresses = await resolve(self._host)
-                awaited = "answer to connecting"
-                await self._connect_to_one_of(addresses)
+                addresses = await resolve(self._host, self._port)
+                awaited, where = "answer to connecting", _named(addresses)
+                await self._connect(addresses, timeout_s)
         except TimeoutError as err:
-            raise ConnectError(f"no {awaited} within {timeout_s} s") from err
+            raise ConnectError(f"no {awaited} within {timeout_s} s{where}") from err
         except (OSError, ValueError, OverflowError) as err:
-            raise ConnectError(_why_not_connected(err)) from err
+            raise ConnectError(_why_not_connected(err) + where) from err
 
-    async def _connect_to_one_of(self, addresses: list[str]) -> None:
+    async def _connect(self, addresses: Sequence[AddrInfoType], timeout_s: float) -> None:
         loop = asyncio.get_running_loop()
-        for address in addresses[:-1]:
-            with suppress(OSError):
-                await loop.create_connection(lambda: self, address, self._port)
-                return
-        await loop.create_connection(lambda: self, addresses[-1], self._port)
+        if len(addresses) == 1:
+            await loop.create_connection(lambda: self, addresses[0][4][0], self._port)
+            return
+        share_s = min(NEXT_ADDRESS_AFTER_S, timeout_s / 2 / len(addresses))
+        connected = await start_connection(addresses, happy_eyeballs_delay=share_s)
+        await loop.create_connection(lambda: self, sock=connected)
+
+
+def _named(addresses: Sequence[AddrInfoType]) -> str:
+    """The addresses, for the end of a reason; nothing where there is one only, as it says no more than the host."""
+    return f" (addresses tried: {', '.join(str(info[4][0]) for info in addresses)})" if len(addresses) > 1 else ""
 
 
 def _why_not_connected(err: Exception) -> str:

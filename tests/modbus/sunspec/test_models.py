@@ -338,3 +338,16 @@ def test_a_device_that_was_busy_at_the_beginning_of_the_search_only_is_not_calle
     poll.take_registers(MARK + b"\0\1\0\x42")
     poll.run_out_of_time("0 of 1 units behind it were read")
     assert poll.reading().failure.kind is FailureKind.DEADLINE
+
+
+@pytest.mark.parametrize("lengths", [1, 2, 600])
+def test_a_device_that_says_the_same_to_every_request_costs_a_bounded_search(config_engine, simulated_gateway, lengths):
+    """The mark once, and then a model 1 wherever it is asked: a list without end."""
+    registers, _ = sunspec_registers([], 40000)
+    endless = lambda _, address: registers[HOLDING, address] if address in (40000, 40001) else [1, lengths][address % 2]  # noqa: E731
+    gateway = simulated_gateway({1: SimulatedUnit(endless), 2: device(COMMON, model_103())})
+    plan = plan_of(gateway, INVERTER)
+    bad, good = read(config_engine, plan, slot(0))
+    assert bad.failure is not None
+    assert bad.requests <= 110
+    assert good.failure is None
