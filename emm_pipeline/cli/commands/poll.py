@@ -13,10 +13,12 @@ import click
 
 from emm_pipeline.cli.progress import progress
 from emm_pipeline.cli.showing.tables import print_failed, print_notices, print_readings, records_of
+from emm_pipeline.config_db.device_state.meter_status import load_newest_reading
 from emm_pipeline.config_db.loader import load_fleet
 from emm_pipeline.errors import ConfigurationError
 from emm_pipeline.opening import open_config_database, open_delivery
 from emm_pipeline.polling import pipeline
+from emm_pipeline.polling.clock import clock_issue
 from emm_pipeline.polling.plan import plan_meters
 from emm_pipeline.polling.results import PollResult, results_of
 from emm_pipeline.polling.timing import UNSCHEDULED_READING, SampleTime
@@ -54,10 +56,11 @@ def poll(env_files: tuple[Path, ...], meters: tuple[str, ...], dry_run: bool, as
         started = datetime.now(UTC)
         sample_time = SampleTime(started, started + UNSCHEDULED_READING)
         limits = pipeline.Limits(settings.max_connections, engine)
+        wrong_clock = clock_issue(started, load_newest_reading(engine, [meter.id for meter in plan.meters]))
         with progress(f"reading {len(plan.meters)} meters", len(plan.meters)) as advance:
             meter_readings = pipeline.read(plan, sample_time.deadline, limits, lambda _: advance())
     readings = pipeline.decode(plan, meter_readings)
-    decoded = pipeline.Decoded(sample_time, started, meter_readings, readings)
+    decoded = pipeline.Decoded(sample_time, started, meter_readings, readings, wrong_clock)
     if dry_run:
         fleet_result = pipeline.result_of(pipeline.describe(decoded))
     else:
@@ -67,11 +70,14 @@ def poll(env_files: tuple[Path, ...], meters: tuple[str, ...], dry_run: bool, as
     results = results_of(plan, [fleet_result])
     failed = [result for result in results if not result.ok]
     if as_json:
-        print(json.dumps(_as_json(readings, results, fleet) | {"store": fleet_result.store_problems}, indent=2))
+        of_the_run = {"store": fleet_result.store_problems, "clock_issue": wrong_clock}
+        print(json.dumps(_as_json(readings, results, fleet) | of_the_run, indent=2))
     else:
         _print(readings, results, failed, stored=not dry_run and not fleet_result.store_problems)
         for problem in fleet_result.store_problems:
             print(f"store: {problem}", file=sys.stderr)
+    if wrong_clock:
+        print(f"clock: {wrong_clock}", file=sys.stderr)
     if failed or fleet_result.store_problems:
         raise SystemExit(1)
 

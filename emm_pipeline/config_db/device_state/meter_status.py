@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import astuple, dataclass
+from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
 
 from emm_pipeline.config_db.engine import database_errors
+from emm_pipeline.fleet import TransportKind
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -42,6 +44,8 @@ _LOAD = text("""
     FROM meter_status
     ORDER BY id
 """)
+
+_NEWEST_READING = text("SELECT max(last_read_at) FROM meter_status WHERE id = ANY(CAST(:id AS integer[]))")
 
 _SAVE_CONFIGURATIONS = text("""
     INSERT INTO meter_status (id, configuration)
@@ -90,6 +94,13 @@ def load_statuses(engine: Engine) -> dict[int, MeterStatus]:
         return {row.id: MeterStatus(*row) for row in connection.execute(_LOAD)}
 
 
+def load_newest_reading(engine: Engine, ids: Collection[int]) -> datetime | None:
+    """When the last one of these meters was read (UTC), or None if none of them ever was."""
+    with database_errors(engine), engine.connect() as connection:
+        newest: datetime | None = connection.execute(_NEWEST_READING, {"id": sorted(ids)}).scalar()
+        return newest.astimezone(UTC) if newest else None
+
+
 def save_configurations(engine: Engine, fingerprints: Mapping[int, str]) -> None:
     """Keep the fingerprints of new and changed meters, by id; those are asked at the next sample, whatever was."""
     ids = sorted(fingerprints)
@@ -120,7 +131,7 @@ def forget(engine: Engine, ids: Collection[int]) -> None:
 def fingerprint(meter: EnergyMeter, meter_type: MeterType) -> str:
     """A digest that changes when the meter must be looked at anew.
 
-    That is with its host, port, unit id, type, description, or any register of its type. The same in every
+    That is with its host, port, transport, unit id, type, description, or any register of its type. The same in every
     process and on every machine.
     """
     return _digest(_meter_key(meter), _type_digest(meter_type))
@@ -133,7 +144,9 @@ def fingerprints(fleet: Fleet) -> dict[int, str]:
 
 
 def _meter_key(meter: EnergyMeter) -> list[Any]:
-    return [meter.host, meter.port, meter.unit_id, meter.type, meter.description]
+    # Modbus TCP is left out, so that fingerprints from before there were other transports stay the same.
+    transport: list[Any] = [] if meter.transport is TransportKind.TCP else [meter.transport]
+    return [meter.host, meter.port, meter.unit_id, meter.type, meter.description, *transport]
 
 
 def _type_digest(meter_type: MeterType) -> str:
