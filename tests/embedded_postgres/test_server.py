@@ -113,7 +113,7 @@ def test_a_path_too_long_for_a_socket_and_with_odd_characters_works(folder):
 def test_a_folder_of_something_else_is_refused_and_kept(folder):
     (folder / "data").mkdir()
     (folder / "data" / "photo.jpg").touch()
-    with pytest.raises(ConfigurationError, match="is no PostgreSQL cluster and not empty"):
+    with pytest.raises(ConfigurationError, match="is not a PostgreSQL cluster and not empty"):
         EmbeddedPostgres(folder / "data", durable=False).start()
     assert (folder / "data" / "photo.jpg").exists()
 
