@@ -1,8 +1,8 @@
 """Loads and checks the files of the catalogue.
 
-A file is `<type>.csv`. Its head is lines of `# key: value`; the keys of _ONCE stand there once at most, those of
-_REPEATED as often as needed. Behind it come a header and rows with the columns of the table `registers`; columns
-that are empty in all rows may be left out.
+A file is `<type>.csv`. Its head is lines of `# key: value`; the keys of _ONCE may appear once, those of _REPEATED as
+often as needed. Then follow a header and rows with the columns of the table `registers`; columns that are empty in all
+rows may be left out.
 """
 
 from __future__ import annotations

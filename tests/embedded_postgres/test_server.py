@@ -88,7 +88,7 @@ def test_a_signal_in_the_midst_of_a_start_leaves_no_server(made_folder, monkeypa
     assert not list(made_folder.glob(".*.lock"))
 
 
-def test_an_interrupted_first_start_is_begun_anew(folder):
+def test_an_interrupted_first_start_is_repeated(folder):
     (folder / ".data.initdb").mkdir()
     (folder / ".data.initdb" / "PG_VERSION").write_text("18")
     with EmbeddedPostgres(folder / "data", durable=False) as server:

@@ -88,7 +88,7 @@ def test_the_first_and_the_last_register_can_be_read(server):
 
 
 @pytest.mark.parametrize("address", [1, 65535])
-def test_an_address_that_nobody_wrote_is_answered_with_exception_2(server, address):
+def test_an_address_that_was_not_written_is_answered_with_exception_2(server, address):
     assert exception_code(server.port, address) == 2
 
 
@@ -105,7 +105,7 @@ def test_holding_and_input_registers_are_not_confused(server):
 
 
 @pytest.mark.parametrize("unit_id", [3, 247, 255])
-def test_a_unit_that_nobody_wrote_is_answered_as_by_a_gateway_with_exception_11(server, unit_id):
+def test_a_unit_that_was_not_written_is_answered_as_by_a_gateway_with_exception_11(server, unit_id):
     assert exception_code(server.port, 0, unit_id=unit_id) == 0x0B
 
 
