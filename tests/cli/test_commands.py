@@ -11,7 +11,7 @@ from emm_pipeline.fleet import DataType
 
 @pytest.fixture
 def meters(config_engine, simulated_gateway):
-    """Meter 1 is well, meter 2 a closed port."""
+    """Meter 1 replies, meter 2 is a closed port."""
     words = {(4, address): 0 for address in range(2)} | inputs(0, encode_value(230.5, DataType.FLOAT))
     port = simulated_gateway({1: SimulatedUnit(words)}).port
     with config_engine.begin() as connection:
@@ -124,7 +124,7 @@ def test_a_missing_settings_file_is_named(emm):
     assert "/nowhere/demo.env" in result.stderr
 
 
-def test_the_tables_are_brought_up_to_date_and_checked(emm):
+def test_the_tables_are_upgraded_and_checked(emm):
     assert emm("db", "check").returncode == 0
     again = emm("db", "upgrade")
     assert again.returncode == 0, again.stderr
