@@ -109,7 +109,7 @@ def main(meters: int, status_interval_s: int, runs: int) -> None:
 def _run(reading: float, runs: int) -> dict[str, float]:
     from dagster import DagsterInstance
 
-    from emm_pipeline.defs.build import build_definitions
+    from emm_pipeline.definitions import build_definitions
 
     definitions = build_definitions(current_settings())
     quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}

@@ -1,9 +1,14 @@
-"""The house: floors, edges, and what must stay out of where. docs/architecture.md explains why."""
+"""The architecture: floors, circles, private names of Dagster, pure modules. docs/architecture.md explains why."""
 
 import ast
+import inspect
+import json
 import re
 import subprocess
 import sys
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -11,59 +16,38 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "emm_pipeline"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
-PURE = [
-    "emm_pipeline.alerts.rules",
+NEED_NO_SERVER_LIBRARY = [
     "emm_pipeline.catalog",
-    "emm_pipeline.cron",
     "emm_pipeline.credentials",
     "emm_pipeline.errors",
     "emm_pipeline.fleet",
-    "emm_pipeline.naming",
     "emm_pipeline.readings",
-    "emm_pipeline.catalog.identifying",
-    "emm_pipeline.catalog.vocabulary",
     "emm_pipeline.commissioning.identification",
     "emm_pipeline.commissioning.interpreting",
     "emm_pipeline.commissioning.searching",
-    "emm_pipeline.config_db.validation",
-    "emm_pipeline.modbus.decoding",
-    "emm_pipeline.modbus.exception_codes",
-    "emm_pipeline.modbus.data_frame",
-    "emm_pipeline.modbus.messages",
-    "emm_pipeline.modbus.planning",
-    "emm_pipeline.modbus.splitting",
-    "emm_pipeline.modbus.sunspec.models",
-    "emm_pipeline.modbus.transport.base",
-    "emm_pipeline.modbus.values",
-    "emm_pipeline.polling.backoff",
-    "emm_pipeline.polling.plan",
-    "emm_pipeline.polling.results",
-    "emm_pipeline.polling.sharding",
-    "emm_pipeline.polling.timing",
     "emm_pipeline.stores.delivery",
-    "emm_pipeline.stores.influxdb.line_protocol",
     "emm_pipeline.stores.outbox.folder",
-    "emm_pipeline.stores.outbox.format_1",
-    "emm_pipeline.stores.outbox.format_2",
-    "emm_pipeline.stores.outbox.rejected",
-    "emm_pipeline.stores.points",
-    "emm_pipeline.stores.shaping",
-    "emm_pipeline.stores.texts",
 ]
+"""Besides the modules that call themselves pure."""
 
 FLOORS = [
     {"errors", "fleet", "readings", "naming", "cron", "credentials", "event_loop"},
     {"settings", "modbus", "config_db", "stores", "catalog"},
     {"opening", "polling", "commissioning", "alerts", "dagster_ext"},
     {"defs"},
-    {"definitions", "cli", "embedded_postgres"},
+    {"definitions", "preload", "celery_app", "cli", "embedded_postgres"},
 ]
 """From the ground up. Imports go down only; above the first floor no package knows another of its floor."""
 
 NEIGHBOURS = {
     ("catalog", "config_db"),  # a catalogue file is checked like the rows that it becomes
     ("dagster_ext", "opening"),
+    ("preload", "definitions"),
+    ("preload", "cli"),  # what the code server is started as
+    ("celery_app", "preload"),
+    ("celery_app", "cli"),  # a chore is a command
     ("cli", "definitions"),
+    ("cli", "preload"),
     ("cli", "embedded_postgres"),  # the demo
 }
 """Exceptions within a floor."""
@@ -79,15 +63,50 @@ def module_name(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
+NAMES = {module_name(path) for path in MODULES}
+
+
+@cache
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
 def imports(path: Path) -> set[str]:
-    """Every module that a file imports, at any place in it."""
+    """Every name that a file imports, at any place in it, and the modules of EMM that its texts name."""
     names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(tree(path)):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
-    return names
+    return names | named_in_texts(path)
+
+
+def named_in_texts(path: Path) -> set[str]:
+    """Modules of EMM that are named in texts: of import_module, of `python -c`, of a fork server. Not in docstrings."""
+    package = module_name(path) if path.name == "__init__.py" else module_name(path).rpartition(".")[0]
+    nodes = list(ast.walk(tree(path)))
+    docstrings = {
+        id(node.body[0].value)
+        for node in nodes
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        and isinstance(node.body[0] if node.body else None, ast.Expr)
+    }
+    texts = [
+        node.value
+        for node in nodes
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings
+    ]
+    texts += [ast.unparse(node).replace("{__package__}", package) for node in nodes if isinstance(node, ast.JoinedStr)]
+    words = {word for text in texts for word in re.findall(r"\bemm_pipeline(?:\.\w+)+", text)}
+    return {named for word in words if (named := longest_module(word))}
+
+
+def longest_module(name: str) -> str | None:
+    """The module that a dotted name is, or is in."""
+    while name not in NAMES and "." in name:
+        name = name.rpartition(".")[0]
+    return name if "." in name else None
 
 
 def floor_of(name: str) -> int:
@@ -105,6 +124,39 @@ def test_imports_go_down_only(path):
         assert lower or (here, there) in NEIGHBOURS or floor_of(here) == floor_of(there) == 0, (here, name)
 
 
+def test_no_module_needs_itself_to_be_imported():
+    graph = {
+        module_name(path): {found for name in imports(path) if (found := longest_module(name))} - {module_name(path)}
+        for path in MODULES
+    }
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as err:
+        pytest.fail(f"a circle: {' -> '.join(err.args[1])}")
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ('importlib.import_module("emm_pipeline.definitions")', {"emm_pipeline.definitions"}),
+        ('import_module(f"{__package__}.settings")', {"emm_pipeline.settings"}),
+        ('code = "from emm_pipeline.defs.prune import prune_job; prune_job()"', {"emm_pipeline.defs.prune"}),
+        ('["python", "-m", "emm_pipeline.cli.secrets"]', {"emm_pipeline.cli.secrets"}),
+        ('"""Like emm_pipeline.cli."""', set()),
+    ],
+)
+def test_an_import_by_name_is_seen(text, named, monkeypatch):
+    monkeypatch.setattr(sys.modules[__name__], "tree", lambda _: ast.parse(text))
+    assert named_in_texts(PACKAGE / "naming.py") == named
+
+
+@pytest.mark.parametrize("name", ["dagster.yaml", "docker/stack.yml", "docker/worker.yml", "docs/celery.md"])
+def test_the_modules_that_a_configuration_names_exist(name):
+    named = set(re.findall(r"\bemm_pipeline(?:\.\w+)+", (PACKAGE.parent / name).read_text()))
+    assert named
+    assert named <= NAMES
+
+
 def test_the_document_shows_every_room_on_its_floor():
     text = (PACKAGE.parent / "docs" / "architecture.md").read_text()
     rows = dict(re.findall(r"^\| (\d) \| (.+?) \|", text, re.MULTILINE))
@@ -118,6 +170,7 @@ def test_the_document_shows_every_room_on_its_floor():
         ("pymodbus", {"modbus/transport/"}),
         ("influxdb_client", {"stores/influxdb/"}),
         ("dagster", {"definitions.py", "defs/", "dagster_ext/"}),
+        ("dagster_postgres", {"dagster_ext/"}),
         ("dagster_celery", {"dagster_ext/celery_"}),
         ("celery", {"dagster_ext/celery_"}),
         ("redis", {"dagster_ext/celery_launcher.py"}),
@@ -141,10 +194,79 @@ def test_the_environment_is_read_in_the_settings_only():
         assert not reads or path.name == "settings.py", path
 
 
-@pytest.mark.parametrize("module", PURE)
-def test_a_pure_module_needs_no_server_library(module):
-    block = "import sys; sys.modules.update(dict.fromkeys(['dagster', 'pymodbus', 'sqlalchemy', 'influxdb_client']));"
-    subprocess.run([sys.executable, "-c", f"{block} import {module}"], check=True)
+PURE = [module_name(path) for path in MODULES if re.search(r"\(pure\)|\bPure\b", ast.get_docstring(tree(path)) or "")]
+
+
+IMPORT_EACH = """
+import importlib, json, sys
+sys.modules.update(dict.fromkeys(["dagster", "pymodbus", "sqlalchemy", "influxdb_client"]))
+failed = {}
+for name in json.loads(sys.argv[1]):
+    try:
+        importlib.import_module(name)
+    except ImportError as err:
+        failed[name] = str(err)
+print(json.dumps(failed))
+"""
+
+
+def test_pure_modules_need_no_server_library():
+    names = json.dumps(sorted({*PURE, *NEED_NO_SERVER_LIBRARY}))
+    done = subprocess.run([sys.executable, "-c", IMPORT_EACH, names], check=True, capture_output=True, text=True)
+    assert json.loads(done.stdout) == {}
+
+
+INTERNALS = PACKAGE / "dagster_ext" / "internals.py"
+WITH_DAGSTER = [p for p in MODULES if p != INTERNALS and any(name.startswith("dagster") for name in imports(p))]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=module_name)
+def test_private_modules_of_dagster_are_imported_in_one_place(path):
+    private = {name for name in imports(path) if re.match(r"dagster\w*\.(\w+\.)*_", name)}
+    assert not private or path == INTERNALS, "import them from dagster_ext/internals.py"
+
+
+@pytest.mark.parametrize("path", WITH_DAGSTER, ids=module_name)
+def test_private_attributes_of_others_are_not_used(path):
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Attribute) and is_private(node.attr):
+            owner = ast.unparse(node.value)
+            assert owner in {"self", "cls"}, f"{owner}.{node.attr}: put a function into dagster_ext/internals.py"
+
+
+@pytest.mark.parametrize("path", WITH_DAGSTER, ids=module_name)
+def test_a_class_that_extends_one_of_dagsters_neither_uses_nor_replaces_its_private_attributes(path):
+    for cls in vars(import_module(module_name(path))).values():
+        if not isinstance(cls, type) or cls.__module__ != module_name(path):
+            continue
+        of_dagster = {name for base in cls.__mro__ if is_dagsters(base) for name in private_names(base)}
+        used = set(re.findall(r"(?:\bself\.|\bcls\.|super\(\)\.|def )(_[a-z]\w+)", inspect.getsource(cls)))
+        assert not used & of_dagster, f"{cls.__name__}: put a mixin into dagster_ext/internals.py"
+
+
+def is_private(name: str) -> bool:
+    return name.startswith("_") and not name.startswith("__")
+
+
+def is_dagsters(cls: type) -> bool:
+    return cls.__module__.split(".")[0] in {"dagster", "dagster_postgres", "dagster_celery", "dagster_shared"}
+
+
+def private_names(cls: type) -> set[str]:
+    """What the class defines, and what its methods set on themselves."""
+    try:
+        source = inspect.getsource(cls)
+    except OSError:  # made at run time
+        source = ""
+    return {name for name in vars(cls) if is_private(name)} | set(
+        re.findall(r"\bself\.(_[a-z]\w+)(?:: [^=\n]+)? = ", source)
+    )
+
+
+def test_a_private_attribute_of_a_base_of_dagsters_is_seen():
+    from dagster import DefaultRunLauncher
+
+    assert {"_run_ids", "_get_grpc_client_for_termination"} <= private_names(DefaultRunLauncher)
 
 
 def test_what_the_daemon_and_every_run_import_is_light():

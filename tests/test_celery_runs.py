@@ -11,7 +11,6 @@ from urllib.parse import quote
 
 import pytest
 from dagster import DagsterInstance, DagsterRun
-from dagster._core.launcher import WorkerStatus
 from dagster._grpc.types import ExecuteRunArgs
 from dagster._serdes import pack_value
 from dagster_celery.tasks import create_execute_job_task
@@ -25,6 +24,7 @@ from support.postgres import postgres_folder
 from support.stack import Stack
 
 from emm_pipeline.cli.demo.processes import ProcessGroup
+from emm_pipeline.dagster_ext.internals import WorkerStatus
 from emm_pipeline.opening import open_outbox
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(300)]

@@ -13,7 +13,6 @@ from pathlib import Path
 import psutil
 import pytest
 from dagster import DagsterInstance
-from dagster._core.launcher import WorkerStatus
 from sqlalchemy import create_engine, text
 from support.dagster_ui import LOCATION, wait_for
 from support.influxdb import InfluxDB
@@ -23,7 +22,8 @@ from support.ports import free_port
 from support.postgres import postgres_folder
 from support.stack import Stack
 
-from emm_pipeline.dagster_ext import launcher
+from emm_pipeline.dagster_ext import launchers
+from emm_pipeline.dagster_ext.internals import WorkerStatus
 from emm_pipeline.defs.runs import MAX_RUNTIME_TAG
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(240)]
@@ -151,7 +151,7 @@ def test_runs_of_a_code_server_that_stays_away_are_failed_after_a_minute_and_not
     for name, value in stack.environment.items():
         monkeypatch.setenv(name, value)
     now = time.monotonic()
-    monkeypatch.setattr(launcher.time, "monotonic", lambda: now)
+    monkeypatch.setattr(launchers.time, "monotonic", lambda: now)
     # The daemon asks as this process does; it is gone, so that the run is not ended by it first.
     stack.kill("daemon")
     with DagsterInstance.get() as instance:
@@ -162,11 +162,11 @@ def test_runs_of_a_code_server_that_stays_away_are_failed_after_a_minute_and_not
         assert health() is WorkerStatus.RUNNING
         stack.kill("code_server")
         assert health() is WorkerStatus.RUNNING, "a restart takes a moment"
-        now += launcher.UNREACHABLE_FOR_S - 1
+        now += launchers.UNREACHABLE_FOR_S - 1
         assert health() is WorkerStatus.RUNNING
-        now += launcher.UNREACHABLE_FOR_S + 1
+        now += launchers.UNREACHABLE_FOR_S + 1
         assert health() is WorkerStatus.RUNNING, "nobody asked for a minute: this may be another silence"
-        now += launcher.UNREACHABLE_FOR_S
+        now += launchers.UNREACHABLE_FOR_S
         assert health() is WorkerStatus.FAILED
         stack.start_code_server()
         assert health() is WorkerStatus.FAILED, "the process was the code server's child"

@@ -21,6 +21,7 @@ INTERRUPTED = 130
 PIPE_CLOSED = 141
 
 COMMANDS = {
+    "code-server": "commands.code_server:code_server",
     "db": "commands.database:database",
     "demo": "demo.command:demo",
     "influxdb": "commands.influxdb:influxdb",

@@ -1,7 +1,7 @@
-"""Runs as tasks of Celery workers, on one host or several, and what Dagster's launcher for it lacks.
+"""The run launcher for Celery workers, on one host or several: Dagster's own, with a check that notices dead workers.
 
-Redis says of a killed worker's task for ever that it has begun, and Dagster's launcher believes it. This one asks the
-worker. docs/celery.md is for operators.
+Redis reports the task of a killed worker as started forever, and Dagster's launcher relies on that. This one asks the
+worker. docs/celery.md is for operators; Dagster's launcher: https://docs.dagster.io/deployment/execution/celery
 """
 
 import time
@@ -12,47 +12,51 @@ from typing import Any, Self
 from celery.exceptions import CeleryError
 from celery.result import denied_join_result
 from dagster import DagsterRun, DagsterRunStatus
-from dagster._core.launcher import CheckRunHealthResult, WorkerStatus
-from dagster._serdes import ConfigurableClassData
 from dagster_celery.launcher import CeleryRunLauncher
 from kombu.exceptions import KombuError
 from redis.exceptions import RedisError
 
+from emm_pipeline.dagster_ext.internals import (
+    CeleryTaskHooks,
+    CheckRunHealthResult,
+    ConfigurableClassData,
+    WorkerStatus,
+    instance_of,
+)
 from emm_pipeline.errors import EmmError
 from emm_pipeline.settings import Settings
 
 QUEUE = "dagster"
 
 SILENT_FOR_S = 12.0
-"""How long a run's worker may be silent before the run is taken for dead: run monitoring asks every 15 s, so that it
-was silent twice."""
+"""A worker that has been silent for so long is dead. Run monitoring asks every 15 s: the worker was silent twice."""
 
 FORGOTTEN_AFTER_S = 60.0
-"""A silence that nobody asked about for so long was another one."""
+"""When the last question to a silent worker is older than this, its next silence counts from the beginning."""
 
 RECONNECTED_AFTER_S = 60.0
-"""After Redis was away, workers come back by and by; until then their silence means nothing."""
+"""Workers take so long to reconnect after Redis was unavailable. Until then their silence does not count."""
 
-ANSWER_TIMEOUT_S = 3.0
+REPLY_TIMEOUT_S = 3.0
 
 _REDIS_ERRORS = (CeleryError, KombuError, RedisError, OSError)
 
 
 def celery_settings() -> dict[str, Any]:
-    """Return Celery's settings, of workers and of who hands runs to them."""
+    """Return Celery's settings, for workers and for the processes that send runs to them."""
     return {
         "task_default_queue": QUEUE,
-        # A worker takes no more tasks than it has processes; what waits, waits in Redis, for any worker.
+        # A worker takes no more tasks than it has processes. Further tasks wait in Redis for any worker.
         "worker_prefetch_multiplier": 1,
         "task_acks_late": True,
-        # The task of a killed worker is given out again after this, in s: longer than any run may take. It finds its
-        # run ended and does nothing.
+        # Redis hands out the task of a killed worker again after visibility_timeout (s), which is longer than any run
+        # may take. The task then finds that its run has ended, and does nothing.
         "broker_transport_options": {"visibility_timeout": 7200, "socket_connect_timeout": 5, "socket_timeout": 10},
         "task_reject_on_worker_lost": False,
         "worker_cancel_long_running_tasks_on_connection_loss": False,
-        # The last resort, in s: a process that nothing else ends. No run may take so long.
+        # Kills a process that nothing else has ended, after more seconds than any run may take.
         "task_time_limit": 5400,
-        # What a process has gathered goes with it; the next one is forked, with everything imported.
+        # Limits the memory that a process accumulates. Its successor is forked with everything imported.
         "worker_max_tasks_per_child": 200,
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,
@@ -61,18 +65,18 @@ def celery_settings() -> dict[str, Any]:
         "redis_socket_timeout": 10,
         "result_expires": 86400,
         "worker_send_task_events": False,
-        # What Dagster prints of a run goes to the log as it is, not as warnings of Celery's.
+        # Dagster's output about a run goes to the log unchanged, not as Celery's warnings.
         "worker_redirect_stdouts": False,
     }
 
 
-class WatchedCeleryLauncher(CeleryRunLauncher):
-    """Run monitoring asks it about each run that is going on. A run's task has the run's id."""
+class WatchedCeleryLauncher(CeleryTaskHooks, CeleryRunLauncher):
+    """Sends runs to Celery workers. Run monitoring asks it about each run in flight. A run's task has the run's id."""
 
     def __init__(self, **arguments: Any) -> None:
         super().__init__(**arguments)
         self._silences: dict[str, tuple[float, float]] = {}
-        self._redis_was_away = float("-inf")
+        self._redis_failed_at = float("-inf")
 
     @classmethod
     def of(cls, settings: Settings, inst_data: ConfigurableClassData | None) -> Self:
@@ -80,31 +84,36 @@ class WatchedCeleryLauncher(CeleryRunLauncher):
         url = settings.redis_url
         return cls(default_queue=QUEUE, broker=url, backend=url, config_source=celery_settings(), inst_data=inst_data)
 
-    def _launch_celery_task_run(self, run: DagsterRun, task_signature: Any, routing_key: str) -> None:
-        # Its own id, not one of Celery's: that is written to the run when it may have begun, and can be lost then.
-        # Nobody waits here for results; subscribed to them, Redis would send them all.
+    def prepare_task(self, run: DagsterRun, task_signature: Any) -> Any:
+        """Give the task the run's id. Celery's own id is written to the run only after the task may have begun."""
+        return task_signature.set(task_id=run.run_id)
+
+    @contextmanager
+    def sending_task(self) -> Iterator[None]:
+        """Raise EmmError where Redis cannot be reached; do not subscribe to results, which nothing here waits for."""
         with _clear_errors("the run was not handed on"), denied_join_result():
-            super()._launch_celery_task_run(run, task_signature.set(task_id=run.run_id), routing_key)
+            yield
 
     def terminate(self, run_id: str) -> bool:
-        """Interrupt the run, as Dagster's own launcher does: the run ends itself, as canceled."""
-        run = self._instance.get_run_by_id(run_id)
+        """Interrupt the run, as Dagster's default launcher does: the run then ends itself, as canceled."""
+        instance = instance_of(self)
+        run = instance.get_run_by_id(run_id)
         if run is None or run.is_finished:
             return False
         if run.status is not DagsterRunStatus.CANCELING:
-            self._instance.report_run_canceling(run)
+            instance.report_run_canceling(run)
         with _clear_errors("the run was not interrupted"):
-            # Not Celery's SIGTERM, at which the process would end before it has said so.
+            # At SIGTERM, Celery's default, the process would end before the run has reported its end.
             self.celery.control.revoke(run_id, terminate=True, signal="SIGINT")
         return True
 
     def lost(self, run_ids: Collection[str]) -> set[str]:
-        """Return those of the runs that no worker has, of those that answer now; none if Redis is away."""
+        """Return those of the runs that none of the workers that reply now has; none if Redis is unavailable."""
         try:
-            answers = self._ask(run_ids)
+            replies = self._ask(run_ids)
         except _REDIS_ERRORS:
             return set()
-        return set(run_ids).difference(*answers.values())
+        return set(run_ids).difference(*replies.values())
 
     def check_run_worker_health(self, run: DagsterRun) -> CheckRunHealthResult:
         """Ask the worker that began the run's task whether it still has it."""
@@ -114,41 +123,41 @@ class WatchedCeleryLauncher(CeleryRunLauncher):
                 return CheckRunHealthResult(WorkerStatus.FAILED, "its process was killed")
             if worker and self._was_silent_just_now(worker):
                 return self._health_of_silent(worker)
-            answers = self._ask([run.run_id], worker)
+            replies = self._ask([run.run_id], worker)
         except _REDIS_ERRORS as err:
-            self._redis_was_away = time.monotonic()
-            return CheckRunHealthResult(WorkerStatus.RUNNING, f"Redis does not answer: {type(err).__name__}")
-        if any(run.run_id in tasks for tasks in answers.values()):
+            self._redis_failed_at = time.monotonic()
+            return CheckRunHealthResult(WorkerStatus.RUNNING, f"Redis does not reply: {type(err).__name__}")
+        if any(run.run_id in tasks for tasks in replies.values()):
             self._silences.pop(worker or run.run_id, None)
             return CheckRunHealthResult(WorkerStatus.RUNNING)
-        if worker in answers:
-            return CheckRunHealthResult(WorkerStatus.FAILED, f"its worker {worker} was started anew")
+        if worker in replies:
+            return CheckRunHealthResult(WorkerStatus.FAILED, f"its worker {worker} was restarted")
         return self._health_of_silent(worker or run.run_id)
 
     def get_run_worker_debug_info(self, run: DagsterRun, include_container_logs: bool | None = True) -> str | None:
-        """Say where the run's task is, for the message that fails the run."""
+        """Return where the run's task is, for the message of the run's failure."""
         _ = include_container_logs
         try:
             status, worker = self._task(run.run_id)
         except _REDIS_ERRORS:
-            return "Redis does not answer."
+            return "Redis does not reply."
         return f"Begun by worker {worker}." if worker else f"No worker has begun it (task {status}): is one running?"
 
     def _task(self, run_id: str) -> tuple[str, str | None]:
-        """Return what Redis says of a run's task, and the worker that is at it."""
+        """Return the status of a run's task in Redis, and the worker that executes it."""
         meta = self.celery.backend.get_task_meta(run_id, cache=False)
         worker = (meta.get("result") or {}).get("hostname") if meta["status"] == "STARTED" else None
         return str(meta["status"]), worker
 
     def _ask(self, run_ids: Collection[str], worker: str | None = None) -> dict[str, dict[str, Any]]:
-        """Return which of the runs each worker has; without a worker's name all are asked."""
+        """Return by worker the runs that it has. Without a worker's name all workers are asked."""
         destination = {"destination": [worker], "limit": 1} if worker else {}
-        inspect = self.celery.control.inspect(timeout=ANSWER_TIMEOUT_S, **destination)
+        inspect = self.celery.control.inspect(timeout=REPLY_TIMEOUT_S, **destination)
         return inspect.query_task(*run_ids) or {}
 
     def _was_silent_just_now(self, worker: str) -> bool:
-        """Whether another of its runs was asked about in this round of run monitoring."""
-        return worker in self._silences and time.monotonic() - self._silences[worker][1] < ANSWER_TIMEOUT_S
+        """Whether the worker did not reply about another of its runs, in this round of run monitoring."""
+        return worker in self._silences and time.monotonic() - self._silences[worker][1] < REPLY_TIMEOUT_S
 
     def _health_of_silent(self, who: str) -> CheckRunHealthResult:
         now = time.monotonic()
@@ -157,9 +166,9 @@ class WatchedCeleryLauncher(CeleryRunLauncher):
             first = now
         self._silences[who] = first, now
         silent_s = now - first
-        if silent_s < SILENT_FOR_S or now - self._redis_was_away < RECONNECTED_AFTER_S:
-            return CheckRunHealthResult(WorkerStatus.RUNNING, "its worker does not answer now")
-        return CheckRunHealthResult(WorkerStatus.FAILED, f"its worker has not answered for {silent_s:.0f} s")
+        if silent_s < SILENT_FOR_S or now - self._redis_failed_at < RECONNECTED_AFTER_S:
+            return CheckRunHealthResult(WorkerStatus.RUNNING, "its worker does not reply now")
+        return CheckRunHealthResult(WorkerStatus.FAILED, f"its worker has not replied for {silent_s:.0f} s")
 
 
 @contextmanager

@@ -1,8 +1,10 @@
-"""A Celery worker that executes runs: `celery --app emm_pipeline.dagster_ext.celery_worker worker`. See docs/celery.md.
+"""The Celery worker that executes runs, and its chores. `emm_pipeline/celery_app.py` makes it. See docs/celery.md.
 
-Its processes are forked from one that has everything imported, and that holds no database connection. Beside the runs
-it does for its own host what a job cannot, since a job may run on any: it loads what waits in the outbox, and deletes
-old step files.
+The worker's processes are forked from one that has everything imported and holds no database connection. Besides
+executing runs, a worker does for its own host what a job cannot do, since any host may execute a job: it loads what
+waits in the outbox, and deletes old step files.
+
+Celery's signals: https://docs.celeryq.dev/en/stable/userguide/signals.html
 """
 
 import logging
@@ -12,34 +14,26 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from celery import Celery
 from celery.signals import worker_ready
 from dagster_celery.make_app import make_app
 from dagster_celery.tasks import create_execute_job_task, create_resume_job_task
 
 from emm_pipeline.dagster_ext.celery_launcher import celery_settings
-from emm_pipeline.dagster_ext.run_processes import import_all
 from emm_pipeline.errors import EmmError
-from emm_pipeline.opening import open_outbox
-from emm_pipeline.settings import current_settings
+from emm_pipeline.settings import Settings
 
-LOOKS_EVERY_S = 30
-DELETES_STEP_FILES_EVERY_S = 3600
-
-_REPLAY = ("from emm_pipeline.cli.main import main; main()", "outbox", "replay")
-_PRUNE = ("from emm_pipeline.defs.prune import prune_own_files; prune_own_files()",)
 _LOG = logging.getLogger(__name__)
-
-import_all()
-_settings = current_settings()
-_app_settings = {"broker": _settings.redis_url, "backend": _settings.redis_url, "config_source": celery_settings()}
-app = make_app(_app_settings)  # type: ignore[no-untyped-call]
-app.conf.worker_concurrency = _settings.celery_concurrency
-execute_job = create_execute_job_task(app)
-resume_job = create_resume_job_task(app)
 
 
 class Chore:
-    """Something that is done now and then, in a process of its own, whose output goes to the worker's log."""
+    """Something to do now and then, in a process of its own, whose output goes to the worker's log.
+
+    Args:
+        code: Python code to run, and its arguments.
+        every_s: how much time there is at least between two starts.
+        needed: whether there is anything to do.
+    """
 
     def __init__(self, code: Sequence[str], every_s: float, needed: Callable[[], bool] = lambda: True) -> None:
         self._command = [sys.executable, "-c", *code]
@@ -48,7 +42,7 @@ class Chore:
         self._process: subprocess.Popen[bytes] | None = None
 
     def look(self) -> None:
-        """Start it if it is due and needed. Does not wait for it: the worker's own loop calls this."""
+        """Start the process if it is due and needed. Do not wait for it: the worker's event loop calls this."""
         now = time.monotonic()
         if (self._process and self._process.poll() is None) or now < self._due:
             return
@@ -63,13 +57,25 @@ class Chore:
             _LOG.warning("%s", err)
 
 
-def _points_wait() -> bool:
-    return open_outbox(current_settings()).has_waiting()
+def make_worker_app(settings: Settings, chores: Sequence[Chore], look_every_s: float) -> Celery:
+    """Return the app that workers run.
 
+    Args:
+        settings: where Redis is, and how many runs a worker executes at once.
+        chores: what each worker does for its host.
+        look_every_s: how often it looks whether a chore is due.
+    """
+    arguments = {"broker": settings.redis_url, "backend": settings.redis_url, "config_source": celery_settings()}
+    app = make_app(arguments)  # type: ignore[no-untyped-call]
+    app.conf.worker_concurrency = settings.celery_concurrency
+    create_execute_job_task(app)
+    create_resume_job_task(app)
 
-@worker_ready.connect  # type: ignore[untyped-decorator]
-def look_after_host(sender: Any, **_: Any) -> None:
-    """Do both chores now, and then on the worker's own timer: a thread would be there while it forks."""
-    for chore in (Chore(_REPLAY, 0, _points_wait), Chore(_PRUNE, DELETES_STEP_FILES_EVERY_S)):
-        chore.look()
-        sender.timer.call_repeatedly(LOOKS_EVERY_S, chore.look)
+    def do_chores(sender: Any, **_: Any) -> None:
+        # On the worker's own timer: a thread would exist while the worker forks.
+        for chore in chores:
+            chore.look()
+            sender.timer.call_repeatedly(look_every_s, chore.look)
+
+    worker_ready.connect(do_chores, weak=False)
+    return app

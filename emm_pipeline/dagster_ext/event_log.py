@@ -1,6 +1,7 @@
-"""Dagster's event log, with thousands of partitions and a million events: what its pages ask for, asked for quickly.
+"""Dagster's event log in PostgreSQL, with two queries and the planner's statistics made for thousands of partitions.
 
-Each method gives what that of dagster-postgres gives, but for the one limit that it names.
+Each method returns what the one of dagster-postgres returns, except for the limit that it names. Writing events belongs
+in `event_writing`, deleting them in `run_history`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -8,40 +9,42 @@ from functools import partial
 from operator import attrgetter
 
 from dagster import AssetKey, DagsterEventType
-from dagster._core.execution.stats import (
-    STEP_STATS_EVENT_TYPES,
-    RunStepKeyStatsSnapshot,
-    build_run_step_stats_from_events,
-)
-from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
 from dagster_postgres import PostgresEventLogStorage
 from sqlalchemy import select
 
+from emm_pipeline.dagster_ext.internals import (
+    STEP_STATS_EVENT_TYPES,
+    RunStepKeyStatsSnapshot,
+    SqlEventLogStorageTable,
+    build_run_step_stats_from_events,
+)
+
 MATERIALIZATIONS_OF_A_RUN = 100
-"""How many of them its steps are shown with, the newest."""
+"""How many materializations, the newest, the steps of a run are shown with."""
 
 _MATERIALIZATION = DagsterEventType.ASSET_MATERIALIZATION
 
 FOR_THE_PLANNER = (
-    # Without it PostgreSQL takes a tenth of the rows for different partitions, and reads the whole table for an asset's
-    # page: 2 s instead of 0.2 s with a million events.
+    # Without it PostgreSQL estimates that a tenth of the rows are of different partitions, and reads the whole table
+    # for an asset's page: 2 s instead of 0.2 s with a million events.
     "CREATE STATISTICS IF NOT EXISTS emm_event_partitions (ndistinct) ON dagster_event_type, partition FROM event_logs",
-    # The same pages read an index alone, of which a vacuum has said that it is enough. The stock 0.2 waits for hours.
+    # The same pages can be answered from an index alone, once a vacuum has marked the table's pages as visible to all.
+    # With the default of 0.2 that takes hours.
     "ALTER TABLE event_logs SET (autovacuum_vacuum_insert_scale_factor = 0.02)",
     "ANALYZE event_logs",
 )
 
 
 class QuickEventLogStorage(PostgresEventLogStorage):
-    """The event log of dagster-postgres, with two of its statements replaced."""
+    """The event log of dagster-postgres, with two of its queries replaced."""
 
     def get_step_stats_for_run(
         self, run_id: str, step_keys: Sequence[str] | None = None
     ) -> Sequence[RunStepKeyStatsSnapshot]:
-        """What became of a run's steps, with at most MATERIALIZATIONS_OF_A_RUN of its materializations, the newest.
+        """Return the statistics of a run's steps, with at most MATERIALIZATIONS_OF_A_RUN materializations, the newest.
 
-        The run's page asks for the steps' times only. The stock version reads all of a run's materializations for it,
-        one per meter, while the page's log needs the same processor.
+        A run's page asks for them for the steps' times only. The original reads all of the run's materializations, one
+        per meter, and so delays the log on the same page.
         """
         others = self.get_records_for_run(run_id, of_type=STEP_STATS_EVENT_TYPES - {_MATERIALIZATION}).records
         newest = self.get_records_for_run(
@@ -54,10 +57,10 @@ class QuickEventLogStorage(PostgresEventLogStorage):
     def get_latest_asset_partition_materialization_attempts_without_materializations(
         self, asset_key: AssetKey, after_storage_id: int | None = None
     ) -> Mapping[str, tuple[str, int]]:
-        """For each partition that was not materialized since it was last planned: the run, and the event's id.
+        """Return by partition, if it was not materialized since it was last planned, the run and the id of that event.
 
-        Planned with their partition are those that failed, which are few; the stock version looks up the last
-        materialization of every partition besides, and its run.
+        Only failed meters are planned by partition, and these are few. The original looks up the last materialization
+        of every partition too, and its run.
         """
         latest = partial(self.get_latest_storage_id_by_partition, asset_key, after_cursor=after_storage_id)
         planned = latest(DagsterEventType.ASSET_MATERIALIZATION_PLANNED)

@@ -1,25 +1,24 @@
-"""Runs jobs in this process, for the demo: the same jobs and the same storage, without daemon and webserver."""
+"""Runs jobs in this process, for the demo: the same jobs and the same storage, without daemon and webserver.
+
+DAGSTER_HOME names the instance. The definitions and the jobs' names are passed in.
+"""
+
+from collections.abc import Iterable
+from typing import Any
 
 from dagster import DagsterInstance, Definitions, RunsFilter
-from dagster._core.execution.plan.objects import StepFailureData
 
-from emm_pipeline.defs.build import build_definitions
-from emm_pipeline.defs.runs import IN_FLIGHT
-from emm_pipeline.settings import Settings
+from emm_pipeline.dagster_ext.run_history import IN_FLIGHT
 
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
-def discover_and_poll(settings: Settings) -> list[str]:
-    """Run the discovery, then a poll of all meters; return why a step failed, a line each.
-
-    DAGSTER_HOME names the instance; a failure is recorded there too, not raised.
-    """
-    definitions = build_definitions(settings)
+def run_jobs(definitions: Definitions, names: Iterable[str]) -> list[str]:
+    """Run jobs one after the other; return why steps failed, a line each. Failures are recorded, not raised."""
     Definitions.validate_loadable(definitions)
     reasons: list[str] = []
     with DagsterInstance.get() as instance:
-        for name in ("discovery", "poll"):
+        for name in names:
             job = definitions.resolve_job_def(name)
             result = job.execute_in_process(instance=instance, raise_on_error=False, run_config=_QUIET)
             failures = (event.step_failure_data for event in result.all_events if event.is_step_failure)
@@ -27,9 +26,10 @@ def discover_and_poll(settings: Settings) -> list[str]:
     return reasons
 
 
-def _reason(failure: StepFailureData) -> str:
+def _reason(failure: Any) -> str:
+    """Return the description of a step's Failure, else the message of the first exception."""
     if failure.user_failure_data and failure.user_failure_data.description:
-        return failure.user_failure_data.description
+        return str(failure.user_failure_data.description)
     error = failure.error
     while error and error.cause:
         error = error.cause
@@ -37,7 +37,7 @@ def _reason(failure: StepFailureData) -> str:
 
 
 def end_runs_in_flight(reason: str) -> None:
-    """Mark every run in flight as cancelled: whoever executed it is gone."""
+    """Mark every run in flight as canceled, because the processes that executed them have ended."""
     with DagsterInstance.get() as instance:
         for run in instance.get_runs(RunsFilter(statuses=IN_FLIGHT)):
             instance.report_run_canceled(run, message=reason)

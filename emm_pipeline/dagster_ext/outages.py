@@ -9,13 +9,14 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
-from dagster._core.events.log import EventLogEntry
+from dagster import EventLogEntry
 from dagster_postgres.utils import DagsterPostgresException
-from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from emm_pipeline.dagster_ext.internals import SharedEngine
 
 T = TypeVar("T")
 
@@ -62,16 +63,7 @@ def when_database_answers(work: Callable[[], T], patience_s: float, on_wait: Cal
             time.sleep(RETRY_PAUSE_S)
 
 
-class StoresEvents(Protocol):
-    """The part of an event log that `WaitingEvents` extends."""
-
-    _engine: Engine
-
-    def store_event(self, event: EventLogEntry) -> None:
-        """Store one event."""
-
-
-class WaitingEvents:
+class WaitingEvents(SharedEngine):
     """Mixin of an event log: events of a step wait in memory while PostgreSQL is away, in their order.
 
     An event that belongs to no step (a run's start, its success or failure) is written in order behind those that
@@ -79,7 +71,6 @@ class WaitingEvents:
     changes, since they write no events of steps.
     """
 
-    _engine: Engine
     _waiting: deque[EventLogEntry]
     _attempt_at = float("-inf")
     _executes_steps = False
@@ -118,7 +109,7 @@ class WaitingEvents:
         try:
             while self._waiting:
                 # Fails at once where the database is away; Dagster's own attempts take six seconds.
-                self._engine.connect().close()
+                self.engine.connect().close()
                 super().store_event(self._waiting[0])  # type: ignore[misc]  # of the event log
                 self._waiting.popleft()
         except Exception as err:

@@ -1,65 +1,53 @@
-"""How the code server starts a run's process: forked from one that has everything imported already.
+"""Run processes: forked from a process that has imported everything already.
 
-Dagster starts a new Python for each run, which imports the same for 2 s, with every tick. Python's own fork server
-starts with the code server instead, imports once, and is forked before it has a thread or a connection.
+Dagster starts a new Python for each run, which imports the same modules for 2 s. Here Python's own fork server
+(https://docs.python.org/3/library/multiprocessing.html#contexts-and-start-methods) starts with the code server, imports
+once, and is forked while it has neither a thread nor a connection. A Celery worker forks its processes likewise.
+
+Which modules are imported is not known here: `emm_pipeline/preload.py` names them.
 """
 
 import gc
 import importlib
 import multiprocessing
 import sys
+from collections.abc import Iterable
 from multiprocessing import forkserver
 from multiprocessing.context import BaseContext
 
-from dagster._grpc.server import DagsterApiServer
+from dagster import Definitions
 
+from emm_pipeline.dagster_ext.internals import set_run_process_context
 from emm_pipeline.settings import current_settings
 
-IS_SAFE = sys.platform == "linux"
-"""On macOS a process that uses the system's libraries must not be forked: there nothing changes."""
-
-_IMPORTED = (
-    "dagster._cli",  # what each of the code server's processes is started as
-    "emm_pipeline.modbus.decoding",
-    "emm_pipeline.stores.delivery",
-    "emm_pipeline.stores.influxdb.store",
-    "emm_pipeline.stores.outbox.folder",
-    "emm_pipeline.stores.outbox.format_1",
-    "emm_pipeline.stores.outbox.format_2",
-    "emm_pipeline.stores.outbox.rejected",
-    "emm_pipeline.stores.postgresql.store",
-    "emm_pipeline.stores.shaping",
-    "pandas",
-)
+CAN_FORK = sys.platform == "linux"
+"""On macOS a process that uses the system's libraries must not be forked; there Dagster starts runs as usual."""
 
 
-def fork_run_processes() -> None:
-    """Let every code server of this process start its runs so, also one that runs already."""
-    if IS_SAFE:
-        # As a property it comes before the attribute that the server's __init__ has set.
-        forked = property(lambda _: _context(), lambda _, __: None)
-        DagsterApiServer._mp_ctx = forked  # type: ignore[assignment]  # noqa: SLF001 - what is mended
+def fork_run_processes(preload_module: str) -> None:
+    """Let every code server of this process fork its runs from a process that has imported a module."""
+    if CAN_FORK:
+        multiprocessing.get_context("forkserver").set_forkserver_preload([preload_module])
+        set_run_process_context(fork_context)
 
 
-def have_fork_server() -> None:
-    """Start the fork server if there is none, so that it is ready when a run needs it: with Celery none does."""
-    if IS_SAFE and current_settings().run_launcher == "default":
-        _context()
+def fork_context() -> BaseContext:
+    """Return the context whose processes are forked from the fork server."""
+    return multiprocessing.get_context("forkserver")
+
+
+def ensure_fork_server() -> None:
+    """Start the fork server if it is not running, so that it is ready when a run starts. With Celery none is needed."""
+    if CAN_FORK and current_settings().run_launcher == "default":
         forkserver.ensure_running()
 
 
-def _context() -> BaseContext:
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([f"{__package__}.fork_server"])
-    return context
-
-
-def import_all() -> None:
-    """Import what runs import, and resolve the definitions; in a process that is about to be forked."""
-    for name in _IMPORTED:
+def import_for_runs(modules: Iterable[str], definitions: Definitions) -> None:
+    """Import what runs import, and resolve the definitions; for a process that is about to be forked."""
+    for name in modules:
         importlib.import_module(name)
-    definitions = importlib.import_module("emm_pipeline.definitions").definitions
     definitions.get_repository_def().load_all_definitions()
-    # So that the collector of a forked process does not write to, and so copy, all that it shares with the others.
+    # Objects that exist now are never collected: the collector of a forked process would write to the pages that it
+    # shares with the others, and so copy them.
     gc.collect()
     gc.freeze()

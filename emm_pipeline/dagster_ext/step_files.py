@@ -1,25 +1,28 @@
 """Step files: what a step of a run hands to the next one, below DAGSTER_HOME of the host that executes the run.
 
-The steps of one run find each other's on the same host. Executed again from where it failed, a run may come up on
-another host, which has none of them.
+All steps of a run are executed by one host. A run that is re-executed from its failure may be executed by another host,
+which does not have the files of the first run.
+
+IO managers: https://docs.dagster.io/guides/build/io-managers
 """
 
 from typing import Any
 
 from dagster import Failure, FilesystemIOManager, InitResourceContext, InputContext
-from dagster import _check as check
-from dagster._core.storage.fs_io_manager import PickledObjectFilesystemIOManager
 
-NEEDS_NONE_OF_BEFORE = "report_results"
-"""Executed again alone, it polls anew what failed; what was read before is stored and stated already."""
+from emm_pipeline.dagster_ext.internals import PickledObjectFilesystemIOManager
 
 
 class _StepFiles(PickledObjectFilesystemIOManager):
+    def __init__(self, folder: str, optional_for: str) -> None:
+        super().__init__(folder)  # type: ignore[no-untyped-call]
+        self._optional_for = optional_for
+
     def load_input(self, context: InputContext) -> Any:
         try:
             return super().load_input(context)
         except FileNotFoundError:
-            if context.op_def.name == NEEDS_NONE_OF_BEFORE:
+            if context.op_def.name == self._optional_for:
                 return None
             before = context.upstream_output.run_id[:8] if context.upstream_output else "before"
             raise Failure(
@@ -30,8 +33,12 @@ class _StepFiles(PickledObjectFilesystemIOManager):
 
 
 class StepFiles(FilesystemIOManager):
-    """In Dagster's usual folder."""
+    """Keeps step files in Dagster's usual folder. The step `optional_for` gets None where a file is missing."""
+
+    optional_for: str
 
     def create_io_manager(self, context: InitResourceContext) -> PickledObjectFilesystemIOManager:
         """Open the folder of this host's instance."""
-        return _StepFiles(check.not_none(context.instance).storage_directory())  # type: ignore[no-untyped-call]
+        if context.instance is None:
+            raise TypeError("step files lie below the folder of a Dagster instance, and there is no instance")
+        return _StepFiles(context.instance.storage_directory(), self.optional_for)

@@ -1,7 +1,9 @@
 """Dagster's storage in PostgreSQL, over one pooled and pre-pinged engine.
 
-Stock dagster-postgres opens a new database connection for every event (8 ms each); over a pool an event costs
-0.8 ms. The pre-ping makes a restart of PostgreSQL cost nothing but the time that it is away.
+dagster-postgres by itself opens a new database connection for every event, which takes 8 ms; over a pool an event takes
+0.8 ms. The pre-ping replaces connections that a restart of PostgreSQL has closed.
+
+Storage in dagster.yaml: https://docs.dagster.io/deployment/oss/dagster-yaml
 """
 
 from collections.abc import Mapping
@@ -9,40 +11,39 @@ from pathlib import Path
 from typing import Any, Self
 
 from dagster import DagsterInstance
-from dagster._core.storage.defs_state import DefsStateStorage
-from dagster._serdes import ConfigurableClass, ConfigurableClassData
 from dagster_postgres import (
     DagsterPostgresStorage,
     PostgresEventLogStorage,
     PostgresRunStorage,
     PostgresScheduleStorage,
 )
-from sqlalchemy import Engine, create_engine, event, text
+from sqlalchemy import create_engine, event, text
 
 from emm_pipeline.dagster_ext.event_log import FOR_THE_PLANNER, QuickEventLogStorage
+from emm_pipeline.dagster_ext.internals import (
+    ConfigurableClass,
+    ConfigurableClassData,
+    DefsStateStorage,
+    SharedEngine,
+    replace_storages,
+)
 from emm_pipeline.dagster_ext.outages import WaitingEvents
 from emm_pipeline.settings import current_settings
 
 
-class _Pooled:
-    """Mixin for a storage of dagster-postgres: takes the shared engine, and keeps it in the webserver."""
-
-    _engine: Engine
-
-    def share(self, engine: Engine) -> None:
-        self._engine.dispose()
-        self._engine = engine
+class _Pooled(SharedEngine):
+    """Mixin for a storage of dagster-postgres: uses the shared engine, and keeps it in the webserver."""
 
     def optimize_for_webserver(self, statement_timeout: int, pool_recycle: int, max_overflow: int) -> None:
-        """Bound each statement's time, in ms. The stock version would replace the engine, and lose the pre-ping."""
+        """Limit each statement's time, in ms. The original would replace the engine, and with it the pre-ping."""
         _ = pool_recycle, max_overflow
 
-        @event.listens_for(self._engine, "connect")
-        def _bound(connection: Any, _record: object) -> None:
+        @event.listens_for(self.engine, "connect")
+        def _limit(connection: Any, _record: object) -> None:
             with connection.cursor() as cursor:
                 cursor.execute("SELECT set_config('statement_timeout', %s, false)", (str(statement_timeout),))
 
-        self._engine.dispose()
+        self.engine.dispose()
 
 
 class _EventLogStorage(WaitingEvents, _Pooled, QuickEventLogStorage):
@@ -58,9 +59,9 @@ class _ScheduleStorage(_Pooled, PostgresScheduleStorage):
 
 
 class PooledPostgresStorage(DagsterPostgresStorage):
-    """Named under `storage: custom:` in dagster.yaml, without configuration: the address is in the settings.
+    """Named under `storage: custom:` in dagster.yaml, without configuration: the address comes from the settings.
 
-    Opening it contacts nothing and creates nothing; `emm db upgrade` makes the tables.
+    Opening it makes no connection and creates no tables; `emm db upgrade` creates them.
     """
 
     def __init__(self, postgres_url: str, inst_data: ConfigurableClassData | None = None) -> None:
@@ -74,15 +75,16 @@ class PooledPostgresStorage(DagsterPostgresStorage):
             pool_recycle=3600,
             connect_args={"connect_timeout": 5, "application_name": "emm dagster"},
         )
-        self._event_log_storage = _EventLogStorage(postgres_url, should_autocreate_tables=False)
-        self._run_storage = _RunStorage(postgres_url, should_autocreate_tables=False)
-        self._schedule_storage = _ScheduleStorage(postgres_url, should_autocreate_tables=False)
-        for storage in (self._event_log_storage, self._run_storage, self._schedule_storage):
+        event_logs = _EventLogStorage(postgres_url, should_autocreate_tables=False)
+        runs = _RunStorage(postgres_url, should_autocreate_tables=False)
+        schedules = _ScheduleStorage(postgres_url, should_autocreate_tables=False)
+        for storage in (event_logs, runs, schedules):
             storage.share(engine)
+        replace_storages(self, event_logs, runs, schedules)
 
     @classmethod
     def config_type(cls) -> Mapping[str, Any]:
-        """Nothing to configure in dagster.yaml."""
+        """Return no fields: there is nothing to configure in dagster.yaml."""
         return {}
 
     @classmethod
@@ -96,8 +98,8 @@ class PooledPostgresStorage(DagsterPostgresStorage):
 class NoDefinitionsState(DefsStateStorage[DagsterInstance], ConfigurableClass):
     """Named under `defs_state_storage:` in dagster.yaml: our definitions keep no state between loads.
 
-    The stock one asks the database each time that definitions are loaded, so that they cannot even be validated
-    without one.
+    Dagster's own asks the database each time that definitions are loaded; definitions could not be validated without
+    one.
     """
 
     def __init__(self, inst_data: ConfigurableClassData | None = None) -> None:
@@ -105,38 +107,38 @@ class NoDefinitionsState(DefsStateStorage[DagsterInstance], ConfigurableClass):
 
     @property
     def inst_data(self) -> ConfigurableClassData | None:
-        """What dagster.yaml says of it."""
+        """The configuration in dagster.yaml."""
         return self._inst_data
 
     @classmethod
     def config_type(cls) -> Mapping[str, Any]:
-        """Nothing to configure."""
+        """Return no fields: there is nothing to configure."""
         return {}
 
     @classmethod
     def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> Self:
-        """Make one."""
+        """Return a new one."""
         _ = config_value
         return cls(inst_data)
 
     def get_latest_defs_state_info(self) -> None:
-        """There is none."""
+        """Return None: there is no state."""
 
     def download_state_to_path(self, key: str, version: str, path: Path) -> None:
-        """Never asked for."""
+        """Raise: Dagster calls it only for definitions that keep state."""
         raise NotImplementedError
 
     def upload_state_from_path(self, key: str, version: str, path: Path) -> None:
-        """Never asked for."""
+        """Raise: Dagster calls it only for definitions that keep state."""
         raise NotImplementedError
 
     def set_latest_version(self, key: str, version: str | None) -> None:
-        """Never asked for."""
+        """Raise: Dagster calls it only for definitions that keep state."""
         raise NotImplementedError
 
 
 def upgrade_storage(postgres_url: str) -> None:
-    """Create Dagster's tables where they are absent, and bring older ones up to the installed version."""
+    """Create Dagster's tables where they are absent, and upgrade older ones to the installed version."""
     schedules = PostgresScheduleStorage(postgres_url)
     runs = PostgresRunStorage(postgres_url)
     events = PostgresEventLogStorage(postgres_url)

@@ -1,6 +1,8 @@
-"""Dagster's side: partitions, jobs, schedules, resources, storage. The only package that imports Dagster.
+"""Dagster definitions only: assets, jobs, schedules, sensors, partitions, resources.
 
-What a job *does* is in the packages below; here stands only when it is done, over what, and what a person sees of it.
-Kept light: the daemon and every schedule tick import from here, so pandas and influxdb_client are imported by the steps
-that need them.
+A module belongs here if it says what Dagster executes, when, over which partitions, and what is shown of it. What a job
+does belongs in the packages below; what needs Dagster's internals belongs in `dagster_ext`. The daemon and every
+schedule tick import these modules: steps that need pandas or influxdb_client import them themselves.
+
+Definitions: https://docs.dagster.io/getting-started/concepts
 """

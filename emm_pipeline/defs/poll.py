@@ -38,9 +38,9 @@ from emm_pipeline.defs.reporting import (
     describe_failures,
     failed_table,
     reading_metadata,
+    report_failed,
+    report_read,
     run_metadata,
-    state_failed,
-    state_read,
 )
 from emm_pipeline.defs.resources import ConfigDatabase, Limits, Readings
 from emm_pipeline.defs.runs import MAX_RUNTIME_TAG
@@ -165,13 +165,11 @@ def _report(
     existing = existing_partitions(context.instance)
     with config_database.open() as engine:
         results = [result for result in results if str(result.id) in existing]
-        stated = results_to_report(engine, context.instance, results, interval)
-        state_read(context, [result for result in stated if result.ok])
+        reported = results_to_report(engine, context.instance, results, interval)
+        report_read(context, [result for result in reported if result.ok])
         if not planned_by_dagster:
-            for result in stated:
-                if not result.ok:
-                    state_failed(context, result)
-        save_statuses(engine, results, stated)
+            report_failed(context, [result for result in reported if not result.ok])
+        save_statuses(engine, results, reported)
 
 
 @graph_asset(

@@ -26,8 +26,9 @@ from dagster import (
     sensor,
 )
 
+from emm_pipeline.dagster_ext.run_history import IN_FLIGHT
 from emm_pipeline.defs.resources import Readings
-from emm_pipeline.defs.runs import IN_FLIGHT, MAX_RUNTIME_TAG
+from emm_pipeline.defs.runs import MAX_RUNTIME_TAG
 from emm_pipeline.errors import EmmError
 from emm_pipeline.opening import open_outbox, open_readings_store
 from emm_pipeline.settings import current_settings

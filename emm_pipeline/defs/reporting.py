@@ -1,13 +1,11 @@
-"""What a person sees of a poll in Dagster: each meter's status, and the run's metadata."""
+"""What Dagster shows of a poll: each meter's status, and the run's metadata."""
 
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from dagster import (
     AssetMaterialization,
-    DagsterEvent,
     DagsterEventType,
     DagsterInstance,
     MetadataValue,
@@ -17,16 +15,13 @@ from dagster import (
     TableRecord,
     TableSchema,
 )
-from dagster._core.events import AssetMaterializationPlannedData, StepMaterializationData
-from dagster._core.events.log import EventLogEntry
 
+from emm_pipeline.dagster_ext.event_writing import write_materializations, write_planned
 from emm_pipeline.defs.partitions import METER_READINGS
 from emm_pipeline.polling.results import FleetReading, FleetResult, PollResult
 
 if TYPE_CHECKING:
     import pandas as pd
-
-EVENTS_PER_STATEMENT = 500
 
 PREVIEW_ROWS = 5
 """Rows of the readings that a step shows."""
@@ -35,40 +30,21 @@ ROWS_SHOWN = 200
 """Rows of a table in a run's metadata: an event is one row in the database, and read as a whole."""
 
 NAMED = 5
-"""Failed meters, or problems of the store, that an error's text names; tables and logs have the rest."""
+"""How many failed meters, and how many messages about the store, an error's text names; tables and logs have all."""
 
 
-def state_read(context: OpExecutionContext, results: Sequence[PollResult]) -> None:
-    """State that meters were read: their partitions are fine.
-
-    As the events of `context.log_event` would, but in batches: a statement each costs 1 ms and more per meter.
-    """
-    step = context.get_step_execution_context().step
-    entries = []
-    for result in results:
-        materialization = AssetMaterialization(METER_READINGS, partition=str(result.id), metadata=_metadata(result))
-        event = DagsterEvent(
-            event_type_value=DagsterEventType.ASSET_MATERIALIZATION.value,
-            job_name=context.job_name,
-            step_handle=step.handle,
-            step_kind_value=step.kind.value,
-            event_specific_data=StepMaterializationData(materialization),
-            message=f"Read meter {result.id}.",
-        )
-        entries.append(
-            EventLogEntry(  # type: ignore[no-untyped-call]  # Dagster's own
-                error_info=None,
-                level="info",
-                user_message=event.message or "",
-                run_id=context.run_id,
-                timestamp=time.time(),
-                step_key=step.key,
-                job_name=context.job_name,
-                dagster_event=event,
+def report_read(context: OpExecutionContext, results: Sequence[PollResult]) -> None:
+    """Report meters as read: a materialization of each one's partition."""
+    write_materializations(
+        context,
+        [
+            (
+                f"Read meter {result.id}.",
+                AssetMaterialization(METER_READINGS, partition=str(result.id), metadata=_metadata(result)),
             )
-        )
-    for start in range(0, len(entries), EVENTS_PER_STATEMENT):
-        context.instance.event_log_storage.store_event_batch(entries[start : start + EVENTS_PER_STATEMENT])
+            for result in results
+        ],
+    )
 
 
 def _metadata(result: PollResult) -> dict[str, MetadataValue]:
@@ -85,21 +61,13 @@ def _metadata(result: PollResult) -> dict[str, MetadataValue]:
     return metadata
 
 
-def state_failed(context: OpExecutionContext, result: PollResult) -> None:
-    """State that a meter's partition was to be read in this run; it shows as failed once the run fails.
-
-    Dagster plans events itself for runs over partitions only; a scheduled poll has none.
-    """
-    planned = DagsterEvent.build_asset_materialization_planned_event(
-        context.job_name,
-        str(context.get_step_execution_context().step.key),
-        AssetMaterializationPlannedData(METER_READINGS, partition=str(result.id)),
-    )
-    context.instance.report_dagster_event(planned, run_id=context.run_id)
+def report_failed(context: OpExecutionContext, results: Sequence[PollResult]) -> None:
+    """Report that meters' partitions were to be read in this run; they are shown as failed once the run fails."""
+    write_planned(context, METER_READINGS, [str(result.id) for result in results])
 
 
 def failed_in_run(instance: DagsterInstance, run_id: str) -> set[str] | None:
-    """Return the partitions that a run was to read and did not; None if it ended before it stated any."""
+    """Return the partitions that a run was to read and did not; None if it ended before it reported any."""
     planned: set[str] = set()
     read: set[str] = set()
     events = {DagsterEventType.ASSET_MATERIALIZATION_PLANNED: planned, DagsterEventType.ASSET_MATERIALIZATION: read}
@@ -138,7 +106,7 @@ def reading_metadata(reading: FleetReading, frame: "pd.DataFrame") -> dict[str, 
 def run_metadata(
     results: Sequence[PollResult], fleet_results: Sequence[FleetResult], skipped: Sequence[datetime]
 ) -> dict[str, MetadataValue]:
-    """Return what a person wants to know of a poll: how many, which failed and why, how long, how late."""
+    """Return a poll's metadata: how many meters, which failed and why, how long it took, how late it was."""
     failed = [result for result in results if not result.ok]
     metadata: dict[str, MetadataValue] = {
         "meters polled": MetadataValue.int(len(results)),
@@ -168,7 +136,7 @@ def run_metadata(
 
 
 def _notices_table(results: Sequence[PollResult]) -> TableMetadataValue:
-    """Return what the units refuse: the meters are fine, and a row of `registers` or `meter_types` may be wrong."""
+    """Return notices about unsupported registers: the meters were read, but a row in the database may be wrong."""
     return table(
         {"id": "int", "description": "string", "host:port": "string", "unit": "int", "notice": "string"},
         [
@@ -186,7 +154,7 @@ def _notices_table(results: Sequence[PollResult]) -> TableMetadataValue:
 
 
 def failed_table(failed: Sequence[PollResult]) -> TableMetadataValue:
-    """Return the failed meters: which, where, and why."""
+    """Return the failed meters as a table: which, where, and why."""
     return table(
         {"id": "int", "description": "string", "host:port": "string", "unit": "int", "reason": "string"},
         [

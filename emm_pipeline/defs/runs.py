@@ -6,8 +6,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Protocol, runtime_checkable
 
 from dagster import AssetKey, DagsterInstance, DagsterRun, DagsterRunStatus, RunsFilter
-from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus
 
+from emm_pipeline.dagster_ext.internals import BulkActionsFilter, BulkActionStatus
+from emm_pipeline.dagster_ext.run_history import IN_FLIGHT
 from emm_pipeline.polling.sharding import Shard
 from emm_pipeline.polling.timing import Window
 
@@ -22,13 +23,6 @@ PARTITION_TAG = "dagster/partition"
 ASSET_RESUME_TAG = "dagster/is_asset_resume_retry"
 PARTITION_RANGE_TAG = "dagster/asset_partition_range_start"
 
-IN_FLIGHT = [
-    DagsterRunStatus.QUEUED,
-    DagsterRunStatus.NOT_STARTED,
-    DagsterRunStatus.STARTING,
-    DagsterRunStatus.STARTED,
-    DagsterRunStatus.CANCELING,
-]
 ACTIVE_BACKFILLS = [BulkActionStatus.REQUESTED, BulkActionStatus.CANCELING, BulkActionStatus.FAILING]
 
 

@@ -1,4 +1,4 @@
-"""The pipeline's memory of each meter (table `meter_status`), kept beside what Dagster shows."""
+"""Which results of a poll are reported in Dagster, and saving all of them in the table `meter_status`."""
 
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, timedelta
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 def results_to_report(
     engine: "Engine", instance: DagsterInstance, results: Sequence[PollResult], interval: timedelta
 ) -> list[PollResult]:
-    """Return the results that are to be stated in Dagster.
+    """Return the results that are to be reported in Dagster.
 
-    Failures and changes always; that a meter is still well only once the last such statement is older than
-    `interval` (an event is about 1.6 kB in the database). A change is also what Dagster alone knows: a run for one
-    partition that died before it stated anything has left it failed.
+    Failures and changes always; that a meter was read again only once its last report is older than `interval` (an
+    event takes about 1.6 kB in the database). A meter that only Dagster shows as failed has changed too: a run for its
+    partition was killed before it reported anything.
     """
     if not interval:
         return list(results)
@@ -40,16 +40,16 @@ def _is_fresh(status: MeterStatus | None, oldest: datetime) -> bool:
     )
 
 
-def save_statuses(engine: "Engine", results: Sequence[PollResult], stated: Collection[PollResult]) -> None:
-    """Write each meter's last reading, failures in a row, and when its status was last stated."""
+def save_statuses(engine: "Engine", results: Sequence[PollResult], reported: Collection[PollResult]) -> None:
+    """Write each meter's last reading, its failures in a row, and when it was last reported in Dagster."""
     before = load_statuses(engine)
     now = datetime.now(UTC)
-    stated_ids = {result.id for result in stated}
-    save_results(engine, [_status(o, before.get(o.id), now, stated=o.id in stated_ids) for o in results])
+    ids = {result.id for result in reported}
+    save_results(engine, [_status(each, before.get(each.id), now, reported=each.id in ids) for each in results])
 
 
-def _status(result: PollResult, before: MeterStatus | None, now: datetime, *, stated: bool) -> MeterStatus:
-    """The status after a poll. What the store did not take is no failure of the meter's, and counts as none."""
+def _status(result: PollResult, before: MeterStatus | None, now: datetime, *, reported: bool) -> MeterStatus:
+    """Return the status after a poll. A meter that was read, but not stored, counts as read."""
     before = before or MeterStatus(id=result.id)
     return MeterStatus(
         id=result.id,
@@ -57,5 +57,5 @@ def _status(result: PollResult, before: MeterStatus | None, now: datetime, *, st
         failing_since=None if result.ok else before.failing_since or now,
         failures_in_a_row=0 if result.ok else before.failures_in_a_row + result.unread,
         reason=result.reason,
-        recorded_at=now if stated else before.recorded_at,
+        recorded_at=now if reported else before.recorded_at,
     )

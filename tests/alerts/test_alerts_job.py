@@ -9,8 +9,8 @@ from support.mail import PASSWORD, RECEIVER, SENDER
 from support.meters import SimulatedUnit
 
 from emm_pipeline.alerts.state import claimed_lines
+from emm_pipeline.definitions import build_definitions
 from emm_pipeline.defs.alerts import mail_sensor
-from emm_pipeline.defs.build import build_definitions
 from emm_pipeline.defs.resources import ConfigDatabase
 from emm_pipeline.defs.runs import ScheduledPoll
 from emm_pipeline.opening import open_outbox

@@ -8,11 +8,11 @@ from support.ports import free_port
 
 from emm_pipeline.cli.main import emm as root
 
-WITHOUT_JSON = {("demo",), ("influxdb", "setup")}
+WITHOUT_JSON = {("code-server",), ("demo",), ("influxdb", "setup")}
 """Nothing that they print is data."""
 
 NO_DATABASE = {
-    *(("demo",), ("influxdb", "setup"), ("outbox",), ("outbox", "replay"), ("read",), ("scan",)),
+    *(("code-server",), ("demo",), ("influxdb", "setup"), ("outbox",), ("outbox", "replay"), ("read",), ("scan",)),
     *(("settings",), ("settings", "check")),
 }
 ARGUMENTS = {

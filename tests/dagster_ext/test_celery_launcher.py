@@ -9,12 +9,11 @@ from typing import Any
 import pytest
 from celery.exceptions import OperationalError
 from dagster import DagsterRun, DagsterRunStatus
-from dagster._core.launcher import WorkerStatus
 
-from emm_pipeline.dagster_ext import celery_launcher, chosen_launcher
+from emm_pipeline.dagster_ext import celery_launcher, launchers
 from emm_pipeline.dagster_ext.celery_launcher import WatchedCeleryLauncher
-from emm_pipeline.dagster_ext.chosen_launcher import ChosenRunLauncher
-from emm_pipeline.dagster_ext.launcher import WatchedRunLauncher
+from emm_pipeline.dagster_ext.internals import WorkerStatus
+from emm_pipeline.dagster_ext.launchers import ChosenRunLauncher, WatchedRunLauncher
 from emm_pipeline.errors import ConfigurationError
 from emm_pipeline.settings import Settings
 
@@ -58,7 +57,7 @@ def settings(monkeypatch) -> Settings:
     settings = Settings(
         postgres_host="a", postgres_user="b", postgres_db="c", redis_password="p/w@", run_launcher="celery"
     )
-    monkeypatch.setattr(chosen_launcher, "current_settings", lambda: settings)
+    monkeypatch.setattr(launchers, "current_settings", lambda: settings)
     return settings
 
 

@@ -4,11 +4,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from dagster import DagsterEventType, DagsterRunStatus
-from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
+from dagster._core.execution.backfill import PartitionBackfill
 from support.meters import SimulatedUnit
 from support.ports import free_port
 
-from emm_pipeline.defs.build import build_definitions
+from emm_pipeline.dagster_ext.internals import BulkActionStatus
+from emm_pipeline.definitions import build_definitions
 from emm_pipeline.defs.partitions import METER_READINGS, partition_changes
 from emm_pipeline.defs.runs import TICK_TAG, partitions_in_flight
 from emm_pipeline.settings import current_settings

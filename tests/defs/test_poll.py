@@ -4,11 +4,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from dagster import DagsterEvent, DagsterEventType
-from dagster._core.events import AssetMaterializationPlannedData
 from support.meters import SimulatedUnit, encode_value, inputs
 from support.ports import free_port
 
-from emm_pipeline.defs.build import build_definitions
+from emm_pipeline.dagster_ext.internals import AssetMaterializationPlannedData
+from emm_pipeline.definitions import build_definitions
 from emm_pipeline.defs.partitions import METER_READINGS
 from emm_pipeline.defs.runs import ScheduledPoll
 from emm_pipeline.fleet import DataType

@@ -7,7 +7,7 @@ import pytest
 from dagster import Definitions, RunRequest, build_schedule_context, instance_for_test
 
 from emm_pipeline.cron import Trigger
-from emm_pipeline.defs.build import build_definitions
+from emm_pipeline.definitions import build_definitions
 from emm_pipeline.defs.partitions import METERS
 from emm_pipeline.defs.runs import ScheduledPoll
 from emm_pipeline.defs.schedules import decide_polls

@@ -69,7 +69,7 @@ class Worker:
 
     def start(self) -> None:
         """Start it, and wait until it takes runs."""
-        app = ["--app", "emm_pipeline.dagster_ext.celery_worker"]
+        app = ["--app", "emm_pipeline.celery_app"]
         command = [*self._enter, _CELERY, *app, "worker", "--hostname", self.node, "--loglevel", "INFO"]
         self._processes.start(self.name, command, self._environment)
         self._is_there = True

@@ -12,7 +12,7 @@ from support.postgres import create_database
 
 from emm_pipeline.cli.commands.database import upgrade_databases
 from emm_pipeline.config_db.engine import create_config_engine
-from emm_pipeline.defs.build import build_definitions
+from emm_pipeline.definitions import build_definitions
 from emm_pipeline.defs.partitions import METER_READINGS, METERS
 from emm_pipeline.embedded_postgres import EmbeddedPostgres
 from emm_pipeline.settings import PROJECT_ROOT, current_settings

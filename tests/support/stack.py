@@ -82,8 +82,7 @@ class Stack:
     def start_code_server(self) -> None:
         """Start it, at first or after it was killed, and wait until it listens."""
         port = self.environment["EMM_CODE_SERVER_PORT"]
-        command = [_BIN / "dagster", "api", "grpc", "-m", "emm_pipeline.definitions", "-h", "127.0.0.1", "-p", port]
-        self._processes.start("code_server", command, self.environment)
+        self._processes.start("code_server", [_BIN / "emm", "code-server", "--port", port], self.environment)
         self._wait_for("the code server", lambda: listens(int(port)))
 
     def start_daemon(self) -> None:

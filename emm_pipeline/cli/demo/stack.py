@@ -108,8 +108,8 @@ class DemoStack:
         os.environ["EMM_CODE_SERVER_PORT"] = str(code_port)
         bin_dir = Path(sys.executable).parent
         workspace = PROJECT_ROOT / "workspace.yaml"
-        code_server: list[str | Path] = [bin_dir / "dagster", "api", "grpc", "-m", "emm_pipeline.definitions"]
-        self._processes.start("code_server", [*code_server, "-h", "127.0.0.1", "-p", str(code_port)], os.environ)
+        code_server: list[str | Path] = [bin_dir / "emm", "code-server", "--port", str(code_port)]
+        self._processes.start("code_server", code_server, os.environ)
         self._exit.callback(self._end_runs)
         self._wait_until(lambda: listens(code_port))
         webserver: list[str | Path] = [
@@ -130,9 +130,10 @@ class DemoStack:
 
     def discover_and_poll(self) -> tuple[pd.DataFrame, list[str]]:
         """Run both jobs once, in this process; return what they stored, and why a step failed, a line each."""
-        from emm_pipeline.dagster_ext.local import discover_and_poll  # noqa: PLC0415  # Dagster takes 2 s to import
+        from emm_pipeline.dagster_ext.local import run_jobs  # noqa: PLC0415  # Dagster takes 2 s to import
+        from emm_pipeline.definitions import build_definitions  # noqa: PLC0415
 
-        reasons = discover_and_poll(self._settings or current_settings())
+        reasons = run_jobs(build_definitions(self._settings or current_settings()), ["discovery", "poll"])
         return self.new_readings(), reasons
 
     def new_readings(self) -> pd.DataFrame:

@@ -135,7 +135,7 @@ def fingerprints(fleet: Fleet) -> dict[int, str]:
 
 def _meter_key(meter: EnergyMeter) -> list[Any]:
     # Modbus TCP is left out, so that fingerprints from before there were other transports stay the same.
-    transport = [] if meter.transport is TransportKind.TCP else [meter.transport]
+    transport: list[str] = [] if meter.transport is TransportKind.TCP else [meter.transport]
     return [meter.host, meter.port, meter.unit_id, meter.type, meter.description, *transport]
 
 

@@ -1,0 +1,189 @@
+"""Every private name of Dagster that EMM uses. No other module uses one: tests/test_architecture.py enforces it.
+
+Private is what lies in a module or is an attribute with a leading underscore (`dagster._core…`,
+`DagsterApiServer._mp_ctx`), and the tables of Dagster's database. Dagster changes these without notice, so
+tests/dagster_ext/test_internals.py fails with each other version of Dagster than the one in CHECKED_AGAINST. After an
+upgrade: look up each name in Dagster's source, correct what has changed, and write down the new version.
+
+Only names, and functions that hide a private attribute. What EMM does with them belongs in the other modules of this
+package. Dagster's public API: https://docs.dagster.io/api
+"""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from multiprocessing.context import BaseContext
+from typing import Any
+
+from dagster import DagsterInstance, DagsterRun, DefaultRunLauncher
+from dagster._core.errors import DagsterUserCodeUnreachableError
+from dagster._core.events import AssetMaterializationPlannedData, StepMaterializationData
+from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus
+from dagster._core.execution.stats import (
+    STEP_STATS_EVENT_TYPES,
+    RunStepKeyStatsSnapshot,
+    build_run_step_stats_from_events,
+)
+from dagster._core.launcher import CheckRunHealthResult, RunLauncher, WorkerStatus
+from dagster._core.storage.defs_state import DefsStateStorage
+from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
+from dagster._core.storage.fs_io_manager import PickledObjectFilesystemIOManager
+from dagster._grpc.server import DagsterApiServer
+from dagster._grpc.types import CanCancelExecutionRequest, CanCancelExecutionResult
+from dagster._serdes import ConfigurableClass, ConfigurableClassData, deserialize_value
+from dagster_postgres import DagsterPostgresStorage
+from sqlalchemy import Engine
+
+__all__ = [
+    "STEP_STATS_EVENT_TYPES",
+    "AssetMaterializationPlannedData",
+    "BulkActionStatus",
+    "BulkActionsFilter",
+    "CheckRunHealthResult",
+    "ConfigurableClass",
+    "ConfigurableClassData",
+    "DagsterUserCodeUnreachableError",
+    "DefsStateStorage",
+    "PickledObjectFilesystemIOManager",
+    "RunLauncher",
+    "RunStepKeyStatsSnapshot",
+    "SqlEventLogStorageTable",
+    "StepMaterializationData",
+    "WorkerStatus",
+    "build_run_step_stats_from_events",
+]
+
+CHECKED_AGAINST = {
+    "dagster._cli.api.grpc_command": "1.13.27",
+    "dagster._core.errors.DagsterUserCodeUnreachableError": "1.13.27",
+    "dagster._core.events.AssetMaterializationPlannedData": "1.13.27",
+    "dagster._core.events.StepMaterializationData": "1.13.27",
+    "dagster._core.execution.backfill.BulkActionStatus": "1.13.27",
+    "dagster._core.execution.backfill.BulkActionsFilter": "1.13.27",
+    "dagster._core.execution.stats.RunStepKeyStatsSnapshot": "1.13.27",
+    "dagster._core.execution.stats.STEP_STATS_EVENT_TYPES": "1.13.27",
+    "dagster._core.execution.stats.build_run_step_stats_from_events": "1.13.27",
+    "dagster._core.launcher.CheckRunHealthResult": "1.13.27",
+    "dagster._core.launcher.RunLauncher": "1.13.27",
+    "dagster._core.launcher.RunLauncher._instance": "1.13.27",
+    "dagster._core.launcher.DefaultRunLauncher._get_grpc_client_for_termination": "1.13.27",
+    "dagster._core.launcher.WorkerStatus": "1.13.27",
+    "dagster._core.storage.defs_state.DefsStateStorage": "1.13.27",
+    "dagster._core.storage.event_log.schema.SqlEventLogStorageTable": "1.13.27",
+    "dagster._core.storage.fs_io_manager.PickledObjectFilesystemIOManager": "1.13.27",
+    "dagster._grpc.server.DagsterApiServer": "1.13.27",
+    "dagster._grpc.server.DagsterApiServer._check_for_orphaned_runs": "1.13.27",
+    "dagster._grpc.server.DagsterApiServer._mp_ctx": "1.13.27",
+    "dagster._grpc.types.CanCancelExecutionRequest": "1.13.27",
+    "dagster._grpc.types.CanCancelExecutionResult": "1.13.27",
+    "dagster._serdes.ConfigurableClass": "1.13.27",
+    "dagster._serdes.ConfigurableClassData": "1.13.27",
+    "dagster._serdes.deserialize_value": "1.13.27",
+    "dagster_celery.launcher.CeleryRunLauncher._launch_celery_task_run": "1.13.27",
+    "dagster_postgres.DagsterPostgresStorage._event_log_storage": "1.13.27",
+    "dagster_postgres.DagsterPostgresStorage._run_storage": "1.13.27",
+    "dagster_postgres.DagsterPostgresStorage._schedule_storage": "1.13.27",
+    "dagster_postgres.PostgresEventLogStorage._engine": "1.13.27",
+    "dagster_postgres.PostgresRunStorage._engine": "1.13.27",
+    "dagster_postgres.PostgresScheduleStorage._engine": "1.13.27",
+    "table asset_event_tags(event_id)": "1.13.27",
+    "table dynamic_partitions(partition, partitions_def_name)": "1.13.27",
+    "table event_logs(asset_key, dagster_event_type, id, partition, run_id)": "1.13.27",
+    "table runs(run_id)": "1.13.27",
+}
+"""Each private name, and each table with the columns that EMM's own SQL names: the version of Dagster in which it was
+read and tried."""
+
+
+# The code server
+
+
+def run_code_server(arguments: Sequence[str]) -> None:
+    """Do what `dagster api grpc ARGUMENT…` does, until SIGINT or SIGTERM."""
+    from dagster._cli.api import grpc_command  # noqa: PLC0415  # 0.1 s that no other process needs
+
+    grpc_command.main(list(arguments), standalone_mode=False)
+
+
+def set_run_process_context(current: Callable[[], BaseContext]) -> None:
+    """Let every code server of this process start its runs with the multiprocessing context that `current` returns."""
+    # As a property of the class it takes precedence over the attribute that the server's __init__ sets.
+    DagsterApiServer._mp_ctx = property(lambda _: current(), lambda _, __: None)  # type: ignore[assignment]
+
+
+def wrap_check_for_orphaned_runs(wrapper: Callable[[Callable[[], None]], None]) -> None:
+    """Replace the check, once a second, for runs whose process has died: `wrapper` is called with the original one."""
+    original = DagsterApiServer._check_for_orphaned_runs
+
+    def check(server: DagsterApiServer) -> None:
+        wrapper(partial(original, server))
+
+    DagsterApiServer._check_for_orphaned_runs = check  # type: ignore[assignment, method-assign]
+
+
+# Run launchers
+
+
+def instance_of(launcher: RunLauncher[Any]) -> DagsterInstance:
+    """Return the instance that the launcher belongs to."""
+    instance: DagsterInstance = launcher._instance
+    return instance
+
+
+def is_known_to_code_server(launcher: DefaultRunLauncher, run_id: str, timeout_s: int) -> bool | None:
+    """Ask the code server that started a run whether the run's process is alive.
+
+    Returns:
+        None if the run has ended, or if no code server has started it.
+
+    Raises:
+        DagsterUserCodeUnreachableError: the code server does not answer.
+    """
+    client = launcher._get_grpc_client_for_termination(run_id)  # type: ignore[no-untyped-call]
+    if client is None:
+        return None
+    reply = client.can_cancel_execution(CanCancelExecutionRequest(run_id=run_id), timeout=timeout_s)
+    return deserialize_value(reply, CanCancelExecutionResult).can_cancel
+
+
+class CeleryTaskHooks:
+    """Mixin before dagster_celery's CeleryRunLauncher: two methods to override around sending a run's task."""
+
+    def prepare_task(self, run: DagsterRun, task_signature: Any) -> Any:
+        """Return the task to send."""
+        _ = run
+        return task_signature
+
+    def sending_task(self) -> AbstractContextManager[None]:
+        """Return a context in which the task is sent."""
+        return nullcontext()
+
+    def _launch_celery_task_run(self, run: DagsterRun, task_signature: Any, routing_key: str) -> None:
+        with self.sending_task():
+            super()._launch_celery_task_run(run, self.prepare_task(run, task_signature), routing_key)  # type: ignore[misc]
+
+
+# Storage
+
+
+class SharedEngine:
+    """Mixin before a storage of dagster-postgres: replaces the engine that it made for itself."""
+
+    _engine: Engine
+
+    @property
+    def engine(self) -> Engine:
+        """The engine in use."""
+        return self._engine
+
+    def share(self, engine: Engine) -> None:
+        """Use another engine from now on."""
+        self._engine.dispose()
+        self._engine = engine
+
+
+def replace_storages(storage: DagsterPostgresStorage, event_logs: Any, runs: Any, schedules: Any) -> None:
+    """Replace the three storages that a DagsterPostgresStorage consists of."""
+    storage._event_log_storage = event_logs
+    storage._run_storage = runs
+    storage._schedule_storage = schedules

@@ -1,0 +1,173 @@
+"""Deletes run history: old runs with their events and tags from Dagster's database, and their files.
+
+What Dagster shows of a partition it computes from the partition's last materialization, from the last event that
+planned one, and from the status of the runs that these belong to. Those runs are kept, however old; there are at most
+two per partition. When to delete, and how much to keep, is decided in `defs/prune.py`.
+"""
+
+import shutil
+import time
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from uuid import UUID
+
+from dagster import AssetKey, DagsterEventType, DagsterInstance, DagsterRunStatus, RunsFilter
+from dagster_postgres import PostgresEventLogStorage
+from sqlalchemy import Connection, text
+
+from emm_pipeline.settings import current_settings
+
+IN_FLIGHT = [
+    DagsterRunStatus.QUEUED,
+    DagsterRunStatus.NOT_STARTED,
+    DagsterRunStatus.STARTING,
+    DagsterRunStatus.STARTED,
+    DagsterRunStatus.CANCELING,
+]
+"""The statuses of runs that have not ended."""
+
+_RUNS_AT_ONCE = 20
+_FOLDERS_AT_ONCE = 500
+_LOG_FILES = frozenset({".err", ".out", ".complete"})
+_DELETABLE = [
+    DagsterRunStatus.SUCCESS,
+    DagsterRunStatus.FAILURE,
+    DagsterRunStatus.CANCELED,
+    DagsterRunStatus.NOT_STARTED,  # never launched: the process that created it was killed, so it never ends
+]
+
+_RUNS_OF_CURRENT_STATUSES = text("""
+    SELECT DISTINCT run_id
+    FROM (
+        SELECT last.run_id, last.id, types.type, max(last.id) OVER (PARTITION BY known.partition) AS newest
+        FROM dynamic_partitions AS known
+        CROSS JOIN (VALUES (:materialized), (:planned)) AS types (type)
+        CROSS JOIN LATERAL (
+            SELECT run_id, id
+            FROM event_logs
+            WHERE asset_key = :asset_key AND dagster_event_type = types.type AND partition = known.partition
+            ORDER BY id DESC
+            LIMIT 1
+        ) AS last
+        WHERE known.partitions_def_name = :partitions
+    ) AS statements
+    WHERE type = :materialized OR id = newest
+""")
+
+# Not instance.delete_run: run by run it takes ten times as long. In this order, the next prune finds what a killed one
+# has left. The tags of a run are deleted with it, by the database.
+_DELETE_RUNS = (
+    text("DELETE FROM asset_event_tags WHERE event_id IN (SELECT id FROM event_logs WHERE run_id = ANY(:run_ids))"),
+    text("DELETE FROM event_logs WHERE run_id = ANY(:run_ids)"),
+    text("DELETE FROM runs WHERE run_id = ANY(:run_ids)"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """How many runs a prune deleted, kept because a partition's status depends on them, and left for the next prune."""
+
+    deleted: int
+    kept: int
+    left: int
+
+
+def prune_runs(
+    instance: DagsterInstance, before: datetime, time_limit: timedelta, asset: AssetKey, partitions: str
+) -> Pruned:
+    """Delete the runs that ended before a time, oldest first, with their events and tags.
+
+    Args:
+        instance: the instance, whose events are in PostgreSQL.
+        before: the time (aware).
+        time_limit: how long deleting may take; what is left then stays for the next prune.
+        asset: the asset whose partitions keep their status.
+        partitions: the name of its dynamic partitions.
+    """
+    ends_at = time.monotonic() + time_limit.total_seconds()
+    kept = runs_of_current_statuses(instance, asset, partitions)
+    filters = RunsFilter(statuses=_DELETABLE, updated_before=before.astimezone(UTC))
+    old = list(reversed(instance.get_run_ids(filters)))
+    deletable = [run_id for run_id in old if run_id not in kept]
+    deleted = 0
+    while deleted < len(deletable) and time.monotonic() < ends_at:
+        run_ids = deletable[deleted : deleted + _RUNS_AT_ONCE]
+        with _connection(instance) as connection:
+            for statement in _DELETE_RUNS:
+                connection.execute(statement, {"run_ids": run_ids})
+        deleted += len(run_ids)
+    return Pruned(deleted, len(old) - len(deletable), len(deletable) - deleted)
+
+
+def runs_of_current_statuses(instance: DagsterInstance, asset: AssetKey, partitions: str) -> set[str]:
+    """Return the ids of the runs from which Dagster computes the status of an asset's partitions."""
+    with _connection(instance) as connection:
+        rows = connection.execute(
+            _RUNS_OF_CURRENT_STATUSES,
+            {
+                "asset_key": asset.to_string(),
+                "partitions": partitions,
+                "materialized": DagsterEventType.ASSET_MATERIALIZATION.value,
+                "planned": DagsterEventType.ASSET_MATERIALIZATION_PLANNED.value,
+            },
+        )
+        return {row.run_id for row in rows}
+
+
+def _connection(instance: DagsterInstance) -> AbstractContextManager[Connection]:
+    storage = instance.event_log_storage
+    if not isinstance(storage, PostgresEventLogStorage):
+        raise TypeError(f"Dagster's events are not in PostgreSQL but in {type(storage).__name__}")
+    return storage.index_connection()
+
+
+def prune_files(instance: DagsterInstance, before: datetime) -> int:
+    """Delete step files of deleted runs, and logs of ticks, that were last changed before a time (aware).
+
+    Returns:
+        How many folders of runs and log files of ticks were deleted.
+    """
+    storage = Path(instance.storage_directory())
+    if not storage.is_dir():
+        return 0
+    old = [path for path in storage.iterdir() if path.is_dir() and path.stat().st_mtime < before.timestamp()]
+    folders = [path for path in old if _is_run_id(path.name)]
+    deleted = 0
+    for start in range(0, len(folders), _FOLDERS_AT_ONCE):
+        chunk = folders[start : start + _FOLDERS_AT_ONCE]
+        known = set(instance.get_run_ids(RunsFilter(run_ids=[path.name for path in chunk])))
+        for path in chunk:
+            if path.name not in known:
+                shutil.rmtree(path, ignore_errors=True)
+                deleted += 1
+    return deleted + _prune_tick_logs(storage, before)
+
+
+def prune_own_files() -> int:
+    """Delete this host's old step files. Celery workers do so, because the job may be executed on another host."""
+    before = datetime.now(UTC) - timedelta(hours=current_settings().run_retention_hours)
+    with DagsterInstance.get() as instance:
+        return prune_files(instance, before)
+
+
+def _prune_tick_logs(storage: Path, before: datetime) -> int:
+    """Delete the logs of schedules, sensors and backfills, which lie in folders named after them."""
+    deleted = 0
+    for folder in storage.iterdir():
+        if not folder.is_dir() or _is_run_id(folder.name):
+            continue
+        for path in folder.rglob("*"):
+            if path.suffix in _LOG_FILES and path.is_file() and path.stat().st_mtime < before.timestamp():
+                path.unlink(missing_ok=True)
+                deleted += 1
+    return deleted
+
+
+def _is_run_id(name: str) -> bool:
+    try:
+        UUID(name)
+    except ValueError:
+        return False
+    return True
