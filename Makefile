@@ -1,6 +1,8 @@
 # make demo [ARGS=--once]   make test [ARGS=…]   make soak   make test-stack   make dashboards   make lint   make bench
 # make walkthrough runs each command of docs/walkthrough.md and checks it; ARGS=--write writes what they printed there
 # make bench takes most of an hour; ARGS=--quick about two minutes, ARGS="--only sustained" the ten minutes of 10 000 meters
+# make build writes dist/*.whl and dist/*.tar.gz; make images builds the two Docker images
+# make test PYTHON=python3.13 VENV=.venv-3.13 tests with another Python, in a virtual environment of its own
 # make docs writes what the documents take from the code
 # make catalogue writes docs/catalogue.md from the files in emm_pipeline/catalog
 # make secrets [FORCE=1] puts random credentials into config/.env
@@ -10,15 +12,24 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+MINOR := -c 'import sys; print("%d.%d" % sys.version_info[:2])'
+# A virtual environment keeps the Python that it was made with: another one that is asked for must not be ignored.
+ifeq ($(origin PYTHON),command line)
+  ifneq ($(wildcard $(BIN)/python),)
+    ifneq ($(shell $(PYTHON) $(MINOR)),$(shell $(BIN)/python $(MINOR)))
+      $(error $(VENV) has Python $(shell $(BIN)/python $(MINOR)), not $(PYTHON): add VENV=.venv-NAME for a second one)
+    endif
+  endif
+endif
 # Processes that test side by side, a file of tests each: many tests wait, for a tick or for what they killed.
 WORKERS ?= 4
 DOCKERFILES := Dockerfile virtual_modbustcp_server/Dockerfile
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test walkthrough bench soak test-stack docs dashboards catalogue lint secrets format clean help
+.PHONY: demo test walkthrough bench soak test-stack docs dashboards catalogue build images lint secrets format clean help
 
 help:
-	@sed -n 's/^# //p' Makefile
+	@sed -n '/^$$/q; s/^# //p' Makefile
 
 demo: $(VENV)/.demo
 	@$(BIN)/emm demo $(ARGS)
@@ -47,10 +58,18 @@ walkthrough: $(VENV)/.dev
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks $(ARGS)
 
+build: $(VENV)/.dev
+	$(BIN)/python -m build
+
+images:
+	docker build --tag emm-pipeline .
+	docker build --tag emm-virtual-modbustcp-server virtual_modbustcp_server
+
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/codespell
 	@if [ -x $(BIN)/hadolint ]; then set -x; $(BIN)/hadolint $(DOCKERFILES); \
 	  else echo "hadolint has no wheel for this machine: the Dockerfiles are not checked"; fi
 

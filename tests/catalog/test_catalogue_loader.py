@@ -45,7 +45,7 @@ def test_a_file_becomes_a_type():
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        (HEAD.replace("# title", "# titel") + HEADER + ROW, "line 1: is '# titel: A meter'; allowed: .*title"),
+        (HEAD.replace("# title", "# name") + HEADER + ROW, "line 1: is '# name: A meter'; allowed: .*title"),
         (HEAD + "# title: again\n" + HEADER + ROW, "line 6: title is there a second time"),
         (HEAD.replace("# vendor: ACME\n", "") + HEADER + ROW, "line 1: the head lacks vendor"),
         (HEAD.replace("another", "one") + HEADER + ROW, "line 1: the head names fewer than 2 sources"),

@@ -1,6 +1,7 @@
 """The poll, run in this process over real PostgreSQL and simulated meters: what is stored, and what is shown."""
 
 from datetime import UTC, datetime, timedelta
+from logging import WARNING
 
 import pytest
 from dagster import DagsterEvent, DagsterEventType
@@ -66,6 +67,18 @@ def test_the_run_shows_how_many_how_long_and_how_late(three_meters):
     assert (sample.data["meters"], sample.data["failed"]) == (3, 1)
     assert 0 <= sample.data["late (s)"] < 5
     assert 0 < sample.data["time taken (s)"] < 10
+
+
+def test_a_run_whose_clock_is_before_the_newest_reading_says_so_and_stores_what_it_read(three_meters):
+    three_meters.sql("DELETE FROM energy_meters WHERE id = 3")
+    three_meters.sql("UPDATE meter_status SET last_read_at = '2100-01-01 00:00+00' WHERE id = 2")
+    result = three_meters.run("poll")
+    assert result.success
+    shown = three_meters.observation(result)["wrong clock"]
+    assert "a reading of 2100-01-01 00:00:00 UTC is stored" in shown
+    logged = [entry.user_message for entry in three_meters.instance.all_logs(result.run_id) if entry.level == WARNING]
+    assert shown in logged
+    assert three_meters.sql("SELECT count(DISTINCT id) FROM readings") == [(2,)]
 
 
 def test_a_meter_that_is_well_shows_what_was_read(three_meters):

@@ -117,7 +117,7 @@ def test_a_dashboard_keeps_to_grafanas_schema(name):
         (("panels", 0, "gridPos", "w"), "12"),
         (("panels", 0, "fieldConfig", "defaults", "unti"), "percent"),
         (("panels", 0, "options", "reduceOptions", "calcs"), "last"),
-        (("templating", "list", 0, "type"), "querry"),
+        (("templating", "list", 0, "type"), "no_type"),
     ],
 )
 def test_a_broken_one_does_not(part, wrong):

@@ -78,7 +78,10 @@ class Walkthrough:
 
     def _compare_readings(self) -> None:
         """Every value that was polled is what the unit holds, and none is missing."""
-        meters = {meter["id"]: meter["slave_address"] for meter in json.loads(self._run("emm meters list --json"))}
+        listed = json.loads(self._run("emm meters list --json"))
+        behind_gateway = [meter for meter in listed if f"{meter['host']}:{meter['port']}" == self.gateway]
+        meters = {meter["id"]: meter["slave_address"] for meter in behind_gateway}
+        self._expect(sorted(meters.values()) == sorted(METERS), f"units {sorted(meters.values())} were added")
         readings = json.loads(self._run("emm poll --dry-run --json"))["readings"]
         compared = 0
         for id_, unit_id in meters.items():

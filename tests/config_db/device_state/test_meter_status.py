@@ -7,10 +7,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from emm_pipeline.config_db.device_state.fingerprints import fingerprint, fingerprints
 from emm_pipeline.config_db.device_state.meter_status import (
     MeterStatus,
-    fingerprint,
-    fingerprints,
     forget,
     load_statuses,
     save_configurations,
@@ -139,7 +138,7 @@ def test_a_fingerprint_is_the_same_in_another_process():
     columns = METER.id, METER.host, METER.port, METER.unit_id, METER.type, METER.description
     program = (
         "from emm_pipeline.fleet import *\n"
-        "from emm_pipeline.config_db.device_state.meter_status import fingerprint\n"
+        "from emm_pipeline.config_db.device_state.fingerprints import fingerprint\n"
         f"register = Register(0, 'voltageL1', 'V', DataType.FLOAT, FunctionCode.READ_INPUT_REGISTERS)\n"
         f"print(fingerprint(EnergyMeter{columns!r}, MeterType('sdm630', (register,))))"
     )

@@ -9,7 +9,7 @@ from support.meters import SimulatedUnit, encode_value
 from support.polling import plan_of, read, slot, values
 from support.sunspec import sunspec_registers
 
-from emm_pipeline.config_db.device_state.meter_status import fingerprint
+from emm_pipeline.config_db.device_state.fingerprints import fingerprint
 from emm_pipeline.fleet import DataType, EnergyMeter, FunctionCode, MeterType, Order, Register, scale_factor
 from emm_pipeline.modbus.decoding import decode_readings
 from emm_pipeline.modbus.planning import Plans, plan_requests
