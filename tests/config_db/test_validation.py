@@ -1,4 +1,4 @@
-"""What makes sense becomes the fleet; what does not is reported by name, and costs nothing else."""
+"""Valid rows become the fleet. Configuration issues are reported by name and do not affect other rows."""
 
 import math
 from decimal import Decimal

@@ -12,11 +12,13 @@ from emm_pipeline.cli.meter_names import ids_of
 from emm_pipeline.cli.output import json_option, note, print_json, say
 from emm_pipeline.cli.progress import progress
 from emm_pipeline.cli.showing.readings import print_failed, print_notices, print_readings, records_of
+from emm_pipeline.config_db.device_state.meter_status import load_newest_reading
 from emm_pipeline.config_db.loader import load_fleet
 from emm_pipeline.config_db.used_ids import record_polled_ids
 from emm_pipeline.errors import ConfigDatabaseError, ConfigurationError
 from emm_pipeline.opening import open_config_database, open_delivery
 from emm_pipeline.polling import pipeline
+from emm_pipeline.polling.clock import clock_issue
 from emm_pipeline.polling.plan import plan_meters
 from emm_pipeline.polling.results import PollResult, results_of
 from emm_pipeline.polling.timing import UNSCHEDULED_READING, SampleTime
@@ -57,10 +59,11 @@ def poll(env_files: tuple[Path, ...], meters: tuple[str, ...], dry_run: bool, as
         started = datetime.now(UTC)
         sample_time = SampleTime(started, started + UNSCHEDULED_READING)
         limits = pipeline.Limits(settings.max_connections, engine)
+        wrong_clock = clock_issue(started, load_newest_reading(engine, [meter.id for meter in plan.meters]))
         with progress(f"reading {len(plan.meters)} meters", len(plan.meters)) as advance:
             meter_readings = pipeline.read(plan, sample_time.deadline, limits, lambda _: advance())
     readings = pipeline.decode(plan, meter_readings)
-    decoded = pipeline.Decoded(sample_time, started, meter_readings, readings)
+    decoded = pipeline.Decoded(sample_time, started, meter_readings, readings, wrong_clock)
     if dry_run:
         fleet_result = pipeline.result_of(pipeline.describe(decoded))
         whereabouts = "not stored"
@@ -72,11 +75,14 @@ def poll(env_files: tuple[Path, ...], meters: tuple[str, ...], dry_run: bool, as
     results = results_of(plan, [fleet_result])
     failed = [result for result in results if not result.ok]
     if as_json:
-        print_json(_as_json(readings, results, fleet) | {"store": fleet_result.store_problems})
+        of_the_run = {"store": fleet_result.store_problems, "clock_issue": wrong_clock}
+        print_json(_as_json(readings, results, fleet) | of_the_run)
     else:
         _print(readings, results, whereabouts)
         for problem in fleet_result.store_problems:
             note(f"store: {problem}")
+    if wrong_clock:
+        note(f"clock: {wrong_clock}")
     if failed or fleet_result.store_problems:
         raise SystemExit(1)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from emm_pipeline.cli.output import say, shown_time
@@ -11,6 +12,7 @@ from emm_pipeline.config_db.device_state.meter_status import load_statuses
 from emm_pipeline.config_db.editing.meter_rows import load_meter_rows
 from emm_pipeline.config_db.loader import load_fleet
 from emm_pipeline.config_db.validation.meters import id_of
+from emm_pipeline.polling.clock import clock_issue
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -19,9 +21,12 @@ if TYPE_CHECKING:
 def meter_states(engine: Engine) -> list[dict[str, Any]]:
     """Return a record per row of `energy_meters`; its times are aware (UTC).
 
-    `status` is `ok`, `failing`, `new` (not polled yet), `disabled` or `misconfigured`.
+    `status` is `ok`, `failing`, `new` (not polled yet), `disabled` or `misconfigured`. `clock_issue` says why the times
+    of what is read now are wrong, if they are; None for meters that are not read.
     """
     statuses, failing = load_statuses(engine), load_failing(engine)
+    newest_reading = max((status.last_read_at for status in statuses.values() if status.last_read_at), default=None)
+    wrong_clock = clock_issue(datetime.now(UTC), newest_reading)
     misconfigured = load_fleet(engine).misconfigured
     states = []
     for row in load_meter_rows(engine):
@@ -46,6 +51,7 @@ def meter_states(engine: Engine) -> list[dict[str, Any]]:
                 "failures_in_a_row": max(fails.failures if fails else 0, status.failures_in_a_row if status else 0),
                 "next_attempt_at": fails.next_attempt_at if fails else None,
                 "reason": reason,
+                "clock_issue": None if word in {"disabled", "misconfigured"} else wrong_clock,
             }
         )
     return states
@@ -61,7 +67,7 @@ def print_states(states: list[dict[str, Any]]) -> None:
     rows = [
         (
             *(state["id"], state["description"], f"{state['host']}:{state['port']}", state["slave_address"]),
-            *(state["type"], state["status"], shown_time(state["last_read_at"])),
+            *(state["type"], _shown_status(state), shown_time(state["last_read_at"])),
             *(state["failures_in_a_row"] or "", shown_time(state["next_attempt_at"])),
         )
         for state in states
@@ -70,3 +76,9 @@ def print_states(states: list[dict[str, Any]]) -> None:
     for state in states:
         if state["reason"]:
             say(f"meter {state['id']} {state['status']}: {state['reason']}")
+    for issue in dict.fromkeys(state["clock_issue"] for state in states if state["clock_issue"]):
+        say(f"clock: {issue}")
+
+
+def _shown_status(state: dict[str, Any]) -> str:
+    return f"{state['status']}, wrong clock" if state["clock_issue"] else str(state["status"])

@@ -7,6 +7,8 @@ import json
 from dataclasses import astuple
 from typing import TYPE_CHECKING, Any
 
+from emm_pipeline.fleet import TransportKind
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -21,7 +23,7 @@ class Fingerprints:
         self._digests: dict[str, str] = {}
 
     def of(self, meter: EnergyMeter) -> str:
-        """Return a digest of the meter's host, port, unit id, type and description, and of the registers of its type.
+        """Return a digest of the meter's host, port, transport, unit id, type, description and its type's registers.
 
         It is the same in every process and on every machine.
         """
@@ -29,7 +31,9 @@ class Fingerprints:
         if digest is None:
             digest = _digest(*(astuple(register) for register in self._types[meter.type].registers))
             self._digests[meter.type] = digest
-        return _digest([meter.host, meter.port, meter.unit_id, meter.type, meter.description], digest)
+        # Modbus TCP is left out, so that fingerprints from before there were other transports stay the same.
+        transport: list[Any] = [] if meter.transport is TransportKind.TCP else [meter.transport]
+        return _digest([meter.host, meter.port, meter.unit_id, meter.type, meter.description, *transport], digest)
 
 
 def fingerprint(meter: EnergyMeter, meter_type: MeterType) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC
 from typing import TYPE_CHECKING
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, func, select
 
 from emm_pipeline.config_db.engine import database_errors
 from emm_pipeline.config_db.tables import meter_status, model_addresses, refused_registers
@@ -46,6 +47,15 @@ def load_statuses(engine: Engine) -> dict[int, MeterStatus]:
     with database_errors(engine), engine.connect() as connection:
         rows = connection.execute(select(*columns).order_by(meter_status.c.id))
         return {row.id: MeterStatus(*row) for row in rows}
+
+
+def load_newest_reading(engine: Engine, ids: Collection[int]) -> datetime | None:
+    """When the last one of these meters was read (UTC), or None if none of them ever was."""
+    with database_errors(engine), engine.connect() as connection:
+        newest: datetime | None = connection.scalar(
+            select(func.max(meter_status.c.last_read_at)).where(meter_status.c.id.in_(sorted(ids)))
+        )
+        return newest.astimezone(UTC) if newest else None
 
 
 def save_configurations(engine: Engine, fingerprints: Mapping[int, str]) -> None:
