@@ -31,7 +31,10 @@ NEED_NO_SERVER_LIBRARY = [
 """Besides the modules that call themselves pure."""
 
 FLOORS = [
-    {"errors", "fleet", "readings", "naming", "cron", "credentials", "env_files", "event_loop", "reloading"},
+    {
+        *("errors", "fleet", "readings", "naming", "cron", "credentials", "env_files", "event_loop"),
+        *("postgres_errors", "reloading"),
+    },
     {"settings", "modbus", "config_db", "stores", "catalog"},
     {"access", "opening", "polling", "commissioning", "alerts", "dagster_ext"},
     {"defs"},

@@ -39,25 +39,25 @@ _LEAST_SOURCES = 2
 
 
 class _Head(NamedTuple):
-    """A file's head: key to its values, each with the number of its line."""
+    """The head of a file: the values of each key, with their line numbers."""
 
     values: dict[str, list[tuple[int, str]]]
 
     def once(self, key: str) -> str | None:
-        """The value of a key that stands there once at most."""
+        """Return the value of a key that may appear once, or None."""
         return self.values[key][0][1] if key in self.values else None
 
     def all(self, key: str) -> tuple[str, ...]:
-        """The values of a key in the order of their lines."""
+        """Return the values of a key in the order of their lines."""
         return tuple(value for _, value in self.values.get(key, []))
 
 
 @cache
 def load_catalogue() -> Mapping[str, CatalogueType]:
-    """Return the catalogue: type name to type, by name.
+    """Return the types of the catalogue by name, in alphabetical order.
 
     Raises:
-        ConfigurationError: A file is wrong; says which, and the line.
+        ConfigurationError: A file is wrong. The message names the file and the line.
     """
     files = sorted(resources.files(__package__).iterdir(), key=lambda file: file.name)
     tables = [(file.name, file.read_text(encoding="utf-8")) for file in files if file.name.endswith(".csv")]
@@ -69,10 +69,10 @@ def parse_type(file_name: str, text: str) -> CatalogueType:
 
     Args:
         file_name: `<type>.csv`, without folders.
-        text: What stands in it.
+        text: The content of the file.
 
     Raises:
-        ConfigurationError: Something in it is wrong; says what, and the line.
+        ConfigurationError: The content is wrong. The message names the line and the mistake.
     """
     head = _parse_head(file_name, text.splitlines())
     name = file_name.removesuffix(".csv")
@@ -104,11 +104,11 @@ def _parse_head(file_name: str, lines: list[str]) -> _Head:
             allowed = ", ".join(_ONCE + _REPEATED)
             raise _error(file_name, number, f"is {line!r:.60}; allowed: # key: value with a key of {allowed}")
         if key in _ONCE and key in head.values:
-            raise _error(file_name, number, f"{key} is there a second time")
+            raise _error(file_name, number, f"{key} appears a second time")
         head.values.setdefault(key, []).append((number, value))
     missing = [key for key in _NEEDED if key not in head.values]
     if missing:
-        raise _error(file_name, 1, f"the head lacks {', '.join(missing)}")
+        raise _error(file_name, 1, f"the head does not contain {', '.join(missing)}")
     if len(set(head.all("source"))) < _LEAST_SOURCES:
         raise _error(file_name, 1, f"the head names fewer than {_LEAST_SOURCES} sources")
     return head
@@ -122,7 +122,7 @@ def _identification(file_name: str, number: int, text: str) -> Identification:
 
 
 def _parse_rows(file_name: str, text: str, name: str) -> list[tuple[int, CsvRow]]:
-    """The rows, column to text or None, each with the number of its line."""
+    """Return the rows, each with its line number, as column to value or None."""
     table = read_csv(text, REGISTER_COLUMNS, NEEDED_COLUMNS, TEXT_COLUMNS)
     if table.issues:
         line, reason = table.issues[0]
@@ -134,7 +134,7 @@ def _parse_rows(file_name: str, text: str, name: str) -> list[tuple[int, CsvRow]
 
 
 def _check_table(file_name: str, settings: Mapping[str, str | None], rows: Iterable[tuple[int, CsvRow]]) -> MeterType:
-    """The meter type of the rows. What the configuration database would only report is an error here."""
+    """Return the meter type of the rows. A configuration issue is an error here."""
     issues = check_rows((), (), [settings]).issues
     if issues:
         raise _error(file_name, 1, str(issues[0]))
@@ -154,7 +154,7 @@ def _check_table(file_name: str, settings: Mapping[str, str | None], rows: Itera
 
 
 def _issue(register: Register, others: Iterable[Register]) -> str | None:
-    """Why a row must not stand beside those before it, or None."""
+    """Return why a row conflicts with the rows before it or with the vocabulary, or None."""
     name = register.measurement_name
     if name not in VOCABULARY:
         return f"measurement_name {name} is not in the vocabulary (emm_pipeline/catalog/vocabulary.py)"
@@ -162,7 +162,7 @@ def _issue(register: Register, others: Iterable[Register]) -> str | None:
         return f"data_unit of {name} is {register.data_unit}; allowed: {VOCABULARY[name].unit}"
     for other in others:
         if other.measurement_name == name:
-            return f"measurement_name {name} is there a second time"
+            return f"measurement_name {name} appears a second time"
         if _overlap(register, other):
             return f"{name} overlaps {other.measurement_name} at register_address {other.register_address}"
     return None

@@ -174,7 +174,7 @@ def test_a_worker_on_another_host_is_what_the_stacks_own_is():
         assert REMOTE_WORKER[key] == SERVICES["worker"][key], key
 
 
-def test_every_image_but_influxdbs_is_pinned_and_none_is_a_stand_in():
+def test_every_image_but_influxdbs_is_pinned_and_none_is_a_substitute():
     images = [definition["image"] for definition in SERVICES.values() if "image" in definition]
     assert not [image for image in images if "emm-test" in image or image.endswith(":latest")]
     foreign = [image for image in images if image != "emm-pipeline"]

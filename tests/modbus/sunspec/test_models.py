@@ -301,7 +301,7 @@ def test_values_are_not_believed_while_the_model_s_id_cannot_be_read(config_engi
 
 
 def test_what_was_refused_where_a_model_was_is_asked_for_where_it_is_now(config_engine, simulated_gateway):
-    """Refusals are remembered by address: behind an update another register may be there."""
+    """Unsupported registers are remembered by address: after an update another register may be there."""
     registers, begins = sunspec_registers([COMMON, model_103()])
     gateway = simulated_gateway({1: SimulatedUnit(registers, exceptions={begins[103] + 14: 2})})
     plan = plan_of(gateway, INVERTER)
