@@ -154,9 +154,8 @@ class Settings(BaseSettings):
     @property
     def redis_url(self) -> str:
         """Celery's broker, and where it keeps what became of a task. It holds the password."""
-        return (
-            f"redis://:{quote(self.redis_password.get_secret_value(), safe='')}@{self.redis_host}:{self.redis_port}/0"
-        )
+        password = quote(self.redis_password.get_secret_value(), safe="")
+        return f"redis://:{password}@{self.redis_host}:{self.redis_port}/0"
 
     @property
     def outbox_folder(self) -> Path:
@@ -219,9 +218,8 @@ def current_settings() -> Settings:
 
 def all_variables(*env_files: Path) -> dict[str, str]:
     """Return every variable as `load_settings` finds it, those of other programs (Grafana's, say) too."""
-    variables: dict[str, str] = {}
-    for path in (*ENV_FILES, *env_files):
-        variables |= {name: value or "" for name, value in dotenv_values(path, encoding="utf-8").items()}
+    files = (dotenv_values(path, encoding="utf-8") for path in (*ENV_FILES, *env_files))
+    variables = {name: value or "" for file in files for name, value in file.items()}
     return variables | dict(os.environ)
 
 

@@ -13,7 +13,7 @@ WITHOUT_JSON = {("code-server",), ("demo",), ("influxdb", "setup")}
 
 NO_DATABASE = {
     *(("code-server",), ("demo",), ("influxdb", "setup"), ("outbox",), ("outbox", "replay"), ("read",), ("scan",)),
-    *(("settings",), ("settings", "check")),
+    *(("outbox", "show"), ("settings",), ("settings", "check")),
 }
 ARGUMENTS = {
     ("meters", "add"): ["10.0.0.1", "--unit", "1", "--type", "sdm630"],

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from emm_pipeline.cli.output import json_option, note, print_json, say
 from emm_pipeline.cli.progress import progress
-from emm_pipeline.cli.showing.tables import print_table
+from emm_pipeline.cli.showing.tables import print_table, shown
+from emm_pipeline.errors import ConfigurationError
 from emm_pipeline.opening import open_delivery, open_outbox
 from emm_pipeline.settings import load_settings
+from emm_pipeline.stores.outbox.file import DamagedFileError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from emm_pipeline.stores.outbox.folder import Outbox, OutboxFile
@@ -68,6 +70,38 @@ def replay_command(env_files: tuple[Path, ...], rejected: bool, as_json: bool) -
         note(problem)
     if problems or done.busy:
         raise SystemExit(1)
+
+
+@outbox.command("show")
+@click.argument("name", metavar="FILE")
+@json_option
+@click.pass_obj
+def show(env_files: tuple[Path, ...], name: str, as_json: bool) -> None:
+    """Show the points of a batch that waits, or those that were rejected. FILE is a name that `emm outbox` shows.
+
+    Example: emm outbox show 20260301T120000.000000Z-3f0c9a52.points
+    """
+    from emm_pipeline.stores.outbox.rejected import records  # noqa: PLC0415 - imports NumPy
+
+    box = open_outbox(load_settings(*env_files))
+    try:
+        points = box.read(name)
+    except DamagedFileError as err:
+        raise ConfigurationError(str(err)) from err
+    if as_json:
+        print_json(list(records(points)))
+    else:
+        columns = ("time (UTC)", "meter", "description", "measurement", "value", "unit")
+        print_table(columns, (_cells(record) for record in records(points)))
+
+
+def _cells(record: Mapping[str, Any]) -> tuple[str, ...]:
+    """A point as a row of a table; of a poll the value is how it went."""
+    went = "ok" if record.get("ok") else record.get("error") or "failed"
+    value = shown(record["value"]) if "value" in record else went
+    time = record["time"].replace("T", " ").removesuffix("Z")
+    texts = (record["description"], record["measurement"], value, record.get("unit"))
+    return (time, str(record["id"]), *(text or "" for text in texts))
 
 
 def _print(box: Outbox, waiting: Sequence[OutboxFile], rejected: Sequence[OutboxFile]) -> None:
