@@ -90,7 +90,7 @@ def write_secrets(example_file: Path, file: Path, *, force: bool = False) -> lis
 
 
 def _write_privately(file: Path, text: str) -> None:
-    """Replace a file as a whole; nobody else can read it at any moment."""
+    """Replace a file as a whole; only its owner can read it at any moment."""
     new = file.with_name(f".{file.name}.new")
     new.unlink(missing_ok=True)
     with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as stream:

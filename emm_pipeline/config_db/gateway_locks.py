@@ -56,7 +56,7 @@ async def gateway_locks(engine: Engine) -> AsyncIterator[PostgresGatewayLocks]:
 class PostgresGatewayLocks:
     """The locks that one session holds. What is asked for while a statement is under way goes into the next one.
 
-    When PostgreSQL does not answer, every gateway counts as ours: readings that are not taken now are lost for good,
+    When PostgreSQL does not answer, every gateway counts as ours: readings that are not taken now cannot be taken later,
     and no other run gets as far as a gateway without PostgreSQL. What is locked already stays so as long as the
     session lives.
     """

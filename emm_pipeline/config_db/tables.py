@@ -156,7 +156,7 @@ refused_registers = Table(
     Column("refused_at", DateTime(timezone=True), nullable=False),
     Column("configuration", Text, nullable=False),
 )
-"""Registers that a meter answered with an exception. It is not asked for them again for a day, or until its
+"""Registers that a meter answered with an exception. Polls leave them out for a day, or until its
 `configuration` (the fingerprint of the meter and of its type's registers) changes. By meter, since others of its
 type may be newer and know more registers. Deleting rows is fine: the meter is asked again."""
 

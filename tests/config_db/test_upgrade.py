@@ -1,4 +1,4 @@
-"""Databases of every origin are brought up to date, and no row is lost."""
+"""Databases of every origin are upgraded, and no row is lost."""
 
 import logging
 from concurrent.futures import ThreadPoolExecutor
@@ -103,7 +103,7 @@ def legacy_database(empty_database):
     return empty_database
 
 
-def test_a_hand_made_database_keeps_every_row_even_nonsense(legacy_database):
+def test_a_hand_made_database_keeps_every_row_even_an_impossible_one(legacy_database):
     query = """SELECT id::integer, host, port::integer, slave_address, rtrim(type), description
                FROM energy_meters ORDER BY 1, 2"""
     before = select(legacy_database, query)
@@ -139,7 +139,7 @@ def test_what_is_wrong_with_old_rows_is_said_by_row_until_it_is_corrected(legacy
         execute(legacy_database, "INSERT INTO energy_meters VALUES (1, 'h', 502, 1, 'x', NULL)")
 
 
-def test_nonsense_beside_old_nonsense_is_refused_at_once(legacy_database):
+def test_a_new_impossible_row_is_refused_beside_old_ones(legacy_database):
     upgrade(legacy_database)
     with pytest.raises(Exception, match="energy_meters_port"):
         execute(legacy_database, "INSERT INTO energy_meters VALUES (9, 'h', 70001, 1, 'x', NULL)")
