@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
-ENV_FILES = (PROJECT_ROOT / "config" / ".env.dev", PROJECT_ROOT / "config" / ".env")
+_SHIPPED = Path(__file__).resolve().with_name("shipped")  # setup.py makes this folder in wheels only
+PRODUCT_FILES = _SHIPPED if _SHIPPED.is_dir() else PROJECT_ROOT  # where config/, dagster.yaml and workspace.yaml are
+ENV_FILES = (PRODUCT_FILES / "config" / ".env.dev", PRODUCT_FILES / "config" / ".env")
 
 
 class Settings(BaseSettings):
@@ -152,16 +154,16 @@ class Settings(BaseSettings):
     @property
     def redis_url(self) -> str:
         """Celery's broker, and where it keeps what became of a task. It holds the password."""
-        return (
-            f"redis://:{quote(self.redis_password.get_secret_value(), safe='')}@{self.redis_host}:{self.redis_port}/0"
-        )
+        password = quote(self.redis_password.get_secret_value(), safe="")
+        return f"redis://:{password}@{self.redis_host}:{self.redis_port}/0"
 
     @property
     def outbox_folder(self) -> Path:
-        """Where points wait for an absent store: OUTBOX_DIR, or beside Dagster's own data, or in the checkout."""
+        """Where points wait for the store: OUTBOX_DIR, else in DAGSTER_HOME, the checkout or ~/.local/state/emm."""
         if self.outbox_dir:
             return self.outbox_dir.absolute()
-        return (self.dagster_home.absolute() if self.dagster_home else PROJECT_ROOT) / "outbox"
+        own_folder = PROJECT_ROOT if PRODUCT_FILES == PROJECT_ROOT else Path.home() / ".local" / "state" / "emm"
+        return (self.dagster_home.absolute() if self.dagster_home else own_folder) / "outbox"
 
     @property
     def config_database_url(self) -> URL:
@@ -216,9 +218,8 @@ def current_settings() -> Settings:
 
 def all_variables(*env_files: Path) -> dict[str, str]:
     """Return every variable as `load_settings` finds it, those of other programs (Grafana's, say) too."""
-    variables: dict[str, str] = {}
-    for path in (*ENV_FILES, *env_files):
-        variables |= {name: value or "" for name, value in dotenv_values(path, encoding="utf-8").items()}
+    files = (dotenv_values(path, encoding="utf-8") for path in (*ENV_FILES, *env_files))
+    variables = {name: value or "" for file in files for name, value in file.items()}
     return variables | dict(os.environ)
 
 
@@ -247,7 +248,7 @@ def effective_settings(*env_files: Path) -> list[dict[str, str]]:
 
 
 def _shown_path(path: Path) -> str:
-    return str(path.relative_to(PROJECT_ROOT) if path.is_relative_to(PROJECT_ROOT) else path)
+    return str(path.relative_to(PRODUCT_FILES) if path.is_relative_to(PRODUCT_FILES) else path)
 
 
 def _explain(error: ErrorDetails) -> str:

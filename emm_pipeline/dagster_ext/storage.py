@@ -73,7 +73,12 @@ class PooledPostgresStorage(DagsterPostgresStorage):
             pool_size=4,
             max_overflow=20,
             pool_recycle=3600,
-            connect_args={"connect_timeout": 5, "application_name": "emm dagster"},
+            connect_args={
+                "connect_timeout": 5,
+                "application_name": "emm dagster",
+                # Dagster reads times without a zone as UTC, but its columns' default is the time in the session's zone.
+                "options": "-c timezone=UTC",
+            },
         )
         event_logs = _EventLogStorage(postgres_url, should_autocreate_tables=False)
         runs = _RunStorage(postgres_url, should_autocreate_tables=False)

@@ -11,7 +11,7 @@ from emm_pipeline.fleet import DataType
 
 @pytest.fixture
 def meters(config_engine, simulated_gateway):
-    """Meter 1 is well, meter 2 a closed port."""
+    """Meter 1 replies, meter 2 is a closed port."""
     words = {(4, address): 0 for address in range(2)} | inputs(0, encode_value(230.5, DataType.FLOAT))
     port = simulated_gateway({1: SimulatedUnit(words)}).port
     with config_engine.begin() as connection:
@@ -72,6 +72,24 @@ def test_what_a_meter_refuses_is_printed_and_no_failure(emm, meters, config_engi
     assert "(frequency)" in json.loads(emm("poll", "1", "--dry-run", "--json").stdout)["findings"][0]
 
 
+def test_a_clock_before_the_newest_reading_is_said_and_marked_and_the_reading_is_kept(emm, meters, config_engine):
+    with config_engine.begin() as connection:
+        connection.exec_driver_sql("INSERT INTO meter_status (id, last_read_at) VALUES (1, '2100-01-01 00:00+00')")
+    result = emm("poll", "1")
+    assert result.returncode == 0
+    (said,) = result.stderr.strip().splitlines()
+    assert said.startswith("clock: the clock of this computer is wrong")
+    assert "a reading of 2100-01-01 00:00:00 UTC is stored" in said
+    assert stored(config_engine) == [(1, 230.5)]
+    assert "2100-01-01" in json.loads(emm("poll", "1", "--dry-run", "--json").stdout)["clock_issue"]
+
+    listed = json.loads(emm("meters", "list", "--json").stdout)
+    assert ["2100-01-01" in meter["clock_issue"] for meter in listed] == [True, True], "it is the clock of all meters"
+    table = emm("meters", "list").stdout
+    assert "ok, wrong clock" in table
+    assert table.count("clock: the clock of this computer is wrong") == 1
+
+
 @pytest.mark.parametrize("name", ["boiler", "77"])
 def test_an_unknown_meter_is_an_error_that_says_so(emm, meters, name):
     result = emm("poll", name, "--dry-run")
@@ -106,7 +124,7 @@ def test_a_missing_settings_file_is_named(emm):
     assert "/nowhere/demo.env" in result.stderr
 
 
-def test_the_tables_are_brought_up_to_date_and_checked(emm):
+def test_the_tables_are_upgraded_and_checked(emm):
     assert emm("db", "check").returncode == 0
     again = emm("db", "upgrade")
     assert again.returncode == 0, again.stderr

@@ -114,7 +114,7 @@ def test_a_reader_that_has_seen_enough_ends_it_without_a_traceback(emm, words):
 
 
 @pytest.mark.parametrize("redirection", [">&-", ">/dev/full"])
-def test_output_that_nobody_can_take_is_no_traceback(emm, redirection):
+def test_a_closed_or_full_output_is_an_error_without_a_traceback(emm, redirection):
     result = emm.shell(f'"$EMM" types list --json {redirection}')
     assert "Traceback" not in result.stderr
     assert "Exception ignored" not in result.stderr

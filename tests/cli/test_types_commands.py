@@ -68,7 +68,7 @@ def test_rows_that_were_there_before_any_installation_are_a_persons(emm, config_
 
 
 def test_rows_of_an_older_catalogue_are_replaced_without_a_question(emm, config_engine):
-    """What an installation wrote, and nobody touched since, follows the catalogue."""
+    """Rows that an installation wrote, and that were not edited since, follow the catalogue."""
     emm("types", "install", "sdm630")
     for table, column in (("registers", "measurement_name"), ("installed_types", "content")):
         execute(config_engine, f"UPDATE {table} SET {column} = replace({column}, 'voltageL1L2', 'old')")

@@ -1,4 +1,4 @@
-"""What makes sense becomes the fleet; what does not is reported by name, and costs nothing else."""
+"""Valid rows become the fleet. Configuration issues are reported by name and do not affect other rows."""
 
 import math
 from decimal import Decimal
@@ -94,7 +94,7 @@ def test_null_description_and_unit_stay_none_and_empty_ones_empty():
         ("host", None, "is null; allowed: a name"),
         ("host", "", "is ''; allowed: a name"),
         ("host", "a b", "is 'a b'; allowed: a name or an address without white space and control characters"),
-        ("host", "a\n", "is 'a\\n'; allowed: a name or an address without white space and control characters"),
+        ("host", "a\nb", "is 'a\\nb'; allowed: a name or an address without white space and control characters"),
         ("host", "a\x00b", "is 'a\\x00b'; allowed: a name or an address without white space and control characters"),
         ("host", "a" * 256, "is 256 characters long; allowed: 255"),
         ("type", None, "is null; allowed: a name"),
@@ -162,7 +162,7 @@ def test_two_meters_may_share_host_port_and_unit():
         ("measurement_name", None, "is null; allowed: a name"),
         ("measurement_name", " ", "is ' '; allowed: a name"),
         ("measurement_name", "emm_poll", "'emm_poll' is the name of the pipeline's own measurement"),
-        ("data_unit", "k\n", "'k\\n' holds a line break or NUL, which InfluxDB cannot store"),
+        ("data_unit", "k\nW", "'k\\nW' holds a line break or NUL, which InfluxDB cannot store"),
         ("function_code", 6, "is 6; allowed: 3 (READ_HOLDING_REGISTERS), 4 (READ_INPUT_REGISTERS)"),
         ("word_order", 0, "is 0; allowed: 1 (LITTLE_ENDIAN), 2 (BIG_ENDIAN)"),
         ("byte_order", None, "is null; allowed: 1 (LITTLE_ENDIAN), 2 (BIG_ENDIAN)"),

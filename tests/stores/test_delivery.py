@@ -109,7 +109,7 @@ def test_what_a_busy_store_asks_for_is_waited(outbox, no_pauses):
     ("error", "seconds"),
     [(StoreError("HTTP 503", retry_after_s=3600), 60), (StoreAccessError("HTTP 401: check INFLUXDB_TOKEN"), 60)],
 )
-def test_what_no_pause_within_the_sample_would_mend_is_not_tried_again(outbox, no_pauses, error, seconds):
+def test_an_error_that_no_pause_can_resolve_is_not_tried_again(outbox, no_pauses, error, seconds):
     store = ScriptedStore(error)
     (problem,) = deliver(store, outbox, seconds=seconds).problems
     assert problem == f"{error}; waiting in the outbox: 3 points"

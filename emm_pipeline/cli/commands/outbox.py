@@ -1,18 +1,15 @@
-"""`emm outbox`: what waits for the store, and what it will never take."""
+"""`emm outbox`: points that wait for the store, and rejected points."""
 
 from __future__ import annotations
 
-import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.markup import escape
-from rich.table import Table
 
-from emm_pipeline.cli.output import json_option, print_json, print_table
+from emm_pipeline.cli.output import json_option, note, print_json, say
 from emm_pipeline.cli.progress import progress
-from emm_pipeline.cli.showing.tables import console, shown
+from emm_pipeline.cli.showing.tables import print_table, shown
 from emm_pipeline.errors import ConfigurationError
 from emm_pipeline.opening import open_delivery, open_outbox
 from emm_pipeline.settings import load_settings
@@ -31,7 +28,7 @@ ROWS_SHOWN = 20
 @json_option
 @click.pass_context
 def outbox(context: click.Context, as_json: bool) -> None:
-    """Show the points that wait for the store, and those that it will never take. Exits with 1 if some wait.
+    """Show the points that wait for the store, and those that it rejected. Exits with 1 if some wait.
 
     Example: emm outbox
     """
@@ -68,9 +65,9 @@ def replay_command(env_files: tuple[Path, ...], rejected: bool, as_json: bool) -
     if as_json:
         print_json({"files": done.files, "points": done.points, "busy": done.busy, "problems": problems})
     else:
-        print(f"{done.points} points of {done.files} files loaded")
+        say(f"{done.points} points of {done.files} files loaded")
     for problem in problems:
-        print(problem, file=sys.stderr)
+        note(problem)
     if problems or done.busy:
         raise SystemExit(1)
 
@@ -108,31 +105,26 @@ def _cells(record: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _print(box: Outbox, waiting: Sequence[OutboxFile], rejected: Sequence[OutboxFile]) -> None:
-    print(f"outbox {box.folder}")
+    say(f"outbox {box.folder}")
     if not waiting:
-        print("nothing waits")
+        say("nothing waits")
     else:
-        _print_table("waits", waiting)
-        print(f"{_sum(waiting)} wait; the oldest: {waiting[0].name}")
+        _print_files("waits", waiting)
+        say(f"{_sum(waiting)} wait; the oldest: {waiting[0].name}")
         if error := box.last_error():
-            print(f"last error: {error}")
+            say(f"last error: {error}")
     if rejected:
-        _print_table("rejected", rejected)
-        print(f"{_sum(rejected)} rejected: they stay in {box.rejected_folder} until someone deletes them")
+        _print_files("rejected", rejected)
+        say(f"{_sum(rejected)} rejected: they stay in {box.rejected_folder} until someone deletes them")
 
 
-def _print_table(title: str, files: Sequence[OutboxFile]) -> None:
+def _print_files(title: str, files: Sequence[OutboxFile]) -> None:
     """Print the first files, oldest first."""
-    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column(title, overflow="fold")
-    table.add_column("points", justify="right")
-    table.add_column("kB", justify="right")
-    table.add_column("reason" if any(file.reason for file in files) else "", overflow="fold")
-    for file in files[:ROWS_SHOWN]:
-        table.add_row(escape(file.name), str(file.points), str(file.size // 1000), escape(file.reason or ""))
+    headers = (title, "points", "kB", "reason" if any(file.reason for file in files) else "")
+    rows = ((file.name, file.points, file.size // 1000, file.reason) for file in files[:ROWS_SHOWN])
+    print_table(headers, rows, right=("points", "kB"))
     if len(files) > ROWS_SHOWN:
-        table.add_row(f"and {len(files) - ROWS_SHOWN} more")
-    console().print(table)
+        say(f"and {len(files) - ROWS_SHOWN} more")
 
 
 def _sum(files: Sequence[OutboxFile]) -> str:
