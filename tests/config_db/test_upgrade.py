@@ -172,6 +172,21 @@ def test_a_column_that_a_view_needs_does_not_stop_the_upgrade(legacy_database):
     assert not state.up_to_date
 
 
+def test_every_id_that_any_table_names_is_known_as_used_after_the_upgrade(config_engine):
+    execute(
+        config_engine,
+        "DROP TABLE used_meter_ids",
+        f"UPDATE {VERSION_TABLE} SET version_num = '0008'",
+        "INSERT INTO energy_meters VALUES (1, 'h', 502, 1, 't', NULL), (-5, 'h', 502, 2, 't', NULL)",
+        "INSERT INTO meter_status (id) VALUES (2)",
+        "INSERT INTO readings VALUES (now(), 3, NULL, 'm', NULL, 1), (now(), 3, NULL, 'n', NULL, 1)",
+        "INSERT INTO readings VALUES (now(), 40, NULL, 'm', NULL, 1)",
+        "INSERT INTO emm_poll VALUES (now(), 6, NULL, true, 1, 1, 1, NULL)",
+    )
+    upgrade(config_engine)
+    assert select(config_engine, "SELECT id FROM used_meter_ids ORDER BY id") == [(-5,), (1,), (2,), (3,), (6,), (40,)]
+
+
 def test_columns_that_a_person_added_stay(bare_database):
     execute(
         bare_database,

@@ -35,11 +35,11 @@ class CommandLine:
             ["sh", "-c", line], capture_output=True, text=True, check=False, env=environment, timeout=60
         )
 
-    def start(self, *arguments) -> subprocess.Popen[str]:
-        """Start a command that goes on until it is interrupted."""
-        pipe = subprocess.PIPE
+    def start(self, *arguments, **streams: int) -> subprocess.Popen[str]:
+        """Start a command that goes on until it is interrupted; its output is piped where no streams are given."""
+        streams = streams or {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         environment = {**os.environ, **self.settings}
-        return subprocess.Popen([EMM, *map(str, arguments)], stdout=pipe, stderr=pipe, text=True, env=environment)
+        return subprocess.Popen([EMM, *map(str, arguments)], text=True, env=environment, **streams)
 
 
 @pytest.fixture
