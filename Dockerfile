@@ -1,9 +1,9 @@
-# The pipeline: Dagster's code location, webserver and daemon are three services of this one image.
+# The image of the pipeline. Dagster's code server, webserver and daemon are three services of this image.
 
 FROM python:3.13-slim AS build
 WORKDIR /src
 RUN python -m venv --without-pip /opt/emm
-# The dependencies first: their layer stays while only our code changes.
+# Install the dependencies first: their layer is reused while only the code changes.
 COPY pyproject.toml constraints.txt ./
 RUN python -c "import tomllib; project = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
         print(*project['dependencies'], *project['optional-dependencies']['celery'], sep='\n')" > requirements.txt \
@@ -19,7 +19,7 @@ ENV PATH=/opt/emm/bin:$PATH \
     HOME=/tmp \
     DAGSTER_HOME=/var/lib/dagster \
     OUTBOX_DIR=/var/lib/emm/outbox
-# The folders that become volumes belong to the user; a volume takes the owner over when it is made.
+# The folders of volumes belong to the user: a new volume gets the owner of its folder.
 RUN useradd --uid 10001 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin emm \
     && mkdir -p /var/lib/dagster/storage /var/lib/emm/outbox /var/lib/emm/proxy /run/emm/pipeline /run/emm/grafana \
     && chown emm: /var/lib/dagster/storage /var/lib/emm/outbox /var/lib/emm/proxy /run/emm/pipeline /run/emm/grafana

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import secrets
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
 
 EXAMPLE = "example_"
 """What every example credential begins with."""
+
+# Up to the last @, since a password may hold one that is not escaped, and a slash or a question mark, too.
+_USER = re.compile(r"^(\w+://|).*@", re.ASCII | re.DOTALL)
+_QUERY = re.compile(r"([?#]).+", re.DOTALL)
 
 _HEADER = "# Random credentials, made by `make secrets`. They come before those of config/.env.dev; not for git."
 
@@ -31,6 +36,16 @@ def is_loopback(address: str) -> bool:
         return ipaddress.ip_address(address.strip("[]")).is_loopback
     except ValueError:
         return address == "localhost"
+
+
+def hide_credentials(url: str) -> str:
+    """Return a URL as it may be shown: `***` in place of user, password and query. Any text is taken for a URL."""
+    return _QUERY.sub(r"\1***", _USER.sub(r"\1***@", url))
+
+
+def hide_url(message: str, url: str) -> str:
+    """Return another program's message about a URL without what `hide_credentials` hides of it."""
+    return message.replace(url, hide_credentials(url)) if url else message
 
 
 def random_credentials(examples: Mapping[str, str]) -> dict[str, str]:

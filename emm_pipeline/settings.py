@@ -19,6 +19,7 @@ from pydantic_core import PydanticUndefined
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy import URL
 
+from emm_pipeline.credentials import hide_credentials
 from emm_pipeline.cron import HIGHEST, Trigger, parse_field
 from emm_pipeline.errors import ConfigurationError
 
@@ -28,7 +29,9 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
-ENV_FILES = (PROJECT_ROOT / "config" / ".env.dev", PROJECT_ROOT / "config" / ".env")
+_SHIPPED = Path(__file__).resolve().with_name("shipped")  # setup.py makes this folder in wheels only
+PRODUCT_FILES = _SHIPPED if _SHIPPED.is_dir() else PROJECT_ROOT  # where config/, dagster.yaml and workspace.yaml are
+ENV_FILES = (PRODUCT_FILES / "config" / ".env.dev", PRODUCT_FILES / "config" / ".env")
 
 
 class Settings(BaseSettings):
@@ -151,16 +154,16 @@ class Settings(BaseSettings):
     @property
     def redis_url(self) -> str:
         """Celery's broker, and where it keeps what became of a task. It holds the password."""
-        return (
-            f"redis://:{quote(self.redis_password.get_secret_value(), safe='')}@{self.redis_host}:{self.redis_port}/0"
-        )
+        password = quote(self.redis_password.get_secret_value(), safe="")
+        return f"redis://:{password}@{self.redis_host}:{self.redis_port}/0"
 
     @property
     def outbox_folder(self) -> Path:
-        """Where points wait for an absent store: OUTBOX_DIR, or beside Dagster's own data, or in the checkout."""
+        """Where points wait for the store: OUTBOX_DIR, else in DAGSTER_HOME, the checkout or ~/.local/state/emm."""
         if self.outbox_dir:
             return self.outbox_dir.absolute()
-        return (self.dagster_home.absolute() if self.dagster_home else PROJECT_ROOT) / "outbox"
+        own_folder = PROJECT_ROOT if PRODUCT_FILES == PROJECT_ROOT else Path.home() / ".local" / "state" / "emm"
+        return (self.dagster_home.absolute() if self.dagster_home else own_folder) / "outbox"
 
     @property
     def config_database_url(self) -> URL:
@@ -215,17 +218,17 @@ def current_settings() -> Settings:
 
 def all_variables(*env_files: Path) -> dict[str, str]:
     """Return every variable as `load_settings` finds it, those of other programs (Grafana's, say) too."""
-    variables: dict[str, str] = {}
-    for path in (*ENV_FILES, *env_files):
-        variables |= {name: value or "" for name, value in dotenv_values(path, encoding="utf-8").items()}
+    files = (dotenv_values(path, encoding="utf-8") for path in (*ENV_FILES, *env_files))
+    variables = {name: value or "" for file in files for name, value in file.items()}
     return variables | dict(os.environ)
 
 
-def effective_settings(*env_files: Path) -> list[dict[str, str]]:
-    """Return each setting's variable, value, and where it comes from; right or wrong, secrets masked.
+def _visible(name: str, value: object) -> str:
+    return hide_credentials(str(value)) if name == "influxdb_url" else str(value)
 
-    From the environment, a file, or nowhere: then it has its default.
-    """
+
+def effective_settings(*env_files: Path) -> list[dict[str, str]]:
+    """Return each setting's variable, value (secrets masked), and where it comes from; right or wrong."""
     _require_readable(env_files)
     files: list[tuple[str, Mapping[str, str | None]]] = [
         (_shown_path(path), dotenv_values(path, encoding="utf-8")) for path in (*ENV_FILES, *env_files)
@@ -233,19 +236,19 @@ def effective_settings(*env_files: Path) -> list[dict[str, str]]:
     sources = [("environment", os.environ), *reversed(files)]
     shown = []
     for name, field in Settings.model_fields.items():
-        variable = name.upper()
         default = "" if field.default in {None, PydanticUndefined} else field.default
         source, value = next(
-            ((source, values[variable]) for source, values in sources if values.get(variable)), ("default", default)
+            ((source, values[name.upper()]) for source, values in sources if values.get(name.upper())),
+            ("default", default),
         )
-        secret = isinstance(default, SecretStr)
-        masked = "********" if secret and value != default else ""
-        shown.append({"variable": variable, "value": masked if secret else str(value), "from": source})
+        masked = "********" if value != default else ""
+        visible = masked if isinstance(default, SecretStr) else _visible(name, value)
+        shown.append({"variable": name.upper(), "value": visible, "from": source})
     return shown
 
 
 def _shown_path(path: Path) -> str:
-    return str(path.relative_to(PROJECT_ROOT) if path.is_relative_to(PROJECT_ROOT) else path)
+    return str(path.relative_to(PRODUCT_FILES) if path.is_relative_to(PRODUCT_FILES) else path)
 
 
 def _explain(error: ErrorDetails) -> str:
@@ -254,4 +257,4 @@ def _explain(error: ErrorDetails) -> str:
         return f"{name.upper()} is not set; config/.env.dev has an example"
     reason = error["msg"].removeprefix("Value error, ")
     is_secret = Settings.model_fields[name].annotation is SecretStr
-    return f"{name.upper()}={'(secret)' if is_secret else repr(error['input'])}: {reason}"
+    return f"{name.upper()}={'(secret)' if is_secret else repr(_visible(name, error['input']))}: {reason}"

@@ -31,7 +31,7 @@ NEED_NO_SERVER_LIBRARY = [
 """Besides the modules that call themselves pure."""
 
 FLOORS = [
-    {"errors", "fleet", "readings", "naming", "cron", "credentials", "event_loop"},
+    {"errors", "fleet", "readings", "naming", "cron", "credentials", "event_loop", "postgres_errors"},
     {"settings", "modbus", "config_db", "stores", "catalog"},
     {"opening", "polling", "commissioning", "alerts", "dagster_ext"},
     {"defs"},

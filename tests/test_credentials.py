@@ -12,7 +12,15 @@ from click.testing import CliRunner
 
 from emm_pipeline.cli.main import emm
 from emm_pipeline.cli.secrets import main
-from emm_pipeline.credentials import EXAMPLE, assignments, example_names, is_loopback, write_secrets
+from emm_pipeline.credentials import (
+    EXAMPLE,
+    assignments,
+    example_names,
+    hide_credentials,
+    hide_url,
+    is_loopback,
+    write_secrets,
+)
 from emm_pipeline.errors import ConfigurationError
 from emm_pipeline.settings import ENV_FILES, PROJECT_ROOT, load_settings
 
@@ -187,3 +195,20 @@ def test_mail_that_is_on_names_what_it_needs(environment):
     environment("LOGGER_SENDER_EMAIL_HOST", "mail.farm.example")
     with pytest.raises(ConfigurationError, match="LOGGER_SENDER_EMAIL_ADDRESS, LOGGER_RECEIVER_EMAIL_ADDRESS"):
         load_settings()
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("http://influxdb:8086", "http://influxdb:8086"),
+        ("http://user:geheim@influxdb:8086/path", "http://***@influxdb:8086/path"),
+        ("http://user:gehe/i?m@x@influxdb", "http://***@influxdb"),
+        ("user:geheim@influxdb:8086", "***@influxdb:8086"),
+        ("http://influxdb:8086/?token=geheim", "http://influxdb:8086/?***"),
+        ("http://influxdb:8086/#geheim", "http://influxdb:8086/#***"),
+        ("", ""),
+    ],
+)
+def test_a_url_is_shown_without_user_password_and_query(url, shown):
+    assert hide_credentials(url) == shown
+    assert hide_url(f"cannot parse {url!r}", url) == f"cannot parse {shown!r}"

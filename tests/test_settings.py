@@ -3,7 +3,7 @@
 import pytest
 
 from emm_pipeline.errors import ConfigurationError
-from emm_pipeline.settings import ENV_FILES, Settings, load_settings
+from emm_pipeline.settings import ENV_FILES, Settings, effective_settings, load_settings
 
 POSTGRES = {"POSTGRES_HOST": "db", "POSTGRES_USER": "emm", "POSTGRES_PASSWORD": "s3cret/@", "POSTGRES_DB": "emm"}
 
@@ -102,4 +102,17 @@ def test_a_folder_as_host_means_the_socket_in_it(environment):
 def test_an_address_that_cannot_be_one_is_refused_at_load(environment, variable, value):
     environment(variable, value)
     with pytest.raises(ConfigurationError, match=f"{variable}="):
+        load_settings()
+
+
+def test_a_password_in_a_url_is_not_shown_with_the_settings(environment):
+    environment("INFLUXDB_URL", "http://user:geheim@influxdb:8086")
+    assert load_settings().influxdb_url == "http://user:geheim@influxdb:8086"
+    (shown,) = [each["value"] for each in effective_settings() if each["variable"] == "INFLUXDB_URL"]
+    assert shown == "http://***@influxdb:8086"
+
+
+def test_a_password_in_a_url_is_not_shown_with_what_is_wrong_about_it(environment):
+    environment("INFLUXDB_URL", "user:geheim@influxdb:8086")
+    with pytest.raises(ConfigurationError, match=r"INFLUXDB_URL='\*\*\*@influxdb:8086': allowed is http"):
         load_settings()

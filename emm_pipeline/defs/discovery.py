@@ -10,7 +10,8 @@ from datetime import UTC, datetime, timedelta
 
 from dagster import MetadataValue, OpExecutionContext, Out, Output, job, op
 
-from emm_pipeline.config_db.device_state.meter_status import fingerprints, forget, load_statuses, save_configurations
+from emm_pipeline.config_db.device_state.fingerprints import fingerprints
+from emm_pipeline.config_db.device_state.meter_status import forget, load_statuses, save_configurations
 from emm_pipeline.config_db.loader import load_fleet
 from emm_pipeline.defs.partitions import (
     METER_READINGS,

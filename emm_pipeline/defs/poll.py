@@ -86,6 +86,8 @@ def read_and_decode(
     time.sleep(max(0.0, (sample_time.due - datetime.now(UTC)).total_seconds()))
     reading, frame = Reader(context, plan, config_database, readings, limits).read(sample_time)
     context.log.info(f"{said_of([reading])}, {len(frame)} points")
+    if reading.clock_issue:
+        context.log.warning(reading.clock_issue)
     return Output(reading, metadata=reading_metadata(reading, frame))
 
 

@@ -125,6 +125,8 @@ def run_metadata(
             [_reading_row(result) for result in fleet_results],
         ),
     }
+    if issues := [result.clock_issue for result in fleet_results if result.clock_issue]:
+        metadata["wrong clock"] = MetadataValue.text(issues[-1])
     if skipped:
         times = ", ".join(f"{time:%H:%M:%S}" for time in skipped)
         metadata["sample times skipped"] = MetadataValue.text(f"{times}: already past when the run started")

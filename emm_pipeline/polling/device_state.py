@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from emm_pipeline.config_db.device_state.failing_meters import load_failing, save_failing
+from emm_pipeline.config_db.device_state.meter_status import load_newest_reading
 from emm_pipeline.config_db.device_state.model_addresses import load_model_addresses, save_model_addresses
 from emm_pipeline.config_db.device_state.unsupported_registers import load_unsupported, save_unsupported
 from emm_pipeline.errors import ConfigDatabaseError
@@ -49,6 +50,8 @@ class DeviceStates:
     failing: Mapping[int, FailingMeter] = field(default_factory=dict)
     unsupported: Mapping[int, Sequence[UnsupportedRange]] = field(default_factory=dict)
     models: Mapping[int, Mapping[int, int]] = field(default_factory=dict)
+    newest_reading: datetime | None = None
+    """When the meters were last read (UTC)."""
 
     @property
     def keep_failing(self) -> frozenset[int]:
@@ -91,7 +94,8 @@ def load_device_states(engine: Engine, plan: PollPlan, slot: ScheduleSlot | None
         now = datetime.now(UTC)
         unsupported = load_unsupported(engine, plan.meters, plan.types, now)
         models = load_model_addresses(engine, plan.meters, plan.types, now)
-        return DeviceStates(plan, slot, load_failing(engine), unsupported, models)
+        newest_reading = load_newest_reading(engine, [meter.id for meter in plan.meters])
+        return DeviceStates(plan, slot, load_failing(engine), unsupported, models, newest_reading)
     except ConfigDatabaseError as err:
         _log.warning("every meter is read in full, because device state could not be loaded: %s", err)
         return DeviceStates(plan, slot)

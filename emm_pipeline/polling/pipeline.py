@@ -17,6 +17,7 @@ from emm_pipeline.config_db.gateway_locks import gateway_locks
 from emm_pipeline.errors import OutboxError
 from emm_pipeline.event_loop import run_fast
 from emm_pipeline.modbus.fleet_reading import Conditions, read_meters
+from emm_pipeline.polling.clock import clock_issue
 from emm_pipeline.polling.device_state import DeviceStates, load_device_states, save_device_states
 from emm_pipeline.polling.results import FleetReading, FleetResult
 
@@ -52,13 +53,14 @@ class Limits:
 class Decoded:
     """The meters as they were read from `started` (UTC) on, for a sample time, and their values.
 
-    `frame` has the columns of `readings.READING_COLUMNS`.
+    `frame` has the columns of `readings.READING_COLUMNS`. `clock_issue` says why the times are wrong, if they are.
     """
 
     sample_time: SampleTime
     started: datetime
     readings: Sequence[MeterReading]
     frame: pd.DataFrame
+    clock_issue: str | None = None
 
 
 def read_and_decode(
@@ -79,7 +81,8 @@ def read_and_decode(
     states = _device_states(plan, limits)
     started = datetime.now(UTC)
     readings = _read_due(plan, sample_time.deadline, limits, states)
-    decoded = Decoded(sample_time, started, _reported(readings, limits, states), decode(plan, readings))
+    wrong_clock = clock_issue(started, states.newest_reading if states else None)
+    decoded = Decoded(sample_time, started, _reported(readings, limits, states), decode(plan, readings), wrong_clock)
     fleet_reading = keep(delivery, decoded, run)
     _save(limits, states, readings)
     return fleet_reading, decoded.frame
@@ -205,6 +208,7 @@ def describe(decoded: Decoded) -> FleetReading:
         tuple(poll_points(readings, decoded.frame)),
         notices={reading.meter.id: reading.notices for reading in readings if reading.notices},
         retriable=frozenset(reading.meter.id for reading in readings if reading.is_retriable),
+        clock_issue=decoded.clock_issue,
     )
 
 
@@ -236,6 +240,7 @@ def result_of(fleet_reading: FleetReading, loaded: Loaded | None = None) -> Flee
         store_problems=loaded.problems if loaded else (),
         notices=fleet_reading.notices,
         retriable=fleet_reading.retriable,
+        clock_issue=fleet_reading.clock_issue,
     )
 
 

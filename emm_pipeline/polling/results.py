@@ -22,7 +22,8 @@ class FleetReading:
     `due` and `deadline` are those of its sample time. `poll_points` say how reading each meter went. `batch` is the
     name of the file in the outbox; where the outbox could not take the points, `loaded` is what became of them in the
     store. `unstored` is by meter id why no store can hold a point of it. `notices` are by meter id, one line each.
-    `retriable` are the ids of meters that failed in a way in which they may answer a moment later.
+    `retriable` are the ids of meters that failed in a way in which they may answer a moment later. `clock_issue` says
+    why the times of the points are wrong, if they are.
     """
 
     due: datetime
@@ -34,6 +35,7 @@ class FleetReading:
     unstored: Mapping[int, str] = field(default_factory=dict)
     notices: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     retriable: frozenset[int] = frozenset()
+    clock_issue: str | None = None
 
     @property
     def meters_read(self) -> int:
@@ -48,7 +50,8 @@ class FleetResult:
     `poll_points` say how reading each meter went. `unstored` is by meter id why points of it are not in the store and
     never will be. `store_problems`, one line each, concern no single meter: points wait in the outbox, or the outbox
     cannot be used. `notices` are by meter id, one line each. `retriable` are the ids of meters that failed in a way in
-    which they may answer a moment later, and `second_attempt` is the result of reading these once more.
+    which they may answer a moment later, and `second_attempt` is the result of reading these once more. `clock_issue`
+    says why the times of the points are wrong, if they are.
     """
 
     due: datetime
@@ -60,6 +63,7 @@ class FleetResult:
     notices: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     retriable: frozenset[int] = frozenset()
     second_attempt: FleetResult | None = None
+    clock_issue: str | None = None
 
     @property
     def late_s(self) -> float:

@@ -1,7 +1,7 @@
 """A configuration that cannot be read is an error, never an empty fleet."""
 
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, event, text
 from support.postgres import administrate
 
 from emm_pipeline.config_db.engine import create_config_engine, database_errors
@@ -54,6 +54,23 @@ def test_a_missing_table_is_an_error_that_says_what_to_run(empty_database):
 def test_loading_writes_nothing_and_leaves_the_engine_able_to_write(config_engine):
     load_fleet(config_engine)
     execute(config_engine, "INSERT INTO energy_meters VALUES (1, 'h', 502, 1, 'x', NULL)")
+
+
+def test_what_is_changed_while_the_tables_are_read_is_seen_whole_or_not_at_all(config_engine):
+    """A meter that moves to a new type, in one transaction with the type's rows, is never seen half-way."""
+    execute(config_engine, "INSERT INTO registers VALUES ('old', 0, 'voltageL1', 'V', 3, 4, 2, 2)")
+    execute(config_engine, "INSERT INTO energy_meters VALUES (1, '10.0.0.1', 502, 1, 'old', NULL)")
+    before = load_fleet(config_engine)
+    changes = ["UPDATE registers SET type = 'new'; UPDATE energy_meters SET type = 'new'"]
+
+    @event.listens_for(config_engine, "after_cursor_execute")
+    def change(_connection, _cursor, statement, *_):
+        if "energy_meters" in statement and changes:
+            execute(config_engine, changes.pop())
+
+    assert load_fleet(config_engine) == before
+    assert not changes, "they were made between the reads"
+    assert [meter.type for meter in load_fleet(config_engine).meters] == ["new"]
 
 
 def test_an_absent_server_is_an_error_that_names_the_place_and_not_the_password():

@@ -98,7 +98,7 @@ def test_the_proxy_alone_listens_elsewhere():
     assert all(port.startswith("${EMM_PROXY_BIND:?}:") for port in SERVICES["proxy"]["ports"])
 
 
-def test_every_image_but_influxdbs_is_pinned_and_none_is_a_stand_in():
+def test_every_image_but_influxdbs_is_pinned_and_none_is_a_substitute():
     images = [definition["image"] for definition in SERVICES.values() if "image" in definition]
     assert not [image for image in images if "emm-test" in image or image.endswith(":latest")]
     foreign = [image for image in images if image != "emm-pipeline"]

@@ -59,7 +59,7 @@ def samples_taken(stack: ComposeStack) -> list[tuple[float, float]]:
         (step["startTime"], step["endTime"])
         for run in runs
         for step in run["stepStats"]
-        if ".read[" in step["stepKey"] and step["status"] == "SUCCESS"
+        if ".read_and_decode[" in step["stepKey"] and step["status"] == "SUCCESS"
     ]
 
 

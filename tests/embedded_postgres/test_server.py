@@ -2,6 +2,7 @@
 
 import os
 import pwd
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,8 @@ from support.postgres import postgres_folder
 from emm_pipeline.embedded_postgres import EmbeddedPostgres
 from emm_pipeline.embedded_postgres import server as server_module
 from emm_pipeline.errors import ConfigDatabaseError, ConfigurationError
+
+only_root = pytest.mark.skipif(os.geteuid() != 0, reason="an ordinary user's PostgreSQL runs as that user")
 
 
 @pytest.fixture
@@ -85,7 +88,7 @@ def test_a_signal_in_the_midst_of_a_start_leaves_no_server(made_folder, monkeypa
     assert not list(made_folder.glob(".*.lock"))
 
 
-def test_an_interrupted_first_start_is_begun_anew(folder):
+def test_an_interrupted_first_start_is_repeated(folder):
     (folder / ".data.initdb").mkdir()
     (folder / ".data.initdb" / "PG_VERSION").write_text("18")
     with EmbeddedPostgres(folder / "data", durable=False) as server:
@@ -110,7 +113,7 @@ def test_a_path_too_long_for_a_socket_and_with_odd_characters_works(folder):
 def test_a_folder_of_something_else_is_refused_and_kept(folder):
     (folder / "data").mkdir()
     (folder / "data" / "photo.jpg").touch()
-    with pytest.raises(ConfigurationError, match="is no PostgreSQL cluster and not empty"):
+    with pytest.raises(ConfigurationError, match="is not a PostgreSQL cluster and not empty"):
         EmbeddedPostgres(folder / "data", durable=False).start()
     assert (folder / "data" / "photo.jpg").exists()
 
@@ -129,7 +132,7 @@ def test_data_is_durable_unless_told_otherwise(made_folder):
         assert ask(server, "SHOW fsync") == "on"
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root has to keep its home closed")
+@only_root
 def test_root_may_not_put_the_data_under_its_home(folder):
     home = Path(pwd.getpwuid(0).pw_dir)
     mode = home.stat().st_mode
@@ -139,18 +142,62 @@ def test_root_may_not_put_the_data_under_its_home(folder):
     assert not (home / "data").exists()
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="an ordinary user reaches its own folders")
-def test_programs_behind_a_closed_folder_are_copied_and_no_folder_is_opened(made_folder, monkeypatch):
+@pytest.fixture
+def closed_wheel(made_folder, monkeypatch):
+    """The wheel in a folder that only root may enter, as root's umask 077 installs it; returns PostgreSQL's folder."""
     install_dir = server_module.install_dir()
-    package = install_dir.parent
     closed = made_folder / "closed"
     closed.mkdir(mode=0o700)
-    for part in package.parent.glob(f"{package.name}*"):
-        (closed / part.name).symlink_to(part)
-    monkeypatch.setattr(server_module, "install_dir", lambda: closed / package.name / install_dir.name)
+    for part in install_dir.parent.parent.glob(f"{install_dir.parent.name}*"):
+        shutil.copytree(part, closed / part.name, symlinks=True)
+    for path in closed.rglob("*"):
+        if not path.is_symlink():
+            path.chmod(path.stat().st_mode & 0o700)
+    installed = closed / install_dir.parent.name / install_dir.name
+    monkeypatch.setattr(server_module, "install_dir", lambda: installed)
+    yield installed
+    for folder in (closed, *made_folder.glob(".data.programs*")):
+        shutil.rmtree(folder)
+
+
+@only_root
+def test_programs_behind_a_closed_folder_are_copied_and_no_folder_is_opened(made_folder, closed_wheel):
     with EmbeddedPostgres(made_folder / "data", durable=False) as server:
         assert ask(server, "SELECT 1") == 1
-    assert closed.stat().st_mode & 0o777 == 0o700
+    assert closed_wheel.parents[1].stat().st_mode & 0o777 == 0o700
+
+
+@only_root
+def test_a_killed_server_whose_programs_were_copied_starts_again(made_folder, closed_wheel):
+    """Its programs still run then: who writes to them is told "Text file busy"."""
+    program = (
+        "import os, signal, sys, pathlib\n"
+        "from emm_pipeline.embedded_postgres import server\n"
+        "server.install_dir = lambda: pathlib.Path(sys.argv[2])\n"
+        "server.EmbeddedPostgres(pathlib.Path(sys.argv[1]), durable=False).start()\n"
+        "os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    subprocess.run([sys.executable, "-c", program, made_folder / "data", closed_wheel], check=False)
+    running = [process.exe() for process in EmbeddedPostgres(made_folder / "data")._processes()]
+    (copy,) = made_folder.glob(".data.programs*")
+    assert running
+    assert all(Path(program).is_relative_to(copy) for program in running)
+    made = (copy / closed_wheel.parent.name).stat()
+    with EmbeddedPostgres(made_folder / "data", durable=False) as server:
+        assert ask(server, "SELECT 1") == 1
+    after = (copy / closed_wheel.parent.name).stat()
+    assert (made.st_ino, made.st_mtime_ns) == (after.st_ino, after.st_mtime_ns), "copied once"
+
+
+@only_root
+def test_an_interrupted_copy_and_one_of_another_version_are_replaced(made_folder, closed_wheel):
+    for name in (".data.programs", ".data.programs-0.0.1"):
+        (made_folder / name).mkdir()
+        (made_folder / name / "half").touch()
+    with EmbeddedPostgres(made_folder / "data", durable=False) as server:
+        assert ask(server, "SELECT 1") == 1
+    (copy,) = made_folder.glob(".data.programs*")
+    assert not (copy / "half").exists()
 
 
 def test_a_missing_wheel_is_said_with_what_to_install(folder, monkeypatch):

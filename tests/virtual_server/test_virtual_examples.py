@@ -185,7 +185,7 @@ def test_a_bad_setting_is_an_error_in_one_line_and_an_exit_code(variable, value,
 def test_a_port_that_cannot_be_is_an_error_in_one_line():
     assert refused("-m", "virtual_modbustcp_server.test", "--port", "70000") == (
         1,
-        "error: port 70000 is not from 0 to 65535\n",
+        "error: port 70000 is out of range: allowed are 0 to 65535\n",
     )
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from emm_pipeline.cli.output import say
 from emm_pipeline.settings import Settings, load_settings
 from emm_pipeline.stores.influxdb.setup import InfluxSetup, Tokens
 
@@ -38,19 +39,19 @@ def _tokens(settings: Settings, existing: Tokens | None) -> Tokens:
     given = settings.influxdb_token.get_secret_value()
     own = Tokens(write=given, read=settings.influxdb_read_token.get_secret_value() or given)
     if settings.readings_store != "influxdb":
-        print(f"InfluxDB: left alone, since READINGS_STORE is {settings.readings_store}")
+        say(f"InfluxDB: left alone, since READINGS_STORE is {settings.readings_store}")
         return own
     if given != settings.docker_influxdb_init_admin_token.get_secret_value():
-        print("InfluxDB: INFLUXDB_TOKEN is your own; no tokens are made")
+        say("InfluxDB: INFLUXDB_TOKEN is your own; no tokens are made")
         return own
     server = InfluxSetup(settings.influxdb_url, given, settings.influxdb_org, settings.influxdb_bucket)
     if not server.has_tokens():
-        print("InfluxDB: this one has no tokens to make (1.x); left out, and INFLUXDB_TOKEN serves for all")
+        say("InfluxDB: this one has no tokens to make (1.x); left out, and INFLUXDB_TOKEN serves for all")
         return own
     tokens = server.ensure_tokens(existing)
-    print("InfluxDB: tokens kept" if tokens == existing else "InfluxDB: made a token to write and one to read")
+    say("InfluxDB: tokens kept" if tokens == existing else "InfluxDB: made a token to write and one to read")
     if server.ensure_database():
-        print(f"InfluxDB: bucket {settings.influxdb_bucket} can be asked in InfluxQL")
+        say(f"InfluxDB: bucket {settings.influxdb_bucket} can be asked in InfluxQL")
     return tokens
 
 

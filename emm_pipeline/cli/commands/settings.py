@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from emm_pipeline.cli.output import json_option, print_json, print_table
+from emm_pipeline.cli.output import json_option, print_json, say
+from emm_pipeline.cli.showing.tables import print_table
 from emm_pipeline.credentials import example_names, is_loopback
 from emm_pipeline.errors import ConfigurationError
 from emm_pipeline.settings import all_variables, effective_settings, load_settings
@@ -56,6 +57,6 @@ def check(env_files: tuple[Path, ...], as_json: bool) -> None:
     if as_json:
         print_json({"valid": True, "example_credentials": examples})
     elif examples:
-        print(f"settings are valid; example credentials, reached from this machine only: {', '.join(examples)}")
+        say(f"settings are valid; example credentials, reached from this machine only: {', '.join(examples)}")
     else:
-        print("settings are valid, and no credential is an example one")
+        say("settings are valid, and no credential is an example one")

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from emm_pipeline.cli.output import print_table, shown_time
+from emm_pipeline.cli.output import say, shown_time
+from emm_pipeline.cli.showing.tables import print_table
 from emm_pipeline.config_db.device_state.failing_meters import load_failing
 from emm_pipeline.config_db.device_state.meter_status import load_statuses
-from emm_pipeline.config_db.editing.meter_rows import id_of, load_meter_rows
+from emm_pipeline.config_db.editing.meter_rows import load_meter_rows
 from emm_pipeline.config_db.loader import load_fleet
+from emm_pipeline.config_db.validation.meters import id_of
+from emm_pipeline.polling.clock import clock_issue
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -17,9 +21,12 @@ if TYPE_CHECKING:
 def meter_states(engine: Engine) -> list[dict[str, Any]]:
     """Return a record per row of `energy_meters`; its times are aware (UTC).
 
-    `status` is `ok`, `failing`, `new` (not polled yet), `disabled` or `misconfigured`.
+    `status` is `ok`, `failing`, `new` (not polled yet), `disabled` or `misconfigured`. `clock_issue` says why the times
+    of what is read now are wrong, if they are; None for meters that are not read.
     """
     statuses, failing = load_statuses(engine), load_failing(engine)
+    newest_reading = max((status.last_read_at for status in statuses.values() if status.last_read_at), default=None)
+    wrong_clock = clock_issue(datetime.now(UTC), newest_reading)
     misconfigured = load_fleet(engine).misconfigured
     states = []
     for row in load_meter_rows(engine):
@@ -44,6 +51,7 @@ def meter_states(engine: Engine) -> list[dict[str, Any]]:
                 "failures_in_a_row": max(fails.failures if fails else 0, status.failures_in_a_row if status else 0),
                 "next_attempt_at": fails.next_attempt_at if fails else None,
                 "reason": reason,
+                "clock_issue": None if word in {"disabled", "misconfigured"} else wrong_clock,
             }
         )
     return states
@@ -52,14 +60,14 @@ def meter_states(engine: Engine) -> list[dict[str, Any]]:
 def print_states(states: list[dict[str, Any]]) -> None:
     """Print the meters as a table, and the reasons of those that are not read below it."""
     if not states:
-        print("no meters yet: emm scan HOST finds the units behind a gateway, emm meters add takes one")
+        say("no meters yet: emm scan HOST finds the units behind a gateway, emm meters add takes one")
         return
     headers = [*("id", "description", "host:port", "unit", "type", "status"), "last reading (UTC)", "failures"]
     headers.append("next attempt (UTC)")
     rows = [
         (
             *(state["id"], state["description"], f"{state['host']}:{state['port']}", state["slave_address"]),
-            *(state["type"], state["status"], shown_time(state["last_read_at"])),
+            *(state["type"], _shown_status(state), shown_time(state["last_read_at"])),
             *(state["failures_in_a_row"] or "", shown_time(state["next_attempt_at"])),
         )
         for state in states
@@ -67,4 +75,10 @@ def print_states(states: list[dict[str, Any]]) -> None:
     print_table(headers, rows, right=("id", "unit", "failures"))
     for state in states:
         if state["reason"]:
-            print(f"meter {state['id']} {state['status']}: {state['reason']}")
+            say(f"meter {state['id']} {state['status']}: {state['reason']}")
+    for issue in dict.fromkeys(state["clock_issue"] for state in states if state["clock_issue"]):
+        say(f"clock: {issue}")
+
+
+def _shown_status(state: dict[str, Any]) -> str:
+    return f"{state['status']}, wrong clock" if state["clock_issue"] else str(state["status"])

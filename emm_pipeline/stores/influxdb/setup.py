@@ -12,7 +12,9 @@ from urllib.parse import urlencode
 
 import urllib3
 
+from emm_pipeline.credentials import hide_credentials, hide_url
 from emm_pipeline.errors import ConfigurationError, StoreError
+from emm_pipeline.stores.texts import one_line
 
 WRITE_DESCRIPTION = "EMM pipeline: may only write its bucket"
 READ_DESCRIPTION = "Grafana: may only read EMM's bucket"
@@ -42,6 +44,7 @@ class InfluxSetup:
 
     def __init__(self, url: str, admin_token: str, org: str, bucket: str) -> None:
         self._url = url.rstrip("/")
+        self._where = f"InfluxDB at {hide_credentials(self._url)}"
         self._admin_token = admin_token
         self._org = org
         self._bucket = bucket
@@ -95,7 +98,7 @@ class InfluxSetup:
             if one["name"] == name:
                 return str(one["id"])
         variable = {"orgs": "INFLUXDB_ORG", "buckets": "INFLUXDB_BUCKET"}[kind]
-        raise ConfigurationError(f"InfluxDB at {self._url} has no {variable} named {name!r}")
+        raise ConfigurationError(f"{self._where} has no {variable} named {name!r}")
 
     def _withdraw(self, org_id: str) -> None:
         listed = self._get("/api/v2/authorizations", orgID=org_id)
@@ -143,14 +146,24 @@ class InfluxSetup:
             return None
         if answer.status not in _SUCCESS:
             advice = "; check DOCKER_INFLUXDB_INIT_ADMIN_TOKEN" if answer.status in _UNAUTHORIZED else ""
-            raise StoreError(f"InfluxDB at {self._url} answered HTTP {answer.status} to {method} {path}{advice}")
+            reason = self._reason(answer.data)
+            raise StoreError(f"{self._where} answered HTTP {answer.status} to {method} {path}{reason}{advice}")
         if not answer.data:
             return {}
         try:
             content: dict[str, Any] = json.loads(answer.data)
         except ValueError:
-            raise StoreError(f"what listens at {self._url} is no InfluxDB: {method} {path} gave no JSON") from None
+            raise StoreError(f"what answers is not {self._where}: {method} {path} gave no JSON") from None
         return content
+
+    def _reason(self, body: bytes) -> str:
+        """What the server says in the body of an error, as `: reason`; nothing where it says nothing."""
+        try:
+            content = json.loads(body)
+            reason = content.get("message") or content.get("error") or ""
+        except (ValueError, AttributeError):
+            reason = ""
+        return f": {one_line(str(reason).replace(self._admin_token, '***'))}" if reason else ""
 
     def _request(
         self,
@@ -165,4 +178,5 @@ class InfluxSetup:
         try:
             return self._http.request(method, f"{self._url}{path}{query}", headers=headers, json=body)
         except urllib3.exceptions.HTTPError as err:
-            raise StoreError(f"InfluxDB at {self._url} does not answer: {err}; is it running at INFLUXDB_URL?") from err
+            reason = hide_url(str(err), self._url)
+            raise StoreError(f"{self._where} does not answer: {reason}; is it running at INFLUXDB_URL?") from None

@@ -7,10 +7,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from emm_pipeline.config_db.device_state.fingerprints import fingerprint, fingerprints
 from emm_pipeline.config_db.device_state.meter_status import (
     MeterStatus,
-    fingerprint,
-    fingerprints,
     forget,
     load_statuses,
     save_configurations,
@@ -91,7 +90,14 @@ def test_a_database_that_was_never_upgraded_is_an_error_that_says_what_to_run(ba
 
 @pytest.mark.parametrize(
     "change",
-    [{"host": "10.0.0.2"}, {"port": 503}, {"unit_id": 2}, {"type": "sdm72"}, {"description": None}],
+    [
+        {"host": "10.0.0.2"},
+        {"port": 503},
+        {"unit_id": 2},
+        {"type": "sdm72"},
+        {"description": None},
+        {"transport": "rtu"},
+    ],
 )
 def test_a_changed_meter_has_another_fingerprint(change):
     assert fingerprint(replace(METER, **change), TYPE) != fingerprint(METER, TYPE)
@@ -129,11 +135,12 @@ def test_the_fingerprints_of_a_fleet_are_those_of_its_meters():
 
 
 def test_a_fingerprint_is_the_same_in_another_process():
+    columns = METER.id, METER.host, METER.port, METER.unit_id, METER.type, METER.description
     program = (
         "from emm_pipeline.fleet import *\n"
-        "from emm_pipeline.config_db.device_state.meter_status import fingerprint\n"
+        "from emm_pipeline.config_db.device_state.fingerprints import fingerprint\n"
         f"register = Register(0, 'voltageL1', 'V', DataType.FLOAT, FunctionCode.READ_INPUT_REGISTERS)\n"
-        f"print(fingerprint({METER!r}, MeterType('sdm630', (register,))))"
+        f"print(fingerprint(EnergyMeter{columns!r}, MeterType('sdm630', (register,))))"
     )
     output = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout
     assert output.strip() == fingerprint(METER, TYPE)

@@ -1,10 +1,11 @@
 """What is remembered of meters from sample to sample."""
 
-from dataclasses import replace
+from dataclasses import astuple, replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from emm_pipeline.config_db.device_state import fingerprints
 from emm_pipeline.config_db.device_state.failing_meters import load_failing, save_failing
 from emm_pipeline.config_db.device_state.meter_status import (
     MeterStatus,
@@ -13,6 +14,7 @@ from emm_pipeline.config_db.device_state.meter_status import (
     save_configurations,
     save_results,
 )
+from emm_pipeline.config_db.device_state.model_addresses import load_model_addresses, save_model_addresses
 from emm_pipeline.config_db.device_state.unsupported_registers import load_unsupported, save_unsupported
 from emm_pipeline.fleet import DataType, EnergyMeter, FunctionCode, MeterType, Register
 from emm_pipeline.readings import FailingMeter, MeterReading, UnsupportedRange
@@ -80,6 +82,28 @@ def test_a_meter_that_is_gone_is_forgotten(config_engine):
     save_unsupported(config_engine, [sample(REFUSED)], TYPES, NOW)
     forget(config_engine, {1})
     assert remembered(config_engine) == {}
+
+
+def test_a_type_is_digested_once_for_all_its_meters_that_do_not_support_something(config_engine, monkeypatch):
+    digested = []
+    monkeypatch.setattr(fingerprints, "astuple", lambda register: digested.append(register) or astuple(register))
+    meters = [replace(OLD, id=id_) for id_ in range(50)]
+    save_unsupported(config_engine, [sample(REFUSED, meter=meter) for meter in meters], TYPES, NOW)
+    assert len(digested) == len(TYPES["sdm630"].registers)
+    digested.clear()
+    assert len(remembered(config_engine, meters=meters)) == 50
+    assert len(digested) == len(TYPES["sdm630"].registers)
+
+
+def test_a_type_is_digested_once_for_all_its_meters_with_sunspec_models(config_engine, monkeypatch):
+    digested = []
+    monkeypatch.setattr(fingerprints, "astuple", lambda register: digested.append(register) or astuple(register))
+    meters = [replace(OLD, id=id_) for id_ in range(50)]
+    readings = [MeterReading(meter, NOW, models={103: 40_072}) for meter in meters]
+    save_model_addresses(config_engine, readings, TYPES)
+    digested.clear()
+    assert load_model_addresses(config_engine, meters, TYPES, NOW) == {meter.id: {103: 40_072} for meter in meters}
+    assert len(digested) == len(TYPES["sdm630"].registers)
 
 
 FAILING = FailingMeter(1, 3, NOW, "10.0.0.1:502 unit 1: no reply within 3 s", NOW + timedelta(minutes=2))

@@ -110,6 +110,27 @@ def test_the_pipelines_token_may_only_write_and_grafanas_only_read(api, setup):
     assert ADMIN not in (tokens.write, tokens.read)
 
 
+def test_the_reason_of_an_error_is_said_and_the_token_is_not(api, setup):
+    refused = 400, {"code": "invalid", "message": f"name has a slash, says {ADMIN}\nand more"}
+    api.handle = lambda *_: refused
+    with pytest.raises(StoreError, match=r"HTTP 400 to GET /api/v2/orgs: name has a slash, says \*\*\* and more$"):
+        setup.ensure_database()
+
+
+def test_a_password_in_the_url_is_shown_in_no_message_of_the_setup(api):
+    port = api.server.server_port
+    attempts = {
+        f"http://user:geheim@127.0.0.1:{port}": ("absent", "has no INFLUXDB_ORG named"),
+        "http://user:geheim@127.0.0.1:1": ("emm", "does not answer"),
+        "http://user:geheim@host..example:8086": ("emm", "does not answer"),
+    }
+    for url, (org, reason) in attempts.items():
+        with pytest.raises((ConfigurationError, StoreError), match=reason) as caught:
+            InfluxSetup(url, ADMIN, org, "emm").ensure_database()
+        assert "geheim" not in str(caught.value)
+        assert "user" not in str(caught.value)
+
+
 def test_tokens_that_still_work_are_kept_and_others_replaced_without_leaving_one_behind(api, setup):
     tokens = setup.ensure_tokens(None)
     assert setup.ensure_tokens(tokens) == tokens
