@@ -51,9 +51,7 @@ ALLOWED = {
 
 NOT_YET = {
     "emm_pipeline/alerts/",
-    "emm_pipeline/cli/",
     "emm_pipeline/commissioning/",
-    "emm_pipeline/config_db/",
     "emm_pipeline/credentials.py",
     "emm_pipeline/cron.py",
     "emm_pipeline/dagster_ext/",
@@ -66,7 +64,6 @@ NOT_YET = {
     "emm_pipeline/stores/",
     "docs/security.md",
     "tests/alerts/",
-    "tests/config_db/",
 }
 """Files and folders that still have to be rewritten."""
 
