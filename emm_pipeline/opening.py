@@ -5,7 +5,7 @@ The rooms of `config_db` and `stores` know no settings; Dagster's resources and 
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING
 
 from emm_pipeline.config_db.engine import create_config_engine
@@ -39,16 +39,7 @@ def open_outbox(settings: Settings) -> Outbox:
 
 
 @contextmanager
-def open_readings_store(settings: Settings) -> Iterator[ReadingsStore]:
-    """Yield the store that READINGS_STORE names; nothing is contacted before its first use."""
-    # Imported here: a run that only discovers, and the daemon, do without either client.
-    if settings.readings_store == "postgresql":
-        from emm_pipeline.stores.postgresql.store import PostgresReadingsStore  # noqa: PLC0415
-
-        with open_config_database(settings) as engine:
-            yield PostgresReadingsStore(engine)
-        return
-
+def _open_influxdb(settings: Settings) -> Iterator[ReadingsStore]:
     from emm_pipeline.stores.influxdb.store import InfluxReadingsStore  # noqa: PLC0415
 
     store = InfluxReadingsStore(
@@ -61,6 +52,26 @@ def open_readings_store(settings: Settings) -> Iterator[ReadingsStore]:
         yield store
     finally:
         store.close()
+
+
+@contextmanager
+def _open_postgresql(settings: Settings) -> Iterator[ReadingsStore]:
+    from emm_pipeline.stores.postgresql.store import PostgresReadingsStore  # noqa: PLC0415
+
+    with open_config_database(settings) as engine:
+        yield PostgresReadingsStore(engine)
+
+
+_STORES = {"influxdb": _open_influxdb, "postgresql": _open_postgresql}
+"""By READINGS_STORE. Each imports its store itself: a run that only discovers, and the daemon, need no client."""
+
+STORE_MODULES = tuple(f"emm_pipeline.stores.{name}.store" for name in _STORES)
+"""What opening a store imports, for processes that import in advance."""
+
+
+def open_readings_store(settings: Settings) -> AbstractContextManager[ReadingsStore]:
+    """Open the store that READINGS_STORE names; nothing is contacted before its first use."""
+    return _STORES[settings.readings_store](settings)
 
 
 @contextmanager
