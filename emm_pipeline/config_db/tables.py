@@ -186,7 +186,7 @@ troubles = Table(
     Column("since", DateTime(timezone=True), nullable=False),
     Column("reason", Text, nullable=False),
 )
-"""What people were told of by mail and that did not end yet; `subject` is such as "meter 5"."""
+"""Alerts that were reported and are not resolved yet; `subject` is such as "meter 5"."""
 
 mail_lines = Table(
     "mail_lines",
@@ -196,4 +196,4 @@ mail_lines = Table(
     Column("begun", Boolean, nullable=False),
     Column("line", Text, nullable=False),
 )
-"""What waits to be mailed, oldest first."""
+"""Lines of alerts that wait to be mailed, oldest first."""

@@ -84,7 +84,7 @@ class Terminal:
     def end(self):
         """Its exit code, and the rest of what it prints."""
         rest = ""
-        with suppress(OSError):  # the other end of the terminal was closed
+        with suppress(OSError):  # no process has the terminal open any more
             while chunk := os.read(self._keyboard, 10_000):
                 rest += chunk.decode()
         os.close(self._keyboard)
