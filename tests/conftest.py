@@ -18,6 +18,7 @@ pytest_plugins = [
     "support.postgres",
     "support.influxdb",
     "support.meters",
+    "support.clock",
     "support.instance",
     "support.mail",
 ]
