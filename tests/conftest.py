@@ -17,16 +17,18 @@ pytest_plugins = [
     "support.command_line",
     "support.postgres",
     "support.influxdb",
+    "support.influxdb_2",
     "support.meters",
     "support.clock",
     "support.instance",
     "support.mail",
+    "support.passwords",
 ]
 
 
 @pytest.fixture(autouse=True)
 def fresh_settings() -> Iterator[None]:
-    """Each test reads the settings anew: a module that was imported before has read those of another environment."""
+    """Each test reads the settings again: a module that was imported before has read those of another environment."""
     current_settings.cache_clear()
     yield
     current_settings.cache_clear()
