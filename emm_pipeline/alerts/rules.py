@@ -74,7 +74,7 @@ def compare(conditions: Iterable[Condition], told: Iterable[Alert]) -> AlertChan
         told: The alerts that people were told about and that are not resolved.
 
     An alert is resolved when its subject has worked after the alert was raised. That the subject does not fail at the
-    moment is not enough: its row was changed, so its failures are counted anew.
+    moment is not enough: its row was changed, so its failures are counted from zero.
     """
     now = {condition.subject: condition for condition in conditions}
     known = {alert.subject: alert for alert in told}

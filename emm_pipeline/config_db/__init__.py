@@ -1,6 +1,6 @@
 """The configuration database: its tables and migrations, the fleet that it describes, and the state of each device.
 
-    upgrade: migrations, schema -> tables            the database is made, compared and brought up to date
+    upgrade: migrations, schema -> tables            the database is created, upgraded and compared
     loader -> validation, values -> fleet.Fleet      its rows are read and checked
     editing                                          rows as people and the catalogue change them
     device_state                                     what is known of each device between polls

@@ -156,7 +156,7 @@ refused_registers = Table(
     Column("refused_at", DateTime(timezone=True), nullable=False),
     Column("configuration", Text, nullable=False),
 )
-"""Registers that a meter answered with an exception. It is not asked for them again for a day, or until its
+"""Registers that a meter answered with an exception. Polls leave them out for a day, or until its
 `configuration` (the fingerprint of the meter and of its type's registers) changes. By meter, since others of its
 type may be newer and know more registers. Deleting rows is fine: the meter is asked again."""
 
@@ -186,7 +186,7 @@ troubles = Table(
     Column("since", DateTime(timezone=True), nullable=False),
     Column("reason", Text, nullable=False),
 )
-"""What people were told of by mail and that did not end yet; `subject` is such as "meter 5"."""
+"""Alerts that were reported and are not resolved yet; `subject` is such as "meter 5"."""
 
 mail_lines = Table(
     "mail_lines",
@@ -196,4 +196,4 @@ mail_lines = Table(
     Column("begun", Boolean, nullable=False),
     Column("line", Text, nullable=False),
 )
-"""What waits to be mailed, oldest first."""
+"""Lines of alerts that wait to be mailed, oldest first."""

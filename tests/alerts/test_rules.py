@@ -25,7 +25,7 @@ TOLD = Alert("meter 5", "meter 5 (kitchen)", NOON, "10.0.0.5:502 does not answer
 
 
 @pytest.mark.parametrize(("failures", "told"), [(0, False), (1, False), (2, False), (3, True), (4, True)])
-def test_a_trouble_begins_with_the_third_failure_in_a_row(failures, told):
+def test_an_alert_is_raised_with_the_third_failure_in_a_row(failures, told):
     assert compare([failing(failures)], []) == AlertChanges(raised=(TOLD,) if told else ())
 
 
@@ -33,14 +33,14 @@ def test_what_people_were_told_of_is_not_told_again():
     assert not compare([failing(50)], [TOLD])
 
 
-def test_a_trouble_ends_when_the_meter_was_read_after_it_began():
+def test_an_alert_is_resolved_when_the_meter_was_read_after_it_was_raised():
     assert compare([well(NOON + timedelta(seconds=1))], [TOLD]) == AlertChanges(resolved=(TOLD,))
 
 
 @pytest.mark.parametrize(
     "state", [well(NOON - timedelta(hours=1)), Condition("meter 5", "meter 5"), failing(1), failing(2)]
 )
-def test_a_meter_that_does_not_fail_for_the_moment_but_was_not_read_either_is_not_well_again(state):
+def test_a_meter_that_does_not_fail_for_the_moment_but_was_not_read_either_has_not_recovered(state):
     assert not compare([state], [TOLD])
 
 

@@ -56,7 +56,7 @@ def test_a_thousand_gateways_are_locked_in_a_few_statements(config_engine):
     wait_for("the server to free the locks of the closed connection", lambda: locks_held(config_engine) == 0)
 
 
-def test_a_lock_that_comes_when_nobody_waits_any_more_is_given_back(config_engine):
+def test_a_lock_that_comes_after_its_task_was_cancelled_is_given_back(config_engine):
     async def give_up():
         async with gateway_locks(config_engine) as locks:
             waiting = asyncio.create_task(locks.try_acquire(ADDRESS))
@@ -108,7 +108,7 @@ def test_without_postgresql_every_gateway_is_read_and_that_is_logged_once(postgr
     assert "without a lock" in caplog.messages[0]
 
 
-def test_a_session_that_ends_while_reading_keeps_nobody_waiting(postgres, config_engine):
+def test_a_session_that_ends_while_reading_delays_no_gateway(postgres, config_engine):
     async def lose_the_session():
         async with gateway_locks(config_engine) as locks:
             assert await locks.try_acquire(ADDRESS)
@@ -120,7 +120,7 @@ def test_a_session_that_ends_while_reading_keeps_nobody_waiting(postgres, config
     assert asyncio.run(asyncio.wait_for(lose_the_session(), 20))
 
 
-def test_a_server_that_does_not_answer_keeps_nobody_waiting_for_long(config_engine, monkeypatch):
+def test_a_server_that_does_not_answer_delays_gateways_only_briefly(config_engine, monkeypatch):
     monkeypatch.setattr("emm_pipeline.config_db.gateway_locks.ANSWER_TIMEOUT_S", 0.2)
 
     async def ask_a_server_that_hangs():

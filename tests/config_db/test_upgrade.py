@@ -1,4 +1,4 @@
-"""Databases of every origin are brought up to date, and no row is lost."""
+"""Databases of every origin are upgraded, and no row is lost."""
 
 import logging
 from concurrent.futures import ThreadPoolExecutor
@@ -86,7 +86,7 @@ def test_two_upgrades_at_once_are_safe(bare_database):
 
 @pytest.fixture
 def legacy_database(empty_database):
-    """Two tables made by hand: other types, no keys, and rows that make no sense among good ones."""
+    """Two tables made by hand: other types, no keys, and invalid rows among good ones."""
     execute(
         empty_database,
         """CREATE TABLE energy_meters (id numeric, host varchar(80), port varchar, slave_address smallint,
@@ -103,7 +103,7 @@ def legacy_database(empty_database):
     return empty_database
 
 
-def test_a_hand_made_database_keeps_every_row_even_nonsense(legacy_database):
+def test_a_hand_made_database_keeps_every_row_even_invalid_ones(legacy_database):
     query = """SELECT id::integer, host, port::integer, slave_address, rtrim(type), description
                FROM energy_meters ORDER BY 1, 2"""
     before = select(legacy_database, query)
@@ -139,7 +139,7 @@ def test_what_is_wrong_with_old_rows_is_said_by_row_until_it_is_corrected(legacy
         execute(legacy_database, "INSERT INTO energy_meters VALUES (1, 'h', 502, 1, 'x', NULL)")
 
 
-def test_nonsense_beside_old_nonsense_is_refused_at_once(legacy_database):
+def test_an_invalid_row_beside_old_ones_is_rejected_at_once(legacy_database):
     upgrade(legacy_database)
     with pytest.raises(Exception, match="energy_meters_port"):
         execute(legacy_database, "INSERT INTO energy_meters VALUES (9, 'h', 70001, 1, 'x', NULL)")

@@ -124,7 +124,7 @@ def test_null_description_and_unit_stay_none_and_empty_ones_empty():
         ("enabled", "perhaps", "is 'perhaps'; allowed: true, false"),
     ],
 )
-def test_a_meter_that_makes_no_sense_is_reported_and_costs_no_other(column, value, reason):
+def test_a_meter_with_an_invalid_column_is_reported_and_affects_no_other(column, value, reason):
     fleet = check_rows([METER | {column: value}, OTHER_METER], [REGISTER], [])
     assert fleet.issues == (ConfigurationIssue("energy_meters", "id 1", column, reason, meter_id=1),)
     assert [meter.id for meter in fleet.meters] == [2]
@@ -212,7 +212,7 @@ def test_two_meters_may_share_host_port_and_unit():
         ("model", 103, "goes with function_code 3 (READ_HOLDING_REGISTERS), where SunSpec has its models"),
     ],
 )
-def test_a_register_that_makes_no_sense_is_reported_and_costs_no_other(column, value, reason):
+def test_a_register_with_an_invalid_column_is_reported_and_affects_no_other(column, value, reason):
     fleet = check_rows([METER], [REGISTER | {column: value}, OTHER_REGISTER], [])
     (issue,) = fleet.issues
     assert (issue.table, issue.column, issue.reason) == ("registers", column, reason)
@@ -229,7 +229,7 @@ def test_an_unknown_data_type_is_reported_with_the_known_ones():
     )
 
 
-def test_a_meter_whose_registers_are_all_nonsense_is_reported_too():
+def test_a_meter_whose_registers_are_all_invalid_is_reported_too():
     fleet = check_rows([METER], [REGISTER | {"data_type": 9}], [])
     assert [(issue.table, issue.meter_id) for issue in fleet.issues] == [
         ("energy_meters", 1),

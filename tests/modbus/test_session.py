@@ -1,7 +1,6 @@
 """A session with a gateway, on real sockets: pauses, and replies that are late."""
 
 import asyncio
-import random
 import subprocess
 import sys
 import time
@@ -30,9 +29,9 @@ def session_with(gateway, **timing):
     return Session(GatewayAddress(gateway.host, gateway.port), Timing(**({"timeout_s": 5.0} | timing)))
 
 
-def replies_of_a_gateway_that_is_late(simulated_gateway):
+def replies_of_a_gateway_that_is_late(clock):
     """Three requests to a gateway that takes longer than the timeout and sends what it has on the newest connection."""
-    gateway = simulated_gateway({1: SimulatedUnit(lambda _, address: address, delay_s=0.3)}, replies_on_newest=True)
+    gateway = clock.gateway({1: SimulatedUnit(lambda _, address: address, delay_s=0.3)}, replies_on_newest=True)
 
     async def read_three():
         session = session_with(gateway, timeout_s=0.2)
@@ -40,21 +39,21 @@ def replies_of_a_gateway_that_is_late(simulated_gateway):
         session.close()
         return replies
 
-    return run_fast(read_three())
+    return clock.run(read_three())
 
 
-def test_a_late_reply_on_the_newest_connection_is_not_taken_for_that_of_the_next_request(simulated_gateway):
-    first, *others = replies_of_a_gateway_that_is_late(simulated_gateway)
+def test_a_late_reply_on_the_newest_connection_is_not_taken_for_that_of_the_next_request(clock):
+    first, *others = replies_of_a_gateway_that_is_late(clock)
     assert first.kind is FailureKind.TIMEOUT
     assert [reply.words for reply in others] == [(), ()]
     assert "the reply has transaction id" in others[0].reason
 
 
-def test_that_gateway_gives_wrong_values_where_each_connection_counts_from_1(simulated_gateway, monkeypatch):
+def test_that_gateway_gives_wrong_values_where_each_connection_counts_from_1(clock, monkeypatch):
     """So that the test above tests something."""
     from_1 = {TransportKind.TCP: lambda gateway: TcpTransport(gateway, MbapFraming(count(1)))}
     monkeypatch.setattr(choosing, "TRANSPORTS", from_1)
-    _, *others = replies_of_a_gateway_that_is_late(simulated_gateway)
+    _, *others = replies_of_a_gateway_that_is_late(clock)
     assert (10,) in [reply.words for reply in others]
 
 
@@ -81,24 +80,17 @@ def test_transaction_ids_go_round_without_0():
     assert [int.from_bytes(frame[:2]) for frame in frames] == [65535, 1]
 
 
-def test_no_sleep_ends_early():
+def test_no_sleep_ends_early(clock, monkeypatch):
     """A timer of the event loop may: by up to a millisecond."""
-
-    async def wake_up_times():
-        at_random = random.Random(1)
-        for _ in range(300):
-            until = time.monotonic() + at_random.uniform(0, 0.003)
-            await sleep_until(until)
-            yield time.monotonic() - until
-
-    async def earliest():
-        return min([late async for late in wake_up_times()])
-
-    assert run_fast(earliest()) >= 0
+    sleep, early = asyncio.sleep, iter([0.001])
+    monkeypatch.setattr(asyncio, "sleep", lambda seconds: sleep(seconds - next(early, 0.0)))
+    until = time.monotonic() + 0.5
+    clock.run(sleep_until(until))
+    assert time.monotonic() >= until
 
 
-def test_the_pause_between_requests_is_kept_also_after_a_failure_and_over_a_new_connection(simulated_gateway):
-    gateway = simulated_gateway({1: SimulatedUnit(reset_after=3), 2: ADDRESS_AS_VALUE})
+def test_the_pause_between_requests_is_kept_also_after_a_failure_and_over_a_new_connection(clock):
+    gateway = clock.gateway({1: SimulatedUnit(reset_after=3), 2: ADDRESS_AS_VALUE})
 
     async def read_both():
         session = session_with(gateway, request_pause_s=0.1)
@@ -106,11 +98,11 @@ def test_the_pause_between_requests_is_kept_also_after_a_failure_and_over_a_new_
         session.close()
         return failed, read
 
-    failed, read = run_fast(read_both())
+    failed, read = clock.run(read_both())
     assert failed.kind is FailureKind.INVALID_REPLY
     assert read.words == (8,)
     assert gateway.connections == 2
-    assert gateway.received[1].at - gateway.received[0].at >= 0.1
+    assert gateway.received[1].at - gateway.received[0].at == pytest.approx(0.1)
 
 
 @pytest.mark.parametrize("loop", [run_fast, asyncio.run])

@@ -125,6 +125,13 @@ class Received(NamedTuple):
     """time.monotonic()"""
 
 
+class Loop(Protocol):
+    """Where gateways run."""
+
+    def run(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Runs the coroutine to its end."""
+
+
 class SimulatorLoop:
     """An event loop in a thread of its own, which any number of gateways share."""
 
@@ -156,7 +163,7 @@ class SimulatedGateway:
     host: str = "127.0.0.1"
     port: int = 0
     """0 until it listens, for a free one."""
-    loop: SimulatorLoop | None = None
+    loop: Loop | None = None
     """Where to run; without one, in a loop and thread of its own."""
     one_at_a_time: bool = False
     """Like a serial line: requests that come over several connections wait for each other."""
@@ -200,18 +207,20 @@ class SimulatedGateway:
     def start(self) -> None:
         """Listens; on the same port as before, after a stop."""
         assert self.loop
-        self.loop.run(self._listen())
+        self.loop.run(self.listen())
 
     def stop(self) -> None:
         """Stops listening and closes all connections, like a gateway that loses power."""
         assert self.loop
-        self.loop.run(self._shut())
+        self.loop.run(self.shut())
 
-    async def _listen(self) -> None:
+    async def listen(self) -> None:
+        """Listens, where this runs in the gateway's own loop."""
         self._server = await asyncio.start_server(self._serve, self.host, self.port, backlog=1024)
         self.port = self._server.sockets[0].getsockname()[1]
 
-    async def _shut(self) -> None:
+    async def shut(self) -> None:
+        """Stops, where this runs in the gateway's own loop."""
         if self._server:
             self._server.close()
             self._server = None

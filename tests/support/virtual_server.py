@@ -80,7 +80,7 @@ def exception_code(port: int, address: int, count: int = 1, *, unit_id: int = 0,
     return None
 
 
-def eventually(check: Callable[[], T], within_s: float = 15) -> T:
+def eventually(check: Callable[[], T], within_s: float = 60) -> T:
     """Return the first true result of `check`; fails when none comes in time."""
     deadline = time.monotonic() + within_s
     while not (result := check()):

@@ -52,7 +52,7 @@ def list_command(env_files: tuple[Path, ...], as_json: bool) -> None:
 
 @meters.command("add")
 @click.argument("address", type=ENDPOINT, metavar="HOST[:PORT]")
-@click.option("--unit", type=int, required=True, help="Modbus unit id (slave address), 0 to 255.")
+@click.option("--unit", type=int, required=True, help="Modbus unit id, 0 to 255.")
 @click.option("--type", "type_name", required=True, help="Name of the type in the table registers.")
 @click.option("--description", help="What people call it; a tag of each point.")
 @click.option("--id", "id_", type=int, help="Its id; without, the next one that no meter ever had.")
@@ -71,7 +71,7 @@ def add_command(
     force: bool,
     as_json: bool,
 ) -> None:
-    """Add a meter. It is polled from the next discovery on.
+    """Add a meter. Its first reading comes within two minutes.
 
     Example: emm meters add 192.168.1.113 --unit 1 --type sdm630 --description "main distribution"
     """
@@ -88,7 +88,7 @@ def add_command(
     if as_json:
         print_json(added)
     else:
-        when = "not polled until: emm meters enable" if disabled else "polled from the next discovery on"
+        when = "not polled until: emm meters enable" if disabled else "first reading within two minutes"
         say(f"added {_named(added)} at {added['host']}:{added['port']} unit {unit}, type {type_name}: {when}")
 
 
@@ -96,7 +96,7 @@ def add_command(
 @click.argument("meter")
 @click.option("--host", help="Name or address.")
 @click.option("--port", type=click.IntRange(1, 65535))
-@click.option("--unit", type=int, help="Modbus unit id (slave address), 0 to 255.")
+@click.option("--unit", type=int, help="Modbus unit id, 0 to 255.")
 @click.option("--type", "type_name", help="Name of the type in the table registers.")
 @click.option("--description", help="What people call it.")
 @click.option("--no-description", is_flag=True, help="Remove the description.")
@@ -140,7 +140,7 @@ def edit_command(
 @json_option
 @click.pass_obj
 def enable_command(env_files: tuple[Path, ...], meter: tuple[str, ...], as_json: bool) -> None:
-    """Poll meters again, from the next discovery on.
+    """Poll meters again. The first reading comes within two minutes.
 
     Example: emm meters enable 1
     """

@@ -30,7 +30,7 @@ _BEHIND_FUNCTION_CODE = 3
 def load_unsupported(
     engine: Engine, meters: Sequence[EnergyMeter], types: Mapping[str, MeterType], now: datetime
 ) -> dict[int, tuple[UnsupportedRange, ...]]:
-    """Return by meter id the registers that it is not asked for now: refused less than a day ago.
+    """Return by meter id the registers that polls leave out now: refused less than a day ago.
 
     What was refused before the meter's configuration changed, or before its SunSpec models were found elsewhere, does
     not count.

@@ -1,7 +1,7 @@
 """Rows of the configuration database, checked: valid ones become the fleet, the others configuration issues.
 
-Pure: rows are mappings from column to value, as any database driver brings them. A row with an issue costs no other row
-its place.
+Pure: rows are mappings from column to value, as any database driver brings them. A row with an issue does not affect
+other rows.
 """
 
 from __future__ import annotations

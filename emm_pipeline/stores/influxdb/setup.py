@@ -60,7 +60,7 @@ class InfluxSetup:
         return self._ask("GET", "/api/v2/authorizations", allowed=(_NOT_FOUND,)) is not None
 
     def ensure_tokens(self, existing: Tokens | None) -> Tokens:
-        """Return `existing` if InfluxDB still takes both, else make both anew; `withdraw` revokes what they replace.
+        """Return `existing` if InfluxDB still takes both, else create both again; `withdraw` revokes what they replace.
 
         Raises:
             ConfigurationError: there is no such organization or bucket.

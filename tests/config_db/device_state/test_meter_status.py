@@ -37,11 +37,11 @@ def test_an_outcome_is_remembered_as_it_was(config_engine):
     assert load_statuses(config_engine) == {1: FAILING}
 
 
-def test_a_meter_that_is_well_again_is_remembered_so(config_engine):
+def test_a_meter_that_has_recovered_is_remembered_so(config_engine):
     save_results(config_engine, [FAILING])
-    well = MeterStatus(1, last_read_at=NOW)
-    save_results(config_engine, [well])
-    assert load_statuses(config_engine) == {1: well}
+    recovered = MeterStatus(1, last_read_at=NOW)
+    save_results(config_engine, [recovered])
+    assert load_statuses(config_engine) == {1: recovered}
 
 
 def test_outcomes_and_configurations_do_not_overwrite_each_other(config_engine):
