@@ -17,10 +17,12 @@ pytest_plugins = [
     "support.command_line",
     "support.postgres",
     "support.influxdb",
+    "support.influxdb_2",
     "support.meters",
     "support.clock",
     "support.instance",
     "support.mail",
+    "support.passwords",
 ]
 
 

@@ -32,9 +32,11 @@ COMMANDS = {
     "read": "commands.read:read",
     "registers": "commands.registers:registers",
     "scan": "commands.scan:scan_command",
+    "secrets": "commands.secrets:secrets",
     "settings": "commands.settings:settings",
     "types": "commands.types:types",
     "watch": "commands.watch:watch",
+    "webserver": "commands.webserver:webserver",
 }
 """Name to module and command."""
 

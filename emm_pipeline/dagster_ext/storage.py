@@ -28,6 +28,7 @@ from emm_pipeline.dagster_ext.internals import (
     replace_storages,
 )
 from emm_pipeline.dagster_ext.outages import WaitingEvents
+from emm_pipeline.opening import follow_rotation
 from emm_pipeline.settings import current_settings
 
 
@@ -80,6 +81,8 @@ class PooledPostgresStorage(DagsterPostgresStorage):
                 "options": "-c timezone=UTC",
             },
         )
+        if current_settings().emm_access_dir:
+            follow_rotation(engine, lambda: current_settings().dagster_database_url)
         event_logs = _EventLogStorage(postgres_url, should_autocreate_tables=False)
         runs = _RunStorage(postgres_url, should_autocreate_tables=False)
         schedules = _ScheduleStorage(postgres_url, should_autocreate_tables=False)

@@ -1,7 +1,7 @@
 """A clock of the test's own, so that no test depends on how busy the machine is.
 
-The fixture `clock` runs meters and their reader in one event loop. Its time does not advance while there is something
-to do, and skips to the next timer once there is nothing. Pauses, delays and timeouts are exact and take hardly any time.
+The fixture `clock` runs meters and their reader in one event loop whose time does not pass while there is something to
+do, and skips to the next timer once there is nothing. Pauses, delays and timeouts are exact, and take next to no time.
 
 The fixture `wall_clock` is for code that sleeps until a time of the day. It moves by what was slept and nothing else.
 """

@@ -204,7 +204,7 @@ def _edit_and_tell(
 def _require_type(engine: Engine, name: str) -> None:
     """Say what to do about a type that the database does not have."""
     name = name.strip()
-    if name in load_fleet(engine).types:
+    if name in load_fleet(engine, all_types=True).types:
         return
     from emm_pipeline.catalog import load_catalogue  # noqa: PLC0415  # a file per type is read
 

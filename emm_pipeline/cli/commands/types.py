@@ -97,7 +97,7 @@ def show_command(env_files: tuple[Path, ...], type_name: str, as_json: bool) -> 
     """
     entry = load_catalogue().get(type_name)
     with open_config_database(load_settings(*env_files)) as engine:
-        fleet = load_fleet(engine)
+        fleet = load_fleet(engine, all_types=True)
     meter_type = fleet.types.get(type_name) or (entry.meter_type if entry else None)
     if meter_type is None:
         raise ConfigurationError(f"there is no type {type_name!r}; emm types list shows which there are")

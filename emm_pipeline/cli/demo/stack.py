@@ -113,12 +113,13 @@ class DemoStack:
         self._exit.callback(self._end_runs)
         self._wait_until(lambda: listens(code_port))
         webserver: list[str | Path] = [
-            bin_dir / "dagster-webserver",
-            "-h",
+            bin_dir / "emm",
+            "webserver",
+            "--host",
             "127.0.0.1",
-            "-p",
+            "--port",
             str(port),
-            "-w",
+            "--workspace",
             workspace,
         ]
         self._processes.start("webserver", webserver, os.environ)

@@ -27,7 +27,10 @@ TYPE_PLACEHOLDER = "my_type"
 NAME_PLACEHOLDER = "my_measurement"
 
 _ORDERS = " · ".join(
-    f"{layout.name} word_order {layout.word_order:d}, byte_order {layout.byte_order:d}" for layout in LAYOUTS
+    [
+        f"{LAYOUTS[0].name} word_order {LAYOUTS[0].word_order:d}, byte_order {LAYOUTS[0].byte_order:d}",
+        *(f"{layout.name} {layout.word_order:d}, {layout.byte_order:d}" for layout in LAYOUTS[1:]),
+    ]
 )
 
 

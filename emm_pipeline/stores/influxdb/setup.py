@@ -26,10 +26,11 @@ _SUCCESS = range(200, 300)
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """What the pipeline writes with, and what Grafana reads with."""
+    """What the pipeline writes with, and what Grafana reads with; `ids`: how InfluxDB names them, if we made them."""
 
     write: str
     read: str
+    ids: tuple[str, ...] = ()
 
 
 class InfluxSetup:
@@ -59,7 +60,7 @@ class InfluxSetup:
         return self._ask("GET", "/api/v2/authorizations", allowed=(_NOT_FOUND,)) is not None
 
     def ensure_tokens(self, existing: Tokens | None) -> Tokens:
-        """Return `existing` if InfluxDB still takes both, else create both again and withdraw older ones of ours.
+        """Return `existing` if InfluxDB still takes both, else create both again; `withdraw` revokes what they replace.
 
         Raises:
             ConfigurationError: there is no such organization or bucket.
@@ -67,13 +68,28 @@ class InfluxSetup:
         """
         if existing and self._may_write(existing.write) and self._may_read(existing.read):
             return existing
+        return self.make_tokens()
+
+    def make_tokens(self) -> Tokens:
+        """Make a token that may only write the bucket, and one that may only read it; raises as `ensure_tokens`."""
         org_id = self._id_of("orgs", self._org)
         bucket_id = self._id_of("buckets", self._bucket, org=self._org)
-        self._withdraw(org_id)
-        return Tokens(
-            write=self._make_token(WRITE_DESCRIPTION, "write", org_id, bucket_id),
-            read=self._make_token(READ_DESCRIPTION, "read", org_id, bucket_id),
-        )
+        write = self._make_token(WRITE_DESCRIPTION, "write", org_id, bucket_id)
+        read = self._make_token(READ_DESCRIPTION, "read", org_id, bucket_id)
+        return Tokens(str(write["token"]), str(read["token"]), (str(write["id"]), str(read["id"])))
+
+    def withdraw(self, tokens: Tokens) -> None:
+        """Revoke these tokens and no others: another installation's have the same description.
+
+        Those whose id is not known, made by an older version, are found by their text, where InfluxDB tells it.
+        """
+        found = set(tokens.ids)
+        if not found:
+            listed = self._get("/api/v2/authorizations").get("authorizations", [])
+            ours = [one for one in listed if one.get("description") in {WRITE_DESCRIPTION, READ_DESCRIPTION}]
+            found = {str(one["id"]) for one in ours if one.get("token") in {tokens.write, tokens.read}}
+        for id_ in sorted(found):
+            self._ask("DELETE", f"/api/v2/authorizations/{id_}", allowed=(_NOT_FOUND,))
 
     def ensure_database(self) -> bool:
         """Give the bucket its own name as a 1.x database, by which InfluxQL finds it; True if it had none."""
@@ -100,21 +116,14 @@ class InfluxSetup:
         variable = {"orgs": "INFLUXDB_ORG", "buckets": "INFLUXDB_BUCKET"}[kind]
         raise ConfigurationError(f"{self._where} has no {variable} named {name!r}")
 
-    def _withdraw(self, org_id: str) -> None:
-        listed = self._get("/api/v2/authorizations", orgID=org_id)
-        for one in listed.get("authorizations", []):
-            if one.get("description") in {WRITE_DESCRIPTION, READ_DESCRIPTION}:
-                self._ask("DELETE", f"/api/v2/authorizations/{one['id']}")
-
-    def _make_token(self, description: str, action: str, org_id: str, bucket_id: str) -> str:
+    def _make_token(self, description: str, action: str, org_id: str, bucket_id: str) -> dict[str, Any]:
         resource = {"type": "buckets", "id": bucket_id, "orgID": org_id}
         body = {
             "orgID": org_id,
             "description": description,
             "permissions": [{"action": action, "resource": resource}],
         }
-        made = self._ask("POST", "/api/v2/authorizations", body=body) or {}
-        return str(made["token"])
+        return self._ask("POST", "/api/v2/authorizations", body=body) or {}
 
     def _may_write(self, token: str) -> bool:
         # A batch without a point: nothing is written, and the token is looked at first.
