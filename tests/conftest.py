@@ -25,7 +25,7 @@ pytest_plugins = [
 
 @pytest.fixture(autouse=True)
 def fresh_settings() -> Iterator[None]:
-    """Each test reads the settings anew: a module that was imported before has read those of another environment."""
+    """Each test reads the settings again: a module that was imported before has read those of another environment."""
     current_settings.cache_clear()
     yield
     current_settings.cache_clear()
