@@ -139,12 +139,12 @@ def test_nothing_starts_before_the_credentials_were_checked():
 
 def test_only_grafana_dagster_and_the_proxy_publish_ports():
     ports = {name: definition["ports"] for name, definition in SERVICES.items() if "ports" in definition}
-    proxys = ports.pop("proxy")
+    of_the_proxy = ports.pop("proxy")
     assert ports == {
         "grafana": ["${EMM_BIND:?}:${GRAFANA_PUBLISHED_PORT:?}:3000"],
         "webserver": ["${EMM_BIND:?}:${DAGSTER_PUBLISHED_PORT:?}:3001"],
     }
-    assert all(port.startswith("${EMM_PROXY_BIND:?}:") for port in proxys)
+    assert all(port.startswith("${EMM_PROXY_BIND:?}:") for port in of_the_proxy)
 
 
 def test_the_override_publishes_the_databases_on_the_address_of_the_others():
