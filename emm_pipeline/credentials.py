@@ -108,7 +108,7 @@ def write_secrets(example_file: Path, file: Path, *, force: bool = False) -> lis
 
 
 def write_file(file: Path, text: str, mode: int = 0o600) -> None:
-    """Replace a file as a whole, on disk when this returns. Only the users that `mode` allows can read it, at any moment."""
+    """Replace a file as a whole, durably. Only the users that `mode` allows can read it, at any moment."""
     new = file.with_name(f".{file.name}.new")
     new.unlink(missing_ok=True)
     with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w", encoding="utf-8") as stream:

@@ -50,7 +50,7 @@ class ReloadedValue(Generic[T]):
         return self._value
 
     def cache_clear(self) -> None:
-        """Read it anew at the next call: the environment was changed."""
+        """Read it again at the next call: the environment was changed."""
         self._value = None
 
 

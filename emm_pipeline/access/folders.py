@@ -65,6 +65,6 @@ class AccessFolders:
             return ""
 
     def write_before_start(self, vault: Vault) -> None:
-        """Write what the services must find when they start; makes what nobody has set."""
+        """Write what the services must find when they start; generates what the user has not set."""
         for service, names in BEFORE_START.items():
             self.write(service, {name: vault.value(name) for name in names})

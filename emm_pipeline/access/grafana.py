@@ -39,7 +39,7 @@ class GrafanaAccess:
             )
 
     def read_token_again(self, password: str) -> bool:
-        """Let Grafana read its provisioned data sources, and with them InfluxDB's token, anew; True if it did."""
+        """Let Grafana read its provisioned data sources, and with them InfluxDB's token again; True if it did."""
         try:
             answer = self._request("POST", "/api/admin/provisioning/datasources/reload", password)
         except EmmError:

@@ -76,7 +76,7 @@ class InfluxAccess:
 
         Raises:
             StoreError: InfluxDB does not answer, or refuses.
-            ConfigurationError: INFLUXDB_TOKEN is one of the user's own that the stack cannot make anew.
+            ConfigurationError: INFLUXDB_TOKEN is one of the user's own that the stack cannot make again.
         """
         own = self._vault.optional(OWN_TOKEN)
         version_1 = self._server.is_version_1()

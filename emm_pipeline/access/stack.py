@@ -50,7 +50,7 @@ class StackAccess:
         self._grafana = GrafanaAccess(grafana_url, variables.get("GF_SECURITY_ADMIN_USER") or "admin")
 
     def create(self) -> None:
-        """Make what nobody has set, and the files that the services must find when they start."""
+        """Generate what the user has not set, and the files that the services must find when they start."""
         self.folders.write_before_start(self.vault)
         generated = [name for name in CREDENTIALS if not self.vault.is_given(name)]
         if generated:

@@ -23,7 +23,7 @@ CREDENTIALS = (
     "REDIS_PASSWORD",
     "DAGSTER_LOGIN_PASSWORD",
 )
-"""The variables of config/.env.dev that get a random value while nobody has set them."""
+"""The variables of config/.env.dev that get a random value while the user has not set them."""
 
 ROLES = ("OWNER_PASSWORD", "PIPELINE_PASSWORD", "DAGSTER_PASSWORD")
 """Passwords of PostgreSQL roles that only the stack itself uses."""

@@ -125,7 +125,7 @@ def test_three_rotations_leave_no_older_token_and_the_password_is_another_each_t
     assert len(passwords) == 4
 
 
-def test_a_token_of_the_users_own_that_cannot_be_made_anew_is_not_touched(published, tmp_path):
+def test_a_token_of_the_users_own_that_cannot_be_made_again_is_not_touched(published, tmp_path):
     stack = stack_of(published.url, tmp_path, **{**PUBLISHED, "INFLUXDB_TOKEN": "mine"})
     stack.apply_influxdb()
     with pytest.raises(ConfigurationError, match="INFLUXDB_TOKEN is your own"):
@@ -154,7 +154,7 @@ def write_as_a_poll_does() -> None:
         assert store.write(points(readings(reading()))) == []
 
 
-def test_a_token_that_init_made_anew_is_used_by_the_next_poll_without_a_restart(published, tmp_path, polling):
+def test_a_token_that_init_made_again_is_used_by_the_next_poll_without_a_restart(published, tmp_path, polling):
     stack = stack_of(published.url, tmp_path, **PUBLISHED)
     stack.apply_influxdb()
     polling(published.url)

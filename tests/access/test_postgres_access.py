@@ -148,7 +148,7 @@ def test_rotation_refuses_every_old_password_and_an_engine_that_is_in_use_goes_o
             try:
                 with engine.connect() as connection:
                     connection.execute(text("SELECT count(*) FROM energy_meters"))
-                engine.dispose()  # so that the next one logs in anew
+                engine.dispose()  # so that the next one logs in again
                 reads[0] += 1
             except Exception as err:  # noqa: BLE001  # shown below
                 failures.append(err)
