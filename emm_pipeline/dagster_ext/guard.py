@@ -59,7 +59,7 @@ class Guard:
         hosts: names under which browsers may open it, beside localhost; lower case, without a port.
         any_address: whether it may be opened by the machine's addresses, too. (No foreign web page can give itself an
             address as its host's name; a name that leads here, it can.)
-        login: returns the user and the password that are asked for now; None: nobody is asked.
+        login: returns the user and the password that are required now; None: no login is required.
         client_of: returns who sent a request, as its failed logins are counted; default: the address of the connection.
     """
 
