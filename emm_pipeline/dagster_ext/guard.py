@@ -1,4 +1,4 @@
-"""What stands between the network and Dagster's webserver, which has no login and obeys any web page: an ASGI wrapper.
+"""An ASGI wrapper that guards Dagster's webserver, which itself has no login and accepts requests of any web page.
 
 A page on another origin must not be able to start, stop or read anything by way of a browser that can reach the
 webserver, and who gets in from another machine needs a login. Requests without a browser (no Origin) are let through
@@ -59,7 +59,7 @@ class Guard:
         hosts: names under which browsers may open it, beside localhost; lower case, without a port.
         any_address: whether it may be opened by the machine's addresses, too. (No foreign web page can give itself an
             address as its host's name; a name that leads here, it can.)
-        login: returns the user and the password that are required now; None: no login is required.
+        login: returns the user and the password to ask for, or None if no login is required.
         client_of: returns who sent a request, as its failed logins are counted; default: the address of the connection.
     """
 

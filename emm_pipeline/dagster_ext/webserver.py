@@ -51,7 +51,7 @@ def serve(workspace: Path, host: str, port: int) -> None:
 
 
 def guard(app: Starlette, settings: Settings, *, needs_login: bool) -> Guard:
-    """Wrap Dagster's application. It needs no login if it is reachable from this machine only."""
+    """Wrap Dagster's application: no login is required if it can be reached from this machine only."""
     names = {name.strip().lower() for name in settings.emm_hosts.split(",")} - {""}
     if not needs_login:
         return Guard(app, names, any_address=False, login=None)

@@ -49,9 +49,6 @@ ALLOWED = {
 }
 """Texts that may contain the words, with the reason."""
 
-NOT_YET = {"docs/security.md"}
-"""Files and folders that still have to be rewritten."""
-
 GENERATED = re.compile(r"<!-- (made|walkthrough): .*?<!-- end -->", re.DOTALL)
 """Parts of documents that are generated from the code, where they are checked."""
 
@@ -93,13 +90,8 @@ def violations(name: str, content: str) -> list[str]:
 
 
 def test_every_text_of_the_project_is_plain_english():
-    names = [name for name in files() if not name.startswith(tuple(NOT_YET))]
-    found = [each for name in names for each in violations(name, (PROJECT_ROOT / name).read_text(encoding="utf-8"))]
+    found = [each for name in files() for each in violations(name, (PROJECT_ROOT / name).read_text(encoding="utf-8"))]
     assert found == [], "\n".join(found)
-
-
-def test_files_that_still_have_to_be_rewritten_exist():
-    assert [name for name in NOT_YET if not (PROJECT_ROOT / name).exists()] == []
 
 
 @pytest.mark.parametrize(

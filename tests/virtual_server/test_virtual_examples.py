@@ -163,7 +163,10 @@ def test_a_port_in_use_is_an_error_in_one_line_and_an_exit_code(program):
     code, text = refused("-m", "virtual_modbustcp_server.test", "--host", "127.0.0.1", "--port", str(port))
     assert code == 1
     assert text.splitlines() == [
-        f"error: cannot listen on 127.0.0.1:{port}: Address already in use; free the port, or choose another one with --port"
+        (
+            f"error: cannot listen on 127.0.0.1:{port}: Address already in use; "
+            "free the port, or choose another one with --port"
+        )
     ]
 
 
