@@ -15,6 +15,7 @@ pytest_plugins = [
     "support.influxdb",
     "support.meters",
     "support.clock",
+    "support.polling",
     "support.instance",
     "support.mail",
 ]

@@ -15,7 +15,6 @@ from emm_pipeline.embedded_postgres import EmbeddedPostgres
 from emm_pipeline.embedded_postgres import server as server_module
 from emm_pipeline.errors import ConfigDatabaseError, ConfigurationError
 
-
 only_root = pytest.mark.skipif(os.geteuid() != 0, reason="an ordinary user's PostgreSQL runs as that user")
 
 
