@@ -20,6 +20,7 @@ pytest_plugins = [
     "support.influxdb_2",
     "support.meters",
     "support.clock",
+    "support.polling",
     "support.instance",
     "support.mail",
     "support.passwords",

@@ -16,6 +16,13 @@ from emm_pipeline.modbus.session import Timing
 from emm_pipeline.modbus.transport.base import ConnectError
 from emm_pipeline.readings import Request
 
+
+@pytest.fixture
+def simulated_gateway(clock):
+    """Silence, pauses and timeouts take no time."""
+    return clock.gateway
+
+
 ONE_REGISTER = Request(FunctionCode.READ_HOLDING_REGISTERS, 0, 1)
 WELL = {(3, 0): 7}
 
@@ -27,7 +34,7 @@ def address_of(gateway):
 def scanned(gateway, units, *, timeout_s=0.3, types=(), locks=None):
     state = Scan(units)
     probe = Probe(address_of(gateway), ONE_REGISTER, Timing(timeout_s), types)
-    asyncio.run(scan(probe, state, locks or Unlocked(), Watcher(lambda: None)))
+    gateway.loop.run(scan(probe, state, locks or Unlocked(), Watcher(lambda: None)))
     return state
 
 
@@ -128,10 +135,11 @@ def test_what_was_found_before_the_gateway_went_away_is_kept(simulated_gateway):
 
     def stop_after_the_second():
         if state.asked == 2:
-            gateway.stop()
+            stopping.append(asyncio.ensure_future(gateway.shut()))
 
+    stopping = []
     with pytest.raises(ConnectError):
-        asyncio.run(scan(probe, state, Unlocked(), Watcher(stop_after_the_second)))
+        gateway.loop.run(scan(probe, state, Unlocked(), Watcher(stop_after_the_second)))
     assert ids(state) == [1, 2]
 
 
@@ -158,7 +166,7 @@ def test_a_scan_waits_for_the_poll_that_talks_to_the_gateway(simulated_gateway, 
             await scan(probe, state, of_scan, Watcher(lambda: None, end_poll))
         return state
 
-    assert ids(asyncio.run(scan_beside_a_poll())) == [1]
+    assert ids(gateway.loop.run(scan_beside_a_poll())) == [1]
     assert waited == [0]
 
 

@@ -126,7 +126,8 @@ def test_a_reply_that_comes_in_single_bytes_is_put_together(simulated_gateway):
     assert sample.blocks == (VOLTAGE_BLOCK, CURRENT_BLOCK)
 
 
-def test_the_sample_is_stamped_when_the_meter_is_asked_and_not_when_it_has_answered(clock):
+def test_the_sample_is_stamped_when_the_meter_is_asked_and_not_when_it_has_answered(clock, monkeypatch):
+    clock.show_in_emm(monkeypatch)
     gateway = clock.gateway({1: unit(delay_s=0.2), 2: unit(delay_s=0.1)})
     began = clock.now(UTC)
     first, second = read_by(clock, meters_of(gateway))
@@ -135,7 +136,8 @@ def test_the_sample_is_stamped_when_the_meter_is_asked_and_not_when_it_has_answe
     assert (first.latency_ms, second.latency_ms) == pytest.approx((200, 100))
 
 
-def test_a_stamp_has_whole_milliseconds(clock):
+def test_a_stamp_has_whole_milliseconds(clock, monkeypatch):
+    clock.show_in_emm(monkeypatch)
     gateway = clock.gateway({1: unit(delay_s=0.0123), 2: unit()})
     first, second = read_by(clock, meters_of(gateway))
     assert second.time - first.time == timedelta(milliseconds=12)
@@ -366,7 +368,8 @@ def test_every_exception_code_is_kept(simulated_gateway, code):
 
 
 @pytest.mark.parametrize("code", [5, 6, 11])
-def test_a_busy_unit_is_asked_again_after_a_pause_and_behind_its_neighbours(clock, code):
+def test_a_busy_unit_is_asked_again_after_a_pause_and_behind_its_neighbours(clock, monkeypatch, code):
+    clock.show_in_emm(monkeypatch)
     gateway = clock.gateway({1: unit(exception=code), 2: unit(), 3: unit()})
 
     async def read_until_it_has_time():

@@ -21,8 +21,8 @@ def test_a_clock_that_is_past_the_build_date_and_the_newest_reading_may_be_right
 def test_a_clock_before_the_newest_reading_is_wrong_and_both_times_and_the_document_are_named():
     issue = clock_issue(NOON, NOON + timedelta(seconds=6), BUILT)
     assert issue == (
-        "the clock of this computer is wrong: it shows 2026-03-01 12:00:00 UTC, but a reading of "
-        '2026-03-01 12:00:06 UTC is stored; see "A wrong clock" in docs/operation.md'
+        "the clock of this computer is wrong: it shows 2026-03-01 12:00:00 UTC, but a reading of 2026-03-01 12:00:06 "
+        'UTC is stored; see "A wrong clock" in docs/operation.md'
     )
 
 

@@ -1,14 +1,16 @@
 """One sample after another with a memory between them: real gateways on sockets, a real database, no Dagster."""
 
-import asyncio
 import threading
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import pairwise
 
 import pytest
+from sqlalchemy import text
 from support.polling import (
     CURRENT,
+    IMPATIENT,
     MINUTE,
     TYPE,
     VOLTAGE,
@@ -18,11 +20,11 @@ from support.polling import (
     unit,
     values,
 )
+from support.virtual_server import eventually
 
 from emm_pipeline.config_db.engine import create_config_engine
-from emm_pipeline.config_db.gateway_locks import gateway_locks
-from emm_pipeline.event_loop import run_fast
-from emm_pipeline.fleet import EnergyMeter, MeterType
+from emm_pipeline.config_db.gateway_locks import lock_key
+from emm_pipeline.fleet import EnergyMeter
 from emm_pipeline.modbus.transport import pacing
 from emm_pipeline.modbus.transport.tcp import TcpTransport
 from emm_pipeline.polling import pipeline
@@ -55,14 +57,14 @@ def test_what_a_new_row_asks_for_is_asked_though_it_was_refused_before(config_en
     read(config_engine, plan_of(gateway))
     gateway.units[1].exceptions = {}
     assert len(values(plan_of(gateway), read(config_engine, plan_of(gateway)))) == 2
-    changed = plan_of(gateway, MeterType("t", (VOLTAGE, CURRENT), timeout_s=0.3))
+    changed = plan_of(gateway, replace(TYPE, registers=(VOLTAGE, CURRENT)))
     assert len(values(changed, read(config_engine, changed))) == 2
     assert values(changed, read(config_engine, changed))[101, "current"] == 4.25
 
 
-def test_one_dead_unit_among_30_costs_the_others_nothing_and_is_asked_less_often(config_engine, simulated_gateway):
-    gateway = simulated_gateway({u: unit(silent=u == 7) for u in range(1, 31)}, one_at_a_time=True)
-    plan = plan_of(gateway)
+def test_one_dead_unit_among_30_costs_the_others_nothing_and_is_asked_less_often(config_engine, polled_gateway):
+    gateway = polled_gateway({u: unit(silent=u == 7) for u in range(1, 31)}, one_at_a_time=True)
+    plan = plan_of(gateway, IMPATIENT)
     asked = []
     for number in range(9):
         samples = read(config_engine, plan, slot(number))
@@ -82,9 +84,9 @@ def test_one_dead_unit_among_30_costs_the_others_nothing_and_is_asked_less_often
     assert read(config_engine, plan, slot(14))[6].failure is None, "the first success ended it"
 
 
-def test_someone_who_asks_for_a_meter_that_keeps_failing_gets_it_asked(config_engine, simulated_gateway):
-    gateway = simulated_gateway({1: unit(silent=True)})
-    plan = plan_of(gateway)
+def test_someone_who_asks_for_a_meter_that_keeps_failing_gets_it_asked(config_engine, polled_gateway):
+    gateway = polled_gateway({1: unit(silent=True)})
+    plan = plan_of(gateway, IMPATIENT)
     for number in range(3):
         read(config_engine, plan, slot(number))
     assert read(config_engine, plan, slot(3))[0].requests == 0
@@ -94,17 +96,17 @@ def test_someone_who_asks_for_a_meter_that_keeps_failing_gets_it_asked(config_en
     assert read(config_engine, plan, slot(3))[0].failure is None, "and its success counts for the schedule"
 
 
-def test_a_second_attempt_is_no_second_failure(config_engine, simulated_gateway):
-    gateway = simulated_gateway({1: unit(silent=True)})
-    plan = plan_of(gateway)
+def test_a_second_attempt_is_no_second_failure(config_engine, polled_gateway):
+    gateway = polled_gateway({1: unit(silent=True)})
+    plan = plan_of(gateway, IMPATIENT)
     for number in range(2):
         read(config_engine, plan, slot(number))
         read(config_engine, plan, slot(number, again=True))
     assert read(config_engine, plan, slot(2))[0].requests == 1
 
 
-def test_polling_goes_on_after_whatever_exception_a_device_sends(config_engine, simulated_gateway):
-    gateway = simulated_gateway({1: unit()})
+def test_polling_goes_on_after_whatever_exception_a_device_sends(config_engine, polled_gateway):
+    gateway = polled_gateway({1: unit()})
     plan = plan_of(gateway)
     for code in (1, 2, 3, 4, 5, 6, 10, 11, 99, 255):
         gateway.units[1].exception = code
@@ -129,43 +131,35 @@ def test_two_runs_at_one_gateway_read_one_after_the_other(config_engine, simulat
 
 
 def test_a_poll_that_waits_for_another_run_keeps_its_deadline_and_reads_the_other_gateways(
-    config_engine, simulated_gateway
+    config_engine, polled_gateway, clock, monkeypatch
 ):
-    taken, free = simulated_gateway({1: unit()}), simulated_gateway({1: unit()}, host="127.0.0.2")
-    plans = [plan_of(gateway) for gateway in (taken, free)]
-    meters = [plans[0].meters[0], EnergyMeter(7, free.host, free.port, 1, "t")]
-
-    async def read_while_another_run_has_the_gateway():
-        async with gateway_locks(config_engine) as other:
-            assert await other.try_acquire(meters[0].address)
-            plan = PollPlan(tuple(meters), {"t": TYPE})
-            began = time.monotonic()
-            samples = await asyncio.to_thread(read, config_engine, plan, None, 1.0)
-            return samples, time.monotonic() - began
-
-    (waiting, read_), took = run_fast(read_while_another_run_has_the_gateway())
+    clock.show_in_emm(monkeypatch)
+    taken, free = polled_gateway({1: unit()}), polled_gateway({1: unit()}, host="127.0.0.2")
+    meters = [plan_of(taken).meters[0], EnergyMeter(7, free.host, free.port, 1, "t")]
+    with config_engine.connect() as another_run:
+        another_run.execute(text("SELECT pg_advisory_lock(:key)"), {"key": lock_key(meters[0].address)})
+        waiting, read_ = read(config_engine, PollPlan(tuple(meters), {"t": TYPE}), seconds=1.0)
     assert waiting.failure.kind is FailureKind.DEADLINE
     assert f"another run is talking to {meters[0].address}" in waiting.failure.reason
     assert read_.failure is None
     assert taken.connections == 0
-    assert 0.9 < took < 5
+    assert clock.seconds == pytest.approx(1.0, abs=0.01)
 
 
 def test_a_gateway_is_locked_no_longer_than_it_is_read(config_engine, simulated_gateway):
     """A slow gateway in the same run does not delay the others."""
-    slow, fast = simulated_gateway({1: unit(delay_s=1.5)}), simulated_gateway({1: unit()}, host="127.0.0.2")
-    patient = MeterType("t", TYPE.registers, timeout_s=30)
+    slow, fast = simulated_gateway({1: unit(delay_s=120)}), simulated_gateway({1: unit()}, host="127.0.0.2")
+    patient = replace(TYPE, timeout_s=150)
     plan = PollPlan((*plan_of(slow).meters, EnergyMeter(7, fast.host, fast.port, 1, "t")), {"t": patient})
     slow_reading = threading.Thread(target=read, args=(config_engine, plan))
     slow_reading.start()
     try:
-        end = time.monotonic() + 10
-        while not (slow.requests and fast.requests) and time.monotonic() < end:
-            time.sleep(0.01)
-        [sample] = read(config_engine, plan_of(fast), seconds=10)
+        eventually(lambda: slow.requests and fast.requests)
+        [sample] = read(config_engine, plan_of(fast))
         assert sample.failure is None
         assert slow_reading.is_alive()
     finally:
+        slow.stop()
         slow_reading.join()
 
 
@@ -187,7 +181,7 @@ def test_a_gateway_that_restarted_is_read_with_the_next_poll(config_engine, simu
     assert read(config_engine, plan, slot(2))[0].failure is None
 
 
-def test_connections_are_staggered_and_not_opened_in_one_burst(simulated_gateway, monkeypatch):
+def test_connections_are_staggered_and_not_opened_in_one_burst(polled_gateway, monkeypatch):
     opened = []
 
     async def note_time(self, timeout_s):
@@ -196,13 +190,12 @@ def test_connections_are_staggered_and_not_opened_in_one_burst(simulated_gateway
 
     real_open = TcpTransport.open
     monkeypatch.setattr(TcpTransport, "open", note_time)
-    gateways = [simulated_gateway({1: unit()}, host=f"127.0.1.{i + 1}") for i in range(60)]
+    gateways = [polled_gateway({1: unit()}, host=f"127.0.1.{i + 1}") for i in range(60)]
     meters = tuple(EnergyMeter(i, g.host, g.port, 1, "t") for i, g in enumerate(gateways))
-    samples = pipeline.read(
-        PollPlan(meters, {"t": replace(TYPE, timeout_s=20)}), datetime.now(UTC) + MINUTE, pipeline.Limits(200)
-    )
+    samples = pipeline.read(PollPlan(meters, {"t": TYPE}), datetime.now(UTC) + MINUTE, pipeline.Limits(200))
     assert [sample.failure for sample in samples if sample.failure] == []
-    assert max(opened) - min(opened) >= 59 * pacing.CONNECTION_SPACING_S
+    spacings = [later - earlier for earlier, later in pairwise(opened)]
+    assert spacings == pytest.approx([pacing.CONNECTION_SPACING_S] * 59)
 
 
 @pytest.mark.parametrize(

@@ -21,12 +21,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pytest
 from support.meters import SimulatedGateway, SimulatedUnit
 
+from emm_pipeline import event_loop
+
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator, Mapping
 
 T = TypeVar("T")
 
-NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+NOON = datetime(2050, 3, 1, 12, tzinfo=UTC)
+"""When each test begins; later than any build date."""
 
 IN_FLIGHT_S = 0.05
 """How long data may be on its way through the kernel, from one end of a loopback connection to the other."""
@@ -61,15 +64,19 @@ class Clock:
                 monkeypatch.setattr(module, "datetime", shown)
 
 
-def _datetime_of(clock: Clock) -> type[datetime]:
-    class AnyDatetime(type):
+def _datetime_of(clock: Clock) -> type:
+    class Shown(type):
+        def __call__(cls, *arguments: Any, **options: Any) -> datetime:
+            return datetime(*arguments, **options)  # noqa: DTZ001 - as the caller asks
+
+        def __getattr__(cls, name: str) -> Any:
+            return getattr(datetime, name)
+
         def __instancecheck__(cls, value: object) -> bool:
             return isinstance(value, datetime)
 
-    class ClockDatetime(datetime, metaclass=AnyDatetime):
-        @classmethod
-        def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
-            return clock.now(tz)
+    class ClockDatetime(metaclass=Shown):
+        now = staticmethod(clock.now)
 
     return ClockDatetime
 
@@ -77,22 +84,21 @@ def _datetime_of(clock: Clock) -> type[datetime]:
 class _Selector(selectors.DefaultSelector):  # type: ignore[misc, valid-type]
     """Where nothing happens, skips the time that it was to wait."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: ClockLoop) -> None:
         super().__init__()
         self._clock = clock
-        self._threads = threading.active_count()
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         if timeout is None or timeout <= 0:
             return super().select(timeout)
         events = super().select(min(timeout, IN_FLIGHT_S))
-        if not events and threading.active_count() <= self._threads:  # else a thread has something to do
+        if not events and not any(thread.is_alive() for thread in self._clock.threads):
             self._clock.seconds += timeout
         return events
 
 
 class _Loop(asyncio.SelectorEventLoop):
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: ClockLoop) -> None:
         super().__init__(_Selector(clock))
         self._clock = clock
 
@@ -101,10 +107,11 @@ class _Loop(asyncio.SelectorEventLoop):
 
 
 class ClockLoop(Clock):
-    """The clock's loop, for coroutines and gateways. While another thread works, it waits as any loop does."""
+    """The clock's loop, for coroutines and gateways. The time stands still while a thread of `in_thread` works, too."""
 
     def __init__(self) -> None:
         super().__init__()
+        self.threads: list[threading.Thread] = []
         self._runner = asyncio.Runner(loop_factory=lambda: _Loop(self))
         self._gateways = ExitStack()
 
@@ -116,6 +123,11 @@ class ClockLoop(Clock):
         """Return a gateway that lives until the end of the test; it replies while `run` runs."""
         return self._gateways.enter_context(SimulatedGateway(units, loop=self, **options))
 
+    def thread(self, **options: Any) -> threading.Thread:
+        """In place of `threading.Thread`."""
+        self.threads.append(threading.Thread(**options))
+        return self.threads[-1]
+
     def close(self) -> None:
         """Stop the gateways and the loop."""
         self._gateways.close()
@@ -124,10 +136,10 @@ class ClockLoop(Clock):
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[ClockLoop]:
-    """A clock that gateways and their reader share."""
+    """A clock that gateways and their reader share; the time of the day goes on, unless it is shown to EMM."""
     clock = ClockLoop()
     monkeypatch.setattr(time, "monotonic", clock.monotonic)
-    clock.show_in_emm(monkeypatch)
+    monkeypatch.setattr(event_loop, "threading", SimpleNamespace(**(vars(threading) | {"Thread": clock.thread})))
     yield clock
     clock.close()
 

@@ -93,7 +93,8 @@ class SimulatedUnit:
     registers: Registers = field(default_factory=dict)
     delay_s: float = 0.0
     """Before each reply; a delay beyond the reader's timeout makes late replies."""
-    silent: bool = False
+    silent: bool | Callable[[], bool] = False
+    """Whether a request gets no reply."""
     exceptions: Mapping[int, int] = field(default_factory=dict)
     """Exception code per address: the reply to any request that touches it."""
     exception: int | None = None
@@ -271,7 +272,7 @@ class SimulatedGateway:
             unit = SimulatedUnit(exception=self.missing_unit_exception)
         if unit.delay_s:
             await asyncio.sleep(unit.delay_s)
-        if unit.silent:
+        if unit.silent() if callable(unit.silent) else unit.silent:
             return
         if self.replies_on_newest and self._newest:
             writer = self._newest

@@ -1,7 +1,9 @@
 """One poll after another of simulated gateways, without Dagster: plans, schedule slots and what was decoded."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from support.meters import SimulatedUnit, encode_value, holding
 
 from emm_pipeline.fleet import DataType, EnergyMeter, FunctionCode, MeterType, Register
@@ -13,7 +15,10 @@ HOLDING = FunctionCode.READ_HOLDING_REGISTERS
 VOLTAGE = Register(0, "voltage", "V", DataType.FLOAT, HOLDING)
 CURRENT = Register(2, "current", "A", DataType.FLOAT, HOLDING)
 ENERGY = Register(8, "energy", "kWh", DataType.FLOAT, HOLDING)
-TYPE = MeterType("t", (VOLTAGE, CURRENT, ENERGY), timeout_s=0.3)
+TYPE = MeterType("t", (VOLTAGE, CURRENT, ENERGY), timeout_s=30.0)
+IMPATIENT = replace(TYPE, timeout_s=0.3)
+"""For the clock of `polled_gateway`; a busy machine takes longer."""
+
 WORDS = [encode_value(value, DataType.FLOAT) for value in (230.5, 4.25, 1234.5)]
 REGISTERS = holding(0, [*WORDS[0], *WORDS[1], 0, 0, 0, 0, *WORDS[2]])
 NOON = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
@@ -29,8 +34,15 @@ def plan_of(gateway, meter_type=TYPE, host=None):
     return PollPlan(tuple(meters), {"t": meter_type})
 
 
-def read(engine, plan, at=None, seconds=20.0):
-    deadline = datetime.now(UTC) + timedelta(seconds=seconds)
+@pytest.fixture
+def polled_gateway(clock, monkeypatch):
+    """A factory of simulated gateways for `read`; silence, pauses and timeouts take no time."""
+    monkeypatch.setattr(pipeline, "run_fast", clock.run)
+    return clock.gateway
+
+
+def read(engine, plan, at=None, seconds=100.0):
+    deadline = pipeline.datetime.now(UTC) + timedelta(seconds=seconds)
     return pipeline.read(plan, deadline, pipeline.Limits(200, engine, at))
 
 

@@ -30,6 +30,12 @@ INVERTER = MeterType(
 COMMON = (1, [0] * 66)
 
 
+@pytest.fixture
+def simulated_gateway(polled_gateway):
+    """Silence and pauses take no time."""
+    return polled_gateway
+
+
 def model_103(power=2314, power_scale=-1, current=425, current_scale=-2):
     """Model 103 with 50 registers behind its header; addresses count from the header's first."""
     words = [0] * 50
