@@ -1,9 +1,9 @@
-# The pipeline: Dagster's code location, webserver and daemon are three services of this one image.
+# The image of the pipeline. Dagster's code server, webserver and daemon are three services of this image.
 
 FROM python:3.13-slim AS build
 WORKDIR /src
 RUN python -m venv --without-pip /opt/emm
-# The dependencies first: their layer stays while only our code changes.
+# Install the dependencies first: their layer is reused while only the code changes.
 COPY pyproject.toml constraints.txt ./
 RUN python -c "import tomllib; project = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
         print(*project['dependencies'], *project['optional-dependencies']['celery'], sep='\n')" > requirements.txt \
@@ -19,13 +19,14 @@ ENV PATH=/opt/emm/bin:$PATH \
     HOME=/tmp \
     DAGSTER_HOME=/var/lib/dagster \
     OUTBOX_DIR=/var/lib/emm/outbox
-# The folders that become volumes belong to the user; a volume takes the owner over when it is made.
+# The folders of volumes belong to the user: a new volume gets the owner of its folder.
 RUN useradd --uid 10001 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin emm \
-    && mkdir -p /var/lib/dagster/storage /var/lib/emm/outbox /var/lib/emm/proxy /run/emm/pipeline /run/emm/grafana \
-    && chown emm: /var/lib/dagster/storage /var/lib/emm/outbox /var/lib/emm/proxy /run/emm/pipeline /run/emm/grafana
+    && for service in postgres influxdb grafana redis pipeline dagster; do mkdir -p "/run/emm/$service"; done \
+    && mkdir -p /var/lib/dagster/storage /var/lib/emm/outbox /var/lib/emm/proxy && mkdir -m 700 /run/emm/secrets \
+    && chown emm: /var/lib/dagster/storage /var/lib/emm/outbox /var/lib/emm/proxy /run/emm/*
 COPY --from=build /opt/emm /opt/emm
 COPY dagster.yaml workspace.yaml /var/lib/dagster/
-COPY docker/emm-init docker/emm-healthcheck /usr/local/bin/
+COPY docker/emm-check docker/emm-init docker/emm-healthcheck /usr/local/bin/
 WORKDIR /var/lib/dagster
 USER 10001
 CMD ["emm", "--help"]

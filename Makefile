@@ -1,24 +1,35 @@
 # make demo [ARGS=--once]   make test [ARGS=…]   make soak   make test-stack   make dashboards   make lint   make bench
-# make walkthrough runs each command of docs/walkthrough.md and checks it; ARGS=--write writes what they printed there
-# make bench takes most of an hour; ARGS=--quick about two minutes, ARGS="--only sustained" the ten minutes of 10 000 meters
-# make docs writes what the documents take from the code
-# make catalogue writes docs/catalogue.md from the files in emm_pipeline/catalog
-# make secrets [FORCE=1] puts random credentials into config/.env
-# (test-stack runs docker-compose.yml for real: it needs a Docker engine, and takes about ten minutes)
-# Each works from a bare clone: the virtual environment is made and filled first.
+# make walkthrough   runs the commands of docs/walkthrough.md and checks them; ARGS=--write updates the page
+# make bench         takes most of an hour; ARGS=--quick two minutes; ARGS="--only sustained" polls 10 000 meters for ten minutes
+# make build         writes dist/*.whl and dist/*.tar.gz; make images builds the two Docker images
+# make test PYTHON=python3.13 VENV=.venv-3.13   tests with another Python, in a second virtual environment
+# make docs          writes the generated parts of the documents
+# make catalogue     writes docs/catalogue.md from the files in emm_pipeline/catalog
+# make secrets [FORCE=1]   writes random credentials into config/.env
+# make test-stack    runs docker-compose.yml; needs a Docker engine, and takes about ten minutes
+# Each target works in a new clone: it creates the virtual environment first.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# Processes that test side by side, a file of tests each: many tests wait, for a tick or for what they killed.
+MINOR := -c 'import sys; print("%d.%d" % sys.version_info[:2])'
+# A virtual environment has the Python that created it: report a request for another one instead of ignoring it.
+ifeq ($(origin PYTHON),command line)
+  ifneq ($(wildcard $(BIN)/python),)
+    ifneq ($(shell $(PYTHON) $(MINOR)),$(shell $(BIN)/python $(MINOR)))
+      $(error $(VENV) has Python $(shell $(BIN)/python $(MINOR)), not $(PYTHON): add VENV=.venv-NAME for a second one)
+    endif
+  endif
+endif
+# Number of test processes. More than the number of cores, since many tests wait (for a tick, for a killed process).
 WORKERS ?= 4
 DOCKERFILES := Dockerfile virtual_modbustcp_server/Dockerfile
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test walkthrough bench soak test-stack docs dashboards catalogue lint secrets format clean help
+.PHONY: demo test walkthrough bench soak test-stack docs dashboards catalogue build images lint secrets format clean help
 
 help:
-	@sed -n 's/^# //p' Makefile
+	@sed -n '/^$$/q; s/^# //p' Makefile
 
 demo: $(VENV)/.demo
 	@$(BIN)/emm demo $(ARGS)
@@ -47,12 +58,20 @@ walkthrough: $(VENV)/.dev
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks $(ARGS)
 
+build: $(VENV)/.dev
+	$(BIN)/python -m build
+
+images:
+	docker build --tag emm-pipeline .
+	docker build --tag emm-virtual-modbustcp-server virtual_modbustcp_server
+
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/codespell
 	@if [ -x $(BIN)/hadolint ]; then set -x; $(BIN)/hadolint $(DOCKERFILES); \
-	  else echo "hadolint has no wheel for this machine: the Dockerfiles are not checked"; fi
+	  else echo "hadolint has no wheel for this machine: the Dockerfiles were not checked"; fi
 
 secrets:
 	@$(PYTHON) -m emm_pipeline.cli.secrets config/.env.dev config/.env $(if $(FORCE),--force)
@@ -66,9 +85,9 @@ clean:
 
 $(BIN)/pip:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
-	  { echo "EMM needs Python 3.11 to 3.13; choose one with: make PYTHON=python3.13 …" >&2; exit 1; }
+	  { echo "EMM needs Python 3.11 to 3.13; select one with: make PYTHON=python3.13 …" >&2; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || \
-	  { rm -rf $(VENV); echo "No virtual environment could be made; on Debian: apt-get install python3-venv" >&2; exit 1; }
+	  { rm -rf $(VENV); echo "Creating a virtual environment failed; on Debian, run: apt-get install python3-venv" >&2; exit 1; }
 
 $(VENV)/.demo: pyproject.toml constraints.txt | $(BIN)/pip
 	@echo "installing into $(VENV) (about a minute the first time)"

@@ -1,1 +1,1 @@
-"""What EMM costs, measured: `make bench` runs every row, prints a table and writes results.json."""
+"""Benchmarks of EMM: `make bench` measures every row, prints a table and writes results.json."""

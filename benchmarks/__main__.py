@@ -1,8 +1,7 @@
 """`python -m benchmarks [--quick] [--only WORD]`: measure, print a table, write results.json.
 
-For a machine that does nothing else. `scheduled`, `sustained`, `pages` and `celery` wait for a schedule's
-ticks, and take 7 to 15 minutes each.
-Exits with 1 if a target is not met. --quick measures smaller things and writes nothing.
+Run it on an idle machine. `scheduled`, `sustained`, `pages` and `celery` wait for the ticks of a schedule, and take
+7 to 15 minutes each. The exit code is 1 if a target is not met. --quick measures smaller sizes and writes nothing.
 """
 
 from __future__ import annotations
@@ -40,10 +39,14 @@ BENCHMARKS: dict[str, Callable[..., list[Row]]] = {
 
 
 def main() -> None:
-    """Run them."""
+    """Run the selected benchmarks."""
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="smaller sizes, about two minutes; nothing is written")
-    parser.add_argument("--only", default="", help=f"those whose name has this word: {', '.join(BENCHMARKS)}")
+    parser.add_argument(
+        "--quick", action="store_true", help="measure smaller sizes, in about two minutes; write nothing"
+    )
+    parser.add_argument(
+        "--only", default="", help=f"run only benchmarks whose name contains this word: {', '.join(BENCHMARKS)}"
+    )
     options = parser.parse_args()
     rows: list[Row] = []
     for name, benchmark in BENCHMARKS.items():

@@ -1,4 +1,4 @@
-"""What a warm Celery worker saves on one machine: scheduled polls of a meter, by Dagster's launcher and by Celery's."""
+"""Start times of scheduled polls of one meter, with Dagster's run launcher and with a warm Celery worker."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import psutil
 
 from benchmarks.product import cpu_of_tree, product
-from benchmarks.results import Row, said
+from benchmarks.results import Row, info
 from benchmarks.simulator import Fleet
 from benchmarks.ticks import BEFORE, let_tick, next_minute, sleep_until, what_ticks_took
 
@@ -25,16 +25,16 @@ MINUTES = 3
 
 
 def celery_start(*, quick: bool) -> list[Row]:
-    """Tick to first step, and CPU of all processes over a minute, Redis and the worker among them, beyond idle."""
+    """Time from tick to first step, and CPU of all processes, Redis and the worker included, per minute above idle."""
     from support.influxdb import ServerMissingError
 
     if quick:
-        print("Celery's start is left out: it takes 12 minutes")
+        print("celery: skipped, it takes 12 minutes")
         return []
     try:
         return [*_by_dagster(), *_by_celery()]
     except ServerMissingError as err:
-        print(f"Celery's start is left out: {err}")
+        print(f"celery: skipped, {err}")
         return []
 
 
@@ -68,13 +68,13 @@ def _memory(worker: object) -> list[Row]:
     main = psutil.Process(worker.pid)  # type: ignore[attr-defined]
     runs = [process.memory_full_info().uss / 2**20 for process in worker.processes()]  # type: ignore[attr-defined]
     return [
-        said("by a Celery worker: memory of the worker itself", main.memory_info().rss / 2**20, "MiB"),
-        said("by a Celery worker: memory of a process that has executed polls, its own", max(runs), "MiB"),
+        info("by a Celery worker: memory of the worker itself", main.memory_info().rss / 2**20, "MiB"),
+        info("by a Celery worker: private memory of a process that has executed polls", max(runs), "MiB"),
     ]
 
 
 def _ticks(name: str, product: Product, more_cpu_s: Callable[[], float]) -> list[Row]:
-    """Let nothing happen for a while, then let the schedule tick; medians, after a tick that warms up."""
+    """Measure 40 idle seconds, then ticks of the schedule; returns medians without the first tick, which warms up."""
 
     def cpu_s() -> float:
         return product.all_cpu_seconds() + more_cpu_s()
@@ -91,8 +91,8 @@ def _ticks(name: str, product: Product, more_cpu_s: Callable[[], float]) -> list
     of_polls = median(cpu_of_minutes[1:]) - idle_cpu_s
     run = f"a scheduled run over 1 meter {name}"
     return [
-        said(f"{run}, tick to first step", median(tick.first_step for tick in took), "s"),
-        said(f"{run}, tick to its end", median(tick.ended for tick in took), "s"),
-        said(f"{run}, CPU of all processes beyond idle", of_polls, "CPU-s"),
-        said(f"{name}: idle, CPU of all processes", 100 * idle_cpu_s / 60, "%"),
+        info(f"{run}, tick to first step", median(tick.first_step for tick in took), "s"),
+        info(f"{run}, tick to its end", median(tick.ended for tick in took), "s"),
+        info(f"{run}, CPU of all processes above idle", of_polls, "CPU-s"),
+        info(f"{name}: idle, CPU of all processes", 100 * idle_cpu_s / 60, "%"),
     ]

@@ -1,4 +1,4 @@
-"""From words to a DataFrame, against a loop that unpacks value by value."""
+"""Decoding register blocks into a DataFrame, compared with a loop that unpacks one value at a time."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ REGISTERS_PER_METER = 100
 
 
 def decoding(*, quick: bool) -> list[Row]:
-    """A million registers of all types and orders, of many meters of one type, into the DataFrame that polls load."""
+    """Decode a million registers of all data types and orders, from many meters of one type, into a DataFrame."""
     meters = 1_000 if quick else 10_000
     meter_type = _mixed_type()
     samples = _samples(meters, meter_type)
     frame, rows = decode_readings(samples[:50], {"bench": meter_type}), _loop(samples[:50], meter_type)
-    assert list(frame["value"]) == [row[-1] for row in rows], "both give the same"
+    assert list(frame["value"]) == [row[-1] for row in rows], "the two decoders disagree"
     ours, loop = [], []
     for _ in range(3):
         ours.append(_timed(lambda: decode_readings(samples, {"bench": meter_type})))
         loop.append(_timed(lambda: _loop(samples, meter_type)))
-    name = f"decoding {meters * REGISTERS_PER_METER} registers into a DataFrame, against a loop with struct"
+    name = f"decoding {meters * REGISTERS_PER_METER} registers into a DataFrame, compared with a loop with struct"
     return [times_faster(name, median(ours), median(loop), "s", 50)]
 
 
@@ -85,7 +85,7 @@ def _reordered(data: bytes, register: Register) -> bytes:
 
 
 def _loop(samples: Sequence[MeterReading], meter_type: MeterType) -> list[tuple[Any, ...]]:
-    """What one writes first: each value unpacked, scaled, and put into a row; without the DataFrame at the end."""
+    """The obvious implementation: unpack and scale each value, and append a row. It does not build a DataFrame."""
     rows = []
     for sample in samples:
         data = sample.blocks[0].data

@@ -1,4 +1,4 @@
-"""A day of scheduled polls in Dagster's database, made from real ones."""
+"""Creates a day of scheduled polls in Dagster's database, by copying real ones."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 MINUTES = 1440
 STATED_EVERY = 15
-"""With STATUS_INTERVAL_S=900 the polls of every 15th minute state all meters."""
+"""With STATUS_INTERVAL_S=900 the polls of every 15th minute record the status of all meters."""
 
 _POLLS = """CREATE TEMP TABLE polls AS
     SELECT r.run_id, t.value AS tick, (SELECT count(*) FROM event_logs e
@@ -21,7 +21,7 @@ _DAY = f"""CREATE TEMP TABLE day AS
     SELECT p.run_id AS of, m.minutes * interval '1 minute' AS earlier, gen_random_uuid()::text AS run_id
       FROM generate_series(:first, :last) AS m(minutes), polls p
      WHERE p.states_all = (m.minutes % {STATED_EVERY} = 0)
-       AND p.tick = (SELECT min(tick) FROM polls q WHERE q.states_all = p.states_all)"""  # noqa: S608 - ours
+       AND p.tick = (SELECT min(tick) FROM polls q WHERE q.states_all = p.states_all)"""  # noqa: S608 - constants only
 
 _COPIES = (
     """INSERT INTO runs (run_id, snapshot_id, pipeline_name, mode, status, run_body, partition, partition_set,
@@ -43,12 +43,15 @@ _NOT_VACUUMED = "SELECT n_ins_since_vacuum FROM pg_stat_user_tables WHERE relnam
 
 
 def add_a_day(product: Product) -> tuple[int, int]:
-    """Copy the scheduled polls that there were into each minute of the day before; returns how many runs and events.
+    """Copy the scheduled polls of the database into each minute of the day before them.
 
-    There must have been a tick that stated all meters, and one that stated none. The events keep the metadata and the
-    texts of the originals, only their run and their time are others'. Ids are newer than those of the originals: the
-    originals are put behind them once more, so that the last event of each partition is still the last. It returns
-    after PostgreSQL's autovacuum, which comes by many times in a real day.
+    There must have been a tick that recorded the status of all meters, and one that recorded none. The copied events
+    keep the metadata and texts of the originals; only their run and time change. Copies get newer ids than the
+    originals, so the originals are copied once more at the end: the latest event of each partition must have the
+    highest id. The function waits for PostgreSQL's autovacuum, which runs many times in a real day.
+
+    Returns:
+        The number of runs and of events in the database.
     """
     statements = [_POLLS, _DAY.replace(":first", "1").replace(":last", str(MINUTES)), *_COPIES, "DROP TABLE day"]
     newest = _DAY.replace(":first", "0").replace(":last", "0")
@@ -66,4 +69,4 @@ def _wait_for_autovacuum(product: Product) -> None:
         if product.dagsters(_NOT_VACUUMED)[0][0] < MINUTES:
             return
         time.sleep(1)
-    raise AssertionError("autovacuum did not come by in 3 minutes")
+    raise AssertionError("autovacuum did not run within 3 minutes")

@@ -1,4 +1,4 @@
-"""From the DataFrame into the real InfluxDB, against sending line protocol that is ready."""
+"""Loading a DataFrame into InfluxDB, compared with sending the same line protocol prepared in advance."""
 
 from __future__ import annotations
 
@@ -38,23 +38,23 @@ TYPICAL_VALUES = (230.0, 231.0, 229.0, 5.2, 4.8, 5.0, 1200.0, 1100.0, 1150.0, 34
 
 @dataclass(frozen=True)
 class Cost:
-    """What storing a batch took: elapsed time, and the CPU time of this process; in s."""
+    """Elapsed time and CPU time of this process for storing a batch, in seconds."""
 
     elapsed: float
     cpu: float
 
     @classmethod
     def of(cls, work: Callable[[], object]) -> Cost:
-        """Measure."""
+        """Measure the cost of calling `work`."""
         began, cpu = time.perf_counter(), time.process_time()
         work()
         return cls(time.perf_counter() - began, time.process_time() - cpu)
 
 
 def loading(*, quick: bool) -> list[Row]:
-    """200 000 points: into the outbox with fsync, and into InfluxDB; the reference sends lines that are ready.
+    """Write 200 000 points into the outbox with fsync, and into InfluxDB; the reference sends prepared lines.
 
-    Both over one connection in the same batches, compressed. Left out, with a message, where InfluxDB is not installed.
+    Both send the same compressed batches over one connection. Skipped, with a message, if InfluxDB is not installed.
     """
     sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
     from support.influxdb import InfluxDB, ServerMissingError
@@ -64,7 +64,7 @@ def loading(*, quick: bool) -> list[Row]:
         try:
             influxdb = InfluxDB(Path(folder))
         except ServerMissingError as err:
-            print(f"loading is left out: {err}")
+            print(f"loading: skipped, {err}")
             return []
         with closing(influxdb):
             ours, bare = [], []
@@ -84,12 +84,12 @@ def loading(*, quick: bool) -> list[Row]:
     )
     name = f"loading {points} points into InfluxDB"
     return [
-        against(f"{name}, against the same lines ready", of_ours.elapsed, of_bare.elapsed, "s", 1.5),
+        against(f"{name}, compared with sending prepared lines", of_ours.elapsed, of_bare.elapsed, "s", 1.5),
         at_most(
             f"{name}: CPU of this process", of_ours.cpu / points * 1e6, "µs per point", 3, of_bare.cpu / points * 1e6
         ),
         against(
-            f"the outbox's file of {points} points, against gzipped line protocol",
+            f"outbox file of {points} points, compared with gzipped line protocol",
             on_disk / points,
             sum(len(gzip.compress(body, 1)) for body in bodies) / points,
             "bytes per point",
@@ -100,7 +100,8 @@ def loading(*, quick: bool) -> list[Row]:
 
 def _load(delivery: Delivery, frame: pd.DataFrame, number: int) -> None:
     points = shape_points(frame, []).points
-    loaded = delivery.deliver(points, datetime.now(UTC), f"bench-{number}", until=time.monotonic() + 120)
+    batch = delivery.put(points, datetime.now(UTC), f"bench-{number}")
+    loaded = delivery.load(batch, until=time.monotonic() + 120)
     assert not loaded.problems, loaded.problems
 
 
@@ -125,7 +126,7 @@ def _bytes_on_disk(frame: pd.DataFrame, folder: Path) -> int:
 
 
 def _frame(meters: int, number: int) -> pd.DataFrame:
-    """Readings as meters have them: 32-bit floats that differ from meter to meter."""
+    """Readings like those of real meters: 32-bit floats that differ from meter to meter."""
     registers = tuple(
         Register(a, f"value{a}", "V", DataType.FLOAT, FunctionCode.READ_INPUT_REGISTERS)
         for a in range(0, 2 * POINTS_PER_METER, 2)

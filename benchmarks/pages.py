@@ -1,4 +1,4 @@
-"""Dagster's pages with 10 000 partitions and a day of runs behind them, in a real browser."""
+"""Dagster's pages in a real browser, with 10 000 partitions and a day of runs in the database."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.history import add_a_day
 from benchmarks.product import product
-from benchmarks.results import Row, at_most, said
+from benchmarks.results import Row, at_most, info
 from benchmarks.simulator import Fleet
 from benchmarks.ticks import next_minute, sleep_until
 
@@ -23,20 +23,20 @@ if TYPE_CHECKING:
 METERS = 10_000
 SETTLED_S = 900
 LOOKED_AT_MS = 8000
-"""How long each page stays open: its queries come one after another. Those without an answer are then waited for."""
+"""How long each page stays open while it sends its queries. After that the benchmark waits for pending replies."""
 LONGEST_S = 60
 
 
 def pages(*, quick: bool) -> list[Row]:
-    """The slowest query of each page; and of the asset's page, right after a meter was added.
+    """The slowest query of each page, and of the asset's page right after a meter was added.
 
-    The day is made by copying the rows of real polls in the database (`benchmarks.history`).
+    `benchmarks.history` creates the day of runs by copying the rows of real polls in the database.
     """
     from support.influxdb import ServerMissingError
 
     chromium = shutil.which("chromium")
     if quick or not chromium:
-        print("the pages are left out: " + ("they take 10 minutes" if quick else "Chromium is not installed"))
+        print("pages: skipped, " + ("they take 10 minutes" if quick else "Chromium is not installed"))
         return []
     settings = {"METERS_PER_RUN": "2500", "STATUS_INTERVAL_S": str(SETTLED_S)}
     try:
@@ -45,15 +45,15 @@ def pages(*, quick: bool) -> list[Row]:
             _two_ticks(everything)
             runs, events = add_a_day(everything)
             name = f"pages with {METERS} partitions and a day of runs"
-            rows = [said(f"{name}: runs", runs, "rows"), said(f"{name}: events", events / 1e6, "million rows")]
+            rows = [info(f"{name}: runs", runs, "rows"), info(f"{name}: events", events / 1e6, "million rows")]
             return rows + _look(everything, chromium, name)
     except ServerMissingError as err:
-        print(f"the pages are left out: {err}")
+        print(f"pages: skipped, {err}")
         return []
 
 
 def _two_ticks(product: Product) -> None:
-    """The first states all meters, the second none."""
+    """The first tick records the status of all meters, the second of none."""
     first = next_minute(10)
     sleep_until(first - timedelta(seconds=5))
     product.stack.ui.toggle("poll_schedule", on=True)
@@ -89,11 +89,11 @@ def _look(product: Product, chromium: str, name: str) -> list[Row]:
         rows.append(_slowest(page, addresses["the asset's partitions"], after, 3.0))
         browser.close()
     memory = product.memory_mib()["webserver"]
-    return [*rows, said(f"{name}: memory of the webserver", memory, "MiB")]
+    return [*rows, info(f"{name}: memory of the webserver", memory, "MiB")]
 
 
 def _slowest(page: Page, address: str, name: str, most_s: float) -> Row:
-    """Open a page; its row is the slowest of its queries, and names it. A query without an answer fails."""
+    """Open a page and return a row with its slowest query. Fails if a query gets no response."""
     times: dict[str, float] = {}
     waiting: list[Request] = []
 
@@ -118,7 +118,7 @@ def _slowest(page: Page, address: str, name: str, most_s: float) -> Row:
         if waiting:
             page.wait_for_timeout(100)
     page.remove_listener("requestfinished", note)
-    assert not waiting, f"{address}: no answer to {[_operation(request.post_data) for request in waiting]}"
+    assert not waiting, f"{address}: no response to {[_operation(request.post_data) for request in waiting]}"
     for operation, seconds in sorted(times.items(), key=lambda item: -item[1])[:4]:
         print(f"  {name}: {operation} {seconds:.3f} s", flush=True)
     return at_most(f"{name}, slowest query", max(times.values()), "s", most_s)

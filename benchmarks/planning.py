@@ -1,4 +1,4 @@
-"""How many requests a poll needs, and what they cost: against two rules of others, and against the least possible."""
+"""Number and cost of the requests of a poll, compared with two other rules and with the minimum."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ FILL = 50
 
 
 def requests(*, quick: bool) -> list[Row]:
-    """Types of the catalogue and random register maps: what our plan costs more than each rule's, at its worst.
+    """Types of the catalogue and random register maps: how much the plan costs more than each rule, in the worst case.
 
-    The cost is what the planner minimises: `max_gap` registers for a request, and the registers that it reads. Joining
-    adjacent registers alone never reads one too many; Telegraf's `max_insert` bridges gaps of up to FILL registers as
-    long as a request has room. Small maps are compared with the least cost of all ways to cut them.
+    The cost is what the planner minimises: `max_gap` registers per request, plus the registers that it reads. Joining
+    adjacent registers only never reads an unwanted register. Telegraf's `max_insert` bridges gaps of up to FILL
+    registers as long as the request has room. Small maps are compared with the minimum over all possible requests.
     """
     chance = random.Random(1)  # noqa: S311
     types = [entry.meter_type for entry in load_catalogue().values() if not has_models(entry.meter_type)]
@@ -34,10 +34,10 @@ def requests(*, quick: bool) -> list[Row]:
     least = max(_ours(each) - _least(each) for each in small)
     maps = f"{len(types)} register maps"
     return [
-        at_most(f"requests beyond joining adjacent registers only, at most, of {maps}", adjacent, "requests", 0),
-        at_most(f"cost beyond joining adjacent registers only, at most, of {maps}", adjacent_cost, "registers", 0),
-        at_most(f"cost beyond Telegraf's max_insert, at most, of {maps}", telegraf_cost, "registers", 0),
-        at_most(f"cost beyond the least possible, of {len(small)} small register maps", least, "registers", 0),
+        at_most(f"requests more than joining adjacent registers only, worst of {maps}", adjacent, "requests", 0),
+        at_most(f"cost above joining adjacent registers only, worst of {maps}", adjacent_cost, "registers", 0),
+        at_most(f"cost above Telegraf's max_insert, worst of {maps}", telegraf_cost, "registers", 0),
+        at_most(f"cost above the minimum, worst of {len(small)} small register maps", least, "registers", 0),
     ]
 
 
@@ -53,7 +53,7 @@ def _values(meter_type: MeterType, function_code: FunctionCode) -> Ranges:
 
 
 def _greedy(meter_type: MeterType, fill: int) -> Ranges:
-    """Requests that join what follows within `fill` registers, as long as there is room."""
+    """Requests that include the next value if it follows within `fill` registers and the request has room."""
     cut: Ranges = []
     for function_code in FunctionCode:
         start = end = None
@@ -83,7 +83,7 @@ def _ours(meter_type: MeterType) -> int:
 
 
 def _least(meter_type: MeterType) -> int:
-    """By trying all ways to cut the values, which lie behind each other, into requests."""
+    """The minimum cost, found by trying all ways to divide the sorted values into requests."""
     values = _values(meter_type, INPUT)
     best = []
     for number in range(len(values)):

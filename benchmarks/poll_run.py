@@ -1,7 +1,7 @@
-"""What a poll run costs, and how it grows: 10 to 10 000 meters, everything real but the meters.
+"""The cost of a poll run over 10 to 10 000 meters, and how it grows. Only the meters are simulated.
 
-PostgreSQL is embedded and durable, meters are simulated in a process of their own, the run is executed as a run worker
-executes it, each size in a process of its own: `python -m benchmarks.poll_run METERS STATUS_INTERVAL_S RUNS`.
+PostgreSQL is embedded and durable. The meters are simulated in another process. The run is executed as a run worker
+executes it. Each size is measured in a new process: `python -m benchmarks.poll_run METERS STATUS_INTERVAL_S RUNS`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import create_engine, text
 
-from benchmarks.results import Row, against, at_most, said
+from benchmarks.results import Row, against, at_most, info
 from benchmarks.simulator import Fleet, Simulator
 from emm_pipeline.cli.commands.database import upgrade_databases
 from emm_pipeline.config_db.engine import create_config_engine
@@ -41,25 +41,25 @@ TARGET_S = 5.0
 MOST_MIB = 400
 POLLS_PER_DAY = 1440
 SETTLED_S = 900
-"""The STATUS_INTERVAL_S for large fleets."""
+"""The STATUS_INTERVAL_S recommended for large fleets."""
 
 
 def poll_run(*, quick: bool) -> list[Row]:
-    """One poll run: beyond the reading itself, how it grows, and what it leaves in Dagster's event log."""
+    """One poll run: its time without the reading, how its CPU time grows, and the size of Dagster's event log."""
     sizes = [10, 100] if quick else [10, 100, 1000, 10_000]
     measured = {size: _in_own_process(size, 0, 2) for size in sizes}
     rows = []
     large, small = max(sizes), sorted(sizes)[-2]
     for size, one in measured.items():
         name = f"one poll run over {size} meters"
-        beyond = f"{name}, beyond reading"
+        beyond = f"{name}, without reading"
         if size == small:
             rows.append(at_most(beyond, one["beyond_s"], "s", TARGET_S, one["reading_s"]))
         else:
-            rows.append(said(beyond, one["beyond_s"], "s"))
-        rows.append(said(f"{name}, CPU per meter", 1000 * one["cpu_s"] / size, "ms"))
+            rows.append(info(beyond, one["beyond_s"], "s"))
+        rows.append(info(f"{name}, CPU per meter", 1000 * one["cpu_s"] / size, "ms"))
     per_meter = {size: measured[size]["cpu_s"] / size for size in (large, small)}
-    growth = f"growth: CPU per meter at {large} meters, of that at {small}"
+    growth = f"growth: CPU per meter at {large} meters, compared with {small}"
     rows += [
         against(growth, per_meter[large], per_meter[small], "s", 1.2),
         at_most(f"memory of a run over {large} meters", measured[large]["peak_mib"], "MiB", MOST_MIB),
@@ -68,7 +68,7 @@ def poll_run(*, quick: bool) -> list[Row]:
 
 
 def _event_budget(meters: int, always: dict[str, float], most_gb: float) -> list[Row]:
-    """Dagster's event log in GB per day at a poll a minute: every outcome stated, and good ones every 900 s."""
+    """Size of Dagster's event log per day at a poll a minute: all statuses recorded, or good ones every 900 s."""
     settled = _in_own_process(meters, SETTLED_S, 4)
     per_row = always["event_bytes"] / always["event_rows"]
     all_stated = always["event_rows"] * POLLS_PER_DAY
@@ -76,9 +76,9 @@ def _event_budget(meters: int, always: dict[str, float], most_gb: float) -> list
     few = settled["last_event_rows"] * (POLLS_PER_DAY - stated_polls) + always["event_rows"] * stated_polls
     name = f"event log of {meters} meters, per day"
     return [
-        said(f"{name}, STATUS_INTERVAL_S=0", all_stated * per_row / 1e9, "GB"),
+        info(f"{name}, STATUS_INTERVAL_S=0", all_stated * per_row / 1e9, "GB"),
         at_most(f"{name}, STATUS_INTERVAL_S={SETTLED_S}", few * per_row / 1e9, "GB", most_gb),
-        said(f"{name}, STATUS_INTERVAL_S={SETTLED_S}", few / 1e6, "million rows"),
+        info(f"{name}, STATUS_INTERVAL_S={SETTLED_S}", few / 1e6, "million rows"),
     ]
 
 
@@ -90,7 +90,7 @@ def _in_own_process(meters: int, status_interval_s: int, runs: int) -> dict[str,
 
 
 def main(meters: int, status_interval_s: int, runs: int) -> None:
-    """Measure one size; prints JSON."""
+    """Measure one size, and print the result as JSON."""
     folder = Path(tempfile.mkdtemp(prefix="emm-bench-"))
     folder.chmod(0o755)
     try:
@@ -136,7 +136,7 @@ def _run(reading: float, runs: int) -> dict[str, float]:
 
 
 def _events() -> tuple[int, int]:
-    """Rows of Dagster's event log, and the bytes that they take with their indexes."""
+    """Return the number of rows of Dagster's event log, and its size with indexes in bytes."""
     engine = create_engine(current_settings().dagster_database_url)
     with engine.connect() as connection:
         rows = connection.scalar(text("SELECT count(*) FROM event_logs")) or 0

@@ -1,4 +1,4 @@
-"""The whole product on this machine, with everything real but the meters: what the other modules measure."""
+"""The whole product on this machine with simulated meters, for the other modules to measure."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TYPE = "bench"
 
 @dataclass
 class Product:
-    """Daemon, webserver, code server, PostgreSQL and InfluxDB, as the tests' `Stack` and `InfluxDB` start them."""
+    """Daemon, webserver, code server, PostgreSQL and InfluxDB, started by the tests' `Stack` and `InfluxDB`."""
 
     stack: Any
     influxdb: Any
@@ -34,7 +34,7 @@ class Product:
     meters: Sequence[EnergyMeter]
 
     def add_meters(self, meters: Sequence[EnergyMeter]) -> None:
-        """Add rows to energy_meters, and let them be discovered."""
+        """Add rows to energy_meters, and run the discovery."""
         with self.stack.engine.begin() as connection:
             connection.execute(
                 text("INSERT INTO energy_meters VALUES (:id, :host, :port, :unit, :type, NULL)"),
@@ -43,14 +43,14 @@ class Product:
         self.run("discovery")
 
     def run(self, job: str) -> str:
-        """Run a job to its end; returns the run's id."""
+        """Run a job, wait for its end, and return the run's id."""
         run_id: str = self.stack.ui.launch(job)
         ended = self.stack.ui.wait_for_run(run_id, 300)
         assert ended["status"] == "SUCCESS", ended
         return run_id
 
     def dagsters(self, statement: str, **values: Any) -> list[Any]:
-        """Execute a statement in Dagster's own database; returns its rows."""
+        """Execute a statement in Dagster's database, and return its rows."""
         engine = create_engine(self.stack.settings.dagster_database_url)
         with engine.begin() as connection:
             result = connection.execute(text(statement), values)
@@ -59,7 +59,7 @@ class Product:
         return rows
 
     def cpu_seconds(self) -> dict[str, float]:
-        """User and system time so far of each process with all that it started, ended ones included."""
+        """User and system time so far of each process with its descendants, including ended ones."""
         roots = {name: [process] for name, process in self.stack.processes().items()}
         roots["influxdb"] = [psutil.Process(pid) for pid in self.influxdb.pids()]
         return {name: sum(map(cpu_of_tree, processes)) for name, processes in roots.items()}
@@ -69,24 +69,24 @@ class Product:
         return sum(self.cpu_seconds().values())
 
     def memory_mib(self) -> dict[str, float]:
-        """Resident memory of daemon, webserver, code server, and of the process that runs are forked from."""
+        """Resident memory in MiB of daemon, webserver, code server and fork server."""
         processes = self.stack.processes() | {"fork server": self.stack.fork_servers()[0]}
         del processes["postgres"]
         return {name: process.memory_info().rss / 2**20 for name, process in processes.items()}
 
 
 def cpu_of_tree(root: psutil.Process) -> float:
-    """User and system time so far of a process with all that it started."""
+    """User and system time so far of a process with its descendants, in seconds."""
     total = 0.0
     for process in [root, *root.children(recursive=True)]:
         with suppress(psutil.Error):
-            total += sum(process.cpu_times()[:4])  # its own, and of its children that have ended
+            total += sum(process.cpu_times()[:4])  # of the process, and of its children that have ended
     return total
 
 
 @contextmanager
 def product(fleet: Fleet, registers: int, **environment: str) -> Iterator[Product]:
-    """Start it all with schedules switched off. The caller adds the meters, of one type with so many float registers.
+    """Start all processes, with schedules switched off. All meters, which the caller adds, have `registers` floats.
 
     Raises:
         ServerMissingError: InfluxDB is not installed.
@@ -113,7 +113,7 @@ def product(fleet: Fleet, registers: int, **environment: str) -> Iterator[Produc
         stack = exits.enter_context(Stack(folder / "stack", settings | environment, durable=True))
         with stack.engine.begin() as connection:
             connection.execute(
-                text(f"INSERT INTO registers VALUES ('{TYPE}', :address, :name, 'V', 3, 4, 2, 2)"),  # noqa: S608 - ours
+                text(f"INSERT INTO registers VALUES ('{TYPE}', :address, :name, 'V', 3, 4, 2, 2)"),  # noqa: S608 - constants only
                 [{"address": address, "name": f"value{address}"} for address in range(0, 2 * registers, 2)],
             )
         for schedule in ("discovery_schedule", "poll_schedule", "prune_schedule"):

@@ -1,4 +1,4 @@
-"""What reading costs beyond what the devices take: meters with connections of their own, and units behind gateways."""
+"""The overhead of reading above the time that the devices need: meters with one connection each, and gateways."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 from statistics import median
 from typing import TYPE_CHECKING
 
-from benchmarks.results import Row, against, said
+from benchmarks.results import Row, against, info
 from benchmarks.simulator import Fleet, Simulator
 from emm_pipeline.catalog import load_catalogue
 from emm_pipeline.event_loop import run_fast
@@ -28,10 +28,10 @@ REGISTERS = 30
 
 
 def own_connections(*, quick: bool) -> list[Row]:
-    """1000 meters, 30 registers of the SDM630 each, 20 ms per answer, all connections open at once.
+    """1000 meters, 30 registers of the SDM630 each, 20 ms per reply, all connections open at once.
 
-    The limit is what no client can beat here: each meter's requests one after the other, and the work that bare asyncio
-    streams have with the same connections and bytes, measured in turn with ours.
+    The reference is a lower bound for any client here: the time of each meter's consecutive requests, plus the time
+    that plain asyncio streams take for the same connections and bytes. The two are measured alternately.
     """
     meters_count = 200 if quick else 1000
     sdm630 = load_catalogue()["sdm630"].meter_type
@@ -45,16 +45,16 @@ def own_connections(*, quick: bool) -> list[Row]:
             ours.append(_timed(slow.meters("bench"), meter_type, meters_count))
             default.append(_timed(slow.meters("bench"), meter_type, 200))
     limit = len(requests) * TURNAROUND_S + median(bare)
-    name = f"reading {meters_count} meters with connections of their own"
+    name = f"reading {meters_count} meters with one connection each"
     return [
         against(name, median(ours), limit, "s", 1.3),
-        said(f"{name}, 200 at once (MAX_CONNECTIONS)", median(default), "s"),
-        said("the simulator's ceiling, with a new connection each", meters_count / median(bare), "meters/s"),
+        info(f"{name}, 200 at once (MAX_CONNECTIONS)", median(default), "s"),
+        info("limit of the simulator, with a new connection per meter", meters_count / median(bare), "meters/s"),
     ]
 
 
 def gateways(*, quick: bool) -> list[Row]:
-    """10 gateways with 30 units each, 50 ms a request, one at a time: the limit is units × requests × time."""
+    """10 gateways with 30 units each and 50 ms per request, one at a time: the limit is units × requests × time."""
     units, service_s = (6 if quick else 30), 0.05
     meter_type = MeterType(
         "bench",
@@ -81,7 +81,7 @@ def _timed(meters: Sequence[EnergyMeter], meter_type: MeterType, connections: in
 
 
 def _timed_bare(meters: Sequence[EnergyMeter], requests: Sequence[Request]) -> float:
-    """The same connections and bytes with asyncio's streams, and nothing else."""
+    """Time the same connections and bytes with plain asyncio streams."""
 
     async def ask(meter: EnergyMeter) -> None:
         reader, writer = await asyncio.open_connection(meter.host, meter.port)

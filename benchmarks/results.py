@@ -1,4 +1,4 @@
-"""The rows of the benchmarks: printed as a table, kept in results.json, one per name."""
+"""The rows of the benchmarks: printed as a table, and kept in results.json under their names."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ RESULTS = Path(__file__).with_name("results.json")
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One figure. `reference` is what it is compared with, measured in the same run; `ratio` is value / reference.
+    """One measured value. `reference` is a value to compare with, from the same run; `ratio` is value / reference.
 
-    Without a target (None) the row only says what is; `met` is True then.
+    A row without a target (None) is for information; its `met` is True.
     """
 
     name: str
@@ -29,33 +29,33 @@ class Row:
 
 
 def against(name: str, value: float, reference: float, unit: str, most: float) -> Row:
-    """A row whose value may be `most` times the reference."""
+    """Return a row whose value may be at most `most` times the reference."""
     ratio = value / reference
     target = f"≤ {most:g} × reference"
     return Row(name, round(value, 4), unit, round(reference, 4), round(ratio, 3), target, ratio <= most)
 
 
 def times_faster(name: str, value: float, reference: float, unit: str, least: float) -> Row:
-    """A row that must take no more than a `least`-th of the reference's time; the ratio is reference / value."""
+    """Return a row that must be at least `least` times faster than the reference; the ratio is reference / value."""
     ratio = reference / value
     target = f"≥ {least:g} × faster"
     return Row(name, round(value, 4), unit, round(reference, 4), round(ratio, 1), target, ratio >= least)
 
 
 def at_most(name: str, value: float, unit: str, most: float, reference: float | None = None) -> Row:
-    """A row with a limit of its own."""
+    """Return a row whose value may be at most `most`."""
     ratio = round(value / reference, 3) if reference else None
     compared = round(reference, 3) if reference else None
     return Row(name, round(value, 3), unit, compared, ratio, f"≤ {most:g} {unit}", value <= most)
 
 
-def said(name: str, value: float, unit: str) -> Row:
-    """A row that only says what is."""
+def info(name: str, value: float, unit: str) -> Row:
+    """Return a row without a target."""
     return Row(name, round(value, 3), unit)
 
 
 def keep(rows: list[Row], path: Path = RESULTS) -> None:
-    """Put rows into results.json, in the place of those of the same names."""
+    """Write rows into results.json, where they replace rows of the same name."""
     old = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
     by_name = {row["name"]: row for row in old} | {row.name: asdict(row) for row in rows}
     path.write_text(json.dumps(list(by_name.values()), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -1,7 +1,7 @@
-"""A fleet of simulated meters in one process, fast enough not to be what is measured.
+"""A fleet of simulated meters in one process, fast enough not to limit the measurements.
 
-Every gateway has a loopback address of its own, 127.x.y.z, and all share one port: one socket listens for all of them.
-The values are a function of meter, register and time (`value_of`), exact in 32-bit floats, so that what was stored can
+Each gateway has its own loopback address 127.x.y.z, and all share one port, so that one socket listens for all of them.
+The values are a function of meter, register and time (`value_of`) and exact in 32-bit floats, so that stored values can
 be checked.
 
     with Simulator(Fleet(gateways=1000)) as simulator:
@@ -32,17 +32,17 @@ _REQUEST = struct.Struct(">HHHBBHH")
 _FIRST_HOST = 1 << 16
 """127.1.0.0 is the first gateway."""
 _SECONDS = 100
-"""Values repeat after so many seconds."""
+"""Values repeat after this number of seconds."""
 _STEPS = 900
-"""Meters of the same remainder have the same values; what is stored is told apart by its id."""
+"""Meters whose numbers differ by a multiple of this have the same values; stored points differ in their id."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """What is simulated. Shares are of all units or requests, from 0 to 1.
+    """The simulated fleet. Shares are fractions, from 0 to 1, of all units or requests.
 
-    `turnaround_s` is what a unit takes for an answer, `jitter_s` at most as much again; with a `baud` rate the bytes of
-    request and reply on a serial line are added. `one_at_a_time`: a gateway's requests wait for each other.
+    A reply takes `turnaround_s` plus a random time of up to `jitter_s`. With a `baud` rate, the time for the bytes of
+    request and reply on a serial line is added. With `one_at_a_time`, a gateway processes one request at a time.
     """
 
     gateways: int
@@ -57,24 +57,24 @@ class Fleet:
 
 
 def host_of(gateway: int) -> str:
-    """The loopback address of a gateway, counted from 0."""
+    """Return the loopback address of a gateway, counted from 0."""
     number = _FIRST_HOST + gateway
     return f"127.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"
 
 
 def value_of(meter: int, register_address: int, second: int) -> float:
-    """What a meter (counted from 0) has in a FLOAT register at a second since 1970."""
+    """Return the value of a FLOAT register of a meter (counted from 0) at a Unix time in seconds."""
     return float((meter % _STEPS * _SECONDS + second % _SECONDS) * 100 + register_address % 100)
 
 
 def is_value_of(meter: int, register_address: int, time_s: float, value: float) -> bool:
-    """Whether the value is that of a request sent at that time; it may have been answered up to 2 s later."""
+    """Whether a reply to a request at that time may hold the value; the reply may come up to 2 s later."""
     first = int(time_s)
     return any(value == value_of(meter, register_address, first + later) for later in range(3))
 
 
 class Simulator:
-    """A fleet in a process of its own; a context manager."""
+    """A context manager that runs a fleet in a separate process."""
 
     def __init__(self, fleet: Fleet) -> None:
         self.fleet = fleet
@@ -85,12 +85,12 @@ class Simulator:
 
     @property
     def requests(self) -> int:
-        """How many requests have come."""
+        """Number of requests received so far."""
         return self._requests.value
 
     @property
     def registers(self) -> int:
-        """How many registers were asked for."""
+        """Number of registers requested so far."""
         return self._registers.value
 
     def __enter__(self) -> Self:
@@ -108,7 +108,7 @@ class Simulator:
             self._process.join()
 
     def meters(self, type_name: str) -> list[EnergyMeter]:
-        """The meters of the fleet; the id of the first is 0, and it is what `value_of` counts."""
+        """Return the meters of the fleet. Ids start at 0; `value_of` takes the id as meter."""
         units = self.fleet.units
         return [
             EnergyMeter(gateway * units + unit, host_of(gateway), self.port, unit + 1, type_name)
@@ -123,8 +123,8 @@ def _serve(listener: socket.socket, fleet: Fleet, requests: Synchronized[int], r
 
     async def serve() -> None:
         loop = asyncio.get_running_loop()
-        lines: dict[int, float] = {}
-        answer = partial(_Gateway, fleet, lines, requests, registers)
+        busy_until: dict[int, float] = {}
+        answer = partial(_Gateway, fleet, busy_until, requests, registers)
         server = await loop.create_server(answer, sock=listener, backlog=4096)
         await server.serve_forever()
 
@@ -132,13 +132,13 @@ def _serve(listener: socket.socket, fleet: Fleet, requests: Synchronized[int], r
 
 
 class _Gateway(asyncio.Protocol):
-    """One connection."""
+    """One connection to a gateway."""
 
     def __init__(
-        self, fleet: Fleet, lines: dict[int, float], requests: Synchronized[int], registers: Synchronized[int]
+        self, fleet: Fleet, busy_until: dict[int, float], requests: Synchronized[int], registers: Synchronized[int]
     ) -> None:
         self._fleet = fleet
-        self._lines = lines
+        self._busy_until = busy_until
         self._requests = requests
         self._registers = registers
         self._buffer = b""
@@ -171,8 +171,8 @@ class _Gateway(asyncio.Protocol):
         now = self._loop.time()
         at = now + delay
         if fleet.one_at_a_time:
-            at = max(now, self._lines.get(self._gateway, 0.0)) + delay
-            self._lines[self._gateway] = at
+            at = max(now, self._busy_until.get(self._gateway, 0.0)) + delay
+            self._busy_until[self._gateway] = at
         reply = self._reply(transaction, unit, function, address, count, meter, at - now)
         if at <= now:
             self._transport.write(reply)

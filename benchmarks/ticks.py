@@ -1,4 +1,4 @@
-"""Waiting for the poll's schedule, and what its ticks took."""
+"""Waits for ticks of the poll schedule, and measures how long their runs took."""
 
 from __future__ import annotations
 
@@ -14,38 +14,38 @@ if TYPE_CHECKING:
 
 _MINUTE = timedelta(minutes=1)
 BEFORE = timedelta(seconds=5)
-"""The window of a minute in which CPU is counted begins so long before its tick."""
+"""The minute over which CPU time is measured starts this long before its tick."""
 
 
 class Tick(NamedTuple):
-    """A tick of the poll's schedule; all in seconds after it, the last of its runs where there are several."""
+    """A tick of the poll schedule. Times are in seconds after it, for the last run if the tick has several."""
 
     at: datetime
     first_step: float
     reading: float
     stored: float
-    """When the store had acknowledged the last point."""
+    """When the store acknowledged the last point."""
     ended: float
 
 
 def next_minute(least_s: float = 5.0) -> datetime:
-    """The next full minute that is at least so many seconds away."""
+    """Return the next full minute that is at least `least_s` seconds away."""
     now = datetime.now(UTC) + timedelta(seconds=least_s)
     return now.replace(second=0, microsecond=0) + _MINUTE
 
 
 def sleep_until(then: datetime) -> None:
-    """Sleep until then."""
+    """Sleep until `then`."""
     time.sleep(max(0.0, (then - datetime.now(UTC)).total_seconds()))
 
 
 def let_tick(
     product: Product, first: datetime, count: int, cpu_s: Callable[[], float]
 ) -> tuple[list[datetime], list[float]]:
-    """Switch the poll's schedule on for so many ticks from `first` on, then off.
+    """Switch the poll schedule on for `count` ticks starting with `first`, then off.
 
     Returns:
-        The ticks, and what `cpu_s` grew by in the minute of each, from BEFORE its tick on.
+        The ticks, and the increase of `cpu_s` in the minute of each tick, which starts BEFORE the tick.
     """
     ticks = [first + number * _MINUTE for number in range(count)]
     sleep_until(first - 2 * BEFORE)
@@ -62,7 +62,7 @@ def let_tick(
 
 
 def what_ticks_took(product: Product, ticks: list[datetime]) -> list[Tick]:
-    """What Dagster's event log says of the scheduled polls of these ticks, all of which have ended well."""
+    """Return the times of these ticks' polls from Dagster's event log. All of them must have succeeded."""
     return [_tick(product, at) for at in ticks]
 
 
@@ -74,12 +74,16 @@ def _tick(product: Product, at: datetime) -> Tick:
         tick=at.isoformat(),
     )
     after = [(kind, step or "", float(seconds) - at.timestamp()) for _, kind, step, seconds in rows]
-    assert any(kind == "PIPELINE_SUCCESS" for kind, _, _ in after), f"the poll of {at} did not end well"
+    assert any(kind == "PIPELINE_SUCCESS" for kind, _, _ in after), f"the poll of {at} did not succeed"
 
     def last(kind: str, step: str) -> float:
         return max(seconds for a_kind, a_step, seconds in after if a_kind == kind and step in a_step)
 
     starts = [seconds for kind, _, seconds in after if kind == "STEP_START"]
     return Tick(
-        at, min(starts), last("STEP_START", ".read["), last("STEP_SUCCESS", ".load["), last("PIPELINE_SUCCESS", "")
+        at,
+        min(starts),
+        last("STEP_START", ".read_and_decode["),
+        last("STEP_SUCCESS", ".load["),
+        last("PIPELINE_SUCCESS", ""),
     )

@@ -1,7 +1,7 @@
--- The configuration database at its first start: two tables, and the virtual test meter.
+-- Creates the configuration database at its first start: two tables, and the virtual test meter.
 --
--- Run again it changes nothing: rows are inserted only into a table that it has just made, so deleted ones stay
--- deleted. Further columns, tables and constraints are added by `emm db upgrade`.
+-- Running it again changes nothing: it inserts rows only into tables that it has just created, so that deleted rows stay
+-- deleted. `emm db upgrade` adds further columns, tables and constraints.
 
 DO $init$
 BEGIN
@@ -35,7 +35,7 @@ BEGIN
 END
 $init$;
 
--- An SDM630 on your network (its registers are asked for with function code 4 and hold FLOATs):
+-- Example: an SDM630 on your network, whose registers are FLOATs read with function code 4:
 --
 -- INSERT INTO energy_meters VALUES
 --     (1, '192.168.1.113', 502, 1, 'sdm630', 'example'),

@@ -1,7 +1,7 @@
-"""Alert rules: a meter that is silent, and a store that gets no points.
+"""Alert rules of Grafana: a meter without readings, and no points at all.
 
-They come paused: what is normal (a solar inverter at night) differs from house to house, and nothing is said of where
-alerts shall go. docs/operation.md says how to switch them on.
+They are provisioned as paused: it depends on the site what is normal (a solar inverter is silent at night), and no
+contact point is configured. docs/operation.md explains how to enable them.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ FOLDER = "EMM"
 GROUP = "emm"
 EXPRESSION_UID = "__expr__"
 SILENT_S = 15 * 60
-"""A unit that keeps failing is asked every 5 minutes at least: three attempts."""
+"""A unit that keeps failing is polled at least every 5 minutes, so this is the time of three attempts."""
 
 NoData = Literal["OK", "Alerting"]
 
 
 def build() -> dict[str, Any]:
-    """Return the content of a provisioning file for Grafana's alerting."""
+    """Return the content of the provisioning file for Grafana's alerting."""
     rules = [
         _rule(
             "emm-meter-silent",
             "Meter silent",
             'SELECT sum("points") FROM "emm_poll" WHERE $timeFilter GROUP BY "id", "description"',
-            "Meter {{ $labels.id }} ({{ $labels.description }}) gave no reading for 15 minutes.",
-            no_data="OK",  # then nothing is polled at all, which the other rule is for
+            "Meter {{ $labels.id }} ({{ $labels.description }}) has had no reading for 15 minutes.",
+            no_data="OK",  # then no meter is polled, for which the other rule raises an alert
         ),
         _rule(
             "emm-no-points",
-            "Store gets no points",
+            "No points stored",
             'SELECT sum("points") FROM "emm_poll" WHERE $timeFilter',
-            "No point of any meter was stored for 15 minutes: is the pipeline running?",
+            "No points were stored for 15 minutes. Check that the pipeline and InfluxDB are running.",
             no_data="Alerting",
         ),
     ]

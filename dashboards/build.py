@@ -1,4 +1,4 @@
-"""Writes config/grafana/: `make dashboards`."""
+"""Write the files in config/grafana/: `make dashboards`."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ GRAFANA = Path(__file__).resolve().parents[1] / "config" / "grafana"
 
 
 def files() -> dict[Path, str]:
-    """Return every file's path and content."""
+    """Return the content of each file by its path."""
     dashboards = {"home": home.build(), "meter": meter.build(), "fleet_health": fleet.build()}
     written = {GRAFANA / "dashboards" / f"{name}.json": _dashboard(each) for name, each in dashboards.items()}
-    # Grafana reads JSON in its place, too: it is YAML.
+    # Grafana expects YAML here; JSON is valid YAML.
     return {**written, GRAFANA / "alerting" / "rules.yml": _json(alerts.build())}
 
 

@@ -1,4 +1,4 @@
-"""Fleet health: how polling goes, from the pipeline's own measurement `emm_poll`."""
+"""The dashboard Fleet health: results of polls, from the pipeline's own measurement `emm_poll`."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ UID = "emm-fleet"
 NOW = ["5m", "15m", "1h", "1d"]
 
 MAX_FAILURES = 5000
-"""Failed polls that the table of reasons counts, the latest."""
+"""Maximum number of failed polls in the table of reasons; the latest are counted."""
 
 _LAST_OF_EACH = 'SELECT last("ok") AS "ok" FROM "emm_poll" WHERE time > now() - $now GROUP BY "id"'
 
 
 def now_window() -> CustomVariable:
-    """How far back a meter's last poll still says how it is now; more than the time between two polls."""
+    """How old the last poll of a meter may be to count as its present state; more than the poll interval."""
     options = [VariableOption(text=each, value=each, selected=each == "15m") for each in NOW]
     return (
         CustomVariable("now")
-        .label('"Now" is the last')
+        .label("Latest poll within")
         .values(",".join(NOW))
         .options(options)
         .current(VariableOption(text="15m", value="15m"))
@@ -36,20 +36,20 @@ def now_window() -> CustomVariable:
 
 
 def meters_now() -> stat.Panel:
-    """How many meters were well at their last poll."""
-    return number("Meters ok now", Query(f'SELECT sum("ok") FROM ({_LAST_OF_EACH})'))
+    """The number of meters whose last poll succeeded."""
+    return number("Meters OK", Query(f'SELECT sum("ok") FROM ({_LAST_OF_EACH})'))
 
 
 def failed_now() -> stat.Panel:
-    """How many meters failed at their last poll."""
+    """The number of meters whose last poll failed."""
     query = Query(f'SELECT count("ok") - sum("ok") FROM ({_LAST_OF_EACH})')
-    return number("Meters failed now", query, steps={1: RED})
+    return number("Meters failed", query, steps={1: RED})
 
 
 def success_rate() -> stat.Panel:
-    """The share of polls that went well."""
+    """The percentage of polls that succeeded."""
     return number(
-        "Polls that succeeded",
+        "Successful polls",
         Query('SELECT mean("ok") * 100 FROM "emm_poll" WHERE $timeFilter'),
         unit="percent",
         steps={0: RED, 95: ORANGE, 99.5: GREEN},
@@ -70,7 +70,7 @@ def build() -> Dashboard:
         .with_panel(success_rate().span(6).height(5))
         .with_panel(
             number(
-                "Points, the last minute with any",
+                "Points in the latest minute",
                 Query('SELECT sum("points") FROM "emm_poll" WHERE $timeFilter GROUP BY time(1m) fill(none)'),
                 steps={0: BLUE},
             )
@@ -82,7 +82,7 @@ def build() -> Dashboard:
                 "Success rate",
                 Query(
                     'SELECT mean("ok") * 100 FROM "emm_poll" WHERE $timeFilter GROUP BY time($__interval) fill(none)',
-                    alias="polls that succeeded",
+                    alias="successful polls",
                 ),
                 unit="percent",
             )
@@ -110,8 +110,8 @@ def build() -> Dashboard:
             graph(
                 "Latency of a poll",
                 Query(
-                    'SELECT percentile("latency_ms", 50) AS "half are faster", percentile("latency_ms", 95) AS '
-                    '"95 % are faster" FROM "emm_poll" WHERE $timeFilter AND "ok" = 1 '
+                    'SELECT percentile("latency_ms", 50) AS "median", percentile("latency_ms", 95) AS '
+                    '"95th percentile" FROM "emm_poll" WHERE $timeFilter AND "ok" = 1 '
                     "GROUP BY time($__interval) fill(none)",
                     alias="$col",
                 ),
@@ -123,7 +123,7 @@ def build() -> Dashboard:
         )
         .with_panel(
             rows(
-                "Latency by meter: the slowest 50",
+                "Slowest 50 meters by mean latency",
                 Query(
                     'SELECT top("latency", "id", "description", 50) FROM (SELECT mean("latency_ms") AS "latency" '
                     'FROM "emm_poll" WHERE $timeFilter AND "ok" = 1 GROUP BY "id", "description")',
@@ -144,7 +144,7 @@ def build() -> Dashboard:
                     table=True,
                 ),
                 transformations=[_count_by("error", counted="ok")],
-                description=f"The reasons of the latest failed polls, {MAX_FAILURES} at most.",
+                description=f"Reasons of failed polls. At most the latest {MAX_FAILURES} are counted.",
             )
             .override_by_name("ok (count)", column("short", "failed polls", width=140))
             .span(12)
@@ -152,14 +152,14 @@ def build() -> Dashboard:
         )
         .with_panel(
             rows(
-                "Time since each meter's last reading",
+                "Last reading of each meter",
                 Query(
                     'SELECT last("points") FROM "emm_poll" WHERE time > now() - 30d AND "points" > 0 '
                     'GROUP BY "id", "description"',
                     table=True,
                 ),
                 transformations=[_hide("last"), _sort_by("Time")],
-                description="Of the last 30 days; the meter that has been silent longest comes first.",
+                description="Meters with a reading in the last 30 days, sorted by age; the oldest reading comes first.",
             )
             .override_by_name("Time", column("dateTimeFromNow", "last reading"))
             .span(12)

@@ -1,4 +1,4 @@
-"""Home: the example's number, and the fleet at a glance."""
+"""The dashboard Home: the value of the example meter, and a summary of the fleet."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def build() -> Dashboard:
                     'GROUP BY time($__interval), "id", "description" fill(none)',
                     alias="$tag_description ($tag_id)",
                 ),
-                description="The virtual meter that comes with EMM serves a number that wanders between 0 and 100.",
+                description="A random number between 0 and 100 from the virtual meter that is part of EMM.",
             )
             .span(18)
             .height(9)
         )
         .with_panel(
             dial(
-                "test_measurement, last",
+                "test_measurement, latest value",
                 Query('SELECT last("value") FROM "test_measurement" WHERE $timeFilter'),
                 lowest=0,
                 highest=100,

@@ -1,4 +1,4 @@
-"""An InfluxQL query as the target of a panel. The SDK has builders for other databases, and none for InfluxDB."""
+"""An InfluxQL query as the target of a panel. The SDK has builders for other databases but not for InfluxDB."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from grafana_foundation_sdk.cog.variants import Dataquery
 from grafana_foundation_sdk.models.common import DataSourceRef
 
 DATASOURCE_UID = "influxdb"
-"""As in config/grafana/datasources/influxdb.yml."""
+"""The uid in config/grafana/datasources/influxdb.yml."""
 
 DATASOURCE = DataSourceRef(type_val="influxdb", uid=DATASOURCE_UID)
 
@@ -27,7 +27,7 @@ class InfluxQuery(Dataquery):
         self.ref_id = ref_id
 
     def to_json(self) -> dict[str, object]:
-        """Return what Grafana's InfluxDB plugin keeps in a dashboard."""
+        """Return the query as Grafana's InfluxDB plugin stores it in a dashboard."""
         return {
             "datasource": DATASOURCE,
             "refId": self.ref_id,
@@ -39,7 +39,7 @@ class InfluxQuery(Dataquery):
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> InfluxQuery:
-        """Read what `to_json` wrote."""
+        """Return the query that `to_json` has written."""
         return cls(data["query"], data["alias"], data["resultFormat"], data["refId"])
 
 
@@ -47,10 +47,10 @@ class Query(Builder[Dataquery]):
     """Builds an `InfluxQuery`.
 
     Args:
-        query: InfluxQL, with Grafana's variables in it.
-        alias: name of each series, with `$m` for the measurement and `$tag_…`.
-        table: rows and columns instead of series over time.
-        ref_id: a letter, for alert rules that combine queries.
+        query: InfluxQL, which may contain Grafana's variables.
+        alias: Name of each series; `$m` is the measurement, `$tag_…` a tag.
+        table: Whether the result is a table instead of time series.
+        ref_id: A letter that alert rules use to combine queries.
     """
 
     def __init__(self, query: str, *, alias: str = "", table: bool = False, ref_id: str = "A") -> None:
@@ -62,5 +62,5 @@ class Query(Builder[Dataquery]):
 
 
 def register() -> None:
-    """Make the SDK read our queries back from a dashboard's JSON."""
+    """Register `InfluxQuery` with the SDK, so that it can read a dashboard's JSON."""
     Runtime().register_dataquery_variant(DataqueryConfig("influxdb", InfluxQuery.from_json))

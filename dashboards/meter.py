@@ -1,4 +1,4 @@
-"""Meter: everything that one meter, or a few, have said."""
+"""The dashboard Meter: all values of one meter."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dashboards.panels import WIDTH, bars, column, graph, rows
 
 UID = "emm-meter"
 
-# A meter without a description has no such tag; it is then chosen by its id.
+# A meter without a description has no such tag and is selected by its id.
 _METER = '("description" =~ /^${meter:regex}$/ OR "id" =~ /^${meter:regex}$/)'
 _MEASUREMENT = "/^${measurement:regex}$/"
 _ALIAS = "$m [$tag_dataunit] $tag_description"
@@ -46,7 +46,7 @@ def build() -> Dashboard:
         .with_panel(graph("Values without a unit", _values("\"dataunit\" = ''")).span(12).height(9))
         .with_panel(
             rows(
-                "Last values",
+                "Latest values",
                 Query(
                     f'SELECT last("value") FROM {_MEASUREMENT} WHERE {_METER} AND $timeFilter '
                     'GROUP BY "id", "description", "dataunit"',
@@ -69,7 +69,7 @@ def build() -> Dashboard:
                     'GROUP BY time(1d), "id", "description", "dataunit" fill(none) tz(\'$time_zone\')',
                     alias=_ALIAS,
                 ),
-                description="By how much each counter rose; where one starts anew, what it lost is not subtracted.",
+                description="Daily increase of each energy counter. The decrease at a counter reset is ignored.",
             )
             .time_from("14d")
             .span(WIDTH)
@@ -77,14 +77,14 @@ def build() -> Dashboard:
         )
         .with_panel(
             rows(
-                "All values, to export",
+                "All values, for CSV export",
                 Query(
                     f'SELECT "value" FROM {_MEASUREMENT} WHERE {_METER} AND $timeFilter '
                     'GROUP BY "id", "description", "dataunit"',
                     alias=_ALIAS,
                 ),
                 transformations=[DataTransformerConfig(id_val="joinByField", options={"byField": "Time"})],
-                description="A column per measurement. Menu → Inspect → Data → Download CSV.",
+                description="One column per measurement. To export: panel menu → Inspect → Data → Download CSV.",
             )
             .span(WIDTH)
             .height(12)
@@ -123,7 +123,7 @@ def _measurement() -> QueryVariable:
 
 
 def _unit() -> QueryVariable:
-    """The units that the chosen meter has; hidden, since it is there to repeat the graph."""
+    """The units of the selected meter. The variable is hidden; the first graph is repeated for each of its values."""
     query = f'SHOW TAG VALUES WITH KEY = "dataunit" WHERE {_METER}'
     every = VariableOption(text="All", value="$__all")
     variable = _variable("unit", query).hide(VariableHide.HIDE_VARIABLE)
@@ -131,5 +131,5 @@ def _unit() -> QueryVariable:
 
 
 def _time_zone() -> TextBoxVariable:
-    """Where a day begins, as a name such as Europe/Warsaw: Grafana knows it, InfluxQL has to be told."""
-    return TextBoxVariable("time_zone").label("Days in").default_value("UTC")
+    """The time zone in which days begin, such as Europe/Warsaw. InfluxQL does not know Grafana's time zone."""
+    return TextBoxVariable("time_zone").label("Time zone of days").default_value("UTC")

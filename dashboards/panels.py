@@ -1,4 +1,4 @@
-"""Panels in the style of the house: what every graph, number and table here has in common."""
+"""Panels with the settings that all dashboards share: graphs, numbers, gauges and tables."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from grafana_foundation_sdk.models.dashboard import DataTransformerConfig
 
 WIDTH = 24
-"""Columns of a dashboard."""
+"""Width of a dashboard in grid columns."""
 
 GREEN, ORANGE, RED, BLUE = "green", "orange", "red", "blue"
 
 
 def graph(title: str, query: Query, *, unit: str = "", description: str = "") -> timeseries.Panel:
-    """Lines over time. A gap stays a gap: what was not read is absent."""
+    """Return a line graph over time. Missing values are shown as gaps."""
     return (
         timeseries.Panel()
         .title(title)
@@ -51,14 +51,14 @@ def graph(title: str, query: Query, *, unit: str = "", description: str = "") ->
 
 
 def bars(title: str, query: Query, *, unit: str = "", description: str = "") -> timeseries.Panel:
-    """A bar per interval."""
+    """Return a bar graph with one bar per interval."""
     return graph(title, query, unit=unit, description=description).draw_style(GraphDrawStyle.BARS).fill_opacity(60)
 
 
 def number(
     title: str, query: Query, *, unit: str = "", steps: dict[float, str] | None = None, description: str = ""
 ) -> stat.Panel:
-    """One number, coloured by `steps`: from this value on, that colour."""
+    """Return a panel with one number. `steps` maps a value to the colour that applies from it upwards."""
     return (
         stat.Panel()
         .title(title)
@@ -74,7 +74,7 @@ def number(
 
 
 def dial(title: str, query: Query, lowest: float, highest: float) -> gauge.Panel:
-    """A gauge from `lowest` to `highest`."""
+    """Return a gauge from `lowest` to `highest`."""
     return (
         gauge.Panel()
         .title(title)
@@ -91,7 +91,7 @@ def dial(title: str, query: Query, lowest: float, highest: float) -> gauge.Panel
 def rows(
     title: str, query: Query, *, transformations: list[DataTransformerConfig] | None = None, description: str = ""
 ) -> table.Panel:
-    """A table; its data can be downloaded as CSV by its menu: Inspect → Data."""
+    """Return a table. Its menu exports the data as CSV: Inspect → Data."""
     return (
         table.Panel()
         .title(title)
@@ -104,18 +104,18 @@ def rows(
 
 
 def column(unit: str = "", name: str = "", *, width: int = 0) -> list[DynamicConfigValue]:
-    """Return how a table's column is shown."""
+    """Return the unit, title and width in pixels of a table's column."""
     given = {"unit": unit, "displayName": name, "custom.width": width}
     return [DynamicConfigValue(id_val=id_, value=value) for id_, value in given.items() if value]
 
 
 def last_value() -> common.ReduceDataOptions:
-    """Show the last value that is there."""
+    """Reduce a series to its last value that is not null."""
     return common.ReduceDataOptions().calcs(["lastNotNull"]).values(values=False)
 
 
 def thresholds(steps: dict[float, str]) -> dashboard.ThresholdsConfig:
-    """Colour by value: green until the first step."""
+    """Return colours by value: green below the first step."""
     return (
         dashboard.ThresholdsConfig()
         .mode(ThresholdsMode.ABSOLUTE)

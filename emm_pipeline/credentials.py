@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import secrets
 from typing import TYPE_CHECKING
 
@@ -14,15 +15,30 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-EXAMPLE = "example_"
-"""What every example credential begins with."""
+PUBLISHED = {
+    "POSTGRES_PASSWORD": "example_postgres_password",
+    "INFLUXDB_TOKEN": "example_influxdb_token",
+    "DOCKER_INFLUXDB_INIT_PASSWORD": "example_influxdb_password",
+    "DOCKER_INFLUXDB_INIT_ADMIN_TOKEN": "example_influxdb_token",
+    "GF_SECURITY_ADMIN_PASSWORD": "example_grafana_password",
+    "REDIS_PASSWORD": "example_redis_password",
+    "DAGSTER_LOGIN_PASSWORD": "example_dagster_password",
+}
+"""The credentials of config/.env.dev, which everybody knows."""
+
+EXAMPLES = frozenset(PUBLISHED.values())
+"""Whoever sets one of them has set nothing."""
+
+# Up to the last @, since a password may hold one that is not escaped, and a slash or a question mark, too.
+_USER = re.compile(r"^(\w+://|).*@", re.ASCII | re.DOTALL)
+_QUERY = re.compile(r"([?#]).+", re.DOTALL)
 
 _HEADER = "# Random credentials, made by `make secrets`. They come before those of config/.env.dev; not for git."
 
 
 def example_names(values: Mapping[str, str]) -> list[str]:
     """Return the variables that still have an example credential."""
-    return sorted(name for name, value in values.items() if value.startswith(EXAMPLE))
+    return sorted(name for name, value in values.items() if value in EXAMPLES)
 
 
 def is_loopback(address: str) -> bool:
@@ -33,13 +49,30 @@ def is_loopback(address: str) -> bool:
         return address == "localhost"
 
 
+def random_credential() -> str:
+    """Return a random value of 256 bits: letters, digits, `-` and `_`; the first is a letter or a digit."""
+    while (value := secrets.token_urlsafe(32)).startswith(("-", "_")):
+        pass
+    return value
+
+
+def hide_credentials(url: str) -> str:
+    """Return a URL as it may be shown: `***` in place of user, password and query. Any text is taken for a URL."""
+    return _QUERY.sub(r"\1***", _USER.sub(r"\1***@", url))
+
+
+def hide_url(message: str, url: str) -> str:
+    """Return another program's message about a URL without what `hide_credentials` hides of it."""
+    return message.replace(url, hide_credentials(url)) if url else message
+
+
 def random_credentials(examples: Mapping[str, str]) -> dict[str, str]:
     """Return a random value of 256 bits for each example credential; what was the same in two stays the same.
 
     Letters, digits, `-` and `_` only: nothing in an env file, a URL or a shell has a meaning of its own.
     """
     names = example_names(examples)
-    made = {value: secrets.token_urlsafe(32) for value in {examples[name] for name in names}}
+    made = {value: random_credential() for value in {examples[name] for name in names}}
     return {name: made[examples[name]] for name in names}
 
 
@@ -70,15 +103,16 @@ def write_secrets(example_file: Path, file: Path, *, force: bool = False) -> lis
         raise FileExistsError(f"{file} has credentials already: {', '.join(sorted(kept))}")
     others = [line for line in before if line != _HEADER and not set(assignments([line])) & set(made)]
     lines = [*others, _HEADER, *(f"{name}={value}" for name, value in (kept | new).items())]
-    _write_privately(file, "".join(f"{line}\n" for line in lines))
+    write_file(file, "".join(f"{line}\n" for line in lines))
     return list(new)
 
 
-def _write_privately(file: Path, text: str) -> None:
-    """Replace a file as a whole; nobody else can read it at any moment."""
+def write_file(file: Path, text: str, mode: int = 0o600) -> None:
+    """Replace a file as a whole, durably. Only the users that `mode` allows can read it, at any moment."""
     new = file.with_name(f".{file.name}.new")
     new.unlink(missing_ok=True)
-    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as stream:
+    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w", encoding="utf-8") as stream:
+        os.fchmod(stream.fileno(), mode)
         stream.write(text)
         stream.flush()
         os.fsync(stream.fileno())

@@ -76,7 +76,7 @@ async def in_thread(function: Callable[[], T], name: str) -> T:
     settled: asyncio.Future[T] = loop.create_future()
 
     def settle(result: T | None, error: Exception | None) -> None:
-        if settled.done():  # nobody waits any more
+        if settled.done():  # the caller was cancelled
             return
         if error:
             settled.set_exception(error)

@@ -15,6 +15,11 @@ if TYPE_CHECKING:
 MAX_REGISTERS_PER_REQUEST = 125
 """The most registers that one Modbus reply can carry (Modbus Application Protocol 1.1b3, 6.3)."""
 
+REGISTER_SPACE = 65536
+"""Registers that a unit has per function code."""
+
+HIGHEST_ADDRESS = REGISTER_SPACE - 1
+
 
 class DataType(IntEnum):
     """How the value in one or more 16-bit registers is coded."""
@@ -173,7 +178,6 @@ class EnergyMeter:
     unit_id: int
     type: str
     description: str | None = None
-    enabled: bool = True
     transport: TransportKind = TransportKind.TCP
 
     @property
@@ -193,7 +197,7 @@ class EnergyMeter:
 
 @dataclass(frozen=True, slots=True)
 class ConfigurationIssue:
-    """A row of the configuration that makes no sense: which one, which column, and why.
+    """A row of the configuration that cannot be right: which one, which column, and why.
 
     `meter_id` is set where the issue keeps a meter from being polled.
     """
@@ -218,6 +222,11 @@ class Fleet:
     meters: tuple[EnergyMeter, ...] = ()
     types: Mapping[str, MeterType] = field(default_factory=dict)
     issues: tuple[ConfigurationIssue, ...] = ()
+
+    @property
+    def ids(self) -> set[int]:
+        """The ids of all enabled meters, whether they can be polled or not."""
+        return {meter.id for meter in self.meters} | set(self.misconfigured)
 
     @property
     def misconfigured(self) -> dict[int, ConfigurationIssue]:

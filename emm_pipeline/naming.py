@@ -1,8 +1,8 @@
-"""Texts that name a point - measurement, unit, description: which of them every store can hold (pure).
+"""Texts that name a point (measurement, unit, description): which of them every store can hold (pure).
 
-InfluxDB's line protocol has no escape for some: a backslash escapes only a comma, a space or an equals sign, and stands
-for itself elsewhere. Written all the same, the server would read something else, or take the next line for a part of
-this one. So such a text is refused where it enters, as an issue on its row.
+InfluxDB's line protocol has no escape for some texts: a backslash escapes only a comma, a space or an equals sign, and
+is an ordinary character elsewhere. The server would read such a text as another one, or read the next line as a part
+of this one. Therefore it is a configuration issue on its row.
 """
 
 from __future__ import annotations

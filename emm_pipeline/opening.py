@@ -5,15 +5,19 @@ The rooms of `config_db` and `stores` know no settings; Dagster's resources and 
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+import time
+from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import event, make_url
 
 from emm_pipeline.config_db.engine import create_config_engine
+from emm_pipeline.settings import current_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-    from sqlalchemy import Engine
+    from sqlalchemy import URL, Engine
 
     from emm_pipeline.settings import Settings
     from emm_pipeline.stores.base import ReadingsStore
@@ -21,10 +25,36 @@ if TYPE_CHECKING:
     from emm_pipeline.stores.outbox.folder import Outbox
 
 
+ROTATION_TAKES_S = 5.0
+"""How long the server and the file with the password may differ while it is rotated."""
+_REFUSED = "password authentication failed"
+
+
+def follow_rotation(engine: Engine, url: Callable[[], URL | str]) -> None:
+    """Let each new connection of an engine use the user and password of `url` at that time.
+
+    A password that is refused is read again for a moment: rotation changes the server and the file one after another.
+    """
+
+    @event.listens_for(engine, "do_connect")
+    def _connect(dialect: Any, _record: object, arguments: tuple[Any, ...], parameters: dict[str, Any]) -> Any:
+        deadline = time.monotonic() + ROTATION_TAKES_S
+        while True:
+            now = make_url(url())
+            try:
+                return dialect.connect(*arguments, **parameters | {"user": now.username, "password": now.password})
+            except dialect.dbapi.OperationalError as err:
+                if _REFUSED not in str(err) or time.monotonic() >= deadline:
+                    raise
+            time.sleep(0.2)
+
+
 @contextmanager
 def open_config_database(settings: Settings) -> Iterator[Engine]:
     """Yield an engine on the configuration database; nothing is contacted before its first use."""
     engine = create_config_engine(settings.config_database_url)
+    if settings.emm_access_dir:
+        follow_rotation(engine, lambda: current_settings().config_database_url)
     try:
         yield engine
     finally:
@@ -39,16 +69,7 @@ def open_outbox(settings: Settings) -> Outbox:
 
 
 @contextmanager
-def open_readings_store(settings: Settings) -> Iterator[ReadingsStore]:
-    """Yield the store that READINGS_STORE names; nothing is contacted before its first use."""
-    # Imported here: a run that only discovers, and the daemon, do without either client.
-    if settings.readings_store == "postgresql":
-        from emm_pipeline.stores.postgresql.store import PostgresReadingsStore  # noqa: PLC0415
-
-        with open_config_database(settings) as engine:
-            yield PostgresReadingsStore(engine)
-        return
-
+def _open_influxdb(settings: Settings) -> Iterator[ReadingsStore]:
     from emm_pipeline.stores.influxdb.store import InfluxReadingsStore  # noqa: PLC0415
 
     store = InfluxReadingsStore(
@@ -61,6 +82,26 @@ def open_readings_store(settings: Settings) -> Iterator[ReadingsStore]:
         yield store
     finally:
         store.close()
+
+
+@contextmanager
+def _open_postgresql(settings: Settings) -> Iterator[ReadingsStore]:
+    from emm_pipeline.stores.postgresql.store import PostgresReadingsStore  # noqa: PLC0415
+
+    with open_config_database(settings) as engine:
+        yield PostgresReadingsStore(engine)
+
+
+_STORES = {"influxdb": _open_influxdb, "postgresql": _open_postgresql}
+"""By READINGS_STORE. Each imports its store itself: a run that only discovers, and the daemon, need no client."""
+
+STORE_MODULES = tuple(f"emm_pipeline.stores.{name}.store" for name in _STORES)
+"""What opening a store imports, for processes that import in advance."""
+
+
+def open_readings_store(settings: Settings) -> AbstractContextManager[ReadingsStore]:
+    """Open the store that READINGS_STORE names; nothing is contacted before its first use."""
+    return _STORES[settings.readings_store](settings)
 
 
 @contextmanager

@@ -11,12 +11,10 @@ MODULES = (
     "emm_pipeline.cli.main",  # what the code server is started as, which each of its processes imports
     "emm_pipeline.modbus.decoding",
     "emm_pipeline.stores.delivery",
-    "emm_pipeline.stores.influxdb.store",
     "emm_pipeline.stores.outbox.folder",
     "emm_pipeline.stores.outbox.format_1",
     "emm_pipeline.stores.outbox.format_2",
     "emm_pipeline.stores.outbox.rejected",
-    "emm_pipeline.stores.postgresql.store",
     "emm_pipeline.stores.shaping",
     "pandas",
 )
@@ -24,7 +22,8 @@ MODULES = (
 try:
     from emm_pipeline.dagster_ext.run_processes import import_for_runs
     from emm_pipeline.definitions import definitions
+    from emm_pipeline.opening import STORE_MODULES
 
-    import_for_runs(MODULES, definitions)
+    import_for_runs((*MODULES, *STORE_MODULES), definitions)
 except Exception:
     logging.getLogger(__name__).exception("runs take longer to start, because not everything could be imported before")

@@ -1,13 +1,13 @@
 """Settings: the only reader of the environment and of `config/.env.dev` and `config/.env`.
 
-The real environment comes before `config/.env`, that before `config/.env.dev`.
+The files in EMM_ACCESS_DIR come first, then the real environment, `config/.env`, and `config/.env.dev`. A value that
+equals a published example credential counts as not set, wherever it is.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self
 from urllib.parse import quote
@@ -15,20 +15,22 @@ from zoneinfo import ZoneInfo
 
 from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
-from pydantic_core import PydanticUndefined
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy import URL
 
+from emm_pipeline.credentials import EXAMPLES, hide_credentials
 from emm_pipeline.cron import HIGHEST, Trigger, parse_field
+from emm_pipeline.env_files import files_in, read_values, require_readable
 from emm_pipeline.errors import ConfigurationError
+from emm_pipeline.reloading import ReloadedValue
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     from pydantic_core import ErrorDetails
 
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
-ENV_FILES = (PROJECT_ROOT / "config" / ".env.dev", PROJECT_ROOT / "config" / ".env")
+_SHIPPED = Path(__file__).resolve().with_name("shipped")  # setup.py makes this folder in wheels only
+PRODUCT_FILES = _SHIPPED if _SHIPPED.is_dir() else PROJECT_ROOT  # where config/, dagster.yaml and workspace.yaml are
+ENV_FILES = (PRODUCT_FILES / "config" / ".env.dev", PRODUCT_FILES / "config" / ".env")
 
 
 class Settings(BaseSettings):
@@ -49,6 +51,8 @@ class Settings(BaseSettings):
     postgres_user: str
     postgres_password: SecretStr = SecretStr("")
     postgres_db: str
+    dagster_postgres_user: str = ""
+    dagster_postgres_password: SecretStr = SecretStr("")
 
     readings_store: Literal["influxdb", "postgresql"] = "influxdb"
     influxdb_url: str = "http://influxdb:8086"
@@ -74,6 +78,11 @@ class Settings(BaseSettings):
     run_retention_hours: int = Field(default=72, ge=1)
 
     emm_bind: str = "127.0.0.1"
+    emm_access_dir: Path | None = None
+    emm_hosts: str = ""
+    emm_proxy_host: str = "localhost"
+    dagster_login_user: str = "admin"
+    dagster_login_password: SecretStr = SecretStr("")
 
     email_notifications: bool = False
     logger_sender_email_host: str = ""
@@ -82,6 +91,11 @@ class Settings(BaseSettings):
     logger_sender_email_password: SecretStr = SecretStr("")
     logger_receiver_email_address: str = ""
     logger_notification_email_subject: str = "EMM"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _leave_out_examples(cls, values: dict[str, object]) -> dict[str, object]:
+        return {name: value for name, value in values.items() if value not in EXAMPLES}
 
     @field_validator(*(f"{what}_cron_{field}_trigger" for what in ("influx_updater", "scheduler") for field in HIGHEST))
     @classmethod
@@ -151,34 +165,36 @@ class Settings(BaseSettings):
     @property
     def redis_url(self) -> str:
         """Celery's broker, and where it keeps what became of a task. It holds the password."""
-        return (
-            f"redis://:{quote(self.redis_password.get_secret_value(), safe='')}@{self.redis_host}:{self.redis_port}/0"
-        )
+        password = quote(self.redis_password.get_secret_value(), safe="")
+        return f"redis://:{password}@{self.redis_host}:{self.redis_port}/0"
 
     @property
     def outbox_folder(self) -> Path:
-        """Where points wait for an absent store: OUTBOX_DIR, or beside Dagster's own data, or in the checkout."""
+        """Where points wait for the store: OUTBOX_DIR, else in DAGSTER_HOME, the checkout or ~/.local/state/emm."""
         if self.outbox_dir:
             return self.outbox_dir.absolute()
-        return (self.dagster_home.absolute() if self.dagster_home else PROJECT_ROOT) / "outbox"
+        own_folder = PROJECT_ROOT if PRODUCT_FILES == PROJECT_ROOT else Path.home() / ".local" / "state" / "emm"
+        return (self.dagster_home.absolute() if self.dagster_home else own_folder) / "outbox"
 
     @property
     def config_database_url(self) -> URL:
         """The configuration database."""
-        return self._database_url(self.postgres_db)
+        return self._database_url(self.postgres_db, self.postgres_user, self.postgres_password)
 
     @property
     def dagster_database_url(self) -> URL:
-        """Dagster's own storage: a second database on the same server."""
-        return self._database_url(f"{self.postgres_db}_dagster")
+        """Dagster's own storage: a second database on the same server, with a role of its own where there is one."""
+        user, password = self.dagster_postgres_user, self.dagster_postgres_password
+        own = (user, password) if user else (self.postgres_user, self.postgres_password)
+        return self._database_url(f"{self.postgres_db}_dagster", *own)
 
-    def _database_url(self, database: str) -> URL:
+    def _database_url(self, database: str, user: str, password: SecretStr) -> URL:
         # A host that is a folder means PostgreSQL's Unix socket in it, as it does to libpq.
         is_socket = self.postgres_host.startswith("/")
         return URL.create(
             "postgresql+psycopg2",
-            username=self.postgres_user,
-            password=self.postgres_password.get_secret_value() or None,
+            username=user,
+            password=password.get_secret_value() or None,
             host=None if is_socket else self.postgres_host,
             port=None if is_socket else self.postgres_port,
             database=database,
@@ -187,65 +203,49 @@ class Settings(BaseSettings):
 
 
 def load_settings(*env_files: Path) -> Settings:
-    """Read the settings; `env_files` come before the project's own, the real environment before all.
+    """Read the settings; `env_files` come before the project's own, the real environment and EMM_ACCESS_DIR before all.
 
     Raises:
         ConfigurationError: names each variable that is wrong, its value and what is allowed.
     """
-    _require_readable(env_files)
+    require_readable(env_files)
+    access = {name.lower(): value for name, value in access_values(*env_files).items()}
     try:
-        return Settings(_env_file=(*ENV_FILES, *env_files))  # type: ignore[call-arg]  # values come from there
+        return Settings(_env_file=(*ENV_FILES, *env_files), **access)  # type: ignore[arg-type,call-arg]  # text
     except ValidationError as err:
-        raise ConfigurationError("; ".join(_explain(error) for error in err.errors())) from None
+        raise ConfigurationError("; ".join(map(_explain, err.errors()))) from None
 
 
-def _require_readable(env_files: Sequence[Path]) -> None:
-    for path in env_files:
-        try:
-            path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as err:
-            raise ConfigurationError(f"the settings file {path} cannot be read: {err}") from None
+def access_values(*env_files: Path) -> dict[str, str]:
+    """Return the variables that the files in EMM_ACCESS_DIR hold, a file each, which is named as its variable."""
+    folder = all_variables(*env_files).get("EMM_ACCESS_DIR")
+    names = {name.upper() for name in Settings.model_fields} - {"EMM_ACCESS_DIR"}
+    try:
+        return read_values(Path(folder), names) if folder else {}
+    except (OSError, UnicodeDecodeError) as err:
+        raise ConfigurationError(f"EMM_ACCESS_DIR={folder} cannot be read: {err}; the stack's init makes it") from None
 
 
-@cache
-def current_settings() -> Settings:
-    """Return the settings of this process, read once."""
-    return load_settings()
+def _files_of(settings: Settings) -> list[Path]:
+    """Return the files that the settings came from, those that are not there yet too."""
+    token = [settings.influxdb_token_file] if settings.influxdb_token_file else []
+    return [*ENV_FILES, *token, *files_in(settings.emm_access_dir)]
+
+
+current_settings = ReloadedValue(load_settings, _files_of)
+"""The settings of this process, read again once one of their files has changed."""
 
 
 def all_variables(*env_files: Path) -> dict[str, str]:
     """Return every variable as `load_settings` finds it, those of other programs (Grafana's, say) too."""
-    variables: dict[str, str] = {}
-    for path in (*ENV_FILES, *env_files):
-        variables |= {name: value or "" for name, value in dotenv_values(path, encoding="utf-8").items()}
+    files = (dotenv_values(path, encoding="utf-8") for path in (*ENV_FILES, *env_files))
+    variables = {name: value or "" for file in files for name, value in file.items()}
     return variables | dict(os.environ)
 
 
-def effective_settings(*env_files: Path) -> list[dict[str, str]]:
-    """Return each setting's variable, value, and where it comes from; right or wrong, secrets masked.
-
-    From the environment, a file, or nowhere: then it has its default.
-    """
-    _require_readable(env_files)
-    files: list[tuple[str, Mapping[str, str | None]]] = [
-        (_shown_path(path), dotenv_values(path, encoding="utf-8")) for path in (*ENV_FILES, *env_files)
-    ]
-    sources = [("environment", os.environ), *reversed(files)]
-    shown = []
-    for name, field in Settings.model_fields.items():
-        variable = name.upper()
-        default = "" if field.default in {None, PydanticUndefined} else field.default
-        source, value = next(
-            ((source, values[variable]) for source, values in sources if values.get(variable)), ("default", default)
-        )
-        secret = isinstance(default, SecretStr)
-        masked = "********" if secret and value != default else ""
-        shown.append({"variable": variable, "value": masked if secret else str(value), "from": source})
-    return shown
-
-
-def _shown_path(path: Path) -> str:
-    return str(path.relative_to(PROJECT_ROOT) if path.is_relative_to(PROJECT_ROOT) else path)
+def visible(name: str, value: object) -> str:
+    """Return a setting's value as it may be shown: a URL without its password."""
+    return hide_credentials(str(value)) if name == "influxdb_url" else str(value)
 
 
 def _explain(error: ErrorDetails) -> str:
@@ -254,4 +254,4 @@ def _explain(error: ErrorDetails) -> str:
         return f"{name.upper()} is not set; config/.env.dev has an example"
     reason = error["msg"].removeprefix("Value error, ")
     is_secret = Settings.model_fields[name].annotation is SecretStr
-    return f"{name.upper()}={'(secret)' if is_secret else repr(error['input'])}: {reason}"
+    return f"{name.upper()}={'(secret)' if is_secret else repr(visible(name, error['input']))}: {reason}"

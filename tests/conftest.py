@@ -1,7 +1,11 @@
 """Fixtures for all tests; each real server has its module in tests/support."""
 
+from collections.abc import Iterator
+
 import pytest
 from hypothesis import HealthCheck, settings
+
+from emm_pipeline.settings import current_settings
 
 # A busy machine is no failure.
 settings.register_profile("emm", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -13,12 +17,22 @@ pytest_plugins = [
     "support.command_line",
     "support.postgres",
     "support.influxdb",
+    "support.influxdb_2",
     "support.meters",
     "support.clock",
     "support.polling",
     "support.instance",
     "support.mail",
+    "support.passwords",
 ]
+
+
+@pytest.fixture(autouse=True)
+def fresh_settings() -> Iterator[None]:
+    """Each test reads the settings again: a module that was imported before has read those of another environment."""
+    current_settings.cache_clear()
+    yield
+    current_settings.cache_clear()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -31,9 +31,12 @@ NEED_NO_SERVER_LIBRARY = [
 """Besides the modules that call themselves pure."""
 
 FLOORS = [
-    {"errors", "fleet", "readings", "naming", "cron", "credentials", "event_loop"},
+    {
+        *("errors", "fleet", "readings", "naming", "cron", "credentials", "env_files", "event_loop"),
+        *("postgres_errors", "reloading"),
+    },
     {"settings", "modbus", "config_db", "stores", "catalog"},
-    {"opening", "polling", "commissioning", "alerts", "dagster_ext"},
+    {"access", "opening", "polling", "commissioning", "alerts", "dagster_ext"},
     {"defs"},
     {"definitions", "preload", "celery_app", "cli", "embedded_postgres"},
 ]

@@ -81,7 +81,7 @@ def test_ctrl_c_is_a_keyboard_interrupt():
         signal.signal(signal.SIGINT, before)
 
 
-def test_a_signal_that_nobody_handles_ends_the_process_as_ever():
+def test_a_signal_without_a_handler_ends_the_process():
     program = (
         "import asyncio; from emm_pipeline.event_loop import run_fast; print(flush=True); run_fast(asyncio.sleep(60))"
     )

@@ -1,4 +1,4 @@
-"""Rows that try to be more than rows, through the whole way into both stores: stored as given, or refused.
+"""Rows that try to be more than rows, all the way into both stores: stored as given, or refused.
 
 In each test the meter 1 has a harmless row: whatever the others hold, its points are stored as ever, and nothing is
 there afterwards that no meter has.
@@ -124,7 +124,7 @@ def test_a_hostile_description_is_stored_as_given_or_left_out_with_a_issue(pipel
     left_out = {issue.row for issue in load_fleet(pipeline.engine).issues if issue.column == "description"}
     as_given = {}
     for id_, description in enumerate(TEXTS.values(), FIRST):
-        stored = None if f"id {id_}" in left_out else description
+        stored = None if f"id {id_}" in left_out else description.strip() or None
         as_given[id_] = {("voltageL1", id_, stored, "V"), ("activePower", id_, stored, None)}
     assert len(left_out) == 3, "two with line breaks and one that ends with a backslash"
     assert_as_given_or_refused(store, as_given, {})
@@ -137,7 +137,7 @@ def test_a_hostile_name_in_a_register_is_stored_as_given_or_refused_by_name(pipe
         values = {"measurement_name": "power", "data_unit": "W", "type": f"type {id_}"} | {column: hostile}
         pipeline.sql("INSERT INTO registers VALUES (:type, 0, :measurement_name, :data_unit, 3, 4, 2, 2)", **values)
         add_meter(pipeline, id_, gateway.port, type=values["type"])
-        as_given[id_] = {(values["measurement_name"], id_, None, values["data_unit"])}
+        as_given[id_] = {(values["measurement_name"].strip(), id_, None, values["data_unit"].strip() or None)}
     assert_as_given_or_refused(store, as_given, discover_and_poll(pipeline))
 
 

@@ -125,7 +125,7 @@ def test_the_gateway_of_a_killed_run_can_be_read_at_once(stack, gateway):
     assert "1 of 5 meters failed: meter 5" in stack.ui.failure(ended["runId"])
 
 
-def test_the_process_that_runs_are_forked_from_is_started_anew_when_it_was_killed(stack):
+def test_the_process_that_runs_are_forked_from_is_restarted_when_it_was_killed(stack):
     (server,) = wait_for("a fork server", stack.fork_servers)
     server.kill()
     server.wait(10)
@@ -165,7 +165,7 @@ def test_runs_of_a_code_server_that_stays_away_are_failed_after_a_minute_and_not
         now += launchers.UNREACHABLE_FOR_S - 1
         assert health() is WorkerStatus.RUNNING
         now += launchers.UNREACHABLE_FOR_S + 1
-        assert health() is WorkerStatus.RUNNING, "nobody asked for a minute: this may be another silence"
+        assert health() is WorkerStatus.RUNNING, "no check for a minute: this may be another outage"
         now += launchers.UNREACHABLE_FOR_S
         assert health() is WorkerStatus.FAILED
         stack.start_code_server()
@@ -216,7 +216,7 @@ def test_what_the_asset_page_shows_outlives_the_runs_that_stated_it(stack):
     assert len(polls(stack)) == 1, "the last one, which states how each meter is"
     assert stack.ui.partitions() == before
     dagsters(stack, "UPDATE asset_keys SET cached_status_data = NULL")
-    assert stack.ui.partitions() == before, "and Dagster can count it anew"
+    assert stack.ui.partitions() == before, "and Dagster can count it again"
 
 
 def polls(stack: Stack, **filters: list[str]) -> set[str]:

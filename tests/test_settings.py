@@ -2,8 +2,10 @@
 
 import pytest
 
+from emm_pipeline.cli.showing.effective_settings import effective_settings
+from emm_pipeline.credentials import write_file
 from emm_pipeline.errors import ConfigurationError
-from emm_pipeline.settings import ENV_FILES, Settings, load_settings
+from emm_pipeline.settings import ENV_FILES, Settings, current_settings, load_settings
 
 POSTGRES = {"POSTGRES_HOST": "db", "POSTGRES_USER": "emm", "POSTGRES_PASSWORD": "s3cret/@", "POSTGRES_DB": "emm"}
 
@@ -102,4 +104,74 @@ def test_a_folder_as_host_means_the_socket_in_it(environment):
 def test_an_address_that_cannot_be_one_is_refused_at_load(environment, variable, value):
     environment(variable, value)
     with pytest.raises(ConfigurationError, match=f"{variable}="):
+        load_settings()
+
+
+@pytest.fixture
+def access(environment, tmp_path):
+    """EMM_ACCESS_DIR, as the stack mounts it; returns a function that writes one of its files."""
+    environment("EMM_ACCESS_DIR", str(tmp_path))
+    current_settings.cache_clear()
+    yield lambda name, text: write_file(tmp_path / name, text)
+    current_settings.cache_clear()
+
+
+def test_files_of_the_access_folder_come_before_the_environment(environment, access):
+    access("POSTGRES_PASSWORD", "from the file\n")
+    access("POSTGRES_PORT", "6543")
+    access("HOME", "is no setting")
+    settings = load_settings()
+    assert settings.postgres_password.get_secret_value() == "from the file"
+    assert settings.postgres_port == 6543
+
+
+def test_a_changed_file_takes_effect_in_a_process_that_runs(access):
+    access("POSTGRES_PASSWORD", "old")
+    assert current_settings().postgres_password.get_secret_value() == "old"
+    access("POSTGRES_PASSWORD", "new")
+    assert current_settings().postgres_password.get_secret_value() == "new"
+    access("INFLUXDB_TOKEN", "a file that was not there")
+    assert current_settings().influxdb_token.get_secret_value() == "a file that was not there"
+
+
+def test_a_changed_token_file_takes_effect_in_a_process_that_runs(environment, tmp_path):
+    file = tmp_path / "token"
+    file.write_text("old")
+    environment("INFLUXDB_TOKEN_FILE", str(file))
+    current_settings.cache_clear()
+    assert current_settings().influxdb_token.get_secret_value() == "old"
+    write_file(file, "new")
+    assert current_settings().influxdb_token.get_secret_value() == "new"
+    current_settings.cache_clear()
+
+
+def test_a_change_that_is_wrong_is_said_and_what_was_right_stays_in_force(access, caplog):
+    access("POSTGRES_PORT", "6543")
+    assert current_settings().postgres_port == 6543
+    access("POSTGRES_PORT", "no number")
+    assert current_settings().postgres_port == 6543
+    assert "POSTGRES_PORT='no number'" in caplog.text
+    caplog.clear()
+    assert current_settings().postgres_port == 6543
+    assert not caplog.text, "it is said once"
+    access("POSTGRES_PORT", "6544")
+    assert current_settings().postgres_port == 6544
+
+
+def test_an_access_folder_that_is_absent_is_named(environment, tmp_path):
+    environment("EMM_ACCESS_DIR", str(tmp_path / "none"))
+    with pytest.raises(ConfigurationError, match="EMM_ACCESS_DIR"):
+        load_settings()
+
+
+def test_a_password_in_a_url_is_not_shown_with_the_settings(environment):
+    environment("INFLUXDB_URL", "http://user:geheim@influxdb:8086")
+    assert load_settings().influxdb_url == "http://user:geheim@influxdb:8086"
+    (shown,) = [each["value"] for each in effective_settings() if each["variable"] == "INFLUXDB_URL"]
+    assert shown == "http://***@influxdb:8086"
+
+
+def test_a_password_in_a_url_is_not_shown_with_what_is_wrong_about_it(environment):
+    environment("INFLUXDB_URL", "user:geheim@influxdb:8086")
+    with pytest.raises(ConfigurationError, match=r"INFLUXDB_URL='\*\*\*@influxdb:8086': allowed is http"):
         load_settings()

@@ -12,7 +12,7 @@ from support.postgres import postgres_folder
 
 from emm_pipeline.settings import PROJECT_ROOT
 
-NOBODY = 65534
+UNPRIVILEGED = 65534
 SYSTEM_PYTHON = f"/usr/bin/python3.{sys.version_info.minor}"
 
 
@@ -33,8 +33,8 @@ def reachable_python() -> str | None:
 def test_the_demo_runs_as_a_user_without_any_right():
     packages = Path(np.__file__).parents[1]
     with postgres_folder() as folder:
-        os.chown(folder, NOBODY, NOBODY)
-        command = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--no-new-privs"]
+        os.chown(folder, UNPRIVILEGED, UNPRIVILEGED)
+        command = ["setpriv", f"--reuid={UNPRIVILEGED}", f"--regid={UNPRIVILEGED}", "--clear-groups", "--no-new-privs"]
         command += ["--bounding-set=-all", "--inh-caps=-all", str(reachable_python()), "-c"]
         command += ["from emm_pipeline.cli.main import main; main()", "demo", "--once", "--data-dir", f"{folder}/demo"]
         environment = {
@@ -46,4 +46,4 @@ def test_the_demo_runs_as_a_user_without_any_right():
         demo = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
         assert demo.returncode == 0, demo.stderr
         assert "test_measurement" in demo.stdout
-        assert {path.lstat().st_uid for path in folder.rglob("*")} == {NOBODY}
+        assert {path.lstat().st_uid for path in folder.rglob("*")} == {UNPRIVILEGED}

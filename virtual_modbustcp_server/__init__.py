@@ -1,4 +1,4 @@
-"""Virtual Modbus TCP servers: devices that do not speak Modbus TCP, made to.
+"""Virtual Modbus TCP servers, which offer the data of other devices as Modbus TCP registers.
 
-Nothing here imports the rest of the repository: the folder is made to be copied (README.md).
+Nothing here imports the rest of the repository, so that the folder can be copied (see README.md).
 """

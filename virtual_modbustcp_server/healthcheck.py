@@ -1,4 +1,4 @@
-"""Exits 0 if the server in this container answers a Modbus TCP request, be it with an exception."""
+"""Exit with 0 if the server in this container answers a Modbus TCP request, even with an exception."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Modbus TCP side of a virtual server: a pymodbus server in a thread that answers by one function."""
+"""The Modbus TCP listener of a virtual server: a pymodbus server in a thread, which answers from one function."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from pymodbus.server import ModbusTcpServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
 MAX_COUNT = 125
-"""The most registers that one reply can carry."""
+"""Maximum number of registers in one reply."""
 
 Read = Callable[[int, int, int, int], list[int] | ExcCodes]
-"""(unit_id, function_code, register_address, count) -> the registers, or the exception to answer with.
+"""(unit_id, function_code, register_address, count) -> the registers, or the exception code of the reply.
 
-Called in the server's thread for each request: it must return at once.
+Called in the server's thread for each request, so it must not block.
 """
 
 _RESPONSES = {3: ReadHoldingRegistersResponse, 4: ReadInputRegistersResponse}
@@ -29,10 +29,10 @@ _STOP_TIMEOUT_S = 0.5
 
 
 class ModbusTcpListener:
-    """Answers the read functions 3 and 4 through `read`, and everything else with exception 1.
+    """Answers the functions 3 and 4 with what `read` returns, and every other function with exception 1.
 
-    A client is to wait for a reply before it asks again on the same connection, as they do: of several requests
-    in one TCP segment, pymodbus takes the first and drops the rest.
+    A client must wait for the reply before it sends the next request on the same connection, as Modbus clients do:
+    if several requests arrive in one TCP segment, pymodbus answers the first and drops the others.
     """
 
     def __init__(self, host: str, port: int, read: Read) -> None:
@@ -43,10 +43,10 @@ class ModbusTcpListener:
         self._stop: Callable[[], object] = lambda: None
 
     def start(self) -> int:
-        """Listen, in a thread of its own; return the port.
+        """Listen in a background thread, and return the port.
 
         Raises:
-            OSError: the address cannot be listened on.
+            OSError: The server cannot listen on the address.
         """
         listening: Future[int] = Future()
         self._thread = threading.Thread(
@@ -56,7 +56,7 @@ class ModbusTcpListener:
         return listening.result()
 
     def stop(self) -> None:
-        """Close the port and every connection."""
+        """Close the port and all connections."""
         self._stop()
         if self._thread:
             self._thread.join(_STOP_TIMEOUT_S)
@@ -66,19 +66,19 @@ class ModbusTcpListener:
         loop = asyncio.get_running_loop()
         try:
             server = ModbusTcpServer(
-                # Required by the constructor and never asked: the requests below bring their own answers.
-                # A SimDevice has fixed addresses, and its action is not told the unit.
+                # The constructor requires a device, but it is never used: the request classes below create the
+                # replies. A SimDevice has fixed addresses, and its action does not receive the unit id.
                 SimDevice(0, SimData(0, datatype=DataType.REGISTERS)),
                 address=(self._host, self._port),
                 custom_pdu=[_request_class(code, self._read) for code in range(1, 0x80)],
             )
             await server.serve_forever(background=True)
-            assert isinstance(server.transport, asyncio.Server)  # noqa: S101 - pymodbus declares less
+            assert isinstance(server.transport, asyncio.Server)  # noqa: S101 - narrower than pymodbus's annotation
             port = server.transport.sockets[0].getsockname()[1]
         except RuntimeError:
             listening.set_exception(_why_not_listening(self._host, self._port))
             return
-        except Exception as err:  # noqa: BLE001 - handed to the thread that waits in start()
+        except Exception as err:  # noqa: BLE001 - raised again in start(), which waits for it
             listening.set_exception(err)
             return
         self._stop = lambda: loop.call_soon_threadsafe(stopping.set)
@@ -89,7 +89,7 @@ class ModbusTcpListener:
 
 
 def _request_class(code: int, read: Read) -> type[ModbusPDU]:
-    """Return the class of requests with function code `code`, which takes whatever a client sends."""
+    """Return a class for requests with this function code, which accepts data of any length."""
 
     class Request(ModbusPDU):
         function_code = code
@@ -120,11 +120,11 @@ def _answer(unit_id: int, function_code: int, data: bytes, read: Read) -> list[i
 
 
 def _why_not_listening(host: str, port: int) -> OSError:
-    """Return what listening fails with: pymodbus says only that it does."""
+    """Return the operating system's error: pymodbus reports only that listening failed."""
     try:
         with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((host, port))
     except OSError as err:
         return err
-    return OSError("the address was busy for a moment")
+    return OSError("the address was in use, and is free now: start the server again")

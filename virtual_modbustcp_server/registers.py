@@ -1,4 +1,4 @@
-"""Typed values as Modbus registers, and the registers that a server serves (pure).
+"""Encoding of typed values into Modbus registers, and the registers of one update (pure).
 
 The integer codes are those of EMM's table `registers`.
 """
@@ -15,16 +15,16 @@ LAST_UNIT_ID = 255
 
 
 class _Code(IntEnum):
-    """An integer code of the configuration database; an unknown one is refused with those there are."""
+    """An integer code of the configuration database; the error for an unknown code lists the allowed ones."""
 
     @classmethod
     def _missing_(cls, value: object) -> None:
         allowed = ", ".join(f"{each.value} {each.name}" for each in cls)
-        raise ValueError(f"{value!r} is no {cls.__name__}; allowed are {allowed}")
+        raise ValueError(f"{value!r} is not a {cls.__name__}; allowed: {allowed}")
 
 
 class DataType(_Code):
-    """How a value is coded in one (16 bit), two (32 bit) or four (64 bit) registers."""
+    """Encoding of a value in one (16 bit), two (32 bit) or four (64 bit) registers."""
 
     INT = 1
     LONG = 2
@@ -37,14 +37,14 @@ class DataType(_Code):
 
 
 class Order(_Code):
-    """Order of the bytes in a register, or of the registers in a value."""
+    """Order of the bytes in a register, or of the registers of a value."""
 
     LITTLE_ENDIAN = 1
     BIG_ENDIAN = 2
 
 
 class FunctionCode(_Code):
-    """The Modbus functions that read registers; each has an address space of its own."""
+    """The Modbus functions that read registers. Each has its own address space."""
 
     READ_HOLDING_REGISTERS = 3
     READ_INPUT_REGISTERS = 4
@@ -72,18 +72,20 @@ def encode(
 ) -> tuple[int, ...]:
     """Return the registers, each from 0 to 65535, that hold `value` in the given type and orders.
 
-    None is "no value": NaN in a float, 0x8000… in a signed and 0xFFFF… in an unsigned integer, as in SunSpec.
+    None means "no value". As in SunSpec, it is NaN in a float, 0x8000… in a signed integer and 0xFFFF… in an
+    unsigned integer.
 
     Raises:
-        TypeError: `value` is no number.
-        ValueError: `value` is not finite, out of the type's range, or not whole where the type is an integer.
+        TypeError: `value` is not a number.
+        ValueError: `value` is not finite, or is out of the type's range, or is not a whole number although the type
+            is an integer.
     """
     if value is None:
         data = _no_value(data_type)
     elif not isinstance(value, Real):
-        raise TypeError(f"{value!r} is no number")
+        raise TypeError(f"{value!r} is not a number")
     elif not isinstance(value, Integral) and not math.isfinite(value):
-        raise ValueError(f"{value} is not finite; write None where there is no value")
+        raise ValueError(f"{value} is not finite; write None if there is no value")
     elif data_type in _FLOATS:
         data = _pack_float(value, data_type)
     else:
@@ -106,26 +108,26 @@ def _pack_float(value: float, data_type: DataType) -> bytes:
         return struct.pack(_FORMATS[data_type], float(value))
     except OverflowError as err:
         highest = "3.4028235e+38" if data_type is DataType.FLOAT else "1.7976931e+308"
-        raise ValueError(f"{value} is out of range: {data_type.name} takes -{highest} to {highest}") from err
+        raise ValueError(f"{value} is out of range: {data_type.name} holds -{highest} to {highest}") from err
 
 
 def _pack_integer(value: float, data_type: DataType) -> bytes:
     number = int(value)
     if number != value:
-        raise ValueError(f"{value} is no whole number: round it, or use FLOAT instead of {data_type.name}")
+        raise ValueError(f"{value} is not a whole number: round it, or use FLOAT instead of {data_type.name}")
     bits = 8 * struct.calcsize(_FORMATS[data_type])
     lowest = -(1 << (bits - 1)) if data_type in _SIGNED else 0
     highest = lowest + (1 << bits) - 1
     if not lowest <= number <= highest:
-        raise ValueError(f"{number} is out of range: {data_type.name} takes {lowest} to {highest}")
+        raise ValueError(f"{number} is out of range: {data_type.name} holds {lowest} to {highest}")
     return struct.pack(_FORMATS[data_type], number)
 
 
 class Registers:
-    """The registers of any number of units, written by one update.
+    """The registers of any number of units, as one update has written them.
 
-    Only what was written is there. One address is written by one value only: values that overlap
-    (a FLOAT takes two registers) are a mistake in the address map and are refused.
+    Only registers that were written exist. Values must not overlap (a FLOAT occupies two registers): an overlap is a
+    mistake in the address map and raises an error.
     """
 
     def __init__(self) -> None:
@@ -133,17 +135,20 @@ class Registers:
         self._values: dict[tuple[int, int, int], tuple[int, int]] = {}
 
     def write(self, unit_id: int, function_code: int, address: int, words: tuple[int, ...]) -> None:
-        """Write the registers of one value, beginning at `address`; the same value may be written again.
+        """Write the registers of one value, starting at `address`. The same value may be written again.
 
         Raises:
-            ValueError: a unit id, function code or address out of range, or an overlap with another value.
+            ValueError: The unit id, function code or address is out of range, or another value overlaps.
         """
         if not 0 <= unit_id <= LAST_UNIT_ID:
-            raise ValueError(f"unit id {unit_id} is not from 0 to {LAST_UNIT_ID}")
+            raise ValueError(f"unit id {unit_id} is out of range: allowed are 0 to {LAST_UNIT_ID}")
         space = (unit_id, FunctionCode(function_code))
         value = (address, len(words))
         if not 0 <= address <= LAST_ADDRESS + 1 - len(words):
-            raise ValueError(f"{len(words)} register(s) do not fit between addresses 0 and {LAST_ADDRESS}")
+            plural = "s" if len(words) > 1 else ""
+            raise ValueError(
+                f"a value of {len(words)} register{plural} does not fit into addresses 0 to {LAST_ADDRESS}"
+            )
         for offset in range(len(words)):
             other = self._values.get((*space, address + offset), value)
             if other != value:
@@ -153,7 +158,7 @@ class Registers:
             self._words.setdefault(space, {})[address + offset] = word
 
     def has_unit(self, unit_id: int) -> bool:
-        """Whether anything was written for this unit."""
+        """Whether any register of this unit was written."""
         return any((unit_id, code) in self._words for code in FunctionCode)
 
     def read(self, unit_id: int, function_code: int, address: int, count: int) -> list[int] | None:

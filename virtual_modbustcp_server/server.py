@@ -37,56 +37,59 @@ _STOP_TIMEOUT_S = 0.3
 
 
 class DeviceOff(Exception):  # noqa: N818 - a state of the device, not an error
-    """Raised by `set_datastore` when the device is switched off, which is no failure.
+    """Raised by `set_datastore` when the device is switched off, which is not a failure.
 
-    What the update wrote before it is served: None for what has no value, or nothing at all (the unit is then
-    as absent as one behind a gateway: exception 0x0B). The log says so once.
+    The server then serves what the update wrote before: None for registers without a value. If it wrote nothing, reads
+    of the unit are answered with exception 0x0B, as by a gateway with a silent unit. The log reports it once.
     """
 
 
 @dataclass(frozen=True, slots=True)
 class _Data:
-    """What an update brought, how old it is, and until when it may be served."""
+    """The registers of an update, the time of the update, and how long they may be served."""
 
     registers: Registers
     updated_at: datetime
     valid_for_s: float
     valid_until: float
-    """In seconds of `time.monotonic`, which a corrected clock does not move."""
+    """In seconds of `time.monotonic`, which does not change when the system clock is corrected."""
 
     @property
     def lifetime(self) -> str:
         until = self.updated_at + timedelta(seconds=self.valid_for_s)
-        return f"the data of {self.updated_at:%Y-%m-%d %H:%M:%S} is served until {until:%Y-%m-%d %H:%M:%S} UTC"
+        return (
+            f"the data of {self.updated_at:%Y-%m-%d %H:%M:%S} is served until {until:%Y-%m-%d %H:%M:%S} UTC, "
+            "then exception 4"
+        )
 
 
 class VirtualModbusTCPServer(ABC):
-    """Serves over Modbus TCP what `set_datastore` writes, read-only.
+    """Serves over Modbus TCP, read-only, the values that `set_datastore` writes.
 
-    `set_datastore` runs at the start and then on the cron of VIRTUAL_SERVER_UPDATE_CRON_HOUR_TRIGGER,
-    …_MINUTE_TRIGGER and …_SECOND_TRIGGER (defaults `*`, `*/1`, `50`; time zone `TZ`), in a thread of its own, one
-    run at a time. What a run wrote replaces all data at once when it returns. When it raises, the data before
-    it is served on, but no longer than `max_data_age_s` after its update; then each read is answered with
-    exception 4 (device failure) until an update succeeds.
+    `set_datastore` runs when the server starts, and then as VIRTUAL_SERVER_UPDATE_CRON_HOUR_TRIGGER, …_MINUTE_TRIGGER
+    and …_SECOND_TRIGGER say (defaults `*`, `*/1`, `50`; time zone `TZ`). It runs in its own thread, once at a time.
+    When it returns, the values that it wrote replace all earlier data at once. When it raises, the server keeps the
+    earlier data until they are `max_data_age_s` old; after that, each read is answered with exception 4 (device
+    failure) until an update succeeds.
 
-    Also answered: exception 1 for all but the read functions 3 and 4, exception 2 for an address and 0x0B for a
-    unit that the last update did not write, 3 for a count that is not from 1 to 125.
+    Other exceptions: 1 for every function except 3 and 4, 2 for an address that the last update did not write, 3 for
+    a count that is not from 1 to 125, 0x0B for a unit that the last update did not write.
     """
 
     def __init__(
         self,
-        host: str = "0.0.0.0",  # noqa: S104 - a server in a container is reached from outside it
+        host: str = "0.0.0.0",  # noqa: S104 - clients are outside the container
         port: int = 502,
         *,
         max_data_age_s: float | None = None,
     ) -> None:
-        """Prepare a server; it listens after `start` or `run`.
+        """Create a server, which listens once `start` or `run` is called.
 
         Args:
-            host: the address to listen on.
-            port: the TCP port to listen on; 0 is any free one, see `port` after the start.
-            max_data_age_s: how long data is served in seconds; by default until the third update after it
-                is due, and at least 60 s.
+            host: The address to listen on.
+            port: The TCP port to listen on. 0 chooses a free port, which the attribute `port` holds after the start.
+            max_data_age_s: How long the data of an update are served, in seconds. Default: until the third update
+                after it is due, and at least 60 s.
         """
         self.host = host
         self.port = port
@@ -95,17 +98,17 @@ class VirtualModbusTCPServer(ABC):
         self._writing: Registers | None = None
         self._failure: type[BaseException] | None = None
         self._off = False
-        self._stale_said = False
+        self._stale_logged = False
         self._stopping = threading.Event()
         self._listener: ModbusTcpListener | None = None
         self._updater: threading.Thread | None = None
 
     @abstractmethod
     def set_datastore(self) -> None:
-        """Fetch the device's data and `write` all that is to be served.
+        """Fetch the device's data and call `write` for each value to be served.
 
-        It may take its time, but give what it waits for a timeout. What it does not write is absent, and never
-        what it was before. It may raise `DeviceOff`; any other error is logged and the update discarded.
+        The method may block; give its requests a timeout. A value that it does not write is absent: earlier values
+        are not kept. It may raise `DeviceOff`. Any other error is logged, and the update is discarded.
         """
 
     def write(  # noqa: PLR0913 - the columns of a row in the table `registers`
@@ -119,18 +122,18 @@ class VirtualModbusTCPServer(ABC):
         word_order: Order | int = Order.BIG_ENDIAN,
         byte_order: Order | int = Order.BIG_ENDIAN,
     ) -> None:
-        """Write a value into the registers from `register_address` on. Only for use in `set_datastore`.
+        """Write a value into the registers that start at `register_address`. Call it in `set_datastore` only.
 
-        Types and orders may be given by their integer codes. None stands for "no value": a client reads NaN from
-        a FLOAT, and from an integer what its `invalid_value` should be (see `registers.encode`).
+        Types and orders may be given as integer codes. None means "no value": a client reads NaN from a FLOAT, and
+        from an integer the pattern to configure as `invalid_value` (see `registers.encode`).
 
         Raises:
-            RuntimeError: called outside of an update.
-            TypeError: the value is no number.
-            ValueError: a value or code that is not possible; names the unit and register.
+            RuntimeError: Called outside of an update.
+            TypeError: The value is not a number.
+            ValueError: The value or a code is not possible. The message names the unit and the register.
         """
         if self._writing is None:
-            raise RuntimeError("write() is for use in set_datastore() only, while it runs")
+            raise RuntimeError("write() may only be called while set_datastore() runs")
         try:
             words = encode(value, DataType(data_type), Order(word_order), Order(byte_order))
             self._writing.write(unit_id, function_code, register_address, words)
@@ -139,15 +142,15 @@ class VirtualModbusTCPServer(ABC):
             raise type(err)(f"{where}: {err}") from err
 
     def start(self) -> None:
-        """Listen and update in the background; return when the first update has ended, or after 10 s.
+        """Listen and update in background threads. Returns when the first update has ended, or after 10 s.
 
         Raises:
-            ValueError: a trigger or TZ in the environment, or the port, is not possible.
-            OSError: the address cannot be listened on.
+            ValueError: A trigger or TZ in the environment is invalid, or the port is out of range.
+            OSError: The server cannot listen on the address.
         """
         cron = UpdateCron(os.environ)
         if not 0 <= self.port <= LAST_PORT:
-            raise ValueError(f"port {self.port} is not from 0 to {LAST_PORT}")
+            raise ValueError(f"port {self.port} is out of range: allowed are 0 to {LAST_PORT}")
         self._stopping = threading.Event()
         self._data = None
         self._listener = ModbusTcpListener(self.host, self.port, self._read)
@@ -156,7 +159,7 @@ class VirtualModbusTCPServer(ABC):
         except OSError as err:
             raise OSError(
                 f"cannot listen on {self.host}:{self.port}: {err.strerror or err}; "
-                "free the port or give another (--port)"
+                "free the port, or choose another one with --port"
             ) from err
         updated_once = threading.Event()
         self._updater = threading.Thread(
@@ -167,7 +170,7 @@ class VirtualModbusTCPServer(ABC):
         updated_once.wait(_FIRST_UPDATE_WAIT_S)
 
     def stop(self) -> None:
-        """Close the port; a `set_datastore` that still runs is abandoned."""
+        """Close the port. A `set_datastore` that is still running is abandoned."""
         self._stopping.set()
         if self._listener:
             self._listener.stop()
@@ -182,19 +185,19 @@ class VirtualModbusTCPServer(ABC):
         self.stop()
 
     def run(self) -> None:
-        """Serve until SIGINT or SIGTERM. Only for use in the main thread.
+        """Serve until SIGINT or SIGTERM. Call it in the main thread only.
 
         Raises:
-            SystemExit: the start failed; its text says why.
+            SystemExit: The start failed. The message says why.
         """
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-        # Its warnings are about every frame that a port scanner sends.
+        # pymodbus warns about every frame that a port scanner sends.
         logging.getLogger("pymodbus").setLevel(logging.ERROR)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.default_int_handler)
         try:
             self.start()
-            print(f"listening on {self.host}:{self.port}", flush=True)  # noqa: T201 - for the one who waits
+            print(f"listening on {self.host}:{self.port}", flush=True)  # noqa: T201 - callers wait for this line
             threading.Event().wait()
         except KeyboardInterrupt:
             logger.info("stopped")
@@ -216,8 +219,8 @@ class VirtualModbusTCPServer(ABC):
             self.set_datastore()
         except DeviceOff as err:
             off = err
-        except (Exception, SystemExit) as err:  # noqa: BLE001 - whatever a device's script raises
-            self._say_failure(err)
+        except (Exception, SystemExit) as err:  # noqa: BLE001 - a device's script may raise anything
+            self._log_failure(err)
             return
         finally:
             self._writing = None
@@ -227,12 +230,12 @@ class VirtualModbusTCPServer(ABC):
             planned = cron.next_after(now, UPDATES_UNTIL_STALE) - now
             valid_for_s = max(planned.total_seconds(), LEAST_DATA_AGE_S)
         self._data = _Data(registers, now, valid_for_s, time.monotonic() + valid_for_s)
-        self._say_success(off)
+        self._log_success(off)
 
-    def _say_failure(self, error: BaseException) -> None:
-        lifetime = self._data.lifetime if self._data else "there is no data"
+    def _log_failure(self, error: BaseException) -> None:
+        lifetime = self._data.lifetime if self._data else "there is no earlier data to serve"
         logger.error(
-            "set_datastore failed: %s: %s; %s, then exception 4",
+            "set_datastore failed: %s: %s; %s",
             type(error).__name__,
             error,
             lifetime,
@@ -240,28 +243,28 @@ class VirtualModbusTCPServer(ABC):
         )
         self._failure = type(error)
 
-    def _say_success(self, off: DeviceOff | None) -> None:
+    def _log_success(self, off: DeviceOff | None) -> None:
         if off and not self._off:
             logger.info("the device is off: %s", off)
         elif self._off and not off:
             logger.info("the device is on again")
         elif self._failure:
-            logger.info("set_datastore works again")
-        self._off, self._failure, self._stale_said = off is not None, None, False
+            logger.info("set_datastore has recovered")
+        self._off, self._failure, self._stale_logged = off is not None, None, False
 
     def _read(self, unit_id: int, function_code: int, address: int, count: int) -> list[int] | ExcCodes:
         data = self._data
         if data is None or time.monotonic() > data.valid_until:
-            self._say_stale(data)
+            self._log_stale(data)
             return ExcCodes.DEVICE_FAILURE
         if not data.registers.has_unit(unit_id):
             return ExcCodes.GATEWAY_NO_RESPONSE
         words = data.registers.read(unit_id, function_code, address, count)
         return ExcCodes.ILLEGAL_ADDRESS if words is None else words
 
-    def _say_stale(self, data: _Data | None) -> None:
-        if not self._stale_said:
-            self._stale_said = True
+    def _log_stale(self, data: _Data | None) -> None:
+        if not self._stale_logged:
+            self._stale_logged = True
             since = f"since {data.updated_at:%Y-%m-%d %H:%M:%S} UTC" if data else "yet"
             logger.error("no update has succeeded %s: reads are answered with exception 4", since)
 

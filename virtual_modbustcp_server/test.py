@@ -1,11 +1,11 @@
-"""Serves random data: the virtual meter of the demo, and the shortest example of a virtual server.
+"""Serves random data: the virtual meter of EMM's demo, and a short example of a virtual server.
 
-    unit 0   holding register 0                 INT: a number that wanders between 0 and 100
-    unit 1   holding registers 0, 4 … 28        the eight data types in the order of their codes, big-endian (ABCD);
-             from 100 on, 200 on, 300 on        the same with words swapped (CDAB), bytes swapped (BADC), both (DCBA)
-    unit 2   input registers as of an SDM630    a house on three phases (FLOAT, ABCD)
+    unit 0   holding register 0                 INT: a random number from 0 to 100
+    unit 1   holding registers 0, 4 … 28        the eight data types in the order of their codes, big-endian (ABCD)
+             starting at 100, 200 and 300       the same with words swapped (CDAB), bytes swapped (BADC), both (DCBA)
+    unit 2   input registers of an SDM630       a house with three phases (FLOAT, ABCD)
 
-The values change with each update only.
+The values change with each update.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ FLOATS = (DataType.FLOAT, DataType.FLOAT64)
 
 
 def wander(value: float, step: float, lowest: float, highest: float) -> float:
-    """Return a number at most `step` away from `value`, within the limits."""
-    return min(max(value + random.uniform(-step, step), lowest), highest)  # noqa: S311 - a show, not a secret
+    """Return a random number at most `step` away from `value`, within the limits."""
+    return min(max(value + random.uniform(-step, step), lowest), highest)  # noqa: S311 - simulated data, not a secret
 
 
 class RandomDataServer(VirtualModbusTCPServer):
-    """Three units with data that looks alive."""
+    """Three units with random data."""
 
     def __init__(self, host: str, port: int) -> None:
         super().__init__(host, port)
@@ -39,7 +39,7 @@ class RandomDataServer(VirtualModbusTCPServer):
         self._house = House()
 
     def set_datastore(self) -> None:
-        """Wander on, and write everything anew."""
+        """Change every value a little, and write all of them."""
         self._number = wander(self._number, 5, 0, 100)
         self.write(0, round(self._number), DataType.INT)
         self._write_all_types(round(self._number))
@@ -62,7 +62,7 @@ class RandomDataServer(VirtualModbusTCPServer):
 
 
 class House:
-    """A house on three phases: what an SDM630 would measure there."""
+    """Simulated readings of an SDM630 in a house with three phases."""
 
     def __init__(self) -> None:
         self._volts = [230.0, 231.0, 229.0]
@@ -72,7 +72,10 @@ class House:
         self._updated_at = time.monotonic()
 
     def registers(self) -> dict[int, float]:
-        """Let time pass, and return the values by register address (addresses and units: SDM630 manual)."""
+        """Return new values by register address; energies grow with the time since the last call.
+
+        Addresses and units are those of the SDM630 manual.
+        """
         self._volts = [wander(each, 0.5, 225, 235) for each in self._volts]
         self._amperes = [wander(each, 0.5, 0.3, 16) for each in self._amperes]
         phi = math.radians(wander(15, 5, 0, 30))

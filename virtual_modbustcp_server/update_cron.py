@@ -1,4 +1,4 @@
-"""When a virtual server updates its datastore: the cron fields in the environment."""
+"""When a virtual server updates its datastore, from the cron fields in the environment."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from threading import Event
 
 FIELDS = {"hour": ("*", 23), "minute": ("*/1", 59), "second": ("50", 59)}
-"""Each field's default and highest number; the lowest is 0."""
+"""Each field's default and its highest number. The lowest number is 0."""
 
 _CLOCK_CHECK_S = 1.0
 _PART = re.compile(r"(?:(?P<all>\*)|(?P<first>\d{1,2})(?:-(?P<last>\d{1,2}))?)(?:/(?P<step>\d{1,2}))?", re.ASCII)
@@ -26,10 +26,10 @@ def variable(field: str) -> str:
 
 
 def parse_field(text: str, highest: int) -> list[int]:
-    """Return the sorted numbers that a cron field such as `*/10` or `5,20-30/5` stands for.
+    """Return the sorted numbers that a cron field such as `*/10` or `5,20-30/5` selects.
 
     Raises:
-        ValueError: the text is not a cron field of numbers from 0 to `highest`.
+        ValueError: The text is not a cron field of numbers from 0 to `highest`.
     """
     numbers: set[int] = set()
     for part in "".join(text.split()).split(","):
@@ -46,13 +46,13 @@ def parse_field(text: str, highest: int) -> list[int]:
 
 
 class UpdateCron:
-    """The moments of the updates, on the wall clock of the time zone `TZ` (default UTC)."""
+    """The times of the updates, in the time zone `TZ` (default UTC)."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
-        """Read the trigger's variables; an empty one counts as absent.
+        """Read the variables of the trigger. An empty variable counts as not set.
 
         Raises:
-            ValueError: names the variable, its value and what is allowed.
+            ValueError: A variable is invalid. The message names it, its value and what is allowed.
         """
         texts = {field: environment.get(variable(field)) or default for field, (default, _) in FIELDS.items()}
         zone = environment.get("TZ") or "UTC"
@@ -67,7 +67,7 @@ class UpdateCron:
                     f"{variable(field)}={text!r}: {err}; allowed are *, */n, a, a-b, a-b/n and comma lists "
                     f"of these, with numbers from 0 to {highest}"
                 ) from err
-        # CronTrigger knows more forms than are allowed here, and refuses some that are: it gets plain numbers.
+        # CronTrigger accepts forms that are not allowed here and refuses some that are, so it gets plain numbers.
         lists = {field: ",".join(map(str, values)) for field, values in numbers.items()}
         self._trigger = CronTrigger(**lists, timezone=_time_zone(zone))
 
@@ -75,20 +75,20 @@ class UpdateCron:
         return self._text
 
     def next_after(self, moment: datetime, updates: int = 1) -> datetime:
-        """Return when the first (or a further one) of the updates after `moment` (aware) is due."""
+        """Return the time of the n-th update after `moment` (an aware datetime), n being `updates`."""
         for _ in range(updates):
             moment = self._trigger.get_next_fire_time(None, moment + timedelta(microseconds=1))
         return moment
 
     def ticks(self, stopping: Event) -> Iterator[None]:
-        """Yield when an update is due, until `stopping` is set; what falls due meanwhile is left out."""
+        """Yield when an update is due, until `stopping` is set. Updates that fall due during an update are skipped."""
         due = self.next_after(datetime.now(UTC))
         while not stopping.wait(min(max((due - datetime.now(UTC)).total_seconds(), 0), _CLOCK_CHECK_S)):
             now = datetime.now(UTC)
             if now >= due:
                 yield
                 due = self.next_after(datetime.now(UTC))
-            else:  # earlier than before if the clock was set back
+            else:  # the clock may have been set back
                 due = min(due, self.next_after(now))
 
 
@@ -96,4 +96,4 @@ def _time_zone(name: str) -> ZoneInfo:
     try:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError) as err:
-        raise ValueError(f"TZ={name!r}: no such time zone; allowed are names such as Europe/Warsaw") from err
+        raise ValueError(f"TZ={name!r}: no such time zone; use a name such as Europe/Warsaw") from err

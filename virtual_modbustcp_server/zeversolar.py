@@ -1,10 +1,10 @@
-"""Serves a ZeverSolar TLC inverter, which is read over HTTP.
+"""Serves the data of a ZeverSolar TLC inverter, which it reads over HTTP.
 
-    unit 1   holding register 0    FLOAT   power now, W
-             holding register 2    FLOAT   energy today, kWh
+    unit 1   holding register 0    FLOAT   present power, W
+             holding register 2    FLOAT   energy of today, kWh
 
-The inverter's name or address (with `:port` if it is not 80) comes from `--inverter` or the environment variable
-ZEVERSOLAR_HOST. At night the inverter is off and nothing answers; both registers then have no value (NaN).
+The option `--inverter` or the environment variable ZEVERSOLAR_HOST gives the inverter's name or address (with `:port`
+if the port is not 80). At night the inverter is off and does not answer; both registers then hold no value (NaN).
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ else:  # the folder was copied, and its files run as scripts
 
 TIMEOUT_S = 5.0
 POWER_LINE = 10
-"""Line of the page, counted from 0, with the power now in W."""
+"""Line of the page, counted from 0, with the present power in W."""
 ENERGY_LINE = 11
-"""Line of the page with the energy today in kWh."""
+"""Line of the page with the energy of today in kWh."""
 _LONGEST_PAGE = 65536
 
 
@@ -37,7 +37,7 @@ class ZeverSolarServer(VirtualModbusTCPServer):
         self._url = f"http://{inverter}/home.cgi?sid=0"
 
     def set_datastore(self) -> None:
-        """Read the inverter; without an answer from it, what stays is "no value"."""
+        """Read the inverter. If it does not answer, both registers hold no value."""
         self._write(None, None)
         self._write(*parse(fetch(self._url)))
 
@@ -50,11 +50,11 @@ def fetch(url: str) -> str:
     """Return the text at `url`.
 
     Raises:
-        DeviceOff: nothing answers there.
-        OSError: the host's name is not known, or the answer is an HTTP error.
+        DeviceOff: The inverter does not answer.
+        OSError: The host name cannot be resolved, or the response is an HTTP error.
     """
     try:
-        # Not through a proxy that the environment may name: the inverter is at home.
+        # The inverter is on the local network: do not use a proxy from the environment.
         with build_opener(ProxyHandler({})).open(url, timeout=TIMEOUT_S) as response:
             return str(response.read(_LONGEST_PAGE), "utf-8", "replace")
     except HTTPError:
@@ -67,13 +67,14 @@ def fetch(url: str) -> str:
 
 
 def parse(page: str) -> tuple[float, float]:
-    """Return the power now in W and the energy today in kWh from the text of the page.
+    """Return the present power in W and the energy of today in kWh from the text of the page.
 
     Raises:
-        ValueError: it is not the page of a TLC inverter.
+        ValueError: The text is not the page of a TLC inverter.
     """
     lines = page.splitlines()
-    return _number(lines, POWER_LINE, "the power now in W"), _number(lines, ENERGY_LINE, "the energy today in kWh")
+    power_w = _number(lines, POWER_LINE, "the present power in W")
+    return power_w, _number(lines, ENERGY_LINE, "the energy of today in kWh")
 
 
 def _number(lines: list[str], index: int, what: str) -> float:
@@ -92,9 +93,9 @@ if __name__ == "__main__":
     parser.add_argument(
         "--inverter",
         default=os.environ.get("ZEVERSOLAR_HOST"),
-        help="the inverter's name or address (default: $ZEVERSOLAR_HOST)",
+        help="name or address of the inverter (default: $ZEVERSOLAR_HOST)",
     )
     options = parser.parse_args()
     if not options.inverter:
-        parser.error("give the inverter's name or address: --inverter or ZEVERSOLAR_HOST")
+        parser.error("the inverter's address is missing: set --inverter or ZEVERSOLAR_HOST")
     ZeverSolarServer(options.host, options.port, options.inverter).run()

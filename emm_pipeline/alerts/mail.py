@@ -1,4 +1,4 @@
-"""Mail: one message to people, over SMTP. The only module that knows smtplib."""
+"""Mail: one message, over SMTP. The only module that imports smtplib."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from email.utils import formatdate, make_msgid
 from emm_pipeline.errors import TransientError
 
 IMPLICIT_TLS_PORT = 465
-"""On this port a connection begins with TLS; on others STARTTLS begins it."""
+"""On this port a connection begins with TLS; on others STARTTLS switches to it."""
 
 TIMEOUT_S = 20.0
-"""How long a mail server may take for any one answer."""
+"""How long a mail server may take for each reply."""
 
 
 class MailError(TransientError):
-    """The mail server did not take a mail."""
+    """The mail server did not accept a mail."""
 
 
 @dataclass(frozen=True, slots=True)
 class MailServer:
-    """Where mail is handed in. Without a password there is no login, as at a relay in one's own network."""
+    """The server to which mail is sent. Without a password there is no login, as at a relay on the local network."""
 
     host: str
     port: int
@@ -45,14 +45,14 @@ def compose(sender: str, receivers: str, subject: str, body: str) -> EmailMessag
 
 
 def send(server: MailServer, message: EmailMessage) -> list[str]:
-    """Hand a message in.
+    """Send a message.
 
     Returns:
-        Receivers that the server refused, while it took the mail for others.
+        The receivers that the server refused while it accepted the mail for others.
 
     Raises:
-        MailError: The server is away, refuses the login or every receiver, or would get the password in the clear.
-            Its text names host and port, and never holds the password.
+        MailError: The server does not reply, or refuses the login or every receiver, or the password would be sent
+            in clear text. The error names host and port and never contains the password.
     """
     try:
         with _connect(server) as connection:

@@ -1,4 +1,4 @@
-"""What people get a mail about: troubles, when they begin and when they end (pure)."""
+"""The rules of alerts: when one is raised, when it is resolved, and how a mail says it (pure)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
 
 FAILURES = 3
-"""Failures in a row that make a trouble: one or two may be noise on a line."""
+"""Failures in a row that raise an alert: one or two may be noise on a serial line."""
 
 _REASON_SHOWN = 300
 _NAME_SHOWN = 80
@@ -19,9 +19,10 @@ _NAME_SHOWN = 80
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """How something is now that may be in trouble; times are aware.
+    """The present condition of something that may fail, such as a meter; times are aware.
 
-    `name` is for people. `since`, with `reason`, is when it began to fail; `well_at` when it was last well.
+    `subject` identifies it, as in "meter 5"; `name` is for people. `since` and `reason` say when and why it began to
+    fail, `last_ok_at` when it last worked.
     """
 
     subject: str
@@ -29,12 +30,12 @@ class Condition:
     failures: int = 0
     since: datetime | None = None
     reason: str | None = None
-    well_at: datetime | None = None
+    last_ok_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """Something that fails, and that people were told of. `subject` is what it is known by: "meter 5"."""
+    """Something that fails, and that people were told about."""
 
     subject: str
     name: str
@@ -44,78 +45,85 @@ class Alert:
 
 @dataclass(frozen=True, slots=True)
 class AlertChanges:
-    """What changed since people were last told. Of what was dropped nobody is told: it is no more."""
+    """The alerts that were raised and resolved since people were last told.
 
-    begun: tuple[Alert, ...] = ()
-    ended: tuple[Alert, ...] = ()
+    A dropped alert belongs to a subject that does not exist any more; people are not told about it.
+    """
+
+    raised: tuple[Alert, ...] = ()
+    resolved: tuple[Alert, ...] = ()
     dropped: tuple[Alert, ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.begun or self.ended or self.dropped)
+        return bool(self.raised or self.resolved or self.dropped)
 
 
 @dataclass(frozen=True, slots=True)
 class AlertLine:
     """One line of a mail."""
 
-    begun: bool
+    raised: bool
     text: str
 
 
-def compare(states: Iterable[Condition], told: Iterable[Alert]) -> AlertChanges:
-    """Return which troubles began and which ended, by subject.
-
-    A trouble ends when its subject was well after it began; that it does not fail at the moment (its row was
-    changed, so its failures count anew) does not end it.
-    """
-    now = {state.subject: state for state in states}
-    known = {trouble.subject: trouble for trouble in told}
-    begun = [
-        Alert(state.subject, state.name, state.since, state.reason or "no reason is known")
-        for state in now.values()
-        if state.subject not in known and state.failures >= FAILURES and state.since
-    ]
-    ended = [trouble for subject, trouble in known.items() if subject in now and _is_over(trouble, now[subject])]
-    dropped = [trouble for subject, trouble in known.items() if subject not in now]
-    return AlertChanges(*(tuple(sorted(part, key=_order)) for part in (begun, ended, dropped)))
-
-
-def _is_over(trouble: Alert, state: Condition) -> bool:
-    return not state.failures and state.well_at is not None and state.well_at > trouble.since
-
-
-def _order(trouble: Alert) -> tuple[datetime, int, str]:
-    return trouble.since, len(trouble.subject), trouble.subject
-
-
-def lines(news: AlertChanges, well_at: Mapping[str, datetime], zone: ZoneInfo) -> list[AlertLine]:
-    """Return a line for each trouble that began or ended, with the times on the clocks of `zone`.
+def compare(conditions: Iterable[Condition], told: Iterable[Alert]) -> AlertChanges:
+    """Return which alerts are raised and which are resolved.
 
     Args:
-        news: What changed.
-        well_at: By subject, when it was well again.
+        conditions: The present condition of every subject.
+        told: The alerts that people were told about and that are not resolved.
+
+    An alert is resolved when its subject has worked after the alert was raised. That the subject does not fail at the
+    moment is not enough: its row was changed, so its failures are counted from zero.
+    """
+    now = {condition.subject: condition for condition in conditions}
+    known = {alert.subject: alert for alert in told}
+    raised = [
+        Alert(condition.subject, condition.name, condition.since, condition.reason or "no reason is known")
+        for condition in now.values()
+        if condition.subject not in known and condition.failures >= FAILURES and condition.since
+    ]
+    resolved = [alert for subject, alert in known.items() if subject in now and _is_over(alert, now[subject])]
+    dropped = [alert for subject, alert in known.items() if subject not in now]
+    return AlertChanges(*(tuple(sorted(part, key=_order)) for part in (raised, resolved, dropped)))
+
+
+def _is_over(alert: Alert, condition: Condition) -> bool:
+    return not condition.failures and condition.last_ok_at is not None and condition.last_ok_at > alert.since
+
+
+def _order(alert: Alert) -> tuple[datetime, int, str]:
+    return alert.since, len(alert.subject), alert.subject
+
+
+def lines(changes: AlertChanges, last_ok_at: Mapping[str, datetime], zone: ZoneInfo) -> list[AlertLine]:
+    """Return a line for each alert that was raised or resolved, with times in `zone`.
+
+    Args:
+        changes: What changed.
+        last_ok_at: By subject, when it recovered.
         zone: The time zone of the triggers.
     """
-    begun = [
+    raised = [
         AlertLine(True, f"{_clock(one.since, zone)}  {_short(one.name, _NAME_SHOWN)} fails: {_short(one.reason)}")
-        for one in news.begun
+        for one in changes.raised
     ]
-    ended = [
+    resolved = [
         AlertLine(
             False,
-            f"{_clock(well_at[one.subject], zone)}  {_short(one.name, _NAME_SHOWN)} is well again; "
-            f"it failed from {_clock(one.since, zone)}",
+            f"{_clock(last_ok_at[one.subject], zone)}  {_short(one.name, _NAME_SHOWN)} has recovered; "
+            f"it failed since {_clock(one.since, zone)}",
         )
-        for one in news.ended
+        for one in changes.resolved
     ]
-    return begun + ended
+    return raised + resolved
 
 
 def headline(mail: Sequence[AlertLine]) -> str:
-    """Return what stands in the subject of a mail: how many troubles began, how many ended."""
-    begun = sum(line.begun for line in mail)
-    parts = [f"{begun} failing"] if begun else []
-    parts += [f"{len(mail) - begun} well again"] if begun < len(mail) else []
+    """Return the subject of a mail: how many alerts were raised and how many resolved."""
+    raised = sum(line.raised for line in mail)
+    parts = [f"{raised} failing"] if raised else []
+    parts += [f"{len(mail) - raised} recovered"] if raised < len(mail) else []
     return ", ".join(parts)
 
 
@@ -124,6 +132,6 @@ def _clock(time: datetime, zone: ZoneInfo) -> str:
 
 
 def _short(text: str, longest: int = _REASON_SHOWN) -> str:
-    """The text on one line, not too long: it has parts that a device or a row of the database says."""
+    """The text on one line and of limited length, since parts of it come from devices and from the database."""
     one_line = " ".join(text.split())
     return one_line if len(one_line) <= longest else one_line[: longest - 1] + "…"

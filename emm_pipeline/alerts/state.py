@@ -1,6 +1,6 @@
-"""The troubles that people were told of, and the lines that wait to be mailed: tables `troubles`, `mail_lines`.
+"""The alerts that people were told about, and the lines that wait to be mailed: tables `troubles` and `mail_lines`.
 
-Both outlive runs, so that a change is told once, whatever is killed, and a mail server that is away costs no line.
+Both outlive runs: each change is told once, whichever process is killed, and a mail server that is away costs no line.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Engine
 
-# A meter that was never polled, or is gone from energy_meters, is in no trouble that one can mend.
+# No alert is raised for a meter that was never polled or is not in energy_meters any more.
 _METERS = text("""
     SELECT DISTINCT ON (status.id) 'meter ' || status.id AS subject, meter.description,
            status.failed_samples, status.failed_samples_since, status.failed_sample_reason, status.last_read_at
@@ -44,11 +44,11 @@ _CLAIM = text("SELECT id, begun, line FROM mail_lines ORDER BY id LIMIT :limit F
 _DELETE_LINES = text("DELETE FROM mail_lines WHERE id = ANY(:ids)")
 
 
-def meter_states(engine: Engine) -> list[Condition]:
-    """How the meters are that fail, or that people were told of.
+def meter_conditions(engine: Engine) -> list[Condition]:
+    """Return the conditions of the meters that fail or that people were told about.
 
     Raises:
-        ConfigDatabaseError: The database cannot be read. Like all functions here.
+        ConfigDatabaseError: The database cannot be read. All functions here raise it.
     """
     with database_errors(engine), engine.connect() as connection:
         return [
@@ -58,41 +58,41 @@ def meter_states(engine: Engine) -> list[Condition]:
                 failures=row.failed_samples,
                 since=row.failed_samples_since,
                 reason=row.failed_sample_reason,
-                well_at=row.last_read_at,
+                last_ok_at=row.last_read_at,
             )
             for row in connection.execute(_METERS)
         ]
 
 
-def told_troubles(engine: Engine) -> list[Alert]:
-    """The troubles that people were told of and that did not end yet."""
+def raised_alerts(engine: Engine) -> list[Alert]:
+    """Return the alerts that people were told about and that are not resolved."""
     with database_errors(engine), engine.connect() as connection:
         return [Alert(*row) for row in connection.execute(_TOLD)]
 
 
-def save_news(engine: Engine, news: AlertChanges, lines: Sequence[AlertLine]) -> None:
-    """Keep what changed, and the lines that tell it, both or neither."""
+def save_changes(engine: Engine, changes: AlertChanges, lines: Sequence[AlertLine]) -> None:
+    """Save the changes and the lines that tell them, in one transaction."""
     with database_errors(engine), engine.begin() as connection:
-        for trouble in news.begun:
-            values = {"name": storable(trouble.name), "reason": storable(trouble.reason)}
-            connection.execute(_ADD, {"subject": trouble.subject, "since": trouble.since, **values})
-        for trouble in (*news.ended, *news.dropped):
-            connection.execute(_REMOVE, {"subject": trouble.subject})
+        for alert in changes.raised:
+            values = {"name": storable(alert.name), "reason": storable(alert.reason)}
+            connection.execute(_ADD, {"subject": alert.subject, "since": alert.since, **values})
+        for alert in (*changes.resolved, *changes.dropped):
+            connection.execute(_REMOVE, {"subject": alert.subject})
         for line in lines:
-            connection.execute(_ADD_LINE, {"begun": line.begun, "line": storable(line.text)})
+            connection.execute(_ADD_LINE, {"begun": line.raised, "line": storable(line.text)})
 
 
 def last_waiting_line(engine: Engine) -> int:
-    """The number of the last line that waits to be mailed; 0 where none does."""
+    """Return the number of the last line that waits to be mailed, 0 if none waits."""
     with database_errors(engine), engine.connect() as connection:
         return int(connection.scalar(_WAITING) or 0)
 
 
 @contextmanager
 def claimed_lines(engine: Engine, limit: int) -> Iterator[list[AlertLine]]:
-    """Yield the oldest lines that wait; they are gone once the block ends well, and wait on if it raises.
+    """Yield the oldest lines that wait. They are deleted when the block ends, and go on waiting if it raises.
 
-    Nobody else gets them meanwhile; if this process is killed they are free again at once.
+    No other process gets them meanwhile. If this process is killed, they are free again at once.
     """
     with database_errors(engine), engine.begin() as connection:
         rows = connection.execute(_CLAIM, {"limit": limit}).all()

@@ -1,6 +1,6 @@
-"""Register tables of known device types: one CSV each, sources cited in its head.
+"""The catalogue: register tables of known device types, one CSV file each, with the sources cited in its head.
 
-`load_catalogue()` checks and gives all of them. docs/catalogue.md is made from the same files.
+`load_catalogue()` reads and checks all files. docs/catalogue.md is generated from the same files.
 """
 
 from emm_pipeline.catalog.loader import load_catalogue

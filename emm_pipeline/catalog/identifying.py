@@ -4,8 +4,8 @@
     function_code register_address data_type [word_order byte_order] = low..high
     function_code register_address data_type [word_order byte_order] in low..high
 
-`=` is for a code that says which device it is, `in` for a value that makes sense. The codes of types and orders are
-those of the table `registers`; both orders are big endian where they are left out. Values are raw, before any scale.
+`=` is for a code that only this device type has, `in` for a range of plausible values. The codes of types and orders
+are those of the table `registers`; both orders are big endian if they are left out. Values are raw, before scaling.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ _LINE = re.compile(rf"(\d+) (\d+) (\d+)(?: (\d+) (\d+))? (=|in) {_NUMBER}(?:\.\.
 
 
 def parse_identification(text: str) -> Identification:
-    """Return what a line says.
+    """Return the identification that a line describes.
 
     Raises:
-        ValueError: The line is not of the grammar; the text goes on behind "identify".
+        ValueError: The line does not match the grammar. The message continues a sentence that begins with "identify".
     """
     found = _LINE.fullmatch(text)
     if not found:
@@ -39,5 +39,5 @@ def parse_identification(text: str) -> Identification:
     )
     limits = float(low), float(low if high is None else high)
     if limits[0] > limits[1]:
-        raise ValueError(f"has a range from {limits[0]:g} to {limits[1]:g}, which holds nothing")
+        raise ValueError(f"has the range {limits[0]:g} to {limits[1]:g}, whose limits are in the wrong order")
     return Identification(register, *limits, strong=relation == "=")

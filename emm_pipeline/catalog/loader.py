@@ -1,13 +1,12 @@
 """Loads and checks the files of the catalogue.
 
-A file is `<type>.csv`. Its head is lines of `# key: value`; the keys of _ONCE stand there once at most, those of
-_REPEATED as often as needed. Behind it come a header and rows with the columns of the table `registers`; columns
-that are empty in all rows may be left out.
+A file is `<type>.csv`. Its head is lines of `# key: value`; the keys of _ONCE may appear once, those of _REPEATED as
+often as needed. Then follow a header and rows with the columns of the table `registers`; columns that are empty in all
+rows may be left out.
 """
 
 from __future__ import annotations
 
-import csv
 from functools import cache
 from importlib import resources
 from types import MappingProxyType
@@ -16,6 +15,13 @@ from typing import TYPE_CHECKING, NamedTuple
 from emm_pipeline.catalog.identifying import parse_identification
 from emm_pipeline.catalog.records import CatalogueType
 from emm_pipeline.catalog.vocabulary import VOCABULARY
+from emm_pipeline.config_db.csv_tables import read_csv
+from emm_pipeline.config_db.editing.register_rows import (
+    NEEDED_COLUMNS,
+    REGISTER_COLUMNS,
+    SETTING_COLUMNS,
+    TEXT_COLUMNS,
+)
 from emm_pipeline.config_db.validation import check_rows
 from emm_pipeline.errors import ConfigurationError
 
@@ -23,43 +29,35 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from emm_pipeline.catalog.records import Identification
+    from emm_pipeline.config_db.csv_tables import CsvRow
     from emm_pipeline.fleet import MeterType, Register
 
-_TYPE_SETTINGS = ("max_registers_per_request", "max_gap", "timeout_s", "request_pause_s")
-"""Columns of the table `meter_types`, each with its default where the head does not name it."""
-
 _NEEDED = ("title", "vendor", "document")
-_ONCE = (*_NEEDED, *_TYPE_SETTINGS)
+_ONCE = (*_NEEDED, *SETTING_COLUMNS)
 _REPEATED = ("source", "note", "identify")
 _LEAST_SOURCES = 2
 
-_COLUMNS = (
-    *("type", "register_address", "measurement_name", "data_unit", "data_type", "function_code"),
-    *("word_order", "byte_order", "scale", "invalid_value", "scale_register", "model"),
-)
-_LEAST_COLUMNS = 8
-
 
 class _Head(NamedTuple):
-    """A file's head: key to its values, each with the number of its line."""
+    """The head of a file: the values of each key, with their line numbers."""
 
     values: dict[str, list[tuple[int, str]]]
 
     def once(self, key: str) -> str | None:
-        """The value of a key that stands there once at most."""
+        """Return the value of a key that may appear once, or None."""
         return self.values[key][0][1] if key in self.values else None
 
     def all(self, key: str) -> tuple[str, ...]:
-        """The values of a key in the order of their lines."""
+        """Return the values of a key in the order of their lines."""
         return tuple(value for _, value in self.values.get(key, []))
 
 
 @cache
 def load_catalogue() -> Mapping[str, CatalogueType]:
-    """Return the catalogue: type name to type, by name.
+    """Return the types of the catalogue by name, in alphabetical order.
 
     Raises:
-        ConfigurationError: A file is wrong; says which, and the line.
+        ConfigurationError: A file is wrong. The message names the file and the line.
     """
     files = sorted(resources.files(__package__).iterdir(), key=lambda file: file.name)
     tables = [(file.name, file.read_text(encoding="utf-8")) for file in files if file.name.endswith(".csv")]
@@ -71,16 +69,15 @@ def parse_type(file_name: str, text: str) -> CatalogueType:
 
     Args:
         file_name: `<type>.csv`, without folders.
-        text: What stands in it.
+        text: The content of the file.
 
     Raises:
-        ConfigurationError: Something in it is wrong; says what, and the line.
+        ConfigurationError: The content is wrong. The message names the line and the mistake.
     """
-    lines = text.splitlines()
-    head = _parse_head(file_name, lines)
+    head = _parse_head(file_name, text.splitlines())
     name = file_name.removesuffix(".csv")
-    settings = {"type": name} | {key: head.once(key) for key in _TYPE_SETTINGS}
-    meter_type = _check_table(file_name, settings, _parse_rows(file_name, lines, name))
+    settings = {"type": name} | {key: head.once(key) for key in SETTING_COLUMNS}
+    meter_type = _check_table(file_name, settings, _parse_rows(file_name, text, name))
     return CatalogueType(
         name=name,
         title=head.once("title") or "",
@@ -107,11 +104,11 @@ def _parse_head(file_name: str, lines: list[str]) -> _Head:
             allowed = ", ".join(_ONCE + _REPEATED)
             raise _error(file_name, number, f"is {line!r:.60}; allowed: # key: value with a key of {allowed}")
         if key in _ONCE and key in head.values:
-            raise _error(file_name, number, f"{key} is there a second time")
+            raise _error(file_name, number, f"{key} appears a second time")
         head.values.setdefault(key, []).append((number, value))
     missing = [key for key in _NEEDED if key not in head.values]
     if missing:
-        raise _error(file_name, 1, f"the head lacks {', '.join(missing)}")
+        raise _error(file_name, 1, f"the head does not contain {', '.join(missing)}")
     if len(set(head.all("source"))) < _LEAST_SOURCES:
         raise _error(file_name, 1, f"the head names fewer than {_LEAST_SOURCES} sources")
     return head
@@ -124,31 +121,20 @@ def _identification(file_name: str, number: int, text: str) -> Identification:
         raise _error(file_name, number, f"identify {err}") from err
 
 
-def _parse_rows(file_name: str, lines: list[str], name: str) -> list[tuple[int, dict[str, str | None]]]:
-    """The rows, column to text or None, each with the number of its line."""
-    numbered = [(number, line) for number, line in enumerate(lines, 1) if line.strip() and not line.startswith("#")]
-    if not numbered:
-        raise _error(file_name, len(lines), "there is no table behind the head")
-    cells = list(csv.reader([line for _, line in numbered]))
-    header = tuple(cells[0])
-    if len(header) < _LEAST_COLUMNS or header != _COLUMNS[: len(header)]:
-        raise _error(
-            file_name, numbered[0][0], f"is no header; allowed: {','.join(_COLUMNS)}, cut off behind byte_order"
-        )
-    rows = []
-    for (number, _), row in zip(numbered[1:], cells[1:], strict=True):
-        if len(row) != len(header):
-            raise _error(file_name, number, f"has {len(row)} columns, the header has {len(header)}")
-        if row[0] != name:
-            raise _error(file_name, number, f"type is {row[0]!r}; allowed: the file's name, {name}")
-        rows.append((number, {column: cell or None for column, cell in zip(header, row, strict=True)}))
-    return rows
+def _parse_rows(file_name: str, text: str, name: str) -> list[tuple[int, CsvRow]]:
+    """Return the rows, each with its line number, as column to value or None."""
+    table = read_csv(text, REGISTER_COLUMNS, NEEDED_COLUMNS, TEXT_COLUMNS)
+    if table.issues:
+        line, reason = table.issues[0]
+        raise _error(file_name, line or 1, reason)
+    for number, row in table.rows:
+        if row["type"] != name:
+            raise _error(file_name, number, f"type is {row['type']!r}; allowed: the file's name, {name}")
+    return table.rows
 
 
-def _check_table(
-    file_name: str, settings: Mapping[str, str | None], rows: Iterable[tuple[int, Mapping[str, str | None]]]
-) -> MeterType:
-    """The meter type of the rows. What the configuration database would only report is an error here."""
+def _check_table(file_name: str, settings: Mapping[str, str | None], rows: Iterable[tuple[int, CsvRow]]) -> MeterType:
+    """Return the meter type of the rows. A configuration issue is an error here."""
     issues = check_rows((), (), [settings]).issues
     if issues:
         raise _error(file_name, 1, str(issues[0]))
@@ -158,7 +144,7 @@ def _check_table(
         if fleet.issues:
             raise _error(file_name, number, str(fleet.issues[0]))
         (register,) = fleet.types[str(settings["type"])].registers
-        if reason := _fault(register, registers):
+        if reason := _issue(register, registers):
             raise _error(file_name, number, reason)
         registers.append(register)
     if not registers:
@@ -167,8 +153,8 @@ def _check_table(
     return fleet.types[str(settings["type"])]
 
 
-def _fault(register: Register, others: Iterable[Register]) -> str | None:
-    """Why a row must not stand beside those before it, or None."""
+def _issue(register: Register, others: Iterable[Register]) -> str | None:
+    """Return why a row conflicts with the rows before it or with the vocabulary, or None."""
     name = register.measurement_name
     if name not in VOCABULARY:
         return f"measurement_name {name} is not in the vocabulary (emm_pipeline/catalog/vocabulary.py)"
@@ -176,7 +162,7 @@ def _fault(register: Register, others: Iterable[Register]) -> str | None:
         return f"data_unit of {name} is {register.data_unit}; allowed: {VOCABULARY[name].unit}"
     for other in others:
         if other.measurement_name == name:
-            return f"measurement_name {name} is there a second time"
+            return f"measurement_name {name} appears a second time"
         if _overlap(register, other):
             return f"{name} overlaps {other.measurement_name} at register_address {other.register_address}"
     return None

@@ -1,4 +1,4 @@
-"""What the catalogue knows of a device type. Frozen records, nothing else."""
+"""Frozen records of the catalogue: device types, and how to identify them."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Identification:
-    """What a register of a device of the type holds: a raw value from `low` to `high`, both included.
+    """A condition on a register of a device of the type: its raw value is from `low` to `high`, both included.
 
-    A strong one says which device it is (a code of the vendor's), a weak one that it may be one (a voltage that makes
-    sense).
+    A strong identification proves the type (an identification code of the vendor). A weak one makes it likely (a
+    plausible voltage).
     """
 
     register: Register
@@ -23,7 +23,7 @@ class Identification:
     strong: bool
 
     def matches(self, raw_value: float) -> bool:
-        """Whether the raw value is one that the type would give."""
+        """Whether the raw value is within the limits."""
         return self.low <= raw_value <= self.high
 
 
@@ -31,8 +31,8 @@ class Identification:
 class CatalogueType:
     """A device type of the catalogue.
 
-    `document` is the vendor's, `sources` are the public places against which each row was checked, `notes` say what
-    they disagree on and what was left out. All of `identifications` hold for a device of the type.
+    `document` is the vendor's document, `sources` are the public sources against which each row was checked, and
+    `notes` say where these disagree and what was left out. A device of the type meets all of `identifications`.
     """
 
     name: str
@@ -46,5 +46,5 @@ class CatalogueType:
 
     @property
     def registers(self) -> tuple[Register, ...]:
-        """The type's registers, by function code and address."""
+        """The type's registers, sorted by function code and address."""
         return self.meter_type.registers

@@ -1,6 +1,6 @@
-"""The measurements of the catalogue: one name and unit for a quantity, whatever the device. Pure.
+"""The measurement names of the catalogue: one name and unit per quantity, for all devices. Pure.
 
-A dashboard that shows `activePower` shows it of every device. A single-phase device measures L1.
+A dashboard that shows `activePower` therefore shows it for every device. A single-phase device measures L1.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 
 class Quantity(NamedTuple):
-    """What a measurement's name stands for. Without a unit, it is a ratio or a code."""
+    """The unit and the meaning of a measurement. A quantity without a unit is a ratio or a code."""
 
     unit: str | None
     meaning: str
@@ -46,30 +46,30 @@ VOCABULARY: dict[str, Quantity] = {
     "frequency": Quantity("Hz", "grid frequency"),
     "frequencyHighResolution": Quantity("Hz", "grid frequency, from a second register with smaller steps"),
     **_with_phases("gridPower", "W", "active power at the grid connection, from an inverter's meter; import positive"),
-    "gridImportPower": Quantity("W", "active power taken from the grid, from an inverter's meter"),
-    "gridExportPower": Quantity("W", "active power given to the grid, from an inverter's meter"),
-    **_with_phases("importActiveEnergy", "kWh", "active energy taken from the grid"),
-    **_with_phases("exportActiveEnergy", "kWh", "active energy given to the grid"),
-    **_with_phases("totalActiveEnergy", "kWh", "active energy, import and export added"),
+    "gridImportPower": Quantity("W", "active power imported from the grid, from an inverter's meter"),
+    "gridExportPower": Quantity("W", "active power exported to the grid, from an inverter's meter"),
+    **_with_phases("importActiveEnergy", "kWh", "active energy imported from the grid"),
+    **_with_phases("exportActiveEnergy", "kWh", "active energy exported to the grid"),
+    **_with_phases("totalActiveEnergy", "kWh", "active energy, sum of import and export"),
     **_with_phases("importReactiveEnergy", "kvarh", "reactive energy, import"),
     **_with_phases("exportReactiveEnergy", "kvarh", "reactive energy, export"),
-    **_with_phases("totalReactiveEnergy", "kvarh", "reactive energy, import and export added"),
+    **_with_phases("totalReactiveEnergy", "kvarh", "reactive energy, sum of import and export"),
     "apparentEnergy": Quantity("kVAh", "apparent energy"),
     **_phases("voltageThd", "%", "total harmonic distortion of the voltage"),
     "voltageThd": Quantity("%", "total harmonic distortion of the voltage, mean of the phases"),
     **_phases("currentThd", "%", "total harmonic distortion of the current"),
     "currentThd": Quantity("%", "total harmonic distortion of the current, mean of the phases"),
-    "generatedEnergy": Quantity("kWh", "energy that an inverter has generated in its life"),
+    "generatedEnergy": Quantity("kWh", "energy that an inverter has generated over its lifetime"),
     "generatedEnergyHighResolution": Quantity("kWh", "the same, from a second register with smaller steps"),
     "generatedEnergyToday": Quantity("kWh", "energy that an inverter has generated since midnight"),
-    "dcPower": Quantity("W", "power at an inverter's direct current side"),
-    "dcVoltage": Quantity("V", "voltage at an inverter's direct current side"),
-    "dcCurrent": Quantity("A", "current at an inverter's direct current side"),
-    "dcEnergy": Quantity("kWh", "energy that an inverter has taken in at its direct current side in its life"),
-    **_numbered("dcPower", "W", "power of the direct current input", 3),
-    **_numbered("dcVoltage", "V", "voltage of the direct current input", 12),
-    **_numbered("dcCurrent", "A", "current of the direct current input", 12),
+    "dcPower": Quantity("W", "total DC power of an inverter"),
+    "dcVoltage": Quantity("V", "DC voltage of an inverter"),
+    "dcCurrent": Quantity("A", "DC current of an inverter"),
+    "dcEnergy": Quantity("kWh", "DC energy that an inverter has received over its lifetime"),
+    **_numbered("dcPower", "W", "power of DC input", 3),
+    **_numbered("dcVoltage", "V", "voltage of DC input", 12),
+    **_numbered("dcCurrent", "A", "current of DC input", 12),
     "temperature": Quantity("°C", "temperature inside the device"),
-    "operatingState": Quantity(None, "the device's own code for what it does"),
+    "operatingState": Quantity(None, "operating state, as a code of the device"),
 }
-"""By name, in the order in which docs/catalogue.md lists them."""
+"""Quantities by measurement name, in the order of docs/catalogue.md."""

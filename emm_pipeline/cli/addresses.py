@@ -7,13 +7,11 @@ from typing import NamedTuple
 
 import click
 
-from emm_pipeline.config_db.values import NonsenseError, host
-from emm_pipeline.fleet import GatewayAddress
+from emm_pipeline.config_db.validation.meters import HIGHEST_PORT, HIGHEST_UNIT_ID
+from emm_pipeline.config_db.values import InvalidValueError, host, manual_reference
+from emm_pipeline.fleet import HIGHEST_ADDRESS, GatewayAddress
 
 DEFAULT_PORT = 502
-HIGHEST_PORT = 65535
-HIGHEST_UNIT_ID = 255
-HIGHEST_ADDRESS = 65535
 
 _HOST_AND_PORT = re.compile(r"(?P<host>\[[^\]]*\]|[^:\[\]]*)(:(?P<port>[^:]*))?")
 _BARE_IPV6 = re.compile(r"[0-9a-fA-F]*:[0-9a-fA-F.]*:[0-9a-fA-F:.]*(%\w+)?")
@@ -58,7 +56,7 @@ class EndpointType(click.ParamType):  # type: ignore[type-arg]  # generic in new
             self.fail(f"{text!r} has port {port!r}; allowed: 1 to {HIGHEST_PORT}", param, ctx)
         try:
             return Endpoint(host(name.strip("[]")), int(port or DEFAULT_PORT))
-        except NonsenseError as err:
+        except InvalidValueError as err:
             return self.fail(f"the host of {text!r} {err}", param, ctx)
 
 
@@ -91,12 +89,9 @@ class AddressType(click.ParamType):  # type: ignore[type-arg]  # generic in newe
             self.fail(f"{text!r} is no register address; allowed: 0 to 65535, or 0x0 to 0xFFFF", param, ctx)
         address = int(text, 16) if text.lower().startswith("0x") else int(text)
         if address > HIGHEST_ADDRESS:
-            self.fail(
-                f"{text} is beyond the last register, 65535; where a manual writes 300001, say --fc 4 --address 0, and "
-                "for 400001 --fc 3 --address 0",
-                param,
-                ctx,
-            )
+            reference = manual_reference(address)
+            hint = f"; in a manual this is --fc {reference[0]:d} --address {reference[1]}" if reference else ""
+            self.fail(f"{text} is beyond the last register, {HIGHEST_ADDRESS}{hint}", param, ctx)
         return address
 
 

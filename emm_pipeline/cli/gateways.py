@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -24,11 +23,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class KnownFleet:
-    """The fleet of the configuration database; an empty one, and no engine, where that is not to be had."""
+    """The fleet of the configuration database; without one, an empty fleet, no engine, and the reason."""
 
     engine: Engine | None = None
     fleet: Fleet = field(default_factory=Fleet)
-    problem: str | None = None
+    reason: str | None = None
 
     @asynccontextmanager
     async def locks(self) -> AsyncIterator[GatewayLocks]:
@@ -48,16 +47,11 @@ def known_fleet(env_files: tuple[Path, ...]) -> Iterator[KnownFleet]:
     except EmmError as err:
         if env_files:  # someone named a file: it has to be right
             raise
-        yield KnownFleet(problem=str(err))
+        yield KnownFleet(reason=str(err))
         return
     with open_config_database(settings) as engine:
         try:
             known = KnownFleet(engine, load_fleet(engine))
         except EmmError as err:
-            known = KnownFleet(problem=str(err))
+            known = KnownFleet(reason=str(err))
         yield known
-
-
-def note(line: str) -> None:
-    """Print a remark that is not the command's result."""
-    print(line, file=sys.stderr, flush=True)

@@ -1,6 +1,6 @@
 """`emm`: its commands, and how an error ends it.
 
-Exit codes: 0 well, 1 something was not read or not stored, 2 wrong usage or configuration, 130 interrupted.
+Exit codes: 0 success, 1 something was not read or not stored, 2 wrong usage or configuration, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import TextIO
 import click
 
 from emm_pipeline.cli.lazy import LazyGroup
+from emm_pipeline.cli.output import note
 from emm_pipeline.errors import ConfigurationError, EmmError
 
 INTERRUPTED = 130
@@ -31,9 +32,11 @@ COMMANDS = {
     "read": "commands.read:read",
     "registers": "commands.registers:registers",
     "scan": "commands.scan:scan_command",
+    "secrets": "commands.secrets:secrets",
     "settings": "commands.settings:settings",
     "types": "commands.types:types",
     "watch": "commands.watch:watch",
+    "webserver": "commands.webserver:webserver",
 }
 """Name to module and command."""
 
@@ -68,19 +71,19 @@ def main() -> None:
         if err.errno != errno.ENOSPC:
             raise
         _drop_output()
-        print(f"error: {err.strerror}", file=sys.stderr)
+        note(f"error: {err.strerror}")
         sys.exit(1)
     except click.ClickException as err:
         err.show()
         sys.exit(err.exit_code)
     except ConfigurationError as err:
-        print(f"error: {err}", file=sys.stderr)
+        note(f"error: {err}")
         sys.exit(2)
     except EmmError as err:
-        print(f"error: {err}", file=sys.stderr)
+        note(f"error: {err}")
         sys.exit(1)
     except (KeyboardInterrupt, click.Abort):
-        print("interrupted", file=sys.stderr)
+        note("interrupted")
         sys.exit(INTERRUPTED)
 
 

@@ -1,29 +1,67 @@
-"""What all commands share: JSON for programs, plain tables for people, and a question before what cannot be undone."""
+"""What all commands share: lines for people, JSON for programs, and a question before what cannot be undone.
+
+Nothing else prints. Names and hosts come from a database: a terminal must not take a part of one for a control
+sequence, nor be filled by one.
+"""
 
 from __future__ import annotations
 
 import json
 import math
+import re
 import sys
+import unicodedata
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
-from rich.markup import escape
-from rich.table import Table
 
-from emm_pipeline.cli.showing.tables import console
+MAX_LINE = 2000
+"""Characters of a line; what is longer is cut."""
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+_UNPRINTABLE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+"""Unicode categories: control and formatting characters (some of which turn the direction of text), line ends."""
+_CONTROL_IN_JSON = re.compile("[\x7f-\x9f]")
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
 
 
-def print_json(data: Any) -> None:
-    """Print data as JSON; times as ISO 8601, and NaN and infinities, which JSON has not, as texts."""
-    print(json.dumps(_finite(data), indent=2, ensure_ascii=False, allow_nan=False, default=_as_text))
+def printable(text: object, limit: int = MAX_LINE) -> str:
+    """Return a text of one line, cut behind `limit` characters, with escapes for unprintable ones (ESC is `x1b`)."""
+    whole = str(text)
+    shown = whole if whole.isascii() and whole.isprintable() else "".join(map(_escaped, whole[: limit + 1]))
+    if len(whole) <= limit:
+        return shown
+    return f"{shown[:limit]}… ({len(whole)} characters)"
+
+
+def _escaped(character: str) -> str:
+    if unicodedata.category(character) in _UNPRINTABLE:
+        return character.encode("unicode_escape").decode()
+    return character
+
+
+def say(text: object = "") -> None:
+    """Print lines for people, on stdout."""
+    _print_lines(text, sys.stdout)
+
+
+def note(text: object) -> None:
+    """Print lines that are not the command's result, on stderr."""
+    _print_lines(text, sys.stderr)
+
+
+def _print_lines(text: object, file: Any) -> None:
+    lines = str(text).split("\n")
+    print("\n".join(map(printable, lines)), file=file, flush=True)
+
+
+def print_json(data: Any, indent: int | None = 2) -> None:
+    """Print data as JSON; times as ISO 8601, and NaN and infinities, which JSON does not have, as texts."""
+    text = json.dumps(_finite(data), indent=indent, ensure_ascii=False, allow_nan=False, default=_as_text)
+    escaped = _CONTROL_IN_JSON.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    print(escaped, flush=True)  # noqa: T201 - here only
 
 
 def _finite(data: Any) -> Any:
@@ -38,17 +76,6 @@ def _as_text(value: object) -> str:
     return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
-def print_table(headers: Sequence[str], rows: Iterable[Sequence[object]], *, right: Iterable[str] = ()) -> None:
-    """Print rows; None is an empty cell. Long texts are folded, never cut."""
-    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
-    right = set(right)
-    for name in headers:
-        table.add_column(name, justify="right" if name in right else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(escape("" if cell is None else str(cell)) for cell in row))
-    console().print(table)
-
-
 def shown_time(time: datetime | None) -> str:
     """Return a time for people, in UTC."""
     return f"{time.astimezone(UTC):%Y-%m-%d %H:%M:%S}" if time else ""
@@ -59,10 +86,10 @@ def confirm(question: str, *, yes: bool) -> None:
 
     Raises:
         click.Abort: The answer was no.
-        click.UsageError: Nobody can be asked.
+        click.UsageError: There is no terminal to ask on.
     """
     if yes:
         return
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise click.UsageError(f"{question} Nobody can be asked here: add --yes")
-    click.confirm(question, abort=True, err=True)
+        raise click.UsageError(f"{printable(question)} There is no terminal to ask on: add --yes")
+    click.confirm(printable(question), abort=True, err=True)

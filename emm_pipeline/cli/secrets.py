@@ -25,9 +25,9 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         names = write_secrets(options.example_file, options.file, force=options.force)
     except FileExistsError as err:
-        print(f"error: {err}; to replace them: make secrets FORCE=1", file=sys.stderr)
+        print(f"error: {err}; to replace them: make secrets FORCE=1", file=sys.stderr)  # noqa: T201 - needs no package
         return 2
-    print(NEXT.format(file=options.file, names=", ".join(names)))
+    print(NEXT.format(file=options.file, names=", ".join(names)))  # noqa: T201
     return 0
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from emm_pipeline.commissioning.interpreting import Fit, find_fits, tolerance
-from emm_pipeline.fleet import MAX_REGISTERS_PER_REQUEST
+from emm_pipeline.fleet import MAX_REGISTERS_PER_REQUEST, REGISTER_SPACE
 from emm_pipeline.readings import Request
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ BESIDE = 2
 MUCH_NEARER = 0.25
 """Part of the distance from the value."""
 
-_REGISTERS = 65536
 _ILLEGAL_ADDRESS = 2
 
 
@@ -75,6 +74,6 @@ async def search_beside(read: ReadUnit, searched: SearchedRegisters, wanted: Wan
 def _around(request: Request) -> Iterator[Request]:
     """All of them at once; for a device that does not send so many, the next registers on either side."""
     for before, behind in ((BESIDE, BESIDE), (1, -1), (-1, 1)):
-        start, end = max(0, request.address - before), min(_REGISTERS, request.end + behind)
+        start, end = max(0, request.address - before), min(REGISTER_SPACE, request.end + behind)
         if 0 < end - start <= MAX_REGISTERS_PER_REQUEST:
             yield Request(request.function_code, start, end - start)

@@ -1,9 +1,12 @@
-"""The configuration database: its tables and migrations, the fleet that it describes, and each meter's status.
+"""The configuration database: its tables and migrations, the fleet that it describes, and the state of each device.
 
-    upgrade: migrations, constraints -> tables       the database is made, and brought up to date
-    loader -> values, validation -> fleet.Fleet      its rows are read and checked
-    meter_status, failing_meters, refusals           what the pipeline remembers between runs and samples
+    upgrade: migrations, schema -> tables            the database is created, upgraded and compared
+    loader -> validation, values -> fleet.Fleet      its rows are read and checked
+    editing                                          rows as people and the catalogue change them
+    device_state                                     what is known of each device between polls
     gateway_locks                                    which gateways a run talks to
+    used_ids                                         ids that no new meter gets
 
-`values` and `validation` are pure; all others work on an engine of `engine.create_config_engine`.
+`validation`, `values`, `csv_tables` and the modules that say so are pure; all others work on an engine of
+`engine.create_config_engine`.
 """

@@ -5,30 +5,16 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-import psycopg2
 from sqlalchemy import URL, Engine, create_engine, make_url
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 
 from emm_pipeline.errors import ConfigDatabaseError
+from emm_pipeline.postgres_errors import explain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 CONNECT_TIMEOUT_S = 5
-
-_HINTS = {
-    "42P01": 'a table is missing: run "emm db upgrade"',
-    "42703": 'a column is missing: run "emm db upgrade"',
-    "42501": "give POSTGRES_USER the right to do so",
-    "55P03": "another session holds the table: end it, and try again",
-}
-"""What to do, by SQLSTATE."""
-
-_CONNECTION_HINTS = {
-    "password": "check POSTGRES_USER and POSTGRES_PASSWORD",
-    "does not exist": "check POSTGRES_DB and POSTGRES_USER",
-}
-"""What to do, by a word in the text: a connection that fails brings no SQLSTATE."""
 
 
 def psycopg2_url(url: str | URL) -> URL:
@@ -65,21 +51,4 @@ def database_errors(engine: Engine) -> Iterator[None]:
     try:
         yield
     except SQLAlchemyError as err:
-        raise ConfigDatabaseError(_explain(engine.url, err)) from err
-
-
-def _explain(url: URL, err: SQLAlchemyError) -> str:
-    cause = err.orig if isinstance(err, DBAPIError) and err.orig is not None else err
-    reason = " ".join(str(cause).split())
-    if url.password:
-        reason = reason.replace(url.password, "***")
-    hint = _HINTS.get(getattr(cause, "pgcode", None) or "")
-    if isinstance(cause, psycopg2.OperationalError) and cause.pgcode is None:
-        unreachable = "is PostgreSQL running at POSTGRES_HOST and POSTGRES_PORT?"
-        hint = next((hint for word, hint in _CONNECTION_HINTS.items() if word in reason), unreachable)
-    return f"configuration database {_place(url)}: {reason}" + (f" ({hint})" if hint else "")
-
-
-def _place(url: URL) -> str:
-    host = url.host or url.query.get("host") or "localhost"
-    return f"{host}:{url.port or 5432}/{url.database}"
+        raise ConfigDatabaseError(f"configuration database {explain(engine.url, err)}") from err

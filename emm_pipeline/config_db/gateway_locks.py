@@ -56,9 +56,8 @@ async def gateway_locks(engine: Engine) -> AsyncIterator[PostgresGatewayLocks]:
 class PostgresGatewayLocks:
     """The locks that one session holds. What is asked for while a statement is under way goes into the next one.
 
-    When PostgreSQL does not answer, every gateway counts as ours: readings that are not taken now are lost for good,
-    and no other run gets as far as a gateway without PostgreSQL. What is locked already stays so as long as the
-    session lives.
+    When PostgreSQL does not answer, every gateway counts as ours: a reading that is not taken now cannot be repeated,
+    and no other run reaches a gateway without PostgreSQL. What is locked already stays locked while the session lives.
     """
 
     def __init__(self, engine: Engine) -> None:

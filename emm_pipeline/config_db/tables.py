@@ -1,13 +1,15 @@
 """The tables of the configuration database, as `emm db upgrade` leaves them.
 
-Tables and columns are made by the migrations; a test compares them with what stands here. Constraints are
-applied from here by `constraints`, since old rows may not let them be applied at once.
+Tables and columns are made by the migrations; a test compares them with these. Conditions are applied from here by
+`schema`, since old rows may not let them be applied at once.
 
 The first columns of `energy_meters` and `registers`, their order and their codes are fixed: people have scripts
 and `INSERT ... VALUES` lines for them. Further columns go behind, nullable or with a default.
 """
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from sqlalchemy import (
     BigInteger,
@@ -25,12 +27,29 @@ from sqlalchemy import (
     text,
 )
 
+from emm_pipeline.fleet import HIGHEST_ADDRESS, REGISTER_SPACE, DataType, FunctionCode, Order
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 metadata = MetaData()
 
 
 def _check(name: str, condition: str) -> CheckConstraint:
     return CheckConstraint(condition, name=name)
 
+
+def _codes(codes: Iterable[int]) -> str:
+    return ", ".join(str(int(code)) for code in codes)
+
+
+_REGISTERS_TAKEN = "CASE {} ELSE 1 END".format(
+    " ".join(
+        f"WHEN data_type IN ({_codes(each for each in DataType if each.count == count)}) THEN {count}"
+        for count in sorted({each.count for each in DataType} - {1})
+    )
+)
+"""Registers that a value takes (SQL)."""
 
 energy_meters = Table(
     "energy_meters",
@@ -68,17 +87,17 @@ registers = Table(
     _check("registers_type", "type IS NOT NULL AND btrim(type) <> ''"),
     _check(
         "registers_register_address",
-        "register_address IS NOT NULL AND register_address BETWEEN 0 AND 65535 AND register_address"
-        " + CASE WHEN data_type IN (2, 3, 5) THEN 2 WHEN data_type IN (6, 7, 8) THEN 4 ELSE 1 END <= 65536",
+        f"register_address IS NOT NULL AND register_address BETWEEN 0 AND {HIGHEST_ADDRESS} AND register_address"
+        f" + {_REGISTERS_TAKEN} <= {REGISTER_SPACE}",
     ),
     _check("registers_measurement_name", "measurement_name IS NOT NULL AND btrim(measurement_name) <> ''"),
-    _check("registers_data_type", "data_type IS NOT NULL AND data_type BETWEEN 1 AND 8"),
-    _check("registers_function_code", "function_code IS NOT NULL AND function_code IN (3, 4)"),
-    _check("registers_word_order", "word_order IS NOT NULL AND word_order IN (1, 2)"),
-    _check("registers_byte_order", "byte_order IS NOT NULL AND byte_order IN (1, 2)"),
+    _check("registers_data_type", f"data_type IS NOT NULL AND data_type IN ({_codes(DataType)})"),
+    _check("registers_function_code", f"function_code IS NOT NULL AND function_code IN ({_codes(FunctionCode)})"),
+    _check("registers_word_order", f"word_order IS NOT NULL AND word_order IN ({_codes(Order)})"),
+    _check("registers_byte_order", f"byte_order IS NOT NULL AND byte_order IN ({_codes(Order)})"),
     _check("registers_scale", "scale <> 0 AND scale NOT IN ('NaN', 'Infinity', '-Infinity')"),
     _check("registers_invalid_value", "invalid_value NOT IN ('NaN', 'Infinity', '-Infinity')"),
-    _check("registers_scale_register", "scale_register BETWEEN 0 AND 65535"),
+    _check("registers_scale_register", f"scale_register BETWEEN 0 AND {HIGHEST_ADDRESS}"),
     _check("registers_model", "model IS NULL OR (model BETWEEN 1 AND 65534 AND function_code = 3)"),
 )
 """The measurements of each meter type. `fleet.DataType`, `FunctionCode` and `Order` explain the codes."""
@@ -137,7 +156,7 @@ refused_registers = Table(
     Column("refused_at", DateTime(timezone=True), nullable=False),
     Column("configuration", Text, nullable=False),
 )
-"""What a meter answered with an exception, so that it is not asked for it again for a day, or until its
+"""Registers that a meter answered with an exception. Polls leave them out for a day, or until its
 `configuration` (the fingerprint of the meter and of its type's registers) changes. By meter, since others of its
 type may be newer and know more registers. Deleting rows is fine: the meter is asked again."""
 
@@ -152,6 +171,13 @@ model_addresses = Table(
 """Where a meter has the SunSpec models of its type, as JSON (model id to address), so that they are not searched for
 at each poll. Deleting rows is fine: they are searched for again."""
 
+used_meter_ids = Table(
+    "used_meter_ids",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+)
+"""Every id that is or was some meter's: a removed meter's readings stay under its id, so no other meter gets it."""
+
 troubles = Table(
     "troubles",
     metadata,
@@ -160,7 +186,7 @@ troubles = Table(
     Column("since", DateTime(timezone=True), nullable=False),
     Column("reason", Text, nullable=False),
 )
-"""What people were told of by mail and that did not end yet; `subject` is "meter 5", say."""
+"""Alerts that were reported and are not resolved yet; `subject` is such as "meter 5"."""
 
 mail_lines = Table(
     "mail_lines",
@@ -170,4 +196,4 @@ mail_lines = Table(
     Column("begun", Boolean, nullable=False),
     Column("line", Text, nullable=False),
 )
-"""What waits to be mailed, oldest first."""
+"""Lines of alerts that wait to be mailed, oldest first."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,12 +13,14 @@ from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import make_url, text
 
-from emm_pipeline.config_db.constraints import tighten
 from emm_pipeline.config_db.engine import create_config_engine, database_errors
+from emm_pipeline.config_db.schema import differences, repair
 from emm_pipeline.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from sqlalchemy import URL, Connection, Engine
+    from collections.abc import Iterable
+
+    from sqlalchemy import URL, Connection, Engine, Table
 
 VERSION_TABLE = "emm_alembic_version"
 """Alembic's own table; Dagster's storage, which may share the database, uses the default name."""
@@ -32,36 +34,54 @@ _LOCK_KEY = 0x454D4D_01
 
 @dataclass(frozen=True, slots=True)
 class SchemaState:
-    """Which revision the database is at (None: never upgraded), and which this version of EMM wants."""
+    """Which revision the database is at (None: never upgraded), and which this version of EMM wants.
+
+    `differences` says how its tables differ from those of its revision, a line each.
+    """
 
     current: str | None
     wanted: str
+    differences: tuple[str, ...] = ()
+
+    @property
+    def is_newest(self) -> bool:
+        """Whether all migrations are done."""
+        return self.current == self.wanted
 
     @property
     def up_to_date(self) -> bool:
-        """Whether there is nothing to upgrade."""
-        return self.current == self.wanted
+        """Whether there is nothing to upgrade or correct."""
+        return self.is_newest and not self.differences
 
 
-def check(engine: Engine) -> SchemaState:
-    """Compare the database's revision with the wanted one; changes nothing.
+def check(engine: Engine, further: Iterable[Table] = ()) -> SchemaState:
+    """Compare the database's revision, and its tables, with the wanted ones; changes nothing.
+
+    Args:
+        engine: The configuration database.
+        further: Tables beside those of `tables` that the migrations make.
 
     Raises:
         ConfigDatabaseError: The database cannot be reached.
     """
     with database_errors(engine), engine.connect() as connection:
-        return _state(connection)
+        state = _state(connection)
+        if not state.is_newest:
+            return state
+        found = tuple(map(str, differences(connection, further)))
+        connection.rollback()
+    return replace(state, differences=found)
 
 
 def upgrade(engine: Engine) -> list[str]:
     """Bring the database up to date: all of it or nothing, no row lost. Safe to run twice, and two at once.
 
     Returns:
-        Lines for a person: what was done, and what old rows or columns still stand in the way of. The latter
-        come again at each upgrade until they are corrected.
+        Lines for a person: what was changed, and how the tables still differ from what they should be. The latter
+        come again at each upgrade until a person has corrected rows or columns.
 
     Raises:
-        ConfigDatabaseError: The database cannot be reached, or refuses (not the owner of a table, say).
+        ConfigDatabaseError: The database cannot be reached, or refuses, as where the user does not own a table.
         ConfigurationError: The database was upgraded by a newer version of EMM.
     """
     with database_errors(engine), engine.begin() as connection:
@@ -75,8 +95,8 @@ def upgrade(engine: Engine) -> list[str]:
                 f"the database is at revision {before.current}, which this version of EMM does not know: "
                 "install the newer one that upgraded it"
             ) from err
-        done = [] if before.up_to_date else [f"made or brought up to date: revision {before.wanted}"]
-        return done + tighten(connection)
+        done = [] if before.is_newest else [f"Database is up to date ({before.wanted})"]
+        return done + repair(connection)
 
 
 def ensure_database(url: str | URL) -> bool:

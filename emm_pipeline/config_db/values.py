@@ -1,7 +1,8 @@
-"""Column values of any origin, converted where that is exact: old tables hold numbers as text or decimals.
+"""Column values of any origin, converted where that is exact: old tables and files hold numbers as text or decimals.
 
-Pure. Every converter takes a value as a database driver brings it, and raises `NonsenseError`, whose text goes
-on behind the column's name: "port", "is 70000; allowed: 1 to 65535".
+Pure. Every converter takes a value as a database driver or a file brings it, and raises `InvalidValueError`, whose text
+continues the column's name: "port", "is 70000; allowed: 1 to 65535". Spaces around texts and numbers do not count, and
+a whole number may be hexadecimal, as 0x156.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from decimal import Decimal, InvalidOperation
 from enum import IntEnum
 from typing import Any, TypeVar
 
+from emm_pipeline.fleet import HIGHEST_ADDRESS, REGISTER_SPACE, FunctionCode
 from emm_pipeline.naming import label_issue, measurement_issue
 
 Code = TypeVar("Code", bound=IntEnum)
@@ -20,12 +22,23 @@ MAX_HOST_LENGTH = 255
 """Longest name in the Domain Name System (RFC 1035, 2.3.4)."""
 
 _NUMBER = re.compile(r"\s*[+-]?\d{1,50}(\.\d{0,50})?([eE][+-]?\d{1,4})?\s*", re.ASCII)
+_HEXADECIMAL = re.compile(r"\s*0[xX][0-9a-fA-F]{1,16}\s*", re.ASCII)
+_SPELLINGS = (
+    (re.compile(r"\s*[+-]?\d+,\d+([eE][+-]?\d+)?\s*", re.ASCII), "; a decimal point is needed, not a comma"),
+    (re.compile(r"\s*[0-9a-fA-F]+[hH]\s*", re.ASCII), "; hexadecimal numbers begin with 0x"),
+)
+"""How people write numbers that are not read, and what to tell them."""
+
 _FLAGS = {"true": True, "t": True, "1": True, "false": False, "f": False, "0": False}
+_MANUAL_REFERENCES = {
+    300_001: FunctionCode.READ_INPUT_REGISTERS,
+    400_001: FunctionCode.READ_HOLDING_REGISTERS,
+}
 _SHOWN_LENGTH = 60
 _BEYOND_INTEGERS = 2**64
 
 
-class NonsenseError(ValueError):
+class InvalidValueError(ValueError):
     """A value that can never be right in its column."""
 
 
@@ -35,8 +48,9 @@ def shown(value: object) -> str:
     return text if len(text) <= _SHOWN_LENGTH else text[:_SHOWN_LENGTH] + "..."
 
 
-def _nonsense(value: object, allowed: str) -> NonsenseError:
-    return NonsenseError(f"is {shown(value)}; allowed: {allowed}")
+def _invalid(value: object, allowed: str) -> InvalidValueError:
+    hint = next((hint for spelling, hint in _SPELLINGS if isinstance(value, str) and spelling.fullmatch(value)), "")
+    return InvalidValueError(f"is {shown(value)}; allowed: {allowed}{hint}")
 
 
 def _number(value: object, allowed: str) -> Decimal:
@@ -44,13 +58,15 @@ def _number(value: object, allowed: str) -> Decimal:
     number = None
     if isinstance(value, (int, float, Decimal)) and not isinstance(value, bool):
         number = Decimal(value)
+    elif isinstance(value, str) and _HEXADECIMAL.fullmatch(value):
+        number = Decimal(int(value, 16))
     elif isinstance(value, str) and _NUMBER.fullmatch(value):
         try:
             number = Decimal(value.strip())
         except InvalidOperation:
             number = None
     if number is None or not number.is_finite():
-        raise _nonsense(value, allowed)
+        raise _invalid(value, allowed)
     return number
 
 
@@ -59,7 +75,7 @@ def integer(value: Any, low: int, high: int) -> int:
     allowed = f"{low} to {high}"
     number = value if type(value) is int else _number(value, allowed)
     if not low <= number <= high or int(number) != number:
-        raise _nonsense(value, allowed)
+        raise _invalid(value, allowed)
     return int(number)
 
 
@@ -69,7 +85,7 @@ def code(value: Any, kind: type[Code]) -> Code:
         return kind(integer(value, min(kind), max(kind)))
     except ValueError:
         names = ", ".join(f"{member.value} ({member.name})" for member in kind)
-        raise _nonsense(value, names) from None
+        raise _invalid(value, names) from None
 
 
 def real(value: Any, low: float, high: float) -> float:
@@ -77,7 +93,7 @@ def real(value: Any, low: float, high: float) -> float:
     allowed = f"{low:g} to {high:g}"
     number = float(_number(value, allowed))
     if not low <= number <= high:
-        raise _nonsense(value, allowed)
+        raise _invalid(value, allowed)
     return number
 
 
@@ -86,7 +102,7 @@ def positive(value: Any, high: float) -> float:
     allowed = f"above 0, to {high:g}"
     number = float(_number(value, allowed))
     if not 0 < number <= high:
-        raise _nonsense(value, allowed)
+        raise _invalid(value, allowed)
     return number
 
 
@@ -95,7 +111,7 @@ def factor(value: Any) -> float:
     allowed = "a finite number other than 0"
     number = float(_number(value, allowed))
     if number == 0 or not math.isfinite(number):
-        raise _nonsense(value, allowed)
+        raise _invalid(value, allowed)
     return number
 
 
@@ -106,7 +122,7 @@ def raw_value(value: Any) -> int | float:
     if abs(number) < _BEYOND_INTEGERS and int(number) == number:
         return int(number)
     if not math.isfinite(float(number)):
-        raise _nonsense(value, allowed)
+        raise _invalid(value, allowed)
     return float(number)
 
 
@@ -114,33 +130,60 @@ def flag(value: Any) -> bool:
     """True or false."""
     found = _FLAGS.get(str(value).strip().lower())
     if found is None:
-        raise _nonsense(value, "true, false")
+        raise _invalid(value, "true, false")
     return found
 
 
+def register_address(value: Any) -> int:
+    """An address of a register as on the wire, from 0."""
+    try:
+        return integer(value, 0, HIGHEST_ADDRESS)
+    except InvalidValueError as err:
+        if reference := manual_reference(value):
+            function_code, address = reference
+            hint = f"in a manual this is function_code {function_code:d} and register_address {address}"
+            raise InvalidValueError(f"{err}; {hint}") from None
+        raise
+
+
+def manual_reference(value: Any) -> tuple[FunctionCode, int] | None:
+    """What a number such as 300343 stands for in manuals.
+
+    They count input registers from 300001 on, and holding registers from 400001 on.
+    """
+    try:
+        number = int(_number(value, ""))
+    except InvalidValueError:
+        return None
+    for first, function_code in _MANUAL_REFERENCES.items():
+        if first <= number < first + REGISTER_SPACE:
+            return function_code, number - first
+    return None
+
+
 def _text(value: Any) -> str:
-    return value if isinstance(value, str) else str(value)
+    return (value if isinstance(value, str) else str(value)).strip()
 
 
 def label(value: Any) -> str:
     """A text that names a point, empty or not, and that every readings store holds as it is."""
-    if fault := label_issue(_text(value)):
-        raise NonsenseError(f"{shown(value)} {fault}")
+    if issue := label_issue(_text(value)):
+        raise InvalidValueError(f"{shown(value)} {issue}")
     return _text(value)
 
 
 def measurement(value: Any) -> str:
     """The name of a measurement that every readings store holds as it is."""
     text = name(value)
-    if fault := measurement_issue(text):
-        raise NonsenseError(f"{shown(value)} {fault}")
+    if issue := measurement_issue(text):
+        raise InvalidValueError(f"{shown(value)} {issue}")
     return text
 
 
 def name(value: Any) -> str:
     """A text that is more than white space."""
-    if value is None or not _text(value).strip():
-        raise _nonsense(value, "a name")
+    if value is None or not _text(value):
+        raise _invalid(value, "a name")
     return _text(value)
 
 
@@ -148,7 +191,7 @@ def host(value: Any) -> str:
     """A host name or an address."""
     text = name(value)
     if len(text) > MAX_HOST_LENGTH:
-        raise NonsenseError(f"is {len(text)} characters long; allowed: {MAX_HOST_LENGTH}")
+        raise InvalidValueError(f"is {len(text)} characters long; allowed: {MAX_HOST_LENGTH}")
     if any(character.isspace() or not character.isprintable() for character in text):
-        raise _nonsense(value, "a name or an address without white space and control characters")
+        raise _invalid(value, "a name or an address without white space and control characters")
     return text

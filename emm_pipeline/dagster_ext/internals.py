@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from multiprocessing.context import BaseContext
+from pathlib import Path
 from typing import Any
 
 from dagster import DagsterInstance, DagsterRun, DefaultRunLauncher
@@ -71,6 +72,8 @@ CHECKED_AGAINST = {
     "dagster._core.storage.defs_state.DefsStateStorage": "1.13.27",
     "dagster._core.storage.event_log.schema.SqlEventLogStorageTable": "1.13.27",
     "dagster._core.storage.fs_io_manager.PickledObjectFilesystemIOManager": "1.13.27",
+    "dagster._core.workspace.context.WorkspaceProcessContext": "1.13.27",
+    "dagster._core.workspace.load_target.WorkspaceFileTarget": "1.13.27",
     "dagster._grpc.server.DagsterApiServer": "1.13.27",
     "dagster._grpc.server.DagsterApiServer._check_for_orphaned_runs": "1.13.27",
     "dagster._grpc.server.DagsterApiServer._mp_ctx": "1.13.27",
@@ -119,6 +122,18 @@ def wrap_check_for_orphaned_runs(wrapper: Callable[[Callable[[], None]], None]) 
         wrapper(partial(original, server))
 
     DagsterApiServer._check_for_orphaned_runs = check  # type: ignore[assignment, method-assign]
+
+
+# The webserver
+
+
+def open_workspace(instance: DagsterInstance, file: Path, version: str) -> AbstractContextManager[Any]:
+    """Return the workspace that a file describes, as the webserver needs it: a context manager that yields itself."""
+    # Imported here: only the webserver needs them.
+    from dagster._core.workspace.context import WorkspaceProcessContext  # noqa: PLC0415
+    from dagster._core.workspace.load_target import WorkspaceFileTarget  # noqa: PLC0415
+
+    return WorkspaceProcessContext(instance, WorkspaceFileTarget(paths=[str(file)]), version=version)
 
 
 # Run launchers

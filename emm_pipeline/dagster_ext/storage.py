@@ -28,6 +28,7 @@ from emm_pipeline.dagster_ext.internals import (
     replace_storages,
 )
 from emm_pipeline.dagster_ext.outages import WaitingEvents
+from emm_pipeline.opening import follow_rotation
 from emm_pipeline.settings import current_settings
 
 
@@ -73,8 +74,15 @@ class PooledPostgresStorage(DagsterPostgresStorage):
             pool_size=4,
             max_overflow=20,
             pool_recycle=3600,
-            connect_args={"connect_timeout": 5, "application_name": "emm dagster"},
+            connect_args={
+                "connect_timeout": 5,
+                "application_name": "emm dagster",
+                # Dagster reads times without a zone as UTC, but its columns' default is the time in the session's zone.
+                "options": "-c timezone=UTC",
+            },
         )
+        if current_settings().emm_access_dir:
+            follow_rotation(engine, lambda: current_settings().dagster_database_url)
         event_logs = _EventLogStorage(postgres_url, should_autocreate_tables=False)
         runs = _RunStorage(postgres_url, should_autocreate_tables=False)
         schedules = _ScheduleStorage(postgres_url, should_autocreate_tables=False)

@@ -1,7 +1,7 @@
-"""Mail on change of state: a sensor notes what began and what ended, a job mails it. Built where mail is on.
+"""Alerts by mail: a sensor raises and resolves them, a job mails them. Built where mail is on.
 
-Never part of a poll: a mail server that is slow or away costs no sample. What is noted waits in the database, so that
-changes that come together, or while the mail server is away, are one mail.
+Mail is never part of a poll: a slow mail server delays no reading. The lines wait in the database, so that changes
+that come together, or while the mail server is away, are one mail.
 """
 
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ from dagster import (
 
 from emm_pipeline.alerts import rules
 from emm_pipeline.alerts.mail import MailError, MailServer, compose, send
-from emm_pipeline.alerts.state import claimed_lines, last_waiting_line, meter_states, save_news, told_troubles
+from emm_pipeline.alerts.state import claimed_lines, last_waiting_line, meter_conditions, raised_alerts, save_changes
 from emm_pipeline.defs.resources import ConfigDatabase
 from emm_pipeline.defs.runs import MAX_RUNTIME_TAG
 from emm_pipeline.errors import OutboxError
@@ -37,17 +37,17 @@ if TYPE_CHECKING:
 
 LOOK_EVERY_S = 30
 TRY_AGAIN_EVERY_S = 300
-"""How often a mail is tried that the server does not take."""
+"""How often a mail is tried again that the server does not accept."""
 
 STORE_IS_AWAY_AFTER = timedelta(minutes=2)
-"""How long points wait before that is a trouble: a run tries for the time of its sample, then the replay does."""
+"""How long points wait before an alert is raised: first the run tries to load them, then the replay."""
 
 LINES_PER_MAIL = 1000
 
 
 @op
 def send_mail(context: OpExecutionContext, config_database: ConfigDatabase) -> None:
-    """Mail the lines that wait, as one mail; they go on waiting if the server does not take it."""
+    """Mail the lines that wait, as one mail. They go on waiting if the server does not accept it."""
     settings = current_settings()
     server = MailServer(
         settings.logger_sender_email_host,
@@ -73,7 +73,7 @@ def send_mail(context: OpExecutionContext, config_database: ConfigDatabase) -> N
         context.log.warning(f"the mail server refused: {', '.join(refused)}")
 
 
-@job(name="mail", tags={MAX_RUNTIME_TAG: "300"}, description="Mails what began to fail and what is well again.")
+@job(name="mail", tags={MAX_RUNTIME_TAG: "300"}, description="Mails the alerts that were raised and resolved.")
 def mail_job() -> None:
     """One step."""
     send_mail()
@@ -84,37 +84,37 @@ def mail_job() -> None:
     job=mail_job,
     minimum_interval_seconds=LOOK_EVERY_S,
     default_status=DefaultSensorStatus.RUNNING,
-    description="Notes meters that fail for the third time, a store for which readings wait, and what is well again; "
-    "starts the job mail.",
+    description="Raises an alert for a meter that fails for the third time and for a store for which readings wait; "
+    "resolves it when they have recovered; starts the job mail.",
 )
 def mail_sensor(context: SensorEvaluationContext, config_database: ConfigDatabase) -> Iterator[RunRequest | SkipReason]:
-    """Compare how things are with what people were told."""
+    """Compare the present conditions with the alerts that people were told about."""
     _ = context
     now = datetime.now(UTC)
     with config_database.open() as engine:
-        states = [*meter_states(engine), store_state(open_outbox(current_settings()), now)]
-        news = rules.compare(states, told_troubles(engine))
-        if news:
-            well_at = {state.subject: state.well_at for state in states if state.well_at}
-            save_news(engine, news, rules.lines(news, well_at, ZoneInfo(current_settings().tz)))
+        conditions = [*meter_conditions(engine), store_condition(open_outbox(current_settings()), now)]
+        changes = rules.compare(conditions, raised_alerts(engine))
+        if changes:
+            last_ok_at = {condition.subject: condition.last_ok_at for condition in conditions if condition.last_ok_at}
+            save_changes(engine, changes, rules.lines(changes, last_ok_at, ZoneInfo(current_settings().tz)))
         last = last_waiting_line(engine)
     if last:
-        # A run per line that is new, and per try; Dagster starts none twice for one key.
+        # One run for each new line and for each attempt: Dagster starts no second run for the same key.
         yield RunRequest(run_key=f"line {last}, try {int(now.timestamp()) // TRY_AGAIN_EVERY_S}")
     else:
-        yield SkipReason("Nothing began or ended.")
+        yield SkipReason("No alert was raised or resolved.")
 
 
-def store_state(outbox: "Outbox", now: datetime) -> rules.Condition:
-    """Return how the readings store is: away while points wait in the outbox for long, back once none does."""
+def store_condition(outbox: "Outbox", now: datetime) -> rules.Condition:
+    """Return the condition of the readings store. It fails while points wait in the outbox for long."""
     subject, name = "store", "the readings store"
     try:
         since = outbox.waiting_since()
     except OutboxError as err:
         return rules.Condition(subject, name, rules.FAILURES, now, str(err))
     if since is None:
-        return rules.Condition(subject, name, well_at=now)
-    reason = f"what was read since then waits in the outbox ({outbox.last_error() or 'it was not tried yet'})"
+        return rules.Condition(subject, name, last_ok_at=now)
+    reason = f"the readings since then wait in the outbox ({outbox.last_error() or 'loading was not tried yet'})"
     return rules.Condition(subject, name, rules.FAILURES if now - since >= STORE_IS_AWAY_AFTER else 1, since, reason)
 
 

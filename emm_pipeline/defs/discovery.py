@@ -1,6 +1,7 @@
 """The discovery: finds new, changed and removed meters in the database and keeps one partition for each.
 
-It adds a partition at once, and deletes one only when no run that may name it is in flight, else the next time.
+It adds a partition at once. It deletes one, also one whose key is no id, only when no run in flight may name it; else
+the next discovery does.
 """
 
 import time
@@ -9,13 +10,17 @@ from datetime import UTC, datetime, timedelta
 
 from dagster import MetadataValue, OpExecutionContext, Out, Output, job, op
 
-from emm_pipeline.config_db.device_state.meter_status import fingerprints, forget, load_statuses, save_configurations
+from emm_pipeline.config_db.device_state.fingerprints import fingerprints
+from emm_pipeline.config_db.device_state.meter_status import forget, load_statuses, save_configurations
 from emm_pipeline.config_db.loader import load_fleet
 from emm_pipeline.defs.partitions import (
     METER_READINGS,
     METERS,
     existing_partitions,
+    meter_ids,
+    other_keys,
     partition_changes,
+    quoted,
     wanted_partitions,
 )
 from emm_pipeline.defs.reporting import table
@@ -64,7 +69,7 @@ def discover(context: OpExecutionContext, config_database: ConfigDatabase, limit
             find_unreachable({meter.gateway for meter in to_test}, max_connections=limits.max_connections)
         )
         save_configurations(engine, {meter.id: configurations[meter.id] for meter in to_test})
-        forget(engine, [int(key) for key in to_delete])
+        forget(engine, meter_ids(to_delete))
 
     found = Discovery(
         meters=len(fleet.meters),
@@ -93,6 +98,11 @@ def _log(context: OpExecutionContext, found: Discovery, fleet: Fleet) -> None:
         context.log.warning(f"unreachable: {meters[meter_id]}: {reason}")
     for issue in fleet.issues:
         context.log.warning(f"misconfigured: {issue}")
+    if others := other_keys(found.removed):
+        context.log.warning(
+            f"removed partitions that are not the id of a meter: {quoted(others)}. Partitions follow the table "
+            "energy_meters; add a meter there, or with: emm meters add"
+        )
     context.log.info(
         f"{found.meters} meters; added {len(found.added)}, removed {len(found.removed)}, changed {len(found.changed)}, "
         f"unreachable {len(found.unreachable)}, issues {len(fleet.issues)}"
@@ -104,7 +114,7 @@ def _metadata(found: Discovery, fleet: Fleet) -> dict[str, MetadataValue]:
     metadata: dict[str, MetadataValue] = {
         "meters": MetadataValue.int(found.meters),
         "added": _meters([meters.get(key, key) for key in found.added]),
-        "removed": MetadataValue.text(", ".join(found.removed) or "none"),
+        "removed": MetadataValue.text(_keys(found.removed) or "none"),
         "changed": _meters(found.changed),
         "unreachable": _meters([meters[str(id_)] for id_ in found.unreachable], found.unreachable),
         "misconfigured": table(
@@ -113,9 +123,13 @@ def _metadata(found: Discovery, fleet: Fleet) -> dict[str, MetadataValue]:
         ),
     }
     if found.kept_for_a_run:
-        kept = ", ".join(found.kept_for_a_run)
-        metadata["removed later"] = MetadataValue.text(f"{kept}: named by a run in flight")
+        metadata["removed later"] = MetadataValue.text(f"{_keys(found.kept_for_a_run)}: named by a run in flight")
     return metadata
+
+
+def _keys(keys: list[str]) -> str:
+    others = other_keys(keys)
+    return ", ".join([*(key for key in keys if key not in others), *([quoted(others)] if others else [])])
 
 
 def _meters(

@@ -1,4 +1,10 @@
-"""One dynamic partition per enabled meter, its key the meter's id; and which to add and delete."""
+"""Partitions: one dynamic partition per enabled meter, its key the meter's id; and which to add and delete.
+
+Anyone can add a partition with any text as its key on the asset's page. Keys that are no ids are ignored by polls, and
+deleted by the discovery.
+
+Dynamic partitions: https://docs.dagster.io/guides/build/partitions-and-backfills/partitioning-assets
+"""
 
 from collections.abc import Collection, Iterable
 
@@ -8,6 +14,10 @@ from emm_pipeline.fleet import Fleet
 
 METERS = DynamicPartitionsDefinition(name="meters")
 METER_READINGS = AssetKey("meter_readings")
+
+_INT32 = 2**31
+_KEY_SHOWN = 40
+"""Characters of a key that a message shows."""
 
 
 def wanted_partitions(fleet: Fleet) -> set[str]:
@@ -28,3 +38,27 @@ def by_id(keys: Iterable[str]) -> list[str]:
 def existing_partitions(instance: DagsterInstance) -> set[str]:
     """Return the keys that Dagster knows now."""
     return set(instance.get_dynamic_partitions(str(METERS.name)))
+
+
+def meter_ids(keys: Iterable[str]) -> set[int]:
+    """Return the ids among partition keys."""
+    return {int(key) for key in keys if _is_id(key)}
+
+
+def other_keys(keys: Iterable[str]) -> list[str]:
+    """Return the keys that are no ids, sorted."""
+    return sorted(key for key in keys if not _is_id(key))
+
+
+def _is_id(key: str) -> bool:
+    """Whether the discovery could have made the key: a number of the column `id`, written as Python writes it."""
+    try:
+        number = int(key)
+    except ValueError:
+        return False
+    return -_INT32 <= number < _INT32 and str(number) == key
+
+
+def quoted(keys: Iterable[str]) -> str:
+    """Return keys for a message."""
+    return ", ".join(repr(key if len(key) <= _KEY_SHOWN else key[:_KEY_SHOWN] + "…") for key in keys)

@@ -33,7 +33,7 @@ from dagster import (
 
 from emm_pipeline.dagster_ext.outages import when_database_answers
 from emm_pipeline.defs.partitions import METER_READINGS, METERS, existing_partitions
-from emm_pipeline.defs.reading import Reader, due_times, plan_run, said_of, unscheduled
+from emm_pipeline.defs.reading import Reader, due_times, plan_run, said_of, unknown_partitions, unscheduled
 from emm_pipeline.defs.reporting import (
     describe_failures,
     failed_table,
@@ -142,9 +142,12 @@ def report_results(
     # An observation of the asset as a whole: shown with the run, and plotted over time on the asset's page.
     context.log_event(AssetObservation(METER_READINGS, metadata=run_metadata(results, fleet_results, skipped)))
     failed = [result for result in results if not result.ok]
-    if failed or any(result.problems for result in fleet_results):
+    unknown = unknown_partitions(context)
+    if failed or unknown or any(result.problems for result in fleet_results):
         raise Failure(
-            describe_failures(results, fleet_results), metadata={"failed": failed_table(failed)}, allow_retries=False
+            describe_failures(results, fleet_results, unknown),
+            metadata={"failed": failed_table(failed)},
+            allow_retries=False,
         )
     # An output would be one more materialization, of no partition; a generator may leave it out.
     yield from ()

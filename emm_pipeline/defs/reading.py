@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from dagster import OpExecutionContext
 
 from emm_pipeline.config_db.loader import load_fleet
-from emm_pipeline.defs.partitions import existing_partitions
+from emm_pipeline.defs.partitions import existing_partitions, meter_ids, other_keys
 from emm_pipeline.defs.reporting import failed_in_run
 from emm_pipeline.defs.resources import ConfigDatabase, Limits, Readings
 from emm_pipeline.defs.runs import ScheduledPoll, resumes_failed_run
@@ -37,14 +37,21 @@ def plan_run(context: OpExecutionContext, config_database: ConfigDatabase) -> Po
     for issue in fleet.issues:
         context.log.warning(str(issue))
     if context.has_partition_key or context.has_partition_key_range:
-        return plan_meters(fleet, {int(key) for key in context.partition_keys})
+        return plan_meters(fleet, meter_ids(context.partition_keys))
     if context.run.parent_run_id and resumes_failed_run(context.run):
         failed = failed_in_run(context.instance, context.run.parent_run_id)
         if failed is not None:
-            return plan_meters(fleet, {int(key) for key in failed})
+            return plan_meters(fleet, meter_ids(failed))
     poll = ScheduledPoll.of_run(context.run)
-    discovered = {int(key) for key in existing_partitions(context.instance)}
+    discovered = meter_ids(existing_partitions(context.instance))
     return plan_shard(fleet, poll.shard if poll else Shard(), discovered)
+
+
+def unknown_partitions(context: OpExecutionContext) -> list[str]:
+    """Return the keys among the partitions that the run was started for that are no ids of meters."""
+    if context.has_partition_key or context.has_partition_key_range:
+        return other_keys(context.partition_keys)
+    return []
 
 
 def due_times(context: OpExecutionContext, plan: PollPlan) -> tuple[list[SampleTime], list[datetime]]:

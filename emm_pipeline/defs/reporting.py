@@ -17,7 +17,7 @@ from dagster import (
 )
 
 from emm_pipeline.dagster_ext.event_writing import write_materializations, write_planned
-from emm_pipeline.defs.partitions import METER_READINGS
+from emm_pipeline.defs.partitions import METER_READINGS, quoted
 from emm_pipeline.polling.results import FleetReading, FleetResult, PollResult
 
 if TYPE_CHECKING:
@@ -184,13 +184,20 @@ def _reading_row(result: FleetResult) -> dict[str, object]:
     }
 
 
-def describe_failures(results: Iterable[PollResult], fleet_results: Iterable[FleetResult] = ()) -> str:
-    """Return one line on the first failed meters, each with its reason, which names the address; and on the store."""
+def describe_failures(
+    results: Iterable[PollResult], fleet_results: Iterable[FleetResult] = (), unknown: Sequence[str] = ()
+) -> str:
+    """Return one line on the first failed meters, each with its reason, which names the address; and on the store.
+
+    `unknown` are partition keys that are no ids.
+    """
     results = list(results)
     failed = [result for result in results if not result.ok]
     parts = [f"{len(failed)} of {len(results)} meters failed: {_first(map(_describe, failed))}"] if failed else []
     problems = [problem for result in fleet_results for problem in result.problems]
-    return ". ".join([*parts, *([f"Store: {_first(problems)}"] if problems else [])])
+    parts += [f"Store: {_first(problems)}"] if problems else []
+    parts += [_first(f"partition {quoted([key])} is not the id of a meter" for key in unknown)] if unknown else []
+    return ". ".join(parts)
 
 
 def _first(texts: Iterable[str]) -> str:

@@ -78,10 +78,10 @@ def scheduled_polls_in_flight(instance: DagsterInstance) -> list[ScheduledPoll]:
 
 @runtime_checkable
 class KnowsLostRuns(Protocol):
-    """A run launcher that can say which runs nobody executes."""
+    """A run launcher that can tell which runs have lost their process."""
 
     def lost(self, run_ids: Collection[str]) -> set[str]:
-        """Return those of the runs that nobody executes, as far as can be seen now."""
+        """Return those of the runs that no process executes, as far as the launcher knows."""
 
 
 def without_lost(instance: DagsterInstance, polls: Sequence[ScheduledPoll], now: datetime) -> list[ScheduledPoll]:

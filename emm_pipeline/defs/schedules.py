@@ -14,7 +14,7 @@ from dagster import (
 
 from emm_pipeline.cron import Trigger
 from emm_pipeline.defs.discovery import discovery_job
-from emm_pipeline.defs.partitions import existing_partitions
+from emm_pipeline.defs.partitions import existing_partitions, meter_ids, other_keys, quoted
 from emm_pipeline.defs.poll import poll_job
 from emm_pipeline.defs.runs import (
     MAX_RUNTIME_TAG,
@@ -69,13 +69,16 @@ def _poll_schedule(settings: Settings) -> ScheduleDefinition:
         description="Reads every meter (INFLUX_UPDATER_CRON_*_TRIGGER).",
     )
     def poll_schedule(context: ScheduleEvaluationContext) -> Iterator[RunRequest | SkipReason]:
-        meter_ids = {int(key) for key in existing_partitions(context.instance)}
-        if not meter_ids:
+        keys = existing_partitions(context.instance)
+        if others := other_keys(keys):
+            context.log.warning(f"partitions that are not the id of a meter are ignored: {quoted(others)}")
+        ids = meter_ids(keys)
+        if not ids:
             yield SkipReason("No meters: the discovery has found no enabled row in energy_meters yet.")
             return
         tick = context.scheduled_execution_time.astimezone(UTC)
         in_flight = without_lost(context.instance, scheduled_polls_in_flight(context.instance), datetime.now(UTC))
-        requests, reasons = decide_polls(tick, trigger, shards_for(meter_ids, settings.meters_per_run), in_flight)
+        requests, reasons = decide_polls(tick, trigger, shards_for(ids, settings.meters_per_run), in_flight)
         for reason in reasons:
             context.log.warning(reason)
         yield from requests

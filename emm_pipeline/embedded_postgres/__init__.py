@@ -1,4 +1,4 @@
-"""A PostgreSQL server of one's own, for `emm demo` and the tests, with no server installed beforehand."""
+"""An embedded PostgreSQL server for `emm demo` and the tests, which needs no installed server."""
 
 from emm_pipeline.embedded_postgres.server import EmbeddedPostgres
 

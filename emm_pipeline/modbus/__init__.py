@@ -1,8 +1,8 @@
-"""Modbus TCP: which requests to send, sending them, and what the words of the replies mean.
+"""Reading registers over Modbus: which requests to send, sending them, and what the words of the replies mean.
 
-    planning -> reading -> gateway -> connection          a fleet, the units behind one address, one exchange
-                              └ meter_poll -> splitting   what has come of a meter, and what to ask of it next
-    decoding                                              from words to a DataFrame
+    planning -> fleet_reading -> gateway -> session -> transport/   from a fleet down to one exchange with one unit
+                                    └ meter_poll -> splitting       what was read of a meter, and what is left of it
+    decoding                                                        from register blocks to a DataFrame
 
-`planning`, `splitting`, `findings` and `decoding` are pure. `connection` is the only module that imports pymodbus.
+`planning`, `splitting`, `messages` and `decoding` are pure. Only `transport/` imports pymodbus.
 """

@@ -1,4 +1,4 @@
-"""Points of many samples, and the DataFrame that they become. Pure.
+"""Points of many meter readings, and the DataFrame that they become. Pure.
 
 Texts are codes until the end: a million points have a few hundred texts, and references to them cost more than numbers.
 """
@@ -25,12 +25,12 @@ Codes: TypeAlias = "NDArray[np.signedinteger[Any]]"
 
 
 class Points(NamedTuple):
-    """Points of the samples of one layout, sorted by sample, then by register."""
+    """Points of the meter readings of one layout, sorted by meter reading, then by register."""
 
-    samples: NDArray[np.intp]
-    """Indices into all samples: those that have replies."""
+    meters: NDArray[np.intp]
+    """Indices into all meter readings: those that have register blocks."""
     counts: NDArray[np.intp]
-    """How many points each of these samples has."""
+    """How many points each of them has."""
     name: Codes
     unit: Codes
     """Codes of texts, as `Texts` has them: one for each point, as the values."""
@@ -39,18 +39,18 @@ class Points(NamedTuple):
     @classmethod
     def of(
         cls,
-        samples: NDArray[np.intp],
+        meters: NDArray[np.intp],
         names: Codes,
         units: Codes,
         values: NDArray[np.float64],
         present: NDArray[np.bool_],
     ) -> Points:
-        """Those values that are present, shape (samples, registers), of registers with these names and units."""
+        """Those values that are present, shape (meters, registers), of registers with these names and units."""
         if present.all():
-            counts = np.full(len(samples), len(names))
-            return cls(samples, counts, np.tile(names, len(samples)), np.tile(units, len(samples)), values.ravel())
+            counts = np.full(len(meters), len(names))
+            return cls(meters, counts, np.tile(names, len(meters)), np.tile(units, len(meters)), values.ravel())
         columns = present.nonzero()[1]
-        return cls(samples, present.sum(axis=1), names[columns], units[columns], values[present])
+        return cls(meters, present.sum(axis=1), names[columns], units[columns], values[present])
 
 
 _NO_INDICES, _NO_CODES = np.empty(0, np.intp), np.empty(0, np.int8)
@@ -78,32 +78,32 @@ class Texts:
 
 
 def in_order(parts: Sequence[Points]) -> Points:
-    """Joins the points of several layouts, in the order of the samples."""
+    """Joins the points of several layouts, in the order of the meter readings."""
     if len(parts) == 1:  # spares the large arrays of a uniform fleet two copies
         return parts[0]
     joined = Points(*(np.concatenate(columns) for columns in zip(_NO_POINTS, *parts, strict=True)))
-    order = joined.samples.repeat(joined.counts).argsort(kind="stable")
-    return Points(joined.samples, joined.counts, joined.name[order], joined.unit[order], joined.value[order])
+    order = joined.meters.repeat(joined.counts).argsort(kind="stable")
+    return Points(joined.meters, joined.counts, joined.name[order], joined.unit[order], joined.value[order])
 
 
-def to_frame(samples: Sequence[MeterReading], points: Points, names: Texts, units: Texts) -> pd.DataFrame:
+def to_frame(meter_readings: Sequence[MeterReading], points: Points, names: Texts, units: Texts) -> pd.DataFrame:
     """Returns the points as a DataFrame with READING_COLUMNS.
 
     Args:
-        samples: All that `points.samples` counts.
+        meter_readings: All that `points.meters` counts.
         points: What they hold.
         names: The texts of `points.name`.
         units: The texts of `points.unit`.
     """
     import pandas as pd  # noqa: PLC0415 - takes 0.4 s, which those who only read need not wait for
 
-    points_of = np.zeros(len(samples), np.intp)
-    points_of[points.samples] = points.counts
+    points_of = np.zeros(len(meter_readings), np.intp)
+    points_of[points.meters] = points.counts
     # With a zone named, pandas would convert each time: twice as long. They are in UTC.
-    times = pd.DatetimeIndex([s.time for s in samples]) if samples else pd.DatetimeIndex([], tz=UTC)
-    ids = np.array([s.meter.id for s in samples], dtype=np.int64)
+    times = pd.DatetimeIndex([each.time for each in meter_readings]) if meter_readings else pd.DatetimeIndex([], tz=UTC)
+    ids = np.array([each.meter.id for each in meter_readings], dtype=np.int64)
     texts = Texts()
-    descriptions = texts.column(texts.codes([s.meter.description for s in samples]))
+    descriptions = texts.column(texts.codes([each.meter.description for each in meter_readings]))
     columns = (
         times.as_unit("ms").repeat(points_of),
         ids.repeat(points_of),

@@ -1,4 +1,4 @@
-"""What the words of the replies mean: from samples to a DataFrame of readings. Pure, and vectorised.
+"""What the words of the replies mean: from meter readings to a DataFrame. Pure, and vectorised.
 
 Meters of one type whose replies have the same layout are decoded together: each register's values are a view into
 their words, and become a column of a matrix.
@@ -24,44 +24,46 @@ if TYPE_CHECKING:
     from emm_pipeline.readings import MeterReading, RegisterBlock, Request
 
 
-_SAMPLES_AT_ONCE = 1000
+_METERS_AT_ONCE = 1000
 """So that their words, and the part of the matrix that is filled column by column, stay in the processor's cache."""
 
 
-def decode_readings(samples: Sequence[MeterReading], types: Mapping[str, MeterType]) -> pd.DataFrame:
-    """Decodes every register that the samples hold.
+def decode_readings(meter_readings: Sequence[MeterReading], types: Mapping[str, MeterType]) -> pd.DataFrame:
+    """Decodes every register that the meter readings hold.
 
     Absent is what cannot be told: a register whose words are not all inside one block, a raw value equal to
     `invalid_value`, and what is not finite.
 
     Args:
-        samples: As read; a sample without blocks gives no rows.
-        types: The samples' meter types by name.
+        meter_readings: As read; one without blocks gives no rows.
+        types: Their meter types by name.
 
     Returns:
-        One row per value, with READING_COLUMNS, in the order of the samples and of their type's registers.
+        One row per value, with READING_COLUMNS, in the order of the meter readings and of their type's registers.
     """
     names, units = Texts(), Texts()
     parts = []
-    for layout, indices in _alike(samples, types):
-        values, present = layout.decode([samples[i].blocks for i in indices])
+    for layout, indices in _alike(meter_readings, types):
+        values, present = layout.decode([meter_readings[i].blocks for i in indices])
         name_codes = names.codes(register.measurement_name for register in layout.registers)
         unit_codes = units.codes(register.data_unit for register in layout.registers)
         parts.append(Points.of(np.array(indices), name_codes, unit_codes, values, present))
-    return to_frame(samples, in_order(parts), names, units)
+    return to_frame(meter_readings, in_order(parts), names, units)
 
 
-def _alike(samples: Sequence[MeterReading], types: Mapping[str, MeterType]) -> Iterator[tuple[_Layout, list[int]]]:
-    """Groups the samples that have blocks by type and layout: yields both, and the samples' indices."""
+def _alike(
+    meter_readings: Sequence[MeterReading], types: Mapping[str, MeterType]
+) -> Iterator[tuple[_Layout, list[int]]]:
+    """Groups the meter readings that have blocks by type and layout: yields both, and their indices."""
     # By the type's identity: to compare two types, all their registers would have to be. And looked up only where the
-    # sample before had another, since an enum's hash costs more than all the rest.
+    # reading before had another, since an enum's hash costs more than all the rest.
     groups: dict[tuple[int, tuple[Request, ...]], tuple[MeterType, list[int]]] = {}
     last_type: MeterType | None = None
     last_requests: list[Request] = []
-    for index, sample in enumerate(samples):
-        if sample.blocks:
-            meter_type = sample.located_type or types[sample.meter.type]
-            requests = [block.request for block in sample.blocks]
+    for index, reading in enumerate(meter_readings):
+        if reading.blocks:
+            meter_type = reading.located_type or types[reading.meter.type]
+            requests = [block.request for block in reading.blocks]
             if meter_type is not last_type or requests != last_requests:
                 last_type, last_requests = meter_type, requests
                 _, indices = groups.setdefault((id(meter_type), tuple(requests)), (meter_type, []))
@@ -87,8 +89,8 @@ class _Layout:
         """Returns the values, and which of them there are; shape (replies, registers)."""
         values = np.empty((len(replies), len(self.registers)))
         present = np.empty_like(values, dtype=bool)
-        for first in range(0, len(replies), _SAMPLES_AT_ONCE):
-            some = slice(first, first + _SAMPLES_AT_ONCE)
+        for first in range(0, len(replies), _METERS_AT_ONCE):
+            some = slice(first, first + _METERS_AT_ONCE)
             words = Words(b"".join([block.data for blocks in replies[some] for block in blocks]), len(values[some]))
             self._decode_into(values[some], present[some], words)
         return values, present

@@ -1,4 +1,4 @@
-"""Locks that keep two processes from talking to one gateway at the same time, as reading asks for them."""
+"""Locks that keep two processes from talking to one gateway at the same time."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ def describe_unsupported(range_: UnsupportedRange, meter_type: MeterType) -> str
 def describe_most_registers(most: int, meter_type: MeterType) -> str:
     """Returns what to do about a unit that sends fewer registers at once than its type asks for."""
     line = (
-        f"refuses registers joined that it gives apart: set meter_types.max_registers_per_request of type "
+        f"registers can be read apart that cannot be read together: set meter_types.max_registers_per_request of type "
         f"{meter_type.name} to {most} (it is {meter_type.max_registers_per_request})"
     )
     return " ".join(line.split())

@@ -52,7 +52,7 @@ class Reply:
 
 
 class Session:
-    """Opens the transport when it is needed, and anew after any failure but an exception reply.
+    """Opens the transport when it is needed, and again after any failure but an exception reply.
 
     So a late reply cannot be mistaken for the next one, nor for another unit's.
     """

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from emm_pipeline.errors import OutboxError, StoreAccessError, StoreError
@@ -161,17 +161,6 @@ class Delivery:
             return Loaded(write_with_retries(self.store, points, until))
         except StoreError as err:
             return Loaded(problems=(f"{err}; lost: {number_of(len(points), 'point')}",), lost=True)
-
-    def deliver(self, points: PointBatch, read_at: datetime, run: str, *, until: float) -> Loaded:
-        """Put points into the outbox and load them; without an outbox, which is a problem, try the store alone."""
-        if not len(points):
-            return Loaded()
-        try:
-            batch = self.put(points, read_at, run)
-        except OutboxError as err:
-            loaded = self.load(points, until=until)
-            return replace(loaded, problems=(str(err), *loaded.problems))
-        return self.load(batch, until=until)
 
     def replay(self, on_file: Callable[[], None] = lambda: None) -> Replayed:
         """Load what waits, oldest first, and stop as soon as the store is away. Safe beside polls and other replays.

@@ -95,8 +95,8 @@ def test_a_meter_that_fails_for_the_third_time_is_mailed_once_and_its_recovery_o
     for _ in range(2):
         poll(mailing)
         look_and_mail(mailing)
-    assert [mail["Subject"] for mail in post_office.mails[1:]] == ["Farm meters: 1 well again"]
-    assert "meter 1 (kitchen) is well again" in post_office.bodies()[1]
+    assert [mail["Subject"] for mail in post_office.mails[1:]] == ["Farm meters: 1 recovered"]
+    assert "meter 1 (kitchen) has recovered" in post_office.bodies()[1]
     assert post_office.was_encrypted == [True, True]
 
 
@@ -131,7 +131,7 @@ def test_a_mail_server_that_is_away_costs_no_poll_and_no_line_and_gets_all_of_it
     post_office.on()
     look_and_mail(mailing)
     (mail,) = post_office.mails
-    assert mail["Subject"] == "Farm meters: 1 failing, 1 well again"
+    assert mail["Subject"] == "Farm meters: 1 failing, 1 recovered"
     assert waiting(mailing) == 0
     assert look(mailing) == []
 
@@ -206,7 +206,7 @@ def test_a_store_that_is_away_is_mailed_once_and_once_more_when_nothing_waits_fo
         batch.remove()
     for _ in range(2):
         look_and_mail(mailing)
-    assert [mail["Subject"] for mail in post_office.mails[1:]] == ["Farm meters: 1 well again"]
+    assert [mail["Subject"] for mail in post_office.mails[1:]] == ["Farm meters: 1 recovered"]
 
 
 def test_points_that_wait_for_a_moment_are_no_reason_for_a_mail(mailing, post_office):

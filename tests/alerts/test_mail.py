@@ -1,4 +1,4 @@
-"""Mail handed to a real SMTP server, and what is said when it does not take it."""
+"""Mail sent to a real SMTP server, and the error messages if the server does not accept it."""
 
 import pytest
 from support.mail import PASSWORD, RECEIVER, SENDER, PostOffice
@@ -38,7 +38,7 @@ def test_a_mail_arrives_over_implicit_tls_on_its_port(tmp_path, monkeypatch):
     assert office.logins == [SENDER]
 
 
-def test_a_server_that_nobody_vouches_for_gets_neither_mail_nor_password(post_office, monkeypatch):
+def test_a_server_without_a_trusted_certificate_gets_neither_mail_nor_password(post_office, monkeypatch):
     monkeypatch.delenv("SSL_CERT_FILE")
     with pytest.raises(MailError, match="certificate"):
         send(server_of(post_office), MESSAGE)

@@ -18,44 +18,44 @@ def failing(failures: int, since: datetime = NOON, **other) -> Condition:
 
 
 def well(at: datetime) -> Condition:
-    return Condition("meter 5", "meter 5 (kitchen)", well_at=at)
+    return Condition("meter 5", "meter 5 (kitchen)", last_ok_at=at)
 
 
 TOLD = Alert("meter 5", "meter 5 (kitchen)", NOON, "10.0.0.5:502 does not answer")
 
 
 @pytest.mark.parametrize(("failures", "told"), [(0, False), (1, False), (2, False), (3, True), (4, True)])
-def test_a_trouble_begins_with_the_third_failure_in_a_row(failures, told):
-    assert compare([failing(failures)], []) == AlertChanges(begun=(TOLD,) if told else ())
+def test_an_alert_is_raised_with_the_third_failure_in_a_row(failures, told):
+    assert compare([failing(failures)], []) == AlertChanges(raised=(TOLD,) if told else ())
 
 
 def test_what_people_were_told_of_is_not_told_again():
     assert not compare([failing(50)], [TOLD])
 
 
-def test_a_trouble_ends_when_the_meter_was_read_after_it_began():
-    assert compare([well(NOON + timedelta(seconds=1))], [TOLD]) == AlertChanges(ended=(TOLD,))
+def test_an_alert_is_resolved_when_the_meter_was_read_after_it_was_raised():
+    assert compare([well(NOON + timedelta(seconds=1))], [TOLD]) == AlertChanges(resolved=(TOLD,))
 
 
 @pytest.mark.parametrize(
     "state", [well(NOON - timedelta(hours=1)), Condition("meter 5", "meter 5"), failing(1), failing(2)]
 )
-def test_a_meter_that_does_not_fail_for_the_moment_but_was_not_read_either_is_not_well_again(state):
+def test_a_meter_that_does_not_fail_for_the_moment_but_was_not_read_either_has_not_recovered(state):
     assert not compare([state], [TOLD])
 
 
 def test_a_meter_that_is_no_more_is_dropped_without_a_word():
-    news = compare([], [TOLD])
-    assert news == AlertChanges(dropped=(TOLD,))
-    assert lines(news, {}, WARSAW) == []
+    changes = compare([], [TOLD])
+    assert changes == AlertChanges(dropped=(TOLD,))
+    assert lines(changes, {}, WARSAW) == []
 
 
 def test_a_line_says_what_since_when_and_why_on_the_clock_of_the_triggers():
-    news = AlertChanges(begun=(TOLD,), ended=(TOLD,))
-    assert lines(news, {"meter 5": NOON + timedelta(hours=1)}, WARSAW) == [
+    changes = AlertChanges(raised=(TOLD,), resolved=(TOLD,))
+    assert lines(changes, {"meter 5": NOON + timedelta(hours=1)}, WARSAW) == [
         AlertLine(True, "2026-07-01 14:00:00 CEST  meter 5 (kitchen) fails: 10.0.0.5:502 does not answer"),
         AlertLine(
-            False, "2026-07-01 15:00:00 CEST  meter 5 (kitchen) is well again; it failed from 2026-07-01 14:00:00 CEST"
+            False, "2026-07-01 15:00:00 CEST  meter 5 (kitchen) has recovered; it failed since 2026-07-01 14:00:00 CEST"
         ),
     ]
 
@@ -63,13 +63,13 @@ def test_a_line_says_what_since_when_and_why_on_the_clock_of_the_triggers():
 @settings(deadline=None)
 @given(name=st.text(max_size=500), reason=st.text(max_size=5000))
 def test_whatever_a_row_or_a_device_says_a_line_is_one_line_and_not_too_long(name, reason):
-    (line,) = lines(AlertChanges(begun=(Alert("meter 5", name, NOON, reason),)), {}, WARSAW)
+    (line,) = lines(AlertChanges(raised=(Alert("meter 5", name, NOON, reason),)), {}, WARSAW)
     assert len(line.text.splitlines()) == 1
     assert len(line.text) < 500
 
 
 @pytest.mark.parametrize(
-    ("begun", "ended", "text"), [(2, 0, "2 failing"), (0, 1, "1 well again"), (2, 1, "2 failing, 1 well again")]
+    ("begun", "ended", "text"), [(2, 0, "2 failing"), (0, 1, "1 recovered"), (2, 1, "2 failing, 1 recovered")]
 )
 def test_the_subject_counts_what_began_and_what_ended(begun, ended, text):
     assert headline([AlertLine(True, "x")] * begun + [AlertLine(False, "x")] * ended) == text
@@ -78,18 +78,18 @@ def test_the_subject_counts_what_began_and_what_ended(begun, ended, text):
 @settings(deadline=None)
 @given(st.lists(st.booleans(), max_size=60))
 def test_begin_and_end_take_turns_whatever_a_meter_does(samples):
-    """True is a sample that was read. Looked at after every sample; each news is kept, as the database does."""
+    """True is a sample that was read. Looked at after every sample; each changes is kept, as the database does."""
     told: list[Alert] = []
     state, told_now, turns = Condition("meter 5", "meter 5"), [], []
     for number, read in enumerate(samples):
         at = NOON + timedelta(minutes=number)
         if read:
-            state = Condition("meter 5", "meter 5", well_at=at)
+            state = Condition("meter 5", "meter 5", last_ok_at=at)
         else:
-            state = Condition("meter 5", "meter 5", state.failures + 1, state.since or at, "silent", state.well_at)
-        news = compare([state], told)
-        told = [*(one for one in told if one not in news.ended), *news.begun]
-        told_now = ["begun"] * len(news.begun) + ["ended"] * len(news.ended)
+            state = Condition("meter 5", "meter 5", state.failures + 1, state.since or at, "silent", state.last_ok_at)
+        changes = compare([state], told)
+        told = [*(one for one in told if one not in changes.resolved), *changes.raised]
+        told_now = ["begun"] * len(changes.raised) + ["ended"] * len(changes.resolved)
         turns += told_now
     assert turns == ["begun", "ended"] * (len(turns) // 2) + ["begun"] * (len(turns) % 2)
     in_a_row = max((len(run) for run in "".join("x" if s else "." for s in samples).split("x")), default=0)

@@ -89,7 +89,7 @@ def test_the_em24_with_ethernet_says_so(code, matches):
 
 
 # SunSpec's mark "SunS", quoted as 0x53756E53 (sunspec-implementation-technical-note, in many public copies); a Fronius
-# says "Fronius" where its maker stands (Brovning/fronius, fronius/module.php); models 111 to 113 are the float ones.
+# has "Fronius" as its vendor (Brovning/fronius, fronius/module.php); models 111 to 113 are the float ones.
 @pytest.mark.parametrize(("model", "matches"), [(103, False), (111, True), (113, True), (160, False)])
 def test_a_fronius_with_floats_says_so(model, matches):
     mark, maker, models = load_catalogue()["fronius_float"].identifications

@@ -1,4 +1,4 @@
-"""A wrong file stops loading, and says which line is wrong."""
+"""A wrong file of the catalogue is an error that names the line."""
 
 import pytest
 
@@ -45,21 +45,21 @@ def test_a_file_becomes_a_type():
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        (HEAD.replace("# title", "# titel") + HEADER + ROW, "line 1: is '# titel: A meter'; allowed: .*title"),
-        (HEAD + "# title: again\n" + HEADER + ROW, "line 6: title is there a second time"),
-        (HEAD.replace("# vendor: ACME\n", "") + HEADER + ROW, "line 1: the head lacks vendor"),
+        (HEAD.replace("# title", "# name") + HEADER + ROW, "line 1: is '# name: A meter'; allowed: .*title"),
+        (HEAD + "# title: again\n" + HEADER + ROW, "line 6: title appears a second time"),
+        (HEAD.replace("# vendor: ACME\n", "") + HEADER + ROW, "line 1: the head does not contain vendor"),
         (HEAD.replace("another", "one") + HEADER + ROW, "line 1: the head names fewer than 2 sources"),
-        (HEAD, "there is no table behind the head"),
+        (HEAD, "line 1: has no header; needed are the columns type, register_address"),
         (HEAD + HEADER, "has no rows"),
-        (HEAD + ROW, "line 6: is no header"),
-        (HEAD + HEADER.replace(",byte_order", "") + ROW, "line 6: is no header"),
-        (HEAD + HEADER + ROW.replace(",2\n", "\n"), "line 7: has 7 columns, the header has 8"),
+        (HEAD + ROW, "line 6: unknown columns 'acme', '0'"),
+        (HEAD + HEADER.replace(",byte_order", "") + ROW, "line 6: the header lacks byte_order"),
+        (HEAD + HEADER + ROW.replace(",2\n", "\n"), "line 7: has 7 cells, the header has 8"),
         (HEAD + HEADER + ROW.replace("acme", "acne"), "line 7: type is 'acne'; allowed: the file's name, acme"),
         (HEAD + HEADER + ROW + ROW.replace(",3,4,", ",9,4,"), "line 8: .*data_type is '9'; allowed: 1"),
         (HEAD + HEADER + ROW.replace("acme,0", "acme,65535"), "line 7: .*beyond the last address"),
         (HEAD + HEADER + ROW.replace("voltageL1", "voltL1"), "line 7: measurement_name voltL1 is not in the vocab"),
         (HEAD + HEADER + ROW.replace(",V,", ",mV,"), "line 7: data_unit of voltageL1 is mV; allowed: V"),
-        (HEAD + HEADER + ROW + ROW.replace("acme,0", "acme,8"), "line 8: measurement_name voltageL1 is there a second"),
+        (HEAD + HEADER + ROW + ROW.replace("acme,0", "acme,8"), "line 8: measurement_name voltageL1 appears a second"),
         (HEAD + HEADER + ROW + ROW.replace("0,voltageL1", "1,voltageL2"), "line 8: voltageL2 overlaps voltageL1 at"),
         (HEAD + HEADER + ROW + ROW.replace("voltageL1", "voltageL2"), "line 8: voltageL2 overlaps voltageL1 at"),
         (HEAD + "# max_gap: many\n" + HEADER + ROW, "line 1: .*max_gap is 'many'; allowed: 0 to 124"),
@@ -67,7 +67,7 @@ def test_a_file_becomes_a_type():
             HEAD + "# identify: 4 0 3 >= 80\n" + HEADER + ROW,
             "line 6: identify is '4 0 3 >= 80'; allowed: function",
         ),
-        (HEAD + "# identify: 4 0 3 in 9..1\n" + HEADER + ROW, "line 6: identify has a range from 9 to 1"),
+        (HEAD + "# identify: 4 0 3 in 9..1\n" + HEADER + ROW, "line 6: identify has the range 9 to 1, whose limits"),
         (HEAD + "# identify: 5 0 3 = 9\n" + HEADER + ROW, "line 6: identify 5 is not a valid FunctionCode"),
     ],
 )

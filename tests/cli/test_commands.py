@@ -7,11 +7,12 @@ from support.meters import SimulatedUnit, encode_value, holding, inputs
 from support.ports import free_port
 
 from emm_pipeline.fleet import DataType
+from emm_pipeline.stores.outbox.folder import Outbox
 
 
 @pytest.fixture
 def meters(config_engine, simulated_gateway):
-    """Meter 1 is well, meter 2 a closed port."""
+    """Meter 1 replies, meter 2 is a closed port."""
     words = {(4, address): 0 for address in range(2)} | inputs(0, encode_value(230.5, DataType.FLOAT))
     port = simulated_gateway({1: SimulatedUnit(words)}).port
     with config_engine.begin() as connection:
@@ -20,6 +21,11 @@ def meters(config_engine, simulated_gateway):
             f"INSERT INTO energy_meters VALUES (1, '127.0.0.1', {port}, 1, 'sdm630', 'mains [red]'),"
             f" (2, '127.0.0.1', {free_port()}, 1, 'sdm630', NULL)"
         )
+
+
+def execute(config_engine, statement):
+    with config_engine.begin() as connection:
+        connection.exec_driver_sql(statement)
 
 
 def stored(config_engine):
@@ -40,6 +46,37 @@ def test_a_dry_run_prints_what_meters_say_and_stores_nothing(emm, meters, config
 def test_without_dry_run_the_readings_are_stored(emm, meters, config_engine):
     assert emm("poll", "1").returncode == 0
     assert stored(config_engine) == [(1, 230.5)]
+
+
+def test_points_that_the_store_took_are_stored_also_where_the_outbox_is_full_of_others(
+    emm, meters, config_engine, tmp_path
+):
+    box = Outbox(tmp_path / "outbox", 10**9)
+    box.rejected_folder.mkdir(parents=True)
+    (box.rejected_folder / "20260301T120000.000000Z-run.points.damaged").write_bytes(bytes(2_000_000))
+    result = emm("poll", "1", OUTBOX_MAX_MB="1")
+    assert "the outbox is full (OUTBOX_MAX_MB)" in result.stderr
+    assert stored(config_engine) == [(1, 230.5)]
+    assert result.stdout.splitlines()[-1] == "1 of 1 meters read, 1 points, stored"
+    assert result.returncode == 1, "others are lost"
+
+
+def test_points_that_the_store_did_not_take_are_said_to_wait(emm, meters, config_engine, tmp_path):
+    execute(config_engine, "DROP TABLE readings")
+    result = emm("poll", "1")
+    assert result.returncode == 1
+    assert result.stdout.splitlines()[-1] == "1 of 1 meters read, 1 points, not stored yet: waiting in the outbox"
+    assert len(Outbox(tmp_path / "outbox", 10**9).names()) == 1
+
+
+def test_points_that_are_neither_in_the_store_nor_in_the_outbox_are_said_to_be_lost(
+    emm, meters, config_engine, tmp_path
+):
+    execute(config_engine, "DROP TABLE readings")
+    (tmp_path / "outbox").write_text("a file where the folder should be")
+    result = emm("poll", "1")
+    assert result.returncode == 1
+    assert result.stdout.splitlines()[-1].endswith("1 points, not stored: lost")
 
 
 def test_all_meters_are_polled_by_default_and_a_dead_one_is_named_and_makes_the_exit_code_1(emm, meters, config_engine):
@@ -124,7 +161,7 @@ def test_a_missing_settings_file_is_named(emm):
     assert "/nowhere/demo.env" in result.stderr
 
 
-def test_the_tables_are_brought_up_to_date_and_checked(emm):
+def test_the_tables_are_upgraded_and_checked(emm):
     assert emm("db", "check").returncode == 0
     again = emm("db", "upgrade")
     assert again.returncode == 0, again.stderr

@@ -8,12 +8,13 @@ from support.ports import free_port
 
 from emm_pipeline.cli.main import emm as root
 
-WITHOUT_JSON = {("code-server",), ("demo",), ("influxdb", "setup")}
+SECRETS = {("secrets", "apply"), ("secrets", "create"), ("secrets", "rotate")}
+WITHOUT_JSON = {("code-server",), ("demo",), ("influxdb", "setup"), ("webserver",), *SECRETS}
 """Nothing that they print is data."""
 
 NO_DATABASE = {
     *(("code-server",), ("demo",), ("influxdb", "setup"), ("outbox",), ("outbox", "replay"), ("read",), ("scan",)),
-    *(("settings",), ("settings", "check")),
+    *(("outbox", "show"), ("settings",), ("settings", "check"), ("webserver",), *SECRETS),
 }
 ARGUMENTS = {
     ("meters", "add"): ["10.0.0.1", "--unit", "1", "--type", "sdm630"],
@@ -114,7 +115,7 @@ def test_a_reader_that_has_seen_enough_ends_it_without_a_traceback(emm, words):
 
 
 @pytest.mark.parametrize("redirection", [">&-", ">/dev/full"])
-def test_output_that_nobody_can_take_is_no_traceback(emm, redirection):
+def test_a_closed_or_full_output_is_an_error_without_a_traceback(emm, redirection):
     result = emm.shell(f'"$EMM" types list --json {redirection}')
     assert "Traceback" not in result.stderr
     assert "Exception ignored" not in result.stderr

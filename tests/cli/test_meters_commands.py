@@ -4,7 +4,9 @@ import json
 from datetime import UTC, datetime
 
 import pytest
+from support.ports import free_port
 
+from emm_pipeline.config_db.device_state.meter_status import forget, save_configurations
 from emm_pipeline.config_db.loader import load_fleet
 
 HOSTILE = ["x'; DROP TABLE energy_meters; --", "ß" * 10_000, "a,b=c d", "Zähler 電", '"; rm -rf /']
@@ -19,6 +21,11 @@ def sdm630(config_engine):
 def rows(config_engine):
     with config_engine.connect() as connection:
         return [tuple(row) for row in connection.exec_driver_sql("SELECT * FROM energy_meters ORDER BY id")]
+
+
+def execute(config_engine, statement):
+    with config_engine.begin() as connection:
+        connection.exec_driver_sql(statement)
 
 
 def listed(emm):
@@ -143,6 +150,74 @@ def test_meters_are_removed_only_when_someone_agreed(emm, sdm630, config_engine)
     assert "--yes" in refused.stderr
     assert emm("meters", "remove", 1, "--yes").returncode == 0
     assert rows(config_engine) == []
+
+
+ADD = ("meters", "add", "10.0.0.1", "--unit", 1, "--type", "sdm630")
+
+
+def test_a_new_meter_never_gets_the_id_of_a_removed_one(emm, sdm630, config_engine):
+    """Its readings are in the store under this id, and would go on as the new meter's."""
+    emm(*ADD)
+    emm("meters", "remove", 1, "--yes")
+    assert json.loads(emm(*ADD, "--json").stdout)["id"] == 2
+    emm("meters", "remove", 2, "--yes")
+    refused = emm(*ADD, "--id", 1)
+    assert refused.returncode == 2
+    assert "there was a meter 1, whose readings stay in the store under this id" in refused.stderr
+    assert emm(*ADD, "--id", 1, "--force").returncode == 0, "it may be the same device"
+    assert [row[0] for row in rows(config_engine)] == [1]
+
+
+def test_an_id_that_a_person_wrote_and_deleted_in_sql_is_not_given_again_once_a_discovery_saw_it(
+    emm, sdm630, config_engine
+):
+    execute(config_engine, "INSERT INTO energy_meters VALUES (7, '10.0.0.7', 502, 1, 'sdm630', NULL)")
+    save_configurations(config_engine, {7: "as discovered"})
+    execute(config_engine, "DELETE FROM energy_meters")
+    forget(config_engine, {7})
+    assert json.loads(emm(*ADD, "--json").stdout)["id"] == 8
+
+
+def test_nor_once_a_person_polled_it(emm, sdm630, config_engine):
+    execute(config_engine, f"INSERT INTO energy_meters VALUES (7, '127.0.0.1', {free_port()}, 1, 'sdm630', NULL)")
+    emm("poll")
+    execute(config_engine, "DELETE FROM energy_meters")
+    assert json.loads(emm(*ADD, "--json").stdout)["id"] == 8
+
+
+def test_surrounding_spaces_are_no_part_of_what_a_person_types(emm, sdm630, config_engine):
+    emm("meters", "add", "10.0.0.1", "--unit", 1, "--type", "sdm630 ", "--description", " barn\u00a0")
+    assert rows(config_engine)[0][1:6] == ("10.0.0.1", 502, 1, "sdm630", "barn")
+    assert emm("meters", "edit", "barn", "--host", " 10.0.0.2").returncode == 0
+    assert rows(config_engine)[0][1] == "10.0.0.2"
+
+
+def test_a_row_with_surrounding_spaces_is_polled_and_found_by_its_name(emm, sdm630, config_engine):
+    execute(config_engine, "INSERT INTO energy_meters VALUES (1, ' 10.0.0.1', 502, 1, 'sdm630 ', ' barn ')")
+    (meter,) = load_fleet(config_engine).meters
+    assert (meter.host, meter.type, meter.description) == ("10.0.0.1", "sdm630", "barn")
+    assert emm("meters", "disable", "barn").returncode == 0
+
+
+def test_names_in_a_list_neither_control_the_terminal_nor_fill_it(emm, sdm630, config_engine):
+    execute(
+        config_engine,
+        "INSERT INTO energy_meters VALUES"
+        " (1, repeat('h', 60000), 502, 1, 'sdm630', E'\x1b]0;title\x07\x1b[2J\u009b31m\u202emains'),"
+        " (2, 'h', 502, 2, E'\x1b[31m', NULL)",
+    )
+    listed_ = emm("meters", "list")
+    assert r"\x1b" in listed_.stdout
+    assert r"\u202e" in listed_.stdout
+    assert "(60004 characters)" in listed_.stdout
+    assert len(listed_.stdout) < 5000
+    as_json = emm("meters", "list", "--json")
+    edited = emm("meters", "edit", 1, "--unit", 3, "--host", "h")
+    removed = emm("meters", "remove", 1, 2, "--yes")
+    for result in (listed_, as_json, edited, removed):
+        assert result.returncode == 0, result.stderr
+        assert not set("\x1b\x07\x9b") & set(result.stdout + result.stderr)
+    assert "\u202e" not in listed_.stdout + edited.stdout + removed.stdout
 
 
 def test_the_list_says_how_each_meter_is_since_when_and_when_it_is_asked_again(emm, sdm630, config_engine):

@@ -4,7 +4,7 @@ import json
 from datetime import timedelta
 
 import pytest
-from support.frames import NOON, points, reading, readings
+from support.frames import NOON, points, poll, reading, readings
 
 from emm_pipeline.stores.base import RejectedPoints
 from emm_pipeline.stores.outbox.folder import Outbox
@@ -78,3 +78,42 @@ def test_a_rejected_file_that_was_corrected_badly_is_named_and_the_others_are_lo
     replayed = emm_outbox("replay", "--rejected")
     assert (replayed.returncode, replayed.stdout) == (1, "2 points of 1 files loaded\n")
     assert f"{bad.name}, line 3: id is not an integer; it stays in {outbox.rejected_folder}" in replayed.stderr
+
+
+def test_the_points_of_a_file_are_shown_and_stay(emm_outbox, outbox):
+    mixed = points(readings(reading(description="hall [red]")), [poll(id=2, ok=False, error="no reply")])
+    with outbox.put(mixed, NOON, "run") as batch:
+        batch.settle([RejectedPoints(mixed[:1], "field type conflict")])
+    outbox.put(mixed, NOON, "later").close()
+    shown = emm_outbox("show", outbox.names()[0]).stdout.splitlines()
+    assert shown[1].split() == ["2026-03-01", "12:00:00.000", "1", "hall", "[red]", "voltageL1", "230.5", "V"]
+    assert shown[2].split() == ["2026-03-01", "12:00:00.000", "2", "example", "emm_poll", "no", "reply"]
+    assert json.loads(emm_outbox("show", "--json", outbox.rejected()[0].name).stdout) == [
+        {
+            "time": "2026-03-01T12:00:00.000Z",
+            "id": 1,
+            "description": "hall [red]",
+            "measurement": "voltageL1",
+            "unit": "V",
+            "value": 230.5,
+        }
+    ]
+    assert len(outbox.names()) == len(outbox.rejected()) == 1
+
+
+@pytest.mark.parametrize("name", ["absent.points", "../outbox", "last-error.txt"])
+def test_a_file_that_holds_no_points_is_named(emm_outbox, outbox, name):
+    outbox.put(POINTS, NOON, "run").close()
+    outbox.note_error("InfluxDB is away")
+    shown = emm_outbox("show", name)
+    assert shown.returncode == 2
+    assert name in shown.stderr
+    assert "Traceback" not in shown.stderr
+
+
+def test_a_damaged_file_is_not_shown_and_the_reason_is_said(emm_outbox, outbox):
+    with outbox.put(POINTS, NOON, "run") as batch:
+        (outbox.folder / batch.name).write_bytes(b"damaged")
+    shown = emm_outbox("show", batch.name)
+    assert shown.returncode == 2
+    assert "is not a file of EMM's outbox" in shown.stderr

@@ -1,6 +1,9 @@
 """`emm types …` and `emm registers …`: what goes into the table registers, and what a person's rows are safe from."""
 
 import json
+import os
+import pty
+from contextlib import suppress
 
 import pytest
 
@@ -61,6 +64,63 @@ def test_what_a_person_edited_is_overwritten_only_with_force(emm, config_engine,
     assert load_fleet(config_engine).types["sdm630"] == load_catalogue()["sdm630"].meter_type
 
 
+class Terminal:
+    """A command on a terminal of its own, where it may ask."""
+
+    def __init__(self, emm, *arguments):
+        self._keyboard, terminal = pty.openpty()
+        self._process = emm.start(*arguments, stdin=terminal, stdout=terminal, stderr=terminal)
+        os.close(terminal)
+
+    def read_until(self, text):
+        printed = ""
+        while text not in printed:
+            printed += os.read(self._keyboard, 10_000).decode()
+        return printed
+
+    def type(self, text):
+        os.write(self._keyboard, text.encode())
+
+    def end(self):
+        """Its exit code, and the rest of what it prints."""
+        rest = ""
+        with suppress(OSError):  # no process has the terminal open any more
+            while chunk := os.read(self._keyboard, 10_000):
+                rest += chunk.decode()
+        os.close(self._keyboard)
+        return self._process.wait(30), rest
+
+
+@pytest.fixture
+def question(emm, config_engine):
+    """`emm types install --force`, waiting for an answer: a person's change would be lost."""
+    emm("types", "install", "sdm630")
+    execute(config_engine, "UPDATE registers SET scale = 0.1 WHERE measurement_name = 'voltageL1'")
+    terminal = Terminal(emm, "types", "install", "sdm630", "--force")
+    terminal.read_until("Write sdm630 into the database? [y/N]: ")
+    return terminal
+
+
+def test_a_question_that_waits_for_its_answer_keeps_no_one_from_the_registers(question, config_engine):
+    execute(config_engine, "SET LOCAL lock_timeout = '1s'; INSERT INTO registers VALUES ('t', 0, 'a', 'V', 1, 3, 2, 2)")
+    question.type("y\n")
+    code, rest = question.end()
+    assert code == 0, rest
+    types = load_fleet(config_engine).types
+    assert types["sdm630"] == load_catalogue()["sdm630"].meter_type
+    assert "t" in types
+
+
+def test_what_someone_else_changed_while_the_question_waited_is_not_overwritten(question, config_engine):
+    execute(config_engine, "UPDATE registers SET scale = 0.2 WHERE measurement_name = 'voltageL2'")
+    before = registers(config_engine)
+    question.type("y\n")
+    code, rest = question.end()
+    assert code == 2
+    assert "someone else has changed these types meanwhile" in rest
+    assert registers(config_engine) == before
+
+
 def test_rows_that_were_there_before_any_installation_are_a_persons(emm, config_engine):
     execute(config_engine, "INSERT INTO registers VALUES ('sdm630', 0, 'spannung', 'V', 3, 4, 2, 2)")
     assert emm("types", "install", "sdm630").returncode == 2
@@ -68,7 +128,7 @@ def test_rows_that_were_there_before_any_installation_are_a_persons(emm, config_
 
 
 def test_rows_of_an_older_catalogue_are_replaced_without_a_question(emm, config_engine):
-    """What an installation wrote, and nobody touched since, follows the catalogue."""
+    """Rows that an installation wrote, and that were not edited since, follow the catalogue."""
     emm("types", "install", "sdm630")
     for table, column in (("registers", "measurement_name"), ("installed_types", "content")):
         execute(config_engine, f"UPDATE {table} SET {column} = replace({column}, 'voltageL1L2', 'old')")
@@ -143,6 +203,32 @@ def test_semicolons_and_another_order_of_columns_are_read(emm, config_engine):
 
 
 @pytest.mark.parametrize(
+    "row",
+    [
+        "t, 342, energy, kWh, 3, 4, 2, 2, 0.01",
+        't, 342, "energy", "kWh", 3, 4, 2, 2, 0.01',
+        "t,342,energy\u00a0,kWh\t,3,4,2,2,0.01",
+        "t,0x156,energy,kWh,3,4,2,2,0.01",
+        "t;342;energy;kWh;3;4;2;2;0,01",
+        "t;342;energy;kWh;3;4;2;2;1,0e-2",
+        "t\t342\tenergy\tkWh\t3\t4\t2\t2\t0.01",
+    ],
+)
+def test_a_row_is_read_as_people_write_it(emm, config_engine, row):
+    separator = next(each for each in ";\t," if each in row.replace("kWh\t,", ""))
+    header = f"{HEADER},scale".replace(",", separator)
+    result = emm("registers", "import", "-", stdin=f"{header}\n{row}\n")
+    assert result.returncode == 0, result.stderr
+    assert registers(config_engine) == [("t", 342, "energy", "kWh", 3, 4, 2, 2, 0.01, None, None, None)]
+
+
+def test_a_row_with_surrounding_spaces_is_replaced_by_the_import_of_the_same_measurement(emm, config_engine):
+    execute(config_engine, "INSERT INTO registers VALUES ('t ', 0, ' a', 'V ', 3, 4, 2, 2)")
+    assert "1 changed" in emm("registers", "import", "-", stdin=f"{HEADER}\nt,2,a,V,3,4,2,2\n").stdout
+    assert [row[:4] for row in registers(config_engine)] == [("t", 2, "a", "V")]
+
+
+@pytest.mark.parametrize(
     ("content", "reasons"),
     [
         ("", ["has no header"]),
@@ -153,10 +239,17 @@ def test_semicolons_and_another_order_of_columns_are_read(emm, config_engine):
         (f'{HEADER}\nmine,0,"a,V,3,4,2,2\n', ["line 2: "]),
         (f"{HEADER}\nmine,0,a,V,3,4,2,2\nmine,2,a,V,3,4,2,2\n", ["line 3: ", "in line 2 already"]),
         (f"{HEADER}\nmine,65535,a,V,3,4,2,2\n", ["line 2: register_address"]),
+        (f"{HEADER}\nmine,156h,a,V,3,4,2,2\n", ["line 2: register_address is '156h'", "numbers begin with 0x"]),
+        (
+            f"{HEADER}\nmine,300343,a,V,3,4,2,2\n",
+            ["register_address is '300343'", "in a manual this is function_code 4 and register_address 342"],
+        ),
+        (f'{HEADER},scale\nmine,0,a,V,3,4,2,2,"0,01"\n', ["line 2: scale is '0,01'", "a decimal point is needed"]),
+        (f"{HEADER}\nmine,0,a,V,3,4,2,2\nmine,2, a\u00a0,V,3,4,2,2\n", ["line 3: ", "in line 2 already"]),
         (b"\xff\xfe" + HEADER.encode("utf-16-le"), ["line 1: is not UTF-8"]),
     ],
 )
-def test_a_file_with_faults_is_told_line_by_line_and_nothing_of_it_is_written(emm, config_engine, content, reasons):
+def test_what_is_wrong_with_a_file_is_told_by_line_and_nothing_of_it_is_written(emm, config_engine, content, reasons):
     result = emm("registers", "import", "-", stdin=content)
     assert result.returncode == 2
     for reason in reasons:

@@ -6,13 +6,16 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from support.dagster_ui import wait_for
-from support.postgres import administrate
+from support.ports import free_port
+from support.postgres import administrate, postgres_folder
 
 from emm_pipeline.config_db.engine import create_config_engine
 from emm_pipeline.config_db.gateway_locks import gateway_locks, lock_key
+from emm_pipeline.embedded_postgres import EmbeddedPostgres
 
 ADDRESS = "10.0.0.1:502"
 
@@ -53,7 +56,7 @@ def test_a_thousand_gateways_are_locked_in_a_few_statements(config_engine):
     wait_for("the server to free the locks of the closed connection", lambda: locks_held(config_engine) == 0)
 
 
-def test_a_lock_that_comes_when_nobody_waits_any_more_is_given_back(config_engine):
+def test_a_lock_that_comes_after_its_task_was_cancelled_is_given_back(config_engine):
     async def give_up():
         async with gateway_locks(config_engine) as locks:
             waiting = asyncio.create_task(locks.try_acquire(ADDRESS))
@@ -105,7 +108,7 @@ def test_without_postgresql_every_gateway_is_read_and_that_is_logged_once(postgr
     assert "without a lock" in caplog.messages[0]
 
 
-def test_a_session_that_ends_while_reading_keeps_nobody_waiting(postgres, config_engine):
+def test_a_session_that_ends_while_reading_delays_no_gateway(postgres, config_engine):
     async def lose_the_session():
         async with gateway_locks(config_engine) as locks:
             assert await locks.try_acquire(ADDRESS)
@@ -117,7 +120,7 @@ def test_a_session_that_ends_while_reading_keeps_nobody_waiting(postgres, config
     assert asyncio.run(asyncio.wait_for(lose_the_session(), 20))
 
 
-def test_a_server_that_does_not_answer_keeps_nobody_waiting_for_long(config_engine, monkeypatch):
+def test_a_server_that_does_not_answer_delays_gateways_only_briefly(config_engine, monkeypatch):
     monkeypatch.setattr("emm_pipeline.config_db.gateway_locks.ANSWER_TIMEOUT_S", 0.2)
 
     async def ask_a_server_that_hangs():
@@ -133,3 +136,45 @@ def test_a_server_that_does_not_answer_keeps_nobody_waiting_for_long(config_engi
 @pytest.mark.parametrize("address", ["10.0.0.1:502", "x" * 300 + ":502", "Ä:1"])
 def test_a_key_fits_the_64_bits_of_an_advisory_lock(address):
     assert -(2**63) <= lock_key(address) < 2**63
+
+
+class PostgresOnTcp(EmbeddedPostgres):
+    """Listens on a port of the loopback interface too."""
+
+    def __init__(self, data_dir, port):
+        super().__init__(data_dir, durable=False)
+        self.port = port
+
+    def _pg_ctl(self, action, *options):
+        changed = [
+            each.replace("listen_addresses=''", f"listen_addresses=127.0.0.1 -c port={self.port}") for each in options
+        ]
+        super()._pg_ctl(action, *changed)
+
+
+def keepalive_timers(port):
+    """By the kernel's table (proc(5), /proc/net/tcp): seconds to the next keepalive of each connection to the port."""
+    timers = []
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        _, local, _, state, _, timer, *_ = line.split()
+        if local.endswith(f":{port:04X}") and state == "01":
+            kind, ticks = timer.split(":")
+            timers.append(int(ticks, 16) / os.sysconf("SC_CLK_TCK") if kind == "02" else None)
+    return timers
+
+
+def test_the_server_asks_after_half_a_minute_whether_the_host_of_a_lock_is_still_there():
+    port = free_port()
+
+    async def timers_while_locked(engine):
+        async with gateway_locks(engine) as locks:
+            assert await locks.try_acquire(ADDRESS)
+            while None in (timers := keepalive_timers(port)):  # noqa: ASYNC110 - until the last reply is acknowledged
+                await asyncio.sleep(0.05)
+            return timers
+
+    with postgres_folder() as folder, PostgresOnTcp(folder / "data", port):
+        engine = create_config_engine(f"postgresql://postgres@127.0.0.1:{port}/postgres")
+        (seconds,) = asyncio.run(asyncio.wait_for(timers_while_locked(engine), 20))
+        engine.dispose()
+    assert seconds <= 30, "PostgreSQL's own default is the kernel's: two hours"

@@ -1,11 +1,11 @@
 """A configuration that cannot be read is an error, never an empty fleet."""
 
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, event, text
 from support.postgres import administrate
 
 from emm_pipeline.config_db.engine import create_config_engine, database_errors
-from emm_pipeline.config_db.loader import load_fleet
+from emm_pipeline.config_db.loader import MAX_REGISTERS_PER_TYPE, load_fleet
 from emm_pipeline.config_db.upgrade import upgrade
 from emm_pipeline.errors import ConfigDatabaseError
 
@@ -31,12 +31,36 @@ def test_the_further_columns_are_read(config_engine):
     execute(config_engine, "INSERT INTO registers VALUES ('sdm630', 0, 'energy', 'kWh', 1, 4, 2, 2, 0.1, -32768)")
     execute(config_engine, "INSERT INTO energy_meters VALUES (1, '10.0.0.1', 502, 1, 'sdm630', NULL, false)")
     execute(config_engine, "INSERT INTO meter_types VALUES ('sdm630', 80, NULL, 2.5, NULL)")
-    fleet = load_fleet(config_engine)
+    fleet = load_fleet(config_engine, all_types=True)
     assert (fleet.meters, fleet.issues) == ((), ())
     meter_type = fleet.types["sdm630"]
     assert (meter_type.max_registers_per_request, meter_type.max_gap, meter_type.timeout_s) == (80, 20, 2.5)
     (register,) = meter_type.registers
     assert (register.scale, register.invalid_value) == (0.1, -32768)
+
+
+def test_registers_of_a_type_that_no_enabled_meter_has_are_not_loaded(config_engine):
+    execute(config_engine, "INSERT INTO registers VALUES ('sdm630', 0, 'voltageL1', 'V', 3, 4, 2, 2)")
+    execute(
+        config_engine,
+        "INSERT INTO registers SELECT 'unused', n, 'm' || n, 'V', 1, 4, 2, 2 FROM generate_series(0, 99) n",
+    )
+    execute(config_engine, "INSERT INTO energy_meters VALUES (1, '10.0.0.1', 502, 1, 'sdm630', NULL)")
+    assert set(load_fleet(config_engine).types) == {"sdm630"}
+    assert set(load_fleet(config_engine, all_types=True).types) == {"sdm630", "unused"}
+
+
+def test_a_type_with_more_rows_than_any_device_has_is_named_and_stops_no_other(config_engine):
+    rows = MAX_REGISTERS_PER_TYPE + 1
+    execute(config_engine, "INSERT INTO registers VALUES ('sdm630', 0, 'voltageL1', 'V', 3, 4, 2, 2)")
+    series = f"generate_series(1, {rows}) n"
+    execute(config_engine, f"INSERT INTO registers SELECT 'huge', n, 'm' || n, 'V', 1, 4, 2, 2 FROM {series}")
+    execute(config_engine, "INSERT INTO energy_meters VALUES (1, '10.0.0.1', 502, 1, 'sdm630', NULL)")
+    execute(config_engine, "INSERT INTO energy_meters VALUES (2, '10.0.0.1', 502, 2, 'huge', NULL)")
+    fleet = load_fleet(config_engine)
+    assert [meter.id for meter in fleet.meters] == [1]
+    assert set(fleet.misconfigured) == {2}
+    assert any(str(rows) in str(issue) and "huge" in str(issue) for issue in fleet.issues)
 
 
 def test_a_database_that_was_never_upgraded_is_read_as_well(bare_database):
@@ -54,6 +78,23 @@ def test_a_missing_table_is_an_error_that_says_what_to_run(empty_database):
 def test_loading_writes_nothing_and_leaves_the_engine_able_to_write(config_engine):
     load_fleet(config_engine)
     execute(config_engine, "INSERT INTO energy_meters VALUES (1, 'h', 502, 1, 'x', NULL)")
+
+
+def test_what_is_changed_while_the_tables_are_read_is_seen_whole_or_not_at_all(config_engine):
+    """A meter that moves to a new type, in one transaction with the type's rows, is never seen half-way."""
+    execute(config_engine, "INSERT INTO registers VALUES ('old', 0, 'voltageL1', 'V', 3, 4, 2, 2)")
+    execute(config_engine, "INSERT INTO energy_meters VALUES (1, '10.0.0.1', 502, 1, 'old', NULL)")
+    before = load_fleet(config_engine)
+    changes = ["UPDATE registers SET type = 'new'; UPDATE energy_meters SET type = 'new'"]
+
+    @event.listens_for(config_engine, "after_cursor_execute")
+    def change(_connection, _cursor, statement, *_):
+        if "energy_meters" in statement and changes:
+            execute(config_engine, changes.pop())
+
+    assert load_fleet(config_engine) == before
+    assert not changes, "they were made between the reads"
+    assert [meter.type for meter in load_fleet(config_engine).meters] == ["new"]
 
 
 def test_an_absent_server_is_an_error_that_names_the_place_and_not_the_password():

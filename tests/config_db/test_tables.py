@@ -3,12 +3,14 @@
 from collections.abc import Iterator
 
 import pytest
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine, Text, text
 from sqlalchemy.exc import IntegrityError
 from support.postgres import create_database
 
+from emm_pipeline.config_db.editing.register_rows import REGISTER_COLUMNS, SETTING_COLUMNS, TEXT_COLUMNS
 from emm_pipeline.config_db.engine import create_config_engine
 from emm_pipeline.config_db.loader import load_fleet
+from emm_pipeline.config_db.tables import meter_types, registers
 from emm_pipeline.embedded_postgres import EmbeddedPostgres
 from emm_pipeline.fleet import DataType
 
@@ -34,6 +36,13 @@ METER_TYPE = {
     "timeout_s": 3,
     "request_pause_s": 0,
 }
+
+
+def test_records_files_and_tables_have_the_same_columns_in_the_same_order():
+    assert tuple(registers.columns.keys()) == REGISTER_COLUMNS
+    assert tuple(meter_types.columns.keys()) == ("type", *SETTING_COLUMNS)
+    texts = [column.name for column in registers.columns if isinstance(column.type, Text)]
+    assert tuple(texts) == TEXT_COLUMNS
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Databases of every origin are brought up to date, and no row is lost."""
+"""Databases of every origin are upgraded, and no row is lost."""
 
 import logging
 from concurrent.futures import ThreadPoolExecutor
@@ -38,7 +38,7 @@ def select(engine: Engine, query: str) -> list[tuple]:
 
 def test_an_empty_database_gets_all_tables_and_no_rows(empty_database):
     assert check(empty_database).current is None
-    assert upgrade(empty_database) == [f"made or brought up to date: revision {check(empty_database).wanted}"]
+    assert upgrade(empty_database) == [f"Database is up to date ({check(empty_database).wanted})"]
     assert check(empty_database).up_to_date
     assert load_fleet(empty_database).meters == ()
 
@@ -86,7 +86,7 @@ def test_two_upgrades_at_once_are_safe(bare_database):
 
 @pytest.fixture
 def legacy_database(empty_database):
-    """Two tables made by hand: other types, no keys, and rows that make no sense among good ones."""
+    """Two tables made by hand: other types, no keys, and invalid rows among good ones."""
     execute(
         empty_database,
         """CREATE TABLE energy_meters (id numeric, host varchar(80), port varchar, slave_address smallint,
@@ -103,7 +103,7 @@ def legacy_database(empty_database):
     return empty_database
 
 
-def test_a_hand_made_database_keeps_every_row_even_nonsense(legacy_database):
+def test_a_hand_made_database_keeps_every_row_even_invalid_ones(legacy_database):
     query = """SELECT id::integer, host, port::integer, slave_address, rtrim(type), description
                FROM energy_meters ORDER BY 1, 2"""
     before = select(legacy_database, query)
@@ -122,7 +122,7 @@ def test_a_hand_made_database_is_read_the_same_before_and_after_the_upgrade(lega
 
 def test_what_is_wrong_with_old_rows_is_said_by_row_until_it_is_corrected(legacy_database):
     notes = "\n".join(upgrade(legacy_database))
-    assert "energy_meters gets no key on id: null or not unique in 3 rows" in notes
+    assert "energy_meters has no key on id: null or not unique in 3 rows" in notes
     assert "energy_meters_port" in notes
     assert "registers_data_type" in notes
     assert "sdm630 2 voltageL2" in notes
@@ -139,7 +139,7 @@ def test_what_is_wrong_with_old_rows_is_said_by_row_until_it_is_corrected(legacy
         execute(legacy_database, "INSERT INTO energy_meters VALUES (1, 'h', 502, 1, 'x', NULL)")
 
 
-def test_nonsense_beside_old_nonsense_is_refused_at_once(legacy_database):
+def test_an_invalid_row_beside_old_ones_is_rejected_at_once(legacy_database):
     upgrade(legacy_database)
     with pytest.raises(Exception, match="energy_meters_port"):
         execute(legacy_database, "INSERT INTO energy_meters VALUES (9, 'h', 70001, 1, 'x', NULL)")
@@ -155,9 +155,8 @@ def test_numbers_kept_as_text_become_integers_where_all_of_them_are(legacy_datab
 def test_a_text_that_is_no_number_stays_and_is_told(legacy_database):
     execute(legacy_database, "INSERT INTO energy_meters VALUES (7, 'h', 'five', 1, 'sdm630', NULL)")
     notes = upgrade(legacy_database)
-    assert (
-        "energy_meters.port stays character varying: no integer in 1 row (id 7); correct it, and upgrade again" in notes
-    )
+    reason = "energy_meters.port is character varying, not integer, and holds other values in 1 row (id 7)"
+    assert f"{reason}: correct it, and upgrade again" in notes
     assert select(legacy_database, "SELECT port FROM energy_meters WHERE id = 7") == [("five",)]
     assert [meter.id for meter in load_fleet(legacy_database).meters] == [1]
 
@@ -165,8 +164,27 @@ def test_a_text_that_is_no_number_stays_and_is_told(legacy_database):
 def test_a_column_that_a_view_needs_does_not_stop_the_upgrade(legacy_database):
     execute(legacy_database, "CREATE VIEW ports AS SELECT port FROM energy_meters")
     notes = "\n".join(upgrade(legacy_database))
-    assert "energy_meters.port keeps its type: cannot alter type of a column used by a view" in notes
-    assert check(legacy_database).up_to_date
+    reason = "energy_meters.port is character varying, not integer"
+    assert f"{reason}, and cannot be changed: cannot alter type of a column used by a view" in notes
+    state = check(legacy_database)
+    assert state.is_newest
+    assert reason in state.differences
+    assert not state.up_to_date
+
+
+def test_every_id_that_any_table_names_is_known_as_used_after_the_upgrade(config_engine):
+    execute(
+        config_engine,
+        "DROP TABLE used_meter_ids",
+        f"UPDATE {VERSION_TABLE} SET version_num = '0008'",
+        "INSERT INTO energy_meters VALUES (1, 'h', 502, 1, 't', NULL), (-5, 'h', 502, 2, 't', NULL)",
+        "INSERT INTO meter_status (id) VALUES (2)",
+        "INSERT INTO readings VALUES (now(), 3, NULL, 'm', NULL, 1), (now(), 3, NULL, 'n', NULL, 1)",
+        "INSERT INTO readings VALUES (now(), 40, NULL, 'm', NULL, 1)",
+        "INSERT INTO emm_poll VALUES (now(), 6, NULL, true, 1, 1, 1, NULL)",
+    )
+    upgrade(config_engine)
+    assert select(config_engine, "SELECT id FROM used_meter_ids ORDER BY id") == [(-5,), (1,), (2,), (3,), (6,), (40,)]
 
 
 def test_columns_that_a_person_added_stay(bare_database):

@@ -1,4 +1,4 @@
-"""What makes sense becomes the fleet; what does not is reported by name, and costs nothing else."""
+"""Valid rows become the fleet. Configuration issues are reported by name and do not affect other rows."""
 
 import math
 from decimal import Decimal
@@ -67,6 +67,28 @@ def test_numbers_kept_as_text_or_decimals_are_taken_where_they_are_exact():
     assert (fleet.meters, fleet.types["sdm630"].registers) == ((GOOD_METER,), (GOOD_REGISTER,))
 
 
+def test_spaces_around_names_units_and_hosts_do_not_count():
+    meter = METER | {"host": " 10.0.0.1", "type": "sdm630\t", "description": "\u00a0cellar "}
+    register = REGISTER | {"type": " sdm630", "measurement_name": "voltageL1\u00a0", "data_unit": " V"}
+    fleet = check_rows([meter], [register], [{"type": "sdm630 ", "max_gap": 3}])
+    assert fleet.issues == ()
+    assert (fleet.meters, fleet.types["sdm630"].registers) == ((GOOD_METER,), (GOOD_REGISTER,))
+    assert fleet.types["sdm630"].max_gap == 3
+
+
+def test_a_measurement_in_two_spellings_is_one_series():
+    rows = [REGISTER, REGISTER | {"measurement_name": " voltageL1", "register_address": 2}]
+    fleet = check_rows([METER], rows, [])
+    assert fleet.types["sdm630"].registers == (GOOD_REGISTER,)
+    assert "is there more than once" in fleet.issues[0].reason
+
+
+def test_hexadecimal_numbers_kept_as_text_are_read():
+    register = REGISTER | {"register_address": "0x156", "invalid_value": "0xFFFF"}
+    (found,) = check_rows([METER], [register], []).types["sdm630"].registers
+    assert (found.register_address, found.invalid_value) == (342, 65535)
+
+
 def test_null_description_and_unit_stay_none_and_empty_ones_empty():
     fleet = check_rows(
         [METER | {"description": None}, OTHER_METER | {"description": ""}],
@@ -94,7 +116,7 @@ def test_null_description_and_unit_stay_none_and_empty_ones_empty():
         ("host", None, "is null; allowed: a name"),
         ("host", "", "is ''; allowed: a name"),
         ("host", "a b", "is 'a b'; allowed: a name or an address without white space and control characters"),
-        ("host", "a\n", "is 'a\\n'; allowed: a name or an address without white space and control characters"),
+        ("host", "a\nb", "is 'a\\nb'; allowed: a name or an address without white space and control characters"),
         ("host", "a\x00b", "is 'a\\x00b'; allowed: a name or an address without white space and control characters"),
         ("host", "a" * 256, "is 256 characters long; allowed: 255"),
         ("type", None, "is null; allowed: a name"),
@@ -102,7 +124,7 @@ def test_null_description_and_unit_stay_none_and_empty_ones_empty():
         ("enabled", "perhaps", "is 'perhaps'; allowed: true, false"),
     ],
 )
-def test_a_meter_that_makes_no_sense_is_reported_and_costs_no_other(column, value, reason):
+def test_a_meter_with_an_invalid_column_is_reported_and_affects_no_other(column, value, reason):
     fleet = check_rows([METER | {column: value}, OTHER_METER], [REGISTER], [])
     assert fleet.issues == (ConfigurationIssue("energy_meters", "id 1", column, reason, meter_id=1),)
     assert [meter.id for meter in fleet.meters] == [2]
@@ -162,7 +184,7 @@ def test_two_meters_may_share_host_port_and_unit():
         ("measurement_name", None, "is null; allowed: a name"),
         ("measurement_name", " ", "is ' '; allowed: a name"),
         ("measurement_name", "emm_poll", "'emm_poll' is the name of the pipeline's own measurement"),
-        ("data_unit", "k\n", "'k\\n' holds a line break or NUL, which InfluxDB cannot store"),
+        ("data_unit", "k\nW", "'k\\nW' holds a line break or NUL, which InfluxDB cannot store"),
         ("function_code", 6, "is 6; allowed: 3 (READ_HOLDING_REGISTERS), 4 (READ_INPUT_REGISTERS)"),
         ("word_order", 0, "is 0; allowed: 1 (LITTLE_ENDIAN), 2 (BIG_ENDIAN)"),
         ("byte_order", None, "is null; allowed: 1 (LITTLE_ENDIAN), 2 (BIG_ENDIAN)"),
@@ -170,6 +192,18 @@ def test_two_meters_may_share_host_port_and_unit():
         ("scale", math.nan, "is nan; allowed: a finite number other than 0"),
         ("scale", math.inf, "is inf; allowed: a finite number other than 0"),
         ("scale", "1e400", "is '1e400'; allowed: a finite number other than 0"),
+        (
+            *("scale", "0,01"),
+            "is '0,01'; allowed: a finite number other than 0; a decimal point is needed, not a comma",
+        ),
+        (
+            *("register_address", "156h"),
+            "is '156h'; allowed: 0 to 65535; hexadecimal numbers begin with 0x",
+        ),
+        (
+            *("register_address", 400001),
+            "is 400001; allowed: 0 to 65535; in a manual this is function_code 3 and register_address 0",
+        ),
         ("invalid_value", "none", "is 'none'; allowed: a finite number"),
         ("invalid_value", Decimal("NaN"), "is NaN; allowed: a finite number"),
         ("invalid_value", Decimal("1e999"), "is 1E+999; allowed: a finite number"),
@@ -178,7 +212,7 @@ def test_two_meters_may_share_host_port_and_unit():
         ("model", 103, "goes with function_code 3 (READ_HOLDING_REGISTERS), where SunSpec has its models"),
     ],
 )
-def test_a_register_that_makes_no_sense_is_reported_and_costs_no_other(column, value, reason):
+def test_a_register_with_an_invalid_column_is_reported_and_affects_no_other(column, value, reason):
     fleet = check_rows([METER], [REGISTER | {column: value}, OTHER_REGISTER], [])
     (issue,) = fleet.issues
     assert (issue.table, issue.column, issue.reason) == ("registers", column, reason)
@@ -195,7 +229,7 @@ def test_an_unknown_data_type_is_reported_with_the_known_ones():
     )
 
 
-def test_a_meter_whose_registers_are_all_nonsense_is_reported_too():
+def test_a_meter_whose_registers_are_all_invalid_is_reported_too():
     fleet = check_rows([METER], [REGISTER | {"data_type": 9}], [])
     assert [(issue.table, issue.meter_id) for issue in fleet.issues] == [
         ("energy_meters", 1),

@@ -72,15 +72,15 @@ def status(launcher: Launcher, run: DagsterRun = RUN) -> WorkerStatus:
     return launcher.check_run_worker_health(run).status
 
 
-def test_a_run_is_well_while_a_worker_has_it(launcher):
+def test_a_run_is_running_while_a_worker_has_it(launcher):
     launcher.answers = {WORKER: {RUN.run_id: ["active", {}]}}
     assert status(launcher) is WorkerStatus.RUNNING
-    launcher.task = ("PENDING", None)  # Redis was started anew, and knows nothing
+    launcher.task = ("PENDING", None)  # Redis was restarted, and has lost its data
     assert status(launcher) is WorkerStatus.RUNNING
     assert launcher.lost([RUN.run_id, "another"]) == {"another"}
 
 
-def test_a_worker_that_does_not_know_its_run_was_started_anew(launcher):
+def test_a_worker_that_does_not_know_its_run_was_restarted(launcher):
     launcher.answers = {WORKER: {}}
     assert status(launcher) is WorkerStatus.FAILED
 
@@ -91,14 +91,14 @@ def test_a_run_whose_process_was_killed_has_failed(launcher):
 
 
 @pytest.mark.parametrize("task", [("STARTED", WORKER), ("PENDING", None), ("SUCCESS", None), ("REVOKED", None)])
-def test_a_run_that_nobody_has_fails_at_the_second_look(launcher, clock, task):
+def test_a_run_without_a_worker_fails_at_the_second_check(launcher, clock, task):
     launcher.task = task
     assert status(launcher) is WorkerStatus.RUNNING
     clock.now += 15
     assert status(launcher) is WorkerStatus.FAILED
 
 
-def test_a_silence_that_was_broken_begins_anew(launcher, clock):
+def test_a_worker_that_replied_meanwhile_has_two_checks_again(launcher, clock):
     assert status(launcher) is WorkerStatus.RUNNING
     clock.now += 5
     launcher.answers = {WORKER: {RUN.run_id: ["active", {}]}}
@@ -107,7 +107,7 @@ def test_a_silence_that_was_broken_begins_anew(launcher, clock):
     clock.now += 15
     assert status(launcher) is WorkerStatus.RUNNING
     clock.now += celery_launcher.FORGOTTEN_AFTER_S + 1
-    assert status(launcher) is WorkerStatus.RUNNING, "nobody asked for a minute: this may be another silence"
+    assert status(launcher) is WorkerStatus.RUNNING, "no check for a minute: this may be another outage"
 
 
 def test_a_silent_worker_is_asked_once_for_all_its_runs(launcher):

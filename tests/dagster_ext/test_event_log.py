@@ -38,7 +38,7 @@ def test_postgresql_knows_how_many_partitions_the_asset_has(pipeline):
 
 @pytest.fixture
 def polled(pipeline, simulated_gateway):
-    """The id of a run over ten meters that are well, and one that does not answer."""
+    """The id of a run over ten meters that reply, and one that does not."""
     zeros = {(4, address): 0 for address in range(80)}
     gateway = simulated_gateway({id_: SimulatedUnit(zeros) for id_ in range(1, 11)})
     for id_ in range(1, 12):

@@ -57,7 +57,7 @@ def test_a_meter_that_fails_for_a_moment_is_read_at_the_second_attempt_and_its_p
     assert [row.ok for row in pipeline.sql("SELECT ok FROM emm_poll WHERE id = 2 ORDER BY time")] == [False, True]
     (sample,) = pipeline.observation(result)["sample times"]
     assert (sample.data["meters"], sample.data["failed"], sample.data["read at a second attempt"]) == (2, 1, 1)
-    assert asked(gateway, 1) == 2, "a meter that is well is not asked again"
+    assert asked(gateway, 1) == 2, "a meter that was read is not polled again"
 
 
 def test_a_second_attempt_is_made_within_the_samples_time_only(pipeline, gateway):
@@ -110,7 +110,7 @@ def test_a_changed_row_is_read_with_the_next_poll_however_long_the_meter_failed(
     assert pipeline.run("poll", tags=tick(6)).success
 
 
-def test_what_a_meter_refuses_is_a_finding_of_the_run_and_no_failure(pipeline, gateway):
+def test_unsupported_registers_are_reported_by_the_run_and_are_not_a_failure(pipeline, gateway):
     pipeline.sql("INSERT INTO registers VALUES ('sdm630', 4, 'voltageL3', 'V', 3, 4, 2, 2)")
     gateway.units[2].exceptions = {5: 2}
     for _ in range(2):

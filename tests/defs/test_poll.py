@@ -26,7 +26,7 @@ def unit(voltage=230.5, power=1000.0, **faults):
 
 @pytest.fixture
 def three_meters(pipeline, simulated_gateway):
-    """Meters 1 and 2 are well, 3 is a closed port; all are discovered."""
+    """Meters 1 and 2 reply, 3 is a closed port; all are discovered."""
     gateway = simulated_gateway({1: unit(), 2: unit(voltage=231.5)})
     pipeline.add_meter(1, gateway.port)
     pipeline.add_meter(2, gateway.port, unit_id=2)
@@ -81,7 +81,7 @@ def test_a_run_whose_clock_is_before_the_newest_reading_says_so_and_stores_what_
     assert three_meters.sql("SELECT count(DISTINCT id) FROM readings") == [(2,)]
 
 
-def test_a_meter_that_is_well_shows_what_was_read(three_meters):
+def test_a_meter_that_was_read_shows_its_results(three_meters):
     result = three_meters.run("poll")
     events = three_meters.events(result, DagsterEventType.ASSET_MATERIALIZATION)
     by_partition = {event.partition: event.event_specific_data.materialization.metadata for event in events}
@@ -147,7 +147,7 @@ def test_samples_are_taken_on_their_seconds_and_each_is_loaded_before_the_next(t
     assert stages == ["sample_times", *["read_and_decode", "load"] * 4]
 
 
-def test_a_meter_that_is_well_and_was_well_is_not_stated_again_within_the_status_interval(three_meters, monkeypatch):
+def test_a_meter_that_succeeds_again_is_not_reported_again_within_the_status_interval(three_meters, monkeypatch):
     three_meters.run("poll")
     monkeypatch.setenv("STATUS_INTERVAL_S", "900")
     current_settings.cache_clear()

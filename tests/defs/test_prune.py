@@ -23,7 +23,7 @@ OLD = timedelta(hours=100)
 
 @pytest.fixture
 def two_meters(pipeline, simulated_gateway):
-    """Meter 1 is well, 2 is a closed port."""
+    """Meter 1 replies, 2 is a closed port."""
     pipeline.add_meter(1, simulated_gateway({1: SimulatedUnit({(4, address): 0 for address in range(80)})}).port)
     pipeline.add_meter(2, free_port())
     assert pipeline.run("discovery").success
@@ -57,9 +57,9 @@ def run_ids(pipeline) -> set[str]:
     return set(pipeline.instance.get_run_ids())
 
 
-def shown(pipeline, *, counted_anew: bool) -> dict[str, set[str]]:
-    """What the asset's page shows; Dagster keeps its count, and counts anew when a partition was added."""
-    if counted_anew:
+def shown(pipeline, *, counted_again: bool) -> dict[str, set[str]]:
+    """What the asset's page shows; Dagster caches its count, and counts again when a partition was added."""
+    if counted_again:
         pipeline.instance.wipe_asset_cached_status([METER_READINGS])
     count = get_and_update_asset_status_cache_value(pipeline.instance, METER_READINGS, METERS)
     with_keys = {
@@ -84,15 +84,15 @@ def test_old_runs_go_with_their_events_tags_and_files_and_young_ones_stay(two_me
     assert not set(old) & {path.name for path in storage_of(two_meters).iterdir()}
 
 
-@pytest.mark.parametrize("counted_anew", [True, False], ids=["counted anew", "from Dagster's own count"])
-def test_a_meters_status_outlives_the_retention_however_old_the_run_that_stated_it(two_meters, counted_anew):
+@pytest.mark.parametrize("counted_again", [True, False], ids=["counted again", "from Dagster's own count"])
+def test_a_meters_status_outlives_the_retention_however_old_the_run_that_stated_it(two_meters, counted_again):
     stated = two_meters.run("poll").run_id
     before = {"materialized": {"1"}, "failed": {"2"}}
-    assert shown(two_meters, counted_anew=counted_anew) == before
+    assert shown(two_meters, counted_again=counted_again) == before
     age(two_meters)
     assert two_meters.run("prune").success
     assert stated in run_ids(two_meters)
-    assert shown(two_meters, counted_anew=counted_anew) == before
+    assert shown(two_meters, counted_again=counted_again) == before
 
 
 def test_what_a_kept_run_said_can_still_be_read_and_it_can_be_executed_again(two_meters):
@@ -114,7 +114,7 @@ def test_of_a_meter_that_failed_since_its_last_reading_both_runs_are_kept_and_no
     two_meters.run("prune")
     assert {second, failed} <= run_ids(two_meters)
     assert first not in run_ids(two_meters)
-    assert shown(two_meters, counted_anew=True)["failed"] == {"1", "2"}
+    assert shown(two_meters, counted_again=True)["failed"] == {"1", "2"}
 
 
 def test_a_failure_that_a_later_reading_cleared_keeps_no_run(two_meters, simulated_gateway):
@@ -125,7 +125,7 @@ def test_a_failure_that_a_later_reading_cleared_keeps_no_run(two_meters, simulat
     age(two_meters)
     two_meters.run("prune")
     assert failed not in run_ids(two_meters)
-    assert shown(two_meters, counted_anew=True) == {"materialized": {"1", "2"}, "failed": set()}
+    assert shown(two_meters, counted_again=True) == {"materialized": {"1", "2"}, "failed": set()}
 
 
 def test_a_removed_meter_keeps_no_run(two_meters):

@@ -6,28 +6,30 @@ import pytest
 import yaml
 from dotenv import dotenv_values
 
+from emm_pipeline.credentials import PUBLISHED
 from emm_pipeline.settings import ENV_FILES, PROJECT_ROOT
 
 REMOTE_WORKER = yaml.safe_load((PROJECT_ROOT / "docker" / "worker.yml").read_text())["services"]["worker"]
 STACK = yaml.safe_load((PROJECT_ROOT / "docker" / "stack.yml").read_text())
 SERVICES = STACK["services"]
-ONCE = ["check", "init"]
+ONCE = ["check", "init", "grafana-login"]
 OURS = [*ONCE, "code", "webserver", "daemon", "worker", "redis", "virtual_modbustcp_server"]
 ON_DEMAND = {"proxy": {"proxy"}, "celery": {"redis", "worker"}}
 """By profile: the services that are there only when asked for."""
 
-CREDENTIALS = {
-    "POSTGRES_PASSWORD": {"check", "postgres", "init", "code", "webserver", "daemon", "worker"},
-    "REDIS_PASSWORD": {"check", "redis", "code", "webserver", "daemon", "worker"},
-    "INFLUXDB_TOKEN": {"check", "init"},
-    "INFLUXDB_READ_TOKEN": {"check", "init"},
-    "DOCKER_INFLUXDB_INIT_ADMIN_TOKEN": {"check", "influxdb", "init"},
-    "DOCKER_INFLUXDB_INIT_PASSWORD": {"check", "influxdb"},
-    "GF_SECURITY_ADMIN_PASSWORD": {"check", "grafana"},
-    "LOGGER_SENDER_EMAIL_PASSWORD": {"check", "code", "worker"},
-    "DAGSTER_LOGIN_PASSWORD": {"check", "proxy"},
+FOLDERS = {
+    "secrets": {"check", "init", "grafana-login"},
+    "postgres-access": {"check", "init", "postgres"},
+    "influxdb-access": {"check", "init", "influxdb"},
+    "grafana-access": {"check", "init", "grafana-login", "grafana"},
+    "redis-access": {"check", "init", "redis"},
+    "pipeline-access": {"check", "init", "code", "worker"},
+    "dagster-access": {"check", "init", "webserver", "daemon"},
 }
-"""Which service is given which credential; `check` looks whether they are still the example's, without a network."""
+"""Which service is given which credentials, as a volume."""
+
+SETS_UP = {"check", "init", "grafana-login"}
+"""What makes the files, and so has what the user has set by env_file; it listens on no port."""
 
 
 def is_given(service: str, variable: str) -> bool:
@@ -38,14 +40,77 @@ def is_given(service: str, variable: str) -> bool:
     return "env_file" in definition
 
 
-@pytest.mark.parametrize("variable", CREDENTIALS)
-def test_a_service_is_given_only_the_credentials_that_it_needs(variable):
-    assert {service for service in SERVICES if is_given(service, variable)} == CREDENTIALS[variable]
-
-
-def test_no_credential_is_forgotten_here():
+def credentials() -> list[str]:
     names = {name for name in dotenv_values(ENV_FILES[0]) if re.search(r"PASSWORD|TOKEN|SECRET", name)}
-    assert names - {"INFLUXDB_TOKEN_FILE"} == set(CREDENTIALS)
+    return sorted(names - {"INFLUXDB_TOKEN_FILE"})
+
+
+@pytest.mark.parametrize("variable", credentials())
+def test_no_running_service_finds_a_credential_in_its_environment(variable):
+    mail = {"code", "worker"} if variable == "LOGGER_SENDER_EMAIL_PASSWORD" else set()
+    assert {service for service in SERVICES if is_given(service, variable)} - SETS_UP == mail
+
+
+def volumes_of(service: str) -> dict[str, str]:
+    parts = [volume.split(":") for volume in SERVICES[service].get("volumes", ())]
+    return {part[0]: ":".join(part[1:]) for part in parts}
+
+
+@pytest.mark.parametrize("volume", FOLDERS)
+def test_a_service_is_given_only_the_credentials_that_it_needs(volume):
+    assert {service for service in SERVICES if volume in volumes_of(service)} == FOLDERS[volume]
+    readers = FOLDERS[volume] - SETS_UP
+    assert all(volumes_of(service)[volume].endswith(":ro") for service in readers)
+
+
+def test_no_volume_with_credentials_is_forgotten_here():
+    assert {volume for volume in STACK["volumes"] if volume.endswith("-access")} | {"secrets"} == set(FOLDERS)
+
+
+def test_no_published_example_is_anywhere_in_the_stacks_files():
+    for file in [
+        *(PROJECT_ROOT / "docker").iterdir(),
+        PROJECT_ROOT / "docker-compose.yml",
+        PROJECT_ROOT / "Dockerfile",
+    ]:
+        assert not [example for example in PUBLISHED.values() if example in file.read_text()], file
+
+
+@pytest.mark.parametrize("service", sorted(SERVICES))
+def test_every_service_has_a_limit_of_memory_and_of_processes(service):
+    assert SERVICES[service]["mem_limit"]
+    assert SERVICES[service]["pids_limit"]
+
+
+def networks_of(service: str) -> set[str]:
+    return set(SERVICES[service].get("networks", ()))
+
+
+def reaches(service: str) -> set[str]:
+    """The services with which a service has a network in common."""
+    return {other for other in SERVICES if other != service and networks_of(service) & networks_of(other)}
+
+
+def test_every_service_is_in_networks_that_are_named():
+    assert {name for name in SERVICES if not networks_of(name)} == {"check"}
+    assert set.union(*map(networks_of, SERVICES)) == set(STACK["networks"])
+
+
+def test_a_devices_container_reaches_its_poller_and_nothing_else():
+    assert reaches("virtual_modbustcp_server") == {"code", "worker"}
+
+
+def test_the_databases_are_in_networks_without_a_way_out():
+    for service in ("postgres", "influxdb", "redis"):
+        (network,) = networks_of(service)
+        assert STACK["networks"][network] == {"internal": True}
+
+
+def test_the_code_server_listens_for_webserver_and_daemon_only():
+    name = SERVICES["code"]["command"][SERVICES["code"]["command"].index("--host") + 1]
+    aliases = {network: options.get("aliases", []) for network, options in SERVICES["code"]["networks"].items()}
+    assert [network for network, names in aliases.items() if name in names] == ["dagster"]
+    assert {service for service in SERVICES if "dagster" in networks_of(service)} == {"code", "webserver", "daemon"}
 
 
 @pytest.mark.parametrize("service", OURS)
@@ -72,10 +137,25 @@ def test_nothing_starts_before_the_credentials_were_checked():
     assert SERVICES["check"]["network_mode"] == "none"
 
 
-def test_every_published_port_listens_where_emm_bind_says():
-    ports = [port for name in set(SERVICES) - {"proxy"} for port in SERVICES[name].get("ports", [])]
-    assert ports
-    assert all(port.startswith("${EMM_BIND:?}:") for port in ports)
+def test_only_grafana_dagster_and_the_proxy_publish_ports():
+    ports = {name: definition["ports"] for name, definition in SERVICES.items() if "ports" in definition}
+    of_the_proxy = ports.pop("proxy")
+    assert ports == {
+        "grafana": ["${EMM_BIND:?}:${GRAFANA_PUBLISHED_PORT:?}:3000"],
+        "webserver": ["${EMM_BIND:?}:${DAGSTER_PUBLISHED_PORT:?}:3001"],
+    }
+    assert all(port.startswith("${EMM_PROXY_BIND:?}:") for port in of_the_proxy)
+
+
+def test_the_override_publishes_the_databases_on_the_address_of_the_others():
+    services = yaml.safe_load((PROJECT_ROOT / "docker" / "databases.yml").read_text())["services"]
+    assert {name: definition["ports"] for name, definition in services.items()} == {
+        "postgres": ["${EMM_BIND:?}:${POSTGRES_PUBLISHED_PORT:?}:5432"],
+        "influxdb": ["${EMM_BIND:?}:${INFLUXDB_PUBLISHED_PORT:?}:8086"],
+        "redis": ["${EMM_BIND:?}:${REDIS_PUBLISHED_PORT:?}:6379"],
+    }
+    command = "docker compose -f docker-compose.yml -f docker/databases.yml up -d"
+    assert command in (PROJECT_ROOT / "README.md").read_text()
 
 
 def test_a_service_that_not_everybody_needs_is_there_only_when_asked_for():
@@ -94,11 +174,7 @@ def test_a_worker_on_another_host_is_what_the_stacks_own_is():
         assert REMOTE_WORKER[key] == SERVICES["worker"][key], key
 
 
-def test_the_proxy_alone_listens_elsewhere():
-    assert all(port.startswith("${EMM_PROXY_BIND:?}:") for port in SERVICES["proxy"]["ports"])
-
-
-def test_every_image_but_influxdbs_is_pinned_and_none_is_a_stand_in():
+def test_every_image_but_influxdbs_is_pinned_and_none_is_a_substitute():
     images = [definition["image"] for definition in SERVICES.values() if "image" in definition]
     assert not [image for image in images if "emm-test" in image or image.endswith(":latest")]
     foreign = [image for image in images if image != "emm-pipeline"]

@@ -59,7 +59,7 @@ def samples_taken(stack: ComposeStack) -> list[tuple[float, float]]:
         (step["startTime"], step["endTime"])
         for run in runs
         for step in run["stepStats"]
-        if ".read[" in step["stepKey"] and step["status"] == "SUCCESS"
+        if ".read_and_decode[" in step["stepKey"] and step["status"] == "SUCCESS"
     ]
 
 
@@ -85,17 +85,11 @@ def test_the_file_is_valid(stack):
     assert stack("config", "--quiet") == ""
 
 
-def test_with_example_credentials_nothing_listens_on_more_than_loopback(stack):
-    with pytest.raises(AssertionError, match="exit 2"):
-        stack("up", "--build", "--detach", EMM_BIND="0.0.0.0")
-    assert "make secrets" in stack("logs", "check")
-    assert [one["Service"] for one in stack.containers() if one["State"] == "running"] == []
-
-
 def test_up_from_nothing_brings_points_within_three_minutes(stack):
     stack.timed("build the images", lambda: stack("build"))
     began = time.time()
     stack.timed("up, until docker-compose returns", lambda: stack("up", "--build", "--detach"))
+    stack.log_in()
     wait_for_point(stack, began, FIRST_POINT_TIMEOUT_S)
     stack.times["up, until the first point"] = time.time() - began
     print(f"  {stack.times['up, until the first point']:6.1f} s  up, until the first point")

@@ -88,7 +88,7 @@ def test_a_signal_in_the_midst_of_a_start_leaves_no_server(made_folder, monkeypa
     assert not list(made_folder.glob(".*.lock"))
 
 
-def test_an_interrupted_first_start_is_begun_anew(folder):
+def test_an_interrupted_first_start_is_repeated(folder):
     (folder / ".data.initdb").mkdir()
     (folder / ".data.initdb" / "PG_VERSION").write_text("18")
     with EmbeddedPostgres(folder / "data", durable=False) as server:
@@ -113,7 +113,7 @@ def test_a_path_too_long_for_a_socket_and_with_odd_characters_works(folder):
 def test_a_folder_of_something_else_is_refused_and_kept(folder):
     (folder / "data").mkdir()
     (folder / "data" / "photo.jpg").touch()
-    with pytest.raises(ConfigurationError, match="is no PostgreSQL cluster and not empty"):
+    with pytest.raises(ConfigurationError, match="is not a PostgreSQL cluster and not empty"):
         EmbeddedPostgres(folder / "data", durable=False).start()
     assert (folder / "data" / "photo.jpg").exists()
 

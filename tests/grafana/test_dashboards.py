@@ -1,4 +1,4 @@
-"""Every query of every panel, variable and alert rule, run against a real InfluxDB that three meters wrote to."""
+"""Runs every query of every panel, variable and alert rule against a real InfluxDB with the points of three meters."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -18,7 +18,7 @@ NOW = datetime.now(UTC).replace(second=0, microsecond=0)
 TODAY = NOW.replace(hour=0, minute=0)
 MINUTES = 40
 SILENT_MINUTES = 20
-"""Meter 2 was read for 20 minutes, and fails since."""
+"""Meter 2 was read for 20 minutes, and has failed since."""
 
 NAMES = {0: "test_energy_meter", 1: "mains, main = 1", 2: None}
 LATENCIES_MS = {0: 1.0, 1: 20.0, 2: 300.0}
@@ -29,14 +29,14 @@ COUNTER = [
     (TODAY - timedelta(days=2, hours=-12), 10.0),
     (TODAY - timedelta(days=2, hours=-18), 14.0),
     (TODAY - timedelta(days=1, minutes=-30), 15.0),
-    (TODAY - timedelta(days=1, hours=-12), 1.0),  # replaced, and started anew
+    (TODAY - timedelta(days=1, hours=-12), 1.0),  # the meter was replaced: its counter starts again
     (TODAY - timedelta(days=1, hours=-18), 3.0),
 ]
 """The mains' energy: 4 kWh the day before yesterday, 1 + 2 kWh yesterday."""
 
 
 ALL = ["activePower", "cos phi/total", "energy", "test_measurement", "voltageL1"]
-"""What "All" of the variable `measurement` stands for."""
+"""The measurements that "All" of the variable `measurement` selects."""
 
 
 def minutes() -> list[datetime]:
@@ -79,7 +79,7 @@ def polls() -> list[PollPoint]:
 
 @pytest.fixture(scope="module")
 def ask(influxdb: InfluxDB):
-    """Ask as Grafana does, of the last hour unless told otherwise."""
+    """Run a query as Grafana does, by default over the last hour."""
     bucket = influxdb.create_database(BUCKET)
     store = InfluxReadingsStore(url=influxdb.url, token=influxdb.token, org=influxdb.org, bucket=bucket)
     assert store.write(shape_points(readings(), polls()).points) == []
@@ -98,7 +98,7 @@ def query_of(dashboard: str, title: str) -> str:
 
 
 def only(rows: list[dict]) -> float:
-    """The one number of a query that gives one."""
+    """The number of a query that returns a single one."""
     (row,) = rows
     (value,) = [value for key, value in row.items() if key not in {"time", "measurement"}]
     return value
@@ -117,36 +117,36 @@ class TestHome:
         assert {(row["id"], row["description"]) for row in rows} == {("0", "test_energy_meter")}
 
     def test_the_gauge_has_the_last_number(self, ask):
-        assert only(ask(query_of("home", "test_measurement, last"))) == MINUTES - 1
+        assert only(ask(query_of("home", "test_measurement, latest value"))) == MINUTES - 1
 
-    def test_the_fleet_is_seen_at_a_glance(self, ask):
-        assert only(ask(query_of("home", "Meters ok now"), now="15m")) == 2
-        assert only(ask(query_of("home", "Meters failed now"), now="15m")) == 1
-        assert only(ask(query_of("home", "Polls that succeeded"))) == pytest.approx(100 * 100 / 120)
+    def test_the_summary_of_the_fleet_shows_good_and_failed_meters(self, ask):
+        assert only(ask(query_of("home", "Meters OK"), now="15m")) == 2
+        assert only(ask(query_of("home", "Meters failed"), now="15m")) == 1
+        assert only(ask(query_of("home", "Successful polls"))) == pytest.approx(100 * 100 / 120)
 
 
 class TestFleetHealth:
     def test_meters_ok_and_failed_now(self, ask):
-        assert only(ask(query_of("fleet_health", "Meters ok now"), now="15m")) == 2
-        assert only(ask(query_of("fleet_health", "Meters failed now"), now="15m")) == 1
+        assert only(ask(query_of("fleet_health", "Meters OK"), now="15m")) == 2
+        assert only(ask(query_of("fleet_health", "Meters failed"), now="15m")) == 1
 
     def test_success_rate_over_all_and_by_minute(self, ask):
-        assert only(ask(query_of("fleet_health", "Polls that succeeded"))) == pytest.approx(100 * 100 / 120)
+        assert only(ask(query_of("fleet_health", "Successful polls"))) == pytest.approx(100 * 100 / 120)
         rates = [round(only([row])) for row in ask(query_of("fleet_health", "Success rate"))]
         assert rates == [100] * (MINUTES - SILENT_MINUTES) + [67] * SILENT_MINUTES
 
     def test_points_per_minute(self, ask):
         by_minute = [5] * (MINUTES - SILENT_MINUTES) + [3] * SILENT_MINUTES
         assert [row["mean"] for row in ask(query_of("fleet_health", "Points per minute"))] == by_minute
-        assert ask(query_of("fleet_health", "Points, the last minute with any"))[-1]["sum"] == 3
+        assert ask(query_of("fleet_health", "Points in the latest minute"))[-1]["sum"] == 3
 
     def test_latency_of_good_polls_only(self, ask):
         rows = ask(query_of("fleet_health", "Latency of a poll"))
-        assert (rows[0]["half are faster"], rows[0]["95 % are faster"]) == (20.0, 300.0)
-        assert rows[-1]["95 % are faster"] == 20.0
+        assert (rows[0]["median"], rows[0]["95th percentile"]) == (20.0, 300.0)
+        assert rows[-1]["95th percentile"] == 20.0
 
     def test_the_slowest_meters_are_named(self, ask):
-        rows = ask(query_of("fleet_health", "Latency by meter: the slowest 50"))
+        rows = ask(query_of("fleet_health", "Slowest 50 meters by mean latency"))
         found = {(row["id"], row["description"] or None, row["top"]) for row in rows}
         assert found == {(str(id_), NAMES[id_], LATENCIES_MS[id_]) for id_ in NAMES}
 
@@ -155,7 +155,7 @@ class TestFleetHealth:
         assert [(row["error"], row["ok"]) for row in rows] == [(REASON, 0)] * SILENT_MINUTES
 
     def test_the_time_of_each_meters_last_reading(self, ask):
-        rows = ask(query_of("fleet_health", "Time since each meter's last reading"))
+        rows = ask(query_of("fleet_health", "Last reading of each meter"))
         last = {row["id"]: datetime.fromtimestamp(row["time"] / 1000, UTC) for row in rows}
         assert last == {"0": NOW, "1": NOW, "2": NOW - timedelta(minutes=SILENT_MINUTES)}
         assert {row["description"] or None for row in rows} == set(NAMES.values())
@@ -185,34 +185,34 @@ class TestMeter:
         assert rows[0]["mean"] == mean
         assert {row["measurement"] for row in rows} == {"voltageL1"}
 
-    def test_what_has_no_unit_has_a_graph_too(self, ask):
+    def test_values_without_a_unit_have_a_graph(self, ask):
         rows = ask(query_of("meter", "Values without a unit"), meter="1", measurement=ALL)
         assert {(row["measurement"], row["mean"]) for row in rows} == {("cos phi/total", 0.9)}
 
     def test_last_values(self, ask):
-        rows = ask(query_of("meter", "Last values"), meter="2", measurement=ALL)
+        rows = ask(query_of("meter", "Latest values"), meter="2", measurement=ALL)
         found = {(row["measurement"], row["dataunit"], row["last"]) for row in rows}
         assert found == {("voltageL1", "V", 100.0), ("activePower", "W", 50.0)}
 
-    def test_energy_per_day_does_not_take_a_counters_reset_for_a_fall(self, ask):
+    def test_energy_per_day_ignores_the_decrease_when_a_counter_is_reset(self, ask):
         query = query_of("meter", "Energy per day")
         rows = ask(query, timedelta(days=14), meter="mains, main = 1", measurement=ALL, time_zone="UTC")
         by_day = {datetime.fromtimestamp(row["time"] / 1000, UTC): row["sum"] for row in rows}
         assert by_day == {TODAY - timedelta(days=2): 4.0, TODAY - timedelta(days=1): 3.0}
         assert {(row["measurement"], row["dataunit"]) for row in rows} == {("energy", "kWh")}
 
-    def test_a_day_begins_where_the_reader_lives(self, ask):
+    def test_a_day_begins_at_midnight_of_the_chosen_time_zone(self, ask):
         query = query_of("meter", "Energy per day")
         # 00:30 UTC is still the day before, three hours west
         rows = ask(query, timedelta(days=14), meter="1", measurement="energy", time_zone="Etc/GMT+3")
         assert [row["sum"] for row in rows] == [5.0, 2.0]
 
     def test_the_table_to_export_has_every_value(self, ask):
-        rows = ask(query_of("meter", "All values, to export"), meter="1", measurement=ALL)
+        rows = ask(query_of("meter", "All values, for CSV export"), meter="1", measurement=ALL)
         assert len(rows) == 2 * MINUTES
 
-    def test_a_name_with_signs_of_a_regex_in_it_stands_for_itself(self, ask):
-        assert ask(query_of("meter", "Last values"), meter="test.energy.meter", measurement="test_measurement") == []
+    def test_a_name_with_regex_characters_is_matched_literally(self, ask):
+        assert ask(query_of("meter", "Latest values"), meter="test.energy.meter", measurement="test_measurement") == []
 
 
 def variable(name: str) -> str:
@@ -236,7 +236,7 @@ class TestAlerts:
         assert below == {"2"}
         assert {row["id"] for row in rows} == {"0", "1", "2"}
 
-    def test_a_store_that_gets_points_is_no_alarm(self, ask):
+    def test_no_alert_is_raised_while_points_are_stored(self, ask):
         rule = rules()["emm-no-points"]
         query = rule["data"][0]["model"]["query"]
         assert only(ask(query, timedelta(minutes=15))) >= threshold(rule)

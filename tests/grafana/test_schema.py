@@ -1,7 +1,7 @@
-"""The dashboards' JSON against Grafana's schema, as the SDK has it in its classes.
+"""Checks the dashboards' JSON against Grafana's schema, as the classes of the SDK describe it.
 
-Its own `from_json` takes anything. So each file is read into the classes, every value is compared with its field's
-type, and what is written from them again must be the file: a key that the schema does not know would be gone.
+The SDK's `from_json` accepts any value. Therefore each file is read into the classes, every value is compared with the
+type of its field, and the JSON written from the classes must equal the file: a key outside the schema would be lost.
 """
 
 import enum
@@ -29,7 +29,7 @@ def plugins():
 
 
 def violations(value: object, hint: object, path: str) -> Iterator[str]:
-    """Yield where a value is not of its field's type."""
+    """Yield the path of each value that does not have the type of its field."""
     if hint not in {typing.Any, object}:
         check = CHECKS.get(typing.get_origin(hint), of_class)
         yield from check(value, hint, path)
@@ -38,17 +38,17 @@ def violations(value: object, hint: object, path: str) -> Iterator[str]:
 def of_union(value: object, hint: object, path: str) -> Iterator[str]:
     tried = [list(violations(value, one, path)) for one in typing.get_args(hint)]
     if all(tried):
-        yield max((found[0] for found in tried), key=lambda one: len(one.split(": ")[0]))  # the furthest
+        yield max((found[0] for found in tried), key=lambda one: len(one.split(": ")[0]))  # the deepest path
 
 
 def of_literal(value: object, hint: object, path: str) -> Iterator[str]:
     if value not in typing.get_args(hint):
-        yield f"{path}: {value!r} is none of {typing.get_args(hint)}"
+        yield f"{path}: {value!r} is not one of {typing.get_args(hint)}"
 
 
 def of_list(value: object, hint: object, path: str) -> Iterator[str]:
     if not isinstance(value, list):
-        yield f"{path}: {value!r} is no list"
+        yield f"{path}: {value!r} is not a list"
         return
     for number, one in enumerate(value):
         yield from violations(one, typing.get_args(hint)[0], f"{path}[{number}]")
@@ -56,7 +56,7 @@ def of_list(value: object, hint: object, path: str) -> Iterator[str]:
 
 def of_object(value: object, _hint: object, path: str) -> Iterator[str]:
     if not isinstance(value, dict):
-        yield f"{path}: {value!r} is no object"
+        yield f"{path}: {value!r} is not an object"
 
 
 def of_class(value: object, hint: type, path: str) -> Iterator[str]:
@@ -67,13 +67,13 @@ def of_class(value: object, hint: type, path: str) -> Iterator[str]:
     elif hint.__module__ == "builtins":
         fits = type(value) is hint
     else:
-        if isinstance(value, dict) and hasattr(hint, "from_json"):  # the SDK leaves some objects in lists as they are
+        if isinstance(value, dict) and hasattr(hint, "from_json"):  # the SDK does not convert some objects in lists
             value = hint.from_json(value)
         fits = isinstance(value, hint)
         if fits:
             yield from of_fields(value, path)
     if not fits:
-        yield f"{path}: {value!r} is no {hint.__name__}"
+        yield f"{path}: {value!r} is not a {hint.__name__}"
 
 
 CHECKS = {
@@ -86,7 +86,7 @@ CHECKS = {
 
 
 def of_fields(value: object, path: str) -> Iterator[str]:
-    """Yield the violations within an object of the SDK; a query of ours has no schema there."""
+    """Yield the violations within an object of the SDK. InfluxQuery has no schema in the SDK."""
     if isinstance(value, InfluxQuery):
         return
     for name, hint in typing.get_type_hints(type(value)).items():
@@ -105,7 +105,7 @@ def check(content: dict) -> list[str]:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_dashboard_keeps_to_grafanas_schema(name):
+def test_every_dashboard_matches_grafanas_schema(name):
     assert check(dashboards()[name]) == []
 
 
@@ -117,10 +117,10 @@ def test_a_dashboard_keeps_to_grafanas_schema(name):
         (("panels", 0, "gridPos", "w"), "12"),
         (("panels", 0, "fieldConfig", "defaults", "unti"), "percent"),
         (("panels", 0, "options", "reduceOptions", "calcs"), "last"),
-        (("templating", "list", 0, "type"), "querry"),
+        (("templating", "list", 0, "type"), "no_type"),
     ],
 )
-def test_a_broken_one_does_not(part, wrong):
+def test_a_dashboard_with_an_error_is_detected(part, wrong):
     broken = json.loads(json.dumps(dashboards()["fleet_health"]))
     *way, last = part
     place = broken

@@ -409,7 +409,7 @@ def test_a_unit_that_keeps_failing_is_asked_once_only(simulated_gateway):
     assert (sample.requests, sample.failure.exception_code) == (1, 6)
 
 
-def test_a_unit_whose_gateway_says_it_is_silent_is_not_asked_for_the_rest(simulated_gateway):
+def test_a_unit_whose_gateway_reports_it_silent_gets_no_further_requests(simulated_gateway):
     """Each further request would cost the other units the gateway's own timeout."""
     gateway = simulated_gateway({2: unit()})
     silent, good = read(meters_of(gateway, [1, 2], "two"))
@@ -450,7 +450,7 @@ INVALID = {
 
 @pytest.fixture
 def transaction_ids_from_1(monkeypatch):
-    """On each connection anew: the replies that are bytes of the test's own count on it."""
+    """Counts on each connection separately: the replies that are bytes of the test."""
     first = {TransportKind.TCP: lambda gateway: TcpTransport(gateway, MbapFraming(count(1)))}
     monkeypatch.setattr(choosing, "TRANSPORTS", first)
 
@@ -549,7 +549,7 @@ def test_a_request_whose_reply_breaks_off_is_not_sent_again(simulated_gateway):
     assert good.failure is None
 
 
-def test_a_gateway_that_accepts_connections_only_to_close_them_is_told_from_a_refusal(simulated_gateway):
+def test_a_gateway_that_closes_accepted_connections_is_distinguished_from_a_refused_connection(simulated_gateway):
     """What a gateway does that has no connection to spare."""
     gateway = simulated_gateway({1: unit(), 2: unit()}, requests_per_connection=0)
     samples = read(meters_of(gateway))
@@ -567,7 +567,7 @@ def test_a_gateway_that_came_back_is_read_again(simulated_gateway):
     assert read(meters)[0].failure is None
 
 
-def test_when_the_connection_cannot_be_opened_anew_the_rest_of_the_units_fail_after_one_more_attempt(clock):
+def test_when_the_connection_cannot_be_reopened_the_other_units_fail_after_one_more_attempt(clock):
     gateway = clock.gateway({1: unit(), 2: unit(silent=True), 3: unit(), 4: unit()})
 
     async def read_while_the_gateway_goes_down():
@@ -584,7 +584,7 @@ def test_when_the_connection_cannot_be_opened_anew_the_rest_of_the_units_fail_af
     assert [s.failure.reason.split(": ")[1] for s in others] == ["connection refused"] * 3
 
 
-def test_a_gateway_that_is_back_within_half_a_second_costs_nothing(clock):
+def test_all_units_are_read_if_a_gateway_is_back_within_half_a_second(clock):
     gateway = clock.gateway({1: unit(silent=True), 2: unit()})
 
     async def read_while_the_gateway_restarts():

@@ -62,7 +62,7 @@ def test_an_illegal_address_costs_its_own_register_only_and_is_named_in_the_noti
     assert len(asked) <= 1 + 2 * 6, "halves, not one register after the other"
 
 
-def test_what_was_refused_is_not_asked_for_in_the_next_poll_but_still_told():
+def test_unsupported_registers_are_not_requested_in_the_next_poll_but_still_reported():
     meter_type = MeterType("t", tuple(register(a) for a in range(0, 80, 2)))
     first, _ = asks(meter_type, without(42))
     second, asked = asks(meter_type, without(42), first.unsupported)

@@ -147,7 +147,7 @@ def test_a_poll_that_waits_for_another_run_keeps_its_deadline_and_reads_the_othe
 
 
 def test_a_gateway_is_locked_no_longer_than_it_is_read(config_engine, simulated_gateway):
-    """A slow gateway in the same run keeps nobody from the others."""
+    """A slow gateway in the same run does not delay the others."""
     slow, fast = simulated_gateway({1: unit(delay_s=120)}), simulated_gateway({1: unit()}, host="127.0.0.2")
     patient = replace(TYPE, timeout_s=150)
     plan = PollPlan((*plan_of(slow).meters, EnergyMeter(7, fast.host, fast.port, 1, "t")), {"t": patient})

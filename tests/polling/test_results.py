@@ -1,4 +1,4 @@
-"""Outcomes: what is said of each meter after a poll; and which meters a shard holds."""
+"""Poll results of each meter, and which meters a shard contains."""
 
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -54,7 +54,7 @@ def test_a_meter_whose_points_wait_in_the_outbox_was_read():
     assert outcome.ok
 
 
-def test_a_misconfigured_meter_fails_with_its_finding_and_costs_no_other():
+def test_a_meter_with_a_configuration_issue_fails_with_it_and_does_not_affect_others():
     outcomes = results_of(plan_meters(FLEET, {1, 9}), [report(record(1))])
     assert [outcome.ok for outcome in outcomes] == [True, False]
     assert "port is 0" in outcomes[1].reason

@@ -16,7 +16,7 @@ import pytest
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "reliability.md"
 BEGIN, END = "<!-- soak table: written by make soak -->", "<!-- end of the soak table -->"
-HEADERS = ("fault", "times injected", "samples read", "samples stored", "lost", "invented", "duplicated")
+HEADERS = ("fault", "times injected", "meter readings", "stored", "lost", "invented", "duplicated")
 
 
 @dataclass(frozen=True, slots=True)

@@ -190,7 +190,7 @@ def goes_on(hosts: Hosts, tick: datetime, gone: Worker) -> None:
         times = hosts.times(meter, tick)
         assert set(times.values()) == {1}, "none is doubled"
         due = {tick, after, after + timedelta(seconds=50)}
-        assert due <= set(times), "only the sample is missing that nobody read: the killed run's second one"
+        assert due <= set(times), "only the second fleet reading of the killed run is missing, which was not taken"
 
 
 def test_a_worker_is_killed_late_in_a_minute(hosts, instance):

@@ -25,7 +25,7 @@ POLLS = 60
 
 
 @pytest.mark.soak
-def test_an_hour_without_influxdb_costs_nothing(influxdb, simulated_gateway, tmp_path, monkeypatch):
+def test_an_hour_without_influxdb_loses_no_points(influxdb, simulated_gateway, tmp_path, monkeypatch):
     monkeypatch.setattr(delivery_module, "RETRIED_FOR_S", 0)
     monkeypatch.setattr(delivery_module, "LEAST_TIME_S", 0.4)
     units = {id_: CountingUnit() for id_ in range(1, METERS + 1)}

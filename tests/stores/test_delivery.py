@@ -68,8 +68,9 @@ def clock(monkeypatch):
 
 
 def deliver(store, outbox, minute=0, seconds=60.0, batch=POINTS):
-    until = delivery_module.time.monotonic() + seconds
-    return Delivery(store, outbox).deliver(batch, NOON + timedelta(minutes=minute), "run", until=until)
+    delivery = Delivery(store, outbox)
+    put = delivery.put(batch, NOON + timedelta(minutes=minute), "run")
+    return delivery.load(put, until=delivery_module.time.monotonic() + seconds)
 
 
 def test_what_the_store_has_taken_is_not_in_the_outbox_any_more(outbox):
@@ -94,11 +95,6 @@ def test_a_batch_is_in_the_outbox_and_held_before_the_store_is_tried(outbox):
     assert not waits, "no replay takes it meanwhile"
 
 
-def test_a_sample_without_points_writes_no_file(outbox):
-    assert deliver(ScriptedStore(AWAY), outbox, batch=POINTS[:0]).problems == ()
-    assert not outbox.folder.exists()
-
-
 def test_a_store_that_is_away_for_a_moment_is_tried_again_after_growing_pauses(outbox, clock):
     store = ScriptedStore(AWAY, AWAY, AWAY)
     assert deliver(store, outbox).problems == ()
@@ -115,7 +111,7 @@ def test_what_a_busy_store_asks_for_is_waited(outbox, clock):
     ("error", "seconds"),
     [(StoreError("HTTP 503", retry_after_s=3600), 60), (StoreAccessError("HTTP 401: check INFLUXDB_TOKEN"), 60)],
 )
-def test_what_no_pause_within_the_sample_would_mend_is_not_tried_again(outbox, clock, error, seconds):
+def test_an_error_that_no_pause_can_resolve_is_not_tried_again(outbox, clock, error, seconds):
     store = ScriptedStore(error)
     (problem,) = deliver(store, outbox, seconds=seconds).problems
     assert problem == f"{error}; waiting in the outbox: 3 points"
@@ -170,20 +166,19 @@ def test_a_full_outbox_says_loudly_what_it_lost(tmp_path):
     assert "waiting in the outbox: 3 points" in waits
 
 
-def test_without_an_outbox_the_points_still_reach_the_store_and_the_run_says_so(tmp_path):
+def test_without_an_outbox_the_points_still_reach_the_store(tmp_path):
     (tmp_path / "file").touch()
     store = ScriptedStore()
-    loaded = deliver(store, Outbox(tmp_path / "file", 1))
+    delivery = Delivery(store, Outbox(tmp_path / "file", 1))
+    with pytest.raises(OutboxError, match="OUTBOX_DIR"):
+        delivery.put(POINTS, NOON, "run")
+    assert delivery.load(POINTS, until=0) == Loaded([])
     assert store.written == ROWS
-    assert not loaded.lost
-    assert "OUTBOX_DIR" in loaded.problems[0]
 
 
 def test_without_an_outbox_and_without_a_store_the_points_are_lost_and_the_run_says_so(tmp_path):
-    (tmp_path / "file").touch()
-    loaded = deliver(ScriptedStore(StoreAccessError("HTTP 401")), Outbox(tmp_path / "file", 1))
-    assert loaded.lost
-    assert loaded.problems[-1] == "HTTP 401; lost: 3 points"
+    delivery = Delivery(ScriptedStore(StoreAccessError("HTTP 401")), Outbox(tmp_path, 1))
+    assert delivery.load(POINTS, until=0) == Loaded(problems=("HTTP 401; lost: 3 points",), lost=True)
 
 
 # In two steps
@@ -226,16 +221,6 @@ def test_a_batch_that_is_damaged_between_the_two_steps_is_set_aside_and_said_to_
     assert loaded.lost
     assert batch.name in loaded.problems[0]
     assert [file.name for file in outbox.rejected()] == [f"{batch.name}.damaged"]
-
-
-def test_points_that_could_not_be_put_can_be_loaded_without_an_outbox(tmp_path):
-    (tmp_path / "file").touch()
-    store = ScriptedStore()
-    delivery = Delivery(store, Outbox(tmp_path / "file", 1))
-    with pytest.raises(OutboxError, match="OUTBOX_DIR"):
-        delivery.put(POINTS, NOON, "run")
-    assert delivery.load(POINTS, until=0) == Loaded([])
-    assert store.written == ROWS
 
 
 # Replay
@@ -326,7 +311,8 @@ def test_an_outage_of_influxdb_costs_no_point_and_doubles_none(influxdb, outbox,
         try:
             for second in range(3):
                 batch = points(readings(reading(time=now + timedelta(seconds=second), value=second)))
-                loaded = way.deliver(batch, now + timedelta(seconds=second), "run", until=0)
+                put = way.put(batch, now + timedelta(seconds=second), "run")
+                loaded = way.load(put, until=0)
                 assert "HTTP 502" in loaded.problems[0]
             assert way.replay().files == 0
         finally:
@@ -366,7 +352,7 @@ def test_a_postgresql_that_is_away_is_replayed_too(postgres, config_engine, outb
     way = Delivery(PostgresReadingsStore(config_engine), outbox)
     postgres.stop()
     try:
-        assert "is PostgreSQL running" in way.deliver(POINTS, NOON, "run", until=0).problems[0]
+        assert "is PostgreSQL running" in way.load(way.put(POINTS, NOON, "run"), until=0).problems[0]
     finally:
         postgres.start()
     assert way.replay().points == 3

@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from emm_pipeline.modbus.reading import read_meters
 from support.meters import SimulatedUnit
 
 from emm_pipeline.catalog import load_catalogue
 from emm_pipeline.event_loop import run_fast
 from emm_pipeline.fleet import EnergyMeter
 from emm_pipeline.modbus.decoding import decode_readings
-from emm_pipeline.stores.points import text_or_none
+from emm_pipeline.modbus.fleet_reading import read_meters
+from emm_pipeline.stores.texts import text_or_none
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

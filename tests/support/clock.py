@@ -1,6 +1,6 @@
 """A clock of the test's own, so that no test depends on how busy the machine is.
 
-The fixture `clock` runs meters and their reader in one event loop whose time stands still while there is something to
+The fixture `clock` runs meters and their reader in one event loop whose time does not pass while there is something to
 do, and skips to the next timer once there is nothing. Pauses, delays and timeouts are exact, and take next to no time.
 
 The fixture `wall_clock` is for code that sleeps until a time of the day. It moves by what was slept and nothing else.
@@ -107,7 +107,7 @@ class _Loop(asyncio.SelectorEventLoop):
 
 
 class ClockLoop(Clock):
-    """The clock's loop, for coroutines and gateways. The time stands still while a thread of `in_thread` works, too."""
+    """The clock's loop, for coroutines and gateways. The time does not pass while a thread of `in_thread` works, too."""
 
     def __init__(self) -> None:
         super().__init__()

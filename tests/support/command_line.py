@@ -15,7 +15,7 @@ class CommandLine:
     """Runs `emm ARGUMENT…` with these settings; keywords are further variables."""
 
     def __init__(self, settings: dict[str, str]) -> None:
-        self._settings = settings
+        self.settings = settings
 
     def __call__(self, *arguments, stdin: str | bytes = "", **environment: str) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
@@ -23,23 +23,23 @@ class CommandLine:
             capture_output=True,
             input=stdin.encode() if isinstance(stdin, str) else stdin,
             check=False,
-            env={**os.environ, **self._settings, **environment},
+            env={**os.environ, **self.settings, **environment},
             timeout=60,
         )
         return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
 
     def shell(self, line: str) -> subprocess.CompletedProcess[str]:
         """Run a line of a shell, in which $EMM is the command."""
-        environment = {**os.environ, **self._settings, "EMM": str(EMM)}
+        environment = {**os.environ, **self.settings, "EMM": str(EMM)}
         return subprocess.run(
             ["sh", "-c", line], capture_output=True, text=True, check=False, env=environment, timeout=60
         )
 
-    def start(self, *arguments) -> subprocess.Popen[str]:
-        """Start a command that goes on until it is interrupted."""
-        pipe = subprocess.PIPE
-        environment = {**os.environ, **self._settings}
-        return subprocess.Popen([EMM, *map(str, arguments)], stdout=pipe, stderr=pipe, text=True, env=environment)
+    def start(self, *arguments, **streams: int) -> subprocess.Popen[str]:
+        """Start a command that goes on until it is interrupted; its output is piped where no streams are given."""
+        streams = streams or {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        environment = {**os.environ, **self.settings}
+        return subprocess.Popen([EMM, *map(str, arguments)], text=True, env=environment, **streams)
 
 
 @pytest.fixture

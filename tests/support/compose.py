@@ -19,9 +19,15 @@ from emm_pipeline.settings import PROJECT_ROOT
 STAND_IN = "emm-test/influxdb:v1"
 """An InfluxDB 1.6 that takes the variables of influxdb:2, for machines that reach no image registry."""
 
-ONCE = ("check", "init")
-PORTS = ("GRAFANA", "DAGSTER", "POSTGRES", "INFLUXDB")
+ONCE = ("check", "init", "grafana-login")
+PORTS = ("GRAFANA", "DAGSTER")
 COMMAND_TIMEOUT_S = 900
+_ASK_INFLUXDB = """
+import pathlib, sys, urllib.request
+token = pathlib.Path("/access/influxdb_token").read_text()
+request = urllib.request.Request(sys.argv[1], headers={"Authorization": f"Token {token}"})
+print(urllib.request.urlopen(request, timeout=20).read().decode())
+"""
 HEALTH_TIMEOUT_S = 150
 
 T = TypeVar("T")
@@ -51,7 +57,11 @@ class ComposeStack:
         if self.has_stand_ins:
             self._environment["INFLUXDB_IMAGE"] = STAND_IN
         self.settings = dotenv_values(PROJECT_ROOT / "config" / ".env.dev")
-        self.ui = DagsterUI(f"http://127.0.0.1:{self._ports['DAGSTER']}")
+        self.ui = DagsterUI(self.url_of("DAGSTER"))
+
+    def url_of(self, name: str) -> str:
+        """Return where a published port is: GRAFANA, DAGSTER."""
+        return f"http://127.0.0.1:{self._ports[name]}"
 
     def __call__(self, *arguments: str, **variables: str) -> str:
         """Return what a docker-compose command prints, with more variables in its shell; fails with its errors."""
@@ -84,7 +94,7 @@ class ComposeStack:
 
         def look() -> bool:
             states = {one["Service"]: one for one in self.containers()}
-            once = [states.pop(name) for name in ONCE]
+            once = [states.pop(name) for name in ONCE if name in states]
             return all(one["State"] == "exited" and one["ExitCode"] == 0 for one in once) and all(
                 one["Health"] == "healthy" for one in states.values()
             )
@@ -93,19 +103,41 @@ class ComposeStack:
 
     def query(self, influxql: str) -> list[dict[str, Any]]:
         """Return the rows of an InfluxQL query; `time` in milliseconds."""
+        # From within the stack: InfluxDB publishes no port. Grafana's token may read.
         fields = {"db": self.settings["INFLUXDB_BUCKET"], "q": influxql, "epoch": "ms"}
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{self._ports['INFLUXDB']}/query?{urllib.parse.urlencode(fields)}",
-            headers={"Authorization": f"Token {self.settings['DOCKER_INFLUXDB_INIT_ADMIN_TOKEN']}"},
+        path = f"/query?{urllib.parse.urlencode(fields)}"
+        network = f"{self.project}_readings"
+        volume = f"{self.project}_grafana-access"
+        answer = docker(
+            "run",
+            "--rm",
+            "--network",
+            network,
+            "--volume",
+            f"{volume}:/access:ro",
+            "--entrypoint",
+            "python",
+            "emm-pipeline",
+            "-c",
+            _ASK_INFLUXDB,
+            f"http://influxdb:8086{path}",
         )
-        with urllib.request.urlopen(request, timeout=20) as answer:
-            (result,) = json.load(answer)["results"]
+        (result,) = json.loads(answer)["results"]
         assert "error" not in result, result
         return [
             dict(zip(series["columns"], values, strict=True))
             for series in result.get("series", [])
             for values in series["values"]
         ]
+
+    def logins(self) -> dict[str, tuple[str, str]]:
+        """Return user and password of Grafana and Dagster, as `emm settings --show-secrets` prints them."""
+        shown = self("run", "--rm", "-T", "--no-deps", "check", "emm", "settings", "--show-secrets", "--json")
+        return {login["what"]: (login["user"], login["password"]) for login in json.loads(shown)}
+
+    def log_in(self) -> None:
+        """Let `ui` use Dagster's login as it is now."""
+        self.ui.login = self.logins()["Dagster"]
 
     def leftovers(self) -> list[str]:
         """Return every container, volume and network that carries the project's name."""

@@ -1,5 +1,6 @@
 """Dagster's GraphQL API, asked as its web UI asks it."""
 
+import base64
 import json
 import re
 import time
@@ -23,15 +24,23 @@ def wait_for(what: str, look: Callable[[], Any], timeout_s: float = 60, every_s:
 
 
 class DagsterUI:
-    """A webserver at `url`."""
+    """A webserver at `url`.
 
-    def __init__(self, url: str) -> None:
+    Attributes:
+        login: user and password, where it asks for them.
+    """
+
+    def __init__(self, url: str, login: tuple[str, str] | None = None) -> None:
         self.url = url
+        self.login = login
 
     def ask(self, query: str, **variables: Any) -> Any:
         """Return a query's data; a GraphQL error fails."""
         body = json.dumps({"query": query, "variables": variables}).encode()
         request = urllib.request.Request(f"{self.url}/graphql", body, {"Content-Type": "application/json"})
+        if self.login:
+            credentials = base64.b64encode(":".join(self.login).encode()).decode()
+            request.add_header("Authorization", f"Basic {credentials}")
         with urllib.request.urlopen(request, timeout=30) as answer:
             result = json.load(answer)
         assert "errors" not in result, result["errors"]

@@ -74,7 +74,7 @@ class Stack:
     def _start_dagster(self) -> None:
         self.start_code_server()
         ui_port = self.ui.url.rsplit(":", 1)[1]
-        webserver = [_BIN / "dagster-webserver", "-h", "127.0.0.1", "-p", ui_port, "-w", _WORKSPACE]
+        webserver = [_BIN / "emm", "webserver", "--port", ui_port, "--workspace", _WORKSPACE]
         self._processes.start("webserver", webserver, self.environment)
         self.start_daemon()
         self._wait_for("the webserver", lambda: answers(f"{self.ui.url}/server_info"))

@@ -1,4 +1,4 @@
-"""docs/catalogue.md is made from the files."""
+"""docs/catalogue.md is generated from the catalogue's files."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from tools.documentation.catalogue import document
 PAGE = Path(__file__).parents[2] / "docs" / "catalogue.md"
 
 
-def test_the_page_is_in_step_with_the_files():
+def test_the_page_shows_the_catalogue_as_it_is():
     assert PAGE.read_text(encoding="utf-8") == document(), "run: make catalogue"
 
 

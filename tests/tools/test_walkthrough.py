@@ -1,14 +1,14 @@
-"""docs/walkthrough.md: every command in it is run, its result checked, and the page compared with what was printed."""
+"""docs/walkthrough.md: runs every command on the page, checks its result, and compares the page with its output."""
 
 import subprocess
 import sys
 
 from emm_pipeline.settings import PROJECT_ROOT
-from tools.walkthrough.document import blocks_of, out_of_step, shape, with_blocks
+from tools.walkthrough.document import blocks_of, outdated, shape, with_blocks
 from tools.walkthrough.units import METERS, held_values
 
 
-def test_the_walkthrough_ends_with_right_values_and_the_page_shows_what_the_commands_print():
+def test_every_command_of_the_walkthrough_works_and_the_page_shows_its_output():
     done = subprocess.run(
         [sys.executable, "-m", "tools.walkthrough"],
         cwd=PROJECT_ROOT,
@@ -19,7 +19,7 @@ def test_the_walkthrough_ends_with_right_values_and_the_page_shows_what_the_comm
     )
     assert done.returncode == 0, done.stdout + done.stderr
     values = sum(len(held_values(unit_id)) for unit_id in METERS)
-    assert f"{values} values compared with what the units hold: all right" in done.stdout
+    assert f"{values} values compared with those of the units: all equal" in done.stdout
 
 
 PAGE = """# Title
@@ -36,18 +36,18 @@ Text.
 """
 
 
-def test_numbers_may_differ_and_words_may_not():
+def test_a_block_is_outdated_if_its_words_differ_but_not_if_its_numbers_do():
     assert shape("unit 1 at 10.0.0.1:5020   in 12.5 ms") == shape("unit 2 at 127.0.0.1:1 in 7 ms")
-    assert out_of_step(PAGE, {"scan": "$ emm scan\nunit  ms\n   1    3"}) == []
-    assert out_of_step(PAGE, {"scan": "$ emm scan\nunit  s\n   1    3"}) == ["scan"]
+    assert outdated(PAGE, {"scan": "$ emm scan\nunit  ms\n   1    3"}) == []
+    assert outdated(PAGE, {"scan": "$ emm scan\nunit  s\n   1    3"}) == ["scan"]
 
 
-def test_a_block_too_many_or_too_few_is_out_of_step():
-    assert out_of_step(PAGE, {}) == ["scan"]
-    assert out_of_step(PAGE, {"scan": "$ emm scan\nunit  ms\n   1   3", "poll": "x"}) == ["poll"]
+def test_a_missing_or_unknown_block_is_outdated():
+    assert outdated(PAGE, {}) == ["scan"]
+    assert outdated(PAGE, {"scan": "$ emm scan\nunit  ms\n   1   3", "poll": "x"}) == ["poll"]
 
 
-def test_a_page_is_written_between_its_markers_only():
+def test_writing_a_page_changes_only_the_text_between_its_markers():
     written = with_blocks(PAGE, {"scan": "$ emm scan\nnew"})
     assert blocks_of(written) == {"scan": "$ emm scan\nnew"}
     assert written.startswith("# Title\n")

@@ -163,7 +163,10 @@ def test_a_port_in_use_is_an_error_in_one_line_and_an_exit_code(program):
     code, text = refused("-m", "virtual_modbustcp_server.test", "--host", "127.0.0.1", "--port", str(port))
     assert code == 1
     assert text.splitlines() == [
-        f"error: cannot listen on 127.0.0.1:{port}: Address already in use; free the port or give another (--port)"
+        (
+            f"error: cannot listen on 127.0.0.1:{port}: Address already in use; "
+            "free the port, or choose another one with --port"
+        )
     ]
 
 
@@ -171,7 +174,7 @@ def test_a_port_in_use_is_an_error_in_one_line_and_an_exit_code(program):
     ("variable", "value", "allowed"),
     [
         ("VIRTUAL_SERVER_UPDATE_CRON_MINUTE_TRIGGER", "*/0", "numbers from 0 to 59"),
-        ("TZ", "Nowhere", "names such as Europe/Warsaw"),
+        ("TZ", "Nowhere", "a name such as Europe/Warsaw"),
     ],
 )
 def test_a_bad_setting_is_an_error_in_one_line_and_an_exit_code(variable, value, allowed):
@@ -185,7 +188,7 @@ def test_a_bad_setting_is_an_error_in_one_line_and_an_exit_code(variable, value,
 def test_a_port_that_cannot_be_is_an_error_in_one_line():
     assert refused("-m", "virtual_modbustcp_server.test", "--port", "70000") == (
         1,
-        "error: port 70000 is not from 0 to 65535\n",
+        "error: port 70000 is out of range: allowed are 0 to 65535\n",
     )
 
 

@@ -57,25 +57,25 @@ BEYOND = [
 
 @pytest.mark.parametrize(("data_type", "value"), BEYOND, ids=range(len(BEYOND)))
 def test_a_value_beyond_its_type_is_refused_with_the_range(data_type, value):
-    with pytest.raises(ValueError, match=r"out of range: \w+ takes"):
+    with pytest.raises(ValueError, match=r"out of range: \w+ holds"):
         encode(value, DataType(data_type))
 
 
 def test_a_fraction_is_not_cut_off_silently():
-    with pytest.raises(ValueError, match="no whole number: round it, or use FLOAT"):
+    with pytest.raises(ValueError, match="not a whole number: round it, or use FLOAT"):
         encode(230.7, DataType.INT)
     assert encode(230.0, DataType.INT) == (230,)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_what_is_not_finite_is_refused(value):
-    with pytest.raises(ValueError, match="write None where there is no value"):
+    with pytest.raises(ValueError, match="write None if there is no value"):
         encode(value, DataType.FLOAT)
 
 
 @pytest.mark.parametrize("value", ["12", [1], object()])
 def test_what_is_no_number_is_refused(value):
-    with pytest.raises(TypeError, match="is no number"):
+    with pytest.raises(TypeError, match="is not a number"):
         encode(value, DataType.FLOAT)
 
 
@@ -128,12 +128,12 @@ def test_values_that_overlap_are_refused_but_one_may_be_written_again():
 def test_the_last_register_can_be_written_and_none_beyond_it():
     registers = Registers()
     registers.write(0, 3, 65534, (1, 2))
-    with pytest.raises(ValueError, match="do not fit between addresses 0 and 65535"):
+    with pytest.raises(ValueError, match="does not fit into addresses 0 to 65535"):
         registers.write(1, 3, 65535, (1, 2))
-    with pytest.raises(ValueError, match="do not fit"):
+    with pytest.raises(ValueError, match="does not fit"):
         registers.write(1, 3, -1, (1,))
 
 
 def test_a_unit_id_beyond_a_byte_is_refused():
-    with pytest.raises(ValueError, match="unit id 256 is not from 0 to 255"):
+    with pytest.raises(ValueError, match="unit id 256 is out of range: allowed are 0 to 255"):
         Registers().write(256, 3, 0, (1,))

@@ -118,7 +118,7 @@ def test_the_first_and_the_last_register_can_be_read(server):
 
 
 @pytest.mark.parametrize("address", [1, 65535])
-def test_an_address_that_nobody_wrote_is_answered_with_exception_2(server, address):
+def test_an_address_that_was_not_written_is_answered_with_exception_2(server, address):
     assert exception_code(server.port, address) == 2
 
 
@@ -135,7 +135,7 @@ def test_holding_and_input_registers_are_not_confused(server):
 
 
 @pytest.mark.parametrize("unit_id", [3, 247, 255])
-def test_a_unit_that_nobody_wrote_is_answered_as_by_a_gateway_with_exception_11(server, unit_id):
+def test_a_unit_that_was_not_written_is_answered_as_by_a_gateway_with_exception_11(server, unit_id):
     assert exception_code(server.port, 0, unit_id=unit_id) == 0x0B
 
 
@@ -310,7 +310,7 @@ def test_a_failing_update_leaves_the_data_whole_until_it_is_too_old_then_excepti
     assert "RuntimeError: no such device; the data of " in failures[0].message
     assert "is served until" in failures[0].message
     assert sum("answered with exception 4" in record.message for record in caplog.records) == 1
-    assert "set_datastore works again" in caplog.text
+    assert "set_datastore has recovered" in caplog.text
 
 
 def test_an_update_that_exits_is_logged_and_the_next_one_runs(every_second, caplog):
@@ -346,7 +346,7 @@ def test_a_hanging_update_ends_in_exception_4_too(every_second, age, caplog):
 def test_without_a_first_success_reads_are_answered_with_exception_4(every_second, caplog):
     with Device(fail) as device:
         assert exception_code(device.port, 0) == 4
-        assert "there is no data" in caplog.text
+        assert "there is no earlier data to serve" in caplog.text
         device.script = write_42
         eventually(lambda: exception_code(device.port, 0) is None)
 
@@ -363,7 +363,7 @@ def test_data_is_served_until_the_third_planned_update_and_at_least_a_minute(mon
     assert 1800 < valid_for_s("0", "*/15") <= 2700
 
 
-def test_a_device_that_is_off_is_said_once_and_is_no_failure(every_second, caplog):
+def test_a_device_that_is_off_is_logged_once_and_is_not_a_failure(every_second, caplog):
     def off(device):
         device.write(0, None)
         raise DeviceOff("it is night")
@@ -374,8 +374,8 @@ def test_a_device_that_is_off_is_said_once_and_is_no_failure(every_second, caplo
         assert math.isnan(struct.unpack(">f", read(device.port, 0, 2))[0])
         device.script = write_42
         eventually(lambda: read(device.port, 0) == b"\0\x2a")
-    said = [record for record in caplog.records if "the device is off: it is night" in record.message]
-    assert [record.levelno for record in said] == [logging.INFO]
+    logged = [record for record in caplog.records if "the device is off: it is night" in record.message]
+    assert [record.levelno for record in logged] == [logging.INFO]
     assert "the device is on again" in caplog.text
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
@@ -392,23 +392,23 @@ def test_a_device_that_is_off_and_wrote_nothing_is_absent_as_behind_a_gateway(ev
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        ({"value": 40000, "data_type": 1}, "register 5: 40000 is out of range: INT takes -32768 to 32767"),
-        ({"value": 1, "data_type": 9}, "register 5: 9 is no DataType; allowed are 1 INT, 2 LONG, 3 FLOAT, 4 UINT16"),
+        ({"value": 40000, "data_type": 1}, "register 5: 40000 is out of range: INT holds -32768 to 32767"),
+        ({"value": 1, "data_type": 9}, "register 5: 9 is not a DataType; allowed: 1 INT, 2 LONG, 3 FLOAT, 4 UINT16"),
         (
             {"value": 1, "function_code": 5},
-            "register 5: 5 is no FunctionCode; allowed are 3 READ_HOLDING_REGISTERS",
+            "register 5: 5 is not a FunctionCode; allowed: 3 READ_HOLDING_REGISTERS",
         ),
-        ({"value": 1, "word_order": 3}, "register 5: 3 is no Order; allowed are 1 LITTLE_ENDIAN, 2 BIG_ENDIAN"),
-        ({"value": 1, "unit_id": 256}, "unit id 256 is not from 0 to 255"),
+        ({"value": 1, "word_order": 3}, "register 5: 3 is not a Order; allowed: 1 LITTLE_ENDIAN, 2 BIG_ENDIAN"),
+        ({"value": 1, "unit_id": 256}, "unit id 256 is out of range: allowed are 0 to 255"),
     ],
 )
-def test_a_bad_write_says_what_and_where(arguments, reason, caplog):
+def test_the_error_for_a_wrong_write_names_the_unit_and_the_register(arguments, reason, caplog):
     with Device(lambda device: device.write(5, **arguments)):
         assert reason in caplog.text
 
 
 def test_writing_outside_of_an_update_is_refused(server):
-    with pytest.raises(RuntimeError, match=r"for use in set_datastore\(\) only"):
+    with pytest.raises(RuntimeError, match=r"only be called while set_datastore\(\) runs"):
         server.write(0, 1)
 
 
@@ -420,7 +420,7 @@ def test_a_bad_trigger_stops_the_start_before_anything_listens(monkeypatch):
     assert device.port == 0
 
 
-def test_a_port_in_use_is_said_plainly(server):
+def test_the_error_for_a_port_in_use_names_the_port_and_the_reason(server):
     other = Device(write_42)
     other.port = server.port
     with pytest.raises(OSError, match=rf"cannot listen on 127.0.0.1:{server.port}: Address already in use; free"):

@@ -195,7 +195,7 @@ def test_without_an_inverter_named_it_does_not_start():
     command = [sys.executable, "-m", "virtual_modbustcp_server.zeversolar"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 2
-    assert "--inverter or ZEVERSOLAR_HOST" in done.stderr
+    assert "set --inverter or ZEVERSOLAR_HOST" in done.stderr
 
 
 def test_the_catalogues_type_reads_what_the_server_serves(server):

@@ -1,1 +1,1 @@
-"""Parts of the documents that are made from the code: `make docs` writes them, a test compares them."""
+"""Generates parts of the documents from the code: `make docs` writes them, a test compares them."""

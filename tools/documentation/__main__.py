@@ -1,4 +1,4 @@
-"""`make docs`: write what is made from the code, or printed by commands, into the documents."""
+"""`make docs`: write the generated blocks into the documents, from the code and from the output of commands."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""Writes docs/catalogue.md from the catalogue: `python -m tools.documentation.catalogue docs/catalogue.md`."""
+"""Write docs/catalogue.md from the catalogue: `python -m tools.documentation.catalogue docs/catalogue.md`."""
 
 from __future__ import annotations
 
@@ -21,26 +21,27 @@ if TYPE_CHECKING:
 _INTRODUCTION = """\
 # Catalogue of device types
 
-Register tables of known meters and inverters, one file each: `emm_pipeline/catalog/<type>.csv`, with the columns of
-the table `registers`. Each row was checked against at least two public sources that do not copy from one another;
-where they disagree, or only one of them knows a register, the row is left out, and a note says so. We tried none of it
-on a device: before you trust a type, compare `emm poll ID --dry-run` with the device's display.
+The catalogue contains the register tables of known meters and inverters, one file per device type:
+`emm_pipeline/catalog/<type>.csv`, with the columns of the table `registers`. Each row was checked against at least two
+public sources that do not copy from one another. A row is left out, with a note, if the sources disagree or if only one
+of them has it. No type was tested on a device by this project: before you rely on a type, compare the output of
+`emm poll ID --dry-run` with the display of the device.
 
-`make catalogue` makes this page from the files, and a test keeps it in step.
+This page is generated from the files by `make catalogue`, and a test compares it with them.
 
-A file's head names the vendor's document, the sources, and what else is to be known:
+The head of a file names the vendor's document, the sources, and properties of the type:
 
-    # identify: 3 11 4 = 1648..1653        a code that says which device it is: function, address, data type
-    # identify: 4 70 3 2 2 in 45..65       a value that makes sense, with word and byte order; raw, before any scale
-    # max_registers_per_request: 80        what the type can take, as in the table meter_types
+    # identify: 3 11 4 = 1648..1653        a code that only this type has: function, address, data type
+    # identify: 4 70 3 2 2 in 45..65       a plausible value, with word and byte order; raw, before scaling
+    # max_registers_per_request: 80        a limit of the device, as in the table meter_types
 
-All `identify` lines hold for a device of the type. Rows with a `model` count from the first register of that SunSpec
-model, wherever a device has it; a poll finds it."""
+A device of the type meets all `identify` lines. The addresses of rows with a `model` count from the first register of
+that SunSpec model; a poll finds the model on the device."""
 
 _VOCABULARY = """\
 ## Measurements
 
-One name and unit for a quantity, whatever the device. A single-phase device measures L1."""
+Every device type uses the same name and unit for a quantity. A single-phase device measures L1."""
 
 
 def document() -> str:
@@ -79,14 +80,14 @@ def _section(entry: CatalogueType) -> Iterator[str]:
     if entry.notes:
         yield "\n".join(["Notes:", *_items(entry.notes)])
     if entry.identifications:
-        yield "\n".join(["Recognised by:", *_items(_identification(line) for line in entry.identifications)])
+        yield "\n".join(["Identified by:", *_items(_identification(line) for line in entry.identifications)])
     place = ", counted from the model's first register" if has_models(entry.meter_type) else ""
     heading = f"Requests{place}{_limits(entry.meter_type)}:"
     yield "\n".join([heading, *_items(_request(request) for request in _requests(entry))])
 
 
 def _requests(entry: CatalogueType) -> tuple[Request, ...]:
-    """What reads the type; of a SunSpec model as if a device had it at address 0."""
+    """The requests that read the type. The addresses of a SunSpec model are counted from its first register."""
     return plan_requests(locate(entry.meter_type, {r.model: 0 for r in entry.registers if r.model is not None}))
 
 
@@ -113,7 +114,7 @@ def _identification(identification: Identification) -> str:
     where = f"function {register.function_code:d}, register {register.register_address}, {register.data_type.name}"
     low, high = (f"{limit:.15g}" for limit in (identification.low, identification.high))
     values = low if low == high else f"{low} to {high}"
-    return f"{where}: {values}" + ("" if identification.strong else " (makes sense)")
+    return f"{where}: {values}" + ("" if identification.strong else " (plausible)")
 
 
 if __name__ == "__main__":

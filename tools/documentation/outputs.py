@@ -1,4 +1,4 @@
-"""What `make demo` prints, for the README: the real command, run once."""
+"""The output of `make demo` for the README, from one run of the real command."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def demo_output() -> str:
-    """Return what `emm demo --once` prints on stdout, in a fence."""
+    """Return what `emm demo --once` prints on stdout, as a fenced block."""
     with tempfile.TemporaryDirectory(prefix="emm-docs-") as folder:
         Path(folder).chmod(0o755)
         command = [str(Path(sys.executable).with_name("emm")), "demo", "--once", "--data-dir", f"{folder}/demo"]

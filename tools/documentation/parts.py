@@ -1,4 +1,4 @@
-"""What is made from the code: the map of the modules, the table of the commands, what the benchmarks found."""
+"""Generated parts: the map of the modules, the table of commands, and the table of benchmark results."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "emm_pipeline"
 
-WAY = ("", "config_db", "modbus", "stores", "defs", "cli", "catalog", "embedded_postgres")
-"""The packages in the order in which the data passes them."""
+PATH_OF_THE_DATA = ("", "config_db", "modbus", "stores", "defs", "cli", "catalog", "embedded_postgres")
+"""The packages in the order in which data pass through them."""
 
 
 def module_map() -> str:
-    """Return every module with the first line of its docstring, by package."""
+    """Return every module with the first line of its docstring, grouped by package."""
     packages = sorted({path.parent for path in PACKAGE.rglob("*.py")} - {PACKAGE / "config_db/migrations/versions"})
     names = {package.relative_to(PACKAGE).as_posix().removeprefix("."): package for package in packages}
-    ordered = [name for name in WAY if name in names] + [name for name in sorted(names) if name not in WAY]
+    ordered = [name for name in PATH_OF_THE_DATA if name in names]
+    ordered += [name for name in sorted(names) if name not in ordered]
     return "\n\n".join(_package(name, names[name]) for name in ordered)
 
 
@@ -66,7 +67,7 @@ def command_table() -> str:
 
 
 def commands(group: click.Group, words: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
-    """Yield every command that can be run, with the words that call it."""
+    """Yield every executable command with the words that call it."""
     context = click.Context(group)
     for name in group.list_commands(context):
         command = group.get_command(context, name)

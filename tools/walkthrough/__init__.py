@@ -1,9 +1,9 @@
-"""From an empty database to right values: every command of the electrician's hour, run for real and checked.
+"""The walkthrough: runs every command of docs/walkthrough.md, from an empty database to readings, and checks it.
 
 `make walkthrough` runs the installed `emm` against an embedded PostgreSQL and three units that the virtual Modbus TCP
-server serves. docs/walkthrough.md shows what the commands printed; `make walkthrough ARGS=--write` writes it anew.
+server simulates. docs/walkthrough.md shows what the commands print; `make walkthrough ARGS=--write` updates the page.
 
-    units      what stands behind the gateway, and the values that it holds
-    steps      the commands, and what each must have done
+    units      the simulated units and the values of their registers
+    steps      the commands, and checks of their results
     document   the blocks of docs/walkthrough.md
 """

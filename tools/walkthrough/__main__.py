@@ -1,4 +1,4 @@
-"""`python -m walkthrough [--write]`: runs it, and compares docs/walkthrough.md with what was printed, or writes it."""
+"""`python -m tools.walkthrough [--write]`: run the commands, and compare docs/walkthrough.md with their output."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from emm_pipeline.cli.demo.processes import ProcessGroup, free_port, listens
 from emm_pipeline.embedded_postgres import EmbeddedPostgres
-from tools.walkthrough.document import DOCUMENT, out_of_step, with_blocks
+from tools.walkthrough.document import DOCUMENT, outdated, with_blocks
 from tools.walkthrough.steps import Walkthrough, WalkthroughError
 
 if TYPE_CHECKING:
@@ -26,9 +26,9 @@ START_TIMEOUT_S = 60
 
 
 def main() -> int:
-    """Return the exit code: 0 if every command did what it must and the document is in step."""
-    parser = argparse.ArgumentParser(description="Run every command of docs/walkthrough.md and check what it did.")
-    parser.add_argument("--write", action="store_true", help="write what was printed into docs/walkthrough.md")
+    """Return the exit code: 0 if every command did what is expected and the document shows its output."""
+    parser = argparse.ArgumentParser(description="Run every command of docs/walkthrough.md and check its result.")
+    parser.add_argument("--write", action="store_true", help="write the output into docs/walkthrough.md")
     write = parser.parse_args().write
     with _folder() as folder, EmbeddedPostgres(folder / "postgres", durable=False) as postgres:
         settings = {
@@ -54,9 +54,9 @@ def main() -> int:
     if write:
         DOCUMENT.write_text(with_blocks(text, walkthrough.blocks), encoding="utf-8")
         print(f"written: {DOCUMENT.name}")
-    elif stale := out_of_step(text, walkthrough.blocks):
+    elif stale := outdated(text, walkthrough.blocks):
         print(
-            f"error: {DOCUMENT.name} shows something else in {', '.join(stale)}: make walkthrough ARGS=--write",
+            f"error: {DOCUMENT.name} is outdated ({', '.join(stale)}): run make walkthrough ARGS=--write",
             file=sys.stderr,
         )
         return 1
@@ -65,7 +65,7 @@ def main() -> int:
 
 @contextmanager
 def _folder() -> Iterator[Path]:
-    """Yield a folder that PostgreSQL's own user may reach."""
+    """Yield a temporary folder that PostgreSQL's user can enter."""
     folder = Path(tempfile.mkdtemp(prefix="emm-walkthrough-"))
     folder.chmod(0o755)
     try:
@@ -75,7 +75,7 @@ def _folder() -> Iterator[Path]:
 
 
 def _port() -> int:
-    """Return the port that the document shows, or another one while it is in use."""
+    """Return the port that the document shows, or a free one if that is in use."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -1,11 +1,11 @@
-"""The blocks of docs/walkthrough.md that hold what commands printed.
+"""The blocks of docs/walkthrough.md with the output of commands.
 
     <!-- walkthrough: scan -->
     …
     <!-- end -->
 
-Between the two stands, in a fence, the command and its output. Numbers differ from run to run (milliseconds, times, a
-port), so a document is in step when it has the same words in the same lines.
+Between the two comments is a fenced block with the command and its output. Numbers (milliseconds, times, a port) differ
+from run to run, so a block is up to date if it has the same words in the same lines.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _NUMBER = re.compile(r"\d+(\.\d+)*")
 
 
 def with_blocks(text: str, blocks: Mapping[str, str]) -> str:
-    """Return the document with these blocks in it.
+    """Return the document with these blocks.
 
     Raises:
         KeyError: The document has a block of another name.
@@ -33,17 +33,17 @@ def with_blocks(text: str, blocks: Mapping[str, str]) -> str:
 
 
 def blocks_of(text: str) -> dict[str, str]:
-    """Return what stands in each block, without its fence."""
+    """Return the text of each block, without its fence."""
     return {found[2]: found[3].removeprefix("```text\n").removesuffix("\n```\n") for found in _BLOCK.finditer(text)}
 
 
 def shape(block: str) -> list[str]:
-    """Return the block's lines without what differs from run to run."""
+    """Return the lines of the block with numbers replaced by `#`, since these differ from run to run."""
     return [" ".join(_NUMBER.sub("#", line).split()) for line in block.splitlines()]
 
 
-def out_of_step(text: str, blocks: Mapping[str, str]) -> list[str]:
-    """Return the names of the blocks that the document lacks, has too many, or shows in another shape."""
+def outdated(text: str, blocks: Mapping[str, str]) -> list[str]:
+    """Return the names of blocks that are missing from the document, unknown, or different in more than numbers."""
     shown = blocks_of(text)
     return [
         name

@@ -1,4 +1,4 @@
-"""The commands of the walkthrough, and what each must have done."""
+"""The commands of the walkthrough, and the checks of their results."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ TIMEOUT_S = 120
 
 
 class WalkthroughError(Exception):
-    """A command did not do what it must."""
+    """A command did not do what is expected."""
 
 
 @dataclass(slots=True)
 class Walkthrough:
-    """Runs the commands in turn; `blocks` is what the documentation shows of them."""
+    """Runs the commands in order, and collects in `blocks` what the document shows of them."""
 
     settings: Mapping[str, str]
     gateway: str
     blocks: dict[str, str] = field(default_factory=dict)
 
     def run(self) -> None:
-        """Go from an empty database to right values.
+        """Run all commands, from an empty database to readings, and check them.
 
         Raises:
-            WalkthroughError: A command failed, or did not do what it must; says which and how.
+            WalkthroughError: A command failed, or did not do what is expected. The message names the command.
         """
         self._show("upgrade", "emm db upgrade")
         printed = self._show("scan", f"emm scan {self.gateway} --units 1-10")
         lines = [line.strip() for line in printed.splitlines() if line.startswith("  emm ")]
-        self._expect(len(lines) == 1 + len(METERS), f"the scan printed {len(lines)} lines to type, not 4")
+        self._expect(len(lines) == 1 + len(METERS), f"emm scan printed {len(lines)} commands to copy")
         self._show("install", lines[0], first=6, last=3)
         self._show("add", *lines[1:])
         self._show("check", "emm meters check", first=9, last=9)
@@ -53,7 +53,7 @@ class Walkthrough:
         self._expect("LONG (2)    CDAB " in found, "emm read --expect did not find the swapped words")
 
     def _show(self, name: str, *commands: str, first: int = 1000, last: int = 1000) -> str:
-        """Runs commands and keeps what they print as a block, of which the middle may be left out."""
+        """Run commands and keep their output as a block, shortened to its `first` and `last` lines."""
         outputs = []
         for command in commands:
             output = self._run(command)
@@ -64,7 +64,7 @@ class Walkthrough:
 
     def _run(self, command: str) -> str:
         program, *arguments = shlex.split(command)
-        self._expect(program == "emm", f"not a command of ours: {command}")
+        self._expect(program == "emm", f"not a command of EMM: {command}")
         done = subprocess.run(  # noqa: S603 - our own command
             [EMM, *arguments],
             capture_output=True,
@@ -77,19 +77,23 @@ class Walkthrough:
         return "\n".join(line.rstrip() for line in done.stdout.splitlines())
 
     def _compare_readings(self) -> None:
-        """Every value that was polled is what the unit holds, and none is missing."""
-        meters = {meter["id"]: meter["slave_address"] for meter in json.loads(self._run("emm meters list --json"))}
+        """Check that every register of every unit was polled, with the value that the unit holds."""
+        listed = json.loads(self._run("emm meters list --json"))
+        behind_gateway = [meter for meter in listed if f"{meter['host']}:{meter['port']}" == self.gateway]
+        meters = {meter["id"]: meter["slave_address"] for meter in behind_gateway}
+        self._expect(sorted(meters.values()) == sorted(METERS), f"units {sorted(meters.values())} were added")
         readings = json.loads(self._run("emm poll --dry-run --json"))["readings"]
         compared = 0
         for id_, unit_id in meters.items():
             polled = {each["measurement"]: each["value"] for each in readings if each["id"] == id_}
             held = held_values(unit_id)
-            self._expect(polled.keys() == held.keys(), f"unit {unit_id}: {polled.keys() ^ held.keys()} differ")
+            different = polled.keys() ^ held.keys()
+            self._expect(not different, f"unit {unit_id}: the poll and the unit differ in {sorted(different)}")
             for name, value in held.items():
                 same = math.isclose(polled[name], value, rel_tol=1e-9)
                 self._expect(same, f"unit {unit_id}: {name} is {polled[name]}, the unit holds {value}")
                 compared += 1
-        print(f"{compared} values compared with what the units hold: all right\n", flush=True)
+        print(f"{compared} values compared with those of the units: all equal\n", flush=True)
 
     def _expect(self, condition: bool, otherwise: str) -> None:
         if not condition:

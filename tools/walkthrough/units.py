@@ -1,4 +1,4 @@
-"""Three meters of different makers behind one gateway, by a virtual Modbus TCP server: types, orders, scales differ."""
+"""Three simulated meters of different vendors behind one gateway, with different data types, orders and scales."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from emm_pipeline.fleet import Register
 
 METERS = {1: "sdm630", 2: "cg_em24_ethernet", 7: "abb_b23_b24"}
-"""By unit id: floats in input registers, words swapped in integers of 32 bits, unsigned ones of 32 and 64."""
+"""Types by unit id: floats in input registers; word-swapped 32-bit integers; unsigned integers of 32 and 64 bits."""
 
 QUANTITIES = (
     (r"voltage(L1|LN)?", 231.4),
@@ -36,13 +36,13 @@ QUANTITIES = (
     (r"(total|net)\w*Energy.*", 12424.5),
     (r".*Thd.*", 2.5),
 )
-"""What is measured, by a pattern of the measurement's name: the first that fits."""
+"""The simulated value for a pattern of measurement names; the first pattern that matches applies."""
 
 FLOATS = {DataType.FLOAT: ">f", DataType.FLOAT64: ">d"}
 
 
 def raw_value(register: Register) -> float:
-    """Return what the register holds: a whole number where its type is one."""
+    """Return the raw value of the register, a whole number for integer types."""
     name = register.measurement_name
     measured = next((value for pattern, value in QUANTITIES if re.fullmatch(pattern, name)), 1.0)
     raw = measured / register.scale
@@ -52,7 +52,7 @@ def raw_value(register: Register) -> float:
 
 
 def held_values(unit_id: int) -> dict[str, float]:
-    """Return what a reader must find, by measurement, in its unit."""
+    """Return the values that a poll of the unit must return, by measurement."""
     values = {}
     for register in load_catalogue()[METERS[unit_id]].registers:
         raw = raw_value(register)
@@ -63,10 +63,10 @@ def held_values(unit_id: int) -> dict[str, float]:
 
 
 class ThreeMeters(VirtualModbusTCPServer):
-    """Three units; any other is silent, as its gateway says with exception 11."""
+    """Three units. Requests to other units are answered with exception 11."""
 
     def set_datastore(self) -> None:
-        """Write every register of each unit's type, what identifies it, and zeros between them."""
+        """Write all registers of each unit's type, its identification registers, and zeros in the gaps."""
         for unit_id, type_name in METERS.items():
             entry = load_catalogue()[type_name]
             taken: set[tuple[int, int]] = set()

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 import click
 
-from emm_pipeline.cli.output import json_option, print_json
+from emm_pipeline.cli.output import json_option, note, print_json, say
 from emm_pipeline.config_db.upgrade import check, ensure_database, upgrade
 from emm_pipeline.opening import open_config_database
 from emm_pipeline.settings import load_settings
+from emm_pipeline.stores.postgresql.tables import metadata
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,22 +33,22 @@ def upgrade_command(env_files: tuple[Path, ...], as_json: bool) -> None:
     Example: emm db upgrade
     """
     notes: list[str] = []
-    upgrade_databases(load_settings(*env_files), notes.append if as_json else print)
+    upgrade_databases(load_settings(*env_files), notes.append if as_json else say)
     if as_json:
         print_json({"notes": notes})
 
 
-def upgrade_databases(settings: Settings, note: Callable[[str], None]) -> None:
-    """Create and upgrade both databases; `note` gets each line that a person wants to know."""
+def upgrade_databases(settings: Settings, on_note: Callable[[str], None]) -> None:
+    """Create and upgrade both databases; `on_note` gets each line for a person."""
     # Imported here: `emm poll` has no use for Dagster, which takes a second to import.
     from emm_pipeline.dagster_ext.storage import upgrade_storage  # noqa: PLC0415
 
     for url in (settings.config_database_url, settings.dagster_database_url):
         if ensure_database(url):
-            note(f"created database {url.database}")
+            on_note(f"created database {url.database}")
     with open_config_database(settings) as engine:
         for line in upgrade(engine):
-            note(line)
+            on_note(line)
     upgrade_storage(settings.dagster_database_url.render_as_string(hide_password=False))
 
 
@@ -56,16 +56,29 @@ def upgrade_databases(settings: Settings, note: Callable[[str], None]) -> None:
 @json_option
 @click.pass_obj
 def check_command(env_files: tuple[Path, ...], as_json: bool) -> None:
-    """Say whether the tables are up to date; exits with 1 if they are not.
+    """Say whether the tables are as this version needs them; exits with 1 if they are not.
+
+    Compared are the revision, columns, their types, lengths and nullability, keys, and conditions. Changes nothing.
 
     Example: emm db check
     """
     with open_config_database(load_settings(*env_files)) as engine:
-        state = check(engine)
+        state = check(engine, metadata.sorted_tables)
     if as_json:
-        print_json({"revision": state.current, "wanted": state.wanted, "up_to_date": state.up_to_date})
+        print_json(
+            {
+                "revision": state.current,
+                "wanted": state.wanted,
+                "up_to_date": state.up_to_date,
+                "differences": state.differences,
+            }
+        )
+    elif state.up_to_date:
+        say(f"Database is up to date ({state.wanted})")
     else:
-        print(f"revision {state.current or 'none'}, wanted {state.wanted}")
+        say(f"revision {state.current or 'none'}, wanted {state.wanted}")
+        for difference in state.differences:
+            say(difference)
     if not state.up_to_date:
-        print("run: emm db upgrade", file=sys.stderr)
+        note("run: emm db upgrade")
         raise SystemExit(1)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from emm_pipeline.cli.addresses import ENDPOINT, Endpoint
 from emm_pipeline.cli.lazy import LazyGroup
-from emm_pipeline.cli.output import confirm, json_option, print_json, yes_option
+from emm_pipeline.cli.meter_names import find_meters
+from emm_pipeline.cli.output import confirm, json_option, print_json, say, yes_option
 from emm_pipeline.cli.showing.meter_list import meter_states, print_states
 from emm_pipeline.config_db.editing.meter_rows import add_meter, edit_meter, load_meter_rows, remove_meters
-from emm_pipeline.config_db.editing.register_rows import load_types_of
+from emm_pipeline.config_db.editing.type_tables import load_types_of
 from emm_pipeline.config_db.loader import load_fleet
 from emm_pipeline.errors import ConfigurationError
 from emm_pipeline.opening import open_config_database
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     from emm_pipeline.config_db.editing.meter_rows import MeterRow
 
-_INTEGER = re.compile(r"-?\d+")
 _COLUMNS = ("host", "port", "slave_address", "type", "description", "enabled")
 
 
@@ -53,12 +52,12 @@ def list_command(env_files: tuple[Path, ...], as_json: bool) -> None:
 
 @meters.command("add")
 @click.argument("address", type=ENDPOINT, metavar="HOST[:PORT]")
-@click.option("--unit", type=int, required=True, help="Modbus unit id (slave address), 0 to 255.")
+@click.option("--unit", type=int, required=True, help="Modbus unit id, 0 to 255.")
 @click.option("--type", "type_name", required=True, help="Name of the type in the table registers.")
 @click.option("--description", help="What people call it; a tag of each point.")
-@click.option("--id", "id_", type=int, help="Its id; without, the next one that is free.")
+@click.option("--id", "id_", type=int, help="Its id; without, the next one that no meter ever had.")
 @click.option("--disabled", is_flag=True, help="Do not poll it yet.")
-@click.option("--force", is_flag=True, help="Also where another meter is the same unit.")
+@click.option("--force", is_flag=True, help="Also where another meter is the same unit, or had the id before.")
 @json_option
 @click.pass_obj
 def add_command(
@@ -72,7 +71,7 @@ def add_command(
     force: bool,
     as_json: bool,
 ) -> None:
-    """Add a meter. It is polled from the next discovery on.
+    """Add a meter. Its first reading comes within two minutes.
 
     Example: emm meters add 192.168.1.113 --unit 1 --type sdm630 --description "main distribution"
     """
@@ -85,19 +84,19 @@ def add_command(
     }
     with open_config_database(load_settings(*env_files)) as engine:
         _require_type(engine, type_name)
-        added = add_meter(engine, row | ({"id": id_} if id_ is not None else {}), allow_same_unit=force)
+        added = add_meter(engine, row | ({"id": id_} if id_ is not None else {}), force=force)
     if as_json:
         print_json(added)
     else:
-        when = "not polled until: emm meters enable" if disabled else "polled from the next discovery on"
-        print(f"added {_named(added)} at {added['host']}:{added['port']} unit {unit}, type {type_name}: {when}")
+        when = "not polled until: emm meters enable" if disabled else "first reading within two minutes"
+        say(f"added {_named(added)} at {added['host']}:{added['port']} unit {unit}, type {type_name}: {when}")
 
 
 @meters.command("edit")
 @click.argument("meter")
 @click.option("--host", help="Name or address.")
 @click.option("--port", type=click.IntRange(1, 65535))
-@click.option("--unit", type=int, help="Modbus unit id (slave address), 0 to 255.")
+@click.option("--unit", type=int, help="Modbus unit id, 0 to 255.")
 @click.option("--type", "type_name", help="Name of the type in the table registers.")
 @click.option("--description", help="What people call it.")
 @click.option("--no-description", is_flag=True, help="Remove the description.")
@@ -141,7 +140,7 @@ def edit_command(
 @json_option
 @click.pass_obj
 def enable_command(env_files: tuple[Path, ...], meter: tuple[str, ...], as_json: bool) -> None:
-    """Poll meters again, from the next discovery on.
+    """Poll meters again. The first reading comes within two minutes.
 
     Example: emm meters enable 1
     """
@@ -180,28 +179,7 @@ def remove_command(env_files: tuple[Path, ...], meter: tuple[str, ...], yes: boo
         print_json({"removed": [row["id"] for row in rows]})
     else:
         for row in rows:
-            print(
-                f"removed {_named(row)} at {row['host']}:{row['port']} unit {row['slave_address']}; its readings stay"
-            )
-
-
-def find_meters(rows: Sequence[MeterRow], names: Sequence[str]) -> list[MeterRow]:
-    """Return the rows that ids or descriptions name, each once.
-
-    Raises:
-        ConfigurationError: A name is no meter's, or that of several.
-    """
-    found: dict[int, MeterRow] = {}
-    for name in names:
-        same = [row for row in rows if str(row["id"]) == name] if _INTEGER.fullmatch(name) else []
-        same = same or [row for row in rows if row.get("description") == name]
-        if not same:
-            raise ConfigurationError(f"no meter has the id or description {name!r}; emm meters list shows them")
-        if len(same) > 1:
-            ids = ", ".join(str(row["id"]) for row in same)
-            raise ConfigurationError(f"the description {name!r} is that of meters {ids}: give an id")
-        found[same[0]["id"]] = same[0]
-    return list(found.values())
+            say(f"removed {_named(row)} at {row['host']}:{row['port']} unit {row['slave_address']}; its readings stay")
 
 
 def _edit_and_tell(
@@ -220,12 +198,13 @@ def _edit_and_tell(
             for column in _COLUMNS
             if column in after and before.get(column) != after[column]
         ]
-        print(f"{_named(after)}: {', '.join(differences) or 'nothing to change'}")
+        say(f"{_named(after)}: {', '.join(differences) or 'nothing to change'}")
 
 
 def _require_type(engine: Engine, name: str) -> None:
     """Say what to do about a type that the database does not have."""
-    if name in load_fleet(engine).types:
+    name = name.strip()
+    if name in load_fleet(engine, all_types=True).types:
         return
     from emm_pipeline.catalog import load_catalogue  # noqa: PLC0415  # a file per type is read
 

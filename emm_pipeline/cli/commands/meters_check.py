@@ -8,13 +8,14 @@ import click
 
 from emm_pipeline.catalog import load_catalogue
 from emm_pipeline.cli import interruptible
-from emm_pipeline.cli.addresses import ENDPOINT, HIGHEST_UNIT_ID, Endpoint
-from emm_pipeline.cli.commands.poll import ids_of
-from emm_pipeline.cli.gateways import KnownFleet, known_fleet, note
-from emm_pipeline.cli.output import json_option, print_json
+from emm_pipeline.cli.addresses import ENDPOINT, Endpoint
+from emm_pipeline.cli.gateways import KnownFleet, known_fleet
+from emm_pipeline.cli.meter_names import ids_of
+from emm_pipeline.cli.output import json_option, note, print_json, say
 from emm_pipeline.cli.progress import progress
 from emm_pipeline.cli.showing.checks import print_check, to_json
 from emm_pipeline.commissioning.checking import AD_HOC_ID, MeterCheck, check_meters, steps_of
+from emm_pipeline.config_db.validation.meters import HIGHEST_UNIT_ID
 from emm_pipeline.errors import ConfigurationError, TransientError
 from emm_pipeline.fleet import EnergyMeter, Fleet, MeterType
 from emm_pipeline.polling.plan import PollPlan, plan_meters
@@ -61,18 +62,18 @@ def check_command(
         for check in checks:
             print_check(check)
         for meter_id, reason in plan.unreadable.items():
-            print(f"meter {meter_id}: {reason}\n")
+            say(f"meter {meter_id}: {reason}\n")
         if len(checks) + len(plan.unreadable) > 1:
             ok = sum(check.ok for check in checks)
-            print(f"{ok} of {len(checks) + len(plan.unreadable)} meters OK")
+            say(f"{ok} of {len(checks) + len(plan.unreadable)} meters OK")
     if plan.unreadable or not all(check.ok for check in checks):
         raise SystemExit(1)
 
 
 def _configured(known: KnownFleet, names: tuple[str, ...]) -> PollPlan:
-    if known.problem:
-        raise TransientError(f"{known.problem}; a device is checked without a database by --host, --unit and --type")
-    plan = plan_meters(known.fleet, ids_of(known.fleet, names))
+    if known.engine is None:
+        raise TransientError(f"{known.reason}; a device is checked without a database by --host, --unit and --type")
+    plan = plan_meters(known.fleet, ids_of(known.engine, names) if names else known.fleet.ids)
     if not plan.meters and not plan.unreadable:
         raise ConfigurationError("there are no meters: energy_meters has no enabled row")
     return plan

@@ -1,23 +1,22 @@
-"""`emm outbox`: what waits for the store, and what it will never take."""
+"""`emm outbox`: points that wait for the store, and rejected points."""
 
 from __future__ import annotations
 
-import sys
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
-from rich.markup import escape
-from rich.table import Table
 
-from emm_pipeline.cli.output import json_option, print_json
+from emm_pipeline.cli.output import json_option, note, print_json, say
 from emm_pipeline.cli.progress import progress
-from emm_pipeline.cli.showing.tables import console
+from emm_pipeline.cli.showing.tables import print_table, shown
+from emm_pipeline.errors import ConfigurationError
 from emm_pipeline.opening import open_delivery, open_outbox
 from emm_pipeline.settings import load_settings
+from emm_pipeline.stores.outbox.file import DamagedFileError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from emm_pipeline.stores.outbox.folder import Outbox, OutboxFile
@@ -29,7 +28,7 @@ ROWS_SHOWN = 20
 @json_option
 @click.pass_context
 def outbox(context: click.Context, as_json: bool) -> None:
-    """Show the points that wait for the store, and those that it will never take. Exits with 1 if some wait.
+    """Show the points that wait for the store, and those that it rejected. Exits with 1 if some wait.
 
     Example: emm outbox
     """
@@ -66,39 +65,66 @@ def replay_command(env_files: tuple[Path, ...], rejected: bool, as_json: bool) -
     if as_json:
         print_json({"files": done.files, "points": done.points, "busy": done.busy, "problems": problems})
     else:
-        print(f"{done.points} points of {done.files} files loaded")
+        say(f"{done.points} points of {done.files} files loaded")
     for problem in problems:
-        print(problem, file=sys.stderr)
+        note(problem)
     if problems or done.busy:
         raise SystemExit(1)
 
 
-def _print(box: Outbox, waiting: Sequence[OutboxFile], rejected: Sequence[OutboxFile]) -> None:
-    print(f"outbox {box.folder}")
-    if not waiting:
-        print("nothing waits")
+@outbox.command("show")
+@click.argument("name", metavar="FILE")
+@json_option
+@click.pass_obj
+def show(env_files: tuple[Path, ...], name: str, as_json: bool) -> None:
+    """Show the points of a batch that waits, or those that were rejected. FILE is a name that `emm outbox` shows.
+
+    Example: emm outbox show 20260301T120000.000000Z-3f0c9a52.points
+    """
+    from emm_pipeline.stores.outbox.rejected import records  # noqa: PLC0415 - imports NumPy
+
+    box = open_outbox(load_settings(*env_files))
+    try:
+        points = box.read(name)
+    except DamagedFileError as err:
+        raise ConfigurationError(str(err)) from err
+    if as_json:
+        print_json(list(records(points)))
     else:
-        _print_table("waits", waiting)
-        print(f"{_sum(waiting)} wait; the oldest: {waiting[0].name}")
+        columns = ("time (UTC)", "meter", "description", "measurement", "value", "unit")
+        print_table(columns, (_cells(record) for record in records(points)))
+
+
+def _cells(record: Mapping[str, Any]) -> tuple[str, ...]:
+    """A point as a row of a table; of a poll the value is how it went."""
+    went = "ok" if record.get("ok") else record.get("error") or "failed"
+    value = shown(record["value"]) if "value" in record else went
+    time = record["time"].replace("T", " ").removesuffix("Z")
+    texts = (record["description"], record["measurement"], value, record.get("unit"))
+    return (time, str(record["id"]), *(text or "" for text in texts))
+
+
+def _print(box: Outbox, waiting: Sequence[OutboxFile], rejected: Sequence[OutboxFile]) -> None:
+    say(f"outbox {box.folder}")
+    if not waiting:
+        say("nothing waits")
+    else:
+        _print_files("waits", waiting)
+        say(f"{_sum(waiting)} wait; the oldest: {waiting[0].name}")
         if error := box.last_error():
-            print(f"last error: {error}")
+            say(f"last error: {error}")
     if rejected:
-        _print_table("rejected", rejected)
-        print(f"{_sum(rejected)} rejected: they stay in {box.rejected_folder} until someone deletes them")
+        _print_files("rejected", rejected)
+        say(f"{_sum(rejected)} rejected: they stay in {box.rejected_folder} until someone deletes them")
 
 
-def _print_table(title: str, files: Sequence[OutboxFile]) -> None:
+def _print_files(title: str, files: Sequence[OutboxFile]) -> None:
     """Print the first files, oldest first."""
-    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column(title, overflow="fold")
-    table.add_column("points", justify="right")
-    table.add_column("kB", justify="right")
-    table.add_column("reason" if any(file.reason for file in files) else "", overflow="fold")
-    for file in files[:ROWS_SHOWN]:
-        table.add_row(escape(file.name), str(file.points), str(file.size // 1000), escape(file.reason or ""))
+    headers = (title, "points", "kB", "reason" if any(file.reason for file in files) else "")
+    rows = ((file.name, file.points, file.size // 1000, file.reason) for file in files[:ROWS_SHOWN])
+    print_table(headers, rows, right=("points", "kB"))
     if len(files) > ROWS_SHOWN:
-        table.add_row(f"and {len(files) - ROWS_SHOWN} more")
-    console().print(table)
+        say(f"and {len(files) - ROWS_SHOWN} more")
 
 
 def _sum(files: Sequence[OutboxFile]) -> str:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import json
-import re
-import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import click
 
+from emm_pipeline.cli.meter_names import ids_of
+from emm_pipeline.cli.output import json_option, note, print_json, say
 from emm_pipeline.cli.progress import progress
-from emm_pipeline.cli.showing.tables import print_failed, print_notices, print_readings, records_of
+from emm_pipeline.cli.showing.readings import print_failed, print_notices, print_readings, records_of
 from emm_pipeline.config_db.device_state.meter_status import load_newest_reading
 from emm_pipeline.config_db.loader import load_fleet
-from emm_pipeline.errors import ConfigurationError
+from emm_pipeline.config_db.used_ids import record_polled_ids
+from emm_pipeline.errors import ConfigDatabaseError, ConfigurationError
 from emm_pipeline.opening import open_config_database, open_delivery
 from emm_pipeline.polling import pipeline
 from emm_pipeline.polling.clock import clock_issue
@@ -28,16 +28,17 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import pandas as pd
+    from sqlalchemy import Engine
 
     from emm_pipeline.fleet import Fleet
-
-_INTEGER = re.compile(r"-?\d{1,10}", re.ASCII)
+    from emm_pipeline.polling.results import FleetReading
+    from emm_pipeline.stores.outbox.folder import Outbox
 
 
 @click.command("poll")
 @click.argument("meters", nargs=-1, metavar="[METER …]")
 @click.option("--dry-run", is_flag=True, help="Read and print only: store nothing.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+@json_option
 @click.pass_obj
 def poll(env_files: tuple[Path, ...], meters: tuple[str, ...], dry_run: bool, as_json: bool) -> None:
     """Read meters now and print what they say. METER is an id or a description; without one, all are read.
@@ -49,10 +50,12 @@ def poll(env_files: tuple[Path, ...], meters: tuple[str, ...], dry_run: bool, as
     settings = load_settings(*env_files)
     with open_config_database(settings) as engine:
         fleet = load_fleet(engine)
-        plan = plan_meters(fleet, ids_of(fleet, meters))
+        plan = plan_meters(fleet, ids_of(engine, meters) if meters else fleet.ids)
         if not plan.meters and not plan.unreadable:
             raise ConfigurationError("there are no meters: energy_meters has no enabled row")
 
+        if not dry_run:
+            _record_ids(engine, {meter.id for meter in plan.meters})
         started = datetime.now(UTC)
         sample_time = SampleTime(started, started + UNSCHEDULED_READING)
         limits = pipeline.Limits(settings.max_connections, engine)
@@ -63,59 +66,57 @@ def poll(env_files: tuple[Path, ...], meters: tuple[str, ...], dry_run: bool, as
     decoded = pipeline.Decoded(sample_time, started, meter_readings, readings, wrong_clock)
     if dry_run:
         fleet_result = pipeline.result_of(pipeline.describe(decoded))
+        whereabouts = "not stored"
     else:
         with progress("storing"), open_delivery(settings) as delivery:
             kept = pipeline.keep(delivery, decoded, f"by-hand-{uuid4()}")
             fleet_result = pipeline.load(delivery, kept)
+            whereabouts = _whereabouts(kept, delivery.outbox)
     results = results_of(plan, [fleet_result])
     failed = [result for result in results if not result.ok]
     if as_json:
         of_the_run = {"store": fleet_result.store_problems, "clock_issue": wrong_clock}
-        print(json.dumps(_as_json(readings, results, fleet) | of_the_run, indent=2))
+        print_json(_as_json(readings, results, fleet) | of_the_run)
     else:
-        _print(readings, results, failed, stored=not dry_run and not fleet_result.store_problems)
+        _print(readings, results, whereabouts)
         for problem in fleet_result.store_problems:
-            print(f"store: {problem}", file=sys.stderr)
+            note(f"store: {problem}")
     if wrong_clock:
-        print(f"clock: {wrong_clock}", file=sys.stderr)
+        note(f"clock: {wrong_clock}")
     if failed or fleet_result.store_problems:
         raise SystemExit(1)
 
 
-def ids_of(fleet: Fleet, names: tuple[str, ...]) -> set[int]:
-    """Return the ids of the meters that a person named, by id or description; all of them where none is named.
-
-    Raises:
-        ConfigurationError: No enabled meter is described so.
-    """
-    if not names:
-        return {meter.id for meter in fleet.meters} | set(fleet.misconfigured)
-    ids: set[int] = set()
-    for name in names:
-        described = {meter.id for meter in fleet.meters if meter.description == name}
-        if _INTEGER.fullmatch(name):
-            ids.add(int(name))
-        elif described:
-            ids |= described
-        else:
-            raise ConfigurationError(f"no enabled meter has the id or description {name!r}")
-    return ids
+def _record_ids(engine: Engine, ids: set[int]) -> None:
+    """A meter that is polled has readings, so no other may get its id; a poll does not fail for want of the record."""
+    try:
+        record_polled_ids(engine, ids)
+    except ConfigDatabaseError as err:
+        note(f"the ids of these meters could not be recorded as used: {err}")
 
 
-def _print(readings: pd.DataFrame, results: list[PollResult], failed: list[PollResult], *, stored: bool) -> None:
+def _whereabouts(kept: FleetReading, outbox: Outbox) -> str:
+    """Where the points are now. A problem with the outbox does not mean that the store has not taken them."""
+    if kept.loaded and kept.loaded.lost:
+        return "not stored: lost"
+    if kept.batch and kept.batch in outbox.names():
+        return "not stored yet: waiting in the outbox"
+    return "stored"
+
+
+def _print(readings: pd.DataFrame, results: list[PollResult], whereabouts: str) -> None:
+    failed = [result for result in results if not result.ok]
     if len(readings):
         print_readings(readings)
     if failed:
         print_failed(failed)
     print_notices(results)
-    done = "stored" if stored else "not stored"
-    print(f"{len(results) - len(failed)} of {len(results)} meters read, {len(readings)} points, {done}")
+    say(f"{len(results) - len(failed)} of {len(results)} meters read, {len(readings)} points, {whereabouts}")
 
 
 def _as_json(readings: pd.DataFrame, results: list[PollResult], fleet: Fleet) -> dict[str, Any]:
-    rows = [row | {"time": row["time"].isoformat()} for row in records_of(readings)]
     return {
-        "readings": rows,
+        "readings": records_of(readings),
         "failed": [
             {"id": o.id, "description": o.description, "address": o.address, "unit": o.unit_id, "reason": o.reason}
             for o in results

@@ -1,4 +1,4 @@
-"""`emm read`: registers of a device that nobody has configured yet, and what they may mean."""
+"""`emm read`: registers of a device that is not configured yet, and what they may mean."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 import click
 
 from emm_pipeline.cli import interruptible
-from emm_pipeline.cli.addresses import ADDRESS, ENDPOINT, HIGHEST_ADDRESS, HIGHEST_UNIT_ID, Endpoint
-from emm_pipeline.cli.gateways import KnownFleet, known_fleet, note
-from emm_pipeline.cli.output import json_option, print_json
+from emm_pipeline.cli.addresses import ADDRESS, ENDPOINT, Endpoint
+from emm_pipeline.cli.gateways import KnownFleet, known_fleet
+from emm_pipeline.cli.output import json_option, note, print_json, say
 from emm_pipeline.cli.showing.interpretations import print_fits, print_meanings, print_words, to_json
 from emm_pipeline.commissioning.searching import SearchedRegisters, Wanted, search, search_beside
+from emm_pipeline.config_db.validation.meters import HIGHEST_UNIT_ID
 from emm_pipeline.errors import ConfigurationError, TransientError
-from emm_pipeline.fleet import MAX_REGISTERS_PER_REQUEST, FunctionCode
+from emm_pipeline.fleet import HIGHEST_ADDRESS, MAX_REGISTERS_PER_REQUEST, REGISTER_SPACE, FunctionCode
 from emm_pipeline.modbus.gateway_locks import locked
 from emm_pipeline.modbus.messages import advise
 from emm_pipeline.modbus.session import Reply, Session, Timing
@@ -91,7 +92,7 @@ def read(
 
     Example: emm read 192.168.1.113 --unit 1 --address 0 --count 2 --expect 231.4
     """
-    if address + count > HIGHEST_ADDRESS + 1:
+    if address + count > REGISTER_SPACE:
         raise ConfigurationError(f"{count} registers from {address} on end beyond the last register, {HIGHEST_ADDRESS}")
     wanted = Wanted(expect, within) if expect else None
     function_codes = [FunctionCode(int(fc))] if fc else list(FunctionCode)
@@ -135,18 +136,18 @@ def _print(
     replied = [block for block in blocks if block.reply.words]
     for block in blocks:
         failed = "" if block.reply.words else f": {block.reply.reason}"
-        print(f"{endpoint} unit {unit}, {block.request}{failed}")
+        say(f"{endpoint} unit {unit}, {block.request}{failed}")
         if not block.reply.words:
             if block.reply.kind and not replied:
-                print(f"  {advise(block.reply.kind, block.reply.exception_code)}")
-            print()
+                say(f"  {advise(block.reply.kind, block.reply.exception_code)}")
+            say()
             continue
-        print(f"  {block.reply.seconds * 1000:.0f} ms\n")
+        say(f"  {block.reply.seconds * 1000:.0f} ms\n")
         print_words(block.request.address, block.reply.words)
         if not block.fits:
             print_meanings(block.request.address, block.reply.words, show_all=show_all)
     if replied and not wanted:
-        print("What the device's display shows tells more: --expect VALUE")
+        say("What the device's display shows tells more: --expect VALUE")
 
 
 def _print_found(blocks: Sequence[SearchedRegisters], beside: Sequence[SearchedRegisters], wanted: Wanted) -> None:
@@ -154,13 +155,13 @@ def _print_found(blocks: Sequence[SearchedRegisters], beside: Sequence[SearchedR
     for block in fitting:
         print_fits(block.request, block.fits, wanted.shown)
     if beside and fitting:
-        print(f"But beside the registers asked for something comes nearer to {wanted.shown}:\n")
+        say(f"But beside the registers asked for something comes nearer to {wanted.shown}:\n")
     elif beside:
-        print(f"{wanted.shown} is not in the registers asked for, but beside them; many manuals count from 1.\n")
+        say(f"{wanted.shown} is not in the registers asked for, but beside them; many manuals count from 1.\n")
     for block in beside:
         print_fits(block.request, block.fits, wanted.shown)
     if not fitting and not beside and any(block.reply.words for block in blocks):
-        print(
+        say(
             f"{wanted.shown} is in none of these registers, in no type, order or scale from 0.0001 to 10000, and not\n"
             "just beside them. Look further with another --address or a larger --count. If the value moves, read\n"
             "it off again, or allow more with --within."

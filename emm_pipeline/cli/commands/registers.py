@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
-from emm_pipeline.cli.output import json_option, print_json
+from emm_pipeline.cli.output import json_option, note, print_json, say
 from emm_pipeline.cli.showing.register_tables import print_changes
 from emm_pipeline.config_db.editing.register_files import plan_import, read_register_file, write_register_file
-from emm_pipeline.config_db.editing.register_rows import (
-    REGISTER_COLUMNS,
+from emm_pipeline.config_db.editing.register_rows import REGISTER_COLUMNS, series_of
+from emm_pipeline.config_db.editing.type_tables import (
     editing_registers,
     load_type_rows,
     load_types_of,
-    series_of,
     write_registers,
 )
 from emm_pipeline.config_db.loader import rows_of
@@ -25,9 +24,10 @@ from emm_pipeline.opening import open_config_database
 from emm_pipeline.settings import load_settings
 
 if TYPE_CHECKING:
+    from emm_pipeline.config_db.csv_tables import CsvIssue
     from emm_pipeline.config_db.editing.register_files import Import
 
-FAULTS_SHOWN = 50
+ISSUES_SHOWN = 50
 
 
 @click.group("registers")
@@ -52,8 +52,8 @@ def import_command(env_files: tuple[Path, ...], file: BinaryIO, replace: bool, d
     content = file.read()
     with open_config_database(load_settings(*env_files)) as engine, editing_registers(engine) as connection:
         parsed = read_register_file(content, rows_of(connection, "meter_types"))
-        if parsed.faults:
-            raise ConfigurationError(_told(file.name, parsed.faults))
+        if parsed.issues:
+            raise ConfigurationError(_told(file.name, parsed.issues))
         plan = plan_import(load_type_rows(connection), [row for _, row in parsed.rows], replace=replace)
         if not dry_run:
             write_registers(connection, plan.remove, plan.add)
@@ -65,13 +65,13 @@ def import_command(env_files: tuple[Path, ...], file: BinaryIO, replace: bool, d
         print_changes(plan.add, plan.remove)
     told = ", ".join(f"{number} {what}" for what, number in counts.items())
     written = "nothing was written (--dry-run)" if dry_run else "written"
-    print(f"{', '.join(parsed.types) or 'no types'}: {told}; {written}")
+    say(f"{', '.join(parsed.types) or 'no types'}: {told}; {written}")
 
 
-def _told(name: str, faults: list[str]) -> str:
-    shown = "\n  ".join(faults[:FAULTS_SHOWN])
-    more = f"\n  and {len(faults) - FAULTS_SHOWN} more" if len(faults) > FAULTS_SHOWN else ""
-    return f"nothing was written; {name} has faults:\n  {shown}{more}"
+def _told(name: str, issues: list[CsvIssue]) -> str:
+    shown = "\n  ".join(map(str, issues[:ISSUES_SHOWN]))
+    more = f"\n  and {len(issues) - ISSUES_SHOWN} more" if len(issues) > ISSUES_SHOWN else ""
+    return f"nothing was written; {name} is not right:\n  {shown}{more}"
 
 
 def _counts(plan: Import) -> dict[str, int]:
@@ -114,4 +114,4 @@ def export_command(
         output.write_text(text, encoding="utf-8")
     except OSError as err:
         raise EmmError(f"{output} cannot be written: {err.strerror}") from None
-    print(f"{len(rows)} registers written to {output}", file=sys.stderr)
+    note(f"{len(rows)} registers written to {output}")

@@ -6,16 +6,14 @@ import shlex
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.markup import escape
 
 from emm_pipeline.catalog import load_catalogue
 from emm_pipeline.cli import interruptible
 from emm_pipeline.cli.addresses import ADDRESS, ENDPOINT, UNITS, Endpoint
-from emm_pipeline.cli.gateways import KnownFleet, known_fleet, note
-from emm_pipeline.cli.output import json_option, print_json
+from emm_pipeline.cli.gateways import KnownFleet, known_fleet
+from emm_pipeline.cli.output import json_option, note, print_json, say
 from emm_pipeline.cli.progress import progress
-from emm_pipeline.cli.showing.interpretations import new_table
-from emm_pipeline.cli.showing.tables import console
+from emm_pipeline.cli.showing.tables import print_table
 from emm_pipeline.commissioning.scanning import FoundUnit, Probe, Scan, Watcher, scan
 from emm_pipeline.fleet import EnergyMeter, FunctionCode
 from emm_pipeline.modbus.messages import advise
@@ -97,11 +95,11 @@ def _scan(known: KnownFleet, endpoint: Endpoint, probe: Probe, state: Scan) -> N
         async with known.locks() as locks:
             await scan(probe, state, locks, watcher)
 
-    if known.problem:
+    if known.engine is None:
         note("no configuration database: nothing keeps this scan and polls of the gateway apart")
     longest_s = len(state.units) * sum(probe.timing)
     what = f"asking {len(state.units)} units of {endpoint}"
-    if longest_s > 10:  # noqa: PLR2004 - seconds that nobody minds
+    if longest_s > 10:  # noqa: PLR2004 - a wait that needs no warning
         note(f"{what}: {_duration(longest_s)} if none of them answers")
     with progress(what, len(state.units), remaining=True) as advance:
         interruptible.run(run(Watcher(advance, lambda: note("waiting for a poll of this gateway to end …"))))
@@ -113,23 +111,22 @@ def _duration(seconds: float) -> str:
 
 def _print(endpoint: Endpoint, state: Scan, known: KnownFleet) -> None:
     if state.found:
-        table = new_table("unit", "answer", "ms", "type", right=("unit", "ms"))
-        for found in state.found:
-            cells = (str(found.unit_id), _said(found), f"{found.reply.seconds * 1000:.0f}", _named(found))
-            table.add_row(*(escape(cell) for cell in cells))
-        console().print(table)
-        print()
-    print(f"{len(state.found)} of {state.asked} units answer")
+        rows = (
+            (found.unit_id, _said(found), f"{found.reply.seconds * 1000:.0f}", _named(found)) for found in state.found
+        )
+        print_table(("unit", "answer", "ms", "type"), rows, right=("unit", "ms"))
+        say()
+    say(f"{len(state.found)} of {state.asked} units answer")
     if state.slow_s:
-        print(f"A first reply came only after {state.slow_s:.1f} s, so each unit was given longer than --timeout.")
+        say(f"A first reply came only after {state.slow_s:.1f} s, so each unit was given longer than --timeout.")
     if state.all_reply:
-        print("All of them: this is probably one device, which answers to any unit id. Add one of them only.")
+        say("All of them: this is probably one device, which answers to any unit id. Add one of them only.")
     for reason in sorted(set(state.unclear.values())):
         units = [str(unit) for unit, why in state.unclear.items() if why == reason]
-        print(f"no valid reply came for {number_of(len(units), 'unit')} ({', '.join(units[:10])}): {reason}")
+        say(f"no valid reply came for {number_of(len(units), 'unit')} ({', '.join(units[:10])}): {reason}")
     if not state.found and state.asked:
         kind = FailureKind.INVALID_REPLY if state.unclear else FailureKind.TIMEOUT
-        print(advise(kind))
+        say(advise(kind))
     _print_next_steps(endpoint, state, known)
 
 
@@ -148,7 +145,7 @@ def _named(found: FoundUnit) -> str:
 
 
 def _print_next_steps(endpoint: Endpoint, state: Scan, known: KnownFleet) -> None:
-    """Print what to type next: for types, for meters that are not known yet, and for units that nobody knows."""
+    """Print what to type next: for types, for meters that are not known yet, and for units of unknown type."""
     new = [found for found in state.found if not _meter_of(known, endpoint, found.unit_id)]
     types = dict.fromkeys(found.candidates[0].type for found in new if found.candidates)
     missing = [name for name in types if name not in known.fleet.types]
@@ -156,15 +153,15 @@ def _print_next_steps(endpoint: Endpoint, state: Scan, known: KnownFleet) -> Non
     steps += [add_line(endpoint, found) for found in new if found.candidates]
     for found in state.found:
         if meter := _meter_of(known, endpoint, found.unit_id):
-            print(f"unit {found.unit_id} is {meter} already")
+            say(f"unit {found.unit_id} is {meter} already")
     if steps:
-        print("\nTo poll them from now on:\n")
+        say("\nTo poll them from now on:\n")
         for step in steps:
-            print(f"  {step}")
+            say(f"  {step}")
     unknown = [found.unit_id for found in new if not found.candidates]
     if unknown:
-        print("\nTo find out what the others hold, with the manual at hand:\n")
-        print(f"  emm read {endpoint.text} --unit {unknown[0]} --address 0 --count 10")
+        say("\nTo find out what the others hold, with the manual at hand:\n")
+        say(f"  emm read {endpoint.text} --unit {unknown[0]} --address 0 --count 10")
 
 
 def install_line(type_names: Sequence[str]) -> str:

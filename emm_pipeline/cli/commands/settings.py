@@ -1,29 +1,48 @@
-"""`emm settings`: what every setting is, where it comes from, and whether the stack may start with it."""
+"""`emm settings`: what every setting is, where it comes from, the logins, and whether the stack may start with it."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import click
 
-from emm_pipeline.cli.output import json_option, print_json, print_table
+from emm_pipeline.access.folders import AccessFolders
+from emm_pipeline.access.vault import CREDENTIALS, Vault
+from emm_pipeline.cli.output import json_option, print_json, say
+from emm_pipeline.cli.showing.effective_settings import effective_settings
+from emm_pipeline.cli.showing.tables import print_table
 from emm_pipeline.credentials import example_names, is_loopback
-from emm_pipeline.errors import ConfigurationError
-from emm_pipeline.settings import all_variables, effective_settings, load_settings
+from emm_pipeline.settings import all_variables, load_settings
 
-if TYPE_CHECKING:
-    from pathlib import Path
+LOGINS = (
+    ("Grafana", "GF_SECURITY_ADMIN_USER", "admin", "GF_SECURITY_ADMIN_PASSWORD", "GRAFANA_PUBLISHED_PORT"),
+    ("Dagster", "DAGSTER_LOGIN_USER", "admin", "DAGSTER_LOGIN_PASSWORD", "DAGSTER_PUBLISHED_PORT"),
+)
+"""Name, variable of the user, its default, variable of the password, variable of the port."""
 
 
 @click.group("settings", invoke_without_command=True)
 @json_option
+@click.option("--show-secrets", is_flag=True, help="Print the logins for Grafana and Dagster's pages instead.")
+@click.option(
+    "--folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("/run/emm"),
+    show_default=True,
+    help="Where the stack's credentials are.",
+)
 @click.pass_context
-def settings(context: click.Context, as_json: bool) -> None:
+def settings(context: click.Context, as_json: bool, show_secrets: bool, folder: Path) -> None:
     """Show every setting: its value (secrets masked), and where it comes from. Exits with 2 if one is wrong.
+
+    The logins, in the stack: docker compose run --rm check emm settings --show-secrets
 
     Example: emm settings
     """
     if context.invoked_subcommand:
+        return
+    if show_secrets:
+        _print_logins(all_variables(*context.obj), folder, as_json=as_json)
         return
     shown = effective_settings(*context.obj)
     if as_json:
@@ -33,29 +52,40 @@ def settings(context: click.Context, as_json: bool) -> None:
     load_settings(*context.obj)  # says what is wrong with them, if anything is
 
 
+def _print_logins(variables: dict[str, str], folder: Path, *, as_json: bool) -> None:
+    vault = Vault(AccessFolders(folder).secrets, variables)
+    logins = [
+        {
+            "what": what,
+            "port": variables.get(port, ""),
+            "user": variables.get(user) or default,
+            "password": vault.value(password),
+        }
+        for what, user, default, password, port in LOGINS
+    ]
+    if as_json:
+        print_json(logins)
+    else:
+        print_table(("what", "port", "user", "password"), (tuple(login.values()) for login in logins))
+
+
 @settings.command("check")
 @json_option
 @click.pass_obj
 def check(env_files: tuple[Path, ...], as_json: bool) -> None:
-    """Check every setting, and that no example credential can be reached from other machines.
+    """Check every setting, and say which credentials are yours: the stack makes random ones in place of the others.
 
-    Exits with 2 where a setting is wrong, or where EMM_BIND is no loopback address and a credential is still the
-    example one.
+    Exits with 2 where a setting is wrong.
 
     Example: emm settings check
     """
     loaded = load_settings(*env_files)
-    bind = loaded.emm_bind
-    unused = set() if loaded.run_launcher == "celery" else {"REDIS_PASSWORD"}  # nor does Redis start with the example
-    examples = [name for name in example_names(all_variables(*env_files)) if name not in unused]
-    if examples and not is_loopback(bind):
-        raise ConfigurationError(
-            f"EMM_BIND={bind} lets other machines in, and these still have the credentials that everybody knows from "
-            f"config/.env.dev: {', '.join(examples)}. Run: make secrets"
-        )
+    variables = all_variables(*env_files)
+    unset = [name for name in CREDENTIALS if not variables.get(name) or name in example_names(variables)]
     if as_json:
-        print_json({"valid": True, "example_credentials": examples})
-    elif examples:
-        print(f"settings are valid; example credentials, reached from this machine only: {', '.join(examples)}")
-    else:
-        print("settings are valid, and no credential is an example one")
+        print_json({"valid": True, "generated_credentials": unset})
+        return
+    made = f"made by the stack: {', '.join(unset)}" if unset else "every credential is yours"
+    say(f"settings are valid; {made}")
+    if not is_loopback(loaded.emm_bind):
+        say(f"EMM_BIND={loaded.emm_bind} lets other machines open Grafana and Dagster, which ask for a login")

@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from emm_pipeline.catalog import load_catalogue
-from emm_pipeline.cli.output import confirm, json_option, print_json, print_table, yes_option
+from emm_pipeline.cli.output import confirm, json_option, print_json, say, yes_option
 from emm_pipeline.cli.showing.register_tables import print_changes, print_registers, registers_as_json
-from emm_pipeline.config_db.editing.installed_types import load_installed, save_installed
+from emm_pipeline.cli.showing.tables import print_table
 from emm_pipeline.config_db.editing.installing import Installation, plan_installation
 from emm_pipeline.config_db.editing.meter_rows import load_meter_rows
-from emm_pipeline.config_db.editing.register_rows import (
-    TypeRows,
+from emm_pipeline.config_db.editing.register_rows import TypeRows, register_row, settings_row
+from emm_pipeline.config_db.editing.type_tables import (
     editing_registers,
+    load_installed,
     load_type_rows,
     load_types_of,
-    register_row,
-    settings_row,
+    save_installed,
     write_registers,
     write_settings,
 )
+from emm_pipeline.config_db.engine import database_errors
 from emm_pipeline.config_db.loader import load_fleet
 from emm_pipeline.errors import ConfigurationError
 from emm_pipeline.fleet import MeterType
@@ -33,7 +35,7 @@ from emm_pipeline.settings import load_settings
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Engine
 
     from emm_pipeline.catalog import CatalogueType
 
@@ -56,14 +58,14 @@ def list_command(env_files: tuple[Path, ...], as_json: bool) -> None:
     catalogue = load_catalogue()
     with open_config_database(load_settings(*env_files)) as engine:
         database = load_types_of(engine)
-        used = [row["type"] for row in load_meter_rows(engine)]
+        used = Counter(str(row["type"]).strip() for row in load_meter_rows(engine))
     entries = [
         {
             "type": name,
             "title": catalogue[name].title if name in catalogue else None,
             "registers": len(database[name].registers if name in database else catalogue[name].registers),
             "database": _state(database.get(name), catalogue.get(name)),
-            "meters": used.count(name),
+            "meters": used[name],
         }
         for name in sorted({*catalogue, *database})
     ]
@@ -95,7 +97,7 @@ def show_command(env_files: tuple[Path, ...], type_name: str, as_json: bool) -> 
     """
     entry = load_catalogue().get(type_name)
     with open_config_database(load_settings(*env_files)) as engine:
-        fleet = load_fleet(engine)
+        fleet = load_fleet(engine, all_types=True)
     meter_type = fleet.types.get(type_name) or (entry.meter_type if entry else None)
     if meter_type is None:
         raise ConfigurationError(f"there is no type {type_name!r}; emm types list shows which there are")
@@ -113,16 +115,16 @@ def show_command(env_files: tuple[Path, ...], type_name: str, as_json: bool) -> 
             }
         )
         return
-    print(f"{type_name}: {entry.title if entry else 'not in the catalogue'}; registers of the {place}")
+    say(f"{type_name}: {entry.title if entry else 'not in the catalogue'}; registers of the {place}")
     if entry:
-        print(f"document: {entry.document}")
+        say(f"document: {entry.document}")
         for source in entry.sources:
-            print(f"source: {source}")
-        for note in entry.notes:
-            print(f"note: {note}")
+            say(f"source: {source}")
+        for remark in entry.notes:
+            say(f"note: {remark}")
     print_registers(meter_type)
     count = "1 request" if len(requests) == 1 else f"{len(requests)} requests"
-    print(f"read by {count}: {'; '.join(map(str, requests))}")
+    say(f"read by {count}: {'; '.join(map(str, requests))}")
 
 
 def _head(entry: CatalogueType) -> dict[str, Any]:
@@ -147,8 +149,9 @@ def install_command(
     Example: emm types install sdm630
     """
     entries = [_entry(name) for name in dict.fromkeys(type_names)]
-    with open_config_database(load_settings(*env_files)) as engine, editing_registers(engine) as connection:
-        plans = _plans(connection, entries)
+    with open_config_database(load_settings(*env_files)) as engine:
+        with database_errors(engine), engine.connect() as connection:
+            plans = _plans(connection, entries)
         if not as_json:
             for each in plans:
                 _show(each.entry, each.plan)
@@ -160,15 +163,14 @@ def install_command(
             )
         if not dry_run and any(not each.plan.changes_nothing for each in plans):
             confirm(f"Write {', '.join(entry.name for entry in entries)} into the database?", yes=yes or not edited)
-            for each in plans:
-                _install(connection, each.entry, each.plan)
+            _write(engine, plans)
     if as_json:
         print_json([_as_json(each.entry, each.plan) | {"written": not dry_run} for each in plans])
     elif dry_run or all(each.plan.changes_nothing for each in plans):
-        print("nothing was written" + (" (--dry-run)" if dry_run else ""))
+        say("nothing was written" + (" (--dry-run)" if dry_run else ""))
     else:
         names = ", ".join(entry.name for entry in entries)
-        print(f"installed: {names}; next: emm meters add HOST --unit N --type {entries[0].name}")
+        say(f"installed: {names}; next: emm meters add HOST --unit N --type {entries[0].name}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,22 +203,30 @@ def _plans(connection: Connection, entries: list[CatalogueType]) -> list[_Planne
     ]
 
 
-def _install(connection: Connection, entry: CatalogueType, plan: Installation) -> None:
-    write_registers(connection, plan.remove, plan.add)
-    write_settings(connection, entry.name, plan.settings)
-    save_installed(connection, entry.name, _rows_of(entry))
+def _write(engine: Engine, plans: list[_Planned]) -> None:
+    """Write what was shown; the tables are locked only now, not while a question waits for its answer."""
+    with editing_registers(engine) as connection:
+        if _plans(connection, [each.entry for each in plans]) != plans:
+            raise ConfigurationError(
+                "nothing was written: someone else has changed these types meanwhile; repeat the command to see what "
+                "it would change now"
+            )
+        for each in plans:
+            write_registers(connection, each.plan.remove, each.plan.add)
+            write_settings(connection, each.entry.name, each.plan.settings)
+            save_installed(connection, each.entry.name, _rows_of(each.entry))
 
 
 def _show(entry: CatalogueType, plan: Installation) -> None:
-    print(f"{entry.name}: {entry.title}")
+    say(f"{entry.name}: {entry.title}")
     if plan.changes_nothing:
-        print("  the database has it already")
+        say("  the database has it already")
     else:
         print_changes(plan.add, plan.remove)
     if plan.deleted:
-        print(f"  a person has removed {len(plan.deleted)} of its registers; they would come back")
+        say(f"  a person has removed {len(plan.deleted)} of its registers; they would come back")
     if plan.settings_edited:
-        print("  a person has edited its row of meter_types; it would be overwritten")
+        say("  a person has edited its row of meter_types; it would be overwritten")
 
 
 def _as_json(entry: CatalogueType, plan: Installation) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
@@ -11,13 +10,13 @@ import click
 from rich.columns import Columns
 from rich.console import Group
 from rich.live import Live
-from rich.markup import escape
+from rich.text import Text
 
 from emm_pipeline.cli import interruptible
-from emm_pipeline.cli.commands.poll import ids_of
-from emm_pipeline.cli.gateways import KnownFleet, known_fleet, note
-from emm_pipeline.cli.showing.interpretations import new_table
-from emm_pipeline.cli.showing.tables import console, shown
+from emm_pipeline.cli.gateways import KnownFleet, known_fleet
+from emm_pipeline.cli.meter_names import ids_of
+from emm_pipeline.cli.output import note, print_json, printable, say
+from emm_pipeline.cli.showing.tables import console, make_table, shown, styled
 from emm_pipeline.errors import ConfigurationError, TransientError
 from emm_pipeline.modbus.decoding import decode_readings
 from emm_pipeline.modbus.fleet_reading import Conditions, read_meters
@@ -48,7 +47,7 @@ class Values:
 
     time: datetime
     values: Mapping[str, float] = field(default_factory=dict)
-    problem: str | None = None
+    error: str | None = None
 
 
 class Show(Protocol):
@@ -89,19 +88,16 @@ def watch(env_files: tuple[Path, ...], meter: str, interval: float, count: int |
                 last = watched.repeat(lambda now, _: _print_lines(chosen, meter_type, now))
         except KeyboardInterrupt:
             return
-    if last.problem:
+    if last.error:
         raise SystemExit(1)
 
 
 def _choose(known: KnownFleet, name: str) -> tuple[EnergyMeter, MeterType]:
-    if known.problem:
-        raise TransientError(known.problem)
-    plan = plan_meters(known.fleet, ids_of(known.fleet, (name,)))
+    if known.engine is None:
+        raise TransientError(known.reason or "")
+    plan = plan_meters(known.fleet, ids_of(known.engine, (name,)))
     if reasons := list(plan.unreadable.values()):
         raise ConfigurationError(f"meter {name}: {reasons[0]}")
-    if len(plan.meters) > 1:
-        ids = ", ".join(str(meter.id) for meter in plan.meters)
-        raise ConfigurationError(f"{name!r} is the description of the meters {ids}: name one of them by its id")
     (meter,) = plan.meters
     return meter, plan.types[meter.type]
 
@@ -153,16 +149,15 @@ def _screen(out: Console, meter: EnergyMeter, meter_type: MeterType, now: Values
     rows = max(FEWEST_ROWS, out.height - ROWS_AROUND)
     registers = list({each.measurement_name: each for each in meter_type.registers}.values())
     parts = [registers[start : start + rows] for start in range(0, len(registers), rows)]
-    end = f"[bold red]{escape(now.problem)}[/]" if now.problem else "[dim]▲▼ changed; Ctrl-C ends it[/]"
     return Group(
-        f"[bold]{escape(str(meter))}[/], {now.time:%H:%M:%S} UTC",
+        Text.assemble((printable(meter), "bold"), f", {now.time:%H:%M:%S} UTC"),
         Columns([_table(part, now, before) for part in parts], padding=(0, 4)),
-        end,
+        styled(now.error, "bold red") if now.error else styled("▲▼ changed; Ctrl-C ends it", "dim"),
     )
 
 
 def _table(registers: Sequence[Register], now: Values, before: Values | None) -> Table:
-    table = new_table("measurement", "value", "", "unit", right=("value",))
+    rows = []
     for register in registers:
         name = register.measurement_name
         value = now.values.get(name)
@@ -170,21 +165,18 @@ def _table(registers: Sequence[Register], now: Values, before: Values | None) ->
         mark, style = "", ""
         if value is not None and earlier is not None and value != earlier:
             mark, style = ("▲" if value > earlier else "▼"), "bold green"
-        shown_value = "[dim]no value[/]" if value is None else shown(value)
-        table.add_row(escape(name), shown_value, mark, escape(register.data_unit or ""), style=style)
-    return table
+        shown_value = styled("no value", "dim") if value is None else styled(shown(value), style)
+        rows.append((styled(name, style), shown_value, styled(mark, style), styled(register.data_unit or "", style)))
+    return make_table(("measurement", "value", "", "unit"), rows, right=("value",))
 
 
 def _print_lines(meter: EnergyMeter, meter_type: MeterType, now: Values) -> None:
     units = {register.measurement_name: register.data_unit for register in meter_type.registers}
     for name, value in now.values.items():
-        print(
-            f"{now.time:%H:%M:%S}  meter {meter.id}  {name} = {shown(value)} {units[name] or ''}".rstrip(), flush=True
-        )
-    if now.problem:
-        note(f"{now.time:%H:%M:%S}  meter {meter.id}  {now.problem}")
+        say(f"{now.time:%H:%M:%S}  meter {meter.id}  {name} = {shown(value)} {units[name] or ''}".rstrip())
+    if now.error:
+        note(f"{now.time:%H:%M:%S}  meter {meter.id}  {now.error}")
 
 
 def _print_json(meter: EnergyMeter, now: Values) -> None:
-    said = {"time": now.time.isoformat(), "id": meter.id, "values": dict(now.values), "error": now.problem}
-    print(json.dumps(said), flush=True)
+    print_json({"time": now.time, "id": meter.id, "values": dict(now.values), "error": now.error}, indent=None)

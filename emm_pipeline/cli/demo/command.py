@@ -21,8 +21,10 @@ from zlib import crc32
 import click
 
 from emm_pipeline.cli.demo.stack import DemoStack
+from emm_pipeline.cli.output import say
 from emm_pipeline.cli.progress import progress
-from emm_pipeline.cli.showing.tables import console, print_readings, records_of, shown
+from emm_pipeline.cli.showing.readings import print_readings, records_of
+from emm_pipeline.cli.showing.tables import console, shown
 from emm_pipeline.errors import ConfigurationError, EmmError
 from emm_pipeline.settings import PROJECT_ROOT
 
@@ -60,7 +62,7 @@ def demo(once: bool, port: int, data_dir: Path | None) -> None:
         if len(readings):
             print_readings(readings)
         for failure in failures:
-            print(failure)
+            say(failure)
         if not len(readings):
             raise EmmError("nothing was stored")
         if once:
@@ -97,10 +99,10 @@ def _follow(stack: DemoStack) -> None:
             stack.check()
             for row in records_of(stack.new_readings()):
                 value = f"{shown(row['value'])} {row['unit'] or ''}"
-                print(f"{row['time']:%H:%M:%S}  meter {row['id']}  {row['measurement']} = {value}", flush=True)
+                say(f"{row['time']:%H:%M:%S}  meter {row['id']}  {row['measurement']} = {value}")
             time.sleep(1)
     except KeyboardInterrupt:
-        print("stopping …", flush=True)
+        say("stopping …")
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from emm_pipeline.config_db.upgrade import check, ensure_database
 from emm_pipeline.embedded_postgres import EmbeddedPostgres
 from emm_pipeline.errors import ConfigDatabaseError, EmmError
 from emm_pipeline.opening import open_config_database
-from emm_pipeline.settings import PROJECT_ROOT, Settings, current_settings
+from emm_pipeline.settings import PRODUCT_FILES, Settings, current_settings
 from emm_pipeline.stores.postgresql.store import PostgresReadingsStore
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class DemoStack:
         ensure_database(self._settings.config_database_url)
         with open_config_database(self._settings) as engine:
             with engine.begin() as connection:
-                connection.exec_driver_sql((PROJECT_ROOT / "config" / "postgres_init.sql").read_text())
+                connection.exec_driver_sql((PRODUCT_FILES / "config" / "postgres_init.sql").read_text())
             upgrade_databases(self._settings, lambda _: None)
             port = free_port()
             self._start_virtual_meter(port)
@@ -81,7 +81,7 @@ class DemoStack:
         """Write the demo's settings where its processes, this one and `emm --env-file` find them."""
         dagster_home = self.data_dir / "dagster"
         dagster_home.mkdir(exist_ok=True)
-        shutil.copyfile(PROJECT_ROOT / "dagster.yaml", dagster_home / "dagster.yaml")
+        shutil.copyfile(PRODUCT_FILES / "dagster.yaml", dagster_home / "dagster.yaml")
         database = {
             "POSTGRES_HOST": str(self._postgres.socket_dir),
             "POSTGRES_PORT": "5432",
@@ -107,18 +107,19 @@ class DemoStack:
         os.environ["EMM_CODE_SERVER_HOST"] = "127.0.0.1"
         os.environ["EMM_CODE_SERVER_PORT"] = str(code_port)
         bin_dir = Path(sys.executable).parent
-        workspace = PROJECT_ROOT / "workspace.yaml"
+        workspace = PRODUCT_FILES / "workspace.yaml"
         code_server: list[str | Path] = [bin_dir / "emm", "code-server", "--port", str(code_port)]
         self._processes.start("code_server", code_server, os.environ)
         self._exit.callback(self._end_runs)
         self._wait_until(lambda: listens(code_port))
         webserver: list[str | Path] = [
-            bin_dir / "dagster-webserver",
-            "-h",
+            bin_dir / "emm",
+            "webserver",
+            "--host",
             "127.0.0.1",
-            "-p",
+            "--port",
             str(port),
-            "-w",
+            "--workspace",
             workspace,
         ]
         self._processes.start("webserver", webserver, os.environ)

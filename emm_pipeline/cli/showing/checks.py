@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rich.markup import escape
-
-from emm_pipeline.cli.showing.interpretations import new_table
-from emm_pipeline.cli.showing.tables import console, shown
+from emm_pipeline.cli.output import say
+from emm_pipeline.cli.showing.tables import print_table, shown, styled
 from emm_pipeline.commissioning.checking import AD_HOC_ID, MeterCheck, RegisterCheck
 from emm_pipeline.modbus.messages import advise
 from emm_pipeline.readings import FailureKind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from rich.text import Text
 
     from emm_pipeline.modbus.session import Reply
 
@@ -25,9 +25,9 @@ MOST_NAMES = 6
 def print_check(check: MeterCheck) -> None:
     """Print a meter's registers and requests, and beneath what failed and what to do about it."""
     meter = check.meter
-    print(f"{meter if meter.id != AD_HOC_ID else f'{meter.address} unit {meter.unit_id}'}, type {meter.type}")
+    say(f"{meter if meter.id != AD_HOC_ID else f'{meter.address} unit {meter.unit_id}'}, type {meter.type}")
     if check.connected_s is not None:
-        print(f"connected to {meter.gateway.name} in {check.connected_s * 1000:.0f} ms\n")
+        say(f"connected to {meter.gateway.name} in {check.connected_s * 1000:.0f} ms\n")
     if check.registers:
         _print_registers(check)
     if check.requests:
@@ -36,68 +36,61 @@ def print_check(check: MeterCheck) -> None:
 
 
 def _print_registers(check: MeterCheck) -> None:
-    table = new_table(
-        *("measurement", "function", "address", "value", "unit", "raw", "ms", ""),
-        right=("function", "address", "value", "ms"),
-    )
-    for each in check.registers:
-        register = each.register
-        table.add_row(
-            escape(register.measurement_name),
-            str(int(register.function_code)),
-            str(register.register_address),
-            "" if each.value is None else shown(each.value),
-            escape(register.data_unit or ""),
-            _hexadecimal(each.reply),
-            _milliseconds(each.reply),
-            _remark(each),
+    rows = (
+        (
+            *(each.register.measurement_name, int(each.register.function_code), each.register.register_address),
+            *(None if each.value is None else shown(each.value), each.register.data_unit),
+            *(_hexadecimal(each.reply), _milliseconds(each.reply), _remark(each)),
         )
-    console().print(table)
-    print()
+        for each in check.registers
+    )
+    headers = ("measurement", "function", "address", "value", "unit", "raw", "ms", "")
+    print_table(headers, rows, right=("function", "address", "value", "ms"))
+    say()
 
 
-def _remark(each: RegisterCheck) -> str:
+def _remark(each: RegisterCheck) -> Text | None:
     if not each.reply.words:
-        return f"[bold red]{escape(each.reply.reason)}[/]"
+        return styled(each.reply.reason, "bold red")
     if each.value is None:
-        return "[yellow]the device has no value[/]"
-    return "[yellow]of unusual size: check data type and order[/]" if each.is_odd else ""
+        return styled("the device has no value", "yellow")
+    return styled("of unusual size: check data type and order", "yellow") if each.is_odd else None
 
 
 def _print_requests(check: MeterCheck) -> None:
-    table = new_table("requests of a poll", "registers", "ms", "", right=("registers", "ms"))
-    for request, reply in check.requests:
-        said = "" if reply.words else f"[bold red]{escape(reply.reason)}[/]"
-        table.add_row(str(request), str(request.count), _milliseconds(reply), said)
-    console().print(table)
-    print()
+    rows = (
+        (request, request.count, _milliseconds(reply), None if reply.words else styled(reply.reason, "bold red"))
+        for request, reply in check.requests
+    )
+    print_table(("requests of a poll", "registers", "ms", ""), rows, right=("registers", "ms"))
+    say()
 
 
 def _print_what_to_do(check: MeterCheck) -> None:
     if check.failure:
-        print(f"failed: {check.failure}\n  {advise(check.failure.kind, check.failure.exception_code)}")
+        say(f"failed: {check.failure}\n  {advise(check.failure.kind, check.failure.exception_code)}")
     failed = [each for each in check.registers if not each.reply.words]
     for reason in dict.fromkeys(each.reply.reason for each in failed):
         alike = [each for each in failed if each.reply.reason == reason]
-        print(f"failed: {reason} for {_names(alike)}\n  {_advice(alike[0].reply)}")
+        say(f"failed: {reason} for {_names(alike)}\n  {_advice(alike[0].reply)}")
     if not failed and any(not reply.words for _, reply in check.requests):
-        print(
+        say(
             "failed: registers that can be read singly cannot be read together. A poll sends more requests for them;\n"
             f"  to avoid that, set max_registers_per_request or max_gap of type {check.meter.type} in meter_types"
         )
     odd = [each for each in check.registers if each.is_odd]
     if odd:
         first = odd[0].register
-        print(
+        say(
             f"unusual: {_names(odd)}. To find the right type and order:\n"
             f"  emm read {check.meter.address} --unit {check.meter.unit_id} --fc {first.function_code:d} "
             f"--address {first.register_address} --count {first.count} --expect VALUE"
         )
     if check.remark:
-        print(check.remark)
+        say(check.remark)
     if check.left_out:
-        print(f"{check.left_out} more registers were not read")
-    print(f"{'OK' if check.ok else 'FAILED'}: {_summary(check)}\n")
+        say(f"{check.left_out} more registers were not read")
+    say(f"{'OK' if check.ok else 'FAILED'}: {_summary(check)}\n")
 
 
 def _names(checks: Sequence[RegisterCheck]) -> str:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from rich.markup import escape
-from rich.table import Table
-
-from emm_pipeline.cli.showing.tables import console, shown
+from emm_pipeline.cli.output import say
+from emm_pipeline.cli.showing.tables import print_table, shown, styled
 from emm_pipeline.commissioning.interpreting import LAYOUTS, Fit, Interpretation, difference, grid, interpret, no_value
-from emm_pipeline.config_db.editing.register_rows import REGISTER_COLUMNS
+from emm_pipeline.config_db.editing.register_rows import NEEDED_COLUMNS
 from emm_pipeline.fleet import FunctionCode, Register
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from rich.text import Text
 
     from emm_pipeline.cli.addresses import Endpoint
     from emm_pipeline.commissioning.searching import SearchedRegisters
@@ -26,31 +26,25 @@ MOST_REGISTERS_IN_FULL = 8
 TYPE_PLACEHOLDER = "my_type"
 NAME_PLACEHOLDER = "my_measurement"
 
-_ORDERS = "ABCD word_order 2, byte_order 2 · CDAB 1, 2 · BADC 2, 1 · DCBA 1, 1"
-
-
-def new_table(*columns: str, right: Sequence[str] = ()) -> Table:
-    """Return a table without lines; the columns in `right` hold numbers."""
-    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
-    for column in columns:
-        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
-    return table
+_ORDERS = " · ".join(
+    [
+        f"{LAYOUTS[0].name} word_order {LAYOUTS[0].word_order:d}, byte_order {LAYOUTS[0].byte_order:d}",
+        *(f"{layout.name} {layout.word_order:d}, {layout.byte_order:d}" for layout in LAYOUTS[1:]),
+    ]
+)
 
 
 def print_words(address: int, words: Sequence[int]) -> None:
     """Print the raw words, hexadecimal and decimal."""
-    table = new_table("address", "hex", "decimal", "", right=("address", "decimal"))
     remark = no_value(words)
-    for offset, word in enumerate(words):
-        said = remark if remark and not offset else ""
-        table.add_row(str(address + offset), f"0x{word:04X}", str(word), said)
-    console().print(table)
-    print()
+    rows = ((address + offset, f"0x{word:04X}", word, None if offset else remark) for offset, word in enumerate(words))
+    print_table(("address", "hex", "decimal", ""), rows, right=("address", "decimal"))
+    say()
 
 
 def print_meanings(address: int, words: Sequence[int], *, show_all: bool) -> None:
     """Print a row for each address and type, a column for each order; what is plausible is marked."""
-    table = new_table("address", "type", *(layout.name for layout in LAYOUTS), "plausible", right=("address",))
+    rows = []
     left_out = 0
     for offset, types, row in grid(interpret(words)):
         plausible = [f"{name} {each.plausible}" for name, each in row.items() if each.plausible]
@@ -59,19 +53,19 @@ def print_meanings(address: int, words: Sequence[int], *, show_all: bool) -> Non
             continue
         cells = [_cell(row.get(layout.name)) for layout in LAYOUTS]
         names = ", ".join(data_type.name for data_type in types)
-        table.add_row(str(address + offset), names, *cells, "; ".join(plausible))
-    console().print(table)
-    print(f"\n{_ORDERS}; * is plausible")
+        rows.append((address + offset, names, *cells, "; ".join(plausible)))
+    print_table(("address", "type", *(layout.name for layout in LAYOUTS), "plausible"), rows, right=("address",))
+    say(f"\n{_ORDERS}; * is plausible")
     if left_out:
-        print(f"{left_out} rows with nothing plausible are left out: --all shows them")
-    print()
+        say(f"{left_out} rows with nothing plausible are left out: --all shows them")
+    say()
 
 
-def _cell(found: Interpretation | None) -> str:
+def _cell(found: Interpretation | None) -> Text | None:
     if found is None:
-        return ""
-    number = escape(_shown(found.raw))
-    return f"[bold green]{number} *[/]" if found.plausible else f"[dim]{number}[/]"
+        return None
+    number = _shown(found.raw)
+    return styled(f"{number} *", "bold green") if found.plausible else styled(number, "dim")
 
 
 def _shown(raw: float) -> str:
@@ -81,26 +75,23 @@ def _shown(raw: float) -> str:
 def print_fits(request: Request, fits: Sequence[Fit], expect: str) -> None:
     """Print what gives the expected value, best first, what tells the others from it, and the row for the best."""
     count = "fits" if len(fits) == 1 else f"fits in {len(fits)} ways, the likeliest first"
-    print(f"function {request.function_code:d}: {expect} {count}\n")
+    say(f"function {request.function_code:d}: {expect} {count}\n")
     columns = ("address", "type", "order", "word_order", "byte_order", "scale", "value", "")
-    table = new_table(*columns, right=("address", "word_order", "byte_order", "scale", "value"))
-    for place, fit in enumerate(fits):
-        found = fit.interpretation
-        layout = found.layout
-        table.add_row(
-            str(request.address + found.offset),
-            f"{found.data_type.name} ({found.data_type:d})",
-            layout.name if found.data_type.count > 1 else layout.name[:2],
-            str(int(layout.word_order)),
-            str(int(layout.byte_order)),
-            f"{fit.scale:g}",
-            shown(fit.value),
-            difference(fits[0], fit) if place else "",
-        )
-    console().print(table)
+    rows = ((*_described(request, fit), difference(fits[0], fit) if place else None) for place, fit in enumerate(fits))
+    print_table(columns, rows, right=("address", "word_order", "byte_order", "scale", "value"))
     best = register_of(request, fits[0])
-    print(f"\nThe row for the table registers, with your names in the place of my_:\n\n  {insert_line(best)}")
-    print(f"\nor a file for emm registers import:\n\n  {csv_header(best)}\n  {csv_line(best)}\n")
+    say(f"\nThe row for the table registers, with your names in the place of my_:\n\n  {insert_line(best)}")
+    say(f"\nor a file for emm registers import:\n\n  {csv_header(best)}\n  {csv_line(best)}\n")
+
+
+def _described(request: Request, fit: Fit) -> tuple[object, ...]:
+    found = fit.interpretation
+    layout = found.layout
+    return (
+        *(request.address + found.offset, f"{found.data_type.name} ({found.data_type:d})"),
+        layout.name if found.data_type.count > 1 else layout.name[:2],
+        *(int(layout.word_order), int(layout.byte_order), f"{fit.scale:g}", shown(fit.value)),
+    )
 
 
 def register_of(request: Request, fit: Fit) -> Register:
@@ -127,7 +118,7 @@ def insert_line(register: Register) -> str:
 
 def csv_header(register: Register) -> str:
     """Return the first line of a file with such a line."""
-    return ",".join(REGISTER_COLUMNS[: 8 + (register.scale != 1)])
+    return ",".join((*NEEDED_COLUMNS, *(["scale"] if register.scale != 1 else [])))
 
 
 def csv_line(register: Register) -> str:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from emm_pipeline.cli.output import print_table, shown_time
+from emm_pipeline.cli.output import say, shown_time
+from emm_pipeline.cli.showing.tables import print_table
 from emm_pipeline.config_db.device_state.failing_meters import load_failing
 from emm_pipeline.config_db.device_state.meter_status import load_statuses
-from emm_pipeline.config_db.editing.meter_rows import id_of, load_meter_rows
+from emm_pipeline.config_db.editing.meter_rows import load_meter_rows
 from emm_pipeline.config_db.loader import load_fleet
+from emm_pipeline.config_db.validation.meters import id_of
 from emm_pipeline.polling.clock import clock_issue
 
 if TYPE_CHECKING:
@@ -58,7 +60,7 @@ def meter_states(engine: Engine) -> list[dict[str, Any]]:
 def print_states(states: list[dict[str, Any]]) -> None:
     """Print the meters as a table, and the reasons of those that are not read below it."""
     if not states:
-        print("no meters yet: emm scan HOST finds the units behind a gateway, emm meters add takes one")
+        say("no meters yet: emm scan HOST finds the units behind a gateway, emm meters add takes one")
         return
     headers = [*("id", "description", "host:port", "unit", "type", "status"), "last reading (UTC)", "failures"]
     headers.append("next attempt (UTC)")
@@ -73,9 +75,9 @@ def print_states(states: list[dict[str, Any]]) -> None:
     print_table(headers, rows, right=("id", "unit", "failures"))
     for state in states:
         if state["reason"]:
-            print(f"meter {state['id']} {state['status']}: {state['reason']}")
+            say(f"meter {state['id']} {state['status']}: {state['reason']}")
     for issue in dict.fromkeys(state["clock_issue"] for state in states if state["clock_issue"]):
-        print(f"clock: {issue}")
+        say(f"clock: {issue}")
 
 
 def _shown_status(state: dict[str, Any]) -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from emm_pipeline.cli.output import print_table
+from emm_pipeline.cli.output import say
+from emm_pipeline.cli.showing.tables import print_table
+from emm_pipeline.commissioning.interpreting import LAYOUTS
 from emm_pipeline.config_db.editing.register_rows import REGISTER_COLUMNS, RegisterRow, register_row, series_of
 from emm_pipeline.fleet import DataType, Order
 
@@ -13,13 +15,7 @@ if TYPE_CHECKING:
 
     from emm_pipeline.fleet import MeterType, Register
 
-_ORDERS = {
-    (Order.BIG_ENDIAN, Order.BIG_ENDIAN): "ABCD",
-    (Order.LITTLE_ENDIAN, Order.BIG_ENDIAN): "CDAB",
-    (Order.BIG_ENDIAN, Order.LITTLE_ENDIAN): "BADC",
-    (Order.LITTLE_ENDIAN, Order.LITTLE_ENDIAN): "DCBA",
-}
-"""(word order, byte order) as manuals write it, A being the most significant byte."""
+_ORDERS = {(layout.word_order, layout.byte_order): layout.name for layout in LAYOUTS}
 
 CHANGES_SHOWN = 60
 
@@ -64,7 +60,7 @@ def print_changes(add: Sequence[RegisterRow], remove: Sequence[RegisterRow]) -> 
     headers = ("", "measurement", "unit", "function", "address", "data type", "before")
     print_table(headers, shown[:CHANGES_SHOWN], right=("function", "address"))
     if len(shown) > CHANGES_SHOWN:
-        print(f"and {len(shown) - CHANGES_SHOWN} more")
+        say(f"and {len(shown) - CHANGES_SHOWN} more")
 
 
 def _type_name(code: object) -> str:

@@ -1,32 +1,31 @@
-"""What the pipeline remembers of each meter between runs: table `meter_status`, written by nobody else."""
+"""What the pipeline remembers of each meter between runs: table `meter_status`, written only by the pipeline."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from datetime import UTC
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from sqlalchemy import text
+from sqlalchemy import delete, func, select
 
 from emm_pipeline.config_db.engine import database_errors
+from emm_pipeline.config_db.tables import meter_status, model_addresses, refused_registers
+from emm_pipeline.config_db.upsert import upsert
+from emm_pipeline.config_db.used_ids import record_used_ids
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
     from datetime import datetime
 
-    from sqlalchemy import Engine, TextClause
-
-    from emm_pipeline.fleet import EnergyMeter, Fleet, MeterType
+    from sqlalchemy import Engine
 
 
 @dataclass(frozen=True, slots=True)
 class MeterStatus:
-    """One meter's state; its times are aware.
+    """One meter's status; its times are aware.
 
     `configuration` is the fingerprint at the last discovery, None before the first. `failing_since` and `reason`
-    are None while the meter is well. `recorded_at` is when its outcome was last told to Dagster.
+    are None unless the meter is failing. `recorded_at` is when its result was last reported to Dagster.
     """
 
     id: int
@@ -38,130 +37,64 @@ class MeterStatus:
     recorded_at: datetime | None = None
 
 
-_LOAD = text("""
-    SELECT id, configuration, last_read_at, failing_since, failures_in_a_row, reason, recorded_at
-    FROM meter_status
-    ORDER BY id
-""")
-
-_NEWEST_READING = text("SELECT max(last_read_at) FROM meter_status WHERE id = ANY(CAST(:id AS integer[]))")
-
-_SAVE_CONFIGURATIONS = text("""
-    INSERT INTO meter_status (id, configuration)
-    SELECT * FROM unnest(CAST(:id AS integer[]), CAST(:configuration AS text[]))
-    ON CONFLICT (id) DO UPDATE SET
-        configuration = excluded.configuration,
-        failed_samples = 0,
-        failed_samples_since = NULL,
-        failed_sample_reason = NULL,
-        next_attempt_at = NULL
-""")
-
-_SAVE_OUTCOMES = text("""
-    INSERT INTO meter_status
-        (id, last_read_at, failing_since, failures_in_a_row, reason, recorded_at)
-    SELECT * FROM unnest(
-        CAST(:id AS integer[]),
-        CAST(:last_read_at AS timestamptz[]),
-        CAST(:failing_since AS timestamptz[]),
-        CAST(:failures_in_a_row AS integer[]),
-        CAST(:reason AS text[]),
-        CAST(:recorded_at AS timestamptz[])
-    )
-    ON CONFLICT (id) DO UPDATE SET
-        last_read_at = excluded.last_read_at,
-        failing_since = excluded.failing_since,
-        failures_in_a_row = excluded.failures_in_a_row,
-        reason = excluded.reason,
-        recorded_at = excluded.recorded_at
-""")
-
-_FORGET = text("""
-    WITH refusals AS (DELETE FROM refused_registers WHERE meter_id = ANY(CAST(:id AS integer[]))),
-        models AS (DELETE FROM model_addresses WHERE meter_id = ANY(CAST(:id AS integer[])))
-    DELETE FROM meter_status WHERE id = ANY(CAST(:id AS integer[]))
-""")
-
-
 def load_statuses(engine: Engine) -> dict[int, MeterStatus]:
-    """The status of every meter that has one, by id.
+    """Return the status of every meter that has one, by id.
 
     Raises:
         ConfigDatabaseError: The database cannot be read, or was never upgraded. Like all functions here.
     """
+    columns = (meter_status.c[name] for name in MeterStatus.__slots__)
     with database_errors(engine), engine.connect() as connection:
-        return {row.id: MeterStatus(*row) for row in connection.execute(_LOAD)}
+        rows = connection.execute(select(*columns).order_by(meter_status.c.id))
+        return {row.id: MeterStatus(*row) for row in rows}
 
 
 def load_newest_reading(engine: Engine, ids: Collection[int]) -> datetime | None:
     """When the last one of these meters was read (UTC), or None if none of them ever was."""
     with database_errors(engine), engine.connect() as connection:
-        newest: datetime | None = connection.execute(_NEWEST_READING, {"id": sorted(ids)}).scalar()
+        newest: datetime | None = connection.scalar(
+            select(func.max(meter_status.c.last_read_at)).where(meter_status.c.id.in_(sorted(ids)))
+        )
         return newest.astimezone(UTC) if newest else None
 
 
 def save_configurations(engine: Engine, fingerprints: Mapping[int, str]) -> None:
-    """Keep the fingerprints of new and changed meters, by id; those are asked at the next sample, whatever was."""
-    ids = sorted(fingerprints)
-    _execute(engine, _SAVE_CONFIGURATIONS, id=ids, configuration=[fingerprints[id_] for id_ in ids])
+    """Keep the fingerprints of new and changed meters, by id; their failures are forgotten, so that they are due."""
+    rows = [{"id": id_, "configuration": configuration} for id_, configuration in fingerprints.items()]
+    forgotten = {"failed_samples_since": None, "failed_sample_reason": None, "next_attempt_at": None}
+    with database_errors(engine), engine.begin() as connection:
+        upsert(connection, meter_status, rows, failed_samples=0, **forgotten)
+        record_used_ids(connection, fingerprints.keys())
 
 
 def save_results(engine: Engine, statuses: Sequence[MeterStatus]) -> None:
-    """Keep what came of polls, in one statement; of a meter that is there twice, the last."""
-    last = {status.id: status for status in statuses}
-    ordered = [last[id_] for id_ in sorted(last)]  # two shards that write at once take locks in the same order
-    _execute(
-        engine,
-        _SAVE_OUTCOMES,
-        id=[status.id for status in ordered],
-        last_read_at=[status.last_read_at for status in ordered],
-        failing_since=[status.failing_since for status in ordered],
-        failures_in_a_row=[status.failures_in_a_row for status in ordered],
-        reason=[storable(status.reason) for status in ordered],
-        recorded_at=[status.recorded_at for status in ordered],
-    )
+    """Keep the results of polls, in one statement; of a meter that is there twice, the last."""
+    rows = [
+        {
+            "id": status.id,
+            "last_read_at": status.last_read_at,
+            "failing_since": status.failing_since,
+            "failures_in_a_row": status.failures_in_a_row,
+            "reason": storable(status.reason),
+            "recorded_at": status.recorded_at,
+        }
+        for status in statuses
+    ]
+    with database_errors(engine), engine.begin() as connection:
+        upsert(connection, meter_status, rows)
 
 
 def forget(engine: Engine, ids: Collection[int]) -> None:
-    """Drop what is remembered of meters that are gone."""
-    _execute(engine, _FORGET, id=sorted(ids))
-
-
-def fingerprint(meter: EnergyMeter, meter_type: MeterType) -> str:
-    """A digest that changes when the meter must be looked at anew.
-
-    That is with its host, port, unit id, type, description, or any register of its type. The same in every
-    process and on every machine.
-    """
-    return _digest(_meter_key(meter), _type_digest(meter_type))
-
-
-def fingerprints(fleet: Fleet) -> dict[int, str]:
-    """The fingerprint of every meter of the fleet, by id."""
-    types = {name: _type_digest(meter_type) for name, meter_type in fleet.types.items()}
-    return {meter.id: _digest(_meter_key(meter), types[meter.type]) for meter in fleet.meters}
-
-
-def _meter_key(meter: EnergyMeter) -> list[Any]:
-    return [meter.host, meter.port, meter.unit_id, meter.type, meter.description]
-
-
-def _type_digest(meter_type: MeterType) -> str:
-    return _digest(*(astuple(register) for register in meter_type.registers))
-
-
-def _digest(*parts: Any) -> str:
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+    """Delete the device state of meters that are gone."""
+    if not ids:
+        return
+    with database_errors(engine), engine.begin() as connection:
+        for key in (refused_registers.c.meter_id, model_addresses.c.meter_id, meter_status.c.id):
+            connection.execute(delete(key.table).where(key.in_(sorted(ids))))
 
 
 def storable(reason: str | None) -> str | None:
-    """The reason without what PostgreSQL's text cannot hold: NUL and lone surrogates, from a garbled reply."""
+    """Return the reason without NUL and lone surrogates of a garbled reply, which PostgreSQL's text cannot hold."""
     if reason is None:
         return None
     return reason.replace("\0", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode()
-
-
-def _execute(engine: Engine, statement: TextClause, **columns: Sequence[Any]) -> None:
-    if columns["id"]:
-        with database_errors(engine), engine.begin() as connection:
-            connection.execute(statement, columns)

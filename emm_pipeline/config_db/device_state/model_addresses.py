@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from sqlalchemy import text
+from sqlalchemy import select
 
-from emm_pipeline.config_db.device_state.meter_status import fingerprint
+from emm_pipeline.config_db.device_state.fingerprints import Fingerprints
 from emm_pipeline.config_db.engine import database_errors
+from emm_pipeline.config_db.tables import model_addresses
+from emm_pipeline.config_db.upsert import upsert
 from emm_pipeline.readings import REFUSAL_LASTS
 
 if TYPE_CHECKING:
@@ -20,48 +22,39 @@ if TYPE_CHECKING:
     from emm_pipeline.fleet import EnergyMeter, MeterType
     from emm_pipeline.readings import MeterReading
 
-_LOAD = text("SELECT meter_id, addresses, configuration FROM model_addresses WHERE found_at > :oldest")
-
-_SAVE = text("""
-    INSERT INTO model_addresses (meter_id, addresses, configuration, found_at)
-    VALUES (:meter_id, :addresses, :configuration, :found_at)
-    ON CONFLICT (meter_id) DO UPDATE SET
-        addresses = excluded.addresses,
-        configuration = excluded.configuration,
-        found_at = excluded.found_at
-""")
-
 
 def load_model_addresses(
     engine: Engine, meters: Sequence[EnergyMeter], types: Mapping[str, MeterType], now: datetime
 ) -> dict[int, dict[int, int]]:
-    """By meter id, where its models begin: found less than a day ago, with the configuration of now.
+    """Return by meter id the address of each of its models: found less than a day ago, with the configuration of now.
 
     Raises:
         ConfigDatabaseError: The database cannot be read. Like the function below.
     """
+    recent = select(model_addresses).where(model_addresses.c.found_at > now - REFUSAL_LASTS)
     with database_errors(engine), engine.connect() as connection:
-        rows = connection.execute(_LOAD, {"oldest": now - REFUSAL_LASTS})
-        found = {row.meter_id: row for row in rows}
+        found = {row.meter_id: row for row in connection.execute(recent)}
+    known = Fingerprints(types)
     return {
         meter.id: {int(model): address for model, address in json.loads(found[meter.id].addresses).items()}
         for meter in meters
-        if meter.id in found and found[meter.id].configuration == fingerprint(meter, types[meter.type])
+        if meter.id in found and found[meter.id].configuration == known.of(meter)
     }
 
 
-def save_model_addresses(engine: Engine, samples: Sequence[MeterReading], types: Mapping[str, MeterType]) -> None:
-    """Keep what was found by searching in these samples; of a meter that has none, nothing."""
+def save_model_addresses(engine: Engine, readings: Sequence[MeterReading], types: Mapping[str, MeterType]) -> None:
+    """Keep what was found by searching in these meter readings; of a meter that has none, nothing."""
+    known = Fingerprints(types)
     rows = [
         {
-            "meter_id": sample.meter.id,
-            "addresses": json.dumps(sample.models),
-            "configuration": fingerprint(sample.meter, types[sample.meter.type]),
-            "found_at": sample.time,
+            "meter_id": reading.meter.id,
+            "addresses": json.dumps(reading.models),
+            "configuration": known.of(reading.meter),
+            "found_at": reading.time,
         }
-        for sample in sorted(samples, key=lambda sample: sample.meter.id)
-        if sample.models
+        for reading in readings
+        if reading.models
     ]
     if rows:
         with database_errors(engine), engine.begin() as connection:
-            connection.execute(_SAVE, rows)
+            upsert(connection, model_addresses, rows)

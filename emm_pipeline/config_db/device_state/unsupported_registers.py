@@ -1,14 +1,16 @@
-"""What meters refuse to give: table `refused_registers`, from which the next polls plan around it."""
+"""Registers that meters do not support: table `refused_registers`, from which the next polls plan around them."""
 
 from __future__ import annotations
 
-from collections import defaultdict
+from itertools import groupby
 from typing import TYPE_CHECKING
 
-from sqlalchemy import text
+from sqlalchemy import delete, or_, select
 
-from emm_pipeline.config_db.device_state.meter_status import fingerprint
+from emm_pipeline.config_db.device_state.fingerprints import Fingerprints
 from emm_pipeline.config_db.engine import database_errors
+from emm_pipeline.config_db.tables import model_addresses, refused_registers
+from emm_pipeline.config_db.upsert import upsert
 from emm_pipeline.fleet import FunctionCode
 from emm_pipeline.readings import REFUSAL_LASTS, MeterReading, UnsupportedRange
 
@@ -20,84 +22,68 @@ if TYPE_CHECKING:
 
     from emm_pipeline.fleet import EnergyMeter, MeterType
 
-_LOAD = text("""
-    SELECT meter_id, r.configuration, function_code, register_address, count, exception_code, refused_at
-    FROM refused_registers r
-    LEFT JOIN model_addresses USING (meter_id)
-    WHERE refused_at > :oldest AND (found_at IS NULL OR refused_at >= found_at)
-    ORDER BY meter_id, function_code, register_address, count
-""")
-
-_SAVE = text("""
-    INSERT INTO refused_registers
-        (meter_id, type, function_code, register_address, count, exception_code, refused_at, configuration)
-    SELECT * FROM unnest(
-        CAST(:meter_id AS integer[]),
-        CAST(:type AS text[]),
-        CAST(:function_code AS integer[]),
-        CAST(:register_address AS integer[]),
-        CAST(:count AS integer[]),
-        CAST(:exception_code AS integer[]),
-        CAST(:refused_at AS timestamptz[]),
-        CAST(:configuration AS text[])
-    )
-    ON CONFLICT (meter_id, function_code, register_address, count) DO UPDATE SET
-        type = excluded.type,
-        exception_code = excluded.exception_code,
-        refused_at = excluded.refused_at,
-        configuration = excluded.configuration
-""")
-
-_DELETE_OLD = text("DELETE FROM refused_registers WHERE refused_at <= :oldest")
+_COLUMNS = ("meter_id", "configuration", "function_code", "register_address", "count", "exception_code", "refused_at")
+"""The last five in the order of the fields of UnsupportedRange."""
+_BEHIND_FUNCTION_CODE = 3
 
 
 def load_unsupported(
     engine: Engine, meters: Sequence[EnergyMeter], types: Mapping[str, MeterType], now: datetime
 ) -> dict[int, tuple[UnsupportedRange, ...]]:
-    """What the meters are not to be asked for now, by meter id: refused less than a day ago, and not changed since.
+    """Return by meter id the registers that polls leave out now: refused less than a day ago.
 
-    Nor is what was refused before the meter's SunSpec models were last found elsewhere.
+    What was refused before the meter's configuration changed, or before its SunSpec models were found elsewhere, does
+    not count.
 
     Raises:
         ConfigDatabaseError: The database cannot be read. Like the function below.
     """
+    table, models = refused_registers.c, model_addresses.c
+    query = (
+        select(*(table[name] for name in _COLUMNS))
+        .join_from(refused_registers, model_addresses, table.meter_id == models.meter_id, isouter=True)
+        .where(table.refused_at > now - REFUSAL_LASTS)
+        .where(or_(models.found_at.is_(None), table.refused_at >= models.found_at))
+        .order_by(table.meter_id, table.function_code, table.register_address, table.count)
+    )
     by_id = {meter.id: meter for meter in meters}
-    found: dict[int, list[tuple[str, UnsupportedRange]]] = defaultdict(list)
+    known = Fingerprints(types)
+    unsupported: dict[int, tuple[UnsupportedRange, ...]] = {}
     with database_errors(engine), engine.connect() as connection:
-        rows = connection.execute(_LOAD, {"oldest": now - REFUSAL_LASTS})
-        for meter_id, configuration, function_code, *range_ in rows:
-            if meter_id in by_id:
-                found[meter_id].append((configuration, UnsupportedRange(FunctionCode(function_code), *range_)))
-    current = {}
-    for meter_id, known in found.items():
-        meter = by_id[meter_id]
-        now_configured = fingerprint(meter, types[meter.type])
-        current[meter_id] = tuple(refused for configured, refused in known if configured == now_configured)
-    return {meter_id: refusals for meter_id, refusals in current.items() if refusals}
+        for meter_id, rows in groupby(connection.execute(query), key=lambda row: row.meter_id):
+            if meter_id not in by_id:
+                continue
+            configuration = known.of(by_id[meter_id])
+            current = [row for row in rows if row.configuration == configuration]
+            if current:
+                unsupported[meter_id] = tuple(
+                    UnsupportedRange(FunctionCode(row.function_code), *row[_BEHIND_FUNCTION_CODE:]) for row in current
+                )
+    return unsupported
 
 
 def save_unsupported(
-    engine: Engine, samples: Sequence[MeterReading], types: Mapping[str, MeterType], now: datetime
+    engine: Engine, readings: Sequence[MeterReading], types: Mapping[str, MeterType], now: datetime
 ) -> None:
-    """Keep what was refused in these samples, and drop what is older than a day."""
+    """Keep the registers that were refused in these meter readings, and delete what is older than a day."""
+    known = Fingerprints(types)
     rows = [
         {
-            "meter_id": sample.meter.id,
-            "type": sample.meter.type,
-            "function_code": int(refused.function_code),
-            "register_address": refused.address,
-            "count": refused.count,
-            "exception_code": refused.exception_code,
-            "refused_at": refused.refused_at,
-            "configuration": fingerprint(sample.meter, types[sample.meter.type]),
+            "meter_id": reading.meter.id,
+            "type": reading.meter.type,
+            "function_code": int(unsupported.function_code),
+            "register_address": unsupported.address,
+            "count": unsupported.count,
+            "exception_code": unsupported.exception_code,
+            "refused_at": unsupported.refused_at,
+            "configuration": known.of(reading.meter),
         }
-        for sample in samples
-        for refused in sample.unsupported
-        if refused.refused_at == sample.time
+        for reading in readings
+        for unsupported in reading.unsupported
+        if unsupported.refused_at == reading.time
     ]
     if not rows:
         return
-    rows.sort(key=lambda row: str(row["meter_id"]))
     with database_errors(engine), engine.begin() as connection:
-        connection.execute(_SAVE, {column: [row[column] for row in rows] for column in rows[0]})
-        connection.execute(_DELETE_OLD, {"oldest": now - REFUSAL_LASTS})
+        upsert(connection, refused_registers, rows)
+        connection.execute(delete(refused_registers).where(refused_registers.c.refused_at <= now - REFUSAL_LASTS))

@@ -13,16 +13,15 @@ from sqlalchemy import delete, insert, text, update
 from emm_pipeline.config_db.engine import database_errors
 from emm_pipeline.config_db.loader import rows_of
 from emm_pipeline.config_db.tables import energy_meters
+from emm_pipeline.config_db.used_ids import load_used_ids, record_used_ids
 from emm_pipeline.config_db.validation import check_rows
-from emm_pipeline.config_db.values import NonsenseError, integer
+from emm_pipeline.config_db.validation.meters import HIGHEST_ID, id_of
 from emm_pipeline.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from sqlalchemy import Connection, Engine
-
-_LARGEST_ID = 2**31 - 1
 
 _PLACE = ("host", "port", "slave_address")
 """The columns that say which unit a meter is."""
@@ -32,7 +31,7 @@ MeterRow = dict[str, Any]
 
 
 def load_meter_rows(engine: Engine) -> list[MeterRow]:
-    """Return all rows, disabled ones and nonsense too, by id.
+    """Return all rows, disabled ones and ones with configuration issues too, by id.
 
     Raises:
         ConfigDatabaseError: The database cannot be read. Like all functions here.
@@ -41,37 +40,37 @@ def load_meter_rows(engine: Engine) -> list[MeterRow]:
         return sorted((dict(row) for row in rows_of(connection, "energy_meters")), key=_by_id)
 
 
-def id_of(row: Mapping[str, Any]) -> int | None:
-    """Return a row's id, whatever type the column has; None where it is none."""
-    try:
-        return integer(row.get("id"), -_LARGEST_ID - 1, _LARGEST_ID)
-    except NonsenseError:
-        return None
-
-
-def add_meter(engine: Engine, row: Mapping[str, Any], *, allow_same_unit: bool = False) -> MeterRow:
-    """Write a new meter; without an id in `row` it gets the next one that is free.
+def add_meter(engine: Engine, row: Mapping[str, Any], *, force: bool = False) -> MeterRow:
+    """Write a new meter; without an id in `row` it gets the next one that no meter ever had.
 
     Returns:
         The row as it was written.
 
     Raises:
-        ConfigurationError: The row makes no sense, its id is taken, or (unless `allow_same_unit`) another meter is
-            that unit already. Nothing was written.
+        ConfigurationError: The row cannot be right, or its id is taken; or, unless `force`, its id was another meter's
+            before, or another meter is that unit already. Nothing was written.
     """
     with _editing(engine) as connection:
-        new = {"enabled": True, **row}
+        new = {"enabled": True, **_stripped(row)}
         rows = rows_of(connection, "energy_meters")
+        used = load_used_ids(connection)
+        taken = _ids(rows)
         if new.get("id") is None:
-            new["id"] = max((id_ for row in rows if (id_ := id_of(row)) is not None), default=0) + 1
-            if new["id"] > _LARGEST_ID:
-                raise ConfigurationError("the largest id is taken already: choose one that is free with --id")
-        if any(id_of(other) == new["id"] for other in rows):
+            new["id"] = max({0, *taken, *used}) + 1
+            if new["id"] > HIGHEST_ID:
+                raise ConfigurationError("the largest id was given already: choose one that is free with --id")
+        if new["id"] in taken:
             raise ConfigurationError(f"there is a meter {new['id']} already: choose another id, or leave it out")
+        if new["id"] in used and not force:
+            raise ConfigurationError(
+                f"there was a meter {new['id']}, whose readings stay in the store under this id: leave the id out, or "
+                "add --force if this is the same device"
+            )
         _check(connection, new)
-        if not allow_same_unit:
+        if not force:
             _refuse_same_unit(new, rows)
         connection.execute(insert(energy_meters), new)
+        record_used_ids(connection, {new["id"]})
     return new
 
 
@@ -81,7 +80,7 @@ def edit_meter(
     """Change columns of a meter; returns its row before and after.
 
     Raises:
-        ConfigurationError: There is no such meter, what it would be makes no sense, or (unless `allow_same_unit`)
+        ConfigurationError: There is no such meter, the changed row cannot be right, or (unless `allow_same_unit`)
             another meter is that unit already. Nothing was written.
     """
     with _editing(engine) as connection:
@@ -89,37 +88,48 @@ def edit_meter(
         found = [dict(row) for row in rows if row["id"] == id_]
         if not found:
             raise ConfigurationError(f"there is no meter {id_}")
-        after = found[0] | dict(changes)
+        changes = _stripped(changes)
+        after = found[0] | changes
         # Switching a meter on or off must be possible whatever else is wrong with it.
         if set(changes) != {"enabled"}:
             _check(connection, after)
         if not allow_same_unit and not set(_PLACE).isdisjoint(changes):
             _refuse_same_unit(after, [row for row in rows if row["id"] != id_])
-        connection.execute(update(energy_meters).where(energy_meters.c.id == id_).values(dict(changes)))
+        connection.execute(update(energy_meters).where(energy_meters.c.id == id_).values(changes))
     return found[0], after
 
 
 def remove_meters(engine: Engine, ids: Collection[int]) -> None:
-    """Delete meters; their readings stay. An id that is not there is none's loss."""
+    """Delete meters; their readings stay, and their ids are not given again. Unknown ids are ignored."""
     with _editing(engine) as connection:
+        record_used_ids(connection, _ids(rows_of(connection, "energy_meters")))
         connection.execute(delete(energy_meters).where(energy_meters.c.id.in_(ids)))
+
+
+def _ids(rows: Sequence[Mapping[str, Any]]) -> set[int]:
+    return {id_ for row in rows if (id_ := id_of(row)) is not None}
+
+
+def _stripped(row: Mapping[str, Any]) -> MeterRow:
+    """Texts without the spaces around them, as they are read."""
+    return {column: value.strip() if isinstance(value, str) else value for column, value in row.items()}
 
 
 @contextmanager
 def _editing(engine: Engine) -> Iterator[Connection]:
-    """A transaction in which nobody else changes meters; others may read them."""
+    """A transaction in which no other session changes meters; others may read them."""
     with database_errors(engine), engine.begin() as connection:
         connection.execute(text("LOCK TABLE energy_meters IN SHARE ROW EXCLUSIVE MODE"))
         yield connection
 
 
 def _check(connection: Connection, row: MeterRow) -> None:
-    """Refuse what would be an issue; a disabled meter's row is checked as if it were enabled."""
+    """Raise a ConfigurationError for what would be an issue; a disabled meter is checked as if it were enabled."""
     checked = row | {"enabled": True}
     fleet = check_rows([checked], rows_of(connection, "registers"), rows_of(connection, "meter_types"))
-    faults = [f"{issue.column} {issue.reason}" for issue in fleet.issues if issue.table == "energy_meters"]
-    if faults:
-        raise ConfigurationError(f"meter {row['id']}: {'; '.join(faults)}")
+    issues = [f"{issue.column} {issue.reason}" for issue in fleet.issues if issue.table == "energy_meters"]
+    if issues:
+        raise ConfigurationError(f"meter {row['id']}: {'; '.join(issues)}")
 
 
 def _refuse_same_unit(row: MeterRow, others: Sequence[Mapping[str, Any]]) -> None:

@@ -1,8 +1,4 @@
-"""Registers as a CSV file: SPEC's columns, in any order, those beyond the first eight optional (pure).
-
-Lines that begin with # are comments, as in the catalogue's files. Comma, semicolon or tab separate the cells, whichever
-the header has; an empty cell is null.
-"""
+"""Registers as a CSV file: SPEC's columns, in any order, those beyond the first eight optional (pure)."""
 
 from __future__ import annotations
 
@@ -12,8 +8,11 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from emm_pipeline.config_db.csv_tables import CsvIssue, read_csv
 from emm_pipeline.config_db.editing.register_rows import (
+    NEEDED_COLUMNS,
     REGISTER_COLUMNS,
+    TEXT_COLUMNS,
     RegisterRow,
     place_of,
     register_row,
@@ -22,20 +21,17 @@ from emm_pipeline.config_db.editing.register_rows import (
 from emm_pipeline.config_db.validation import check_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
     from emm_pipeline.config_db.editing.register_rows import Series, TypeRows
-
-NEEDED_COLUMNS = REGISTER_COLUMNS[:8]
-_SEPARATORS = ",;\t"
 
 
 @dataclass(slots=True)
 class RegisterFile:
-    """What a file says: rows with the numbers of their lines, and what is wrong with it, a line each."""
+    """The content of a file: rows with the numbers of their lines, and what is wrong with it."""
 
     rows: list[tuple[int, RegisterRow]] = field(default_factory=list)
-    faults: list[str] = field(default_factory=list)
+    issues: list[CsvIssue] = field(default_factory=list)
 
     @property
     def types(self) -> list[str]:
@@ -64,68 +60,25 @@ def read_register_file(content: bytes, type_rows: Iterable[Mapping[str, Any]] = 
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as err:
         line = content.count(b"\n", 0, err.start) + 1
-        file.faults.append(f"line {line}: is not UTF-8 (byte 0x{content[err.start]:02x}); save the file as UTF-8")
+        reason = f"is not UTF-8 (byte 0x{content[err.start]:02x}); save the file as UTF-8"
+        file.issues.append(CsvIssue(line, reason))
         return file
-    lines = [
-        (number, line.rstrip("\r"))
-        for number, line in enumerate(text.split("\n"), 1)
-        if line.strip() and not line.startswith("#")
-    ]
-    if not lines:
-        file.faults.append(f"has no header; needed are the columns {', '.join(NEEDED_COLUMNS)}")
-        return file
-    separator = max(_SEPARATORS, key=lines[0][1].count)
-    header = _header(*lines[0], separator, file.faults)
-    if header:
-        known_types = {str(row.get("type")): row for row in type_rows}
-        for line_number, cells in lines[1:]:
-            try:
-                row = _split(cells, separator, header)
-            except ValueError as err:
-                file.faults.append(f"line {line_number}: {err}")
-            else:
-                _check_row(file, line_number, row, known_types.get(str(row["type"])))
-        _find_repetitions(file)
+    table = read_csv(text, REGISTER_COLUMNS, NEEDED_COLUMNS, TEXT_COLUMNS)
+    file.issues += table.issues
+    known_types = {str(row.get("type")).strip(): row for row in type_rows}
+    for line_number, row in table.rows:
+        _check_row(file, line_number, row, known_types.get(str(row["type"])))
+    _find_repetitions(file)
+    file.issues.sort(key=lambda issue: issue.line or 0)
     return file
-
-
-def _header(number: int, line: str, separator: str, faults: list[str]) -> list[str]:
-    """The columns' names; none where something is wrong with them."""
-    try:
-        names = [name.strip().lower() for name in next(csv.reader([line], delimiter=separator))]
-    except csv.Error as err:
-        faults.append(f"line {number}: {err}")
-        return []
-    unknown = [name for name in names if name not in REGISTER_COLUMNS]
-    missing = [name for name in NEEDED_COLUMNS if name not in names]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if unknown:
-        known = ", ".join(REGISTER_COLUMNS)
-        faults.append(f"line {number}: unknown columns {', '.join(map(repr, unknown))}; allowed: {known}")
-    if missing:
-        faults.append(f"line {number}: the header lacks {', '.join(missing)}")
-    if twice:
-        faults.append(f"line {number}: the header has {', '.join(twice)} more than once")
-    return [] if unknown or missing or twice else names
-
-
-def _split(line: str, separator: str, header: Sequence[str]) -> dict[str, str | None]:
-    """Column to cell. Raises ValueError for a line that has other cells than the header."""
-    try:
-        cells = next(csv.reader([line], delimiter=separator, strict=True))
-    except csv.Error as err:
-        raise ValueError(str(err)) from err
-    if len(cells) != len(header):
-        raise ValueError(f"has {len(cells)} cells, the header has {len(header)}")
-    return {name: cell or None for name, cell in zip(header, cells, strict=True)}
 
 
 def _check_row(
     file: RegisterFile, number: int, row: Mapping[str, str | None], settings: Mapping[str, Any] | None
 ) -> None:
     fleet = check_rows((), [row], [settings] if settings else [])
-    faults = [issue for issue in fleet.issues if issue.table == "registers"]
-    file.faults += [f"line {number}: {issue.column} {issue.reason}" for issue in faults]
+    issues = [issue for issue in fleet.issues if issue.table == "registers"]
+    file.issues += [CsvIssue(number, f"{issue.column} {issue.reason}") for issue in issues]
     for type_name, meter_type in fleet.types.items():
         file.rows += [(number, register_row(type_name, register)) for register in meter_type.registers]
 
@@ -136,10 +89,10 @@ def _find_repetitions(file: RegisterFile) -> None:
     for number, row in file.rows:
         before = first.setdefault(series_of(row), number)
         if before != number:
-            file.faults.append(
-                f"line {number}: measurement_name {row[2]!r} with data_unit {row[3]!r} of type {row[0]!r} is in line "
-                f"{before} already"
+            reason = (
+                f"measurement_name {row[2]!r} with data_unit {row[3]!r} of type {row[0]!r} is in line {before} already"
             )
+            file.issues.append(CsvIssue(number, reason))
 
 
 def plan_import(database: Mapping[str, TypeRows], rows: Iterable[RegisterRow], *, replace: bool) -> Import:

@@ -1,4 +1,4 @@
-"""Rows of `registers` and `meter_types` as people and the catalogue write them: many at once, all or nothing.
+"""Rows of `registers` and `meter_types` as records that can be compared (pure).
 
 Two rows are the same where they give the same series: type, measurement name, unit and model.
 """
@@ -6,28 +6,25 @@ Two rows are the same where they give the same series: type, measurement name, u
 from __future__ import annotations
 
 import math
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, insert, text
-
-from emm_pipeline.config_db.engine import database_errors
-from emm_pipeline.config_db.loader import rows_of
-from emm_pipeline.config_db.tables import meter_types, registers
+from emm_pipeline.fleet import MeterType, Register
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Mapping
 
-    from sqlalchemy import Connection, Engine
+REGISTER_COLUMNS = ("type", *(field.name for field in fields(Register)))
+"""The columns of `registers`, in the table's order: the first eight are SPEC's."""
 
-    from emm_pipeline.fleet import MeterType, Register
+NEEDED_COLUMNS = REGISTER_COLUMNS[:8]
+"""Those that a table or a file cannot do without."""
 
-REGISTER_COLUMNS = tuple(column.name for column in registers.columns)
-"""In the table's order: the first eight are SPEC's."""
+TEXT_COLUMNS = ("type", "measurement_name", "data_unit")
+"""Those that hold no numbers."""
 
-SETTING_COLUMNS = tuple(column.name for column in meter_types.columns)[1:]
+SETTING_COLUMNS = ("max_registers_per_request", "max_gap", "timeout_s", "request_pause_s")
 """How a type wants to be asked: the columns of `meter_types` behind its name."""
 
 Series = tuple[str, str, str, int | None]
@@ -63,13 +60,13 @@ def comparable(row: Mapping[str, Any]) -> RegisterRow:
     values = dict(row)
     if values.get("scale") is None:
         values["scale"] = 1
-    return tuple(_number(values.get(name)) for name in REGISTER_COLUMNS)
+    return tuple(comparable_number(values.get(name)) for name in REGISTER_COLUMNS)
 
 
 def series_of(row: RegisterRow) -> Series:
-    """Return what makes two rows the same."""
+    """Return what makes two rows the same; surrounding spaces do not count, as when the rows are read."""
     type_name, _, name, unit = row[:4]
-    return str(type_name), str(name), str(unit or ""), row[_MODEL]
+    return str(type_name).strip(), str(name).strip(), str(unit or "").strip(), row[_MODEL]
 
 
 def place_of(row: RegisterRow) -> tuple[str, str, int, str]:
@@ -78,69 +75,12 @@ def place_of(row: RegisterRow) -> tuple[str, str, int, str]:
     return str(row[0]), str(row[5]), address, str(row)
 
 
-def load_type_rows(connection: Connection) -> dict[str, TypeRows]:
-    """Return what the database has, by type; rows that make no sense too."""
-    found: dict[str, set[RegisterRow]] = {}
-    for row in rows_of(connection, "registers"):
-        found.setdefault(str(row["type"]), set()).add(comparable(row))
-    settings = {
-        str(row["type"]): tuple(_number(row[name]) for name in SETTING_COLUMNS)
-        for row in rows_of(connection, "meter_types")
-    }
-    return {name: TypeRows(frozenset(found.get(name, ())), settings.get(name)) for name in sorted({*found, *settings})}
-
-
-def load_types_of(engine: Engine) -> dict[str, TypeRows]:
-    """Return what the database has, by type.
-
-    Raises:
-        ConfigDatabaseError: It cannot be read.
-    """
-    with database_errors(engine), engine.connect() as connection:
-        return load_type_rows(connection)
-
-
-@contextmanager
-def editing_registers(engine: Engine) -> Iterator[Connection]:
-    """A transaction in which nobody else changes registers or types; others may read them.
-
-    Raises:
-        ConfigDatabaseError: The database cannot be reached, or refuses a row. Nothing was written then.
-    """
-    with database_errors(engine), engine.begin() as connection:
-        connection.execute(text("LOCK TABLE registers, meter_types IN SHARE ROW EXCLUSIVE MODE"))
-        yield connection
-
-
-def write_registers(connection: Connection, remove: Collection[RegisterRow], add: Sequence[RegisterRow]) -> None:
-    """Delete rows and insert others.
-
-    Rows are deleted by their place in the table: columns made by hand compare in SQL as nobody can foresee. Nobody
-    else may change the table meanwhile.
-    """
-    if remove:
-        going = set(remove)
-        found = connection.execute(text("SELECT ctid::text AS emm_place, * FROM registers")).mappings()
-        places = [row["emm_place"] for row in found if comparable(dict(row)) in going]
-        connection.execute(text("DELETE FROM registers WHERE ctid = ANY(CAST(:places AS tid[]))"), {"places": places})
-    if add:
-        connection.execute(insert(registers), [dict(zip(REGISTER_COLUMNS, row, strict=True)) for row in add])
-
-
-def write_settings(connection: Connection, type_name: str, settings: tuple[Any, ...] | None) -> None:
-    """Put a type's row of `meter_types` in the place of the one that is there."""
-    connection.execute(delete(meter_types).where(meter_types.c.type == type_name))
-    if settings is not None:
-        values = dict(zip(SETTING_COLUMNS, settings, strict=True))
-        connection.execute(insert(meter_types), {"type": type_name, **values})
-
-
 _BEYOND_INTEGERS = 2**64
 _MODEL = REGISTER_COLUMNS.index("model")
 
 
-def _number(value: Any) -> Any:
-    """A whole number as int (an IntEnum too), any other as float; what is no number as it is."""
+def comparable_number(value: Any) -> Any:
+    """Return a whole number as int (an IntEnum too), any other as float, and what is not a number as it is."""
     if isinstance(value, bool) or not isinstance(value, (int, float, Decimal)):
         return value
     number: Any = value

@@ -10,7 +10,7 @@ import struct
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from emm_pipeline.fleet import FunctionCode, MeterType, Register
+from emm_pipeline.fleet import REGISTER_SPACE, FunctionCode, MeterType, Register
 from emm_pipeline.readings import Request
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ MARK_ADDRESSES = (40000, 50000, 0)
 
 _MARK_COUNT, _HEADER_COUNT = 2, 2
 _END_OF_LIST = 0xFFFF
-_REGISTER_SPACE = 65536
 _MOST_HEADERS = 100
 """How many entries of a list are read: a device that sends the same to every request has a list without end."""
 
@@ -72,7 +71,7 @@ class ModelSearch:
         self._headers += 1
         self.complete = self._headers == _MOST_HEADERS
         # A list that leaves the registers, or goes on for ever, is taken as far as it goes.
-        ended = after + _HEADER_COUNT > _REGISTER_SPACE or self.complete or length == 0
+        ended = after + _HEADER_COUNT > REGISTER_SPACE or self.complete or length == 0
         self.request = None if ended else _holding(after, _HEADER_COUNT)
 
     def take_exception(self) -> None:
@@ -113,7 +112,7 @@ def locate(meter_type: MeterType, addresses: Mapping[int, int], ends: Mapping[in
         elif register.model in addresses:
             begin = addresses[register.model]
             moved = _moved(register, begin)
-            end = _REGISTER_SPACE if ends is None else min(ends.get(register.model, 0), _REGISTER_SPACE)
+            end = REGISTER_SPACE if ends is None else min(ends.get(register.model, 0), REGISTER_SPACE)
             if max(moved.end, (moved.scale_register or 0) + 1) <= end:
                 located[series] = moved
                 used[register.model] = begin

@@ -15,7 +15,7 @@ _SPARE_DESCRIPTORS = 64
 
 
 class Pace:
-    """Lets one pass each `spacing_s` seconds; nobody waits who comes later than that."""
+    """Lets one caller pass each `spacing_s` seconds; who comes later than that does not wait."""
 
     def __init__(self, spacing_s: float = CONNECTION_SPACING_S) -> None:
         self._spacing_s = spacing_s

@@ -12,7 +12,9 @@ from urllib.parse import urlencode
 
 import urllib3
 
+from emm_pipeline.credentials import hide_credentials, hide_url
 from emm_pipeline.errors import ConfigurationError, StoreError
+from emm_pipeline.stores.texts import one_line
 
 WRITE_DESCRIPTION = "EMM pipeline: may only write its bucket"
 READ_DESCRIPTION = "Grafana: may only read EMM's bucket"
@@ -24,10 +26,11 @@ _SUCCESS = range(200, 300)
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """What the pipeline writes with, and what Grafana reads with."""
+    """What the pipeline writes with, and what Grafana reads with; `ids`: how InfluxDB names them, if we made them."""
 
     write: str
     read: str
+    ids: tuple[str, ...] = ()
 
 
 class InfluxSetup:
@@ -42,6 +45,7 @@ class InfluxSetup:
 
     def __init__(self, url: str, admin_token: str, org: str, bucket: str) -> None:
         self._url = url.rstrip("/")
+        self._where = f"InfluxDB at {hide_credentials(self._url)}"
         self._admin_token = admin_token
         self._org = org
         self._bucket = bucket
@@ -56,7 +60,7 @@ class InfluxSetup:
         return self._ask("GET", "/api/v2/authorizations", allowed=(_NOT_FOUND,)) is not None
 
     def ensure_tokens(self, existing: Tokens | None) -> Tokens:
-        """Return `existing` if InfluxDB still takes both, else make both anew and withdraw older ones of ours.
+        """Return `existing` if InfluxDB still takes both, else create both again; `withdraw` revokes what they replace.
 
         Raises:
             ConfigurationError: there is no such organization or bucket.
@@ -64,13 +68,28 @@ class InfluxSetup:
         """
         if existing and self._may_write(existing.write) and self._may_read(existing.read):
             return existing
+        return self.make_tokens()
+
+    def make_tokens(self) -> Tokens:
+        """Make a token that may only write the bucket, and one that may only read it; raises as `ensure_tokens`."""
         org_id = self._id_of("orgs", self._org)
         bucket_id = self._id_of("buckets", self._bucket, org=self._org)
-        self._withdraw(org_id)
-        return Tokens(
-            write=self._make_token(WRITE_DESCRIPTION, "write", org_id, bucket_id),
-            read=self._make_token(READ_DESCRIPTION, "read", org_id, bucket_id),
-        )
+        write = self._make_token(WRITE_DESCRIPTION, "write", org_id, bucket_id)
+        read = self._make_token(READ_DESCRIPTION, "read", org_id, bucket_id)
+        return Tokens(str(write["token"]), str(read["token"]), (str(write["id"]), str(read["id"])))
+
+    def withdraw(self, tokens: Tokens) -> None:
+        """Revoke these tokens and no others: another installation's have the same description.
+
+        Those whose id is not known, made by an older version, are found by their text, where InfluxDB tells it.
+        """
+        found = set(tokens.ids)
+        if not found:
+            listed = self._get("/api/v2/authorizations").get("authorizations", [])
+            ours = [one for one in listed if one.get("description") in {WRITE_DESCRIPTION, READ_DESCRIPTION}]
+            found = {str(one["id"]) for one in ours if one.get("token") in {tokens.write, tokens.read}}
+        for id_ in sorted(found):
+            self._ask("DELETE", f"/api/v2/authorizations/{id_}", allowed=(_NOT_FOUND,))
 
     def ensure_database(self) -> bool:
         """Give the bucket its own name as a 1.x database, by which InfluxQL finds it; True if it had none."""
@@ -95,23 +114,16 @@ class InfluxSetup:
             if one["name"] == name:
                 return str(one["id"])
         variable = {"orgs": "INFLUXDB_ORG", "buckets": "INFLUXDB_BUCKET"}[kind]
-        raise ConfigurationError(f"InfluxDB at {self._url} has no {variable} named {name!r}")
+        raise ConfigurationError(f"{self._where} has no {variable} named {name!r}")
 
-    def _withdraw(self, org_id: str) -> None:
-        listed = self._get("/api/v2/authorizations", orgID=org_id)
-        for one in listed.get("authorizations", []):
-            if one.get("description") in {WRITE_DESCRIPTION, READ_DESCRIPTION}:
-                self._ask("DELETE", f"/api/v2/authorizations/{one['id']}")
-
-    def _make_token(self, description: str, action: str, org_id: str, bucket_id: str) -> str:
+    def _make_token(self, description: str, action: str, org_id: str, bucket_id: str) -> dict[str, Any]:
         resource = {"type": "buckets", "id": bucket_id, "orgID": org_id}
         body = {
             "orgID": org_id,
             "description": description,
             "permissions": [{"action": action, "resource": resource}],
         }
-        made = self._ask("POST", "/api/v2/authorizations", body=body) or {}
-        return str(made["token"])
+        return self._ask("POST", "/api/v2/authorizations", body=body) or {}
 
     def _may_write(self, token: str) -> bool:
         # A batch without a point: nothing is written, and the token is looked at first.
@@ -143,14 +155,24 @@ class InfluxSetup:
             return None
         if answer.status not in _SUCCESS:
             advice = "; check DOCKER_INFLUXDB_INIT_ADMIN_TOKEN" if answer.status in _UNAUTHORIZED else ""
-            raise StoreError(f"InfluxDB at {self._url} answered HTTP {answer.status} to {method} {path}{advice}")
+            reason = self._reason(answer.data)
+            raise StoreError(f"{self._where} answered HTTP {answer.status} to {method} {path}{reason}{advice}")
         if not answer.data:
             return {}
         try:
             content: dict[str, Any] = json.loads(answer.data)
         except ValueError:
-            raise StoreError(f"what listens at {self._url} is no InfluxDB: {method} {path} gave no JSON") from None
+            raise StoreError(f"what answers is not {self._where}: {method} {path} gave no JSON") from None
         return content
+
+    def _reason(self, body: bytes) -> str:
+        """What the server says in the body of an error, as `: reason`; nothing where it says nothing."""
+        try:
+            content = json.loads(body)
+            reason = content.get("message") or content.get("error") or ""
+        except (ValueError, AttributeError):
+            reason = ""
+        return f": {one_line(str(reason).replace(self._admin_token, '***'))}" if reason else ""
 
     def _request(
         self,
@@ -165,4 +187,5 @@ class InfluxSetup:
         try:
             return self._http.request(method, f"{self._url}{path}{query}", headers=headers, json=body)
         except urllib3.exceptions.HTTPError as err:
-            raise StoreError(f"InfluxDB at {self._url} does not answer: {err}; is it running at INFLUXDB_URL?") from err
+            reason = hide_url(str(err), self._url)
+            raise StoreError(f"{self._where} does not answer: {reason}; is it running at INFLUXDB_URL?") from None

@@ -11,7 +11,7 @@ import math
 import re
 import time
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 from influxdb_client.client.influxdb_client import InfluxDBClient
 from influxdb_client.domain.write_precision import WritePrecision
@@ -19,6 +19,7 @@ from influxdb_client.rest import ApiException
 from influxdb_client.service.write_service import WriteService
 from urllib3.exceptions import HTTPError
 
+from emm_pipeline.credentials import hide_credentials, hide_url
 from emm_pipeline.errors import ConfigurationError, StoreAccessError, StoreError
 from emm_pipeline.stores.base import RejectedPoints
 from emm_pipeline.stores.influxdb.line_protocol import LineProtocol
@@ -65,7 +66,9 @@ class InfluxReadingsStore:
     """
 
     def __init__(self, url: str, token: str, org: str, bucket: str, *, timeout_s: float = 10.0) -> None:
-        self._where = f"InfluxDB at {_without_credentials(url)}"
+        _require_url(url)
+        self._url = url
+        self._where = f"InfluxDB at {hide_credentials(url)}"
         # http.client's own error would show the token
         if not (token.isascii() and token.isprintable()):
             raise ConfigurationError("INFLUXDB_TOKEN holds characters that an HTTP header cannot carry")
@@ -170,7 +173,7 @@ class InfluxReadingsStore:
         return f"{self._where} does not answer: {self._redacted(error)}; is InfluxDB running at INFLUXDB_URL?"
 
     def _redacted(self, text: object) -> str:
-        shown = str(text)
+        shown = hide_url(str(text), self._url)
         return one_line(shown.replace(self._token, "***") if self._token else shown)
 
 
@@ -185,8 +188,7 @@ def _retry_after_s(error: ApiException) -> float:
     return float(asked) if asked.isdecimal() else 0.0
 
 
-def _without_credentials(url: str) -> str:
-    """The URL as it may be shown; checks it on the way."""
+def _require_url(url: str) -> None:
     try:
         parts = urlsplit(url)
         usable = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
@@ -194,4 +196,3 @@ def _without_credentials(url: str) -> str:
         usable = False
     if not usable:
         raise ConfigurationError("INFLUXDB_URL is not of the form http://host:port")
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment=""))

@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from emm_pipeline.errors import ConfigurationError
 from emm_pipeline.stores.outbox import kinds
 from emm_pipeline.stores.outbox.batch import REJECTED, Batch, outbox_errors
 from emm_pipeline.stores.outbox.file import TEMPORARY_SUFFIX, DamagedFileError, create_durably, lock, make_folder
@@ -92,7 +93,7 @@ class Outbox:
             OutboxError: the folder cannot be read.
         """
         with outbox_errors(self.folder):
-            return sorted(entry.name for entry in _entries(self.folder) if entry.name.endswith(kinds.SUFFIXES))
+            return _names(self.folder, kinds.SUFFIXES)
 
     def waiting_since(self) -> datetime | None:
         """Return when the oldest batch was read (UTC) that waits or is being loaded; None where there is none."""
@@ -158,6 +159,24 @@ class Outbox:
         """Return what the store will never take, and files that were damaged, oldest first."""
         return self._files(self.rejected_folder, _KEPT)
 
+    def read(self, name: str) -> PointBatch:
+        """Return the points of a file that waits or was rejected, and leave it as it is.
+
+        Raises:
+            ConfigurationError: there is no such file.
+            DamagedFileError: it cannot be read back.
+            OutboxError: the disk does not return its content.
+        """
+        places = (
+            (self.folder, kinds.SUFFIXES, kinds.read_batch),
+            (self.rejected_folder, kinds.REJECTED_SUFFIXES, kinds.read_rejected),
+        )
+        with outbox_errors(self.folder):
+            for folder, suffixes, read in places:
+                if name in _names(folder, suffixes):
+                    return read(folder / name)
+        raise ConfigurationError(f"{self.folder} has no batch and no rejected points of the name {name!r}")
+
     def put_back_rejected(self) -> PutBack:
         """Put rejected points into the outbox once more, for a store that takes them now.
 
@@ -165,9 +184,9 @@ class Outbox:
             OutboxError: a file could not be read or written.
         """
         done = PutBack()
-        for file in self._files(self.rejected_folder, kinds.REJECTED_SUFFIXES):
-            path = self.rejected_folder / file.name
-            with outbox_errors(self.folder):
+        with outbox_errors(self.folder):
+            for name in _names(self.rejected_folder, kinds.REJECTED_SUFFIXES):
+                path = self.rejected_folder / name
                 fd = lock(path)
                 if fd is None:  # another process is putting it back
                     continue
@@ -199,7 +218,7 @@ class Outbox:
         except OSError:
             return None
 
-    def _files(self, folder: Path, suffixes: str | tuple[str, ...]) -> list[OutboxFile]:
+    def _files(self, folder: Path, suffixes: tuple[str, ...]) -> list[OutboxFile]:
         with outbox_errors(self.folder):
             found = sorted(_entries(folder), key=lambda entry: entry.name)
             return [_describe(entry) for entry in found if entry.name.endswith(suffixes)]
@@ -211,6 +230,10 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
             return [entry for entry in entries if entry.is_file()]
     except FileNotFoundError:
         return []
+
+
+def _names(folder: Path, suffixes: tuple[str, ...]) -> list[str]:
+    return sorted(entry.name for entry in _entries(folder) if entry.name.endswith(suffixes))
 
 
 def _size(entry: os.DirEntry[str]) -> int:

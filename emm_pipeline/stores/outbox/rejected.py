@@ -4,7 +4,7 @@
     {"reason": "InfluxDB at http://influxdb:8086 answered HTTP 400: field type conflict", "points": 1}
     {"time": "2026-03-01T12:00:00.000Z", "id": 1, "description": null, "measurement": "power", "unit": "W", "value": 4}
 
-Each reason stands once, above its points. How a poll went has `"measurement": "emm_poll"`, and in place of `unit` and
+Each reason is written once, above its points. A poll has `"measurement": "emm_poll"`, and in place of `unit` and
 `value` the fields `ok`, `latency_ms`, `requests`, `points` and `error`.
 """
 

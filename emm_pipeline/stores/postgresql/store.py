@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 
 from emm_pipeline.errors import StoreAccessError, StoreError
+from emm_pipeline.postgres_errors import ACCESS_HINTS, explain, place, reason, sqlstate
 from emm_pipeline.readings import READING_COLUMNS
 from emm_pipeline.stores.base import RejectedPoints
 from emm_pipeline.stores.postgresql.tables import emm_poll, emm_poll_meter, readings, readings_series
@@ -53,10 +54,6 @@ _BOUND = text("SELECT set_config('statement_timeout', :milliseconds, true)")
 
 _REJECTED = frozenset({"22", "23", "54"})
 """Classes of SQLSTATE that blame the content: data exception, constraint violation, program limit exceeded."""
-_ADVICE = {
-    "42P01": 'a table is missing: run "emm db upgrade"',
-    "42501": "give POSTGRES_USER the right to do so",
-}
 
 
 class PostgresReadingsStore:
@@ -119,31 +116,21 @@ class PostgresReadingsStore:
                 connection.execute(_BOUND, {"milliseconds": str(math.ceil(timeout_s * 1000))})
                 connection.execute(*_statement(points))
         except SQLAlchemyError as error:
-            if _sqlstate(error)[:2] not in _REJECTED:
+            if sqlstate(error)[:2] not in _REJECTED:
                 raise self._store_error(error) from error
             if len(points) == 1:
-                return [RejectedPoints(points, f"{self._where}: {_reason(error)}")]
+                return [RejectedPoints(points, f"{self._where}: {one_line(reason(self._engine.url, error))}")]
             middle = len(points) // 2
             return self._upsert(points[:middle], until) + self._upsert(points[middle:], until)
         return []
 
     def _store_error(self, error: SQLAlchemyError) -> StoreError:
-        return (StoreAccessError if _sqlstate(error) in _ADVICE else StoreError)(self._explain(error))
+        kind = StoreAccessError if sqlstate(error) in ACCESS_HINTS else StoreError
+        return kind(f"PostgreSQL at {explain(self._engine.url, error)}")
 
     @property
     def _where(self) -> str:
-        url = self._engine.url
-        host = url.host or url.query.get("host") or "localhost"
-        return f"PostgreSQL at {host}:{url.port or 5432}/{url.database}"
-
-    def _explain(self, error: SQLAlchemyError) -> str:
-        state = _sqlstate(error)
-        # a connection that could not be made has no SQLSTATE
-        advice = _ADVICE.get(state, "" if state else "is PostgreSQL running, and are POSTGRES_* right?")
-        reason = _reason(error)
-        if self._engine.url.password:
-            reason = reason.replace(self._engine.url.password, "***")
-        return f"{self._where}: {reason}" + (f" ({advice})" if advice else "")
+        return f"PostgreSQL at {place(self._engine.url)}"
 
 
 def _statement(points: PointBatch) -> tuple[Insert, dict[str, Any]]:
@@ -154,14 +141,3 @@ def _statement(points: PointBatch) -> tuple[Insert, dict[str, Any]]:
         return _UPSERT_READINGS, parameters(rows[last_of_each(*key)])
     polls = points.polls
     return _UPSERT_POLLS, parameters(polls[last_of_each(polls.time, polls.id)])
-
-
-def _sqlstate(error: SQLAlchemyError) -> str:
-    state = getattr(error.orig, "pgcode", None) if isinstance(error, DBAPIError) else None
-    return state or ""
-
-
-def _reason(error: SQLAlchemyError) -> str:
-    """PostgreSQL's own words, without SQLAlchemy's copy of the statement and its parameters."""
-    cause = error.orig if isinstance(error, DBAPIError) else error
-    return one_line(cause)

@@ -7,10 +7,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from emm_pipeline.config_db.device_state.fingerprints import fingerprint, fingerprints
 from emm_pipeline.config_db.device_state.meter_status import (
     MeterStatus,
-    fingerprint,
-    fingerprints,
     forget,
     load_statuses,
     save_configurations,
@@ -38,11 +37,11 @@ def test_an_outcome_is_remembered_as_it_was(config_engine):
     assert load_statuses(config_engine) == {1: FAILING}
 
 
-def test_a_meter_that_is_well_again_is_remembered_so(config_engine):
+def test_a_meter_that_has_recovered_is_remembered_so(config_engine):
     save_results(config_engine, [FAILING])
-    well = MeterStatus(1, last_read_at=NOW)
-    save_results(config_engine, [well])
-    assert load_statuses(config_engine) == {1: well}
+    recovered = MeterStatus(1, last_read_at=NOW)
+    save_results(config_engine, [recovered])
+    assert load_statuses(config_engine) == {1: recovered}
 
 
 def test_outcomes_and_configurations_do_not_overwrite_each_other(config_engine):
@@ -91,7 +90,14 @@ def test_a_database_that_was_never_upgraded_is_an_error_that_says_what_to_run(ba
 
 @pytest.mark.parametrize(
     "change",
-    [{"host": "10.0.0.2"}, {"port": 503}, {"unit_id": 2}, {"type": "sdm72"}, {"description": None}],
+    [
+        {"host": "10.0.0.2"},
+        {"port": 503},
+        {"unit_id": 2},
+        {"type": "sdm72"},
+        {"description": None},
+        {"transport": "rtu"},
+    ],
 )
 def test_a_changed_meter_has_another_fingerprint(change):
     assert fingerprint(replace(METER, **change), TYPE) != fingerprint(METER, TYPE)
@@ -129,11 +135,12 @@ def test_the_fingerprints_of_a_fleet_are_those_of_its_meters():
 
 
 def test_a_fingerprint_is_the_same_in_another_process():
+    columns = METER.id, METER.host, METER.port, METER.unit_id, METER.type, METER.description
     program = (
         "from emm_pipeline.fleet import *\n"
-        "from emm_pipeline.config_db.device_state.meter_status import fingerprint\n"
+        "from emm_pipeline.config_db.device_state.fingerprints import fingerprint\n"
         f"register = Register(0, 'voltageL1', 'V', DataType.FLOAT, FunctionCode.READ_INPUT_REGISTERS)\n"
-        f"print(fingerprint({METER!r}, MeterType('sdm630', (register,))))"
+        f"print(fingerprint(EnergyMeter{columns!r}, MeterType('sdm630', (register,))))"
     )
     output = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout
     assert output.strip() == fingerprint(METER, TYPE)

@@ -1,10 +1,11 @@
 """What is remembered of meters from sample to sample."""
 
-from dataclasses import replace
+from dataclasses import astuple, replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from emm_pipeline.config_db.device_state import fingerprints
 from emm_pipeline.config_db.device_state.failing_meters import load_failing, save_failing
 from emm_pipeline.config_db.device_state.meter_status import (
     MeterStatus,
@@ -13,6 +14,7 @@ from emm_pipeline.config_db.device_state.meter_status import (
     save_configurations,
     save_results,
 )
+from emm_pipeline.config_db.device_state.model_addresses import load_model_addresses, save_model_addresses
 from emm_pipeline.config_db.device_state.unsupported_registers import load_unsupported, save_unsupported
 from emm_pipeline.fleet import DataType, EnergyMeter, FunctionCode, MeterType, Register
 from emm_pipeline.readings import FailingMeter, MeterReading, UnsupportedRange
@@ -39,7 +41,7 @@ def test_what_a_meter_refuses_is_remembered_of_it_and_of_no_other_of_its_type(co
     assert remembered(config_engine) == {1: (REFUSED,)}
 
 
-def test_what_was_known_before_is_not_remembered_anew_so_that_a_day_ends(config_engine):
+def test_what_was_known_before_is_not_remembered_again_so_that_it_ends_after_a_day(config_engine):
     save_unsupported(config_engine, [sample(REFUSED)], TYPES, NOW)
     later = NOW + 23 * HOUR
     save_unsupported(config_engine, [sample(REFUSED, time=later)], TYPES, later)
@@ -47,7 +49,7 @@ def test_what_was_known_before_is_not_remembered_anew_so_that_a_day_ends(config_
     assert remembered(config_engine, NOW + 24 * HOUR) == {}
 
 
-def test_a_refusal_a_day_later_is_remembered_for_another_day(config_engine):
+def test_registers_that_are_refused_again_a_day_later_are_remembered_for_another_day(config_engine):
     save_unsupported(config_engine, [sample(REFUSED)], TYPES, NOW)
     again = replace(REFUSED, refused_at=NOW + 25 * HOUR, exception_code=3)
     save_unsupported(config_engine, [sample(again, time=again.refused_at)], TYPES, again.refused_at)
@@ -82,10 +84,32 @@ def test_a_meter_that_is_gone_is_forgotten(config_engine):
     assert remembered(config_engine) == {}
 
 
+def test_a_type_is_digested_once_for_all_its_meters_that_do_not_support_something(config_engine, monkeypatch):
+    digested = []
+    monkeypatch.setattr(fingerprints, "astuple", lambda register: digested.append(register) or astuple(register))
+    meters = [replace(OLD, id=id_) for id_ in range(50)]
+    save_unsupported(config_engine, [sample(REFUSED, meter=meter) for meter in meters], TYPES, NOW)
+    assert len(digested) == len(TYPES["sdm630"].registers)
+    digested.clear()
+    assert len(remembered(config_engine, meters=meters)) == 50
+    assert len(digested) == len(TYPES["sdm630"].registers)
+
+
+def test_a_type_is_digested_once_for_all_its_meters_with_sunspec_models(config_engine, monkeypatch):
+    digested = []
+    monkeypatch.setattr(fingerprints, "astuple", lambda register: digested.append(register) or astuple(register))
+    meters = [replace(OLD, id=id_) for id_ in range(50)]
+    readings = [MeterReading(meter, NOW, models={103: 40_072}) for meter in meters]
+    save_model_addresses(config_engine, readings, TYPES)
+    digested.clear()
+    assert load_model_addresses(config_engine, meters, TYPES, NOW) == {meter.id: {103: 40_072} for meter in meters}
+    assert len(digested) == len(TYPES["sdm630"].registers)
+
+
 FAILING = FailingMeter(1, 3, NOW, "10.0.0.1:502 unit 1: no reply within 3 s", NOW + timedelta(minutes=2))
 
 
-def test_a_failing_meter_is_remembered_as_it_was_and_a_well_one_costs_nothing(config_engine):
+def test_failing_meters_are_remembered_as_they_were_and_others_have_no_row(config_engine):
     save_failing(config_engine, {1: FAILING, 2: replace(FAILING, meter_id=2, next_attempt_at=None)})
     assert load_failing(config_engine) == {1: FAILING, 2: replace(FAILING, meter_id=2, next_attempt_at=None)}
     save_failing(config_engine, {1: None})

@@ -10,7 +10,11 @@ from emm_pipeline.config_db.editing.register_files import plan_import, read_regi
 from emm_pipeline.config_db.editing.register_rows import TypeRows, register_row, series_of
 from emm_pipeline.fleet import DataType, FunctionCode, Order, Register
 
-NAMES = st.text(st.sampled_from(string.ascii_letters + " ,;#\"'=äΩ電\r"), min_size=1, max_size=8).filter(str.strip)
+NAMES = (
+    st.text(st.sampled_from(string.ascii_letters + " ,;#\"'=äΩ電\r"), min_size=1, max_size=8)
+    .map(str.strip)
+    .filter(bool)
+)
 REGISTERS = st.builds(
     Register,
     register_address=st.integers(0, 65532),
@@ -31,14 +35,14 @@ TYPE_ROWS = st.lists(st.builds(register_row, st.just("t"), REGISTERS), unique_by
 @given(ROWS)
 def test_what_is_exported_is_imported_the_same(rows):
     file = read_register_file(write_register_file(rows).encode())
-    assert file.faults == []
+    assert file.issues == []
     assert {row for _, row in file.rows} == set(rows)
 
 
 @given(st.binary() | st.text().map(str.encode))
 def test_no_file_at_all_does_more_than_be_refused(content):
     file = read_register_file(content)
-    assert file.faults or file.rows or content.count(b"\n") <= 1 or b"type" in content
+    assert file.issues or file.rows or content.count(b"\n") <= 1 or b"type" in content
 
 
 @given(TYPE_ROWS, TYPE_ROWS, st.booleans())

@@ -9,7 +9,7 @@ from support.meters import SimulatedUnit, encode_value
 from support.polling import plan_of, read, slot, values
 from support.sunspec import sunspec_registers
 
-from emm_pipeline.config_db.device_state.meter_status import fingerprint
+from emm_pipeline.config_db.device_state.fingerprints import fingerprint
 from emm_pipeline.fleet import DataType, EnergyMeter, FunctionCode, MeterType, Order, Register, scale_factor
 from emm_pipeline.modbus.decoding import decode_readings
 from emm_pipeline.modbus.planning import Plans, plan_requests
@@ -307,7 +307,7 @@ def test_values_are_not_believed_while_the_model_s_id_cannot_be_read(config_engi
 
 
 def test_what_was_refused_where_a_model_was_is_asked_for_where_it_is_now(config_engine, simulated_gateway):
-    """Refusals are remembered by address: behind an update another register may be there."""
+    """Unsupported registers are remembered by address: after an update another register may be there."""
     registers, begins = sunspec_registers([COMMON, model_103()])
     gateway = simulated_gateway({1: SimulatedUnit(registers, exceptions={begins[103] + 14: 2})})
     plan = plan_of(gateway, INVERTER)

@@ -1,99 +1,20 @@
 """`emm influxdb setup`: tokens of an InfluxDB 2.x (its API played by a small server), and a real 1.x that has none."""
 
-import json
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import parse_qs, urlsplit
+from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner
+from support.influxdb_2 import ADMIN, BUCKET_ID, InfluxAPI
 
 from emm_pipeline.cli.main import emm
 from emm_pipeline.errors import ConfigurationError, StoreError
 from emm_pipeline.settings import Settings
 from emm_pipeline.stores.influxdb.setup import InfluxSetup, Tokens
 
-ADMIN = "the-admin-token"
-ORG_ID, BUCKET_ID = "0a0a", "0b0b"
-ORGS, BUCKETS = [{"id": ORG_ID, "name": "emm"}], [{"id": BUCKET_ID, "name": "emm"}]
-DENIED = 401, {"code": "unauthorized"}
-
-
-class InfluxAPI:
-    """What the setup asks of InfluxDB 2.x: organizations, buckets, authorizations, mappings, and who may do what."""
-
-    def __init__(self) -> None:
-        self.authorizations: dict[str, dict] = {}
-        self.mappings: list[dict] = []
-        self._made = 0
-        api = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def log_message(self, *_: object) -> None:
-                """Keep quiet."""
-
-            def answer(self) -> None:
-                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                parts = urlsplit(self.path)
-                query = {key: values[0] for key, values in parse_qs(parts.query).items()}
-                token = self.headers["Authorization"].removeprefix("Token ")
-                request = f"{self.command} {parts.path}"
-                status, content = api.handle(request, token, query, json.loads(body or "null"))
-                reply = json.dumps(content).encode() if content is not None else b""
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(reply)))
-                self.end_headers()
-                self.wfile.write(reply)
-
-            do_GET = do_POST = do_DELETE = answer  # noqa: N815  # the names that http.server looks for
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
-
-    def may(self, token: str, action: str) -> bool:
-        resource = {"type": "buckets", "id": BUCKET_ID, "orgID": ORG_ID}
-        return any(
-            one["token"] == token and one["permissions"] == [{"action": action, "resource": resource}]
-            for one in self.authorizations.values()
-        )
-
-    def handle(self, request: str, token: str, query: dict, body: dict | None) -> tuple[int, dict | None]:
-        answers = {
-            "POST /api/v2/write": lambda: (204, None) if self.may(token, "write") else DENIED,
-            "GET /query": lambda: (200, {"results": []}) if self.may(token, "read") else DENIED,
-        }
-        if token == ADMIN:
-            answers |= {
-                "GET /api/v2/orgs": lambda: (200, {"orgs": ORGS}) if query["org"] == "emm" else (404, {}),
-                "GET /api/v2/buckets": lambda: (200, {"buckets": BUCKETS if query["name"] == "emm" else []}),
-                "GET /api/v2/dbrps": lambda: (200, {"content": self.mappings}),
-                "POST /api/v2/dbrps": lambda: (201, self.mappings.append(body)),
-                "GET /api/v2/authorizations": lambda: (200, {"authorizations": list(self.authorizations.values())}),
-                "POST /api/v2/authorizations": lambda: (201, self.authorize(body or {})),
-            }
-            for id_ in self.authorizations:
-                answers[f"DELETE /api/v2/authorizations/{id_}"] = lambda id_=id_: (204, self.withdraw(id_))
-        return answers.get(request, lambda: DENIED)()
-
-    def withdraw(self, id_: str) -> None:
-        del self.authorizations[id_]
-
-    def authorize(self, asked: dict) -> dict:
-        self._made += 1
-        made = {**asked, "id": f"id{self._made}", "token": f"token{self._made}"}
-        return self.authorizations.setdefault(made["id"], made)
-
 
 @pytest.fixture
-def api() -> Iterator[InfluxAPI]:
-    api = InfluxAPI()
-    thread = threading.Thread(target=api.server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield api
-    api.server.shutdown()
-    thread.join()
-    api.server.server_close()
+def api(influxdb_2: InfluxAPI) -> InfluxAPI:
+    return influxdb_2
 
 
 @pytest.fixture
@@ -110,12 +31,48 @@ def test_the_pipelines_token_may_only_write_and_grafanas_only_read(api, setup):
     assert ADMIN not in (tokens.write, tokens.read)
 
 
+def test_the_reason_of_an_error_is_said_and_the_token_is_not(api, setup):
+    refused = 400, {"code": "invalid", "message": f"name has a slash, says {ADMIN}\nand more"}
+    api.handle = lambda *_: refused
+    with pytest.raises(StoreError, match=r"HTTP 400 to GET /api/v2/orgs: name has a slash, says \*\*\* and more$"):
+        setup.ensure_database()
+
+
+def test_a_password_in_the_url_is_shown_in_no_message_of_the_setup(api):
+    port = api.server.server_port
+    attempts = {
+        f"http://user:geheim@127.0.0.1:{port}": ("absent", "has no INFLUXDB_ORG named"),
+        "http://user:geheim@127.0.0.1:1": ("emm", "does not answer"),
+        "http://user:geheim@host..example:8086": ("emm", "does not answer"),
+    }
+    for url, (org, reason) in attempts.items():
+        with pytest.raises((ConfigurationError, StoreError), match=reason) as caught:
+            InfluxSetup(url, ADMIN, org, "emm").ensure_database()
+        assert "geheim" not in str(caught.value)
+        assert "user" not in str(caught.value)
+
+
 def test_tokens_that_still_work_are_kept_and_others_replaced_without_leaving_one_behind(api, setup):
     tokens = setup.ensure_tokens(None)
     assert setup.ensure_tokens(tokens) == tokens
-    replaced = setup.ensure_tokens(Tokens(tokens.write, "of another server"))
+    replaced = setup.ensure_tokens(replace(tokens, read="of another server"))
     assert replaced != tokens
+    assert api.may(tokens.write, "write"), "polling goes on until the new ones are where it looks"
+    setup.withdraw(tokens)
     assert {one["token"] for one in api.authorizations.values()} == {replaced.write, replaced.read}
+
+
+def test_tokens_of_an_older_version_whose_ids_are_not_known_are_found_by_their_text(api, setup):
+    tokens = setup.ensure_tokens(None)
+    setup.withdraw(Tokens(tokens.write, tokens.read))
+    assert not api.authorizations
+
+
+def test_another_installations_tokens_in_the_same_organization_are_left_alone(api, setup):
+    theirs, ours = setup.ensure_tokens(None), setup.ensure_tokens(None)
+    setup.withdraw(ours)
+    setup.withdraw(Tokens("of no server", "of no server"))
+    assert {one["token"] for one in api.authorizations.values()} == {theirs.write, theirs.read}
 
 
 def test_tokens_that_people_made_are_left_alone(api, setup):
@@ -183,6 +140,21 @@ class TestCommand:
         output, again = run(**self.stack_settings(api.url))
         assert "tokens kept" in output
         assert again == files
+
+    def test_run_with_other_files_it_revokes_nothing_that_runs(self, api, run, tmp_path):
+        _, first = run(**self.stack_settings(api.url))
+        for name in ("write-token", "read-token", "database"):
+            (tmp_path / name).rename(tmp_path / f"kept {name}")
+        run(**self.stack_settings(api.url))
+        assert set(first[:2]) <= {one["token"] for one in api.authorizations.values()}
+
+    def test_after_the_bucket_was_made_again_it_makes_tokens_for_it_and_revokes_its_old_ones(self, api, run):
+        _, before = run(**self.stack_settings(api.url))
+        api.bucket_id = "0c0c"
+        output, after = run(**self.stack_settings(api.url))
+        assert "made a token" in output
+        assert {one["token"] for one in api.authorizations.values()} == set(after[:2])
+        assert not set(before[:2]) & set(after[:2])
 
     def test_no_token_is_printed(self, api, run):
         output, files = run(**self.stack_settings(api.url))

@@ -268,7 +268,7 @@ def test_rejected_points_can_be_put_back_and_loaded_again(outbox):
     assert outbox.put_back_rejected().files == 0
 
 
-def test_rejected_points_that_cannot_be_read_stay_and_cost_no_other_file_its_place(outbox):
+def test_rejected_points_that_cannot_be_read_stay_and_do_not_affect_other_files(outbox):
     for minute in range(2):
         with outbox.put(POINTS, NOON + timedelta(minutes=minute), "run") as batch:
             batch.settle([RejectedPoints(POINTS, "no")])

@@ -30,7 +30,7 @@ def file(tmp_path_factory):
     return tmp_path_factory.mktemp("rejected") / "file"
 
 
-def test_each_reason_stands_once_above_its_points():
+def test_each_reason_is_once_above_its_points():
     batch = points(
         readings(reading(), reading(id=2)),
         [poll(description=None, ok=False, latency_ms=float("nan"), error="no reply")],

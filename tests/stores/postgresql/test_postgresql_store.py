@@ -106,7 +106,7 @@ def test_every_row_of_more_than_one_batch_is_stored(store, rows, number):
 
 
 def test_writing_nothing_asks_no_server():
-    engine = create_config_engine("postgresql+psycopg2://nobody@127.0.0.1:1/nowhere")
+    engine = create_config_engine("postgresql+psycopg2://stranger@127.0.0.1:1/nowhere")
     write(PostgresReadingsStore(engine), NOTHING, [])
 
 
@@ -128,7 +128,7 @@ def test_any_text_is_read_back_as_given(config_engine, store, rows, texts):
     assert rows("SELECT * FROM readings ORDER BY id") == given_rows
 
 
-def test_rows_that_the_database_rejects_cost_no_other_its_data(store, rows):
+def test_rows_that_the_database_rejects_do_not_affect_others(store, rows):
     good = [reading(time=NOON + timedelta(seconds=n)) for n in range(100)]
     # beyond what an index of PostgreSQL takes, compressed
     too_long = reading(id=2, measurement="".join(chr(0x4E00 + n * 7919 % 20_000) for n in range(6_000)))

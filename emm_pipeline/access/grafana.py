@@ -1,0 +1,56 @@
+"""Grafana's side: the administrator's password, and reading its provisioned token again."""
+
+from __future__ import annotations
+
+import urllib3
+
+from emm_pipeline.errors import EmmError
+
+_TIMEOUT_S = 10.0
+_SUCCESS = range(200, 300)
+
+
+class GrafanaAccess:
+    """Grafana at `url`, as the user `user`. No error contains a password."""
+
+    def __init__(self, url: str, user: str) -> None:
+        self._url = url.rstrip("/")
+        self._user = user
+        self._http = urllib3.PoolManager(timeout=_TIMEOUT_S, retries=False)
+
+    def accepts(self, password: str) -> bool:
+        """Whether the user can log in with this password.
+
+        Raises:
+            EmmError: Grafana does not answer.
+        """
+        return self._request("GET", "/api/user", password).status in _SUCCESS
+
+    def change(self, old: str, new: str) -> None:
+        """Change the user's own password.
+
+        Raises:
+            EmmError: Grafana does not answer, or refuses.
+        """
+        answer = self._request("PUT", "/api/user/password", old, {"oldPassword": old, "newPassword": new})
+        if answer.status not in _SUCCESS:
+            raise EmmError(
+                f"Grafana at {self._url} answered HTTP {answer.status} to a change of {self._user}'s password"
+            )
+
+    def read_token_again(self, password: str) -> bool:
+        """Let Grafana read its provisioned data sources, and with them InfluxDB's token again; True if it did."""
+        try:
+            answer = self._request("POST", "/api/admin/provisioning/datasources/reload", password)
+        except EmmError:
+            return False  # it reads them when it starts
+        return answer.status in _SUCCESS
+
+    def _request(
+        self, method: str, path: str, password: str, body: dict[str, str] | None = None
+    ) -> urllib3.BaseHTTPResponse:
+        headers = urllib3.make_headers(basic_auth=f"{self._user}:{password}")
+        try:
+            return self._http.request(method, self._url + path, headers=headers, json=body)
+        except urllib3.exceptions.HTTPError as err:
+            raise EmmError(f"Grafana at {self._url} does not answer: {err}; is it running?") from None

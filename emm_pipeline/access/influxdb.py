@@ -1,0 +1,216 @@
+"""InfluxDB's side: no published token or password is accepted, the pipeline may only write and Grafana only read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from emm_pipeline.credentials import random_credential
+from emm_pipeline.errors import ConfigurationError
+from emm_pipeline.stores.influxdb.administration import InfluxAdministration
+from emm_pipeline.stores.influxdb.setup import InfluxSetup, Tokens
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from emm_pipeline.access.folders import AccessFolders
+    from emm_pipeline.access.vault import Vault
+    from emm_pipeline.settings import Settings
+
+ADMIN_TOKEN = "DOCKER_INFLUXDB_INIT_ADMIN_TOKEN"  # noqa: S105  # the name of a variable
+PASSWORD = "DOCKER_INFLUXDB_INIT_PASSWORD"  # noqa: S105
+OWN_TOKEN = "INFLUXDB_TOKEN"  # noqa: S105
+_TOKEN_IDS, _ADMIN_ID = "influxdb token ids", "influxdb admin token id"
+
+
+class InfluxAccess:
+    """The InfluxDB that INFLUXDB_URL names.
+
+    Args:
+        settings: where it is, and the names of organization and bucket.
+        vault: the credentials in force.
+        folders: where the pipeline and Grafana find theirs.
+        admin_user: DOCKER_INFLUXDB_INIT_USERNAME.
+        note: gets each line that a person wants to know.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        vault: Vault,
+        folders: AccessFolders,
+        admin_user: str,
+        note: Callable[[str], None],
+    ) -> None:
+        self._settings = settings
+        self._vault = vault
+        self._folders = folders
+        self._admin_user = admin_user
+        self._note = note
+        self._server = InfluxAdministration(settings.influxdb_url)
+
+    def apply(self) -> bool:
+        """Make the server accept the credentials in force and no example; True if Grafana's token is another now.
+
+        Raises:
+            StoreError: InfluxDB does not answer, or refuses.
+            ConfigurationError: it accepts no token that the stack has ever had, or lacks organization or bucket.
+        """
+        settings, own = self._settings, self._vault.optional(OWN_TOKEN)
+        if settings.readings_store != "influxdb":
+            self._note(f"InfluxDB: left alone, since READINGS_STORE is {settings.readings_store}")
+            return self._write(Tokens(own, settings.influxdb_read_token.get_secret_value() or own))
+        if own and own != self._vault.optional(ADMIN_TOKEN):
+            self._note("InfluxDB: INFLUXDB_TOKEN is your own; no tokens are made")
+            return self._write(Tokens(own, settings.influxdb_read_token.get_secret_value() or own))
+        if self._server.is_version_1():
+            self._accept_password(version_1=True)
+            self._note("InfluxDB: this one has no tokens to make (1.x); one credential serves for all")
+            token = self._vault.value(ADMIN_TOKEN)
+            return self._write(Tokens(token, token))
+        admin = self._accept_admin_token()
+        self._accept_password(version_1=False, token=admin)
+        return self._ensure_tokens(admin)
+
+    def rotate(self, reload: Callable[[], object]) -> None:
+        """Put new credentials in force, in the server, in the files and in Grafana (`reload`); then revoke the old.
+
+        Raises:
+            StoreError: InfluxDB does not answer, or refuses.
+            ConfigurationError: INFLUXDB_TOKEN is one of the user's own that the stack cannot make again.
+        """
+        own = self._vault.optional(OWN_TOKEN)
+        version_1 = self._server.is_version_1()
+        if own and own != self._vault.optional(ADMIN_TOKEN):
+            self._rotate_own(own, version_1=version_1)
+        elif version_1:
+            self._rotate_password(version_1=True, token="")
+            token = self._vault.value(ADMIN_TOKEN)
+            self._write(Tokens(token, token))
+        else:
+            self._rotate_tokens(reload)
+            return
+        reload()
+
+    def _rotate_own(self, own: str, *, version_1: bool) -> None:
+        user, colon, old = own.partition(":")
+        if not (version_1 and colon):
+            raise ConfigurationError(
+                "INFLUXDB_TOKEN is your own, and the stack may make no other: make one in InfluxDB, set it in "
+                "config/.env, run `docker compose up -d`, and revoke the old one"
+            )
+        new = random_credential()
+        self._server.set_password_1(user, old, new)
+        self._vault.replace(OWN_TOKEN, f"{user}:{new}")
+        read = self._settings.influxdb_read_token.get_secret_value()
+        self._write(Tokens(f"{user}:{new}", read if read and not read.startswith(f"{user}:") else f"{user}:{new}"))
+        self._note(f"InfluxDB: user {user} has a new password; INFLUXDB_TOKEN in config/.env is no longer used")
+
+    def _rotate_tokens(self, reload: Callable[[], object]) -> None:
+        before, old_admin = self._existing(), self._accept_admin_token()
+        old_id = self._vault.note(_ADMIN_ID)
+        made = self._server.make_token(old_admin)
+        self._vault.replace(ADMIN_TOKEN, made.text)
+        self._vault.keep(_ADMIN_ID, made.id)
+        self._folders.write("influxdb", {ADMIN_TOKEN: made.text})
+        self._rotate_password(version_1=False, token=made.text)
+        setup = self._setup(made.text)
+        tokens = setup.make_tokens()
+        self._keep(tokens)
+        reload()
+        if before:
+            setup.withdraw(before)
+        if not self._server.revoke(old_admin, using=made.text, known_id=old_id):
+            self._note("InfluxDB: it does not tell which token was the administrator's: revoke the old one there")
+        self._vault.applied(ADMIN_TOKEN, made.text)
+        self._note("InfluxDB: new tokens for administrator, pipeline and Grafana; the old ones are revoked")
+
+    def _rotate_password(self, *, version_1: bool, token: str) -> None:
+        old, new = self._accept_password(version_1=version_1, token=token), random_credential()
+        if old is None:
+            return
+        if version_1:
+            self._server.set_password_1(self._admin_user, old, new)
+        else:
+            self._server.set_password(self._admin_user, new, token=token)
+        self._vault.replace(PASSWORD, new)
+        self._vault.applied(PASSWORD, new)
+        self._folders.write("influxdb", {PASSWORD: new})
+
+    def _accept_admin_token(self) -> str:
+        """Return the administrator's token that the server accepts; never a published one."""
+        current, server = self._vault.value(ADMIN_TOKEN), self._server
+        if server.accepts_token(current):
+            self._vault.applied(ADMIN_TOKEN, current)
+            return current
+        for old in self._vault.older(ADMIN_TOKEN):
+            if server.accepts_token(old):
+                made = server.make_token(old)
+                self._vault.replace(ADMIN_TOKEN, made.text)
+                self._vault.keep(_ADMIN_ID, made.id)
+                self._vault.applied(ADMIN_TOKEN, made.text)
+                self._folders.write("influxdb", {ADMIN_TOKEN: made.text})
+                server.revoke(old, using=made.text)
+                self._note("InfluxDB: the administrator has a new token, and the one before is revoked")
+                return made.text
+        raise ConfigurationError(
+            f"InfluxDB at {self._settings.influxdb_url} accepts neither {ADMIN_TOKEN} nor one that this stack "
+            f"had before: set a token of an administrator as {ADMIN_TOKEN} in config/.env"
+        )
+
+    def _accept_password(self, *, version_1: bool, token: str = "") -> str | None:
+        """Give the administrator the password in force in place of one that the stack knows; None if it is another."""
+        user, current, server = self._admin_user, self._vault.value(PASSWORD), self._server
+        if not server.accepts_password(user, current, version_1=version_1):
+            known = (
+                old for old in self._vault.older(PASSWORD) if server.accepts_password(user, old, version_1=version_1)
+            )
+            old = next(known, None)
+            if old is None:
+                self._note(f"InfluxDB: user {user} has a password that the stack does not know; it is left as it is")
+                return None
+            if version_1:
+                server.set_password_1(user, old, current)
+            else:
+                server.set_password(user, current, token=token)
+            self._note(f"InfluxDB: user {user} has a new password in place of the one before")
+        self._vault.applied(PASSWORD, current)
+        return current
+
+    def _ensure_tokens(self, admin: str) -> bool:
+        setup, existing = self._setup(admin), self._existing()
+        tokens = setup.ensure_tokens(existing)
+        self._note("InfluxDB: tokens kept" if tokens is existing else "InfluxDB: made a token to write and one to read")
+        changed = self._keep(tokens)
+        if existing and tokens is not existing:
+            setup.withdraw(existing)
+        if setup.ensure_database():
+            self._note(f"InfluxDB: bucket {self._settings.influxdb_bucket} can be asked in InfluxQL")
+        return changed
+
+    def _setup(self, admin: str) -> InfluxSetup:
+        settings = self._settings
+        return InfluxSetup(settings.influxdb_url, admin, settings.influxdb_org, settings.influxdb_bucket)
+
+    def _existing(self) -> Tokens | None:
+        """The tokens that the files hold; those of the version before have another name."""
+        read = self._folders.read("grafana", "influxdb_token")
+        write = self._folders.read("pipeline", OWN_TOKEN) or self._folders.read("pipeline", "influxdb_token")
+        return Tokens(write, read, tuple(self._vault.note(_TOKEN_IDS) or ())) if write and read else None
+
+    def _keep(self, tokens: Tokens) -> bool:
+        self._vault.keep(_TOKEN_IDS, list(tokens.ids))
+        return self._write(tokens)
+
+    def _write(self, tokens: Tokens) -> bool:
+        """Write the files of pipeline and Grafana; True if Grafana's token is another than before."""
+        settings = self._settings
+        changed = self._folders.read("grafana", "influxdb_token") != tokens.read
+        database = settings.influxdb_bucket.partition("/")[0]
+        place = {
+            "INFLUXDB_URL": settings.influxdb_url,
+            "INFLUXDB_ORG": settings.influxdb_org,
+            "INFLUXDB_BUCKET": settings.influxdb_bucket,
+        }
+        self._folders.write("pipeline", {OWN_TOKEN: tokens.write, **place})
+        self._folders.write("grafana", {"influxdb_token": tokens.read, "influxdb_database": database})
+        return changed

@@ -1,0 +1,32 @@
+"""`emm webserver`: Dagster's pages, behind a guard."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from emm_pipeline.settings import PRODUCT_FILES
+
+PORT = 3001
+
+
+@click.command("webserver")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at.")
+@click.option("--port", type=click.IntRange(1, 65535), default=PORT, show_default=True, help="Port to listen at.")
+@click.option(
+    "--workspace",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="The file that says where the code server is; default: workspace.yaml here, or in the checkout.",
+)
+def webserver(host: str, port: int, workspace: Path | None) -> None:
+    """Serve Dagster's web UI, refusing what other web pages ask of it. Beyond this machine it asks for a login.
+
+    DAGSTER_HOME names Dagster's instance. The login is DAGSTER_LOGIN_USER with DAGSTER_LOGIN_PASSWORD.
+
+    Example: emm webserver --host 127.0.0.1 --port 3001
+    """
+    from emm_pipeline.dagster_ext.webserver import serve  # noqa: PLC0415  # Dagster takes 2 s to import
+
+    here = Path("workspace.yaml")
+    serve(workspace or (here if here.exists() else PRODUCT_FILES / here), host, port)

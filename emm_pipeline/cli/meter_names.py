@@ -1,0 +1,60 @@
+"""Meters as people name them on the command line: by id, or by description."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from emm_pipeline.config_db.editing.meter_rows import load_meter_rows
+from emm_pipeline.config_db.validation.meters import id_of
+from emm_pipeline.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from sqlalchemy import Engine
+
+    from emm_pipeline.config_db.editing.meter_rows import MeterRow
+
+_INTEGER = re.compile(r"-?\d{1,10}", re.ASCII)
+
+
+def find_meters(rows: Sequence[MeterRow], names: Iterable[str]) -> list[MeterRow]:
+    """Return the rows of `energy_meters` that the names name, each once.
+
+    An integer is an id, where a meter has it; anything else is a description.
+
+    Raises:
+        ConfigurationError: No meter has a name, or several have it as their description.
+    """
+    found: dict[int | None, MeterRow] = {}
+    for name in names:
+        same = _named(rows, name)
+        if not same:
+            raise ConfigurationError(f"no meter has the id or description {name!r}; emm meters list shows them")
+        if len(same) > 1:
+            ids = ", ".join(map(str, same))
+            raise ConfigurationError(f"the description {name!r} is that of meters {ids}: give an id")
+        found |= same
+    return list(found.values())
+
+
+def _named(rows: Iterable[MeterRow], name: str) -> dict[int | None, MeterRow]:
+    """The rows that a name fits, by id; of rows with one id the first."""
+    by_id: dict[int | None, MeterRow] = {}
+    for row in rows:
+        by_id.setdefault(id_of(row), row)
+    if _INTEGER.fullmatch(name) and int(name) in by_id:
+        return {int(name): by_id[int(name)]}
+    described = {id_: row for id_, row in by_id.items() if str(row.get("description") or "").strip() == name.strip()}
+    return described if name.strip() else {}
+
+
+def ids_of(engine: Engine, names: Sequence[str]) -> set[int]:
+    """Return the ids of all meters of the database that the names name, enabled or not.
+
+    Raises:
+        ConfigurationError: As `find_meters`.
+    """
+    found = find_meters(load_meter_rows(engine), names)
+    return {id_ for row in found if (id_ := id_of(row)) is not None}

@@ -1,0 +1,103 @@
+"""Tables as CSV: a header, then rows, each with the number of its line (pure).
+
+Lines that begin with # are comments, empty lines are skipped. Comma, semicolon or tab separate the cells, whichever the
+header has most; spaces around a cell do not count; an empty cell is null. A file with semicolons comes from a
+spreadsheet whose numbers may have decimal commas, which become points.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+_SEPARATORS = ",;\t"
+_DECIMAL_COMMA = re.compile(r"^([+-]?\d+),(\d+(?:[eE][+-]?\d+)?)$", re.ASCII)
+
+CsvRow = dict[str, str | None]
+"""Column to cell."""
+
+
+class CsvIssue(NamedTuple):
+    """What is wrong, and in which line (None: with the whole)."""
+
+    line: int | None
+    reason: str
+
+    def __str__(self) -> str:
+        return self.reason if self.line is None else f"line {self.line}: {self.reason}"
+
+
+class CsvTable(NamedTuple):
+    """The rows that could be read, each with the number of its line, and what is wrong with the others."""
+
+    rows: list[tuple[int, CsvRow]]
+    issues: list[CsvIssue]
+
+
+def read_csv(text: str, columns: Sequence[str], needed: Sequence[str], text_columns: Collection[str]) -> CsvTable:
+    """Read a table to its end.
+
+    Args:
+        text: The content of the file.
+        columns: The columns that it may have, in any order.
+        needed: Those that it must have.
+        text_columns: Those whose cells are no numbers.
+    """
+    table = CsvTable([], [])
+    lines = [
+        (number, line.rstrip("\r"))
+        for number, line in enumerate(text.split("\n"), 1)
+        if line.strip() and not line.startswith("#")
+    ]
+    if not lines:
+        table.issues.append(CsvIssue(None, f"has no header; needed are the columns {', '.join(needed)}"))
+        return table
+    header_number, header_line = lines[0]
+    separator = max(_SEPARATORS, key=header_line.count)
+    try:
+        header = [name.lower() for name in _cells(header_line, separator)]
+    except csv.Error as err:
+        table.issues.append(CsvIssue(header_number, str(err)))
+        return table
+    if reasons := _header_issues(header, columns, needed):
+        table.issues.extend(CsvIssue(header_number, reason) for reason in reasons)
+        return table
+    for number, line in lines[1:]:
+        try:
+            cells = _cells(line, separator)
+        except csv.Error as err:
+            table.issues.append(CsvIssue(number, str(err)))
+            continue
+        if len(cells) != len(header):
+            table.issues.append(CsvIssue(number, f"has {len(cells)} cells, the header has {len(header)}"))
+            continue
+        row = {name: cell or None for name, cell in zip(header, cells, strict=True)}
+        table.rows.append((number, _with_decimal_points(row, text_columns) if separator == ";" else row))
+    return table
+
+
+def _cells(line: str, separator: str) -> list[str]:
+    reader = csv.reader([line], delimiter=separator, skipinitialspace=True, strict=True)
+    return [cell.strip() for cell in next(reader)]
+
+
+def _header_issues(header: Sequence[str], columns: Sequence[str], needed: Sequence[str]) -> list[str]:
+    unknown = [name for name in header if name not in columns]
+    missing = [name for name in needed if name not in header]
+    twice = sorted({name for name in header if header.count(name) > 1})
+    return [
+        *([f"unknown columns {', '.join(map(repr, unknown))}; allowed: {', '.join(columns)}"] if unknown else []),
+        *([f"the header lacks {', '.join(missing)}"] if missing else []),
+        *([f"the header has {', '.join(twice)} more than once"] if twice else []),
+    ]
+
+
+def _with_decimal_points(row: CsvRow, text_columns: Collection[str]) -> CsvRow:
+    return {
+        column: cell if cell is None or column in text_columns else _DECIMAL_COMMA.sub(r"\1.\2", cell)
+        for column, cell in row.items()
+    }

@@ -1,0 +1,51 @@
+"""Fingerprints: digests by which a meter is noticed that changed, or whose type did (pure)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import astuple
+from typing import TYPE_CHECKING, Any
+
+from emm_pipeline.fleet import TransportKind
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from emm_pipeline.fleet import EnergyMeter, Fleet, MeterType
+
+
+class Fingerprints:
+    """The fingerprints of meters of these types. Each type is digested once, however many meters it has."""
+
+    def __init__(self, types: Mapping[str, MeterType]) -> None:
+        self._types = types
+        self._digests: dict[str, str] = {}
+
+    def of(self, meter: EnergyMeter) -> str:
+        """Return a digest of the meter's host, port, transport, unit id, type, description and its type's registers.
+
+        It is the same in every process and on every machine.
+        """
+        digest = self._digests.get(meter.type)
+        if digest is None:
+            digest = _digest(*(astuple(register) for register in self._types[meter.type].registers))
+            self._digests[meter.type] = digest
+        # Modbus TCP is left out, so that fingerprints from before there were other transports stay the same.
+        transport: list[Any] = [] if meter.transport is TransportKind.TCP else [meter.transport]
+        return _digest([meter.host, meter.port, meter.unit_id, meter.type, meter.description, *transport], digest)
+
+
+def fingerprint(meter: EnergyMeter, meter_type: MeterType) -> str:
+    """Return the fingerprint of one meter of this type."""
+    return Fingerprints({meter.type: meter_type}).of(meter)
+
+
+def fingerprints(fleet: Fleet) -> dict[int, str]:
+    """Return the fingerprint of every meter of the fleet, by id."""
+    known = Fingerprints(fleet.types)
+    return {meter.id: known.of(meter) for meter in fleet.meters}
+
+
+def _digest(*parts: Any) -> str:
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

@@ -1,0 +1,42 @@
+"""Rows of the configuration database, checked: valid ones become the fleet, the others configuration issues.
+
+Pure: rows are mappings from column to value, as any database driver brings them. A row with an issue does not affect
+other rows.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from emm_pipeline.config_db.validation.meter_types import check_types
+from emm_pipeline.config_db.validation.meters import check_meters
+from emm_pipeline.config_db.validation.registers import check_registers
+from emm_pipeline.fleet import ConfigurationIssue, Fleet
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from emm_pipeline.config_db.validation.row_reader import Row
+
+
+def check_rows(meter_rows: Iterable[Row], register_rows: Iterable[Row], type_rows: Iterable[Row]) -> Fleet:
+    """Check all rows and build the fleet of the valid ones.
+
+    Args:
+        meter_rows: Of `energy_meters`. Columns beyond the first six may be absent.
+        register_rows: Of `registers`. Columns beyond the first eight may be absent.
+        type_rows: Of `meter_types`.
+
+    Returns:
+        The fleet: meters by id, registers by function code and address. Neither it nor the order of its
+        issues depends on the order of the rows. Disabled meters are in neither.
+    """
+    issues: list[ConfigurationIssue] = []
+    types = check_registers(register_rows, check_types(type_rows, issues), issues)
+    meters = check_meters(meter_rows, types, issues)
+    return Fleet(tuple(meters), types, tuple(sorted(issues, key=_issue_order)))
+
+
+def _issue_order(issue: ConfigurationIssue) -> tuple[str, bool, int, str, str, str]:
+    meter_id = issue.meter_id
+    return issue.table, meter_id is None, meter_id or 0, issue.row, issue.column, issue.reason

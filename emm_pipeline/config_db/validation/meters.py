@@ -1,0 +1,77 @@
+"""Rows of `energy_meters`, checked: the devices (pure)."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from emm_pipeline.config_db import values
+from emm_pipeline.config_db.validation.row_reader import RowReader
+from emm_pipeline.config_db.values import InvalidValueError, shown
+from emm_pipeline.fleet import ConfigurationIssue, EnergyMeter
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from emm_pipeline.config_db.validation.row_reader import Row
+    from emm_pipeline.fleet import MeterType
+
+HIGHEST_PORT = 65535
+HIGHEST_UNIT_ID = 255
+LOWEST_ID, HIGHEST_ID = -(2**31), 2**31 - 1
+"""Ids are 32-bit integers, as PostgreSQL's type integer."""
+
+
+def check_meters(
+    rows: Iterable[Row], types: Mapping[str, MeterType], issues: list[ConfigurationIssue]
+) -> list[EnergyMeter]:
+    """Return the meters that can be polled, by id; of an id that is there more than once, none unless all are equal."""
+    found: dict[int, list[EnergyMeter | None]] = defaultdict(list)
+    for row in rows:
+        meter_id = id_of(row)
+        reader = RowReader("energy_meters", _row_name(row, meter_id), row, meter_id)
+        if reader.read_or(True, "enabled", values.flag):
+            meter = _check_meter(reader, types)
+            issues += reader.issues + reader.remarks
+            if meter_id is not None:
+                found[meter_id].append(meter)
+    meters = []
+    for meter_id, same in sorted(found.items()):
+        meter = same[0]
+        if any(other != meter for other in same):
+            reason = f"is there {len(same)} times with different values; none of them is polled"
+            issues.append(ConfigurationIssue("energy_meters", f"id {meter_id}", "id", reason, meter_id))
+        elif meter is not None:
+            meters.append(meter)
+            if len(same) > 1:
+                reason = f"is there {len(same)} times with the same values; one of them is polled"
+                issues.append(ConfigurationIssue("energy_meters", f"id {meter_id}", "id", reason))
+    return meters
+
+
+def id_of(row: Row) -> int | None:
+    """Return a row's id, whatever type the column has; None where it is not an id."""
+    try:
+        return values.integer(row.get("id"), LOWEST_ID, HIGHEST_ID)
+    except InvalidValueError:
+        return None
+
+
+def _row_name(row: Row, meter_id: int | None) -> str:
+    if meter_id is not None:
+        return f"id {meter_id}"
+    return f"id {shown(row.get('id'))} with host {shown(row.get('host'))}"
+
+
+def _check_meter(reader: RowReader, types: Mapping[str, MeterType]) -> EnergyMeter | None:
+    meter = EnergyMeter(
+        id=reader.read("id", values.integer, LOWEST_ID, HIGHEST_ID),
+        host=reader.read("host", values.host),
+        port=reader.read("port", values.integer, 1, HIGHEST_PORT),
+        unit_id=reader.read("slave_address", values.integer, 0, HIGHEST_UNIT_ID),
+        type=reader.read("type", values.name),
+        description=reader.read_if_possible("description", values.label),
+    )
+    if meter.type is not None and meter.type not in types:
+        reader.report("type", f"is {shown(meter.type)}, of which the table registers has no valid row")
+    return None if reader.issues else meter

@@ -1,0 +1,112 @@
+"""Rows of `registers`, checked: the measurements of each type (pure)."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from emm_pipeline.config_db import values
+from emm_pipeline.config_db.validation.row_reader import RowReader
+from emm_pipeline.config_db.values import shown
+from emm_pipeline.fleet import (
+    HIGHEST_ADDRESS,
+    REGISTER_SPACE,
+    DataType,
+    FunctionCode,
+    MeterType,
+    Order,
+    Register,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from emm_pipeline.config_db.validation.row_reader import Row
+    from emm_pipeline.fleet import ConfigurationIssue
+
+HIGHEST_MODEL = 65534
+"""The id 65535 ends a device's list of models."""
+
+
+def check_registers(
+    rows: Iterable[Row], types: Mapping[str, MeterType], issues: list[ConfigurationIssue]
+) -> dict[str, MeterType]:
+    """Return the types that have registers, with them."""
+    found: dict[str, list[tuple[Register, RowReader]]] = defaultdict(list)
+    for row in rows:
+        name = (
+            f"type {shown(row.get('type'))} register_address {shown(row.get('register_address'))} "
+            f"measurement_name {shown(row.get('measurement_name'))}"
+        )
+        reader = RowReader("registers", name, row)
+        type_name = reader.read("type", values.name)
+        register = _check_register(reader, types.get(type_name, MeterType(type_name)))
+        issues += reader.issues
+        if register is not None:
+            found[type_name].append((register, reader))
+    with_registers = {}
+    for type_name in sorted(found):
+        registers = _without_repetitions(found[type_name], issues)
+        with_registers[type_name] = replace(types.get(type_name, MeterType(type_name)), registers=registers)
+    return with_registers
+
+
+def _check_register(reader: RowReader, meter_type: MeterType) -> Register | None:
+    register = Register(
+        register_address=reader.read("register_address", values.register_address),
+        measurement_name=reader.read("measurement_name", values.measurement),
+        data_unit=reader.read_or(None, "data_unit", values.label),
+        data_type=reader.read("data_type", values.code, DataType),
+        function_code=reader.read("function_code", values.code, FunctionCode),
+        word_order=reader.read("word_order", values.code, Order),
+        byte_order=reader.read("byte_order", values.code, Order),
+        scale=reader.read_or(1.0, "scale", values.factor),
+        invalid_value=reader.read_or(None, "invalid_value", values.raw_value),
+        scale_register=reader.read_or(None, "scale_register", values.register_address),
+        model=reader.read_or(None, "model", values.integer, 1, HIGHEST_MODEL),
+    )
+    if reader.issues:
+        return None
+    limit = meter_type.max_registers_per_request
+    if register.end > REGISTER_SPACE:
+        reader.report(
+            "register_address",
+            f"is {register.register_address}, and {register.data_type.name} takes {register.count} registers: "
+            f"beyond the last address, {HIGHEST_ADDRESS}",
+        )
+    if register.model is not None and register.function_code is not FunctionCode.READ_HOLDING_REGISTERS:
+        reader.report("model", "goes with function_code 3 (READ_HOLDING_REGISTERS), where SunSpec has its models")
+    if register.count > limit:
+        reader.report(
+            "data_type",
+            f"is {register.data_type.name}, {register.count} registers, more than the type's "
+            f"max_registers_per_request, {limit}",
+        )
+    return None if reader.issues else register
+
+
+def _without_repetitions(
+    registers: list[tuple[Register, RowReader]], issues: list[ConfigurationIssue]
+) -> tuple[Register, ...]:
+    """Registers in the order of their addresses, each measurement and unit once: the first keeps its place.
+
+    Two of them would be one series in the readings store, each overwriting the points of the other.
+    """
+    used: dict[tuple[str, str, int | None], Register] = {}
+    for register, reader in sorted(registers, key=lambda pair: _register_order(pair[0])):
+        # Of several models that give the same, a device has one.
+        series = register.measurement_name, register.data_unit or "", register.model
+        first = used.setdefault(series, register)
+        if first is not register:
+            reader.report(
+                "measurement_name",
+                f"with data_unit {shown(register.data_unit)} is there more than once; the one with function_code "
+                f"{first.function_code:d} and register_address {first.register_address} is used",
+            )
+            issues.append(reader.issues[-1])
+    return tuple(used.values())
+
+
+def _register_order(register: Register) -> tuple[int, int, str]:
+    return register.function_code, register.register_address, repr(register)

@@ -1,0 +1,56 @@
+"""Reads one row column by column; a value that cannot be right becomes a configuration issue (pure)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from emm_pipeline.config_db.values import InvalidValueError
+from emm_pipeline.fleet import ConfigurationIssue
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Row = Mapping[str, Any]
+"""Column to value."""
+
+
+class RowReader:
+    """Reads a row of `table`; `name` says which one, to a person.
+
+    `issues` make the row invalid, `remarks` do not.
+    """
+
+    def __init__(self, table: str, name: str, row: Row, meter_id: int | None = None) -> None:
+        self.issues: list[ConfigurationIssue] = []
+        self.remarks: list[ConfigurationIssue] = []
+        self._issue = ConfigurationIssue(table, name, "", "", meter_id)
+        self._row = row
+
+    def read(self, column: str, convert: Callable[..., Any], *limits: Any) -> Any:
+        """Return the column's value, converted. Of use only while there are no issues."""
+        try:
+            return convert(self._row.get(column), *limits)
+        except InvalidValueError as err:
+            self.report(column, str(err))
+            return None
+
+    def read_or(self, default: Any, column: str, convert: Callable[..., Any], *limits: Any) -> Any:
+        """Return the column's value, converted; `default` where it is null or absent, or an issue."""
+        if self._row.get(column) is None:
+            return default
+        value = self.read(column, convert, *limits)
+        return default if value is None else value
+
+    def read_if_possible(self, column: str, convert: Callable[..., Any]) -> Any:
+        """Return the column's value, converted; where that is impossible None, and a remark: the row stays valid."""
+        try:
+            return None if self._row.get(column) is None else convert(self._row[column])
+        except InvalidValueError as err:
+            self.remarks.append(replace(self._issue, column=column, reason=f"{err}; left out", meter_id=None))
+            return None
+
+    def report(self, column: str, reason: str) -> None:
+        """Add an issue on this row."""
+        self.issues.append(replace(self._issue, column=column, reason=reason))

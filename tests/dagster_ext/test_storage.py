@@ -1,0 +1,46 @@
+"""Dagster's storage where PostgreSQL's time zone is not UTC."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from dagster import DagsterInstance, DagsterRunStatus
+from dagster._core.test_utils import create_run_for_test
+from sqlalchemy import create_engine, text
+
+from emm_pipeline.dagster_ext.run_history import prune_runs
+from emm_pipeline.defs.partitions import METER_READINGS, METERS
+from emm_pipeline.settings import current_settings
+
+TOLERANCE = timedelta(minutes=10)
+"""Less than the difference of any two time zones."""
+
+
+@pytest.fixture(params=["Europe/Warsaw", "America/New_York", "UTC"])
+def instance(pipeline, request) -> Iterator[DagsterInstance]:
+    """An instance whose database has a time zone of its own."""
+    url = current_settings().dagster_database_url
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(text(f"ALTER DATABASE \"{url.database}\" SET timezone = '{request.param}'"))
+    engine.dispose()
+    with DagsterInstance.get() as instance:
+        yield instance
+
+
+def test_a_run_was_created_and_changed_now(instance):
+    run = create_run_for_test(instance, status=DagsterRunStatus.SUCCESS)
+    record = instance.get_run_record_by_id(run.run_id)
+    now = datetime.now(UTC)
+    assert abs(now - record.create_timestamp) < TOLERANCE
+    assert abs(now - record.update_timestamp) < TOLERANCE
+
+
+@pytest.mark.parametrize(("age", "left"), [(timedelta(minutes=70), 0), (timedelta(minutes=50), 1)])
+def test_a_run_is_pruned_an_hour_after_its_end(instance, age, left):
+    create_run_for_test(instance, status=DagsterRunStatus.SUCCESS)
+    with instance.event_log_storage.index_connection() as connection:
+        connection.execute(text("UPDATE runs SET update_timestamp = update_timestamp - :age"), {"age": age})
+    before = datetime.now(UTC) - timedelta(hours=1)
+    prune_runs(instance, before, timedelta(minutes=1), METER_READINGS, str(METERS.name))
+    assert len(instance.get_run_ids()) == left

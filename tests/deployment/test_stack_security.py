@@ -1,0 +1,245 @@
+"""The stack under attack (`make test-stack`). Its volumes are made with the published credentials."""
+
+import base64
+import json
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.compose import ComposeStack, docker
+from support.dagster_ui import wait_for
+
+from emm_pipeline.credentials import PUBLISHED
+
+pytestmark = [pytest.mark.stack]
+
+HERE = Path(__file__).parent
+POINT_TIMEOUT_S = 180
+PORTS = {"postgres": 5432, "influxdb": 8086, "webserver": 3001, "code": 4000, "grafana": 3000}
+
+
+@pytest.fixture(scope="module")
+def stack() -> Iterator[ComposeStack]:
+    engine = subprocess.run(["docker", "info"], capture_output=True, text=True, check=False)
+    assert engine.returncode == 0, f"a Docker engine is needed: {engine.stderr}"
+    stack = ComposeStack("emm-test-security", HERE / "sampling.yml")
+    stack("down", "--volumes", "--remove-orphans")
+    try:
+        yield stack
+    finally:
+        stack("down", "--volumes", "--remove-orphans", "--timeout", "10")
+
+
+@pytest.fixture(scope="module")
+def upgraded(stack) -> ComposeStack:
+    """Volumes whose servers were set up with the published credentials, as before; then the stack as it is now."""
+    stack("build")
+    # As the version before left them: the servers' first start was with the published values.
+    for service in ("postgres", "influxdb"):
+        for name in {"postgres": ["POSTGRES_PASSWORD"], "influxdb": [PASSWORD, TOKEN]}[service]:
+            volume = f"{stack.project}_{service}-access:/access"
+            write = f"printf %s {PUBLISHED[name]} > /access/{name}; chmod 444 /access/{name}"
+            docker("run", "--rm", "--user", "0", "--volume", volume, "--entrypoint", "sh", "emm-pipeline", "-c", write)
+    stack("up", "--detach", "--no-deps", "--wait", "postgres", "influxdb")
+    assert "emm" in in_network(stack, "storage", _LOGS_IN, "postgres", "emm", PUBLISHED["POSTGRES_PASSWORD"])
+    for service in ("postgres", "influxdb"):
+        stack("rm", "--force", "--stop", service)
+        docker("volume", "rm", f"{stack.project}_{service}-access")
+    stack("up", "--detach")
+    stack.log_in()
+    return stack
+
+
+PASSWORD, TOKEN = "DOCKER_INFLUXDB_INIT_PASSWORD", "DOCKER_INFLUXDB_INIT_ADMIN_TOKEN"
+_LOGS_IN = """
+import psycopg2, sys
+try:
+    connection = psycopg2.connect(host=sys.argv[1], dbname="emm", user=sys.argv[2], password=sys.argv[3])
+    print("in as", sys.argv[2])
+except psycopg2.OperationalError as err:
+    print("refused" if "authentication failed" in str(err) else err)
+"""
+_CONNECTS = """
+import socket, sys
+from concurrent.futures import ThreadPoolExecutor
+
+def opens(place):
+    host, port = place.split(":")
+    try:
+        socket.create_connection((host, int(port)), 5).close()
+    except OSError:
+        return False
+    return True
+
+places = sys.argv[1:]
+with ThreadPoolExecutor(len(places)) as pool:
+    print(*(place for place, is_open in zip(places, pool.map(opens, places)) if is_open), end="")
+"""
+
+
+def in_network(stack: ComposeStack, network: str, code: str, *arguments: str) -> str:
+    """Return what a Python program prints in a container of one of the stack's networks."""
+    name = f"{stack.project}_{network}"
+    return docker("run", "--rm", "--network", name, "--entrypoint", "python", "emm-pipeline", "-c", code, *arguments)
+
+
+def points_since(stack: ComposeStack, since: float) -> int:
+    return len(stack.query(f"SELECT value FROM test_measurement WHERE time > {int(since * 1000)}ms"))
+
+
+def wait_for_points(stack: ComposeStack, since: float) -> None:
+    wait_for("points", lambda: points_since(stack, since) > 0, POINT_TIMEOUT_S, every_s=2)
+
+
+def status_of(url: str, login: tuple[str, str] | None = None, **headers: str) -> int:
+    request = urllib.request.Request(url, headers={name.replace("_", "-"): value for name, value in headers.items()})
+    if login:
+        request.add_header("Authorization", "Basic " + base64.b64encode(":".join(login).encode()).decode())
+    try:
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            return answer.status
+    except urllib.error.HTTPError as err:
+        return err.code
+
+
+def test_a_stack_that_was_set_up_with_the_published_credentials_polls_on_after_the_upgrade(upgraded):
+    upgraded.wait_until_healthy()
+    wait_for_points(upgraded, 0)
+
+
+def test_no_published_credential_is_accepted_anywhere(upgraded):
+    for user in ("emm", "emm_owner", "emm_pipeline", "emm_dagster"):
+        answer = in_network(upgraded, "storage", _LOGS_IN, "postgres", user, PUBLISHED["POSTGRES_PASSWORD"])
+        assert answer.strip() == "refused"
+    asks = """
+import sys, urllib.request, urllib.error
+for scheme in ("Token example_influxdb_token", "Token emm:example_influxdb_password"):
+    request = urllib.request.Request("http://influxdb:8086/query?q=SHOW+DATABASES", headers={"Authorization": scheme})
+    try:
+        print(urllib.request.urlopen(request, timeout=9).status)
+    except urllib.error.HTTPError as err:
+        print(err.code)
+"""
+    assert set(in_network(upgraded, "readings", asks).split()) == {"401"}
+    assert status_of(f"{upgraded.ui.url}/runs", ("admin", PUBLISHED["DAGSTER_LOGIN_PASSWORD"])) == 401
+
+
+def test_only_grafana_and_dagster_have_a_port_and_on_loopback_alone(upgraded):
+    published = {}
+    for one in upgraded.containers():
+        found = {(port["URL"], port["TargetPort"]) for port in one["Publishers"] or () if port["PublishedPort"]}
+        if found:
+            published[one["Service"]] = found
+    published.pop("grafana", None)
+    assert published == {"webserver": {("127.0.0.1", 3001)}}
+
+
+def test_a_devices_container_reaches_its_poller_and_no_port_of_it(upgraded):
+    places = [f"{name}:{port}" for name, port in PORTS.items()] + ["code-server:4000", "redis:6379"]
+    addresses = docker(
+        "inspect",
+        "--format",
+        "{{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}",
+        *docker("ps", "--quiet", "--filter", f"label=com.docker.compose.project={upgraded.project}").split(),
+    ).split()
+    places += [f"{address}:{port}" for address in addresses for port in PORTS.values()]
+    assert in_network(upgraded, "devices", _CONNECTS, *places) == ""
+    assert in_network(upgraded, "devices", _CONNECTS, "virtual_modbustcp_server:502") != ""
+
+
+def test_the_code_server_is_reached_in_its_own_network_only(upgraded):
+    assert in_network(upgraded, "dagster", _CONNECTS, "code-server:4000") != ""
+    for network in ("storage", "readings", "web"):
+        assert in_network(upgraded, network, _CONNECTS, "code-server:4000", "code:4000") == ""
+
+
+def test_dagster_asks_for_the_login_and_refuses_what_foreign_pages_ask(upgraded):
+    url, login = upgraded.ui.url, upgraded.ui.login
+    assert status_of(f"{url}/runs") == 401
+    assert status_of(f"{url}/runs", login) == 200
+    assert status_of(f"{url}/graphql?query=mutation%7Bx%7D", login) == 403
+    assert status_of(f"{url}/runs", login, Origin="http://evil.example") == 403
+    assert status_of(f"{url}/runs", login, Host="evil.example") == 403
+    assert upgraded.ui.schedules()["poll_schedule"] == "RUNNING"
+
+
+@pytest.fixture
+def neighbour() -> Iterator[str]:
+    """Another machine of the local network: a namespace with a route to this one's 127.0.0.1; yields its name."""
+    name = "emm-neighbour"
+    commands = [
+        f"ip netns add {name}",
+        f"ip link add emm-a type veth peer name emm-b netns {name}",
+        "ip addr add 10.213.7.1/24 dev emm-a",
+        "ip link set emm-a up",
+        f"ip -n {name} addr add 10.213.7.2/24 dev emm-b",
+        f"ip -n {name} link set emm-b up",
+        f"ip netns exec {name} sysctl -qw net.ipv4.conf.all.route_localnet=1 net.ipv4.conf.emm-b.route_localnet=1",
+        f"ip -n {name} route add 127.0.0.1/32 via 10.213.7.1",
+    ]
+    try:
+        for command in commands:
+            done = subprocess.run(command.split(), capture_output=True, text=True, check=False)
+            if done.returncode:
+                pytest.skip(f"no network namespace can be made here: {command}: {done.stderr}")
+        yield name
+    finally:
+        subprocess.run(["ip", "link", "del", "emm-a"], capture_output=True, check=False)
+        subprocess.run(["ip", "netns", "del", name], capture_output=True, check=False)
+
+
+def test_a_neighbour_in_the_local_network_finds_no_database_and_dagster_asks_it_for_a_login(upgraded, neighbour):
+    _, _, port = upgraded.ui.url.rpartition(":")
+    code = f"""
+import urllib.request, urllib.error, socket
+for port in (5432, 8086, 6379, 4000):
+    try:
+        socket.create_connection(("127.0.0.1", port), 1)
+        print("open", port)
+    except OSError:
+        pass
+try:
+    print(urllib.request.urlopen("http://127.0.0.1:{port}/runs", timeout=3).status)
+except urllib.error.HTTPError as err:
+    print("status", err.code)
+except OSError:
+    print("unreachable")
+"""
+    command = ["ip", "netns", "exec", neighbour, "python3", "-c", code]
+    seen = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split("\n")
+    print("  the neighbour sees Dagster's port as:", seen)
+    assert seen[0] in {"status 401", "unreachable"}
+
+
+@pytest.mark.parametrize("server", ["postgres", "influxdb", "dagster"])
+def test_polling_goes_on_through_three_rotations_and_the_old_credentials_are_refused(upgraded, server):
+    failed_before = {run["runId"] for run in upgraded.ui.runs(statuses=["FAILURE"])}
+    for _ in range(3):
+        before = {"postgres": files(upgraded, "postgres"), "influxdb": files(upgraded, "influxdb")}
+        login = upgraded.ui.login
+        upgraded("run", "--rm", "-T", "--no-deps", "init", "emm", "secrets", "rotate", server)
+        upgraded.log_in()
+        assert status_of(f"{upgraded.ui.url}/runs", upgraded.ui.login) == 200
+        if server == "dagster":
+            assert status_of(f"{upgraded.ui.url}/runs", login) == 401
+        if server == "postgres":
+            old = before["postgres"]["POSTGRES_PASSWORD"]
+            assert in_network(upgraded, "storage", _LOGS_IN, "postgres", "emm", old).strip() == "refused"
+        if server == "influxdb":
+            assert files(upgraded, "influxdb")[PASSWORD] != before["influxdb"][PASSWORD]
+        if server == "influxdb" and upgraded.has_stand_ins:
+            upgraded("restart", "influxdb")  # the stand-in reads its table of tokens when it starts
+        wait_for_points(upgraded, time.time())
+    failed = {run["runId"] for run in upgraded.ui.runs(statuses=["FAILURE"])} - failed_before
+    assert not failed or server == "influxdb", "while the stand-in for InfluxDB restarts, points wait in the outbox"
+
+
+def files(stack: ComposeStack, service: str) -> dict[str, str]:
+    """The credentials that a service finds."""
+    code = "import json, pathlib; print(json.dumps({f.name: f.read_text() for f in pathlib.Path('/access').iterdir()}))"
+    volume = f"{stack.project}_{service}-access:/access:ro"
+    return json.loads(docker("run", "--rm", "--volume", volume, "--entrypoint", "python", "emm-pipeline", "-c", code))

@@ -1,0 +1,113 @@
+"""The wheel: what is in it, and that it runs where there is nothing else."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.postgres import postgres_folder
+
+from emm_pipeline.settings import ENV_FILES, PROJECT_ROOT
+
+pytestmark = pytest.mark.timeout(600)
+
+SECRET = "POSTGRES_PASSWORD=not-for-others"
+
+
+def project_files() -> list[str]:
+    """What a commit of everything here would hold: neither ignored files nor what a build left."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+    listed = subprocess.run(command, cwd=PROJECT_ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout
+    return [name for name in listed.split("\0") if name and (PROJECT_ROOT / name).is_file()]
+
+
+@pytest.fixture(scope="module")
+def dist(tmp_path_factory) -> Path:
+    """The folder that `python -m build` fills from a copy of the checkout, which has credentials in config/.env."""
+    checkout = tmp_path_factory.mktemp("checkout")
+    for name in project_files():
+        (checkout / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(PROJECT_ROOT / name, checkout / name)
+    (checkout / "config" / ".env").write_text(f"{SECRET}\n")
+    done = subprocess.run([sys.executable, "-m", "build"], cwd=checkout, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return checkout / "dist"
+
+
+@pytest.fixture(scope="module")
+def wheel(dist) -> Path:
+    (wheel,) = dist.glob("*.whl")
+    return wheel
+
+
+@pytest.fixture(scope="module")
+def empty_environment(wheel) -> Iterator[Path]:
+    """A folder that holds a virtual environment with the wheel in it, as a person installs it, and nothing else."""
+    with postgres_folder() as folder:
+        venv = folder / "venv"
+        subprocess.run([sys.executable, "-m", "venv", venv], check=True)
+        pip = [venv / "bin" / "pip", "install", "--quiet", "--no-compile", "--disable-pip-version-check"]
+        subprocess.run([*pip, "-c", PROJECT_ROOT / "constraints.txt", f"{wheel}[demo]"], check=True)
+        yield folder
+
+
+def contents(archive: Path) -> dict[str, bytes]:
+    """Every file of a wheel or source archive, by its name below the archive's own folder."""
+    if archive.suffix == ".whl":
+        with zipfile.ZipFile(archive) as files:
+            return {name: files.read(name) for name in files.namelist()}
+    with tarfile.open(archive) as files:
+        members = [member for member in files.getmembers() if member.isfile()]
+        return {member.name.partition("/")[2]: files.extractfile(member).read() for member in members}
+
+
+def needed_at_run_time() -> dict[str, str]:
+    """By its name in the checkout: where the wheel has each file that the product needs."""
+    names = [name for name in project_files() if name.startswith(("emm_pipeline/", "virtual_modbustcp_server/"))]
+    modules = {name: name for name in names if name.endswith((".py", ".csv", ".mako", "py.typed"))}
+    shared = ["dagster.yaml", "workspace.yaml", *(name for name in project_files() if name.startswith("config/"))]
+    return modules | {name: f"emm_pipeline/shipped/{name}" for name in shared}
+
+
+def test_the_wheel_holds_everything_that_the_product_needs_as_it_is_in_the_checkout(wheel):
+    inside = contents(wheel)
+    needed = needed_at_run_time()
+    assert {"config/.env.dev", "config/postgres_init.sql", "config/grafana/dashboards/home.json"} <= set(needed)
+    assert {"emm_pipeline/py.typed", "virtual_modbustcp_server/py.typed"} <= set(needed)
+    assert [name for name, there in needed.items() if inside.get(there) != (PROJECT_ROOT / name).read_bytes()] == []
+
+
+def test_neither_archive_holds_the_credentials_of_whoever_built_it(dist):
+    archives = list(dist.iterdir())
+    assert len(archives) == 2
+    for archive in archives:
+        assert [name for name, data in contents(archive).items() if SECRET.encode() in data] == [], archive.name
+
+
+def test_the_wheel_installed_into_an_empty_environment_runs_the_demo_from_an_empty_folder(empty_environment):
+    folder = empty_environment / "empty"
+    folder.mkdir()
+    environment = {"PATH": os.environ["PATH"], "HOME": str(empty_environment), "TMPDIR": str(empty_environment)}
+    command = [empty_environment / "venv" / "bin" / "emm", "demo", "--once"]
+    demo = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert demo.returncode == 0, demo.stderr
+    (row,) = [line for line in demo.stdout.splitlines() if "test_measurement" in line]
+    assert row.split()[:3] == ["0", "test_energy_meter", "test_measurement"]
+    assert list(folder.iterdir()) == []
+
+
+def test_an_installed_emm_takes_the_example_settings_and_keeps_no_data_among_its_packages(empty_environment):
+    show = "from emm_pipeline.settings import *; print(ENV_FILES[0]); print(load_settings().outbox_folder)"
+    environment = {"PATH": os.environ["PATH"], "HOME": str(empty_environment)}
+    command = [empty_environment / "venv" / "bin" / "python", "-c", show]
+    done = subprocess.run(
+        command, cwd=empty_environment, env=environment, stdout=subprocess.PIPE, text=True, check=True
+    )
+    example, outbox = map(Path, done.stdout.splitlines())
+    assert example.read_text() == ENV_FILES[0].read_text()
+    assert outbox == empty_environment / ".local" / "state" / "emm" / "outbox"

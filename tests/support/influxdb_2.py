@@ -1,0 +1,140 @@
+"""InfluxDB 2.x played by a small server: its API for administrators, as 2.7.12 and 2.9.1 answer it.
+
+No 2.x can be installed from the package registries. What cases with the real ones showed is built in: tokens belong to
+a bucket by its id, tokens' texts are listed to administrators (2.9 can keep digests only: `tells_tokens`), 401 for a
+token that is unknown, and a user's password is asked for at /api/v2/signin.
+"""
+
+import base64
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+ADMIN = "the-admin-token"
+ORG_ID, BUCKET_ID = "0a0a", "0b0b"
+ORGS = [{"id": ORG_ID, "name": "emm"}]
+DENIED = 401, {"code": "unauthorized"}
+ALL_RIGHTS = [
+    {"action": action, "resource": {"type": kind}} for action in ("read", "write") for kind in ("orgs", "buckets")
+]
+
+
+class InfluxAPI:
+    """Organizations, buckets, authorizations, mappings, users, and who may do what.
+
+    Attributes:
+        authorizations: tokens by their id.
+        bucket_id: that of the bucket `emm`; another one after it was deleted and made again.
+        password: of the user `emm`.
+        tells_tokens: whether the list of tokens shows their texts.
+        written: the tokens with which points were accepted.
+    """
+
+    def __init__(self, admin: str = ADMIN, password: str = "") -> None:
+        self.authorizations: dict[str, dict] = {}
+        self.mappings: list[dict] = []
+        self.bucket_id = BUCKET_ID
+        self.password = password
+        self.tells_tokens = True
+        self.written: list[str] = []
+        self._made = 0
+        self._administrator = {"id": "id0", "token": admin, "orgID": ORG_ID, "userID": "u1", "permissions": ALL_RIGHTS}
+        self.administrators: dict[str, dict] = {"id0": {**self._administrator, "description": "emm's Token"}}
+        api = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def log_message(self, *_: object) -> None:
+                """Keep quiet."""
+
+            def answer(self) -> None:
+                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                parts = urlsplit(self.path)
+                query = {key: values[0] for key, values in parse_qs(parts.query).items()}
+                scheme, _, token = self.headers.get("Authorization", "").partition(" ")
+                request = f"{self.command} {parts.path}"
+                if request == "POST /api/v2/signin":
+                    given = base64.b64decode(token).decode() if scheme == "Basic" else ""
+                    status, content = (204, None) if given == f"emm:{api.password}" else DENIED
+                elif request == "POST /api/v2/write":
+                    status, content = (204, None) if api.may(token, "write") else DENIED
+                    if body and status == 204:
+                        api.written.append(token)
+                else:
+                    status, content = api.handle(request, token, query, json.loads(body or "null"))
+                reply = json.dumps(content).encode() if content is not None else b""
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(reply)))
+                self.end_headers()
+                self.wfile.write(reply)
+
+            do_GET = do_POST = do_DELETE = answer  # noqa: N815  # the names that http.server looks for
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+
+    def may(self, token: str, action: str) -> bool:
+        resource = {"type": "buckets", "id": self.bucket_id, "orgID": ORG_ID}
+        return any(
+            one["token"] == token and one["permissions"] == [{"action": action, "resource": resource}]
+            for one in self.authorizations.values()
+        )
+
+    def is_admin(self, token: str) -> bool:
+        return any(one["token"] == token for one in self.administrators.values())
+
+    def tokens(self) -> set[str]:
+        """The texts of all tokens that are accepted."""
+        return {one["token"] for one in (self.authorizations | self.administrators).values()}
+
+    def handle(self, request: str, token: str, query: dict, body: dict | None) -> tuple[int, dict | None]:
+        answers = {"GET /query": lambda: (200, {"results": []}) if self.may(token, "read") else DENIED}
+        if self.is_admin(token):
+            buckets = [{"id": self.bucket_id, "name": "emm"}]
+            answers |= {
+                "GET /api/v2/orgs": lambda: (200, {"orgs": ORGS}) if query["org"] == "emm" else (404, {}),
+                "GET /api/v2/buckets": lambda: (200, {"buckets": buckets if query["name"] == "emm" else []}),
+                "GET /api/v2/dbrps": lambda: (200, {"content": self.mappings}),
+                "POST /api/v2/dbrps": lambda: (201, self.mappings.append(body)),
+                "GET /api/v2/users": lambda: (200, {"users": [{"id": "u1", "name": "emm"}]}),
+                "POST /api/v2/users/u1/password": lambda: (204, self.set_password(body or {})),
+                "GET /api/v2/authorizations": lambda: (200, {"authorizations": self.listed()}),
+                "POST /api/v2/authorizations": lambda: (201, self.authorize(body or {})),
+            }
+            for id_ in [*self.authorizations, *self.administrators]:
+                answers[f"DELETE /api/v2/authorizations/{id_}"] = lambda id_=id_: (204, self.withdraw(id_))
+            if request.startswith("DELETE ") and request not in answers:
+                return 404, {"code": "not found"}
+        return answers.get(request, lambda: DENIED)()
+
+    def listed(self) -> list[dict]:
+        everything = [*self.administrators.values(), *self.authorizations.values()]
+        return [one if self.tells_tokens else {**one, "token": "redacted"} for one in everything]
+
+    def set_password(self, body: dict) -> None:
+        self.password = body["password"]
+
+    def withdraw(self, id_: str) -> None:
+        self.authorizations.pop(id_, None)
+        self.administrators.pop(id_, None)
+
+    def authorize(self, asked: dict) -> dict:
+        self._made += 1
+        made = {**asked, "id": f"id{self._made}", "token": f"token{self._made}"}
+        kind = self.administrators if asked["permissions"] == ALL_RIGHTS else self.authorizations
+        return kind.setdefault(made["id"], made)
+
+
+@pytest.fixture
+def influxdb_2() -> Iterator[InfluxAPI]:
+    """A fresh one."""
+    api = InfluxAPI()
+    thread = threading.Thread(target=api.server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield api
+    api.server.shutdown()
+    thread.join()
+    api.server.server_close()
