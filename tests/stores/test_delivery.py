@@ -5,8 +5,10 @@ import threading
 import time
 from datetime import UTC, datetime, timedelta
 from operator import itemgetter
+from types import SimpleNamespace
 
 import pytest
+from support.clock import Clock
 from support.dagster_ui import wait_for
 from support.frames import NOON, join, points, poll, reading, readings, rejected_rows, rows
 
@@ -58,17 +60,17 @@ def impatient(monkeypatch):
 
 
 @pytest.fixture
-def no_pauses(monkeypatch):
-    """The pauses that would have been made."""
-    pauses = []
-    monkeypatch.setattr(delivery_module.time, "sleep", pauses.append)
-    return pauses
+def clock(monkeypatch):
+    """A clock for pauses and for the end of a sample; it moves by the pauses."""
+    clock = Clock()
+    monkeypatch.setattr(delivery_module, "time", SimpleNamespace(monotonic=clock.monotonic, sleep=clock.sleep))
+    return clock
 
 
 def deliver(store, outbox, minute=0, seconds=60.0, batch=POINTS):
     delivery = Delivery(store, outbox)
     put = delivery.put(batch, NOON + timedelta(minutes=minute), "run")
-    return delivery.load(put, until=time.monotonic() + seconds)
+    return delivery.load(put, until=delivery_module.time.monotonic() + seconds)
 
 
 def test_what_the_store_has_taken_is_not_in_the_outbox_any_more(outbox):
@@ -93,44 +95,43 @@ def test_a_batch_is_in_the_outbox_and_held_before_the_store_is_tried(outbox):
     assert not waits, "no replay takes it meanwhile"
 
 
-def test_a_store_that_is_away_for_a_moment_is_tried_again_after_growing_pauses(outbox, no_pauses):
+def test_a_store_that_is_away_for_a_moment_is_tried_again_after_growing_pauses(outbox, clock):
     store = ScriptedStore(AWAY, AWAY, AWAY)
     assert deliver(store, outbox).problems == ()
-    assert no_pauses == [0.5, 1.0, 2.0]
+    assert clock.slept == [0.5, 1.0, 2.0]
     assert outbox.names() == []
 
 
-def test_what_a_busy_store_asks_for_is_waited(outbox, no_pauses):
+def test_what_a_busy_store_asks_for_is_waited(outbox, clock):
     deliver(ScriptedStore(StoreError("HTTP 429", retry_after_s=7)), outbox)
-    assert no_pauses == [7]
+    assert clock.slept == [7]
 
 
 @pytest.mark.parametrize(
     ("error", "seconds"),
     [(StoreError("HTTP 503", retry_after_s=3600), 60), (StoreAccessError("HTTP 401: check INFLUXDB_TOKEN"), 60)],
 )
-def test_an_error_that_no_pause_can_resolve_is_not_tried_again(outbox, no_pauses, error, seconds):
+def test_an_error_that_no_pause_can_resolve_is_not_tried_again(outbox, clock, error, seconds):
     store = ScriptedStore(error)
     (problem,) = deliver(store, outbox, seconds=seconds).problems
     assert problem == f"{error}; waiting in the outbox: 3 points"
     assert store.attempts == 1
-    assert no_pauses == []
+    assert clock.slept == []
     assert outbox.has_waiting()
     assert str(error) in outbox.last_error()
 
 
-def test_a_store_that_stays_away_is_given_up_before_the_sample_ends(outbox):
-    class Away(ScriptedStore):
-        def write(self, written, *, until=None):
-            self.attempts += 1
-            raise AWAY
-
-    began = time.monotonic()
-    store = Away()
+def test_a_store_that_stays_away_is_given_up_before_the_sample_ends(outbox, clock):
+    store = ScriptedStore(*[AWAY] * 100)
     (problem,) = deliver(store, outbox, seconds=6).problems
-    assert time.monotonic() - began < 6
-    assert store.attempts >= 3
+    assert clock.slept == [0.5, 1.0, 2.0], "another 4 s would end after it"
+    assert store.attempts == 4
     assert "waiting in the outbox: 3 points" in problem
+
+
+def test_a_store_that_stays_away_is_given_up_after_15_seconds_however_long_the_sample_lasts(outbox, clock):
+    deliver(ScriptedStore(*[AWAY] * 100), outbox, seconds=60)
+    assert clock.slept == [0.5, 1.0, 2.0, 4.0, 4.0]
 
 
 def test_a_sample_that_is_over_tries_the_store_all_the_same(outbox):

@@ -193,7 +193,7 @@ def test_without_an_inverter_named_it_does_not_start():
 
     environment = {name: value for name, value in os.environ.items() if name != "ZEVERSOLAR_HOST"}
     command = [sys.executable, "-m", "virtual_modbustcp_server.zeversolar"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=20, check=False)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 2
     assert "set --inverter or ZEVERSOLAR_HOST" in done.stderr
 
@@ -202,7 +202,7 @@ def test_the_catalogues_type_reads_what_the_server_serves(server):
     types = {"zeversolar": load_catalogue()["zeversolar"].meter_type}
     with server:
         meter = EnergyMeter(1, "127.0.0.1", server.port, 1, "zeversolar")
-        samples = run_fast(read_meters([meter], types, deadline=time.monotonic() + 10))
+        samples = run_fast(read_meters([meter], types, deadline=time.monotonic() + 60))
     frame = decode_readings(samples, types)
     assert dict(zip(frame["measurement"], frame["value"], strict=True)) == {
         "activePower": 1234,

@@ -1,11 +1,12 @@
-import time
 from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import event, text
+from support.clock import Clock
 from support.dagster_ui import wait_for
 from support.frames import NOON, NOON_MS, points, poll, reading, readings, rejected_rows, write
 from support.frames import rows as rows_of
@@ -139,12 +140,15 @@ def test_rows_that_the_database_rejects_do_not_affect_others(store, rows):
     assert count(rows, "emm_poll") == 1
 
 
-def test_a_table_that_is_locked_does_not_hold_up_a_poll_beyond_its_time(store, config_engine):
+def test_a_table_that_is_locked_does_not_hold_up_a_poll_beyond_its_time(store, config_engine, monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(store_module, "time", SimpleNamespace(monotonic=clock.monotonic))
+    monkeypatch.setattr(store_module, "STATEMENT_TIMEOUT_S", 120)
     with ThreadPoolExecutor() as thread:
         with config_engine.begin() as other:
             other.execute(text("LOCK readings"))
-            writing = thread.submit(store.write, points(readings(reading())), until=time.monotonic() + 0.3)
-            ended, _ = wait([writing], timeout=20)
+            writing = thread.submit(store.write, points(readings(reading())), until=clock.monotonic() + 0.3)
+            ended, _ = wait([writing], timeout=60)
         # without the lock it ends in any case: a test that fails instead of one that hangs
         assert writing in ended, "it waited until the lock was released"
         with pytest.raises(StoreError, match="statement timeout"):
