@@ -51,7 +51,7 @@ def known_fleet(env_files: tuple[Path, ...]) -> Iterator[KnownFleet]:
         return
     with open_config_database(settings) as engine:
         try:
-            known = KnownFleet(engine, load_fleet(engine))
+            known = KnownFleet(engine, load_fleet(engine, all_types=True))
         except EmmError as err:
             known = KnownFleet(reason=str(err))
         yield known

@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from emm_pipeline.fleet import Fleet
 
 
-_BLANKS = r" \t\n\r\f\v"
-"""Characters around a type's name that do not belong to it, in a string of PostgreSQL."""
+_SIZES = text("SELECT CAST(type AS text), count(*) FROM registers GROUP BY 1")
 
 MAX_REGISTERS_PER_TYPE = 10_000
 """A type with more rows is not loaded: no device has so many, and each poll would carry them in memory."""
@@ -43,9 +42,14 @@ def load_fleet(engine: Engine, *, all_types: bool = False) -> Fleet:
     with database_errors(engine), engine.connect() as connection:
         connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
         meters = rows_of(connection, "energy_meters")
-        used = None if all_types else {str(row["type"]).strip() for row in meters if row.get("enabled") is not False}
-        too_large = _types_that_are_too_large(connection, used)
-        registers = _registers_of(connection, used, too_large)
+        used = {_name(row["type"]) for row in meters if row.get("enabled") is not False}
+        sizes = {
+            name: count
+            for name, count in connection.execute(_SIZES).tuples()
+            if all_types or name is None or _name(name) in used
+        }
+        too_large = {name: count for name, count in sizes.items() if count > MAX_REGISTERS_PER_TYPE}
+        registers = _registers_of(connection, sizes.keys() - too_large.keys())
         has_types = connection.scalar(text("SELECT to_regclass('meter_types') IS NOT NULL"))
         types = rows_of(connection, "meter_types") if has_types else []
     fleet = check_rows(meters, registers, types)
@@ -58,25 +62,21 @@ def load_fleet(engine: Engine, *, all_types: bool = False) -> Fleet:
             "type",
             f"has {rows} rows, of which {MAX_REGISTERS_PER_TYPE} are allowed",
         )
-        for name, rows in sorted(too_large.items())
+        for name, rows in sorted(too_large.items(), key=str)
     ]
     return replace(fleet, issues=(*issues, *fleet.issues))
 
 
-def _types_that_are_too_large(connection: Connection, used: set[str] | None) -> dict[str, int]:
-    """By name, how many rows the types have that are not loaded."""
-    query = text(f"SELECT type, count(*) FROM registers {_where(used)} GROUP BY type HAVING count(*) > :most")  # noqa: S608
-    found = connection.execute(query, {"used": list(used or ()), "most": MAX_REGISTERS_PER_TYPE})
-    return {str(name): int(rows) for name, rows in found}
+def _registers_of(connection: Connection, types: Collection[str | None]) -> Sequence[Mapping[str, Any]]:
+    """The rows of these types; None among them is that of rows without a type, which are reported."""
+    query = "SELECT * FROM registers WHERE CAST(type AS text) = ANY(:types) OR (:without AND type IS NULL)"
+    types_given = [name for name in types if name is not None]
+    return _as_mappings(connection.execute(text(query), {"types": types_given, "without": None in types}))
 
 
-def _registers_of(connection: Connection, used: set[str] | None, but: Collection[str]) -> Sequence[Mapping[str, Any]]:
-    query = f"SELECT * FROM (SELECT * FROM registers {_where(used)}) r WHERE type <> ALL(:but) OR type IS NULL"  # noqa: S608
-    return _as_mappings(connection.execute(text(query), {"used": list(used or ()), "but": list(but)}))
-
-
-def _where(used: set[str] | None) -> str:
-    return "" if used is None else f"WHERE btrim(CAST(type AS text), E'{_BLANKS}') = ANY(:used)"
+def _name(type_name: object) -> str:
+    """A type as it is compared: spaces around it, in Unicode's sense, do not count."""
+    return str(type_name).strip()
 
 
 def rows_of(connection: Connection, table: str) -> Sequence[Mapping[str, Any]]:

@@ -247,6 +247,15 @@ def test_check_reads_each_register_and_the_requests_of_a_poll_without_any_databa
     assert f"OK: {len(SDM630.registers)} of {len(SDM630.registers)} registers" in result.stdout
 
 
+def test_check_knows_a_type_of_the_database_that_no_meter_has_yet(emm, config_engine, simulated_gateway):
+    gateway = simulated_gateway({1: sdm630()})
+    with config_engine.begin() as connection:
+        connection.exec_driver_sql("INSERT INTO registers VALUES ('mine', 0, 'voltageL1', 'V', 3, 4, 2, 2)")
+    result = emm("meters", "check", "--host", place(gateway), "--unit", 1, "--type", "mine")
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "OK: 1 of 1 registers" in result.stdout
+
+
 def test_check_says_for_each_failure_why_and_what_to_do(emm_alone, simulated_gateway):
     gateway = simulated_gateway({1: sdm630(exceptions={70: 2, 52: 4})})
     arguments = ("meters", "check", "--host", place(gateway), "--type", "sdm630")

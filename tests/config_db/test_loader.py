@@ -97,6 +97,22 @@ def test_what_is_changed_while_the_tables_are_read_is_seen_whole_or_not_at_all(c
     assert [meter.type for meter in load_fleet(config_engine).meters] == ["new"]
 
 
+def test_the_types_of_enabled_meters_are_loaded_however_they_are_spelled_and_rows_without_a_type_are_reported(
+    config_engine,
+):
+    execute(config_engine, "ALTER TABLE registers DROP CONSTRAINT registers_type")
+    for type_name in ("E'used\\u00a0'", "' used'", "'other'", "NULL"):
+        row = f"INSERT INTO registers VALUES ({type_name}, 0, 'voltage' || coalesce({type_name}, ''), 'V', 3, 4, 2, 2)"
+        execute(config_engine, row)
+    execute(config_engine, "INSERT INTO energy_meters VALUES (1, '10.0.0.1', 502, 1, 'used ', NULL)")
+    fleet = load_fleet(config_engine)
+    assert [meter.type for meter in fleet.meters] == ["used"]
+    assert set(fleet.types) == {"used"}
+    assert len(fleet.types["used"].registers) == 2
+    assert [issue.reason for issue in fleet.issues] == ["is null; allowed: a name"]
+    assert set(load_fleet(config_engine, all_types=True).types) == {"used", "other"}
+
+
 def test_an_absent_server_is_an_error_that_names_the_place_and_not_the_password():
     engine = create_config_engine(f"postgresql://emm:{SECRET}@127.0.0.1:1/meters")
     with pytest.raises(ConfigDatabaseError) as caught:
