@@ -3,11 +3,12 @@
 from collections import deque
 
 import pytest
-from dagster import DagsterEvent, DagsterEventType, EventLogEntry
+from dagster import AssetKey, DagsterEvent, EventLogEntry
 from psycopg2 import errors
 from sqlalchemy.exc import OperationalError
 
 from emm_pipeline.dagster_ext import outages
+from emm_pipeline.dagster_ext.internals import AssetMaterializationPlannedData
 from emm_pipeline.dagster_ext.outages import WaitingEvents, is_outage
 
 
@@ -48,8 +49,7 @@ def log(monkeypatch):
     return log
 
 
-def event(message: str, step_key: str | None = "step", kind: DagsterEventType | None = None) -> EventLogEntry:
-    of_dagster = DagsterEvent(kind.value, "poll") if kind else None
+def event(message: str, step_key: str | None = "step", planned: DagsterEvent | None = None) -> EventLogEntry:
     return EventLogEntry(
         error_info=None,
         level="info",
@@ -58,7 +58,7 @@ def event(message: str, step_key: str | None = "step", kind: DagsterEventType | 
         timestamp=0.0,
         step_key=step_key,
         job_name="poll",
-        dagster_event=of_dagster,
+        dagster_event=planned,
     )
 
 
@@ -74,8 +74,9 @@ def test_events_of_an_outage_are_stored_in_their_order_once_the_database_is_back
 
 
 def test_a_process_that_only_plans_runs_waits_for_nothing(log):
-    planned = event("planned", kind=DagsterEventType.ASSET_MATERIALIZATION_PLANNED)
-    log.store_event(planned)
+    data = AssetMaterializationPlannedData(AssetKey("meter_readings"))
+    planned = DagsterEvent.build_asset_materialization_planned_event("poll", "step", data)
+    log.store_event(event("planned", planned=planned))
     log.failing["queued"] = OperationalError("INSERT", {}, Exception("connection refused"))
     with pytest.raises(OperationalError):
         log.store_event(event("queued", step_key=None))
