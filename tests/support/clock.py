@@ -107,7 +107,7 @@ class _Loop(asyncio.SelectorEventLoop):
 
 
 class ClockLoop(Clock):
-    """The clock's loop, for coroutines and gateways. The time does not pass while a thread of `in_thread` works, too."""
+    """The clock's loop, for coroutines and gateways. No time passes while a thread of `in_thread` works, either."""
 
     def __init__(self) -> None:
         super().__init__()
