@@ -39,7 +39,7 @@ def test_a_gateway_that_one_run_talks_to_is_refused_to_another_until_it_is_given
             while not await other.try_acquire(ADDRESS):  # noqa: ASYNC110 - as the reader does
                 await asyncio.sleep(0.01)
 
-    asyncio.run(asyncio.wait_for(two_runs(), 10))
+    asyncio.run(asyncio.wait_for(two_runs(), 60))
     wait_for("the server to free the locks of the closed connections", lambda: locks_held(config_engine) == 0)
 
 
@@ -68,7 +68,7 @@ def test_a_lock_that_comes_after_its_task_was_cancelled_is_given_back(config_eng
             await asyncio.wait([locks._worker])
             return locks_held(config_engine)
 
-    assert asyncio.run(asyncio.wait_for(give_up(), 10)) == 0
+    assert asyncio.run(asyncio.wait_for(give_up(), 60)) == 0
 
 
 def test_the_locks_of_a_run_that_was_killed_are_free_at_once(config_url, config_engine):
@@ -118,7 +118,7 @@ def test_a_session_that_ends_while_reading_delays_no_gateway(postgres, config_en
             locks.release(ADDRESS)
             return await locks.try_acquire("10.0.0.2:502")
 
-    assert asyncio.run(asyncio.wait_for(lose_the_session(), 20))
+    assert asyncio.run(asyncio.wait_for(lose_the_session(), 60))
 
 
 def test_a_server_that_does_not_answer_delays_gateways_only_briefly(config_engine, monkeypatch):
@@ -176,6 +176,6 @@ def test_the_server_asks_after_half_a_minute_whether_the_host_of_a_lock_is_still
 
     with postgres_folder() as folder, PostgresOnTcp(folder / "data", port):
         engine = create_config_engine(f"postgresql://postgres@127.0.0.1:{port}/postgres")
-        (seconds,) = asyncio.run(asyncio.wait_for(timers_while_locked(engine), 20))
+        (seconds,) = asyncio.run(asyncio.wait_for(timers_while_locked(engine), 60))
         engine.dispose()
     assert seconds <= 30, "PostgreSQL's own default is the kernel's: two hours"
