@@ -8,6 +8,7 @@ from emm_pipeline.errors import EmmError
 
 _TIMEOUT_S = 10.0
 _SUCCESS = range(200, 300)
+_NO_LOGIN = {401, 403}
 
 
 class GrafanaAccess:
@@ -22,9 +23,12 @@ class GrafanaAccess:
         """Whether the user can log in with this password.
 
         Raises:
-            EmmError: Grafana does not answer.
+            EmmError: Grafana does not answer, or with anything but a yes or a no.
         """
-        return self._request("GET", "/api/user", password).status in _SUCCESS
+        status = self._request("GET", "/api/user", password).status
+        if status not in _SUCCESS and status not in _NO_LOGIN:
+            raise EmmError(f"Grafana at {self._url} answered HTTP {status} to a login; is it ready?")
+        return status in _SUCCESS
 
     def change(self, old: str, new: str) -> None:
         """Change the user's own password.
@@ -49,7 +53,7 @@ class GrafanaAccess:
     def _request(
         self, method: str, path: str, password: str, body: dict[str, str] | None = None
     ) -> urllib3.BaseHTTPResponse:
-        headers = urllib3.make_headers(basic_auth=f"{self._user}:{password}")
+        headers = urllib3.make_headers(basic_auth=f"{self._user}:{password}", basic_auth_encoding="utf-8")
         try:
             return self._http.request(method, self._url + path, headers=headers, json=body)
         except urllib3.exceptions.HTTPError as err:

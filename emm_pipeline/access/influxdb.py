@@ -55,11 +55,12 @@ class InfluxAccess:
             StoreError: InfluxDB does not answer, or refuses.
             ConfigurationError: it accepts no token that the stack has ever had, or lacks organization or bucket.
         """
-        settings, own = self._settings, self._vault.optional(OWN_TOKEN)
+        settings, own = self._settings, self._own_token()
         if settings.readings_store != "influxdb":
             self._note(f"InfluxDB: left alone, since READINGS_STORE is {settings.readings_store}")
-            return self._write(Tokens(own, settings.influxdb_read_token.get_secret_value() or own))
-        if own and own != self._vault.optional(ADMIN_TOKEN):
+            token = self._vault.optional(OWN_TOKEN)
+            return self._write(Tokens(token, settings.influxdb_read_token.get_secret_value() or token))
+        if own:
             self._note("InfluxDB: INFLUXDB_TOKEN is your own; no tokens are made")
             return self._write(Tokens(own, settings.influxdb_read_token.get_secret_value() or own))
         if self._server.is_version_1():
@@ -78,9 +79,9 @@ class InfluxAccess:
             StoreError: InfluxDB does not answer, or refuses.
             ConfigurationError: INFLUXDB_TOKEN is one of the user's own that the stack cannot make again.
         """
-        own = self._vault.optional(OWN_TOKEN)
+        own = self._own_token()
         version_1 = self._server.is_version_1()
-        if own and own != self._vault.optional(ADMIN_TOKEN):
+        if own:
             self._rotate_own(own, version_1=version_1)
         elif version_1:
             self._rotate_password(version_1=True, token="")
@@ -90,6 +91,11 @@ class InfluxAccess:
             self._rotate_tokens(reload)
             return
         reload()
+
+    def _own_token(self) -> str:
+        """The user's INFLUXDB_TOKEN, unless it is the admin token, or was before that was replaced: then it is none."""
+        own = self._vault.optional(OWN_TOKEN)
+        return "" if own and self._vault.was_ever(ADMIN_TOKEN, own) else own
 
     def _rotate_own(self, own: str, *, version_1: bool) -> None:
         user, colon, old = own.partition(":")

@@ -62,6 +62,11 @@ class Vault:
         superseded = self._content()["superseded"].get(name, [])
         return bool(value) and value not in EXAMPLES and _digest(value) not in superseded
 
+    def was_ever(self, name: str, value: str) -> bool:
+        """Whether the variable has this value, or had it before it was replaced."""
+        superseded = self._content()["superseded"].get(name, [])
+        return value in {self.optional(name), self._given.get(name)} or _digest(value) in superseded
+
     def older(self, name: str) -> list[str]:
         """Return the values that a server may still have instead of the one in force, the likeliest first."""
         content = self._content()

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from emm_pipeline.fleet import Fleet
 
 
+_BLANKS = r" \t\n\r\f\v"
+"""Characters around a type's name that do not belong to it, in a string of PostgreSQL."""
+
 MAX_REGISTERS_PER_TYPE = 10_000
 """A type with more rows is not loaded: no device has so many, and each poll would carry them in memory."""
 
@@ -40,7 +43,7 @@ def load_fleet(engine: Engine, *, all_types: bool = False) -> Fleet:
     with database_errors(engine), engine.connect() as connection:
         connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
         meters = rows_of(connection, "energy_meters")
-        used = None if all_types else {str(row["type"]) for row in meters if row.get("enabled") is not False}
+        used = None if all_types else {str(row["type"]).strip() for row in meters if row.get("enabled") is not False}
         too_large = _types_that_are_too_large(connection, used)
         registers = _registers_of(connection, used, too_large)
         has_types = connection.scalar(text("SELECT to_regclass('meter_types') IS NOT NULL"))
@@ -73,7 +76,7 @@ def _registers_of(connection: Connection, used: set[str] | None, but: Collection
 
 
 def _where(used: set[str] | None) -> str:
-    return "" if used is None else "WHERE type = ANY(:used)"
+    return "" if used is None else f"WHERE btrim(CAST(type AS text), E'{_BLANKS}') = ANY(:used)"
 
 
 def rows_of(connection: Connection, table: str) -> Sequence[Mapping[str, Any]]:

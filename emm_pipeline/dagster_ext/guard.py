@@ -102,6 +102,8 @@ class Guard:
         origin = _header(scope, b"origin").lower()
         if origin and _place(origin) != _place(f"//{host}"):
             raise RefusedError(_FORBIDDEN, f"requests from pages of {origin!r} are not accepted")
+        if not scope["path"].isprintable():
+            raise RefusedError(_FORBIDDEN, "the path has characters that no page of Dagster has")
         if scope["type"] != "http":
             return
         if scope["method"] not in _READS and _header(scope, b"sec-fetch-site") in {"cross-site", "same-site"}:

@@ -11,8 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TypeVar
 
-from dagster import EventLogEntry
-from dagster_postgres.utils import DagsterPostgresException
+from dagster import DagsterEventType, EventLogEntry
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
@@ -26,6 +25,12 @@ RETRY_PAUSE_S = 1.0
 JOB_EVENT_PATIENCE_S = 600.0
 """How long a run's last events, which end it, wait for the database."""
 
+_OUTAGE_STATES = ("08", "28", "53", "57P")
+"""Classes of SQLSTATE: connection, login (while a password is replaced), lack of resources, shutdown and start."""
+
+_PLANNED = {DagsterEventType.ASSET_MATERIALIZATION_PLANNED, DagsterEventType.ASSET_CHECK_EVALUATION_PLANNED}
+"""Events that name a step, and that the daemon and the webserver write when they create a run."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -33,9 +38,14 @@ def is_outage(err: BaseException | None) -> bool:
     """Whether an error means that PostgreSQL could not be reached or ended the connection."""
     if err is None:
         return False
-    if isinstance(err, DagsterPostgresException | OperationalError | InterfaceError | PoolTimeoutError):
+    if isinstance(err, PoolTimeoutError):
         return True
-    return (isinstance(err, DBAPIError) and err.connection_invalidated) or is_outage(err.__cause__)
+    if not isinstance(err, DBAPIError):
+        return is_outage(err.__cause__)
+    # psycopg2 calls it an OperationalError, too, when PostgreSQL rejects a statement for its content.
+    if state := getattr(err.orig, "pgcode", None):
+        return str(state).startswith(_OUTAGE_STATES)
+    return err.connection_invalidated or isinstance(err, OperationalError | InterfaceError)
 
 
 def when_database_answers(work: Callable[[], T], patience_s: float, on_wait: Callable[[str], None]) -> T:
@@ -68,7 +78,7 @@ class WaitingEvents(SharedEngine):
 
     An event that belongs to no step (a run's start, its success or failure) is written in order behind those that
     wait, and waits for the database itself where this process executes a run. In the daemon and the webserver nothing
-    changes, since they write no events of steps.
+    changes: the only events of steps that they write are planned ones, which make no process wait.
     """
 
     _waiting: deque[EventLogEntry]
@@ -83,11 +93,12 @@ class WaitingEvents(SharedEngine):
     def store_event(self, event: EventLogEntry) -> None:
         """Store an event now, or keep it for the time when the database answers."""
         with self._lock:
-            if event.step_key is None and not self._executes_steps:
+            is_of_step = event.step_key is not None
+            if not self._executes_steps and (not is_of_step or event.dagster_event_type in _PLANNED):
                 super().store_event(event)  # type: ignore[misc]  # of the event log
                 return
             self._waiting.append(event)
-            if event.step_key is not None:
+            if is_of_step:
                 self._executes_steps = True
                 self._store_waiting()
             else:
@@ -106,19 +117,26 @@ class WaitingEvents(SharedEngine):
         """
         if not raises and time.monotonic() < self._attempt_at:
             return False
-        try:
-            while self._waiting:
+        while self._waiting:
+            try:
                 # Fails at once where the database is away; Dagster's own attempts take six seconds.
-                self.engine.connect().close()
+                self._engine.connect().close()
                 super().store_event(self._waiting[0])  # type: ignore[misc]  # of the event log
+            except Exception as err:
+                reason = " ".join(str(err).split())
+                if is_outage(err):
+                    if raises:
+                        raise
+                    if self._attempt_at == float("-inf"):
+                        _log.warning("PostgreSQL is away; this run's events wait in memory: %s", reason)
+                    self._attempt_at = time.monotonic() + RETRY_PAUSE_S
+                    return False
                 self._waiting.popleft()
-        except Exception as err:
-            if raises or not is_outage(err):
+                if not self._waiting:
+                    raise
+                # It is not the caller's event: the caller's own must not be lost for it.
+                _log.warning("an event of this run was not accepted: %s", reason)
+            else:
                 self._waiting.popleft()
-                raise
-            if self._attempt_at == float("-inf"):
-                _log.warning("PostgreSQL is away; this run's events wait in memory: %s", " ".join(str(err).split()))
-            self._attempt_at = time.monotonic() + RETRY_PAUSE_S
-            return False
         self._attempt_at = float("-inf")
         return True

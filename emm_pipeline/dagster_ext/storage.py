@@ -77,6 +77,11 @@ class PooledPostgresStorage(DagsterPostgresStorage):
             connect_args={
                 "connect_timeout": 5,
                 "application_name": "emm dagster",
+                # A host that vanishes without a word is noticed within seconds, not after a quarter of an hour.
+                "keepalives_idle": 10,
+                "keepalives_interval": 5,
+                "keepalives_count": 2,
+                "tcp_user_timeout": 10_000,
                 # Dagster reads times without a zone as UTC, but its columns' default is the time in the session's zone.
                 "options": "-c timezone=UTC",
             },

@@ -54,18 +54,15 @@ class ScheduledPoll:
         window = Window(datetime.fromisoformat(run.tags[TICK_TAG]), datetime.fromisoformat(run.tags[UNTIL_TAG]))
         return cls(Shard.parse(run.tags[SHARD_TAG]), window, run.run_id)
 
-    def holds_up(self, shard: Shard, tick: datetime, interval: timedelta, now: datetime) -> bool:
+    def holds_up(self, shard: Shard, tick: datetime, interval: timedelta) -> bool:
         """Whether this poll, still in flight, keeps `tick` from polling `shard`.
 
-        Not while it is late by less than an interval: it has read its meters by then and reports their results, and
-        the gateways are locked while they are read. And not once it is older than two intervals: whatever became of
-        it, queued or dead, nothing waits for it.
+        The poll of the tick before does not: it has read its meters by then and reports their results, and the
+        gateways are locked while they are read. Nor does one that is older than two intervals: whatever became of it,
+        queued or dead, nothing waits for it.
         """
-        return (
-            self.shard.overlaps(shard)
-            and self.window.is_overdue(now - interval)
-            and self.window.tick >= tick.astimezone(UTC) - 2 * interval
-        )
+        tick = tick.astimezone(UTC)
+        return self.shard.overlaps(shard) and tick - 2 * interval <= self.window.tick < tick - interval
 
 
 def scheduled_polls_in_flight(instance: DagsterInstance) -> list[ScheduledPoll]:

@@ -89,16 +89,15 @@ def _poll_schedule(settings: Settings) -> ScheduleDefinition:
 
 
 def decide_polls(
-    tick: datetime, trigger: Trigger, shards: list[Shard], in_flight: list[ScheduledPoll], now: datetime | None = None
+    tick: datetime, trigger: Trigger, shards: list[Shard], in_flight: list[ScheduledPoll]
 ) -> tuple[list[RunRequest], list[str]]:
     """Return a run request for each shard that is free, and for each that is still being polled why it is skipped."""
-    now = now or datetime.now(UTC)
     window = window_of(tick, trigger)
     interval = trigger.next_tick(tick) - tick
     requests: list[RunRequest] = []
     reasons: list[str] = []
     for shard in shards:
-        busy = next((poll for poll in in_flight if poll.holds_up(shard, tick, interval, now)), None)
+        busy = next((poll for poll in in_flight if poll.holds_up(shard, tick, interval)), None)
         if busy:
             reasons.append(
                 f"Shard {shard} is still being polled by run {busy.run_id[:8]} of {busy.window.tick:%H:%M:%S} UTC, "

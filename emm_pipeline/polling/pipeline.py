@@ -188,12 +188,19 @@ def keep(delivery: Delivery, decoded: Decoded, run: str) -> FleetReading:
     except OutboxError as err:
         loaded = delivery.load(shaped.points, until=_until(decoded.sample_time.deadline))
         return replace(described, loaded=replace(loaded, problems=(str(err), *loaded.problems)))
+    _release_batches_of_other_runs(run)
     _held[batch.name] = batch
     return replace(described, batch=batch.name)
 
 
 _held: dict[str, Batch] = {}
 """Batches that this process keeps locked until it loads them, so that no replay takes them meanwhile."""
+
+
+def _release_batches_of_other_runs(run: str) -> None:
+    """A run that ended between reading and loading leaves its batches to the replay. A Celery worker lives on."""
+    for name in [name for name in _held if run not in name]:
+        _held.pop(name).close()
 
 
 def describe(decoded: Decoded) -> FleetReading:
@@ -215,12 +222,16 @@ def describe(decoded: Decoded) -> FleetReading:
 def load(delivery: Delivery, fleet_reading: FleetReading) -> FleetResult:
     """Load the points of a fleet reading from the outbox into the store; the result says what is not in the store.
 
-    A batch that is not in the outbox any more has been loaded by a replay.
+    A batch that has left the outbox was loaded by a replay, which reports what the store rejected.
     """
+    from emm_pipeline.stores.delivery import Loaded  # noqa: PLC0415
+
     loaded = fleet_reading.loaded
     if fleet_reading.batch is not None:
         batch = _held.pop(fleet_reading.batch, None) or delivery.claim(fleet_reading.batch)
         loaded = delivery.load(batch, until=_until(fleet_reading.deadline)) if batch else None
+        if batch is None and fleet_reading.batch in delivery.outbox.names():
+            loaded = Loaded(problems=(f"another process is loading {fleet_reading.batch}; until then it waits",))
     return result_of(fleet_reading, loaded)
 
 

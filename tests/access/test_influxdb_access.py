@@ -107,6 +107,20 @@ def test_a_server_with_another_administrators_token_says_what_to_set(influxdb_2,
     assert not [example for example in EXAMPLES if example in str(caught.value)]
 
 
+def test_one_token_that_the_user_set_for_both_names_is_replaced_under_both(published, tmp_path):
+    """As `make secrets` writes them, into a stack whose volume has the published token."""
+    both = {TOKEN: "made-by-make-secrets", "INFLUXDB_TOKEN": "made-by-make-secrets", PASSWORD: "new-password"}
+    for _ in range(2):
+        stack = stack_of(published.url, tmp_path, **both)
+        stack.apply_influxdb()
+        assert published.may(pipelines(stack), "write")
+    stack.rotate_influxdb()
+    for _ in range(2):
+        stack = stack_of(published.url, tmp_path, **both)
+        stack.apply_influxdb()
+        assert published.may(pipelines(stack), "write")
+
+
 @pytest.mark.parametrize("tells_tokens", [True, False])
 def test_three_rotations_leave_no_older_token_and_the_password_is_another_each_time(published, tmp_path, tells_tokens):
     stack = stack_of(published.url, tmp_path, **PUBLISHED)

@@ -120,6 +120,12 @@ def test_a_mutation_in_an_address_is_refused(local, method, path):
     assert local.dagster.reached == []
 
 
+@pytest.mark.parametrize("path", ["/graphql\n", "/graphql\r", "/report_asset_observation/meter_readings\n"])
+def test_a_path_with_a_control_character_which_dagster_would_take_for_another_is_refused(local, path):
+    assert local.ask("GET", path, STOP)[0] == 403
+    assert local.dagster.reached == []
+
+
 @pytest.mark.parametrize("content_type", ["text/plain", "application/graphql", "application/x-www-form-urlencoded", ""])
 def test_graphql_that_a_foreign_form_could_send_is_refused(local, content_type):
     assert local.ask("POST", "/graphql", content_type=content_type)[0] == 403

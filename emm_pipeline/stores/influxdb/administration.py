@@ -69,7 +69,7 @@ class InfluxAdministration:
 
     def accepts_password(self, user: str, password: str, *, version_1: bool) -> bool:
         """Whether the user can log in with this password."""
-        headers = urllib3.make_headers(basic_auth=f"{user}:{password}")
+        headers = urllib3.make_headers(basic_auth=f"{user}:{password}", basic_auth_encoding="utf-8")
         if version_1:
             answer = self._request("POST", "/query", headers, fields={"q": "SHOW DATABASES"})
         else:
@@ -86,7 +86,7 @@ class InfluxAdministration:
     def set_password_1(self, user: str, old: str, new: str) -> None:
         """Set the user's own password in a 1.x server; the user must be an administrator."""
         name, text = user.replace('"', '\\"'), new.replace("\\", "\\\\").replace("'", "\\'")
-        headers = urllib3.make_headers(basic_auth=f"{user}:{old}")
+        headers = urllib3.make_headers(basic_auth=f"{user}:{old}", basic_auth_encoding="utf-8")
         answer = self._ask("POST", "/query", headers, fields={"q": f"SET PASSWORD FOR \"{name}\" = '{text}'"})
         (result,) = json.loads(answer)["results"]
         if "error" in result:
