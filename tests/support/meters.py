@@ -274,7 +274,7 @@ class SimulatedGateway:
             unit = SimulatedUnit(exception=self.missing_unit_exception)
         if unit.delay_s:
             await asyncio.sleep(unit.delay_s)
-        while unit.waits_for and not unit.waits_for():
+        while unit.waits_for and not unit.waits_for():  # noqa: ASYNC110 - a condition of any kind
             await asyncio.sleep(0.005)
         if unit.silent() if callable(unit.silent) else unit.silent:
             return
