@@ -114,14 +114,13 @@ def test_rows_in_the_database_become_points_with_the_right_values_tags_and_times
     assert voltage["time"] == power["time"], "one timestamp per meter and sample"
     read_at = voltage["time"]
     assert began < read_at <= datetime.now(UTC)
-    tick = read_at.replace(second=0, microsecond=0)
-    assert read_at - tick < timedelta(seconds=20), "read as soon as the run was up"
 
     (record,) = points(1, "emm_poll")[:1]
     assert (record["ok"], record["points"], record["requests"]) == (1, 3, 2)
     assert record["latency_ms"] > 0
-    run = next(r for r in stack.ui.runs() if r["jobName"] == "poll")
-    assert stack.ui.wait_for_run(run["runId"])["status"] == "SUCCESS"
+    runs = [stack.ui.wait_for_run(run["runId"]) for run in stack.ui.runs() if run["jobName"] == "poll"]
+    assert runs[0]["status"] == "SUCCESS"
+    assert any(run["startTime"] <= read_at.timestamp() <= run["endTime"] for run in runs), "stamped when it was read"
     assert stack.ui.partitions()["materialized"] == {"1", "2", "5"}
 
 

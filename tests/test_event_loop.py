@@ -6,13 +6,10 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 
 import pytest
 
 from emm_pipeline.event_loop import run_fast
-
-INTERRUPTED_AFTER_S = 0.2
 
 
 class EndedByDagsterError(BaseException):
@@ -32,28 +29,35 @@ def handled():
         signal.signal(number, handler)
 
 
-def send(number):
-    threading.Timer(INTERRUPTED_AFTER_S, os.kill, (os.getpid(), number)).start()
+async def wait_for_long(cancelled):
+    try:
+        await asyncio.sleep(60)
+    except asyncio.CancelledError:
+        cancelled.append(True)
+        raise
+
+
+async def send(number):
+    os.kill(os.getpid(), number)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_the_loop_is_cleaned_up_after_and_reaches_its_handler(handled, number):
-    cleaned_up = []
+    cancelled, cleaned_up = [], []
 
     async def wait_in_tasks():
         try:
             async with asyncio.TaskGroup() as tasks:
                 for _ in range(3):
-                    tasks.create_task(asyncio.sleep(60))
+                    tasks.create_task(wait_for_long(cancelled))
+                tasks.create_task(send(number))
         finally:
             cleaned_up.append(True)
 
-    send(number)
-    began = time.monotonic()
     with pytest.raises(EndedByDagsterError):
         run_fast(wait_in_tasks())
+    assert cancelled == [True] * 3
     assert cleaned_up
-    assert time.monotonic() - began < 30
     assert signal.getsignal(number) is handled
 
 
@@ -73,10 +77,15 @@ def test_ctrl_c_is_a_keyboard_interrupt():
     before = signal.signal(
         signal.SIGINT, signal.default_int_handler
     )  # what a shell starts in the background ignores it
+
+    async def interrupt_itself():
+        await send(signal.SIGINT)
+        await asyncio.sleep(60)
+        pytest.fail("the signal did not end it")
+
     try:
-        send(signal.SIGINT)
         with pytest.raises(KeyboardInterrupt):
-            run_fast(asyncio.sleep(60))
+            run_fast(interrupt_itself())
     finally:
         signal.signal(signal.SIGINT, before)
 

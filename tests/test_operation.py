@@ -128,7 +128,7 @@ def test_the_gateway_of_a_killed_run_can_be_read_at_once(stack, gateway):
 def test_the_process_that_runs_are_forked_from_is_restarted_when_it_was_killed(stack):
     (server,) = wait_for("a fork server", stack.fork_servers)
     server.kill()
-    server.wait(10)
+    server.wait(60)
     assert stack.ui.wait_for_run(stack.ui.launch("discovery"))["status"] == "SUCCESS"
     assert [another.pid for another in stack.fork_servers()] != [server.pid]
 

@@ -88,7 +88,7 @@ class Terminal:
             while chunk := os.read(self._keyboard, 10_000):
                 rest += chunk.decode()
         os.close(self._keyboard)
-        return self._process.wait(30), rest
+        return self._process.wait(60), rest
 
 
 @pytest.fixture

@@ -5,10 +5,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
+import threading
 from pathlib import Path
 
 import pytest
+from sqlalchemy import event
 from support.dagster_ui import wait_for
 from support.ports import free_port
 from support.postgres import administrate, postgres_folder
@@ -38,21 +39,23 @@ def test_a_gateway_that_one_run_talks_to_is_refused_to_another_until_it_is_given
             while not await other.try_acquire(ADDRESS):  # noqa: ASYNC110 - as the reader does
                 await asyncio.sleep(0.01)
 
-    asyncio.run(asyncio.wait_for(two_runs(), 10))
+    asyncio.run(asyncio.wait_for(two_runs(), 60))
     wait_for("the server to free the locks of the closed connections", lambda: locks_held(config_engine) == 0)
 
 
 def test_a_thousand_gateways_are_locked_in_a_few_statements(config_engine):
+    statements = []
+    event.listen(config_engine, "before_cursor_execute", lambda *arguments: statements.append(arguments[2]))
+
     async def lock_all():
         async with gateway_locks(config_engine) as locks:
-            began = time.monotonic()
             got = await asyncio.gather(*(locks.try_acquire(f"10.0.{i // 250}.{i % 250}:502") for i in range(1000)))
-            return got, time.monotonic() - began, locks_held(config_engine)
+            return got, [text for text in statements if "pg_try_advisory_lock" in text], locks_held(config_engine)
 
-    got, took, held = asyncio.run(lock_all())
+    got, locking, held = asyncio.run(lock_all())
     assert all(got)
     assert held == 1000
-    assert took < 2, "a statement each takes longer"
+    assert 1 <= len(locking) <= 3
     wait_for("the server to free the locks of the closed connection", lambda: locks_held(config_engine) == 0)
 
 
@@ -65,7 +68,7 @@ def test_a_lock_that_comes_after_its_task_was_cancelled_is_given_back(config_eng
             await asyncio.wait([locks._worker])
             return locks_held(config_engine)
 
-    assert asyncio.run(asyncio.wait_for(give_up(), 10)) == 0
+    assert asyncio.run(asyncio.wait_for(give_up(), 60)) == 0
 
 
 def test_the_locks_of_a_run_that_was_killed_are_free_at_once(config_url, config_engine):
@@ -86,9 +89,7 @@ def test_the_locks_of_a_run_that_was_killed_are_free_at_once(config_url, config_
             assert not asyncio.run(try_once(config_engine))
         finally:
             os.kill(process.pid, signal.SIGKILL)
-    end = time.monotonic() + 5
-    while not asyncio.run(try_once(config_engine)):
-        assert time.monotonic() < end
+    wait_for("the server to free the locks of the killed process", lambda: asyncio.run(try_once(config_engine)))
 
 
 async def try_once(engine):
@@ -117,20 +118,20 @@ def test_a_session_that_ends_while_reading_delays_no_gateway(postgres, config_en
             locks.release(ADDRESS)
             return await locks.try_acquire("10.0.0.2:502")
 
-    assert asyncio.run(asyncio.wait_for(lose_the_session(), 20))
+    assert asyncio.run(asyncio.wait_for(lose_the_session(), 60))
 
 
 def test_a_server_that_does_not_answer_delays_gateways_only_briefly(config_engine, monkeypatch):
     monkeypatch.setattr("emm_pipeline.config_db.gateway_locks.ANSWER_TIMEOUT_S", 0.2)
+    server_answers, answered = threading.Event(), []
 
     async def ask_a_server_that_hangs():
         async with gateway_locks(config_engine) as locks:
-            monkeypatch.setattr(locks, "_execute", lambda *_: time.sleep(5))
-            return await locks.try_acquire(ADDRESS)
+            monkeypatch.setattr(locks, "_execute", lambda *_: answered.append(server_answers.wait(60)))
+            return await locks.try_acquire(ADDRESS), list(answered)
 
-    began = time.monotonic()
-    assert asyncio.run(ask_a_server_that_hangs())
-    assert time.monotonic() - began < 3
+    assert asyncio.run(ask_a_server_that_hangs()) == (True, []), "the gateway is read before the server answers"
+    server_answers.set()
 
 
 @pytest.mark.parametrize("address", ["10.0.0.1:502", "x" * 300 + ":502", "Ä:1"])
@@ -175,6 +176,6 @@ def test_the_server_asks_after_half_a_minute_whether_the_host_of_a_lock_is_still
 
     with postgres_folder() as folder, PostgresOnTcp(folder / "data", port):
         engine = create_config_engine(f"postgresql://postgres@127.0.0.1:{port}/postgres")
-        (seconds,) = asyncio.run(asyncio.wait_for(timers_while_locked(engine), 20))
+        (seconds,) = asyncio.run(asyncio.wait_for(timers_while_locked(engine), 60))
         engine.dispose()
     assert seconds <= 30, "PostgreSQL's own default is the kernel's: two hours"

@@ -27,7 +27,7 @@ def test_a_run_finds_everything_imported(monkeypatch):
     run = context.Process(target=report, args=[queue])
     run.start()
     assert queue.get(timeout=60) == EXPECTED
-    run.join(10)
+    run.join(60)
     assert run.exitcode == 0
     multiprocessing.forkserver._forkserver._stop()
     context.set_forkserver_preload([])

@@ -69,11 +69,11 @@ def ports(caddy, upstream, tmp_path_factory) -> Iterator[dict[str, int]]:
     with open(f"{folder}/log", "wb") as log:  # noqa: PTH123
         process = subprocess.Popen(command, env=environment, stderr=log)
     try:
-        wait_for("Caddy to answer", lambda: all(map(answers, ports.values())), timeout_s=20, every_s=0.1)
+        wait_for("Caddy to answer", lambda: all(map(answers, ports.values())), timeout_s=60, every_s=0.1)
         yield ports
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
 
 
 def answers(port: int) -> bool:
@@ -88,7 +88,7 @@ def answers(port: int) -> bool:
 def get(port: int, login: str | None = None) -> tuple[int, str]:
     """Return status and body of a page, by TLS with the certificate as it comes."""
     context = ssl._create_unverified_context()
-    connection = http.client.HTTPSConnection("localhost", port, context=context, timeout=10)
+    connection = http.client.HTTPSConnection("localhost", port, context=context, timeout=60)
     headers = {"Authorization": f"Basic {base64.b64encode(login.encode()).decode()}"} if login else {}
     connection.request("GET", "/runs", headers=headers)
     answer = connection.getresponse()
@@ -112,7 +112,7 @@ def test_grafana_asks_for_its_own_login_and_gets_it(ports):
 
 
 def test_without_tls_nothing_is_served(ports):
-    connection = http.client.HTTPConnection("127.0.0.1", ports["DAGSTER"], timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", ports["DAGSTER"], timeout=60)
     connection.request("GET", "/runs")
     assert connection.getresponse().status == 400
     connection.close()

@@ -17,8 +17,8 @@ FIRST_POINT_TIMEOUT_S = 180
 """Counted from `up`: a discovery at the next minute, and a poll at the one after it."""
 NEXT_POINT_TIMEOUT_S = 150
 REPLAY_TIMEOUT_S = 120
-STOP_TIMEOUT_S = 20
-"""7 s on a machine that is otherwise idle: two services after another, one of them with a run to end."""
+KILLED = 137
+"""The exit code of a service that the engine killed, because it had not ended 10 s after it was told to."""
 PORT_ADDRESSES = "{{range .NetworkSettings.Ports}}{{range .}}{{.HostIp}} {{end}}{{end}}"
 
 
@@ -50,7 +50,7 @@ def wait_for_point(stack: ComposeStack, since: float, timeout_s: float = NEXT_PO
 
 
 def samples_taken(stack: ComposeStack) -> list[tuple[float, float]]:
-    """Begin and end of every step `read` that succeeded, in seconds since 1970, whatever became of its run."""
+    """Begin and end, in seconds since 1970, of every step that read and succeeded, whatever became of its run."""
     runs = stack.ui.ask(
         """{ runsOrError(filter: {pipelineName: "poll"}, limit: 500) { ... on Runs { results {
                stepStats { stepKey status startTime endTime } } } } }"""
@@ -85,15 +85,13 @@ def test_the_file_is_valid(stack):
     assert stack("config", "--quiet") == ""
 
 
-def test_up_from_nothing_brings_points_within_three_minutes(stack):
+def test_up_from_nothing_brings_points_without_another_step(stack):
     stack.timed("build the images", lambda: stack("build"))
     began = time.time()
     stack.timed("up, until docker-compose returns", lambda: stack("up", "--build", "--detach"))
     stack.log_in()
     wait_for_point(stack, began, FIRST_POINT_TIMEOUT_S)
     stack.times["up, until the first point"] = time.time() - began
-    print(f"  {stack.times['up, until the first point']:6.1f} s  up, until the first point")
-    assert stack.times["up, until the first point"] < FIRST_POINT_TIMEOUT_S
     stack.wait_until_healthy()
 
 
@@ -134,16 +132,16 @@ def test_what_is_read_while_influxdb_is_away_is_stored_once_it_is_back(stack):
     stack.times["influxdb back, until nothing is missing"] = time.time() - began
 
 
-def test_stop_is_quick_and_start_goes_on(stack):
+def test_stop_ends_every_service_without_killing_it_and_start_goes_on(stack):
     before = points(stack)
     stack.timed("stop", lambda: stack("stop"))
+    assert [one["Service"] for one in stack.containers() if one["ExitCode"] == KILLED] == []
     began = time.time()
     stack.timed("start", lambda: stack("start"))
     stack.wait_until_healthy()
     wait_for_point(stack, began)
     assert set(before) <= set(points(stack))
     wait_until_nothing_is_missing(stack)
-    assert stack.times["stop"] < STOP_TIMEOUT_S
 
 
 def test_down_and_up_again_keeps_everything(stack):

@@ -107,7 +107,7 @@ class _Loop(asyncio.SelectorEventLoop):
 
 
 class ClockLoop(Clock):
-    """The clock's loop, for coroutines and gateways. A thread of `in_thread` that works lets no time pass, either."""
+    """The clock's loop, for coroutines and gateways. No time passes while a thread of `in_thread` works, either."""
 
     def __init__(self) -> None:
         super().__init__()

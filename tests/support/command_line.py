@@ -24,7 +24,7 @@ class CommandLine:
             input=stdin.encode() if isinstance(stdin, str) else stdin,
             check=False,
             env={**os.environ, **self.settings, **environment},
-            timeout=60,
+            timeout=120,
         )
         return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
 
@@ -32,7 +32,7 @@ class CommandLine:
         """Run a line of a shell, in which $EMM is the command."""
         environment = {**os.environ, **self.settings, "EMM": str(EMM)}
         return subprocess.run(
-            ["sh", "-c", line], capture_output=True, text=True, check=False, env=environment, timeout=60
+            ["sh", "-c", line], capture_output=True, text=True, check=False, env=environment, timeout=120
         )
 
     def start(self, *arguments, **streams: int) -> subprocess.Popen[str]:

@@ -93,6 +93,8 @@ class SimulatedUnit:
     registers: Registers = field(default_factory=dict)
     delay_s: float = 0.0
     """Before each reply; a delay beyond the reader's timeout makes late replies."""
+    waits_for: Callable[[], bool] | None = None
+    """No reply is sent before this is true."""
     silent: bool | Callable[[], bool] = False
     """Whether a request gets no reply."""
     exceptions: Mapping[int, int] = field(default_factory=dict)
@@ -272,6 +274,8 @@ class SimulatedGateway:
             unit = SimulatedUnit(exception=self.missing_unit_exception)
         if unit.delay_s:
             await asyncio.sleep(unit.delay_s)
+        while unit.waits_for and not unit.waits_for():  # noqa: ASYNC110 - a condition of any kind
+            await asyncio.sleep(0.005)
         if unit.silent() if callable(unit.silent) else unit.silent:
             return
         if self.replies_on_newest and self._newest:

@@ -30,7 +30,7 @@ class BareClient:
     """Modbus TCP by `struct` alone, so that no library's view of the protocol is shared with the server."""
 
     def __init__(self, port: int) -> None:
-        self._socket = socket.create_connection(("127.0.0.1", port), timeout=5)
+        self._socket = socket.create_connection(("127.0.0.1", port), timeout=60)
         self._transaction = 0
 
     def __enter__(self) -> Self:
@@ -98,5 +98,5 @@ def mbpoll(port: int, *arguments: str) -> str:
             pytest.fail(reason)
         pytest.skip(reason)
     command = [program, "-0", "-1", "-p", str(port), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     return done.stdout + done.stderr

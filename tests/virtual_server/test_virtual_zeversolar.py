@@ -54,7 +54,7 @@ class Inverter:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self):
                 inverter.paths.append(self.path)
-                inverter.hold.wait(10)
+                inverter.hold.wait(60)
                 self.send_response(inverter.status)
                 self.end_headers()
                 self.wfile.write(inverter.page.encode())
