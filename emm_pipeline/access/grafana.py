@@ -45,9 +45,7 @@ class GrafanaAccess:
         """
         answer = self._request("PUT", "/api/user/password", old, {"oldPassword": old, "newPassword": new})
         if answer.status not in _SUCCESS:
-            raise EmmError(
-                f"{self.where} answered HTTP {answer.status} to a change of {self._user}'s password"
-            )
+            raise EmmError(f"{self.where} answered HTTP {answer.status} to a change of {self._user}'s password")
 
     def read_token_again(self, password: str) -> bool:
         """Let Grafana read its provisioned data sources, and with them InfluxDB's token again; True if it did."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-
 from typing import TYPE_CHECKING
 
 from emm_pipeline.errors import ConfigurationError, EmmError

@@ -2,8 +2,8 @@
 
 It answers as Grafana's HTTP API is documented (https://grafana.com/docs/grafana/latest/developers/http_api/, user,
 admin and "other"): 401 to a wrong login, 400 or 401 to a refused change of password, and 401 to the right login, too,
-for five minutes after five wrong ones. It needs Python's own library only: the tests of the stack run it in a container,
-`python grafana_api.py`, where it reads the variables of Grafana's image and keeps the password on the volume.
+for five minutes after five wrong ones. It needs Python's own library only: the tests of the stack run it in a
+container, `python grafana_api.py`, where it reads the variables of Grafana's image and keeps the password on the volume.
 """
 
 import base64
@@ -76,14 +76,15 @@ class GrafanaAPI:
             return 200, {"database": "ok", "version": "13.2.3", "commit": "0"}
         if not self._logs_in(authorization):
             return WRONG_LOGIN
-        if request == "GET /api/user":
-            return 200, {"id": 1, "login": self.user, "isGrafanaAdmin": True}
         if request == "PUT /api/user/password":
             return self._change(body)
         if request == "POST /api/admin/provisioning/datasources/reload":
             self.reloads += 1
-            return 200, {"message": "Datasources config reloaded"}
-        return 404, {"message": "Not found"}
+        answers = {
+            "GET /api/user": {"id": 1, "login": self.user, "isGrafanaAdmin": True},
+            "POST /api/admin/provisioning/datasources/reload": {"message": "Datasources config reloaded"},
+        }
+        return (200, answers[request]) if request in answers else (404, {"message": "Not found"})
 
     def _logs_in(self, authorization: str) -> bool:
         now = self._clock()

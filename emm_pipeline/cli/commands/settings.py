@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from emm_pipeline.access.engine import warning_of_engine
 from emm_pipeline.access.folders import AccessFolders
 from emm_pipeline.access.vault import CREDENTIALS, Vault
 from emm_pipeline.cli.output import json_option, print_json, say
@@ -75,7 +76,8 @@ def _print_logins(variables: dict[str, str], folder: Path, *, as_json: bool) -> 
 def check(env_files: tuple[Path, ...], as_json: bool) -> None:
     """Check every setting, and say which credentials are yours: the stack makes random ones in place of the others.
 
-    Exits with 2 where a setting is wrong.
+    In a container it also warns of a Docker engine that lets the local network reach ports on 127.0.0.1. Exits with 2
+    where a setting is wrong.
 
     Example: emm settings check
     """
@@ -89,3 +91,5 @@ def check(env_files: tuple[Path, ...], as_json: bool) -> None:
     say(f"settings are valid; {made}")
     if not is_loopback(loaded.emm_bind):
         say(f"EMM_BIND={loaded.emm_bind} lets other machines open Grafana and Dagster, which ask for a login")
+    if warning := warning_of_engine(loaded.emm_bind):
+        say(warning)
