@@ -138,9 +138,10 @@ class InfluxAccess:
         self._note("InfluxDB: a new password for the administrator; the old credentials are refused")
 
     def _unknown_password(self) -> str:
+        where = f"InfluxDB at {hide_credentials(self._settings.influxdb_url)}"
         return (
-            f"User {self._admin_user} of InfluxDB at {hide_credentials(self._settings.influxdb_url)} has a password that "
-            f"the stack does not know, and keeps it: set it as {PASSWORD} in config/.env, and rotate again"
+            f"User {self._admin_user} of {where} has a password that the stack does not know, and keeps it: set it as "
+            f"{PASSWORD} in config/.env, and rotate again"
         )
 
     def _rotate_password(self, *, version_1: bool, token: str) -> bool:

@@ -162,6 +162,24 @@ def test_nothing_starts_before_the_credentials_were_checked():
     assert SERVICES["check"]["network_mode"] == "none"
 
 
+def waits_for(service: str) -> set[str]:
+    """What must have ended well before a service starts, directly or by way of others."""
+    needed = SERVICES[service].get("depends_on", {})
+    ended = {name for name, how in needed.items() if how["condition"] == "service_completed_successfully"}
+    return ended.union(*map(waits_for, needed)) if needed else ended
+
+
+@pytest.mark.parametrize("profile", [None, *ON_DEMAND])
+def test_whatever_a_profile_starts_waits_for_the_check_of_the_credentials(profile):
+    started = {name for name in SERVICES if name in ON_DEMAND.get(profile, set(SERVICES))} - {"check"}
+    assert started
+    assert {service for service in started if "check" not in waits_for(service)} == set()
+
+
+def test_the_proxy_opens_grafana_and_dagster_to_other_machines_after_their_logins_are_no_examples():
+    assert {"check", "init", "grafana-login"} <= waits_for("proxy")
+
+
 def test_only_grafana_dagster_and_the_proxy_publish_ports():
     ports = {name: definition["ports"] for name, definition in SERVICES.items() if "ports" in definition}
     of_the_proxy = ports.pop("proxy")

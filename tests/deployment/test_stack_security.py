@@ -1,7 +1,7 @@
 """The stack under attack (`make test-stack`). Its volumes are those that the stack of commit 6e50f05 leaves.
 
-That stack accepted the published credentials. The tests share one stack and go on where the one before ended. On a
-machine without an image registry Grafana is played by tests/support/grafana_api.py; InfluxDB, Redis and Caddy are Debian's.
+That stack accepted the published credentials. The tests share one stack and go on where the one before ended.
+Without an image registry Grafana is played by tests/support/grafana_api.py; InfluxDB, Redis and Caddy are Debian's.
 """
 
 import base64
@@ -337,7 +337,7 @@ def test_celerys_workers_poll_and_go_on_after_the_password_of_redis_was_rotated(
     celery = ("--profile", "celery")
     for _ in range(3):
         old = files(with_profiles, "redis")["REDIS_PASSWORD"]
-        with_profiles(*celery, "run", "--rm", "-T", "--no-deps", "init", "emm", "secrets", "rotate", "redis")
+        with_profiles("run", "--rm", "-T", "--no-deps", "init", "emm", "secrets", "rotate", "redis")
         assert in_network(with_profiles, "broker", _ASKS_REDIS, old).strip() == "refused"
         assert (
             in_network(with_profiles, "broker", _ASKS_REDIS, files(with_profiles, "redis")["REDIS_PASSWORD"]).strip()

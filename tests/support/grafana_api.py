@@ -3,7 +3,8 @@
 It answers as Grafana's HTTP API is documented (https://grafana.com/docs/grafana/latest/developers/http_api/, user,
 admin and "other"): 401 to a wrong login, 400 or 401 to a refused change of password, and 401 to the right login, too,
 for five minutes after five wrong ones. It needs Python's own library only: the tests of the stack run it in a
-container, `python grafana_api.py`, where it reads the variables of Grafana's image and keeps the password on the volume.
+container (`python grafana_api.py`), where it reads the variables of Grafana's image and keeps the password on the
+volume.
 """
 
 import base64

@@ -87,8 +87,12 @@ def check(env_files: tuple[Path, ...], as_json: bool) -> None:
     if as_json:
         print_json({"valid": True, "generated_credentials": unset})
         return
-    made = f"made by the stack: {', '.join(unset)}" if unset else "every credential is yours"
-    say(f"settings are valid; {made}")
+    say("settings are valid")
+    if unset:
+        say(f"credentials that you have not set, or only to a published example: {', '.join(unset)}")
+        say("`emm secrets create` makes random ones in their place; the stack runs it at its start")
+    else:
+        say("every credential is yours")
     if not is_loopback(loaded.emm_bind):
         say(f"EMM_BIND={loaded.emm_bind} lets other machines open Grafana and Dagster, which ask for a login")
     if warning := warning_of_engine(loaded.emm_bind):
