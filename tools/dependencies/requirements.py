@@ -35,7 +35,8 @@ def write_all() -> list[Path]:
 
 
 def _write(file: Path, needed: list[str], source: str) -> Path:
-    command = [Path(sys.executable).with_name("uv"), "pip", "compile", "-", "--constraint", ROOT / "constraints.txt"]
+    uv, constraints = str(Path(sys.executable).with_name("uv")), str(ROOT / "constraints.txt")
+    command = [uv, "pip", "compile", "-", "--constraint", constraints]
     options = [
         "--python-version",
         PYTHON,
@@ -59,7 +60,7 @@ def _write(file: Path, needed: list[str], source: str) -> Path:
 
 def _index() -> dict[str, str]:
     """Return the variables by which uv uses pip's index and certificates."""
-    variables = {}
+    variables: dict[str, str] = {}
     for setting, variable in (("index-url", "UV_DEFAULT_INDEX"), ("cert", "SSL_CERT_FILE")):
         for section in (":env:", "install", "global"):
             command = [sys.executable, "-m", "pip", "config", "get", f"{section}.{setting}"]

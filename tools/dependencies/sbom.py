@@ -11,7 +11,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from packaging.markers import default_environment
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -47,13 +46,14 @@ def _without_others(dependencies: dict[str, Any], references: set[str]) -> dict[
 
 def _required() -> set[str]:
     """Return the names of docker/requirements.txt that this platform needs."""
-    names, wrong = set(), []
+    names: set[str] = set()
+    wrong = []
     lines = (ROOT / "docker" / "requirements.txt").read_text(encoding="utf-8").splitlines()
     for line in lines:
         if not line or line.startswith(("#", " ")):
             continue
         requirement = Requirement(line.rstrip(" \\"))
-        if requirement.marker and not requirement.marker.evaluate(default_environment() | {"extra": ""}):
+        if requirement.marker and not requirement.marker.evaluate():
             continue
         names.add(canonicalize_name(requirement.name))
         try:
