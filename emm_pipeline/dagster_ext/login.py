@@ -27,7 +27,7 @@ class Login:
 
     Failed logins are counted by who sent them: a browser that has logged in before counts by itself; others count by
     their address, and there the one account that exists apart from names that do not. Who is over the limit is not
-    listened to, with the right password neither; nobody else is affected.
+    listened to, with the right password neither; no other client is affected.
 
     Args:
         wanted: returns the user and the password, as they are now.

@@ -74,7 +74,7 @@ def test_three_rotations_refuse_the_old_password_and_what_is_connected_stays_so(
     assert "restart worker daemon webserver" in done.stdout + done.stderr
 
 
-def test_a_redis_that_was_not_restarted_since_its_password_was_set_anew_is_rotated_too(stack, server, own):
+def test_a_redis_that_was_not_restarted_since_its_password_was_set_again_is_rotated_too(stack, server, own):
     assert stack.rotate(**own).returncode == 0
     changed = {"REDIS_PASSWORD": "mine"}
     assert stack("create", **changed).returncode == 0

@@ -106,7 +106,7 @@ def test_the_cookie_opens_nothing_and_allows_no_more_guesses_than_an_address_has
     assert guarded.ask(cookie=cookie)[0] == 401
     assert guess(guarded, ALLOWED + 1, cookie=cookie) == [401] * ALLOWED + [429]
     assert log_in(guarded, cookie=cookie)[0] == 429
-    assert log_in(guarded)[0] == 200, "its guesses keep nobody else out"
+    assert log_in(guarded)[0] == 200, "its guesses lock out no other client"
 
 
 @pytest.mark.parametrize("forged", ["emm_browser=x.y", "emm_browser=", "emm_browser=.", "emm_browser=ä.ö"])
@@ -138,7 +138,7 @@ def test_logins_that_succeed_do_not_clear_the_guesses_of_others_behind_the_addre
     assert status == 429
 
 
-def test_guesses_at_names_that_do_not_exist_keep_nobody_out(guarded):
+def test_guesses_at_names_that_do_not_exist_lock_out_no_account(guarded):
     for number in range(ALLOWED + 1):
         (status,) = guess(guarded, 1, user=f"user{number}")
     assert status == 429
@@ -158,7 +158,7 @@ def test_what_a_client_claims_before_the_proxys_own_word_is_ignored(webserver):
 
 
 @pytest.mark.parametrize("sender", ["10.0.0.9", "127.0.0.1"])
-def test_nobody_but_the_trusted_proxy_is_believed_who_sent_a_request(webserver, sender):
+def test_only_the_trusted_proxy_is_believed_who_sent_a_request(webserver, sender):
     for number in range(ALLOWED):
         guess(webserver, 1, client=sender, x_forwarded_for=f"198.51.100.{number}")
     assert log_in(webserver, client=sender, x_forwarded_for="198.51.100.77")[0] == 429
