@@ -13,6 +13,7 @@ from dagster import DagsterInstance
 from dagster_webserver.app import create_app_from_workspace_process_context
 
 from emm_pipeline.credentials import is_loopback
+from emm_pipeline.dagster_ext.garbage import collect_every_minute
 from emm_pipeline.dagster_ext.guard import Guard
 from emm_pipeline.dagster_ext.internals import open_workspace
 from emm_pipeline.errors import ConfigurationError
@@ -47,6 +48,7 @@ def serve(workspace: Path, host: str, port: int) -> None:
         instance.optimize_for_webserver(STATEMENT_TIMEOUT_MS, -1, 20)
         with open_workspace(instance, workspace, version("dagster-webserver")) as context:
             app = create_app_from_workspace_process_context(context)
+            collect_every_minute()
             uvicorn.run(guard(app, settings, needs_login=guarded), host=host, port=port, log_level="warning")
 
 
