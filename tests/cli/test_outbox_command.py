@@ -28,7 +28,7 @@ def emm_outbox(emm):
 def test_an_empty_outbox_is_said_to_be_empty_and_exits_with_0(emm_outbox):
     shown = emm_outbox()
     assert shown.returncode == 0
-    assert shown.stdout.endswith("nothing waits\n")
+    assert shown.stdout.endswith("no points wait\n")
 
 
 def test_what_waits_is_shown_with_its_points_and_the_last_error_and_loaded_by_hand(emm_outbox, outbox, config_engine):
