@@ -104,7 +104,7 @@ def test_the_points_of_a_file_are_shown_and_stay(emm_outbox, outbox):
 @pytest.mark.parametrize("name", ["absent.points", "../outbox", "last-error.txt"])
 def test_a_file_that_holds_no_points_is_named(emm_outbox, outbox, name):
     outbox.put(POINTS, NOON, "run").close()
-    outbox.note_error("InfluxDB is away")
+    outbox.note_error("InfluxDB is unavailable")
     shown = emm_outbox("show", name)
     assert shown.returncode == 2
     assert name in shown.stderr
