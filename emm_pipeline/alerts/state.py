@@ -1,6 +1,6 @@
 """The alerts that people were told about, and the lines that wait to be mailed: tables `troubles` and `mail_lines`.
 
-Both outlive runs: each change is told once, whichever process is killed, and a mail server that is away costs no line.
+Both outlive runs: each change is told once, whichever process is killed, and a mail server that is unavailable costs no line.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""An ASGI wrapper that guards Dagster's webserver, which itself has no login and accepts requests of any web page.
+"""An ASGI wrapper that protects Dagster's webserver, which itself has no login and accepts requests of any web page.
 
-A page on another origin must not be able to start, stop or read anything by way of a browser that can reach the
-webserver, and who gets in from another machine needs a login. Requests without a browser (no Origin) are let through
-by the login alone.
+A page on another origin must not be able to start, stop or read anything through a browser that can reach the
+webserver, and a user on another machine needs a login. Requests that do not come from a browser (without an Origin)
+need only the login.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 HEALTH_PATH = "/healthz"
-"""Answers without a login whether Dagster does, and nothing else."""
+"""Path that needs no login, and only tells whether Dagster answers."""
 
 _DAGSTERS_HEALTH_PATH = "/server_info"
 _READS = frozenset({"GET", "HEAD"})
@@ -43,7 +43,7 @@ _log = logging.getLogger(__name__)
 
 
 class RefusedError(Exception):
-    """A request that does not reach Dagster: with this HTTP status, for this reason."""
+    """A request that is not passed to Dagster, with the HTTP status and the reason for the client."""
 
     def __init__(self, status: int, reason: str, *headers: tuple[bytes, bytes]) -> None:
         super().__init__(reason)
@@ -55,12 +55,13 @@ class Guard:
     """An ASGI application around Dagster's.
 
     Args:
-        app: Dagster's.
-        hosts: names under which browsers may open it, beside localhost; lower case, without a port.
-        any_address: whether it may be opened by the machine's addresses, too. (No foreign web page can give itself an
-            address as its host's name; a name that leads here, it can.)
-        login: returns the user and the password to ask for, or None if no login is required.
-        client_of: returns who sent a request, as its failed logins are counted; default: the address of the connection.
+        app: Dagster's application.
+        hosts: host names under which browsers may open it, besides localhost; lower case, without a port.
+        any_address: whether browsers may also open it under any IP address of the machine. (A malicious web page can
+            have a host name that resolves to this machine, but not an IP address as its host.)
+        login: returns the required user and password; None if no login is required.
+        client_of: returns the client of a request, for which failed logins are counted; default: the address of the
+            connection.
     """
 
     def __init__(
@@ -80,7 +81,7 @@ class Guard:
         self._failed = FailedLogins()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Hand a request on to Dagster, or refuse it."""
+        """Pass a request to Dagster, or refuse it."""
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
@@ -103,7 +104,7 @@ class Guard:
         if origin and _place(origin) != _place(f"//{host}"):
             raise RefusedError(_FORBIDDEN, f"requests from pages of {origin!r} are not accepted")
         if not scope["path"].isprintable():
-            raise RefusedError(_FORBIDDEN, "the path has characters that no page of Dagster has")
+            raise RefusedError(_FORBIDDEN, "the path has characters that are not allowed")
         if scope["type"] != "http":
             return
         if scope["method"] not in _READS and _header(scope, b"sec-fetch-site") in {"cross-site", "same-site"}:
@@ -112,7 +113,7 @@ class Guard:
             has_query = "query" in parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True)
             is_json = _header(scope, b"content-type").startswith("application/json")
             if has_query or (scope["method"] not in _READS and not is_json):
-                raise RefusedError(_FORBIDDEN, "GraphQL is taken by POST as application/json only")
+                raise RefusedError(_FORBIDDEN, "GraphQL is accepted only by POST as application/json")
 
     def _is_ours(self, host: str) -> bool:
         try:
@@ -140,7 +141,7 @@ class Guard:
         if not header:
             raise RefusedError(_UNAUTHORIZED, "log in as DAGSTER_LOGIN_USER with DAGSTER_LOGIN_PASSWORD", ask)
         given, wanted = _credentials(header), self._login()
-        # Both are compared always, so that the time tells nothing about either.
+        # Both are always compared, so that the time of the reply does not reveal which one is wrong.
         right = [
             hmac.compare_digest(mine.encode(), theirs.encode()) for mine, theirs in zip(given, wanted, strict=True)
         ]
@@ -169,13 +170,13 @@ async def _peer(scope: Scope) -> str:
 
 
 def _header(scope: Scope, name: bytes) -> str:
-    """Return a header's value; what was sent twice counts as something that never fits."""
+    """Return a header's value; the values of a repeated header are joined, and so match nothing."""
     values = [value.decode("latin-1") for key, value in scope["headers"] if key.lower() == name]
     return ", ".join(values).strip()
 
 
 def _place(url: str) -> tuple[str, int | None] | None:
-    """Return host and port, without a port that is the scheme's own; None for `null` and what is no URL."""
+    """Return host and port, without the scheme's default port; None for `null` and for invalid URLs."""
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -197,7 +198,7 @@ def _credentials(header: str) -> tuple[str, str]:
 
 
 def _protected(send: Send) -> Send:
-    """Add the headers against framing and foreign reading to each reply, and let no page elsewhere read it."""
+    """Add headers to each reply that prevent pages of other origins from framing or reading it."""
 
     async def protected(message: Message) -> None:
         if message["type"] == "http.response.start":

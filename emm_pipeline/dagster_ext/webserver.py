@@ -1,4 +1,4 @@
-"""Dagster's webserver behind the guard."""
+"""Dagster's webserver, protected by `guard`."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ if TYPE_CHECKING:
 
 STATEMENT_TIMEOUT_MS = 15_000
 PROXY = "proxy"
-"""The name of the stack's proxy, whose word on who sent a request is believed."""
+"""Host name of the stack's proxy, whose header about the client of a request is trusted."""
 
 
 def serve(workspace: Path, host: str, port: int) -> None:
-    """Serve Dagster's pages and API until a signal ends it. DAGSTER_HOME names the instance.
+    """Serve Dagster's pages and API until a signal ends the process. DAGSTER_HOME is the folder of the instance.
 
     Raises:
-        ConfigurationError: the address is reached from other machines, and no password is set.
+        ConfigurationError: other machines can reach the address, and no password is set.
     """
     settings = current_settings()
     guarded = not is_loopback(host)
     if guarded and not settings.dagster_login_password.get_secret_value():
         raise ConfigurationError(
-            f"--host {host} can be reached from other machines, and Dagster's pages can start and stop everything: "
-            "set DAGSTER_LOGIN_PASSWORD (the example one counts as not set), or use --host 127.0.0.1"
+            f"other machines can reach --host {host}, and Dagster's pages can start and stop everything: set "
+            "DAGSTER_LOGIN_PASSWORD (the example password counts as not set), or use --host 127.0.0.1"
         )
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO)
     with DagsterInstance.get() as instance:
@@ -68,7 +68,7 @@ def _login() -> tuple[str, str]:
 
 
 class _ClientOf:
-    """Who sent a request: what the proxy says, if the connection is the proxy's, else where the connection is from."""
+    """Returns the client of a request: the address that the proxy reports, or that of the connection without proxy."""
 
     def __init__(self, proxy: str) -> None:
         self._proxy = proxy

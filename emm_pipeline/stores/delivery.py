@@ -163,7 +163,7 @@ class Delivery:
             return Loaded(problems=(f"{err}; lost: {number_of(len(points), 'point')}",), lost=True)
 
     def replay(self, on_file: Callable[[], None] = lambda: None) -> Replayed:
-        """Load what waits, oldest first, and stop as soon as the store is away. Safe beside polls and other replays.
+        """Load what waits, oldest first, and stop as soon as the store is unavailable. Safe beside polls and other replays.
 
         Raises:
             OutboxError: the outbox's folder cannot be read or written.

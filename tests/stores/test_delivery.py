@@ -1,4 +1,4 @@
-"""Points on their way into a store: none is lost while it is away, slow, or rejects some; none is stored twice."""
+"""Points on their way into a store: none is lost while it is unavailable, slow, or rejects some; none is stored twice."""
 
 import contextlib
 import threading
@@ -22,7 +22,7 @@ from emm_pipeline.stores.postgresql.store import PostgresReadingsStore
 
 POINTS = points(readings(reading(), reading(id=2)), [poll()])
 ROWS = rows(POINTS)
-AWAY = StoreError("InfluxDB is away")
+AWAY = StoreError("InfluxDB is unavailable")
 
 
 class ScriptedStore:
@@ -247,7 +247,7 @@ def test_a_replay_stops_when_the_store_is_away_and_the_next_one_goes_on_there(ou
     store = ScriptedStore([], AWAY)
     done = Delivery(store, outbox).replay()
     assert (done.files, store.attempts) == (1, 2)
-    assert done.problems == ["InfluxDB is away; the rest waits in the outbox"]
+    assert done.problems == ["InfluxDB is unavailable; the rest waits in the outbox"]
     assert len(outbox.names()) == 3
     Delivery(store, outbox).replay()
     assert store.written == expected

@@ -44,7 +44,7 @@ _ADVICE = {
     403: "the user or token of INFLUXDB_TOKEN may not write to INFLUXDB_BUCKET",
     404: "check INFLUXDB_BUCKET and INFLUXDB_ORG: InfluxDB does not know one of them",
     500: "if it says that a retention policy is missing, check INFLUXDB_BUCKET",
-    502: "a proxy answers for an InfluxDB that is away: is InfluxDB running?",
+    502: "a proxy answers for InfluxDB, which is unavailable: is InfluxDB running?",
     503: "InfluxDB, or a proxy for it, is not ready",
 }
 _NO_ANSWER = (HTTPError, OSError, UnicodeDecodeError)
