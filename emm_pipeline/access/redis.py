@@ -1,4 +1,4 @@
-"""Redis' side: its password, changed while it runs."""
+"""Change Redis' password while it runs."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ _TIMEOUT_S = 5.0
 
 
 def set_password(host: str, port: int, old: str, new: str) -> None:
-    """Let Redis ask for `new` from now on; connections that are open stay so.
+    """Change Redis' password to `new`; open connections stay open.
 
     Raises:
-        EmmError: it does not answer, or accepts neither `old` nor `new`. No error contains a password.
+        EmmError: Redis does not answer, or accepts neither `old` nor `new`. No error contains a password.
     """
     where = f"Redis at {host}:{port}"
     try:

@@ -1,4 +1,4 @@
-"""What `check` and `init` do with the stack's credentials, and what rotates them: the servers and the files in step."""
+"""Create, apply and rotate the stack's credentials, in the servers and in the files; used by `check` and `init`."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class StackAccess:
     """The credentials of one stack.
 
     Args:
-        folder: where the volumes are mounted, `/run/emm`.
-        settings: the stack's settings, without those that the folders hold.
-        variables: every variable as the user has set it, those of other programs too.
-        note: gets each line that a person wants to know.
-        grafana_url: where Grafana is.
+        folder: the folder where the volumes are mounted, `/run/emm`.
+        settings: the stack's settings, without those in the folders.
+        variables: every variable that the user has set, including those of other programs.
+        note: called with each line to print.
+        grafana_url: Grafana's URL.
     """
 
     def __init__(
@@ -50,46 +50,44 @@ class StackAccess:
         self._grafana = GrafanaAccess(grafana_url, variables.get("GF_SECURITY_ADMIN_USER") or "admin")
 
     def create(self) -> None:
-        """Generate what the user has not set, and the files that the services must find when they start."""
+        """Generate the credentials that the user has not set, and write the files that services need at their start."""
         self.folders.write_before_start(self.vault)
         generated = [name for name in CREDENTIALS if not self.vault.is_given(name)]
         if generated:
-            self._note(f"credentials made by the stack: {', '.join(generated)}; yours are used where you set them")
+            self._note(f"credentials created by the stack: {', '.join(generated)}; the others are yours")
         else:
-            self._note("credentials: all are yours")
+            self._note("credentials: you have set all of them")
 
     def apply_postgres(self) -> None:
-        """Let PostgreSQL accept the password in force, and give each service a role of its own."""
+        """Make PostgreSQL accept the current password, and give each service its own role."""
         if self._postgres.accept_password():
-            self._note(f"PostgreSQL: role {self._settings.postgres_user} has a new password in place of the one before")
+            self._note(f"PostgreSQL: role {self._settings.postgres_user} has a new password")
         roles = self._postgres.make_roles()
         if roles is None:
             self._note(f"PostgreSQL: role {self._settings.postgres_user} is no superuser: it serves for all, as it is")
         self._write_roles(roles or self._postgres.single_user())
 
     def apply_influxdb(self) -> None:
-        """Let InfluxDB accept the credentials in force, and give each service a token of its own."""
+        """Make InfluxDB accept the current credentials, and give each service its own token."""
         if self._influxdb.apply():
             self._read_grafanas_token_again()
 
     def apply_grafana(self) -> None:
-        """Give Grafana's administrator the password in force in place of one that the stack has had."""
+        """Replace the password of Grafana's administrator, if the stack knows it, by the current one."""
         name = "GF_SECURITY_ADMIN_PASSWORD"
         current = self.vault.value(name)
         if not self._grafana.accepts(current):
             known = (old for old in self.vault.older(name) if self._grafana.accepts(old))
             old = next(known, None)
             if old is None:
-                self._note(
-                    "Grafana: the administrator has a password that the stack does not know; it is left as it is"
-                )
+                self._note("Grafana: the administrator has a password that the stack does not know; it is not changed")
                 return
             self._grafana.change(old, current)
-            self._note("Grafana: the administrator has a new password in place of the one before")
+            self._note("Grafana: the administrator has a new password")
         self.vault.applied(name, current)
 
     def rotate_postgres(self) -> None:
-        """Give every role of the stack, the administrator's too, a new password; polling goes on."""
+        """Give every role of the stack, including the administrator, a new password; polling continues."""
         self._postgres.accept_password()
         for name in ("POSTGRES_PASSWORD", *ROLES):
             self.vault.replace(name, random_credential())
@@ -107,20 +105,20 @@ class StackAccess:
         self.apply_grafana()
 
     def rotate_dagster(self) -> None:
-        """Replace the password that Dagster's pages ask for; the old one is refused from the next request on."""
+        """Replace the password for Dagster's pages; from the next request the old one is refused."""
         self.vault.replace("DAGSTER_LOGIN_PASSWORD", random_credential())
         self.folders.write("dagster", {"DAGSTER_LOGIN_PASSWORD": self.vault.value("DAGSTER_LOGIN_PASSWORD")})
         self._note("Dagster: the login has a new password")
 
     def rotate_redis(self) -> None:
-        """Replace Redis' password; workers take it up when they start again."""
+        """Replace Redis' password; workers use it after their next start."""
         old = self.vault.value("REDIS_PASSWORD")
         new = random_credential()
         redis.set_password(self._settings.redis_host, self._settings.redis_port, old, new)
         self.vault.replace("REDIS_PASSWORD", new)
         for service in ("redis", "dagster", "pipeline"):
             self.folders.write(service, {"REDIS_PASSWORD": new})
-        self._note("Redis: it has a new password")
+        self._note("Redis: the password is new; restart the workers")
 
     def _write_roles(self, roles: Mapping[str, Mapping[str, str]]) -> None:
         for folder, role in (("secrets/owner", "owner"), ("pipeline", "pipeline"), ("dagster", "dagster")):
