@@ -1,4 +1,4 @@
-"""Points on their way into a store: none is lost while it is unavailable, slow, or rejects some; none is stored twice."""
+"""Delivery of points: none is lost if the store is unavailable, slow, or rejects some; none is stored twice."""
 
 import contextlib
 import threading
@@ -161,7 +161,7 @@ def test_a_full_outbox_says_loudly_what_it_lost(tmp_path):
     oldest = outbox.names()[0]
     full, waits = deliver(ScriptedStore(access), outbox, 2).problems
     assert full == (
-        f"the outbox is full (OUTBOX_MAX_MB): lost are its oldest 1 file with 3 points, from {oldest} to {oldest}"
+        f"the outbox is full (OUTBOX_MAX_MB) and has lost its oldest 1 file with 3 points, from {oldest} to {oldest}"
     )
     assert "waiting in the outbox: 3 points" in waits
 
