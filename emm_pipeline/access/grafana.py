@@ -1,4 +1,4 @@
-"""Grafana's side: the administrator's password, and reading its provisioned token again."""
+"""Change the password of Grafana's administrator, and make Grafana reload its provisioned token."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class GrafanaAccess:
         """Whether the user can log in with this password.
 
         Raises:
-            EmmError: Grafana does not answer, or with anything but a yes or a no.
+            EmmError: Grafana does not answer, or its answer neither accepts nor rejects the login.
         """
         status = self._request("GET", "/api/user", password).status
         if status not in _SUCCESS and status not in _NO_LOGIN:
@@ -41,18 +41,18 @@ class GrafanaAccess:
         """Change the user's own password.
 
         Raises:
-            EmmError: Grafana does not answer, or refuses.
+            EmmError: Grafana does not answer, or rejects the change.
         """
         answer = self._request("PUT", "/api/user/password", old, {"oldPassword": old, "newPassword": new})
         if answer.status not in _SUCCESS:
             raise EmmError(f"{self.where} answered HTTP {answer.status} to a change of {self._user}'s password")
 
     def read_token_again(self, password: str) -> bool:
-        """Let Grafana read its provisioned data sources, and with them InfluxDB's token again; True if it did."""
+        """Make Grafana reload its provisioned data sources with InfluxDB's token; return whether it did."""
         try:
             answer = self._request("POST", "/api/admin/provisioning/datasources/reload", password)
         except EmmError:
-            return False  # it reads them when it starts
+            return False  # Grafana is not running, and will read them when it starts
         return answer.status in _SUCCESS
 
     def _request(

@@ -1,4 +1,4 @@
-"""Redis' side: its password, changed while it runs."""
+"""Change Redis' password while it runs."""
 
 from __future__ import annotations
 

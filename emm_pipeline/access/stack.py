@@ -1,4 +1,4 @@
-"""What `check` and `init` do with the stack's credentials, and what rotates them: the servers and the files in step."""
+"""Create, apply and rotate the stack's credentials, in the servers and in the files; used by `check` and `init`."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class StackAccess:
     """The credentials of one stack.
 
     Args:
-        folder: where the volumes are mounted, `/run/emm`.
-        settings: the stack's settings, without those that the folders hold.
-        variables: every variable as the user has set it, those of other programs too.
-        note: gets each line that a person wants to know.
-        grafana_url: where Grafana is.
+        folder: the folder where the volumes are mounted, `/run/emm`.
+        settings: the stack's settings, without those in the folders.
+        variables: every variable that the user has set, including those of other programs.
+        note: called with each line to print.
+        grafana_url: Grafana's URL.
     """
 
     def __init__(
@@ -52,25 +52,25 @@ class StackAccess:
         self._grafana = GrafanaAccess(grafana_url, variables.get("GF_SECURITY_ADMIN_USER") or "admin")
 
     def create(self) -> None:
-        """Generate what the user has not set, and the files that the services must find when they start."""
+        """Generate the credentials that the user has not set, and write the files that services need at their start."""
         self.folders.write_before_start(self.vault)
         generated = [name for name in CREDENTIALS if not self.vault.is_given(name)]
         if generated:
-            self._note(f"credentials made by the stack: {', '.join(generated)}; yours are used where you set them")
+            self._note(f"credentials created by the stack: {', '.join(generated)}; the others are yours")
         else:
-            self._note("credentials: all are yours")
+            self._note("credentials: you have set all of them")
 
     def apply_postgres(self) -> None:
-        """Let PostgreSQL accept the password in force, and give each service a role of its own."""
+        """Make PostgreSQL accept the current password, and give each service its own role."""
         if self._postgres.accept_password():
-            self._note(f"PostgreSQL: role {self._settings.postgres_user} has a new password in place of the one before")
+            self._note(f"PostgreSQL: role {self._settings.postgres_user} has a new password")
         roles = self._postgres.make_roles()
         if roles is None:
             self._note(f"PostgreSQL: role {self._settings.postgres_user} is no superuser: it serves for all, as it is")
         self._write_roles(roles or self._postgres.single_user())
 
     def apply_influxdb(self) -> None:
-        """Let InfluxDB accept the credentials in force, and give each service a token of its own."""
+        """Make InfluxDB accept the current credentials, and give each service its own token."""
         if self._influxdb.apply():
             self._read_grafanas_token_again()
 
@@ -91,7 +91,7 @@ class StackAccess:
         return next((password for password in known if self._grafana.accepts(password)), None)
 
     def rotate_postgres(self) -> None:
-        """Give every role of the stack, the administrator's too, a new password; polling goes on."""
+        """Give every role of the stack, including the administrator, a new password; polling continues."""
         self._postgres.accept_password()
         for name in ("POSTGRES_PASSWORD", *ROLES):
             self.vault.replace(name, random_credential())
@@ -126,7 +126,7 @@ class StackAccess:
         self._note("Grafana: the administrator has a new password, and the one before is refused")
 
     def rotate_dagster(self) -> None:
-        """Replace the password that Dagster's pages ask for; the old one is refused from the next request on."""
+        """Replace the password for Dagster's pages; from the next request the old one is refused."""
         self.vault.replace("DAGSTER_LOGIN_PASSWORD", random_credential())
         self.folders.write("dagster", {"DAGSTER_LOGIN_PASSWORD": self.vault.value("DAGSTER_LOGIN_PASSWORD")})
         self._note("Dagster: the login has a new password")

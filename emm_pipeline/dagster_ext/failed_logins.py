@@ -1,4 +1,4 @@
-"""How many logins have failed lately, by who sent them, and how long that one must wait."""
+"""Count each client's failed logins within the last minute, and compute how long it must wait."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 ALLOWED, WITHIN_S = 10, 60.0
-"""After so many failures within this time a client is not listened to until the first of them is so long ago."""
+"""After this number of failures within this time (s), a client's logins are refused until the oldest is older."""
 
 _CLIENTS = 10_000
-"""More are not remembered: the one that failed longest ago is forgotten."""
+"""Maximum number of clients; beyond it, the one whose failure is the oldest is forgotten."""
 
 
 class FailedLogins:
     """Counts failures by client, which may be any text.
 
     Args:
-        clock: seconds that only grow.
+        clock: a monotonic clock in seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -29,7 +29,7 @@ class FailedLogins:
         self._failures: OrderedDict[str, deque[float]] = OrderedDict()
 
     def add(self, client: str) -> int:
-        """Count a failure; returns how many there were within the time."""
+        """Count a failure; return the number of the client's failures within WITHIN_S."""
         times = self._failures.setdefault(client, deque(maxlen=ALLOWED))
         self._failures.move_to_end(client)
         times.append(self._clock())
@@ -38,7 +38,7 @@ class FailedLogins:
         return sum(one > self._clock() - WITHIN_S for one in times)
 
     def wait_s(self, client: str) -> int:
-        """Return for how many seconds the client is not listened to; 0 where it is."""
+        """Return for how many seconds the client's logins are refused; 0 if they are not."""
         times = self._failures.get(client)
         if times is None or len(times) < ALLOWED:
             return 0

@@ -1,8 +1,8 @@
-"""An ASGI wrapper that guards Dagster's webserver, which itself has no login and accepts requests of any web page.
+"""An ASGI wrapper that protects Dagster's webserver, which itself has no login and accepts requests of any web page.
 
-A page on another origin must not be able to start, stop or read anything by way of a browser that can reach the
-webserver, and who gets in from another machine needs a login. Requests without a browser (no Origin) are let through
-by the login alone.
+A page on another origin must not be able to start, stop or read anything through a browser that can reach the
+webserver, and a user on another machine needs a login. Requests that do not come from a browser (without an Origin)
+need only the login.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from emm_pipeline.dagster_ext.login import Login
 
 HEALTH_PATH = "/healthz"
-"""Answers without a login whether Dagster does, and nothing else."""
+"""Path that needs no login, and only tells whether Dagster answers."""
 
 _DAGSTERS_HEALTH_PATH = "/server_info"
 _READS = frozenset({"GET", "HEAD"})
@@ -38,11 +38,11 @@ class Guard:
     """An ASGI application around Dagster's.
 
     Args:
-        app: Dagster's.
-        hosts: names under which browsers may open it, beside localhost; lower case, without a port.
-        any_address: whether it may be opened by the machine's addresses, too. (No foreign web page can give itself an
-            address as its host's name; a name that leads here, it can.)
-        login: what it asks for; None if no login is required.
+        app: Dagster's application.
+        hosts: host names under which browsers may open it, besides localhost; lower case, without a port.
+        any_address: whether browsers may also open it under any IP address of the machine. (A malicious web page can
+            have a host name that resolves to this machine, but not an IP address as its host.)
+        login: checks the login of each request; None if no login is required.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Guard:
         self._login = login
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Hand a request on to Dagster, or refuse it."""
+        """Pass a request to Dagster, or refuse it."""
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
@@ -82,7 +82,7 @@ class Guard:
         if origin and _place(origin) != _place(f"//{host}"):
             raise RefusedError(_FORBIDDEN, f"requests from pages of {origin!r} are not accepted")
         if not scope["path"].isprintable():
-            raise RefusedError(_FORBIDDEN, "the path has characters that no page of Dagster has")
+            raise RefusedError(_FORBIDDEN, "the path has characters that are not allowed")
         if scope["type"] != "http":
             return
         if scope["method"] not in _READS and header(scope, b"sec-fetch-site") in {"cross-site", "same-site"}:
@@ -91,7 +91,7 @@ class Guard:
             has_query = "query" in parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True)
             is_json = header(scope, b"content-type").startswith("application/json")
             if has_query or (scope["method"] not in _READS and not is_json):
-                raise RefusedError(_FORBIDDEN, "GraphQL is taken by POST as application/json only")
+                raise RefusedError(_FORBIDDEN, "GraphQL is accepted only by POST as application/json")
 
     def _is_ours(self, host: str) -> bool:
         try:
@@ -120,7 +120,7 @@ class Guard:
 
 
 def _place(url: str) -> tuple[str, int | None] | None:
-    """Return host and port, without a port that is the scheme's own; None for `null` and what is no URL."""
+    """Return host and port, without the scheme's default port; None for `null` and for invalid URLs."""
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -132,7 +132,7 @@ def _place(url: str) -> tuple[str, int | None] | None:
 
 
 def _protected(send: Send, more: Headers) -> Send:
-    """Add headers to each reply, `more` and those against framing, and let no page elsewhere read it."""
+    """Add `more` headers to each reply, and headers that prevent pages of other origins from framing or reading it."""
 
     async def protected(message: Message) -> None:
         if message["type"] == "http.response.start":

@@ -1,4 +1,4 @@
-"""Dagster's webserver behind the guard."""
+"""Dagster's webserver, protected by `guard`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from dagster_webserver.app import create_app_from_workspace_process_context
 
 from emm_pipeline.credentials import is_loopback
 from emm_pipeline.dagster_ext.forwarded import ForwardedClient
+from emm_pipeline.dagster_ext.garbage import collect_every_minute
 from emm_pipeline.dagster_ext.guard import Guard
 from emm_pipeline.dagster_ext.internals import open_workspace
 from emm_pipeline.dagster_ext.login import Login
@@ -27,23 +28,24 @@ STATEMENT_TIMEOUT_MS = 15_000
 
 
 def serve(workspace: Path, host: str, port: int) -> None:
-    """Serve Dagster's pages and API until a signal ends it. DAGSTER_HOME names the instance.
+    """Serve Dagster's pages and API until a signal ends the process. DAGSTER_HOME is the folder of the instance.
 
     Raises:
-        ConfigurationError: the address is reached from other machines, and no password is set.
+        ConfigurationError: other machines can reach the address, and no password is set.
     """
     settings = current_settings()
     guarded = not is_loopback(host)
     if guarded and not settings.dagster_login_password.get_secret_value():
         raise ConfigurationError(
-            f"--host {host} can be reached from other machines, and Dagster's pages can start and stop everything: "
-            "set DAGSTER_LOGIN_PASSWORD (the example one counts as not set), or use --host 127.0.0.1"
+            f"other machines can reach --host {host}, and Dagster's pages can start and stop everything: set "
+            "DAGSTER_LOGIN_PASSWORD (the example password counts as not set), or use --host 127.0.0.1"
         )
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO)
     with DagsterInstance.get() as instance:
         instance.optimize_for_webserver(STATEMENT_TIMEOUT_MS, -1, 20)
         with open_workspace(instance, workspace, version("dagster-webserver")) as context:
             app = create_app_from_workspace_process_context(context)
+            collect_every_minute()
             # The login itself decides whose X-Forwarded-For is believed; uvicorn would believe this machine's.
             uvicorn.run(
                 guard(app, settings, needs_login=guarded),

@@ -1,4 +1,4 @@
-"""`emm webserver`: Dagster's pages, behind a guard."""
+"""`emm webserver`: serve Dagster's pages, with a login and a check of each request's origin."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ PORT = 3001
 @click.option(
     "--workspace",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="The file that says where the code server is; default: workspace.yaml here, or in the checkout.",
+    help="File with the code server's address; default: workspace.yaml here, or in the checkout.",
 )
 def webserver(host: str, port: int, workspace: Path | None) -> None:
-    """Serve Dagster's web UI, refusing what other web pages ask of it. Beyond this machine it asks for a login.
+    """Serve Dagster's web UI. Requests from other web pages are refused; browsers on other machines must log in.
 
-    DAGSTER_HOME names Dagster's instance. The login is DAGSTER_LOGIN_USER with DAGSTER_LOGIN_PASSWORD.
+    DAGSTER_HOME is the folder of Dagster's instance. The login is DAGSTER_LOGIN_USER with DAGSTER_LOGIN_PASSWORD.
 
     Example: emm webserver --host 127.0.0.1 --port 3001
     """

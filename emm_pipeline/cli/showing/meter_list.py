@@ -1,4 +1,4 @@
-"""How each meter of the database is, for `emm meters list`."""
+"""Status of each meter in the database, for `emm meters list`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def meter_states(engine: Engine) -> list[dict[str, Any]]:
     """Return a record per row of `energy_meters`; its times are aware (UTC).
 
     `status` is `ok`, `failing`, `new` (not polled yet), `disabled` or `misconfigured`. `clock_issue` says why the times
-    of what is read now are wrong, if they are; None for meters that are not read.
+    of new readings are wrong, or is None if they are right or the meter is not read.
     """
     statuses, failing = load_statuses(engine), load_failing(engine)
     newest_reading = max((status.last_read_at for status in statuses.values() if status.last_read_at), default=None)
@@ -58,9 +58,9 @@ def meter_states(engine: Engine) -> list[dict[str, Any]]:
 
 
 def print_states(states: list[dict[str, Any]]) -> None:
-    """Print the meters as a table, and the reasons of those that are not read below it."""
+    """Print the meters as a table, and below it the reasons why some are not read."""
     if not states:
-        say("no meters yet: emm scan HOST finds the units behind a gateway, emm meters add takes one")
+        say("no meters yet: emm scan HOST finds the units behind a gateway, emm meters add adds one")
         return
     headers = [*("id", "description", "host:port", "unit", "type", "status"), "last reading (UTC)", "failures"]
     headers.append("next attempt (UTC)")
