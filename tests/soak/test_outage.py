@@ -1,4 +1,4 @@
-"""InfluxDB is unavailable for a simulated hour: the points that wait are stored afterwards, with their reading times."""
+"""InfluxDB is unavailable for a simulated hour: waiting points are stored afterwards, with their reading times."""
 
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
