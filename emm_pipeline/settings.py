@@ -80,6 +80,7 @@ class Settings(BaseSettings):
     emm_bind: str = "127.0.0.1"
     emm_access_dir: Path | None = None
     emm_hosts: str = ""
+    emm_trusted_proxies: str = "proxy"
     emm_proxy_host: str = "localhost"
     dagster_login_user: str = "admin"
     dagster_login_password: SecretStr = SecretStr("")

@@ -12,10 +12,17 @@ _NO_LOGIN = {401, 403}
 
 
 class GrafanaAccess:
-    """Grafana at `url`, as the user `user`. No error contains a password."""
+    """Grafana at `url`, as the user `user`. No error contains a password.
+
+    Grafana's API: https://grafana.com/docs/grafana/latest/developers/http_api/
+
+    Attributes:
+        where: Grafana and its URL, for messages.
+    """
 
     def __init__(self, url: str, user: str) -> None:
         self._url = url.rstrip("/")
+        self.where = f"Grafana at {self._url}"
         self._user = user
         self._http = urllib3.PoolManager(timeout=_TIMEOUT_S, retries=False)
 
@@ -27,7 +34,7 @@ class GrafanaAccess:
         """
         status = self._request("GET", "/api/user", password).status
         if status not in _SUCCESS and status not in _NO_LOGIN:
-            raise EmmError(f"Grafana at {self._url} answered HTTP {status} to a login; is it ready?")
+            raise EmmError(f"{self.where} answered HTTP {status} to a login; is it ready?")
         return status in _SUCCESS
 
     def change(self, old: str, new: str) -> None:
@@ -38,9 +45,7 @@ class GrafanaAccess:
         """
         answer = self._request("PUT", "/api/user/password", old, {"oldPassword": old, "newPassword": new})
         if answer.status not in _SUCCESS:
-            raise EmmError(
-                f"Grafana at {self._url} answered HTTP {answer.status} to a change of {self._user}'s password"
-            )
+            raise EmmError(f"{self.where} answered HTTP {answer.status} to a change of {self._user}'s password")
 
     def read_token_again(self, password: str) -> bool:
         """Make Grafana reload its provisioned data sources with InfluxDB's token; return whether it did."""
@@ -57,4 +62,4 @@ class GrafanaAccess:
         try:
             return self._http.request(method, self._url + path, headers=headers, json=body)
         except urllib3.exceptions.HTTPError as err:
-            raise EmmError(f"Grafana at {self._url} does not answer: {err}; is it running?") from None
+            raise EmmError(f"{self.where} does not answer: {err}; is it running?") from None

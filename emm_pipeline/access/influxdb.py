@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from emm_pipeline.credentials import random_credential
+from emm_pipeline.credentials import hide_credentials, random_credential
 from emm_pipeline.errors import ConfigurationError
 from emm_pipeline.stores.influxdb.administration import InfluxAdministration
 from emm_pipeline.stores.influxdb.setup import InfluxSetup, Tokens
@@ -76,15 +76,17 @@ class InfluxAccess:
         """Set new credentials in the server, in the files and in Grafana (`reload`); then revoke the old ones.
 
         Raises:
-            StoreError: InfluxDB does not answer, or rejects a request.
-            ConfigurationError: INFLUXDB_TOKEN is the user's own, which the stack cannot replace.
+            StoreError: InfluxDB does not answer, or refuses.
+            ConfigurationError: INFLUXDB_TOKEN is one of the user's own that the stack cannot make again, or a part of
+                the credentials could not be replaced; says which.
         """
         own = self._own_token()
         version_1 = self._server.is_version_1()
         if own:
             self._rotate_own(own, version_1=version_1)
         elif version_1:
-            self._rotate_password(version_1=True, token="")
+            if not self._rotate_password(version_1=True, token=""):
+                raise ConfigurationError(f"{self._unknown_password()}. Nothing was changed")
             token = self._vault.value(ADMIN_TOKEN)
             self._write(Tokens(token, token))
         else:
@@ -118,22 +120,35 @@ class InfluxAccess:
         self._vault.replace(ADMIN_TOKEN, made.text)
         self._vault.keep(_ADMIN_ID, made.id)
         self._folders.write("influxdb", {ADMIN_TOKEN: made.text})
-        self._rotate_password(version_1=False, token=made.text)
+        has_new_password = self._rotate_password(version_1=False, token=made.text)
         setup = self._setup(made.text)
         tokens = setup.make_tokens()
         self._keep(tokens)
         reload()
         if before:
             setup.withdraw(before)
-        if not self._server.revoke(old_admin, using=made.text, known_id=old_id):
-            self._note("InfluxDB: cannot identify the administrator's old token: revoke it in InfluxDB")
+        is_revoked = self._server.revoke(old_admin, using=made.text, known_id=old_id)
         self._vault.applied(ADMIN_TOKEN, made.text)
-        self._note("InfluxDB: new tokens for administrator, pipeline and Grafana; the old ones are revoked")
+        self._note("InfluxDB: new tokens for administrator, pipeline and Grafana")
+        left = [] if has_new_password else [self._unknown_password()]
+        if not is_revoked:
+            left.append("It does not tell which token was the administrator's before: revoke that one in InfluxDB")
+        if left:
+            raise ConfigurationError(f"only a part was rotated: the tokens are new. {'. '.join(left)}")
+        self._note("InfluxDB: a new password for the administrator; the old credentials are refused")
 
-    def _rotate_password(self, *, version_1: bool, token: str) -> None:
+    def _unknown_password(self) -> str:
+        where = f"InfluxDB at {hide_credentials(self._settings.influxdb_url)}"
+        return (
+            f"User {self._admin_user} of {where} has a password that the stack does not know, and keeps it: set it as "
+            f"{PASSWORD} in config/.env, and rotate again"
+        )
+
+    def _rotate_password(self, *, version_1: bool, token: str) -> bool:
+        """Give the administrator a new password; False if the present one is unknown, which is left as it is."""
         old, new = self._accept_password(version_1=version_1, token=token), random_credential()
         if old is None:
-            return
+            return False
         if version_1:
             self._server.set_password_1(self._admin_user, old, new)
         else:
@@ -141,6 +156,7 @@ class InfluxAccess:
         self._vault.replace(PASSWORD, new)
         self._vault.applied(PASSWORD, new)
         self._folders.write("influxdb", {PASSWORD: new})
+        return True
 
     def _accept_admin_token(self) -> str:
         """Return the administrator's token that the server accepts; replace a published one."""

@@ -11,6 +11,7 @@ from emm_pipeline.access.influxdb import InfluxAccess
 from emm_pipeline.access.postgres import PostgresAccess
 from emm_pipeline.access.vault import CREDENTIALS, ROLES, Vault
 from emm_pipeline.credentials import random_credential
+from emm_pipeline.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from emm_pipeline.settings import Settings
 
 GRAFANA_URL = "http://grafana:3000"
+_GRAFANA, _REDIS = "GF_SECURITY_ADMIN_PASSWORD", "REDIS_PASSWORD"
 
 
 class StackAccess:
@@ -73,18 +75,20 @@ class StackAccess:
             self._read_grafanas_token_again()
 
     def apply_grafana(self) -> None:
-        """Replace the password of Grafana's administrator, if the stack knows it, by the current one."""
-        name = "GF_SECURITY_ADMIN_PASSWORD"
-        current = self.vault.value(name)
-        if not self._grafana.accepts(current):
-            known = (old for old in self.vault.older(name) if self._grafana.accepts(old))
-            old = next(known, None)
-            if old is None:
-                self._note("Grafana: the administrator has a password that the stack does not know; it is not changed")
-                return
-            self._grafana.change(old, current)
-            self._note("Grafana: the administrator has a new password")
-        self.vault.applied(name, current)
+        """Give Grafana's administrator the password in force in place of one that the stack has had."""
+        current, accepted = self.vault.value(_GRAFANA), self._accepted_by_grafana()
+        if accepted is None:
+            self._note("Grafana: the administrator has a password that the stack does not know; it is left as it is")
+            return
+        if accepted != current:
+            self._grafana.change(accepted, current)
+            self._note("Grafana: the administrator has a new password in place of the one before")
+        self.vault.applied(_GRAFANA, current)
+
+    def _accepted_by_grafana(self) -> str | None:
+        """Return the password of those that the stack knows which Grafana accepts; None if it accepts none."""
+        known = (self.vault.value(_GRAFANA), *self.vault.older(_GRAFANA))
+        return next((password for password in known if self._grafana.accepts(password)), None)
 
     def rotate_postgres(self) -> None:
         """Give every role of the stack, including the administrator, a new password; polling continues."""
@@ -99,10 +103,27 @@ class StackAccess:
         self._influxdb.rotate(self._read_grafanas_token_again)
 
     def rotate_grafana(self) -> None:
-        """Give Grafana's administrator a new password."""
-        self.vault.replace("GF_SECURITY_ADMIN_PASSWORD", random_credential())
-        self.folders.write("grafana", {"GF_SECURITY_ADMIN_PASSWORD": self.vault.value("GF_SECURITY_ADMIN_PASSWORD")})
-        self.apply_grafana()
+        """Give Grafana's administrator a new password.
+
+        Raises:
+            ConfigurationError: Grafana accepts no password that the stack knows; nothing was changed.
+            EmmError: Grafana does not answer, or refuses; the password before is still in force there.
+        """
+        accepted = self._accepted_by_grafana()
+        if accepted is None:
+            raise ConfigurationError(
+                f"{self._grafana.where} accepts no password that the stack knows, so nothing was changed. Set the "
+                f"administrator's as {_GRAFANA} in config/.env, or give Grafana the one that `emm settings "
+                "--show-secrets` prints, and rotate again. After five wrong logins Grafana refuses the right one, "
+                "too, for five minutes"
+            )
+        new = random_credential()
+        self.vault.applied(_GRAFANA, accepted)  # if this process ends before Grafana has the new one, apply goes on
+        self.vault.replace(_GRAFANA, new)
+        self.folders.write("grafana", {_GRAFANA: new})
+        self._grafana.change(accepted, new)
+        self.vault.applied(_GRAFANA, new)
+        self._note("Grafana: the administrator has a new password, and the one before is refused")
 
     def rotate_dagster(self) -> None:
         """Replace the password for Dagster's pages; from the next request the old one is refused."""
@@ -111,19 +132,30 @@ class StackAccess:
         self._note("Dagster: the login has a new password")
 
     def rotate_redis(self) -> None:
-        """Replace Redis' password; workers use it after their next start."""
-        old = self.vault.value("REDIS_PASSWORD")
+        """Replace Redis' password; what is connected stays so, and takes the new one up when it starts again.
+
+        Raises:
+            ConfigurationError: Redis accepts no password that the stack knows; nothing was changed.
+            EmmError: Redis does not answer, or refuses; nothing was changed.
+        """
         new = random_credential()
-        redis.set_password(self._settings.redis_host, self._settings.redis_port, old, new)
-        self.vault.replace("REDIS_PASSWORD", new)
+        known = (self.vault.value(_REDIS), *self.vault.older(_REDIS))
+        redis.set_password(self._settings.redis_host, self._settings.redis_port, known, new)
+        self.vault.replace(_REDIS, new)
+        self.vault.applied(_REDIS, new)
         for service in ("redis", "dagster", "pipeline"):
-            self.folders.write(service, {"REDIS_PASSWORD": new})
-        self._note("Redis: the password is new; restart the workers")
+            self.folders.write(service, {_REDIS: new})
+        self._note(
+            "Redis: it has a new password, and the one before is refused. Restart what uses it: "
+            "docker compose --profile celery restart worker daemon webserver"
+        )
 
     def _write_roles(self, roles: Mapping[str, Mapping[str, str]]) -> None:
         for folder, role in (("secrets/owner", "owner"), ("pipeline", "pipeline"), ("dagster", "dagster")):
             self.folders.write(folder, roles[role])
 
     def _read_grafanas_token_again(self) -> None:
-        if self._grafana.read_token_again(self.vault.value("GF_SECURITY_ADMIN_PASSWORD")):
+        if self._grafana.read_token_again(self.vault.value(_GRAFANA)):
             self._note("Grafana: reads InfluxDB with the new token")
+        else:
+            self._note("Grafana: it reads the new token when it starts; if it runs: docker compose restart grafana")

@@ -45,7 +45,7 @@ def load_fleet(engine: Engine, *, all_types: bool = False) -> Fleet:
         used = {_name(row["type"]) for row in meters if row.get("enabled") is not False}
         sizes = {
             name: count
-            for name, count in connection.execute(_SIZES).tuples()
+            for name, count in connection.execute(_SIZES)
             if all_types or name is None or _name(name) in used
         }
         too_large = {name: count for name, count in sizes.items() if count > MAX_REGISTERS_PER_TYPE}

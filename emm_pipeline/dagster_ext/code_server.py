@@ -12,6 +12,7 @@ import logging
 import socket
 from collections.abc import Callable
 
+from emm_pipeline.dagster_ext.garbage import collect_every_minute
 from emm_pipeline.dagster_ext.internals import run_code_server, wrap_check_for_orphaned_runs
 from emm_pipeline.dagster_ext.run_processes import ensure_fork_server, fork_run_processes
 from emm_pipeline.errors import ConfigurationError
@@ -34,6 +35,7 @@ def serve(definitions_module: str, preload_module: str, host: str, port: int, lo
     """
     _check_address(host, port)
     patch_code_servers(preload_module)
+    collect_every_minute()
     listen = ["--host", host, "--port", str(port)]
     run_code_server(["--module-name", definitions_module, *listen, "--log-level", log_level])
 

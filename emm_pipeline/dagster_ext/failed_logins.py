@@ -18,7 +18,7 @@ _CLIENTS = 10_000
 
 
 class FailedLogins:
-    """Counts failures by client. An IPv6 /64 network, which usually belongs to one customer, counts as one client.
+    """Counts failures by client, which may be any text.
 
     Args:
         clock: a monotonic clock in seconds.
@@ -30,9 +30,8 @@ class FailedLogins:
 
     def add(self, client: str) -> int:
         """Count a failure; return the number of the client's failures within WITHIN_S."""
-        key = _key(client)
-        times = self._failures.setdefault(key, deque(maxlen=ALLOWED))
-        self._failures.move_to_end(key)
+        times = self._failures.setdefault(client, deque(maxlen=ALLOWED))
+        self._failures.move_to_end(client)
         times.append(self._clock())
         while len(self._failures) > _CLIENTS:
             self._failures.popitem(last=False)
@@ -40,21 +39,18 @@ class FailedLogins:
 
     def wait_s(self, client: str) -> int:
         """Return for how many seconds the client's logins are refused; 0 if they are not."""
-        times = self._failures.get(_key(client))
+        times = self._failures.get(client)
         if times is None or len(times) < ALLOWED:
             return 0
         return max(0, round(times[0] + WITHIN_S - self._clock() + 0.5))
 
-    def forget(self, client: str) -> None:
-        """Forget a client's failures, because it has logged in."""
-        self._failures.pop(_key(client), None)
 
-
-def _key(client: str) -> str:
+def network_of(address: str) -> str:
+    """Return what counts as one client: an IPv4 address, or an IPv6 network of 64 bits, which one customer is given."""
     try:
-        address = ipaddress.ip_address(client)
+        parsed = ipaddress.ip_address(address)
     except ValueError:
-        return client
-    if address.version == 4:  # noqa: PLR2004
-        return client
-    return str(ipaddress.ip_network((address, 64), strict=False))
+        return address
+    if parsed.version == 4:  # noqa: PLR2004
+        return address
+    return str(ipaddress.ip_network((parsed, 64), strict=False))

@@ -7,31 +7,24 @@ need only the login.
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hmac
 import ipaddress
-import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
-from emm_pipeline.dagster_ext.failed_logins import FailedLogins
+from emm_pipeline.dagster_ext.asgi import RefusedError, header
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, MutableMapping
+    from collections.abc import Collection
 
-    Message = MutableMapping[str, Any]
-    Scope = MutableMapping[str, Any]
-    Receive = Callable[[], Awaitable[Message]]
-    Send = Callable[[Message], Awaitable[None]]
-    App = Callable[[Scope, Receive, Send], Awaitable[None]]
+    from emm_pipeline.dagster_ext.asgi import App, Headers, Message, Receive, Scope, Send
+    from emm_pipeline.dagster_ext.login import Login
 
 HEALTH_PATH = "/healthz"
 """Path that needs no login, and only tells whether Dagster answers."""
 
 _DAGSTERS_HEALTH_PATH = "/server_info"
 _READS = frozenset({"GET", "HEAD"})
-_OK, _UNAUTHORIZED, _FORBIDDEN, _TOO_MANY, _UNAVAILABLE = 200, 401, 403, 429, 503
+_OK, _FORBIDDEN, _UNAVAILABLE = 200, 403, 503
 _PROTECTION = (
     (b"x-frame-options", b"DENY"),
     (b"content-security-policy", b"frame-ancestors 'none'"),
@@ -39,16 +32,6 @@ _PROTECTION = (
     (b"referrer-policy", b"same-origin"),
     (b"cross-origin-resource-policy", b"same-origin"),
 )
-_log = logging.getLogger(__name__)
-
-
-class RefusedError(Exception):
-    """A request that is not passed to Dagster, with the HTTP status and the reason for the client."""
-
-    def __init__(self, status: int, reason: str, *headers: tuple[bytes, bytes]) -> None:
-        super().__init__(reason)
-        self.status = status
-        self.headers = headers
 
 
 class Guard:
@@ -59,9 +42,7 @@ class Guard:
         hosts: host names under which browsers may open it, besides localhost; lower case, without a port.
         any_address: whether browsers may also open it under any IP address of the machine. (A malicious web page can
             have a host name that resolves to this machine, but not an IP address as its host.)
-        login: returns the required user and password; None if no login is required.
-        client_of: returns the client of a request, for which failed logins are counted; default: the address of the
-            connection.
+        login: checks the login of each request; None if no login is required.
     """
 
     def __init__(
@@ -70,15 +51,12 @@ class Guard:
         hosts: Collection[str],
         *,
         any_address: bool,
-        login: Callable[[], tuple[str, str]] | None,
-        client_of: Callable[[Scope], Awaitable[str]] | None = None,
+        login: Login | None,
     ) -> None:
         self._app = app
         self._hosts = frozenset(hosts) | {"localhost"}
         self._any_address = any_address
         self._login = login
-        self._client_of = client_of or _peer
-        self._failed = FailedLogins()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request to Dagster, or refuse it."""
@@ -90,28 +68,28 @@ class Guard:
             if scope["type"] == "http" and scope["path"] == HEALTH_PATH:
                 await self._answer_health(scope, receive, send)
                 return
-            await self._check_login(scope)
+            headers = await self._login.check(scope) if self._login else ()
         except RefusedError as refusal:
             await _refuse(scope, receive, send, refusal)
             return
-        await self._app(scope, receive, _protected(send))
+        await self._app(scope, receive, _protected(send, headers))
 
     def _check_origin(self, scope: Scope) -> None:
-        host = _header(scope, b"host").lower()
+        host = header(scope, b"host").lower()
         if not self._is_ours(host):
             raise RefusedError(_FORBIDDEN, f"the host {host!r} is not one of this server's: add its name to EMM_HOSTS")
-        origin = _header(scope, b"origin").lower()
+        origin = header(scope, b"origin").lower()
         if origin and _place(origin) != _place(f"//{host}"):
             raise RefusedError(_FORBIDDEN, f"requests from pages of {origin!r} are not accepted")
         if not scope["path"].isprintable():
             raise RefusedError(_FORBIDDEN, "the path has characters that are not allowed")
         if scope["type"] != "http":
             return
-        if scope["method"] not in _READS and _header(scope, b"sec-fetch-site") in {"cross-site", "same-site"}:
+        if scope["method"] not in _READS and header(scope, b"sec-fetch-site") in {"cross-site", "same-site"}:
             raise RefusedError(_FORBIDDEN, "requests from pages of another origin are not accepted")
         if scope["path"].rstrip("/").endswith("/graphql"):
             has_query = "query" in parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True)
-            is_json = _header(scope, b"content-type").startswith("application/json")
+            is_json = header(scope, b"content-type").startswith("application/json")
             if has_query or (scope["method"] not in _READS and not is_json):
                 raise RefusedError(_FORBIDDEN, "GraphQL is accepted only by POST as application/json")
 
@@ -128,30 +106,6 @@ class Guard:
             return False
         return address.is_loopback or self._any_address
 
-    async def _check_login(self, scope: Scope) -> None:
-        if self._login is None:
-            return
-        client = await self._client_of(scope)
-        if wait_s := self._failed.wait_s(client):
-            raise RefusedError(
-                _TOO_MANY, f"too many failed logins; try again in {wait_s} s", (b"retry-after", b"%d" % wait_s)
-            )
-        ask = (b"www-authenticate", b'Basic realm="EMM", charset="UTF-8"')
-        header = _header(scope, b"authorization")
-        if not header:
-            raise RefusedError(_UNAUTHORIZED, "log in as DAGSTER_LOGIN_USER with DAGSTER_LOGIN_PASSWORD", ask)
-        given, wanted = _credentials(header), self._login()
-        # Both are always compared, so that the time of the reply does not reveal which one is wrong.
-        right = [
-            hmac.compare_digest(mine.encode(), theirs.encode()) for mine, theirs in zip(given, wanted, strict=True)
-        ]
-        if all(right) and wanted[1]:
-            self._failed.forget(client)
-            return
-        count = self._failed.add(client)
-        _log.warning("failed login as %r from %s (%d within a minute)", given[0][:50], client, count)
-        raise RefusedError(_UNAUTHORIZED, "wrong user or password", ask)
-
     async def _answer_health(self, scope: Scope, receive: Receive, send: Send) -> None:
         statuses: list[int] = []
 
@@ -163,16 +117,6 @@ class Guard:
         await self._app(inner, receive, look)
         well = statuses == [_OK]
         await _respond(send, _OK if well else _UNAVAILABLE, "ok" if well else "Dagster does not answer")
-
-
-async def _peer(scope: Scope) -> str:
-    return str(scope["client"][0]) if scope.get("client") else "unknown"
-
-
-def _header(scope: Scope, name: bytes) -> str:
-    """Return a header's value; the values of a repeated header are joined, and so match nothing."""
-    values = [value.decode("latin-1") for key, value in scope["headers"] if key.lower() == name]
-    return ", ".join(values).strip()
 
 
 def _place(url: str) -> tuple[str, int | None] | None:
@@ -187,23 +131,13 @@ def _place(url: str) -> tuple[str, int | None] | None:
     return parts.hostname, None if port in {80, 443} else port
 
 
-def _credentials(header: str) -> tuple[str, str]:
-    scheme, _, value = header.partition(" ")
-    try:
-        text = base64.b64decode(value.strip(), validate=True).decode() if scheme.lower() == "basic" else ""
-    except (binascii.Error, UnicodeDecodeError):
-        text = ""
-    user, _, password = text.partition(":")
-    return user, password
-
-
-def _protected(send: Send) -> Send:
-    """Add headers to each reply that prevent pages of other origins from framing or reading it."""
+def _protected(send: Send, more: Headers) -> Send:
+    """Add `more` headers to each reply, and headers that prevent pages of other origins from framing or reading it."""
 
     async def protected(message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = [one for one in message.get("headers", ()) if not one[0].lower().startswith(b"access-control-")]
-            message = {**message, "headers": [*headers, *_PROTECTION]}
+            message = {**message, "headers": [*headers, *_PROTECTION, *more]}
         await send(message)
 
     return protected

@@ -56,6 +56,7 @@ __all__ = [
 
 CHECKED_AGAINST = {
     "dagster._cli.api.grpc_command": "1.13.27",
+    "dagster._daemon.cli.run_command": "1.13.27",
     "dagster._core.errors.DagsterUserCodeUnreachableError": "1.13.27",
     "dagster._core.events.AssetMaterializationPlannedData": "1.13.27",
     "dagster._core.events.StepMaterializationData": "1.13.27",
@@ -105,6 +106,13 @@ def run_code_server(arguments: Sequence[str]) -> None:
     from dagster._cli.api import grpc_command  # noqa: PLC0415  # takes 0.1 s, needed only here
 
     grpc_command.main(list(arguments), standalone_mode=False)
+
+
+def run_daemon(arguments: Sequence[str]) -> None:
+    """Do what `dagster-daemon run ARGUMENT…` does, until SIGINT or SIGTERM."""
+    from dagster._daemon.cli import run_command  # noqa: PLC0415  # no other process needs it
+
+    run_command.main(list(arguments), standalone_mode=False)
 
 
 def set_run_process_context(current: Callable[[], BaseContext]) -> None:

@@ -8,7 +8,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from dagster import DagsterEventType, EventLogEntry
@@ -103,6 +103,16 @@ class WaitingEvents(SharedEngine):
                 self._store_waiting()
             else:
                 self._store_all(JOB_EVENT_PATIENCE_S)
+
+    def store_event_batch(self, events: Sequence[EventLogEntry]) -> None:
+        """Store events at once, behind those that wait.
+
+        Raises:
+            Exception: What the event log raised; in an outage nothing of the batch is kept.
+        """
+        with self._lock:
+            self._store_waiting(raises=True)
+            super().store_event_batch(events)  # type: ignore[misc]  # of the event log
 
     def _store_all(self, patience_s: float) -> None:
         ends_at = time.monotonic() + patience_s

@@ -1,12 +1,15 @@
-"""Dagster's storage in PostgreSQL, with a connection pool and a check of each connection before use (pre-ping).
+"""Dagster's storage in PostgreSQL, with one connection pool per process and a check of each connection before use.
 
 dagster-postgres by itself opens a new database connection for every event, which takes 8 ms; with a pool an event takes
-0.8 ms. The pre-ping replaces connections that a restart of PostgreSQL has closed.
+0.8 ms. The check (pre-ping) replaces connections that a restart of PostgreSQL has closed. The code server opens an
+instance of Dagster for each tick and never closes its storage: with a pool each, connections and memory would pile up.
 
 Storage in dagster.yaml: https://docs.dagster.io/deployment/oss/dagster-yaml
 """
 
+import os
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Self
 
@@ -17,7 +20,7 @@ from dagster_postgres import (
     PostgresRunStorage,
     PostgresScheduleStorage,
 )
-from sqlalchemy import create_engine, event, text
+from sqlalchemy import Engine, create_engine, event, text
 
 from emm_pipeline.dagster_ext.event_log import FOR_THE_PLANNER, QuickEventLogStorage
 from emm_pipeline.dagster_ext.internals import (
@@ -59,6 +62,34 @@ class _ScheduleStorage(_Pooled, PostgresScheduleStorage):
     pass
 
 
+@lru_cache(maxsize=4)  # more than one only where a password was changed meanwhile, and in tests
+def _engine_of_this_process(postgres_url: str, process: int) -> Engine:
+    """Return the engine that all storages of a process share; a forked process may not use its parent's connections."""
+    _ = process
+    engine = create_engine(
+        postgres_url,
+        isolation_level="AUTOCOMMIT",
+        pool_pre_ping=True,
+        pool_size=4,
+        max_overflow=20,
+        pool_recycle=3600,
+        connect_args={
+            "connect_timeout": 5,
+            "application_name": "emm dagster",
+            # A host that has crashed is detected within seconds, not after a quarter of an hour.
+            "keepalives_idle": 10,
+            "keepalives_interval": 5,
+            "keepalives_count": 2,
+            "tcp_user_timeout": 10_000,
+            # Dagster reads times without a zone as UTC, but its columns' default is the time in the session's zone.
+            "options": "-c timezone=UTC",
+        },
+    )
+    if current_settings().emm_access_dir:
+        follow_rotation(engine, lambda: current_settings().dagster_database_url)
+    return engine
+
+
 class PooledPostgresStorage(DagsterPostgresStorage):
     """The class under `storage: custom:` in dagster.yaml, without configuration: the address comes from the settings.
 
@@ -67,27 +98,7 @@ class PooledPostgresStorage(DagsterPostgresStorage):
 
     def __init__(self, postgres_url: str, inst_data: ConfigurableClassData | None = None) -> None:
         super().__init__(postgres_url, should_autocreate_tables=False, inst_data=inst_data)
-        engine = create_engine(
-            postgres_url,
-            isolation_level="AUTOCOMMIT",
-            pool_pre_ping=True,
-            pool_size=4,
-            max_overflow=20,
-            pool_recycle=3600,
-            connect_args={
-                "connect_timeout": 5,
-                "application_name": "emm dagster",
-                # A host that has crashed is detected within seconds, not after a quarter of an hour.
-                "keepalives_idle": 10,
-                "keepalives_interval": 5,
-                "keepalives_count": 2,
-                "tcp_user_timeout": 10_000,
-                # Dagster reads times without a zone as UTC, but its columns' default is the time in the session's zone.
-                "options": "-c timezone=UTC",
-            },
-        )
-        if current_settings().emm_access_dir:
-            follow_rotation(engine, lambda: current_settings().dagster_database_url)
+        engine = _engine_of_this_process(postgres_url, os.getpid())
         event_logs = _EventLogStorage(postgres_url, should_autocreate_tables=False)
         runs = _RunStorage(postgres_url, should_autocreate_tables=False)
         schedules = _ScheduleStorage(postgres_url, should_autocreate_tables=False)

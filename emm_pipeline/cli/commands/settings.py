@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from emm_pipeline.access.engine import warning_of_engine
 from emm_pipeline.access.folders import AccessFolders
 from emm_pipeline.access.vault import CREDENTIALS, Vault
 from emm_pipeline.cli.output import json_option, print_json, say
@@ -75,7 +76,8 @@ def _print_logins(variables: dict[str, str], folder: Path, *, as_json: bool) -> 
 def check(env_files: tuple[Path, ...], as_json: bool) -> None:
     """Check every setting, and show which credentials you have set. The stack creates random ones for the others.
 
-    Exits with 2 if a setting is invalid.
+    In a container it also warns if the Docker engine lets the local network reach ports on 127.0.0.1. Exits with 2 if a
+    setting is invalid.
 
     Example: emm settings check
     """
@@ -85,7 +87,13 @@ def check(env_files: tuple[Path, ...], as_json: bool) -> None:
     if as_json:
         print_json({"valid": True, "generated_credentials": unset})
         return
-    made = f"made by the stack: {', '.join(unset)}" if unset else "every credential is yours"
-    say(f"settings are valid; {made}")
+    say("settings are valid")
+    if unset:
+        say(f"credentials that you have not set, or only to a published example: {', '.join(unset)}")
+        say("`emm secrets create` makes random ones in their place; the stack runs it at its start")
+    else:
+        say("every credential is yours")
     if not is_loopback(loaded.emm_bind):
         say(f"EMM_BIND={loaded.emm_bind} lets other machines open Grafana and Dagster, which ask for a login")
+    if warning := warning_of_engine(loaded.emm_bind):
+        say(warning)

@@ -6,7 +6,10 @@ from pathlib import Path
 
 import click
 
-from emm_pipeline.settings import PRODUCT_FILES
+from emm_pipeline.access.engine import warning_of_engine
+from emm_pipeline.cli.output import note
+from emm_pipeline.credentials import is_loopback
+from emm_pipeline.settings import PRODUCT_FILES, current_settings
 
 PORT = 3001
 
@@ -28,5 +31,7 @@ def webserver(host: str, port: int, workspace: Path | None) -> None:
     """
     from emm_pipeline.dagster_ext.webserver import serve  # noqa: PLC0415  # Dagster takes 2 s to import
 
+    if not is_loopback(host) and (warning := warning_of_engine(current_settings().emm_bind)):
+        note(warning)
     here = Path("workspace.yaml")
     serve(workspace or (here if here.exists() else PRODUCT_FILES / here), host, port)

@@ -123,7 +123,7 @@ class DemoStack:
             workspace,
         ]
         self._processes.start("webserver", webserver, os.environ)
-        self._processes.start("daemon", [bin_dir / "dagster-daemon", "run", "-w", workspace], os.environ)
+        self._processes.start("daemon", [bin_dir / "emm", "daemon", "--workspace", workspace], os.environ)
 
     def wait_for_ui(self, port: int) -> None:
         """Wait until the webserver answers."""
