@@ -125,7 +125,7 @@ def test_read_says_when_nothing_fits_and_where_to_look(emm_alone, simulated_gate
     [
         (SimulatedUnit(silent=True), "no reply within 0.3 s"),
         (SimulatedUnit(exception=4), "exception 4 (device failure)"),
-        (SimulatedUnit(garbage=b"HTTP/1.1 400 Bad Request\r\n\r\n"), "does not speak Modbus TCP"),
+        (SimulatedUnit(garbage=b"HTTP/1.1 400 Bad Request\r\n\r\n"), "the replies are not Modbus TCP"),
         (None, "exception 11 (gateway target device did not respond)"),
     ],
 )
@@ -283,7 +283,7 @@ def test_check_says_of_a_gateway_that_closes_in_place_of_a_reply_what_it_may_lac
     result = emm_alone("meters", "check", "--host", place(gateway), "--type", "sdm630")
     assert result.returncode == 1
     assert "failed: the connection was closed without a reply for voltageL1" in result.stdout
-    assert "closes the connection in place of a reply" in result.stdout
+    assert "closes the connection instead of replying" in result.stdout
 
 
 def test_check_gives_up_a_silent_unit_soon(emm, config_engine, simulated_gateway):
@@ -371,7 +371,7 @@ def test_check_scales_by_other_registers_and_finds_sunspec_models_as_a_poll_does
     gateway.units[1].registers = {}
     gone = emm("meters", "check", "1")
     assert gone.returncode == 1
-    assert "no SunSpec device" in gone.stdout
+    assert "not a SunSpec device" in gone.stdout
 
 
 # emm watch

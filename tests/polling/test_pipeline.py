@@ -140,7 +140,7 @@ def test_a_poll_that_waits_for_another_run_keeps_its_deadline_and_reads_the_othe
         another_run.execute(text("SELECT pg_advisory_lock(:key)"), {"key": lock_key(meters[0].address)})
         waiting, read_ = read(config_engine, PollPlan(tuple(meters), {"t": TYPE}), seconds=1.0)
     assert waiting.failure.kind is FailureKind.DEADLINE
-    assert f"another run is talking to {meters[0].address}" in waiting.failure.reason
+    assert f"another run is using {meters[0].address}" in waiting.failure.reason
     assert read_.failure is None
     assert taken.connections == 0
     assert clock.seconds == pytest.approx(1.0, abs=0.01)
