@@ -67,9 +67,24 @@ class PostgresGatewayLocks:
         self._unwanted: list[str] = []
         self._worker: asyncio.Task[None] | None = None
         self._is_away = False
+        self._held: set[str] = set()
+        """Locked, or about to be: in one session of PostgreSQL a lock can be taken twice."""
 
     async def try_acquire(self, address: str) -> bool:
         """Returns whether the gateway is ours now."""
+        if address in self._held:
+            return False
+        self._held.add(address)
+        try:
+            is_ours = await self._lock(address)
+        except BaseException:
+            self._held.discard(address)
+            raise
+        if not is_ours:
+            self._held.discard(address)
+        return is_ours
+
+    async def _lock(self, address: str) -> bool:
         if self._is_away:
             return True
         answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
@@ -79,6 +94,7 @@ class PostgresGatewayLocks:
 
     def release(self, address: str) -> None:
         """Gives the gateway back."""
+        self._held.discard(address)
         self._unwanted.append(address)
         self._wake()
 

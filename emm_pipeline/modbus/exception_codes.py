@@ -33,12 +33,17 @@ ILLEGAL_FUNCTION, DEVICE_FAILURE = 1, 4
 UNSUPPORTED = frozenset({2, 3, DEVICE_FAILURE})
 """With these a unit says that it does not support some of the registers, or so many of them: the request is split."""
 
+NO_REPLY = 0
+"""In place of an exception code: some devices send nothing, or close the connection, instead of exception 2 or 3."""
+
 UNIT_IS_SILENT = 11
 """With this a gateway reports that the unit did not reply to it."""
 
 
 def describe(exception_code: int) -> str:
     """The code with its name."""
+    if exception_code == NO_REPLY:
+        return "no reply"
     return f"exception {exception_code} ({_NAMES.get(exception_code, 'unknown code')})"
 
 

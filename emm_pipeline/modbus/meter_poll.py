@@ -8,16 +8,26 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from emm_pipeline.modbus.exception_codes import DEVICE_FAILURE, UNIT_IS_SILENT, UNSUPPORTED
+from emm_pipeline.modbus.exception_codes import DEVICE_FAILURE, NO_REPLY, UNIT_IS_SILENT, UNSUPPORTED
 from emm_pipeline.modbus.messages import describe_most_registers, describe_unsupported, named
+from emm_pipeline.modbus.planning import outermost
+from emm_pipeline.modbus.refusals import NOTHING_EARLIER, EarlierRequests, is_silent_value, known_too_long, request_of
+from emm_pipeline.modbus.silences import SILENCE, Silences
 from emm_pipeline.modbus.splitting import TrackedRequest, UnsupportedRegisters, explain
-from emm_pipeline.readings import BUSY_EXCEPTIONS, Failure, FailureKind, MeterReading, RegisterBlock, UnsupportedRange
+from emm_pipeline.readings import (
+    BUSY_EXCEPTIONS,
+    Failure,
+    FailureKind,
+    MeterReading,
+    RegisterBlock,
+    Request,
+    UnsupportedRange,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from emm_pipeline.fleet import EnergyMeter, MeterType
-    from emm_pipeline.readings import Request
 
 RETRIES = 2
 """How often, in one meter reading, a request is repeated to a unit that is busy."""
@@ -32,6 +42,9 @@ class MeterPoll:
 
     A meter has turns. What must be requested again, after a pause or in smaller pieces, is left for another turn, so
     that it costs the other units behind the gateway no time.
+
+    `was_silent` says that the unit gave nothing when it was read last: then it first gets a request for one value,
+    since there are units that reply to none for several.
     """
 
     meter: EnergyMeter
@@ -39,8 +52,13 @@ class MeterPoll:
     requests: tuple[Request, ...]
     known_unsupported: tuple[UnsupportedRange, ...] = ()
     retries: int = RETRIES
+    earlier: EarlierRequests = NOTHING_EARLIER
+    keeps_failing: bool = False
+    was_silent: bool = False
     blocks: list[RegisterBlock] = field(default_factory=list)
     failure: Failure | None = None
+    notices: tuple[str, ...] = ()
+    """What was unusual about the replies, a line each."""
     sent: int = 0
     ready_at: float = 0.0
     """When the next turn may begin, on the clock of `time.monotonic`."""
@@ -51,6 +69,7 @@ class MeterPoll:
     """The exception reply of a unit that was busy, and gets the same request again after a pause."""
     _first_split: Failure | None = None
     """Why the first request that was split had to be."""
+    _silences: Silences = field(default_factory=Silences)
     _time: datetime | None = None
     _first_request_s: float = 0.0
     _last_reply_s: float = 0.0
@@ -61,8 +80,25 @@ class MeterPoll:
     def set_requests(self, requests: Iterable[Request]) -> None:
         """Replaces what is left to be requested."""
         self._tracked = [TrackedRequest(request) for request in requests]
+        too_long = known_too_long(self.known_unsupported, self.meter_type.asked)
+        for each in self._tracked:
+            if each.request in too_long:
+                each.split_beforehand(self.meter_type.asked)
         self._this_turn.clear()
-        self._next_turn = list(self._tracked)
+        self._next_turn = [leaf for each in self._tracked for leaf in each.leaves]
+        self._tracked += (last := [TrackedRequest(request_of(each)) for each in self.earlier.silent])
+        self._next_turn += last
+        if self.was_silent and not self._silences.has_replied and self._next_turn:
+            self._ask_for_one_value_first()
+
+    def _ask_for_one_value_first(self) -> None:
+        request = self._next_turn[0].request
+        covered = [(r.register_address, r.end) for r in self.meter_type.asked if request.covers(r)]
+        address, end = outermost(covered)[0]
+        if end - address < request.count:
+            first = TrackedRequest(Request(request.function_code, address, end - address))
+            self._tracked.insert(0, first)
+            self._next_turn.insert(0, first)
 
     @property
     def is_done(self) -> bool:
@@ -91,15 +127,17 @@ class MeterPoll:
 
     def take_registers(self, data: bytes) -> None:
         """Keeps the registers that the request brought."""
-        self._last_reply_s = time.monotonic()
+        self._note_reply()
         self._busy = None
         tracked = self._this_turn.popleft()
+        if tracked is self._silences.sign_of_life:
+            return
         tracked.was_read = True
         self.blocks.append(RegisterBlock(tracked.request, data))
 
     def take_exception(self, reason: str, exception_code: int) -> None:
         """The request brought an exception reply: its code decides what is requested further."""
-        self._last_reply_s = time.monotonic()
+        self._note_reply()
         failure = self._failure(FailureKind.EXCEPTION, reason, exception_code)
         if exception_code in BUSY_EXCEPTIONS and self.retries:
             self._repeat_later(failure)
@@ -117,17 +155,42 @@ class MeterPoll:
         if exception_code == UNIT_IS_SILENT:  # each further request would cost the gateway's own timeout
             self._give_up()
 
+    def _note_reply(self) -> None:
+        self._last_reply_s = time.monotonic()
+        self._silences.note_reply()
+
     def _repeat_later(self, failure: Failure) -> None:
         self.retries -= 1
         self.ready_at = time.monotonic() + RETRY_PAUSE_S
+        self._leave_for_another_turn(failure)
+
+    def postpone(self, kind: FailureKind, reason: str) -> None:
+        """The request brought no reply, and is left for another turn as it is."""
+        self._leave_for_another_turn(self._failure(kind, reason))
+
+    def _leave_for_another_turn(self, failure: Failure) -> None:
         self._busy = failure
         self._next_turn = [*self._this_turn, *self._next_turn]
         self._this_turn.clear()
 
     def fail_request(self, kind: FailureKind, reason: str) -> None:
-        """The request brought no reply, or none to be trusted. Nothing more is requested."""
-        self.failure = self._failure(kind, reason)
-        self._give_up()
+        """The request brought no reply, or none to be trusted.
+
+        A unit that replied to something else may send nothing, or close the connection, where it does not support some
+        of the registers or so many of them: the request is split. Otherwise nothing more is requested.
+        """
+        failure = self._failure(kind, reason)
+        if not self._silences.add(self._this_turn[0], failure):
+            self.failure = (self._silences.first if kind in SILENCE else None) or failure
+            self._give_up()
+            return
+        tracked = self._this_turn.popleft()
+        tracked.split(NO_REPLY, self.meter_type.asked)
+        self._next_turn += tracked.share_parts(self._tracked)
+        if request := self._silences.look_for_a_sign_of_life(
+            self._tracked, is_last=not (self._this_turn or self._next_turn)
+        ):
+            self._this_turn.appendleft(request)
 
     def fail(self, kind: FailureKind, reason: str) -> None:
         """Sets why the meter gave no data; replaces an earlier failure. Nothing more is requested."""
@@ -153,16 +216,18 @@ class MeterPoll:
         if not self.blocks and (failure is None or failure.exception_code in UNSUPPORTED):
             failure = self._first_split
         requested = list(dict.fromkeys(leaf for each in self._tracked for leaf in each.leaves))
+        failure = failure or self._silences.unconfirmed
         if failure and self.sent and len(requested) > 1:
             progress = f"{len(self.blocks)} of {len(requested)} requests answered"
             failure = Failure(failure.kind, f"{failure.reason}; {progress}", failure.exception_code)
         found = explain(self._tracked) if self.blocks else UnsupportedRegisters()
         at = self._time or _now()
         unsupported = self.known_unsupported + tuple(
-            UnsupportedRange(range_.function_code, range_.address, range_.count, code, at)
-            for range_, code in found.ranges
+            self.earlier.judge(range_, code, at, self.meter_type.asked) for range_, code in found.ranges
         )
-        notices = [describe_unsupported(each, self.meter_type) for each in unsupported]
+        if failure is None and any(self._may_be_chance(each) for each in unsupported):
+            failure = self._silences.first
+        notices = [*self.notices, *(describe_unsupported(each, self.meter_type) for each in unsupported)]
         if found.most_registers:
             notices.append(describe_most_registers(found.most_registers, self.meter_type))
         return MeterReading(
@@ -177,6 +242,10 @@ class MeterPoll:
             notices=tuple(notices),
         )
 
+    def _may_be_chance(self, range_: UnsupportedRange) -> bool:
+        """Whether a value got no reply for the first time: another attempt shows whether the unit has it."""
+        return range_.refusals == 1 and is_silent_value(range_, self.meter_type.asked)
+
     def _failure(self, kind: FailureKind, reason: str, exception_code: int | None = None) -> Failure:
         """Why the next request failed."""
         link = {FailureKind.TIMEOUT: " to", FailureKind.EXCEPTION: " for"}.get(kind, ", asked for")
@@ -186,7 +255,7 @@ class MeterPoll:
         return named(self._this_turn[0].request, self.meter_type)
 
     def _located(self, reason: str) -> str:
-        return " ".join(f"{self.meter.address} unit {self.meter.unit_id}: {reason}".split())
+        return " ".join(f"{self.meter.gateway.name} unit {self.meter.unit_id}: {reason}".split())
 
 
 def _now() -> datetime:

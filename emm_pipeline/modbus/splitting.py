@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from emm_pipeline.modbus.exception_codes import DEVICE_FAILURE
+from emm_pipeline.modbus.exception_codes import DEVICE_FAILURE, NO_REPLY
 from emm_pipeline.modbus.planning import AddressRange, outermost
 from emm_pipeline.readings import Request
 
@@ -26,13 +26,15 @@ class TrackedRequest:
     request: Request
     was_read: bool = False
     exception_code: int | None = None
-    """Set where it brought an exception reply, and was split."""
+    """Set where it brought an exception reply, or none at all (NO_REPLY), and was split."""
     is_one_value: bool = False
     """Set where it was split: whether it covers a single value only."""
+    is_confirmed: bool = True
+    """False where it brought no reply, and none came to a later request: the unit may have died."""
     parts: list[TrackedRequest] = field(default_factory=list)
 
     def split(self, exception_code: int, registers: Sequence[Register]) -> None:
-        """Splits it for an exception reply: `parts` together cover all that may be readable still.
+        """Splits it for an exception reply, or for silence: `parts` together cover all that may be readable still.
 
         Of a single value that is what other registers take from inside of it; mostly nothing.
         """
@@ -50,6 +52,11 @@ class TrackedRequest:
                 groups = [values[:middle], values[middle:]]
         function_code = self.request.function_code
         self.parts = [TrackedRequest(Request(function_code, g[0][0], g[-1][1] - g[0][0])) for g in groups]
+
+    def split_beforehand(self, registers: Sequence[Register]) -> None:
+        """Splits it without having been sent: the unit is known not to reply to it."""
+        self.split(NO_REPLY, registers)
+        self.exception_code = None
 
     def share_parts(self, tracked: Sequence[TrackedRequest]) -> list[TrackedRequest]:
         """Replaces parts by those of `tracked`, and of their parts, that are the same; returns the others, to be sent.
@@ -93,7 +100,10 @@ class UnsupportedRegisters:
     """Why requests brought exception replies: for some of their registers, or for how many they were."""
 
     ranges: list[tuple[Request, int]] = field(default_factory=list)
-    """Values and gaps, each with its exception code; not a value that the device failed to read: it may come back."""
+    """Values and gaps, each with its exception code; not a value that the device failed to read: it may come back.
+
+    With NO_REPLY also requests for more registers than the unit sends at once: they are not to be sent again.
+    """
     most_registers: int | None = None
     """Set where values without a gap between them could be read apart only: the largest count that could."""
 
@@ -108,10 +118,10 @@ def explain(requests: Iterable[TrackedRequest]) -> UnsupportedRegisters:
 
 
 def _explain(tracked: TrackedRequest, found: UnsupportedRegisters) -> None:
-    if tracked.exception_code is None:
-        return
     for part in tracked.parts:
         _explain(part, found)
+    if tracked.exception_code is None or not tracked.is_confirmed:
+        return
     if tracked.is_one_value:
         if tracked.exception_code != DEVICE_FAILURE:
             found.ranges.append((tracked.request, tracked.exception_code))
@@ -125,3 +135,5 @@ def _explain(tracked: TrackedRequest, found: UnsupportedRegisters) -> None:
         if not gaps:
             most = max(part.request.count for part in tracked.parts)
             found.most_registers = min(most, found.most_registers or most)
+            if tracked.exception_code == NO_REPLY:
+                found.ranges.append((tracked.request, NO_REPLY))

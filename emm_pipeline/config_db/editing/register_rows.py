@@ -24,7 +24,10 @@ NEEDED_COLUMNS = REGISTER_COLUMNS[:8]
 TEXT_COLUMNS = ("type", "measurement_name", "data_unit")
 """Those that hold no numbers."""
 
-SETTING_COLUMNS = ("max_registers_per_request", "max_gap", "timeout_s", "request_pause_s")
+SETTING_COLUMNS = (
+    *("max_registers_per_request", "max_gap", "timeout_s", "request_pause_s"),
+    *("connect_pause_s", "keep_connection", "reopen_pause_s"),
+)
 """How a type wants to be asked: the columns of `meter_types` behind its name."""
 
 Series = tuple[str, str, str, int | None]
