@@ -24,9 +24,9 @@ REFUSAL_LASTS = timedelta(hours=24)
 """How long registers that a unit has refused are left out of its requests."""
 
 ASKED_EACH_TIME = 3
-"""Refusals in a row after which registers that the unit gave before are still requested with each poll."""
+"""How often in a row registers that the unit gave before may be refused, and still be requested with each poll."""
 
-LONGEST_TEMPORARY_REFUSAL = timedelta(minutes=30)
+LEFT_OUT_AT_MOST = timedelta(minutes=30)
 """How long registers that the unit gave before are left out of its requests at most."""
 
 
@@ -112,8 +112,8 @@ class UnsupportedRange:
     """Registers that a unit does not support: those of a value, or of a gap between two values.
 
     `exception_code` is what it replied at `refused_at` (UTC), 0 if nothing. A unit that gave them before, or sent no
-    reply, may give them soon (`is_temporary`); `refusals` counts how often in a row it did not. With code 0, registers
-    of several values are a request for more than the unit sends at once: it is split before it is sent.
+    reply, may give them soon (`is_temporary`); `times_refused` counts how often in a row it did not. With code 0,
+    registers of several values are a request for more than the unit sends at once: it is split before it is sent.
     """
 
     function_code: FunctionCode
@@ -121,7 +121,7 @@ class UnsupportedRange:
     count: int
     exception_code: int
     refused_at: datetime
-    refusals: int = 1
+    times_refused: int = 1
     is_temporary: bool = False
 
     @property
@@ -134,10 +134,10 @@ class UnsupportedRange:
         """When a request may cover these registers again."""
         if not self.is_temporary:
             return self.refused_at + REFUSAL_LASTS
-        if self.refusals <= ASKED_EACH_TIME:
+        if self.times_refused <= ASKED_EACH_TIME:
             return self.refused_at
-        doublings = min(self.refusals - ASKED_EACH_TIME - 1, 10)
-        return self.refused_at + min(LONGEST_TEMPORARY_REFUSAL, timedelta(minutes=1 << doublings))
+        doublings = min(self.times_refused - ASKED_EACH_TIME - 1, 10)
+        return self.refused_at + min(LEFT_OUT_AT_MOST, timedelta(minutes=1 << doublings))
 
     def lies_in(self, request: Request) -> bool:
         """Whether a request covers all of these registers."""

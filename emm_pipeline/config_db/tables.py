@@ -170,13 +170,14 @@ refused_registers = Table(
     Column("exception_code", Integer, nullable=False),
     Column("refused_at", DateTime(timezone=True), nullable=False),
     Column("configuration", Text, nullable=False),
-    Column("refusals", Integer, nullable=False, server_default=text("1")),
+    Column("times_refused", Integer, nullable=False, server_default=text("1")),
     Column("temporary", Boolean, nullable=False, server_default=text("false")),
 )
 """Registers that a meter answered with an exception, or not at all (`exception_code` 0). Polls leave them out for a
 day, or until its `configuration` (the fingerprint of the meter and of its type's registers) changes; those that it gave
-before, and values without a reply (`temporary`), are requested again sooner, by the number of `refusals` in a row. By
-meter, since others of its type may be newer and know more registers. Deleting rows is fine: the meter is asked again.
+before, and values without a reply (`temporary`), are requested again sooner, by how often they were refused in a row
+(`times_refused`). By meter, since others of its type may be newer and know more registers. Deleting rows is fine: the
+meter is asked again.
 """
 
 given_registers = Table(
@@ -187,7 +188,7 @@ given_registers = Table(
     Column("configuration", Text, nullable=False),
 )
 """Which registers a meter gave at any time, as JSON: lists of function code, first address, address behind the last.
-A refusal of one of these is not taken for a property of the device."""
+That one of these is refused is not taken for a property of the device."""
 
 model_addresses = Table(
     "model_addresses",

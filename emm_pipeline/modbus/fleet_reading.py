@@ -20,10 +20,10 @@ from emm_pipeline.modbus.gateway_locks import (
 )
 from emm_pipeline.modbus.meter_poll import RETRIES, MeterPoll
 from emm_pipeline.modbus.planning import Plans
-from emm_pipeline.modbus.refusals import EarlierRequests, known_unsupported
 from emm_pipeline.modbus.sunspec.model_poll import ModelPoll
 from emm_pipeline.modbus.sunspec.models import has_models
 from emm_pipeline.modbus.transport.pacing import Pace, allowed_connections
+from emm_pipeline.modbus.unsupported import EarlierRequests, known_unsupported
 from emm_pipeline.readings import FailureKind, MeterReading, UnsupportedRange
 
 if TYPE_CHECKING:

@@ -10,10 +10,15 @@ from typing import TYPE_CHECKING
 
 from emm_pipeline.modbus.exception_codes import DEVICE_FAILURE, NO_REPLY, UNIT_IS_SILENT, UNSUPPORTED
 from emm_pipeline.modbus.messages import describe_most_registers, describe_unsupported, named
-from emm_pipeline.modbus.planning import outermost
-from emm_pipeline.modbus.refusals import NOTHING_EARLIER, EarlierRequests, is_silent_value, known_too_long, request_of
 from emm_pipeline.modbus.silences import SILENCE, Silences
-from emm_pipeline.modbus.splitting import TrackedRequest, UnsupportedRegisters, explain
+from emm_pipeline.modbus.splitting import TrackedRequest, UnsupportedRegisters, explain, first_value
+from emm_pipeline.modbus.unsupported import (
+    NOTHING_EARLIER,
+    EarlierRequests,
+    is_silent_value,
+    known_too_long,
+    request_of,
+)
 from emm_pipeline.readings import (
     BUSY_EXCEPTIONS,
     Failure,
@@ -89,16 +94,10 @@ class MeterPoll:
         self._tracked += (last := [TrackedRequest(request_of(each)) for each in self.earlier.silent])
         self._next_turn += last
         if self.was_silent and not self._silences.has_replied and self._next_turn:
-            self._ask_for_one_value_first()
-
-    def _ask_for_one_value_first(self) -> None:
-        request = self._next_turn[0].request
-        covered = [(r.register_address, r.end) for r in self.meter_type.asked if request.covers(r)]
-        address, end = outermost(covered)[0]
-        if end - address < request.count:
-            first = TrackedRequest(Request(request.function_code, address, end - address))
-            self._tracked.insert(0, first)
-            self._next_turn.insert(0, first)
+            first = TrackedRequest(first_value(self._next_turn[0].request, self.meter_type.asked))
+            if first.request != self._next_turn[0].request:
+                self._tracked.insert(0, first)
+                self._next_turn.insert(0, first)
 
     @property
     def is_done(self) -> bool:
@@ -225,8 +224,9 @@ class MeterPoll:
         unsupported = self.known_unsupported + tuple(
             self.earlier.judge(range_, code, at, self.meter_type.asked) for range_, code in found.ranges
         )
-        if failure is None and any(self._may_be_chance(each) for each in unsupported):
-            failure = self._silences.first
+        # A value without reply for the first time: it may be chance, and another attempt shows whether the unit has it.
+        by_chance = [r for r in unsupported if r.times_refused == 1 and is_silent_value(r, self.meter_type.asked)]
+        failure = failure or (self._silences.first if by_chance else None)
         notices = [*self.notices, *(describe_unsupported(each, self.meter_type) for each in unsupported)]
         if found.most_registers:
             notices.append(describe_most_registers(found.most_registers, self.meter_type))
@@ -241,10 +241,6 @@ class MeterPoll:
             unsupported=unsupported,
             notices=tuple(notices),
         )
-
-    def _may_be_chance(self, range_: UnsupportedRange) -> bool:
-        """Whether a value got no reply for the first time: another attempt shows whether the unit has it."""
-        return range_.refusals == 1 and is_silent_value(range_, self.meter_type.asked)
 
     def _failure(self, kind: FailureKind, reason: str, exception_code: int | None = None) -> Failure:
         """Why the next request failed."""

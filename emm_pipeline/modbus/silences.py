@@ -1,4 +1,4 @@
-"""Requests of one meter reading that brought no reply, and what may be concluded from them. Pure.
+"""Requests of one meter reading that brought no reply, and what they show. Pure.
 
 Some devices send nothing, or close the connection, in place of exception 2 or 3. Silence shows that only if the unit
 replies to other requests, before and afterwards: otherwise it may be off.

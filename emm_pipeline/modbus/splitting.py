@@ -84,6 +84,12 @@ class TrackedRequest:
             yield from part.leaves
 
 
+def first_value(request: Request, registers: Sequence[Register]) -> Request:
+    """Returns the request for the first value that a request covers."""
+    address, end = outermost([(r.register_address, r.end) for r in registers if request.covers(r)])[0]
+    return Request(request.function_code, address, end - address)
+
+
 def _runs(values: Sequence[AddressRange]) -> list[list[AddressRange]]:
     """Groups the values between which there is no gap."""
     runs: list[list[AddressRange]] = []

@@ -23,8 +23,8 @@ from emm_pipeline.config_db.device_state.unsupported_registers import (
 from emm_pipeline.errors import ConfigDatabaseError
 from emm_pipeline.modbus.fleet_reading import Conditions
 from emm_pipeline.modbus.messages import describe_unsupported
-from emm_pipeline.modbus.refusals import is_value
 from emm_pipeline.modbus.silences import SILENCE
+from emm_pipeline.modbus.unsupported import is_value
 from emm_pipeline.polling.backoff import after, not_asked
 
 if TYPE_CHECKING:

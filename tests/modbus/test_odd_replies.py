@@ -1,4 +1,4 @@
-"""Devices that do not quite follow the protocol: what is accepted, what is refused, and what is said of them."""
+"""Devices that do not quite follow the protocol: what is accepted, what is refused, and what is reported."""
 
 import time
 from dataclasses import replace
@@ -81,7 +81,7 @@ def test_bytes_before_the_first_request_are_dropped(simulated_gateway):
     assert "came before the first one" in " ".join(reading.notices)
 
 
-def test_replies_of_every_third_request_doubled_cost_nothing(clock):
+def test_a_device_that_doubles_every_third_reply_is_read_whole(clock):
     gateway = clock.gateway({1: odd()})
     unit = gateway.units[1]
     unit.waits_for = lambda: setattr(unit, "doubled_after_s", None if gateway.requests % 3 else 0.005) or True
@@ -172,7 +172,7 @@ def test_a_connection_is_kept_between_two_readings_where_the_type_says_so(simula
     assert gateway.connections == (1 if kept else 3)
 
 
-def test_a_kept_connection_that_the_gateway_has_closed_is_opened_anew(simulated_gateway):
+def test_a_kept_connection_that_the_gateway_has_closed_is_opened_again(simulated_gateway):
     gateway = simulated_gateway({1: odd()}, requests_per_connection=4)
     for _ in range(3):
         assert is_whole(read(gateway, replace(TYPE, keep_connection=True))[0])

@@ -1,4 +1,4 @@
-"""Modbus servers that nobody here wrote, over the transports that each of them has."""
+"""Modbus servers of other projects, over the transports that each of them has."""
 
 from __future__ import annotations
 

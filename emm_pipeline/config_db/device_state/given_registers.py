@@ -1,4 +1,4 @@
-"""Which registers meters gave at any time: table `given_registers`. A refusal of one of these is temporary."""
+"""Which registers meters gave at any time: table `given_registers`. If it refuses one of these, that is temporary."""
 
 from __future__ import annotations
 

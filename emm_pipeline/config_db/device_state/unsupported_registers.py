@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _COLUMNS = (
     *("meter_id", "configuration", "function_code", "register_address", "count", "exception_code", "refused_at"),
-    *("refusals", "temporary"),
+    *("times_refused", "temporary"),
 )
 """Those from the third on in the order of the fields of UnsupportedRange."""
 _BEHIND_FUNCTION_CODE = 3
@@ -93,7 +93,7 @@ def save_unsupported(
             "count": unsupported.count,
             "exception_code": unsupported.exception_code,
             "refused_at": unsupported.refused_at,
-            "refusals": unsupported.refusals,
+            "times_refused": unsupported.times_refused,
             "temporary": unsupported.is_temporary,
             "configuration": known.of(reading.meter),
         }

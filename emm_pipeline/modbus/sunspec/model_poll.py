@@ -9,8 +9,8 @@ from emm_pipeline.fleet import model_header
 from emm_pipeline.modbus.exception_codes import ILLEGAL_FUNCTION, UNSUPPORTED
 from emm_pipeline.modbus.meter_poll import MeterPoll
 from emm_pipeline.modbus.planning import Plans
-from emm_pipeline.modbus.refusals import known_unsupported
 from emm_pipeline.modbus.sunspec.models import ModelSearch, is_where_it_was, missing, read_ends
+from emm_pipeline.modbus.unsupported import known_unsupported
 from emm_pipeline.readings import Failure, FailureKind, MeterReading
 
 if TYPE_CHECKING:

@@ -42,7 +42,7 @@ class ReadError(TransportError):
 
 
 class ResendError(ReadError):
-    """A request that may bring registers if it is sent again, over a link that was opened anew."""
+    """A request that may bring registers if it is sent again, over a link that was opened again."""
 
 
 class ExceptionReplyError(ReadError):

@@ -46,7 +46,7 @@ _LENGTHS = range(3, _LONGEST_FRAME - 5)
 _FRAMER = FramerSocket(DECODER)
 
 TWICE = "the device sends replies twice; the copies are dropped"
-SURPLUS = "surplus bytes come with the replies; they are dropped, and the connection is opened anew"
+SURPLUS = "surplus bytes come with the replies; they are dropped, and the connection is opened again"
 BEFORE = "bytes that are no reply came before the first one; they are dropped"
 NO_ID = "replies have transaction id 0, or another one that is not that of the request; they are accepted, since only \
 one request is under way"

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from emm_pipeline.event_loop import in_thread
 from emm_pipeline.fleet import DEFAULT_SERIAL_SETTINGS
 from emm_pipeline.modbus.transport.base import ConnectError
+from emm_pipeline.modbus.transport.links import Connection
 from emm_pipeline.modbus.transport.resolving import why_not_connected
 from emm_pipeline.modbus.transport.rtu import RtuFraming
-from emm_pipeline.modbus.transport.stream import Connection, StreamTransport
+from emm_pipeline.modbus.transport.stream import StreamTransport
 
 if TYPE_CHECKING:
     from serial import Serial

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from emm_pipeline.modbus.exception_codes import describe
 from emm_pipeline.modbus.transport.base import ExceptionReplyError, FramedReply, ReadError
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from emm_pipeline.modbus.transport.base import Framing
+    from emm_pipeline.modbus.transport.links import Connection, Link
     from emm_pipeline.readings import Request
 
 MOST_UNSOLICITED = 1024
@@ -23,35 +24,6 @@ MOST_UNSOLICITED = 1024
 
 DOUBT_S = 0.3
 """How long to wait for further bytes once those that came are most likely no reply, or not the best one."""
-
-
-class Link(Protocol):
-    """What carries bytes; asyncio's transports are such links."""
-
-    def write(self, data: bytes) -> None:
-        """Sends bytes."""
-
-    def abort(self) -> None:
-        """Closes the link at once."""
-
-
-class Connection(asyncio.Protocol):
-    """One link of a transport, as asyncio knows it. Once the transport has another one, it does nothing."""
-
-    def __init__(self, owner: StreamTransport) -> None:
-        self._owner = owner
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Called by asyncio once the link is open."""
-        self._owner.begin(self, transport)  # type: ignore[arg-type]  # all kinds can be written to, or are wrapped
-
-    def data_received(self, data: bytes) -> None:
-        """Called by asyncio with a part of the reply, or with unsolicited bytes."""
-        self._owner.receive(self, data)
-
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's
-        """Called by asyncio when the gateway, the network or the transport has ended the connection."""
-        self._owner.lose(self)
 
 
 class StreamTransport(ABC):
@@ -184,7 +156,7 @@ class StreamTransport(ABC):
                 self._received = self._received[len(copy) :]
                 self._notice("the device sends replies twice; the copies are dropped")
             if not self._history.begins_copy(self._received):
-                self._notice("bytes are received behind the replies; the connection is opened anew")
+                self._notice("bytes are received behind the replies; the connection is opened again")
                 self._fail(ReadError(FailureKind.INVALID_REPLY, "unsolicited bytes were received"))
 
     def _accept(self, found: FramedReply) -> None:

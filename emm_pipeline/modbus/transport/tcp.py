@@ -9,8 +9,9 @@ from aiohappyeyeballs import start_connection
 
 from emm_pipeline.modbus.transport.base import ConnectError
 from emm_pipeline.modbus.transport.keeping import keep, take
+from emm_pipeline.modbus.transport.links import Connection
 from emm_pipeline.modbus.transport.resolving import is_numeric, resolve, why_not_connected
-from emm_pipeline.modbus.transport.stream import Connection, StreamTransport
+from emm_pipeline.modbus.transport.stream import StreamTransport
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,8 +7,9 @@ import socket
 from typing import TYPE_CHECKING
 
 from emm_pipeline.modbus.transport.base import ConnectError, ReadError
+from emm_pipeline.modbus.transport.links import Connection
 from emm_pipeline.modbus.transport.resolving import resolve, why_not_connected
-from emm_pipeline.modbus.transport.stream import Connection, StreamTransport
+from emm_pipeline.modbus.transport.stream import StreamTransport
 from emm_pipeline.readings import FailureKind
 
 if TYPE_CHECKING:

@@ -18,9 +18,9 @@ from emm_pipeline.fleet import FunctionCode, GatewayAddress, TransportKind
 from emm_pipeline.modbus.transport.base import ExceptionReplyError, FramedReply, ReadError
 from emm_pipeline.modbus.transport.choosing import transport_to
 from emm_pipeline.modbus.transport.history import ReplyHistory
+from emm_pipeline.modbus.transport.links import Connection
 from emm_pipeline.modbus.transport.mbap import MbapFraming
 from emm_pipeline.modbus.transport.rtu import RtuFraming
-from emm_pipeline.modbus.transport.stream import Connection
 from emm_pipeline.readings import Request
 
 FRAMES = 100_000

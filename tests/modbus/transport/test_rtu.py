@@ -115,7 +115,7 @@ def test_what_comes_before_a_later_reply_is_refused():
     assert isinstance(parse(b"\0\xff" + reply(), history=history), ReadError)
 
 
-def test_surplus_bytes_are_dropped_and_the_link_is_opened_anew():
+def test_surplus_bytes_are_dropped_and_the_link_is_opened_again():
     found = parse(reply() + b"\0\0")
     assert (found.registers, found.taints_link) == (DATA, True)
 

@@ -1,4 +1,4 @@
-"""Servers that nobody here wrote: every data type in every order is read right, over each transport that they have."""
+"""Servers of other projects: every data type in every order is read right, over each transport that they have."""
 
 import time
 from itertools import product

@@ -19,7 +19,7 @@ def upgrade() -> None:
     """)
     op.execute("ALTER TABLE meter_status ADD COLUMN IF NOT EXISTS was_silent boolean NOT NULL DEFAULT false")
     op.execute("""
-        ALTER TABLE refused_registers ADD COLUMN IF NOT EXISTS refusals integer NOT NULL DEFAULT 1,
+        ALTER TABLE refused_registers ADD COLUMN IF NOT EXISTS times_refused integer NOT NULL DEFAULT 1,
             ADD COLUMN IF NOT EXISTS temporary boolean NOT NULL DEFAULT false
     """)
     op.execute("""

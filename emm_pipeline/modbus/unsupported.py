@@ -36,7 +36,7 @@ class EarlierRequests:
         was_given = any(fc == function_code and first <= start and end <= behind for fc, first, behind in self.given)
         return replace(
             found,
-            refusals=before.refusals + 1 if before else 1,
+            times_refused=before.times_refused + 1 if before else 1,
             is_temporary=is_value(found, registers) and (was_given or code == NO_REPLY),
         )
 

@@ -9,7 +9,7 @@ from support.meters import HOLDING, SimulatedUnit, encode_value, holding
 from emm_pipeline.cli.showing.meter_list import meter_states
 from emm_pipeline.config_db.device_state.unsupported_registers import load_refused
 from emm_pipeline.fleet import DataType, EnergyMeter, FunctionCode, MeterType, Register
-from emm_pipeline.modbus.refusals import EarlierRequests
+from emm_pipeline.modbus.unsupported import EarlierRequests
 from emm_pipeline.polling import pipeline
 from emm_pipeline.polling.device_state import ScheduleSlot, forget_what_was_read
 from emm_pipeline.polling.plan import PollPlan
@@ -55,7 +55,7 @@ def test_a_register_that_was_given_before_is_read_again_with_the_first_poll_of_t
     for _ in range(3):
         assert poll(config_engine, inverter) == {0}
     inverter.units[1].registers = registers_of(day=True)
-    assert poll(config_engine, inverter) == {0, 40}, "the first three refusals are asked for with each poll"
+    assert poll(config_engine, inverter) == {0, 40}, "three times it is requested with each poll"
 
 
 def test_after_a_long_night_it_is_left_out_for_half_an_hour_at_most(config_engine, inverter):
@@ -81,7 +81,7 @@ def test_a_poll_by_hand_requests_what_the_meter_gave_before(config_engine, inver
     assert poll(config_engine, inverter) == {0, 40}
 
 
-def test_a_check_that_reads_a_register_clears_its_refusal_at_once(config_engine, inverter):
+def test_a_check_that_reads_a_register_lets_the_next_poll_request_it(config_engine, inverter):
     inverter.units[1].registers = registers_of(day=False)
     poll(config_engine, inverter)
     inverter.units[1].registers = registers_of(day=True)
@@ -105,14 +105,14 @@ def test_the_list_of_meters_names_a_register_that_is_absent(config_engine, inver
 
 
 @pytest.mark.parametrize(
-    ("refusals", "minutes"), [(1, 0), (3, 0), (4, 1), (5, 2), (6, 4), (8, 16), (9, 30), (1000, 30)]
+    ("times_refused", "minutes"), [(1, 0), (3, 0), (4, 1), (5, 2), (6, 4), (8, 16), (9, 30), (1000, 30)]
 )
-def test_temporary_refusals_are_tried_again_at_growing_intervals_of_minutes(refusals, minutes):
-    refused = UnsupportedRange(FC, 40, 2, 2, NOON, refusals=refusals, is_temporary=True)
+def test_registers_given_before_are_tried_again_at_growing_intervals_of_minutes(times_refused, minutes):
+    refused = UnsupportedRange(FC, 40, 2, 2, NOON, times_refused=times_refused, is_temporary=True)
     assert refused.tried_again_at - NOON == timedelta(minutes=minutes)
 
 
-def test_a_refusal_is_temporary_if_the_meter_gave_all_of_it_before():
+def test_registers_are_refused_for_a_while_only_if_the_meter_gave_all_of_it_before():
     earlier = EarlierRequests(given=((HOLDING, 0, 42),))
     assert earlier.judge(Request(FC, 40, 2), 2, NOON, TYPE.asked).is_temporary
     assert not earlier.judge(Request(FC, 40, 4), 2, NOON, TYPE.asked).is_temporary
