@@ -18,42 +18,42 @@ if TYPE_CHECKING:
     from emm_pipeline.fleet import GatewayAddress
 
 LOCK_RETRY_S = 0.2
-"""From one attempt to the next to lock a gateway that someone else has locked."""
+"""Seconds between attempts to lock a gateway that another process has locked."""
 
 LOOK_UP_S = 3.0
 """How long the name server may take; after that, the name itself is locked."""
 
 
 class GatewayLocks(Protocol):
-    """Locks by the name of what is locked, such as `10.0.0.5:502`."""
+    """Lock by the name of what is locked, such as `10.0.0.5:502`."""
 
     async def try_acquire(self, address: str) -> bool:
-        """Returns at once whether it is locked for us now. What is locked already, by us too, is not."""
+        """Return at once whether it is locked for us now. What is locked already, by us too, is not."""
 
     def release(self, address: str) -> None:
-        """Unlocks it; that may take a moment longer than the call."""
+        """Unlock the gateway, possibly a moment after the call returns."""
 
 
 class Unlocked:
-    """Locks for a process that is alone: only its own sessions wait for each other."""
+    """Lock for a process that is alone: only its own sessions wait for each other."""
 
     def __init__(self) -> None:
         self._held: set[str] = set()
 
     async def try_acquire(self, address: str) -> bool:
-        """Returns whether none of this process has it."""
+        """Return whether none of this process has it."""
         if address in self._held:
             return False
         self._held.add(address)
         return True
 
     def release(self, address: str) -> None:
-        """Unlocks it."""
+        """Unlock it."""
         self._held.discard(address)
 
 
 async def lock_names(gateway: GatewayAddress, look_up_s: float = LOOK_UP_S) -> tuple[str, ...]:
-    """Returns what to lock for a gateway: each of its addresses with the port, sorted.
+    """Return what to lock for a gateway: each of its addresses with the port, sorted.
 
     The transport does not matter: a gateway that is reached over two is one. A serial line is known by its device. A
     name that does not resolve within `look_up_s` seconds is locked as it is.
@@ -70,7 +70,7 @@ async def lock_names(gateway: GatewayAddress, look_up_s: float = LOOK_UP_S) -> t
 
 
 async def try_acquire_all(locks: GatewayLocks, names: tuple[str, ...]) -> bool:
-    """Returns whether all names are locked for us now; otherwise none is."""
+    """Return whether all names are locked for us now; otherwise none is."""
     acquired: list[str] = []
     try:
         for name in names:
@@ -84,7 +84,7 @@ async def try_acquire_all(locks: GatewayLocks, names: tuple[str, ...]) -> bool:
 
 
 def release_all(locks: GatewayLocks, names: tuple[str, ...] | list[str]) -> None:
-    """Unlocks all names."""
+    """Unlock all names."""
     for name in names:
         locks.release(name)
 
@@ -93,7 +93,7 @@ def release_all(locks: GatewayLocks, names: tuple[str, ...] | list[str]) -> None
 async def locked(
     locks: GatewayLocks, gateway: GatewayAddress, on_wait: Callable[[], None] | None = None
 ) -> AsyncIterator[None]:
-    """Holds the lock of a gateway; waits while a poll has it, and calls `on_wait` once if so."""
+    """Hold the lock of a gateway; waits while a poll has it, and calls `on_wait` once if so."""
     names = await lock_names(gateway)
     while not await try_acquire_all(locks, names):
         if on_wait:

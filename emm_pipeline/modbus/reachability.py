@@ -1,4 +1,4 @@
-"""Whether gateways can be reached: a session with each is opened, and closed again."""
+"""Test whether gateways can be reached, by opening and closing a session with each."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ async def find_unreachable(
     max_connections: int = 200,
     locks: GatewayLocks | None = None,
 ) -> dict[GatewayAddress, str]:
-    """Connects to each gateway once, side by side; returns those that cannot be reached, each with the reason.
+    """Connect to each gateway once, side by side; returns those that cannot be reached, each with the reason.
 
     A gateway that a poll has locked is left alone: the poll shows whether it can be reached, and many devices take one
     connection only. Over UDP nothing shows before the first reply.

@@ -1,6 +1,6 @@
 """A session with a gateway: requests over its transport, one at a time, with pauses, retries and reopening.
 
-Polls, `emm scan`, `emm read`, `emm meters check`, `emm watch` and discovery all talk to gateways by it.
+Polls, discovery, `emm scan`, `emm read`, `emm meters check` and `emm watch` all use sessions.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from emm_pipeline.readings import Request
 
 REOPEN_PAUSES_S = (0.5,)
-"""Before each further attempt to open a transport that was open before: a gateway may need a moment to free it."""
+"""Pauses before attempts to reopen a transport: a gateway may need a moment to release the previous connection."""
 
 _FREES_LATE = (
     "the gateway takes no new connection after it had one: set reopen_pause_s or keep_connection of the type in "
@@ -70,9 +70,9 @@ class Reply:
 
 
 class Session:
-    """Opens the transport when it is needed, and again after any failure but an exception reply.
+    """Open the transport when it is needed, and reopens it after any failure except an exception reply.
 
-    So a late reply cannot be mistaken for the next one, nor for another unit's.
+    Therefore a late reply cannot be mistaken for the next one or for another unit's.
     """
 
     def __init__(
@@ -105,7 +105,7 @@ class Session:
         return self._is_fresh or not self._transport.is_open
 
     async def open(self) -> None:
-        """Opens the transport, unless it is open. One that was open before is tried again after each of the pauses.
+        """Open the transport, unless it is open. If it was open before, retry after each of the pauses.
 
         Raises:
             ConnectError: The gateway cannot be reached.
@@ -140,24 +140,25 @@ class Session:
     async def exchange(
         self, unit_id: int, request: Request, on_send: Callable[[], None], *, resend_first: bool = False
     ) -> bytes:
-        """Sends a request and waits for its reply, at least the pause after the exchange before.
+        """Send a request and waits for its reply, at least the pause after the exchange before.
 
-        If the gateway closes the connection in place of a reply, the request is sent a second time over a new one:
-        many gateways close connections after each reply or when idle, and the request may cross with that.
+        If the gateway closes the connection instead of replying, the request is sent a second time over a new
+        connection: many gateways close connections after each reply or when idle, possibly just when the request is
+            sent.
 
         Args:
-            unit_id: The unit that is to reply.
-            request: What to read.
+            unit_id: The unit id.
+            request: The registers to read.
             on_send: Called each time that the request is sent.
             resend_first: Whether the first request of a connection is sent again if no reply comes. A gateway that is
                 known to drop such requests gets it again in any case.
 
         Returns:
-            The registers as on the wire: `request.count` words of two bytes, the high byte first.
+            The registers as received: two bytes for each of `request.count` registers, the high byte first.
 
         Raises:
             ConnectError: The gateway cannot be reached.
-            ReadError: The request brought no registers.
+            ReadError: The request failed.
         """
         try:
             return await self._exchange(unit_id, request, on_send, resend_first=resend_first)
@@ -203,12 +204,12 @@ class Session:
         self.drops_first_requests = self.drops_first_requests or was_resent
 
     def take_notices(self) -> tuple[str, ...]:
-        """Returns what was unusual about the replies since the last call, a line each."""
+        """Return what was unusual about the replies since the last call, a line each."""
         notices, self._transport.notices = self._transport.notices, []
         return tuple(notices)
 
     async def read(self, unit_id: int, request: Request) -> Reply:
-        """Sends a request and returns what came of it, for a person who tries things.
+        """Send a request and return its result, including failures, for the commands that a person uses.
 
         The session's first request is sent again if no reply comes to it.
 
@@ -231,11 +232,11 @@ class Session:
         return Reply(time.monotonic() - sent_s, words, notices=self.take_notices())
 
     def keep(self) -> None:
-        """Ends the session, but leaves the connection to the next one of this process."""
+        """End the session, but leaves the connection to the next one of this process."""
         self._transport.keep()
 
     def close(self) -> None:
-        """Closes the transport; the next request opens another."""
+        """Close the transport; the next request opens another."""
         if self._transport.is_open:
             self._closed_s = time.monotonic()
         self._transport.close()

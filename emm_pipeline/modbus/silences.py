@@ -64,7 +64,7 @@ class Silences:
         return self.first if self._unconfirmed else None
 
     def look_for_a_sign_of_life(self, tracked: Iterable[TrackedRequest], *, is_last: bool) -> TrackedRequest | None:
-        """Returns a request that was answered before, if one should be sent now; `is_last`: nothing else is left."""
+        """Return a request that was answered before, if one should be sent now; `is_last`: nothing else is left."""
         if len(self._unconfirmed) < _IN_A_ROW and not is_last:
             return None
         answered = [leaf.request for each in tracked for leaf in each.leaves if leaf.was_read]

@@ -29,7 +29,7 @@ class EarlierRequests:
     given: tuple[GivenRange, ...] = ()
 
     def judge(self, request: Request, code: int, at: datetime, registers: Sequence[Register]) -> UnsupportedRange:
-        """Returns registers that the unit has not given at `at`, with whether it may give them soon."""
+        """Return registers that the unit has not given at `at`, with whether it may give them soon."""
         found = UnsupportedRange(request.function_code, request.address, request.count, code, at)
         function_code, start, end = found.key
         before = next((each for each in self.retried if each.key == found.key), None)
@@ -61,19 +61,19 @@ def is_value(range_: UnsupportedRange, registers: Sequence[Register]) -> bool:
 
 
 def known_too_long(known: Iterable[UnsupportedRange], registers: Sequence[Register]) -> frozenset[Request]:
-    """Returns the requests for several values to which the unit is known not to reply."""
+    """Return the requests for several values to which the unit is known not to reply."""
     silent = (request_of(each) for each in known if each.exception_code == NO_REPLY)
     return frozenset(request for request in silent if len(_values_in(request, registers)) > 1)
 
 
 def known_unsupported(known: Iterable[UnsupportedRange], registers: Sequence[Register]) -> frozenset[Request]:
-    """Returns the values and gaps that no request may cover whole."""
+    """Return the values and gaps that no request may cover whole."""
     known = tuple(known)
     return avoided_requests(known) - known_too_long(known, registers)
 
 
 def request_of(range_: UnsupportedRange) -> Request:
-    """Returns the request for just these registers."""
+    """Return the request for just these registers."""
     return Request(range_.function_code, range_.address, range_.count)
 
 

@@ -1,6 +1,6 @@
-"""Device state: what is known of meters between polls, such as unsupported registers and meters that keep failing.
+"""Device state: data about meters that is kept between polls, such as unsupported registers and repeated failures.
 
-It is kept in the configuration database. While that does not answer, every meter is read in full.
+It is kept in the configuration database. While the database does not answer, every meter is read completely.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ScheduleSlot:
-    """A fleet reading's place on the schedule: when it is due (UTC), and how long after it the next one is.
+    """A fleet reading's place on the schedule: its due time (UTC), and the interval until the next one.
 
-    `again` marks the second attempt of the same reading, at which a failure is not counted a second time.
+    `again` marks the second attempt of the same reading, in which a failure is not counted a second time.
     """
 
     due: datetime
@@ -56,7 +56,7 @@ class ScheduleSlot:
 
 @dataclass(slots=True)
 class DeviceStates:
-    """What is known of the meters of a plan. Without a slot, the reading is not scheduled: all meters are due."""
+    """The device state of the meters of a plan. Without a slot, the reading is not scheduled, and all are due."""
 
     plan: PollPlan
     slot: ScheduleSlot | None
@@ -67,7 +67,7 @@ class DeviceStates:
     silent: frozenset[int] = frozenset()
     models: Mapping[int, Mapping[int, int]] = field(default_factory=dict)
     newest_reading: datetime | None = None
-    """When the meters were last read (UTC)."""
+    """Time (UTC) of the latest reading of any of the meters."""
 
     def left_out(self, now: datetime) -> tuple[_Ranges, _Ranges]:
         """Return by meter id which registers are not requested, and which are although they were refused last time.
@@ -104,7 +104,7 @@ class DeviceStates:
         return frozenset(id_ for id_, failing in self.failing.items() if failing.keeps_failing)
 
     def not_due(self) -> dict[int, MeterReading]:
-        """The meters that are not due, by id, each with a reading that says why."""
+        """The meters that are not due, by id, each with a reading that contains the reason."""
         if self.slot is None:
             return {}
         now = datetime.now(UTC)
@@ -116,7 +116,7 @@ class DeviceStates:
         }
 
     def changes(self, readings: Sequence[MeterReading]) -> dict[int, FailingMeter | None]:
-        """Return what these readings change: by meter id how it fails, None for one that has recovered."""
+        """Return the changes by these readings: each meter's failure state by id, None if it has recovered."""
         changed: dict[int, FailingMeter | None] = {}
         for reading in readings:
             before = self.failing.get(reading.meter.id)
@@ -141,7 +141,7 @@ class DeviceStates:
 
 
 def load_device_states(engine: Engine, plan: PollPlan, slot: ScheduleSlot | None) -> DeviceStates:
-    """Return what is known of the meters: nothing, with a warning, while the database does not answer."""
+    """Return the state of the meters; if the database does not answer, log a warning and return an empty state."""
     try:
         now = datetime.now(UTC)
         refused = load_refused(engine, plan.meters, plan.types, now)
@@ -152,12 +152,12 @@ def load_device_states(engine: Engine, plan: PollPlan, slot: ScheduleSlot | None
             plan, slot, load_failing(engine), refused, given, load_silent(engine), models, newest_reading
         )
     except ConfigDatabaseError as err:
-        _log.warning("every meter is read in full, because device state could not be loaded: %s", err)
+        _log.warning("every meter is read completely, because device state could not be loaded: %s", err)
         return DeviceStates(plan, slot)
 
 
 def save_device_states(engine: Engine, memory: DeviceStates, readings: Sequence[MeterReading]) -> None:
-    """Save what the readings tell: nothing, with a warning, while the database does not answer."""
+    """Save the changes by the readings; if the database does not answer, only log a warning."""
     try:
         save_unsupported(engine, readings, memory.plan.types, datetime.now(UTC))
         forget_given(engine, memory.refused, readings)

@@ -1,4 +1,4 @@
-"""Fingerprints: digests by which a meter is noticed that changed, or whose type did (pure)."""
+"""Fingerprints: digests that show whether the configuration of a meter or of its type has changed (pure)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Fingerprints:
-    """The fingerprints of meters of these types. Each type is digested once, however many meters it has."""
+    """Computes fingerprints of meters. The digest of each type is computed only once."""
 
     def __init__(self, types: Mapping[str, MeterType]) -> None:
         self._types = types
@@ -25,7 +25,7 @@ class Fingerprints:
     def of(self, meter: EnergyMeter) -> str:
         """Return a digest of the meter's own columns, but for its id, and of its type's registers.
 
-        It is the same in every process and on every machine.
+        The digest is the same in every process and on every machine.
         """
         digest = self._digests.get(meter.type)
         if digest is None:

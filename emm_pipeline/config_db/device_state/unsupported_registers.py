@@ -1,4 +1,4 @@
-"""Registers that meters do not support: table `refused_registers`, from which the next polls plan around them."""
+"""Registers that meters do not support: table `refused_registers`, so that the next polls omit them."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ def load_refused(
 ) -> dict[int, tuple[UnsupportedRange, ...]]:
     """Return by meter id the registers that it did not give when they were requested last, less than a day ago.
 
-    What was refused before the meter's configuration changed, or before its SunSpec models were found elsewhere, does
-    not count.
+    Entries from before the meter's configuration changed, or before its SunSpec models were found at other addresses,
+    are ignored.
 
     Raises:
-        ConfigDatabaseError: The database cannot be read. Like the function below.
+        ConfigDatabaseError: The database cannot be read. The function below raises it too.
     """
     table, models = refused_registers.c, model_addresses.c
     query = (
@@ -82,7 +82,7 @@ def load_refused(
 def save_unsupported(
     engine: Engine, readings: Sequence[MeterReading], types: Mapping[str, MeterType], now: datetime
 ) -> None:
-    """Keep the registers that were refused in these meter readings, and delete what is older than a day."""
+    """Save the registers that meters refused in these meter readings, and delete entries older than a day."""
     known = Fingerprints(types)
     rows = [
         {

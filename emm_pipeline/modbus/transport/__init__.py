@@ -1,4 +1,4 @@
-"""Transports: how requests reach a gateway and replies come back.
+"""Transports: send requests to a gateway and receive replies.
 
     choosing   which transport a gateway is reached by: the only module that knows them all
     base       what a session asks of a transport, and how it fails

@@ -1,4 +1,4 @@
-"""What a session asks of a transport, what a transport asks of a framing, and how both fail. Pure."""
+"""Interfaces of transports and framings, and the errors that they raise (pure)."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class ResendError(ReadError):
 
 
 class ExceptionReplyError(ReadError):
-    """The unit, or the gateway for it, replied with a Modbus exception; the transport can be used further."""
+    """The unit, or the gateway for it, replied with a Modbus exception; the transport stays usable."""
 
     def __init__(self, reason: str, exception_code: int) -> None:
         super().__init__(FailureKind.EXCEPTION, reason, exception_code)
@@ -55,7 +55,7 @@ class ExceptionReplyError(ReadError):
 class Transport(Protocol):
     """A link to one gateway, for one request at a time. It may be opened again after it was closed.
 
-    After any failure but an exception reply it is closed: a late reply must not be mistaken for the next one.
+    After any failure except an exception reply it is closed, so that a late reply cannot be mistaken for the next one.
     """
 
     notices: list[str]
@@ -63,14 +63,14 @@ class Transport(Protocol):
 
     @property
     def name(self) -> str:
-        """What it is called in messages, such as `tcp 10.0.0.5:502`."""
+        """Name for messages, such as `tcp 10.0.0.5:502`."""
 
     @property
     def is_open(self) -> bool:
-        """Whether a request can be sent: it was opened, and neither end has closed it since."""
+        """Whether a request can be sent: the link was opened, and neither end has closed it."""
 
     async def open(self, timeout_s: float) -> None:
-        """Opens the link within `timeout_s` seconds.
+        """Open the link within `timeout_s` seconds.
 
         Raises:
             ConnectError: With the operating system's reason.
@@ -79,7 +79,7 @@ class Transport(Protocol):
     async def exchange(
         self, unit_id: int, request: Request, timeout_s: float, on_resend: Callable[[], None] | None = None
     ) -> bytes:
-        """Sends a request and waits up to `timeout_s` seconds for its reply.
+        """Send a request and waits up to `timeout_s` seconds for its reply.
 
         Args:
             unit_id: The unit that is to reply.
@@ -88,17 +88,17 @@ class Transport(Protocol):
             on_resend: If given, a request without a reply is sent once more over the same link, and this is called.
 
         Returns:
-            The registers as on the wire: `request.count` words of two bytes, the high byte first.
+            The registers as received: two bytes for each of `request.count` registers, the high byte first.
 
         Raises:
-            ReadError: There is no reply, or none to this request.
+            ReadError: There is no reply to this request.
         """
 
     def close(self) -> None:
-        """Closes the link, at once. Closing it twice is no error."""
+        """Close the link immediately. It may be closed twice."""
 
     def keep(self) -> None:
-        """Closes the link; where that is possible, the next `open` to this gateway goes on with the same connection."""
+        """Close the link; where that is possible, the next `open` to this gateway goes on with the same connection."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,10 +127,10 @@ class Framing(Protocol):
     """For how long a link must be silent before a request: what comes before that is no reply to it. 0: not at all."""
 
     def build(self, unit_id: int, request: Request) -> bytes:
-        """Returns the frame of a request."""
+        """Return the frame of a request."""
 
     def parse(self, sent: bytes, received: bytes, history: ReplyHistory) -> FramedReply | ReadError | None:
-        """Finds the reply to a request.
+        """Find the reply to a request.
 
         Args:
             sent: The frame of the request.
@@ -146,4 +146,4 @@ class Framing(Protocol):
         """
 
     def explain(self, received: bytes) -> ReadError | None:
-        """Returns what these bytes are, which never became a reply; None where that is not known."""
+        """Return what these bytes are, which never became a reply; None where that is not known."""

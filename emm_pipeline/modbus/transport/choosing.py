@@ -1,6 +1,6 @@
-"""Which transport a gateway is reached by. The only module outside of their own that knows the transports.
+"""Select the transport of a gateway. Only this module imports all transports.
 
-A new transport adds a member to `fleet.TransportKind`, a module beside this one, and a line here.
+For a new transport, add a member to `fleet.TransportKind`, a module beside this one, and a line here.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ _OTHER_FRAMINGS = {TransportKind.TCP: (TransportKind.RTU,), TransportKind.RTU: (
 
 
 def other_framings(gateway: GatewayAddress) -> tuple[GatewayAddress, ...]:
-    """Returns what else may be spoken at the same host and port."""
+    """Return what else may be spoken at the same host and port."""
     return tuple(gateway._replace(transport=kind) for kind in _OTHER_FRAMINGS.get(gateway.transport, ()))
 
 
 def transport_to(gateway: GatewayAddress) -> Transport:
-    """Returns the gateway's transport, yet to be opened."""
+    """Return the gateway's transport, not yet opened."""
     return TRANSPORTS[gateway.transport](gateway)

@@ -50,7 +50,7 @@ class ReplyHistory:
         self._replies.append((frame, time.monotonic()))
 
     def copy_in(self, received: bytes) -> bytes | None:
-        """Returns the reply of this connection with which the bytes begin; None where there is none."""
+        """Return the reply of this connection with which the bytes begin; None where there is none."""
         return next((frame for frame, _ in self._replies if received.startswith(frame)), None)
 
     def begins_copy(self, received: bytes) -> bool:

@@ -13,24 +13,24 @@ _kept: dict[GatewayAddress, socket.socket] = {}
 
 
 def keep(gateway: GatewayAddress, open_socket: socket.socket) -> None:
-    """Keeps the connection of a socket open after this one is closed."""
+    """Keep the connection of a socket open after this one is closed."""
     with suppress(OSError):
         discard(gateway)
         _kept[gateway] = socket.fromfd(open_socket.fileno(), open_socket.family, open_socket.type)
 
 
 def take(gateway: GatewayAddress) -> socket.socket | None:
-    """Returns the connection that was kept, which is the caller's from now on."""
+    """Return the connection that was kept, which is the caller's from now on."""
     return _kept.pop(gateway, None)
 
 
 def discard(gateway: GatewayAddress) -> None:
-    """Closes the connection that was kept, if there is one."""
+    """Close the connection that was kept, if there is one."""
     if kept := take(gateway):
         kept.close()
 
 
 def close_all() -> None:
-    """Closes what was kept: the end of a run."""
+    """Close what was kept: the end of a run."""
     for gateway in list(_kept):
         discard(gateway)

@@ -23,10 +23,10 @@ class Link(Protocol):
     """What carries bytes; asyncio's transports are such links."""
 
     def write(self, data: bytes) -> None:
-        """Sends bytes."""
+        """Send bytes."""
 
     def abort(self) -> None:
-        """Closes the link at once."""
+        """Close the link at once."""
 
 
 class Connection(asyncio.Protocol):

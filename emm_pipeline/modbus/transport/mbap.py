@@ -31,11 +31,11 @@ _HEADER = struct.Struct(">HHHBB")
 """Transaction id, protocol id, length of what follows the length field, unit id, function code."""
 
 _REPLY_START = struct.Struct(">HHHBBB")
-"""The same with the byte count behind it: what a reply that brings registers begins with."""
+"""The same followed by the byte count: the beginning of a reply with registers."""
 
 _LENGTH = struct.Struct(">H")
 _COUNT_AT = 10
-"""Where a request says how many registers it reads."""
+"""Position of the register count in a request."""
 
 _LONGEST_FRAME = 260
 """Bytes of the longest frame; more that cannot be understood are not waited for."""
@@ -54,9 +54,9 @@ COPY = "the reply is equal to the one before, and has no id that tells whether i
 
 
 class TransactionIds:
-    """Transaction ids, 1 to 65535 and again, over all connections of the process, from a random one on.
+    """Transaction ids 1 to 65535, repeated, for all connections of the process, starting at a random one.
 
-    So the reply to a request of an earlier connection, or of another process, hardly ever has the id that is awaited.
+    Therefore a reply to a request of an earlier connection, or of another process, very rarely has the expected id.
     """
 
     def __init__(self) -> None:
@@ -65,7 +65,7 @@ class TransactionIds:
         os.register_at_fork(after_in_child=self._restart)
 
     def _restart(self) -> None:
-        """Goes on from another random id: a forked process must not use those of its parent."""
+        """Continue at another random id, because a forked process must not use the same ids as its parent."""
         self._numbers = count(randrange(0xFFFF))  # noqa: S311 - to tell replies apart, not to keep a secret
 
     def __iter__(self) -> Self:
@@ -87,11 +87,11 @@ class MbapFraming:
         self._transaction_ids = transaction_ids
 
     def build(self, unit_id: int, request: Request) -> bytes:
-        """Returns the frame of a request, with the next transaction id."""
+        """Return the frame of a request, with the next transaction id."""
         return _FRAMER.buildFrame(request_pdu(unit_id, next(self._transaction_ids), request))
 
     def parse(self, sent: bytes, received: bytes, history: ReplyHistory) -> FramedReply | ReadError | None:
-        """Finds the reply to a request; see `Framing.parse`."""
+        """Find the reply to a request; see `Framing.parse`."""
         transaction_id, _, _, unit_id, function_code = _HEADER.unpack_from(sent)
         size = reply_size(_LENGTH.unpack_from(sent, _COUNT_AT)[0])
         start = _REPLY_START.pack(transaction_id, 0, size + 3, unit_id, function_code, size)
@@ -101,7 +101,7 @@ class MbapFraming:
         return _Reply(start, history).found_in(received)
 
     def explain(self, received: bytes) -> ReadError | None:
-        """Returns what these bytes are; see `Framing.explain`."""
+        """Return what these bytes are; see `Framing.explain`."""
         return recognized(received) or rtu_frame(received)
 
 
@@ -117,7 +117,7 @@ class _Reply:
         self._notices: list[str] = []
 
     def found_in(self, received: bytes) -> FramedReply | ReadError | None:
-        """Drops copies of earlier replies, then judges what comes first."""
+        """Drop copies of earlier replies, then judges what comes first."""
         while copy := self._history.copy_in(received):
             if self._history.is_without_ids:
                 if not self._history.was_just_taken(copy):
@@ -135,7 +135,7 @@ class _Reply:
         return self._judge(received)
 
     def _judge(self, received: bytes) -> FramedReply | ReadError | None:
-        """Judges a frame with a header."""
+        """Judge a frame with a header."""
         transaction_id, _, length, _, function_code = _HEADER.unpack_from(received)
         body = received[_HEADER.size :]
         is_exception = bool(function_code & EXCEPTION_BIT)

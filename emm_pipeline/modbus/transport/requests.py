@@ -26,7 +26,7 @@ _REQUESTS = {
 def request_pdu(
     unit_id: int, transaction_id: int, request: Request
 ) -> ReadHoldingRegistersRequest | ReadInputRegistersRequest:
-    """Returns the request as pymodbus has it."""
+    """Return the request as pymodbus has it."""
     return _REQUESTS[request.function_code](unit_id, transaction_id, request.address, request.count)
 
 

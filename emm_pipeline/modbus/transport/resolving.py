@@ -1,4 +1,4 @@
-"""Looks up host names, each in a thread of its own: a look-up that hangs delays no other one."""
+"""Resolve host names, each in its own thread, so that a hanging look-up does not delay others."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def is_numeric(host: str) -> bool:
 
 
 async def resolve(host: str, port: int) -> list[AddrInfoType]:
-    """Returns where a host may be connected to, as `socket.getaddrinfo` does, the preferred address first.
+    """Return the addresses of a host as `socket.getaddrinfo` does, the preferred one first.
 
     A numeric address is not looked up.
 
     Raises:
         OSError: The name does not resolve (`socket.gaierror`).
-        ValueError: It is no valid name.
+        ValueError: The name is invalid.
     """
     if is_numeric(host):
         address = ipaddress.ip_address(host)
@@ -44,11 +44,11 @@ async def resolve(host: str, port: int) -> list[AddrInfoType]:
 
 
 def why_not_connected(err: Exception) -> str:
-    """Returns the operating system's reason, in words."""
+    """Return the operating system's reason, in words."""
     if isinstance(err, socket.gaierror):
         return f"name does not resolve ({err.strerror})"
     if isinstance(err, UnicodeError):
-        return "name does not resolve: it is no valid host name"
+        return "name does not resolve: it is not a valid host name"
     if isinstance(err, OSError) and err.errno:
         return os.strerror(err.errno).lower()
     return " ".join(str(err).split()) or type(err).__name__

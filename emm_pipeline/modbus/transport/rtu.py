@@ -48,11 +48,11 @@ class RtuFraming:
         self.silent_s = silent_s
 
     def build(self, unit_id: int, request: Request) -> bytes:
-        """Returns the frame of a request."""
+        """Return the frame of a request."""
         return _FRAMER.buildFrame(request_pdu(unit_id, 0, request))
 
     def parse(self, sent: bytes, received: bytes, history: ReplyHistory) -> FramedReply | ReadError | None:
-        """Finds the reply to a request; see `Framing.parse`."""
+        """Find the reply to a request; see `Framing.parse`."""
         unit_id, function_code, _, count = _REQUEST.unpack_from(sent)
         head = bytes([unit_id, function_code, reply_size(count)])
         history.is_without_ids = True
@@ -73,7 +73,7 @@ class RtuFraming:
         return _reply(frame, rest, notices)
 
     def explain(self, received: bytes) -> ReadError | None:
-        """Returns what these bytes are; see `Framing.explain`."""
+        """Return what these bytes are; see `Framing.explain`."""
         return recognized(received) or mbap_frame(received)
 
 
@@ -96,7 +96,7 @@ def _reply(frame: bytes, rest: bytes, notices: tuple[str, ...]) -> FramedReply:
 
 
 def _without_late_replies(received: bytes, head: bytes, history: ReplyHistory) -> tuple[bytes, tuple[str, ...]]:
-    """Drops whole replies with which the bytes begin, of units that have not replied in time."""
+    """Drop whole replies with which the bytes begin, of units that have not replied in time."""
     notices: tuple[str, ...] = ()
     while len(received) >= LEAST_FRAME and not _begins(received, head) and history.may_come_late(received[0]):
         size = _frame_size(received)

@@ -39,7 +39,7 @@ class SerialSettings(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> SerialSettings:
-        """Reads settings such as `9600 8N1`.
+        """Read settings such as `9600 8N1`.
 
         Raises:
             ValueError: The text is none.
@@ -64,7 +64,7 @@ class SerialTransport(StreamTransport):
         super().__init__(gateway.name, RtuFraming(self._settings.silent_s))
 
     async def open(self, timeout_s: float) -> None:
-        """Opens the device within `timeout_s` seconds; what it has received before is dropped.
+        """Open the device within `timeout_s` seconds; what it has received before is dropped.
 
         Raises:
             ConnectError: With the operating system's reason.
@@ -121,7 +121,7 @@ class _Link:
             self._device.close()
 
     def write(self, data: bytes) -> None:
-        """Sends bytes. A frame always fits into the buffer of an idle line."""
+        """Send bytes. A frame always fits into the buffer of an idle line."""
         try:
             os.write(self._file, data)
         except OSError:
@@ -129,7 +129,7 @@ class _Link:
             self.abort()
 
     def abort(self) -> None:
-        """Closes the device."""
+        """Close the device."""
         if self._device.is_open:
             self._loop.remove_reader(self._file)
             self._device.close()

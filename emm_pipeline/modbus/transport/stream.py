@@ -50,7 +50,7 @@ class StreamTransport(ABC):
 
     @abstractmethod
     async def open(self, timeout_s: float) -> None:
-        """Opens the link, with a `Connection` as its protocol."""
+        """Open the link, with a `Connection` as its protocol."""
 
     @property
     def is_open(self) -> bool:
@@ -60,12 +60,12 @@ class StreamTransport(ABC):
     async def exchange(
         self, unit_id: int, request: Request, timeout_s: float, on_resend: Callable[[], None] | None = None
     ) -> bytes:
-        """Sends a request and waits for its reply; see `Transport.exchange`."""
+        """Send a request and waits for its reply; see `Transport.exchange`."""
         if self._link is None:
             raise ReadError(FailureKind.CLOSED, self._closed_because)
         try:
             self._sent = self._framing.build(unit_id, request)
-        except Exception as err:  # whatever the library makes of a request, only this one has failed
+        except Exception as err:  # an error of the library for a request fails only this request
             raise ReadError(FailureKind.INVALID_REPLY, one_line(err)) from err
         key = (unit_id, int(request.function_code), request.count)
         await self._wait_for_silence(self._history.safe_at(key))
@@ -84,7 +84,7 @@ class StreamTransport(ABC):
             self._reply = None
 
     async def _wait_for_silence(self, safe_at: float) -> None:
-        """Waits as long as late replies may come, and as the framing wants it; what comes meanwhile is dropped.
+        """Wait as long as late replies may come, and as the framing wants it; what comes meanwhile is dropped.
 
         Raises:
             ReadError: The link was closed meanwhile.
@@ -109,14 +109,14 @@ class StreamTransport(ABC):
             self._link.write(self._sent)
 
     def close(self) -> None:
-        """Closes the link without sending what is left; a late reply cannot be mistaken for the next one."""
+        """Close the link without sending what is left; a late reply cannot be mistaken for the next one."""
         self._stop_timers()
         if self._link:
             self._link.abort()
             self._link = None
 
     def keep(self) -> None:
-        """Closes the link; see `Transport.keep`."""
+        """Close the link; see `Transport.keep`."""
         self.close()
 
     def begin(self, connection: Connection, link: Link) -> None:
@@ -148,7 +148,7 @@ class StreamTransport(ABC):
             self._accept(found)
 
     def _take_unsolicited(self) -> None:
-        """Drops what came before the first request, and copies of replies; closes the link after other bytes."""
+        """Drop what came before the first request, and copies of replies; closes the link after other bytes."""
         if len(self._received) > MOST_UNSOLICITED:
             self._fail(ReadError(FailureKind.INVALID_REPLY, "unsolicited bytes were received"))
         elif not self._framing.silent_s and self._history.has_replied:
@@ -160,7 +160,7 @@ class StreamTransport(ABC):
                 self._fail(ReadError(FailureKind.INVALID_REPLY, "unsolicited bytes were received"))
 
     def _accept(self, found: FramedReply) -> None:
-        """Ends the exchange with a reply."""
+        """End the exchange with a reply."""
         if self._reply is None or self._reply.done():
             return
         self._history.took(found.frame)
@@ -231,7 +231,7 @@ class StreamTransport(ABC):
             self._timer = None
 
     def _fail(self, err: ReadError) -> None:
-        """Closes the link, so that bytes which are of no use do not fill the memory, and fails the exchange."""
+        """Fail the exchange, and close the link, so that unusable bytes do not fill the memory."""
         self.close()
         self._closed_because = str(err)
         if self._reply and not self._reply.done():
@@ -239,5 +239,5 @@ class StreamTransport(ABC):
 
 
 def one_line(err: Exception) -> str:
-    """Returns the error's text without line breaks; its class if it has none."""
+    """Return the error's text without line breaks, or the name of its class if it has no text."""
     return " ".join(str(err).split()) or type(err).__name__

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from emm_pipeline.modbus.transport.base import Framing
 
 NEXT_ADDRESS_AFTER_S = 0.25
-"""Of a host with several addresses, the next one is tried as well when the one before has not answered for so long."""
+"""Seconds without an answer after which the next address of a host is tried concurrently."""
 
 
 class TcpTransport(StreamTransport):
@@ -34,10 +34,10 @@ class TcpTransport(StreamTransport):
         self._host, self._port = gateway.host, gateway.port
 
     async def open(self, timeout_s: float) -> None:
-        """Resolves the host and connects, within `timeout_s` seconds, to the first of its addresses that answers.
+        """Resolve the host and connect, within `timeout_s` seconds, to the first of its addresses that answers.
 
         Raises:
-            ConnectError: With the operating system's reason, and the addresses where there are several.
+            ConnectError: With the operating system's reason, and the addresses if there are several.
         """
         if kept := take(self._gateway):
             try:
@@ -58,7 +58,7 @@ class TcpTransport(StreamTransport):
             raise ConnectError(why_not_connected(err) + where) from err
 
     def keep(self) -> None:
-        """Closes the link, and keeps its connection for the next `open` to this gateway in this process."""
+        """Close the link, and keeps its connection for the next `open` to this gateway in this process."""
         if self._link and not self._received:
             keep(self._gateway, self._link.get_extra_info("socket"))  # type: ignore[attr-defined]  # asyncio's
         self.close()

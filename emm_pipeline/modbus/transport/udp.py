@@ -38,17 +38,17 @@ class _Datagrams(asyncio.DatagramProtocol):
 
 
 class _Link:
-    """Sends datagrams to the gateway."""
+    """Send datagrams to the gateway."""
 
     def __init__(self, transport: asyncio.DatagramTransport) -> None:
         self._transport = transport
 
     def write(self, data: bytes) -> None:
-        """Sends a datagram."""
+        """Send a datagram."""
         self._transport.sendto(data)
 
     def abort(self) -> None:
-        """Closes the socket."""
+        """Close the socket."""
         self._transport.abort()
 
 
@@ -63,7 +63,7 @@ class UdpTransport(StreamTransport):
         self._host, self._port = gateway.host, gateway.port
 
     async def open(self, timeout_s: float) -> None:
-        """Resolves the host, within `timeout_s` seconds; its first address is used.
+        """Resolve the host, within `timeout_s` seconds; its first address is used.
 
         Raises:
             ConnectError: With the operating system's reason.
