@@ -10,6 +10,7 @@ from support.meters import SimulatedUnit
 from emm_pipeline.event_loop import run_fast
 from emm_pipeline.fleet import DataType, EnergyMeter, FunctionCode, GatewayAddress, MeterType, Register, TransportKind
 from emm_pipeline.modbus.fleet_reading import read_meters
+from emm_pipeline.modbus.gateway_locks import Unlocked, lock_names, locked
 from emm_pipeline.modbus.reachability import find_unreachable
 from emm_pipeline.modbus.session import Session, Timing
 from emm_pipeline.modbus.transport.serial import SerialSettings
@@ -198,3 +199,34 @@ def test_a_link_to_a_serial_device_is_the_same_line(tmp_path):
         linked = replace(on_line(line, 5), host=str(tmp_path / "by-id"))
         readings = read([on_line(line, 1), linked])
     assert [reading.failure for reading in readings] == [None, None]
+
+
+def test_discovery_leaves_a_gateway_alone_while_a_poll_has_it(simulated_gateway):
+    gateway = simulated_gateway({})
+    address = GatewayAddress(gateway.host, gateway.port)
+
+    async def test_while_it_is_locked():
+        locks = Unlocked()
+        async with locked(locks, address):
+            return await find_unreachable({address}, locks=locks)
+
+    assert run_fast(test_while_it_is_locked()) == {}
+    assert gateway.connections == 0
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "names"),
+    [
+        ("10.0.0.5", 502, ("10.0.0.5:502",)),
+        ("::1", 502, ("::1:502",)),
+        ("name.invalid", 502, ("name.invalid:502",)),
+        ("/dev/emm-nothing", 1, ("/dev/emm-nothing",)),
+    ],
+)
+def test_a_gateway_is_locked_by_its_address(host, port, names):
+    assert run_fast(lock_names(GatewayAddress(host, port))) == names
+
+
+def test_two_names_of_a_gateway_are_one_lock_whatever_the_transport():
+    by_name, by_address = GatewayAddress("localhost", 502), GatewayAddress("127.0.0.1", 502, TransportKind.RTU)
+    assert set(run_fast(lock_names(by_address))) <= set(run_fast(lock_names(by_name)))
