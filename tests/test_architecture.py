@@ -256,7 +256,7 @@ def is_dagsters(cls: type) -> bool:
 
 
 def private_names(cls: type) -> set[str]:
-    """What the class defines, and what its methods set on themselves."""
+    """Return the private names that a class defines, and those that its methods set on `self`."""
     try:
         source = inspect.getsource(cls)
     except OSError:  # made at run time

@@ -1,7 +1,7 @@
 """RUN_LAUNCHER=celery: runs on two workers that share nothing but Redis, PostgreSQL and the meters.
 
-The real daemon, webserver, code server, PostgreSQL, Redis and Celery. The tests of this module share one stack and go
-on where the one before ended.
+The daemon, webserver, code server, PostgreSQL, Redis and Celery are real. The tests share one stack and depend on
+their order.
 """
 
 from collections import Counter
@@ -95,7 +95,7 @@ def slow(gateways) -> Iterator[None]:
 
 @pytest.fixture
 def slow_poll(stack, workers, gateways, slow) -> str:
-    """A poll that goes on reading for some seconds."""
+    """A poll that reads for some seconds."""
     asked = gateways[0].requests
     run_id = stack.ui.launch("poll")
     wait_for("the gateway to be asked", lambda: gateways[0].requests > asked, every_s=0.1)

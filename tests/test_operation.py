@@ -1,7 +1,7 @@
-"""What an operator relies on: killed processes, a daemon that was down, retention, and no credential anywhere.
+"""Operation of a stack: killed processes, a daemon that was down, retention, and credentials that nothing shows.
 
-The real daemon, webserver, code server, PostgreSQL and InfluxDB. The tests of this module share one stack and go on
-where the one before ended.
+The daemon, webserver, code server, PostgreSQL and InfluxDB are real. The tests share one stack and depend on their
+order.
 """
 
 import secrets
@@ -105,7 +105,7 @@ def slow_meters(gateway) -> Iterator[None]:
 
 @pytest.fixture
 def slow_poll(stack, gateway, slow_meters) -> str:
-    """A poll that someone started by hand, which goes on reading for 8 s."""
+    """A poll that someone started by hand, which reads for 8 s."""
     asked = gateway.requests
     run_id = stack.ui.launch("poll")
     wait_for("the gateway to be asked", lambda: gateway.requests > asked, every_s=0.1)

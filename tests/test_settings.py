@@ -153,7 +153,7 @@ def test_an_invalid_change_is_reported_and_the_previous_value_stays_in_use(acces
     assert "POSTGRES_PORT='no number'" in caplog.text
     caplog.clear()
     assert current_settings().postgres_port == 6543
-    assert not caplog.text, "it is said once"
+    assert not caplog.text, "it is reported once"
     access("POSTGRES_PORT", "6544")
     assert current_settings().postgres_port == 6544
 

@@ -50,7 +50,7 @@ class Stack:
         return self._emm("secrets", *arguments, "--folder", str(self.folder), *grafana, **variables)
 
     def password(self, **variables: str) -> str:
-        """The one that a person is told."""
+        """Return Grafana's password as `emm settings --show-secrets` prints it."""
         shown = self._emm("settings", "--show-secrets", "--json", "--folder", str(self.folder), **variables)
         return next(one["password"] for one in json.loads(shown.stdout) if one["what"] == "Grafana")
 

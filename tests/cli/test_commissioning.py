@@ -390,7 +390,7 @@ def watched(emm, config_engine, simulated_gateway):
     return gateway
 
 
-def test_watch_prints_a_line_per_value_where_there_is_no_terminal(emm, watched):
+def test_watch_prints_a_line_per_value_without_a_terminal(emm, watched):
     result = emm("watch", "main", "--count", 2, "--interval", 0.2)
     assert result.returncode == 0, result.stderr
     assert [line.split(" ", 2)[2].strip() for line in result.stdout.splitlines()] == [

@@ -1,6 +1,6 @@
 """The stack under attack (`make test-stack`). Its volumes are those that the stack of commit 6e50f05 leaves.
 
-That stack accepted the published credentials. The tests share one stack and go on where the one before ended.
+That stack accepted the published credentials. The tests share one stack and depend on their order.
 Without an image registry Grafana is played by tests/support/grafana_api.py; InfluxDB, Redis and Caddy are Debian's.
 """
 

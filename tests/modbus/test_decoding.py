@@ -57,7 +57,7 @@ def decoded_value(words, data_type, **columns):
 @pytest.mark.parametrize("byte_order", Order)
 @pytest.mark.parametrize("word_order", Order)
 @pytest.mark.parametrize("data_type", DataType)
-@settings(deadline=None)  # a busy machine is no failure
+@settings(deadline=None)  # a busy machine must not fail a test
 @given(data=st.data())
 def test_every_type_in_every_order_decodes_to_the_value_that_was_encoded(data, data_type, word_order, byte_order):
     value = data.draw(RAW_VALUES[data_type])
@@ -97,7 +97,7 @@ def test_a_decimal_scale_gives_the_decimal_number_that_a_person_would_write(raw,
     assert decoded_value(encode_value(raw, DataType.INT), DataType.INT, scale=scale) == value
 
 
-@settings(deadline=None)  # a busy machine is no failure
+@settings(deadline=None)  # a busy machine must not fail a test
 @given(raw=RAW_VALUES[DataType.LONG], digits=st.integers(0, 9))
 def test_scaling_by_a_power_of_ten_is_exact_for_every_raw_value(raw, digits):
     value = decoded_value(encode_value(raw, DataType.LONG), DataType.LONG, scale=float(f"1e-{digits}"))
@@ -241,7 +241,7 @@ def as_objects(frame):
     return frame.astype(dict.fromkeys(("description", "measurement", "unit"), object))
 
 
-@settings(deadline=None)  # a busy machine is no failure
+@settings(deadline=None)  # a busy machine must not fail a test
 @given(data=st.data())
 def test_many_meters_decode_to_the_same_as_one_by_one(data):
     registers = tuple(

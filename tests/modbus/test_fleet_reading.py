@@ -477,7 +477,7 @@ def test_nothing_is_logged_and_no_task_is_left_whatever_reply_comes(simulated_ga
     gateway = simulated_gateway({1: unit(**fault[0]), 2: unit()})
 
     async def read_in_debug_mode():
-        asyncio.get_running_loop().slow_callback_duration = 60  # a busy machine is no fault
+        asyncio.get_running_loop().slow_callback_duration = 60  # a busy machine must not fail a test
         await read_meters(meters_of(gateway), IMPATIENT, deadline=time.monotonic() + 20)
 
     asyncio.run(read_in_debug_mode(), debug=True)

@@ -120,7 +120,7 @@ small_maps = st.lists(
 )
 
 
-@settings(deadline=None)  # a busy machine is no failure
+@settings(deadline=None)  # a busy machine must not fail a test
 @given(registers=small_maps, limit=st.integers(4, 16), max_gap=st.integers(0, 8))
 def test_no_other_plan_of_a_small_map_is_cheaper(registers, limit, max_gap):
     requests = plan(*registers, limit=limit, max_gap=max_gap)
@@ -133,7 +133,7 @@ any_map = st.lists(
 )
 
 
-@settings(deadline=None)  # a busy machine is no failure
+@settings(deadline=None)  # a busy machine must not fail a test
 @given(registers=any_map, limit=st.integers(4, 125), max_gap=st.integers(0, 50))
 def test_every_register_lies_whole_in_a_request_that_fits_the_limit(registers, limit, max_gap):
     requests = plan_requests(MeterType("t", tuple(registers), limit, max_gap))
@@ -142,7 +142,7 @@ def test_every_register_lies_whole_in_a_request_that_fits_the_limit(registers, l
     assert all(before < after for before, after in pairwise(requests))
 
 
-@settings(deadline=None)  # a busy machine is no failure
+@settings(deadline=None)  # a busy machine must not fail a test
 @given(registers=any_map, max_gap=st.integers(0, 50))
 def test_no_request_reads_a_gap_wider_than_max_gap(registers, max_gap):
     for request in plan_requests(MeterType("t", tuple(registers), max_gap=max_gap)):

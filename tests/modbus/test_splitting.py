@@ -151,7 +151,7 @@ maps = st.lists(
 OVERLAPPING = [register(0, DataType.INT64), register(1, DataType.INT64), register(2, DataType.UINT16)]
 
 
-@settings(deadline=None)  # a busy machine is no failure
+@settings(deadline=None)  # a busy machine must not fail a test
 @given(registers=maps, unknown=st.sets(st.integers(0, 64), max_size=12), max_gap=st.integers(0, 20))
 @example(OVERLAPPING, {0, 1}, 0).via("a part of two values that overlap was asked for twice")
 def test_every_readable_register_is_read_in_the_same_poll_whatever_the_unit_does_not_know(registers, unknown, max_gap):
@@ -165,7 +165,7 @@ def test_every_readable_register_is_read_in_the_same_poll_whatever_the_unit_does
     assert all(before != after for before, after in combinations(asked, 2)), "nothing is asked twice"
 
 
-@settings(deadline=None)  # a busy machine is no failure
+@settings(deadline=None)  # a busy machine must not fail a test
 @given(registers=maps, unknown=st.sets(st.integers(0, 64), max_size=6), max_gap=st.integers(0, 20))
 def test_after_a_few_polls_nothing_is_refused_any_more_and_all_readable_registers_are_read(registers, unknown, max_gap):
     meter_type = MeterType("t", tuple(registers), max_gap=max_gap)
@@ -180,7 +180,7 @@ def test_after_a_few_polls_nothing_is_refused_any_more_and_all_readable_register
     assert len({(r.address, r.count) for r in known}) == len(known)
 
 
-@settings(deadline=None)  # a busy machine is no failure
+@settings(deadline=None)  # a busy machine must not fail a test
 @given(registers=maps, limit=st.integers(4, 40))
 def test_a_unit_that_takes_fewer_registers_than_it_is_asked_for_is_read_whole(registers, limit):
     meter_type = MeterType("t", tuple(registers))

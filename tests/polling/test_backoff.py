@@ -44,7 +44,7 @@ def test_if_polls_are_rare_a_failing_meter_is_read_every_time(minutes):
     assert attempts(6, timedelta(minutes=minutes)) == list(range(6))
 
 
-@settings(deadline=None)  # a busy machine is no failure
+@settings(deadline=None)  # a busy machine must not fail a test
 @given(interval=st.integers(1, 299), samples=st.integers(10, 2000))
 def test_the_pause_between_attempts_never_exceeds_the_limit_plus_an_interval(interval, samples):
     asked = attempts(samples, timedelta(seconds=interval))

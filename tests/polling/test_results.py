@@ -75,7 +75,7 @@ def test_a_meter_is_polled_from_its_discovery_on():
     assert set(plan.unreadable) == {9}
 
 
-@settings(deadline=None)  # a busy machine is no failure
+@settings(deadline=None)  # a busy machine must not fail a test
 @given(st.integers(1, 40), st.integers(1, 30), st.integers(1, 10))
 def test_every_meter_is_in_one_shard_and_no_gateway_is_in_two(gateways, meters, meters_per_run):
     fleet = Fleet(

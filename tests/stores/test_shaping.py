@@ -34,7 +34,7 @@ def test_a_reading_becomes_a_point_with_its_time_meter_measurement_unit_and_valu
 
 
 @pytest.mark.parametrize("missing", [None, "", float("nan")])
-def test_a_missing_description_or_unit_is_none(missing):
+def test_a_missing_description_or_unit_becomes_null(missing):
     assert rows(points(readings(reading(description=missing, unit=missing), reading(id=2)))) == [
         POINT | {"description": None, "unit": None},
         POINT | {"id": 2},

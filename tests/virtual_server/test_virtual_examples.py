@@ -215,7 +215,7 @@ def test_the_pinned_versions_are_those_that_the_repository_tests(pipfile):
 
 
 def installed(folder: Path) -> dict[str, str]:
-    """What the image of a folder installs: package to its exact version."""
+    """Return the packages that the image of a folder installs, with their exact versions."""
     program = [sys.executable, str(folder / "packages.py")]
     printed = subprocess.run(program, capture_output=True, text=True, check=True).stdout
     lines = [line.rstrip(" \\") for line in printed.splitlines() if line and not line.startswith(("#", " "))]

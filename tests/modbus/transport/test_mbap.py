@@ -35,20 +35,20 @@ def wrong(sent, received):
     return None
 
 
-@settings(deadline=None)  # a busy machine is no failure
+@settings(deadline=None)  # a busy machine must not fail a test
 @given(transaction_id=st.integers(0, 65535), unit_id=bytes_of_ids, count=counts, cut=st.integers(0, 300))
 def test_every_part_of_a_right_reply_is_accepted(transaction_id, unit_id, count, cut):
     right = reply(transaction_id, unit_id, count=count)
     assert wrong(request(transaction_id, unit_id, count=count), right[:cut]) is None
 
 
-@settings(deadline=None)  # a busy machine is no failure
+@settings(deadline=None)  # a busy machine must not fail a test
 @given(cut=st.integers(0, 9))
 def test_every_part_of_an_exception_reply_is_accepted(cut):
     assert wrong(request(count=10), exception()[:cut]) is None
 
 
-@settings(deadline=None)  # a busy machine is no failure
+@settings(deadline=None)  # a busy machine must not fail a test
 @given(garbage=st.binary(min_size=9, max_size=300))
 @example(garbage=reply(count=2))
 @example(garbage=exception() + b"\0")
@@ -59,7 +59,7 @@ def test_invalid_bytes_are_detected_after_at_most_nine(garbage):
     assert (wrong(request(), garbage) is None) == (looks_right or is_exception)
 
 
-@settings(deadline=None)  # a busy machine is no failure
+@settings(deadline=None)  # a busy machine must not fail a test
 @given(position=st.integers(0, 8), value=bytes_of_ids)
 def test_no_byte_of_the_header_may_differ(position, value):
     right = reply()

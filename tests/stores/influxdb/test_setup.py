@@ -57,7 +57,7 @@ def test_tokens_that_still_work_are_kept_and_others_replaced_without_leaving_one
     assert setup.ensure_tokens(tokens) == tokens
     replaced = setup.ensure_tokens(replace(tokens, read="of another server"))
     assert replaced != tokens
-    assert api.may(tokens.write, "write"), "polling goes on until the new ones are where it looks"
+    assert api.may(tokens.write, "write"), "polling continues until the new ones are where it looks"
     setup.withdraw(tokens)
     assert {one["token"] for one in api.authorizations.values()} == {replaced.write, replaced.read}
 
