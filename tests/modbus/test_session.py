@@ -1,4 +1,4 @@
-"""A session with a gateway, on real sockets: pauses, and replies that are late."""
+"""A session with a gateway, with real sockets: pauses and late replies."""
 
 import asyncio
 import subprocess
@@ -30,7 +30,7 @@ def session_with(gateway, **timing):
 
 
 def replies_of_a_gateway_that_is_late(clock):
-    """Three requests to a gateway that takes longer than the timeout and sends what it has on the newest connection."""
+    """Send three requests to a gateway that is slower than the timeout and replies on the newest connection."""
     gateway = clock.gateway({1: SimulatedUnit(lambda _, address: address, delay_s=0.3)}, replies_on_newest=True)
 
     async def read_three():
@@ -49,8 +49,8 @@ def test_a_late_reply_on_the_newest_connection_is_not_taken_for_that_of_the_next
     assert "the reply has transaction id" in others[0].reason
 
 
-def test_that_gateway_gives_wrong_values_where_each_connection_counts_from_1(clock, monkeypatch):
-    """So that the test above tests something."""
+def test_such_a_gateway_gives_wrong_values_if_each_connection_counts_from_1(clock, monkeypatch):
+    """This shows that the test above would detect wrong values."""
     from_1 = {TransportKind.TCP: lambda gateway: TcpTransport(gateway, MbapFraming(count(1)))}
     monkeypatch.setattr(choosing, "TRANSPORTS", from_1)
     _, *others = replies_of_a_gateway_that_is_late(clock)
@@ -74,14 +74,14 @@ print(next(ids), flush=True)
     assert len(set(ids)) >= 3, "of four at random, two may be alike once in ten thousand runs"
 
 
-def test_transaction_ids_go_round_without_0():
+def test_transaction_ids_repeat_without_0():
     ids = MbapFraming(iter([65535, 1]))
     frames = [ids.build(1, request(0)) for _ in range(2)]
     assert [int.from_bytes(frame[:2]) for frame in frames] == [65535, 1]
 
 
 def test_no_sleep_ends_early(clock, monkeypatch):
-    """A timer of the event loop may: by up to a millisecond."""
+    """A timer of the event loop may fire up to a millisecond early."""
     sleep, early = asyncio.sleep, iter([0.001])
     monkeypatch.setattr(asyncio, "sleep", lambda seconds: sleep(seconds - next(early, 0.0)))
     until = time.monotonic() + 0.5

@@ -1,4 +1,4 @@
-"""The check of a reply's bytes; test_fleet_reading.py has what a meter reading says of each fault."""
+"""The check of a reply's bytes; test_fleet_reading.py tests the failure of a meter reading for each fault."""
 
 import struct
 
@@ -27,7 +27,7 @@ def exception(code=2):
 
 
 def wrong(sent, received):
-    """What is wrong with the bytes received; None if nothing is, as in an exception reply."""
+    """Return the fault of the received bytes; None if there is none, as in an exception reply."""
     try:
         MbapFraming().parse(sent, received)
     except ReadError as err:
@@ -35,31 +35,31 @@ def wrong(sent, received):
     return None
 
 
-@settings(deadline=None)  # a busy machine is no failure
+@settings(deadline=None)  # a busy machine must not fail a test
 @given(transaction_id=st.integers(0, 65535), unit_id=bytes_of_ids, count=counts, cut=st.integers(0, 300))
-def test_nothing_is_wrong_with_the_right_reply_however_much_of_it_has_come(transaction_id, unit_id, count, cut):
+def test_every_part_of_a_right_reply_is_accepted(transaction_id, unit_id, count, cut):
     right = reply(transaction_id, unit_id, count=count)
     assert wrong(request(transaction_id, unit_id, count=count), right[:cut]) is None
 
 
-@settings(deadline=None)  # a busy machine is no failure
+@settings(deadline=None)  # a busy machine must not fail a test
 @given(cut=st.integers(0, 9))
-def test_nothing_is_wrong_with_an_exception_reply(cut):
+def test_every_part_of_an_exception_reply_is_accepted(cut):
     assert wrong(request(count=10), exception()[:cut]) is None
 
 
-@settings(deadline=None)  # a busy machine is no failure
+@settings(deadline=None)  # a busy machine must not fail a test
 @given(garbage=st.binary(min_size=9, max_size=300))
 @example(garbage=reply(count=2))
 @example(garbage=exception() + b"\0")
 @example(garbage=reply() * 2)
-def test_nine_bytes_tell_garbage_from_a_reply(garbage):
+def test_invalid_bytes_are_detected_after_at_most_nine(garbage):
     looks_right = garbage[:9] == reply()[:9] and len(garbage) <= 11
     is_exception = garbage[:8] == exception()[:8] and len(garbage) == 9
     assert (wrong(request(), garbage) is None) == (looks_right or is_exception)
 
 
-@settings(deadline=None)  # a busy machine is no failure
+@settings(deadline=None)  # a busy machine must not fail a test
 @given(position=st.integers(0, 8), value=bytes_of_ids)
 def test_no_byte_of_the_header_may_differ(position, value):
     right = reply()
