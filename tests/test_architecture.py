@@ -281,7 +281,10 @@ def test_the_modules_that_the_daemon_and_every_run_import_need_no_heavy_library(
 def test_a_transport_is_known_to_its_own_modules_to_the_chooser_and_to_the_configuration():
     """So that a new one changes three files: its own, the chooser, and `TransportKind` in fleet.py."""
     transports = {module_name(path) for path in MODULES if path.parent == PACKAGE / "modbus" / "transport"}
-    shared = {f"emm_pipeline.modbus.transport{name}" for name in ("", ".base", ".choosing", ".pacing")}
+    shared = {
+        f"emm_pipeline.modbus.transport{name}"
+        for name in ("", ".base", ".choosing", ".keeping", ".pacing", ".resolving")
+    }
     for path in MODULES:
         here = module_name(path)
         if here not in transports:

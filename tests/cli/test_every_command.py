@@ -9,7 +9,7 @@ from support.ports import free_port
 from emm_pipeline.cli.main import emm as root
 
 SECRETS = {("secrets", "apply"), ("secrets", "create"), ("secrets", "rotate")}
-WITHOUT_JSON = {("code-server",), ("demo",), ("influxdb", "setup"), ("webserver",), *SECRETS}
+WITHOUT_JSON = {("code-server",), ("daemon",), ("demo",), ("influxdb", "setup"), ("webserver",), *SECRETS}
 """Commands whose output is not data."""
 
 NO_DATABASE = {

@@ -201,6 +201,14 @@ def test_the_override_publishes_the_databases_on_the_address_of_the_others():
     assert command in (PROJECT_ROOT / "README.md").read_text()
 
 
+def test_the_override_gives_the_code_server_alone_a_serial_device_under_the_same_path():
+    services = yaml.safe_load((PROJECT_ROOT / "docker" / "serial.yml").read_text())["services"]
+    device = "${SERIAL_DEVICE:-/dev/ttyUSB0}"
+    assert services == {"code": {"devices": [f"{device}:{device}"], "group_add": ["${SERIAL_GROUP:-20}"]}}
+    command = "docker compose -f docker-compose.yml -f docker/serial.yml up -d"
+    assert command in (PROJECT_ROOT / "docs" / "adding-a-device.md").read_text()
+
+
 def test_an_optional_service_starts_only_with_its_profile():
     profiles = {name: set(definition.get("profiles", ())) for name, definition in SERVICES.items()}
     assert profiles == {
