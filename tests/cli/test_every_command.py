@@ -13,8 +13,8 @@ WITHOUT_JSON = {("code-server",), ("daemon",), ("demo",), ("influxdb", "setup"),
 """Commands whose output is not data."""
 
 NO_DATABASE = {
-    *(("code-server",), ("daemon",), ("demo",), ("influxdb", "setup"), ("outbox",), ("outbox", "replay"), ("read",), ("scan",)),
-    *(("outbox", "show"), ("settings",), ("settings", "check"), ("webserver",), *SECRETS),
+    *(("code-server",), ("daemon",), ("webserver",), ("demo",), ("influxdb", "setup"), ("read",), ("scan",)),
+    *(("outbox",), ("outbox", "replay"), ("outbox", "show"), ("settings",), ("settings", "check"), *SECRETS),
 }
 ARGUMENTS = {
     ("meters", "add"): ["10.0.0.1", "--unit", "1", "--type", "sdm630"],
