@@ -1,4 +1,4 @@
-"""A session with a gateway, on real sockets: pauses, and replies that are late."""
+"""A session with a gateway, with real sockets: pauses and late replies."""
 
 import asyncio
 import subprocess
@@ -88,14 +88,14 @@ print(next(ids), flush=True)
     assert len(set(ids)) >= 3, "of four at random, two may be alike once in ten thousand runs"
 
 
-def test_transaction_ids_go_round_without_0():
+def test_transaction_ids_repeat_without_0():
     ids = MbapFraming(iter([65535, 1]))
     frames = [ids.build(1, request(0)) for _ in range(2)]
     assert [int.from_bytes(frame[:2]) for frame in frames] == [65535, 1]
 
 
 def test_no_sleep_ends_early(clock, monkeypatch):
-    """A timer of the event loop may: by up to a millisecond."""
+    """A timer of the event loop may fire up to a millisecond early."""
     sleep, early = asyncio.sleep, iter([0.001])
     monkeypatch.setattr(asyncio, "sleep", lambda seconds: sleep(seconds - next(early, 0.0)))
     until = time.monotonic() + 0.5

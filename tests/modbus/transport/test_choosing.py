@@ -1,4 +1,4 @@
-"""Everything that talks to a gateway does so by the transport that the chooser names."""
+"""All code that sends requests to a gateway uses the transport that `choosing` selects."""
 
 import asyncio
 import struct
@@ -27,7 +27,7 @@ ONE_REGISTER = Request(HOLDING, 7, 1)
 
 
 class Bus:
-    """A transport without sockets: unit 3 has its addresses as values, and the host `gone` is not there."""
+    """A transport without sockets: the registers of unit 3 contain their addresses; the host `gone` does not exist."""
 
     def __init__(self, gateway):
         self.notices = []

@@ -1,4 +1,4 @@
-"""The check of a reply's bytes; test_fleet_reading.py has what a meter reading says of each fault."""
+"""The check of a reply's bytes; test_fleet_reading.py tests the failure of a meter reading for each fault."""
 
 import struct
 
@@ -27,7 +27,7 @@ def exception(code=2):
 
 
 def wrong(sent, received):
-    """What is wrong with the bytes received; None if nothing is, as in an exception reply."""
+    """Return the fault of the received bytes; None if there is none, as in an exception reply."""
     try:
         found = MbapFraming().parse(sent, received, ReplyHistory())
     except ReadError as err:
@@ -35,20 +35,20 @@ def wrong(sent, received):
     return str(found) if isinstance(found, ReadError) else None
 
 
-@settings(deadline=None)  # a busy machine is no failure
+@settings(deadline=None)  # a busy machine must not fail a test
 @given(transaction_id=st.integers(0, 65535), unit_id=bytes_of_ids, count=counts, cut=st.integers(0, 300))
-def test_nothing_is_wrong_with_the_right_reply_however_much_of_it_has_come(transaction_id, unit_id, count, cut):
+def test_every_part_of_a_right_reply_is_accepted(transaction_id, unit_id, count, cut):
     right = reply(transaction_id, unit_id, count=count)
     assert wrong(request(transaction_id, unit_id, count=count), right[:cut]) is None
 
 
-@settings(deadline=None)  # a busy machine is no failure
+@settings(deadline=None)  # a busy machine must not fail a test
 @given(cut=st.integers(0, 9))
-def test_nothing_is_wrong_with_an_exception_reply(cut):
+def test_every_part_of_an_exception_reply_is_accepted(cut):
     assert wrong(request(count=10), exception()[:cut]) is None
 
 
-@settings(deadline=None)  # a busy machine is no failure
+@settings(deadline=None)  # a busy machine must not fail a test
 @given(garbage=st.binary(min_size=9, max_size=300))
 @example(garbage=reply(count=2))
 @example(garbage=exception() + b"\0")
