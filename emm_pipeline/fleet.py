@@ -165,7 +165,6 @@ class TransportKind(StrEnum):
 
 
 DEFAULT_SERIAL_SETTINGS = "9600 8N1"
-
 SERIAL_PORT = 1
 """The column `port` of a meter on a serial line."""
 

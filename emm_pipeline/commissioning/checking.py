@@ -76,7 +76,7 @@ class MeterCheck:
 
     @property
     def notices(self) -> list[str]:
-        """What was unusual about replies that were accepted."""
+        """Notices about unusual replies that were accepted."""
         replies = [each.reply for each in self.registers] + [reply for _, reply in self.requests]
         return list(dict.fromkeys(notice for reply in replies for notice in reply.notices))
 

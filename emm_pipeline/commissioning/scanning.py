@@ -69,9 +69,9 @@ class Scan:
     asked: int = 0
     found: list[FoundUnit] = field(default_factory=list)
     advice: str | None = None
-    """What to do about what the unclear units replied, where that is known."""
+    """Advice about the replies of the unclear units, if their cause is known."""
     notices: list[str] = field(default_factory=list)
-    """What was unusual about replies that were accepted."""
+    """Notices about unusual replies that were accepted."""
     unclear: dict[int, str] = field(default_factory=dict)
     """Units that neither sent a valid reply nor were silent, with the reason."""
     slow_s: float | None = None

@@ -46,7 +46,7 @@ class MeterPoll:
     """The requests to one meter, and their results. This class sends nothing itself.
 
     A meter has turns. What must be requested again, after a pause or in smaller pieces, is left for another turn, so
-    that it costs the other units behind the gateway no time.
+    that it does not delay the other units behind the gateway.
 
     `was_silent` says that the unit gave nothing when it was read last: then it first gets a request for one value,
     since there are units that reply to none for several.
@@ -63,7 +63,7 @@ class MeterPoll:
     blocks: list[RegisterBlock] = field(default_factory=list)
     failure: Failure | None = None
     notices: tuple[str, ...] = ()
-    """What was unusual about the replies, a line each."""
+    """Notices about unusual replies, a line each."""
     sent: int = 0
     ready_at: float = 0.0
     """Earliest time of the next turn, on the clock of `time.monotonic`."""

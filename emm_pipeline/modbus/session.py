@@ -55,7 +55,7 @@ class Timing(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What came of a request: the registers (0 to 65535 each), or how it failed and why. It took `seconds`.
+    """The result of a request: the registers (0 to 65535 each), or the failure; it took `seconds`.
 
     `advice` says what to do, where the cause is known better than by `kind`. `notices` say what was unusual.
     """

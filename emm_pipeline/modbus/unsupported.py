@@ -1,4 +1,4 @@
-"""What a unit is known not to give, and what a reading adds to that. Pure."""
+"""Registers that a unit is known not to give, and those that a reading adds. Pure."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class EarlierRequests:
-    """What earlier requests to a unit brought.
+    """The results of earlier requests to a unit.
 
     `retried` are registers that it did not give when they were requested last, and that are requested again now;
     `given` are those that it gave at any time.

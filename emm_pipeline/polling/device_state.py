@@ -62,7 +62,7 @@ class DeviceStates:
     slot: ScheduleSlot | None
     failing: Mapping[int, FailingMeter] = field(default_factory=dict)
     refused: Mapping[int, Sequence[UnsupportedRange]] = field(default_factory=dict)
-    """What each meter did not give when it was requested last."""
+    """Registers that each meter did not give when they were requested last."""
     given: Mapping[int, Sequence[GivenRange]] = field(default_factory=dict)
     silent: frozenset[int] = frozenset()
     models: Mapping[int, Mapping[int, int]] = field(default_factory=dict)

@@ -59,7 +59,7 @@ class Transport(Protocol):
     """
 
     notices: list[str]
-    """What was unusual about replies that were accepted, a line each; whoever reads it empties it."""
+    """Notices about unusual replies that were accepted, a line each; whoever reads the list empties it."""
 
     @property
     def name(self) -> str:
@@ -98,7 +98,7 @@ class Transport(Protocol):
         """Close the link immediately. It may be closed twice."""
 
     def keep(self) -> None:
-        """Close the link; where that is possible, the next `open` to this gateway goes on with the same connection."""
+        """Close the link; where possible, the next `open` to this gateway continues with the same connection."""
 
 
 @dataclass(frozen=True, slots=True)

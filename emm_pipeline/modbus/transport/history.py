@@ -1,4 +1,4 @@
-"""What a gateway sent before: by this, copies, late replies and replies without an id of their own are told. Pure."""
+"""The earlier replies of a gateway, by which copies, late replies and replies without an id are recognized. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PATIENCE = 2.0
 
 @dataclass(slots=True)
 class ReplyHistory:
-    """What a gateway sent on this connection, and what its transaction ids are like on all of them."""
+    """The replies of a gateway on this connection, and the properties of its transaction ids on all of them."""
 
     echoes_ids: bool = False
     """Whether a reply had the transaction id of its request: from then on all must."""
@@ -63,7 +63,7 @@ class ReplyHistory:
         return any(known == frame and at >= since for known, at in self._replies)
 
     def got_no_reply(self, key: tuple[int, ...], waited_s: float) -> None:
-        """No reply came to a request. By `key` a late one is told: unit id, function code, number of registers."""
+        """Note a request without reply; `key` identifies a late one: unit id, function code, number of registers."""
         self._unanswered[key] = time.monotonic() + (_PATIENCE - 1) * waited_s
 
     def may_come_late(self, unit_id: int) -> bool:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from emm_pipeline.readings import Request
 
 DECODER = DecodePDU(is_server=False)
-"""What pymodbus's framers want."""
+"""The decoder that pymodbus's framers need."""
 
 EXCEPTION_BIT = 0x80
 

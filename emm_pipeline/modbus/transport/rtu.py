@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _REQUEST = struct.Struct(">BBHH")
 _LONGEST_FRAME = 256
 _HEAD = 3
-"""Bytes by which a reply is told: unit id, function code, byte count (or exception code)."""
+"""Bytes by which a reply is recognized: unit id, function code, byte count (or exception code)."""
 
 _FRAMER = FramerRTU(DECODER)
 
@@ -109,7 +109,7 @@ def _without_late_replies(received: bytes, head: bytes, history: ReplyHistory) -
 def _behind_other_bytes(
     received: bytes, head: bytes, history: ReplyHistory, notices: tuple[str, ...]
 ) -> FramedReply | ReadError:
-    """What does not begin like the reply: the one behind it, on a new connection, or the error if none follows.
+    """Return the reply behind other bytes, on a new connection, or the error if no reply follows.
 
     Raises:
         ReadError: It is a reply, but another one; or it is known what these bytes are; or they are too many.

@@ -44,7 +44,7 @@ class StreamTransport(ABC):
         self._on_resend: Callable[[], None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._doubt: tuple[FramedReply | ReadError, asyncio.TimerHandle] | None = None
-        """What the exchange ends with unless other bytes follow, and when."""
+        """The result of the exchange unless other bytes follow, and the timer that ends the wait for them."""
         self._noticed: set[str] = set()
         self._closed_because = "the connection is closed"
 
