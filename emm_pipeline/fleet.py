@@ -1,101 +1,74 @@
-"""The fleet: which meters there are and which registers each type has. Frozen records, nothing else.
-
-The integer codes are those of the configuration database (SPEC section 4) and are fixed.
-"""
+"""The fleet: which meters there are and which registers each type has. Frozen records, nothing else."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import IntEnum, StrEnum
+from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
+
+from emm_pipeline.registers import (
+    FLOATS,
+    HIGHEST_ADDRESS,
+    MAX_REGISTERS_PER_REQUEST,
+    REGISTER_FUNCTIONS,
+    REGISTER_SPACE,
+    WORD_BYTES,
+    DataType,
+    FunctionCode,
+    Order,
+    Register,
+    scale_factor,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-MAX_REGISTERS_PER_REQUEST = 125
-"""The most registers that one Modbus reply can carry (Modbus Application Protocol 1.1b3, 6.3)."""
-
-REGISTER_SPACE = 65536
-"""Registers that a unit has per function code."""
-
-HIGHEST_ADDRESS = REGISTER_SPACE - 1
-
-
-class DataType(IntEnum):
-    """How the value in one or more 16-bit registers is coded."""
-
-    INT = 1
-    LONG = 2
-    FLOAT = 3
-    UINT16 = 4
-    UINT32 = 5
-    INT64 = 6
-    UINT64 = 7
-    FLOAT64 = 8
-
-    @property
-    def count(self) -> int:
-        """Registers that one value takes: 1, 2 or 4."""
-        return _COUNTS[self]
-
-
-_COUNTS = {
-    DataType.INT: 1,
-    DataType.LONG: 2,
-    DataType.FLOAT: 2,
-    DataType.UINT16: 1,
-    DataType.UINT32: 2,
-    DataType.INT64: 4,
-    DataType.UINT64: 4,
-    DataType.FLOAT64: 4,
-}
-
-
-class FunctionCode(IntEnum):
-    """The Modbus functions that read registers."""
-
-    READ_HOLDING_REGISTERS = 3
-    READ_INPUT_REGISTERS = 4
-
-
-class Order(IntEnum):
-    """Order of the bytes in a register, or of the registers in a value."""
-
-    LITTLE_ENDIAN = 1
-    BIG_ENDIAN = 2
+__all__ = [
+    "FLOATS",
+    "HIGHEST_ADDRESS",
+    "MAX_REGISTERS_PER_REQUEST",
+    "REGISTER_FUNCTIONS",
+    "REGISTER_SPACE",
+    "WORD_BYTES",
+    "CombinedMeasurement",
+    "ConfigurationIssue",
+    "DataType",
+    "EnergyMeter",
+    "Fleet",
+    "FunctionCode",
+    "GatewayAddress",
+    "MeterType",
+    "Order",
+    "Part",
+    "Register",
+    "TransportKind",
+    "model_header",
+    "model_id",
+    "model_key",
+    "model_name",
+    "scale_factor",
+]
 
 
 @dataclass(frozen=True, slots=True)
-class Register:
-    """One measurement of a meter type: a row of the table `registers`.
+class Part:
+    """What a combined measurement adds: `factor` times the measurement. An `optional` one may be absent."""
 
-    `register_address` is zero-based, as on the wire. The value is
-    `scale * raw`, in `data_unit`; a raw value equal to `invalid_value` is no reading. With a `scale_register` it is
-    `scale * raw * 10 ** n`, where n is the INT in that register. With a `model` both addresses count from the first
-    register of this SunSpec model, wherever the device has it.
+    measurement_name: str
+    factor: float = 1.0
+    optional: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CombinedMeasurement:
+    """A measurement that is a sum: rows of the table `combined_measurements`.
+
+    It is there only where all parts that are not optional were read in the same poll, and at least one part was.
     """
 
-    register_address: int
     measurement_name: str
     data_unit: str | None
-    data_type: DataType
-    function_code: FunctionCode
-    word_order: Order = Order.BIG_ENDIAN
-    byte_order: Order = Order.BIG_ENDIAN
-    scale: float = 1.0
-    invalid_value: int | float | None = None
-    scale_register: int | None = None
-    model: int | None = None
-
-    @property
-    def count(self) -> int:
-        """Registers that the value takes."""
-        return self.data_type.count
-
-    @property
-    def end(self) -> int:
-        """The address behind the value's last register."""
-        return self.register_address + self.count
+    parts: tuple[Part, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,36 +86,65 @@ class MeterType:
     timeout_s: float = 3.0
     request_pause_s: float = 0.0
     models: tuple[tuple[int, int], ...] = ()
-    """Where a device has the SunSpec models of its registers: model id, address of its first register."""
+    """Where a device has the SunSpec models of its registers: `model_key`, address of its first register."""
+    register_bytes: int = WORD_BYTES
+    """Bytes that a register holds: 2, or 4."""
+    combined: tuple[CombinedMeasurement, ...] = ()
+
+    @property
+    def measured(self) -> tuple[Register, ...]:
+        """The registers that are read at each poll."""
+        return tuple(register for register in self.registers if register.data_type is not DataType.STRING)
+
+    @property
+    def labels(self) -> tuple[Register, ...]:
+        """The registers that hold texts about the meter, read once a day."""
+        return tuple(register for register in self.registers if register.data_type is DataType.STRING)
+
+    @property
+    def stored_series(self) -> tuple[tuple[str, str | None], ...]:
+        """The names and units of what a poll stores: measured values, then sums."""
+        stored = [(each.measurement_name, each.data_unit) for each in self.measured if each.stored]
+        return (*stored, *((each.measurement_name, each.data_unit) for each in self.combined))
 
     @property
     def asked(self) -> tuple[Register, ...]:
-        """All that is asked of a device: the registers, those that scale them, and those that say which model it is."""
-        scaling = {
-            (r.function_code, r.scale_register, r.byte_order): r for r in self.registers if r.scale_register is not None
+        """All that a poll reads: the measured registers, their companions, and those that say which model it is."""
+        companions = {
+            (each.function_code, each.register_address, each.data_type, each.byte_order): each
+            for register in self.measured
+            for each in register.companions
         }
         return (
-            *self.registers,
-            *(scale_factor(register) for register in scaling.values()),
+            *self.measured,
+            *companions.values(),
             *(model_header(model, address) for model, address in self.models),
         )
 
 
-def scale_factor(register: Register) -> Register:
-    """The register that holds the power of ten of another one."""
-    return Register(
-        register_address=register.scale_register or 0,
-        measurement_name=f"scale factor of {register.measurement_name}",
-        data_unit=None,
-        data_type=DataType.INT,
-        function_code=register.function_code,
-        byte_order=register.byte_order,
-    )
+_COPY = 65536
+
+
+def model_key(model: int, copy: int = 1) -> int:
+    """Which SunSpec model of a device: its id; of the second and further ones with this id, that plus 65536 each."""
+    return model + (copy - 1) * _COPY
+
+
+def model_id(key: int) -> int:
+    """The SunSpec id of a model."""
+    return key % _COPY
+
+
+def model_name(key: int) -> str:
+    """What a model is called in messages: `203`, or `203 (copy 2)`."""
+    copy, model = divmod(key, _COPY)
+    return f"{model} (copy {copy + 1})" if copy else str(model)
 
 
 def model_header(model: int, address: int) -> Register:
     """The two registers with which a SunSpec model begins: they hold its id and its length."""
-    return Register(address, f"model {model}", None, DataType.UINT32, FunctionCode.READ_HOLDING_REGISTERS)
+    name = f"model {model_name(model)}"
+    return Register(address, name, None, DataType.UINT32, FunctionCode.READ_HOLDING_REGISTERS)
 
 
 class TransportKind(StrEnum):
@@ -179,6 +181,10 @@ class EnergyMeter:
     type: str
     description: str | None = None
     transport: TransportKind = TransportKind.TCP
+    factor: float = 1.0
+    """What the registers that use it are multiplied by: the transformers' ratio, negative if mounted backwards."""
+    may_be_off: bool = False
+    """Whether its silence is no failure."""
 
     @property
     def gateway(self) -> GatewayAddress:

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from emm_pipeline.commissioning.interpreting import Fit, find_fits, tolerance
+from emm_pipeline.commissioning.fitting import Fit, find_fits, tolerance
 from emm_pipeline.fleet import MAX_REGISTERS_PER_REQUEST, REGISTER_SPACE
 from emm_pipeline.readings import Request
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sqlalchemy import (
+    ARRAY,
     BigInteger,
     Boolean,
     CheckConstraint,
@@ -28,6 +29,7 @@ from sqlalchemy import (
 )
 
 from emm_pipeline.fleet import HIGHEST_ADDRESS, REGISTER_SPACE, DataType, FunctionCode, Order
+from emm_pipeline.registers import HIGHEST_COPY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -39,15 +41,20 @@ def _check(name: str, condition: str) -> CheckConstraint:
     return CheckConstraint(condition, name=name)
 
 
+def _finite(column: str) -> str:
+    return f"{column} NOT IN ('NaN', 'Infinity', '-Infinity')"
+
+
 def _codes(codes: Iterable[int]) -> str:
     return ", ".join(str(int(code)) for code in codes)
 
 
-_REGISTERS_TAKEN = "CASE {} ELSE 1 END".format(
+_REGISTERS_TAKEN = "CASE {} WHEN data_type = {:d} THEN coalesce(length, 1) ELSE 1 END".format(
     " ".join(
         f"WHEN data_type IN ({_codes(each for each in DataType if each.count == count)}) THEN {count}"
         for count in sorted({each.count for each in DataType} - {1})
-    )
+    ),
+    DataType.STRING,
 )
 """Registers that a value takes (SQL)."""
 
@@ -61,13 +68,17 @@ energy_meters = Table(
     Column("type", Text),
     Column("description", Text),
     Column("enabled", Boolean, nullable=False, server_default=text("true")),
+    Column("factor", Double, server_default=text("1")),
+    Column("may_be_off", Boolean, server_default=text("false")),
     _check("energy_meters_id", "id IS NOT NULL"),
     _check("energy_meters_host", "host IS NOT NULL AND btrim(host) <> ''"),
     _check("energy_meters_port", "port IS NOT NULL AND port BETWEEN 1 AND 65535"),
     _check("energy_meters_slave_address", "slave_address IS NOT NULL AND slave_address BETWEEN 0 AND 255"),
     _check("energy_meters_type", "type IS NOT NULL AND btrim(type) <> ''"),
+    _check("energy_meters_factor", f"factor <> 0 AND {_finite('factor')}"),
 )
-"""The devices. `slave_address` is the Modbus unit id; `type` names rows of `registers`."""
+"""The devices. `slave_address` is the Modbus unit id; `type` names rows of `registers`. `factor` multiplies what the
+registers that use it give. The silence of a meter that `may_be_off` is no failure."""
 
 registers = Table(
     "registers",
@@ -84,6 +95,17 @@ registers = Table(
     Column("invalid_value", Numeric),
     Column("scale_register", Integer),
     Column("model", Integer),
+    Column("value_offset", Double, server_default=text("0")),
+    Column("mask", BigInteger),
+    Column("invalid_values", ARRAY(Numeric)),
+    Column("absolute", Boolean, server_default=text("false")),
+    Column("sign_register", Integer),
+    Column("sign_mask", Integer),
+    Column("model_copy", Integer, server_default=text("1")),
+    Column("high_register_address", Integer),
+    Column("length", Integer),
+    Column("uses_factor", Boolean, server_default=text("false")),
+    Column("stored", Boolean, server_default=text("true")),
     _check("registers_type", "type IS NOT NULL AND btrim(type) <> ''"),
     _check(
         "registers_register_address",
@@ -95,10 +117,19 @@ registers = Table(
     _check("registers_function_code", f"function_code IS NOT NULL AND function_code IN ({_codes(FunctionCode)})"),
     _check("registers_word_order", f"word_order IS NOT NULL AND word_order IN ({_codes(Order)})"),
     _check("registers_byte_order", f"byte_order IS NOT NULL AND byte_order IN ({_codes(Order)})"),
-    _check("registers_scale", "scale <> 0 AND scale NOT IN ('NaN', 'Infinity', '-Infinity')"),
-    _check("registers_invalid_value", "invalid_value NOT IN ('NaN', 'Infinity', '-Infinity')"),
+    _check("registers_bits", f"function_code NOT IN (1, 2) OR data_type = {DataType.BOOL:d}"),
+    _check("registers_scale", f"scale <> 0 AND {_finite('scale')}"),
+    _check("registers_invalid_value", _finite("invalid_value")),
     _check("registers_scale_register", f"scale_register BETWEEN 0 AND {HIGHEST_ADDRESS}"),
     _check("registers_model", "model IS NULL OR (model BETWEEN 1 AND 65534 AND function_code = 3)"),
+    _check("registers_value_offset", _finite("value_offset")),
+    _check("registers_mask", "mask > 0"),
+    _check("registers_invalid_values", "NOT invalid_values && ARRAY['NaN', 'Infinity', '-Infinity']::numeric[]"),
+    _check("registers_sign_register", f"sign_register BETWEEN 0 AND {HIGHEST_ADDRESS}"),
+    _check("registers_sign_mask", "(sign_mask IS NULL) = (sign_register IS NULL) AND sign_mask BETWEEN 1 AND 65535"),
+    _check("registers_model_copy", f"model_copy BETWEEN 1 AND {HIGHEST_COPY}"),
+    _check("registers_high_register_address", f"high_register_address BETWEEN 0 AND {HIGHEST_ADDRESS}"),
+    _check("registers_length", f"(length IS NULL) = (data_type <> {DataType.STRING:d}) AND length BETWEEN 1 AND 125"),
 )
 """The measurements of each meter type. `fleet.DataType`, `FunctionCode` and `Order` explain the codes."""
 
@@ -110,13 +141,31 @@ meter_types = Table(
     Column("max_gap", Integer),
     Column("timeout_s", Double),
     Column("request_pause_s", Double),
+    Column("register_bytes", Integer),
     _check("meter_types_type", "btrim(type) <> ''"),
     _check("meter_types_max_registers_per_request", "max_registers_per_request BETWEEN 1 AND 125"),
     _check("meter_types_max_gap", "max_gap BETWEEN 0 AND 124"),
     _check("meter_types_timeout_s", "timeout_s > 0 AND timeout_s <= 60"),
     _check("meter_types_request_pause_s", "request_pause_s BETWEEN 0 AND 10"),
+    _check("meter_types_register_bytes", "register_bytes IN (2, 4)"),
 )
 """How the meters of a type want to be asked; optional. Null means the default of `fleet.MeterType`."""
+
+combined_measurements = Table(
+    "combined_measurements",
+    metadata,
+    Column("type", Text),
+    Column("measurement_name", Text),
+    Column("data_unit", Text),
+    Column("part", Text),
+    Column("factor", Double, server_default=text("1")),
+    Column("optional", Boolean, server_default=text("false")),
+    _check("combined_measurements_type", "type IS NOT NULL AND btrim(type) <> ''"),
+    _check("combined_measurements_measurement_name", "measurement_name IS NOT NULL AND btrim(measurement_name) <> ''"),
+    _check("combined_measurements_part", "part IS NOT NULL AND btrim(part) <> ''"),
+    _check("combined_measurements_factor", f"factor <> 0 AND {_finite('factor')}"),
+)
+"""Measurements that are sums: a row for each part, the name of a measurement of the same type."""
 
 installed_types = Table(
     "installed_types",
@@ -170,6 +219,17 @@ model_addresses = Table(
 )
 """Where a meter has the SunSpec models of its type, as JSON (model id to address), so that they are not searched for
 at each poll. Deleting rows is fine: they are searched for again."""
+
+meter_labels = Table(
+    "meter_labels",
+    metadata,
+    Column("meter_id", Integer, primary_key=True, autoincrement=False),
+    Column("labels", Text, nullable=False),
+    Column("configuration", Text, nullable=False),
+    Column("read_at", DateTime(timezone=True), nullable=False),
+)
+"""What a meter's registers of data type STRING held when they were last read, as JSON (name to text). They are read
+once a day. Deleting rows is fine: they are read again."""
 
 used_meter_ids = Table(
     "used_meter_ids",

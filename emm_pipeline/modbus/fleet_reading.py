@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from emm_pipeline.fleet import EnergyMeter, MeterType
 from emm_pipeline.modbus.gateway import GatewayPoll
 from emm_pipeline.modbus.gateway_locks import LOCK_RETRY_S, GatewayLocks, Unlocked
+from emm_pipeline.modbus.last_requests import LastRequests
 from emm_pipeline.modbus.meter_poll import RETRIES, MeterPoll
 from emm_pipeline.modbus.planning import Plans, avoided_requests
 from emm_pipeline.modbus.sunspec.model_poll import ModelPoll
@@ -30,7 +31,7 @@ class Conditions:
 
     `unsupported` is by meter id which registers the unit is known not to support. `failing` are the ids of meters that
     keep failing: they get no second request when they are busy. `models` is by meter id where the unit had its SunSpec
-    models, model id to address.
+    models, `model_key` to address. `labels_known` are the ids of meters whose labels are not read now.
     """
 
     max_connections: int = 200
@@ -38,6 +39,8 @@ class Conditions:
     unsupported: Mapping[int, Sequence[UnsupportedRange]] = field(default_factory=dict)
     failing: Collection[int] = ()
     models: Mapping[int, Mapping[int, int]] = field(default_factory=dict)
+    labels_known: Collection[int] | None = None
+    """None: of all, so that no labels are read."""
 
 
 async def read_meters(
@@ -94,6 +97,10 @@ def _plan(meters: Iterable[EnergyMeter], types: Mapping[str, MeterType], conditi
     plans = Plans(types)
     searched = {name for name, meter_type in types.items() if has_models(meter_type)}
     polls: list[MeterPoll] = []
+
+    def reads_labels(meter: EnergyMeter) -> bool:
+        return conditions.labels_known is not None and meter.id not in conditions.labels_known
+
     for meter in meters:
         known = tuple(conditions.unsupported.get(meter.id, ()))
         retries = 0 if meter.id in conditions.failing else RETRIES
@@ -102,14 +109,19 @@ def _plan(meters: Iterable[EnergyMeter], types: Mapping[str, MeterType], conditi
             poll.fail(FailureKind.CONFIGURATION, f"type {meter.type} is not configured")
         elif meter.type in searched:
             place = conditions.models.get(meter.id)
-            poll = ModelPoll(meter, types[meter.type], (), known, retries, plans=plans, known=place)
+            poll = ModelPoll(
+                meter, types[meter.type], (), known, retries, plans=plans, known=place, reads_labels=reads_labels(meter)
+            )
         else:
-            plan = plans.requests(types[meter.type], avoided_requests(known))
+            meter_type = types[meter.type]
+            plan = plans.requests(meter_type, avoided_requests(known))
             if isinstance(plan, str):
-                poll = MeterPoll(meter, types[meter.type], ())
+                poll = MeterPoll(meter, meter_type, ())
                 poll.fail(FailureKind.CONFIGURATION, plan)
             else:
-                poll = MeterPoll(meter, types[meter.type], plan, known, retries)
+                labels = plans.label_requests(meter_type) if reads_labels(meter) else ()
+                last = LastRequests(plans.confirmations(meter_type, plan), labels)
+                poll = MeterPoll(meter, meter_type, plan, known, retries, last)
         polls.append(poll)
     return polls
 

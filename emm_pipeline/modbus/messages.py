@@ -36,7 +36,7 @@ def advise(kind: FailureKind, exception_code: int | None = None) -> str:
 
 def named(request: Request, meter_type: MeterType) -> str:
     """Returns the request with the measurements that it brings."""
-    names = [r.measurement_name for r in meter_type.asked if request.covers(r)]
+    names = [r.measurement_name for r in (*meter_type.asked, *meter_type.labels) if request.covers(r)]
     more = len(names) - _NAMES_SHOWN
     shown = ", ".join(names[:_NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")
     return f"{request} ({shown or 'a gap between measurements'})"

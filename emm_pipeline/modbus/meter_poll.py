@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from emm_pipeline.modbus.exception_codes import DEVICE_FAILURE, UNIT_IS_SILENT, UNSUPPORTED
+from emm_pipeline.modbus.last_requests import LastRequests
 from emm_pipeline.modbus.messages import describe_most_registers, describe_unsupported, named
 from emm_pipeline.modbus.splitting import TrackedRequest, UnsupportedRegisters, explain
 from emm_pipeline.readings import BUSY_EXCEPTIONS, Failure, FailureKind, MeterReading, RegisterBlock, UnsupportedRange
@@ -39,6 +40,8 @@ class MeterPoll:
     requests: tuple[Request, ...]
     known_unsupported: tuple[UnsupportedRange, ...] = ()
     retries: int = RETRIES
+    last: LastRequests = field(default_factory=LastRequests)
+    """What is requested after everything else."""
     blocks: list[RegisterBlock] = field(default_factory=list)
     failure: Failure | None = None
     sent: int = 0
@@ -79,7 +82,14 @@ class MeterPoll:
     @property
     def next_request(self) -> Request | None:
         """The next request of this turn; None at its end."""
-        return self._this_turn[0].request if self._this_turn else None
+        if self._this_turn:
+            return self._this_turn[0].request
+        return self.last.next if self._is_at_last else None
+
+    @property
+    def _is_at_last(self) -> bool:
+        """Whether only requests are left that come last."""
+        return bool(self.last.next and self.blocks and not self._this_turn and not self._next_turn)
 
     def request_sent(self) -> None:
         """The next request is being sent; the first one that brings registers is the time of the reading."""
@@ -93,15 +103,22 @@ class MeterPoll:
         """Keeps the registers that the request brought."""
         self._last_reply_s = time.monotonic()
         self._busy = None
-        tracked = self._this_turn.popleft()
-        tracked.was_read = True
-        self.blocks.append(RegisterBlock(tracked.request, data))
+        if self._is_at_last and self.last.is_at_labels:
+            self.last.take_label(data)
+        elif self._is_at_last:
+            self.blocks.append(RegisterBlock(self.last.pop(), data, len(self.blocks)))
+        else:
+            tracked = self._this_turn.popleft()
+            tracked.was_read = True
+            self.blocks.append(RegisterBlock(tracked.request, data, len(self.blocks)))
 
     def take_exception(self, reason: str, exception_code: int) -> None:
         """The request brought an exception reply: its code decides what is requested further."""
         self._last_reply_s = time.monotonic()
         failure = self._failure(FailureKind.EXCEPTION, reason, exception_code)
-        if exception_code in BUSY_EXCEPTIONS and self.retries:
+        if self._is_at_last:
+            self._fail_last(failure)
+        elif exception_code in BUSY_EXCEPTIONS and self.retries:
             self._repeat_later(failure)
         else:
             self._take_final_exception(failure, exception_code)
@@ -126,8 +143,20 @@ class MeterPoll:
 
     def fail_request(self, kind: FailureKind, reason: str) -> None:
         """The request brought no reply, or none to be trusted. Nothing more is requested."""
-        self.failure = self._failure(kind, reason)
+        failure = self._failure(kind, reason)
+        if self._is_at_last:
+            self._fail_last(failure)
+        else:
+            self.failure = failure
         self._give_up()
+
+    def _fail_last(self, failure: Failure) -> None:
+        """One of the requests that come last has failed."""
+        if self.last.is_at_labels:
+            self.last.fail_label(failure.reason, failure.exception_code)
+        else:
+            self.failure = self.failure or failure
+            self.last.pop()
 
     def fail(self, kind: FailureKind, reason: str) -> None:
         """Sets why the meter gave no data; replaces an earlier failure. Nothing more is requested."""
@@ -139,6 +168,8 @@ class MeterPoll:
         if self._busy:
             self.failure = self._busy
             self._give_up()
+        elif self._is_at_last and self.last.is_at_labels:
+            self._give_up()
         else:
             what = "not read to its end by" if self.sent else "not reached before"
             self.fail(FailureKind.DEADLINE, f"{what} the deadline ({progress})")
@@ -146,6 +177,7 @@ class MeterPoll:
     def _give_up(self) -> None:
         self._this_turn.clear()
         self._next_turn.clear()
+        self.last.clear()
 
     def reading(self) -> MeterReading:
         """The meter as read so far. That registers are unsupported is believed only of a unit that gave others."""
@@ -163,18 +195,21 @@ class MeterPoll:
             for range_, code in found.ranges
         )
         notices = [describe_unsupported(each, self.meter_type) for each in unsupported]
+        if self.last.notice:
+            notices.append(self.last.notice)
         if found.most_registers:
             notices.append(describe_most_registers(found.most_registers, self.meter_type))
         return MeterReading(
             meter=self.meter,
             time=at,
             # Sorted, so that meters alike are decoded together in whatever order their blocks came
-            blocks=tuple(sorted(self.blocks, key=lambda block: (block.request.function_code, block.request.address))),
+            blocks=tuple(sorted(self.blocks, key=_by_place)),
             failure=failure,
             requests=self.sent,
             latency_ms=(self._last_reply_s - self._first_request_s) * 1000,
             unsupported=unsupported,
             notices=tuple(notices),
+            labels=self.last.labels_of(self.meter_type.labels),
         )
 
     def _failure(self, kind: FailureKind, reason: str, exception_code: int | None = None) -> Failure:
@@ -183,10 +218,16 @@ class MeterPoll:
         return Failure(kind, self._located(f"{reason}{link} {self._next_request_in_words()}"), exception_code)
 
     def _next_request_in_words(self) -> str:
-        return named(self._this_turn[0].request, self.meter_type)
+        request = self.last.next if self._is_at_last else self._this_turn[0].request
+        return named(request, self.meter_type) if request else ""
 
     def _located(self, reason: str) -> str:
         return " ".join(f"{self.meter.address} unit {self.meter.unit_id}: {reason}".split())
+
+
+def _by_place(block: RegisterBlock) -> tuple[int, int, int]:
+    """The same place twice in the order in which it was read."""
+    return block.request.function_code, block.request.address, block.order
 
 
 def _now() -> datetime:

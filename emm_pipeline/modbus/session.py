@@ -111,7 +111,7 @@ class Session:
             on_send: Called each time that the request is sent.
 
         Returns:
-            The registers as on the wire: `request.count` words of two bytes, the high byte first.
+            The words of a `RegisterBlock`: the registers as on the wire, and a word for each bit.
 
         Raises:
             ConnectError: The gateway cannot be reached.
@@ -131,7 +131,8 @@ class Session:
         assert self._transport  # noqa: S101 - open() has just made it
         on_send()
         try:
-            return await self._transport.exchange(unit_id, request, self.timing.timeout_s)
+            data = await self._transport.exchange(unit_id, request, self.timing.timeout_s)
+            return bits_as_words(data, request.count) if request.function_code.reads_bits else data
         except ReadError as err:
             if err.kind is not FailureKind.EXCEPTION:
                 self.close()
@@ -155,10 +156,16 @@ class Session:
             data = await self.exchange(unit_id, request, on_send)
         except ReadError as err:
             return Reply(time.monotonic() - sent_s, (), err.kind, str(err), err.exception_code)
-        return Reply(time.monotonic() - sent_s, struct.unpack(f">{request.count}H", data))
+        return Reply(time.monotonic() - sent_s, struct.unpack(f">{request.words}H", data))
 
     def close(self) -> None:
         """Closes the transport; the next request opens another."""
         if self._transport:
             self._transport.close()
             self._transport = None
+
+
+def bits_as_words(data: bytes, count: int) -> bytes:
+    """Returns a big-endian word, 0 or 1, for each of the first `count` bits; the lowest bit of a byte is the first."""
+    bits = int.from_bytes(data, "little")
+    return b"".join(b"\0\1" if bits >> place & 1 else b"\0\0" for place in range(count))

@@ -11,14 +11,16 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from emm_pipeline.config_db.device_state.failing_meters import load_failing, save_failing
+from emm_pipeline.config_db.device_state.meter_labels import load_labels_known, save_labels
 from emm_pipeline.config_db.device_state.meter_status import load_newest_reading
 from emm_pipeline.config_db.device_state.model_addresses import load_model_addresses, save_model_addresses
 from emm_pipeline.config_db.device_state.unsupported_registers import load_unsupported, save_unsupported
 from emm_pipeline.errors import ConfigDatabaseError
+from emm_pipeline.modbus.fleet_reading import Conditions
 from emm_pipeline.polling.backoff import after, not_asked
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from datetime import timedelta
 
     from sqlalchemy import Engine
@@ -52,6 +54,8 @@ class DeviceStates:
     models: Mapping[int, Mapping[int, int]] = field(default_factory=dict)
     newest_reading: datetime | None = None
     """When the meters were last read (UTC)."""
+    labels_known: Collection[int] | None = None
+    """The meters whose labels need not be read; None where that is not known, so that none are."""
 
     @property
     def keep_failing(self) -> frozenset[int]:
@@ -59,6 +63,16 @@ class DeviceStates:
         if self.slot is None:
             return frozenset()
         return frozenset(id_ for id_, failing in self.failing.items() if failing.keeps_failing)
+
+    def conditions(self, max_connections: int) -> Conditions:
+        """Return what reading has to respect."""
+        return Conditions(
+            max_connections,
+            unsupported=self.unsupported,
+            failing=self.keep_failing,
+            models=self.models,
+            labels_known=self.labels_known,
+        )
 
     def not_due(self) -> dict[int, MeterReading]:
         """The meters that are not due, by id, each with a reading that says why."""
@@ -71,6 +85,13 @@ class DeviceStates:
             for meter in self.plan.meters
             if (failing := self.failing.get(meter.id)) and not failing.is_due(self.slot.due)
         }
+
+    def reported(self, readings: Sequence[MeterReading]) -> Sequence[MeterReading]:
+        """Return the readings that count: at a second attempt, without the meters that were not due."""
+        if self.slot is None or not self.slot.again:
+            return readings
+        not_due = self.not_due()
+        return [reading for reading in readings if reading.meter.id not in not_due]
 
     def changes(self, readings: Sequence[MeterReading]) -> dict[int, FailingMeter | None]:
         """Return what these readings change: by meter id how it fails, None for one that has recovered."""
@@ -95,7 +116,8 @@ def load_device_states(engine: Engine, plan: PollPlan, slot: ScheduleSlot | None
         unsupported = load_unsupported(engine, plan.meters, plan.types, now)
         models = load_model_addresses(engine, plan.meters, plan.types, now)
         newest_reading = load_newest_reading(engine, [meter.id for meter in plan.meters])
-        return DeviceStates(plan, slot, load_failing(engine), unsupported, models, newest_reading)
+        labels_known = load_labels_known(engine, plan.meters, plan.types, now)
+        return DeviceStates(plan, slot, load_failing(engine), unsupported, models, newest_reading, labels_known)
     except ConfigDatabaseError as err:
         _log.warning("every meter is read in full, because device state could not be loaded: %s", err)
         return DeviceStates(plan, slot)
@@ -107,5 +129,6 @@ def save_device_states(engine: Engine, memory: DeviceStates, readings: Sequence[
         save_unsupported(engine, readings, memory.plan.types, datetime.now(UTC))
         save_failing(engine, memory.changes(readings))
         save_model_addresses(engine, readings, memory.plan.types)
+        save_labels(engine, readings, memory.plan.types)
     except ConfigDatabaseError as err:
         _log.warning("device state was not saved: %s", err)

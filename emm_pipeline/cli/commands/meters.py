@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from emm_pipeline.config_db.editing.meter_rows import MeterRow
 
-_COLUMNS = ("host", "port", "slave_address", "type", "description", "enabled")
+_COLUMNS = ("host", "port", "slave_address", "type", "description", "enabled", "factor", "may_be_off")
 
 
 @click.group("meters", cls=LazyGroup, lazy={"check": "commands.meters_check:check_command"})
@@ -57,6 +57,8 @@ def list_command(env_files: tuple[Path, ...], as_json: bool) -> None:
 @click.option("--description", help="What people call it; a tag of each point.")
 @click.option("--id", "id_", type=int, help="Its id; without, the next one that no meter ever had.")
 @click.option("--disabled", is_flag=True, help="Do not poll it yet.")
+@click.option("--factor", type=float, help="Its transformers' ratio; negative where it is mounted backwards.")
+@click.option("--may-be-off", is_flag=True, help="Its silence is no failure: an inverter at night.")
 @click.option("--force", is_flag=True, help="Also where another meter is the same unit, or had the id before.")
 @json_option
 @click.pass_obj
@@ -68,6 +70,8 @@ def add_command(
     description: str | None,
     id_: int | None,
     disabled: bool,
+    factor: float | None,
+    may_be_off: bool,
     force: bool,
     as_json: bool,
 ) -> None:
@@ -81,6 +85,8 @@ def add_command(
         "type": type_name,
         "description": description,
         "enabled": not disabled,
+        "may_be_off": may_be_off,
+        **({} if factor is None else {"factor": factor}),
     }
     with open_config_database(load_settings(*env_files)) as engine:
         _require_type(engine, type_name)
@@ -100,6 +106,8 @@ def add_command(
 @click.option("--type", "type_name", help="Name of the type in the table registers.")
 @click.option("--description", help="What people call it.")
 @click.option("--no-description", is_flag=True, help="Remove the description.")
+@click.option("--factor", type=float, help="Its transformers' ratio; negative where it is mounted backwards.")
+@click.option("--may-be-off/--always-on", default=None, help="Whether its silence is no failure: an inverter at night.")
 @click.option("--force", is_flag=True, help="Also where another meter is the same unit.")
 @json_option
 @click.pass_obj
@@ -112,6 +120,8 @@ def edit_command(
     type_name: str | None,
     description: str | None,
     no_description: bool,
+    factor: float | None,
+    may_be_off: bool | None,
     force: bool,
     as_json: bool,
 ) -> None:
@@ -121,13 +131,21 @@ def edit_command(
     """
     if no_description and description is not None:
         raise click.UsageError("--description and --no-description exclude each other")
-    given = {"host": host, "port": port, "slave_address": unit, "type": type_name, "description": description}
+    given: dict[str, Any] = {
+        "host": host,
+        "port": port,
+        "slave_address": unit,
+        "type": type_name,
+        "description": description,
+    }
+    given |= {"factor": factor, "may_be_off": may_be_off}
     changes: dict[str, Any] = {column: value for column, value in given.items() if value is not None}
     if no_description:
         changes["description"] = None
     if not changes:
         raise click.UsageError(
-            "nothing to change: give --host, --port, --unit, --type, --description or --no-description"
+            "nothing to change: give --host, --port, --unit, --type, --description, --no-description, --factor, "
+            "--may-be-off or --always-on"
         )
     with open_config_database(load_settings(*env_files)) as engine:
         if type_name:

@@ -15,7 +15,13 @@ from emm_pipeline.cli.showing.interpretations import print_fits, print_meanings,
 from emm_pipeline.commissioning.searching import SearchedRegisters, Wanted, search, search_beside
 from emm_pipeline.config_db.validation.meters import HIGHEST_UNIT_ID
 from emm_pipeline.errors import ConfigurationError, TransientError
-from emm_pipeline.fleet import HIGHEST_ADDRESS, MAX_REGISTERS_PER_REQUEST, REGISTER_SPACE, FunctionCode
+from emm_pipeline.fleet import (
+    HIGHEST_ADDRESS,
+    MAX_REGISTERS_PER_REQUEST,
+    REGISTER_FUNCTIONS,
+    REGISTER_SPACE,
+    FunctionCode,
+)
 from emm_pipeline.modbus.gateway_locks import locked
 from emm_pipeline.modbus.messages import advise
 from emm_pipeline.modbus.session import Reply, Session, Timing
@@ -57,7 +63,11 @@ class ExpectedType(click.ParamType):  # type: ignore[type-arg]  # generic in new
     show_default=True,
     help="How many registers.",
 )
-@click.option("--fc", type=click.Choice(["3", "4"]), help="3 holding, 4 input registers.  [default: both are tried]")
+@click.option(
+    "--fc",
+    type=click.Choice(["1", "2", "3", "4"]),
+    help="3 holding, 4 input registers; 1 coils, 2 discrete inputs.  [default: 3 and 4 are tried]",
+)
 @click.option("--expect", type=ExpectedType(), help="The value that the device's display shows, such as 231.4.")
 @click.option(
     "--within",
@@ -95,7 +105,7 @@ def read(
     if address + count > REGISTER_SPACE:
         raise ConfigurationError(f"{count} registers from {address} on end beyond the last register, {HIGHEST_ADDRESS}")
     wanted = Wanted(expect, within) if expect else None
-    function_codes = [FunctionCode(int(fc))] if fc else list(FunctionCode)
+    function_codes = [FunctionCode(int(fc))] if fc else list(REGISTER_FUNCTIONS)
     requests = [Request(function_code, address, count) for function_code in function_codes]
     with known_fleet(env_files) as known:
         session = Session(endpoint.gateway, Timing(timeout, PAUSE_S))
@@ -144,6 +154,8 @@ def _print(
             continue
         say(f"  {block.reply.seconds * 1000:.0f} ms\n")
         print_words(block.request.address, block.reply.words)
+        if block.request.function_code.reads_bits:
+            continue
         if not block.fits:
             print_meanings(block.request.address, block.reply.words, show_all=show_all)
     if replied and not wanted:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from emm_pipeline.fleet import model_header
 from emm_pipeline.modbus.exception_codes import ILLEGAL_FUNCTION, UNSUPPORTED
+from emm_pipeline.modbus.last_requests import LastRequests
 from emm_pipeline.modbus.meter_poll import MeterPoll
 from emm_pipeline.modbus.planning import Plans, avoided_requests
 from emm_pipeline.modbus.sunspec.models import ModelSearch, is_where_it_was, missing, read_ends
@@ -29,6 +30,7 @@ class ModelPoll(MeterPoll):
 
     plans: Plans = field(default_factory=lambda: Plans({}))
     known: Mapping[int, int] | None = None
+    reads_labels: bool = False
     found: dict[int, int] | None = None
     """Where they are, by a search in this reading."""
     _found_all: bool = False
@@ -117,11 +119,13 @@ class ModelPoll(MeterPoll):
     def _use(self, addresses: Mapping[int, int]) -> None:
         """Plans the registers where the device has them; those without a model whatever came of the search."""
         self.meter_type = self.plans.located(self.meter.type, addresses)
-        if self.meter_type.registers:
+        if self.meter_type.measured:
             plan = self.plans.requests(self.meter_type, avoided_requests(self.known_unsupported))
         else:
             plan = self._missing() or "there are no registers"
         if not isinstance(plan, str) and (self.found is not None or self._is_verified_by(plan)):
+            labels = self.plans.label_requests(self.meter_type) if self.reads_labels else ()
+            self.last = LastRequests(self.plans.confirmations(self.meter_type, plan), labels)
             self.set_requests(plan)
         elif not isinstance(plan, str):
             self._search = ModelSearch()
@@ -152,13 +156,13 @@ class ModelPoll(MeterPoll):
 
         Of a model only what lies before its end is believed, and only where its header came with it.
         """
-        reading = super().reading()
+        reading = super().reading()  # decodes labels where they were found, ends or not
         if self.blocks:
             ends = read_ends(self.blocks, self.meter_type)
             self.meter_type = self.plans.located(self.meter.type, self._addresses, ends)
         notice = self._missing() if self.blocks else None
         notices = (*reading.notices, notice) if notice else reading.notices
         # What was found in part, or is of no use, is searched for again by the next poll.
-        is_news = self._found_all and self.meter_type.registers and self.found != self.known
+        is_news = self._found_all and self.meter_type.measured and self.found != self.known
         models = self.found if is_news else None
         return replace(reading, notices=notices, located_type=self.meter_type, models=models)

@@ -63,7 +63,7 @@ class Transport(Protocol):
         """Sends a request and waits up to `timeout_s` seconds for its reply.
 
         Returns:
-            The registers as on the wire: `request.count` words of two bytes, the high byte first.
+            The data as on the wire, `request.reply_size` bytes: registers, the high byte first, or bits.
 
         Raises:
             ReadError: There is no reply, or none to this request.
@@ -79,12 +79,13 @@ class Framing(Protocol):
     def build(self, unit_id: int, request: Request) -> bytes:
         """Returns the frame of a request."""
 
-    def parse(self, sent: bytes, received: bytes) -> bytes | None:
-        """Returns the registers that a reply brings, two bytes each; None while it may become one with further bytes.
+    def parse(self, sent: bytes, received: bytes, size: int) -> bytes | None:
+        """Returns the data that a reply brings; None while it may become one with further bytes.
 
         Args:
             sent: The frame of the request.
             received: All bytes that were received since.
+            size: How many bytes of data the reply brings, `Request.reply_size`.
 
         Raises:
             ExceptionReplyError: It is an exception reply.

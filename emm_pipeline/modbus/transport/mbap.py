@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Self
 
 from pymodbus.framer import FramerSocket
 from pymodbus.pdu import DecodePDU
+from pymodbus.pdu.bit_message import ReadCoilsRequest, ReadDiscreteInputsRequest
 from pymodbus.pdu.register_message import ReadHoldingRegistersRequest, ReadInputRegistersRequest
 
 from emm_pipeline.fleet import FunctionCode
@@ -32,14 +33,12 @@ _HEADER = struct.Struct(">HHHBB")
 _REPLY_START = struct.Struct(">HHHBBB")
 """The same with the byte count behind it: what a reply that brings registers begins with."""
 
-_LENGTH = struct.Struct(">H")
-_COUNT_AT = 10
-"""Where a request says how many registers it reads."""
-
 _EXCEPTION_BIT = 0x80
 
 _FRAMER = FramerSocket(DecodePDU(is_server=False))
 _REQUESTS = {
+    FunctionCode.READ_COILS: ReadCoilsRequest,
+    FunctionCode.READ_DISCRETE_INPUTS: ReadDiscreteInputsRequest,
     FunctionCode.READ_HOLDING_REGISTERS: ReadHoldingRegistersRequest,
     FunctionCode.READ_INPUT_REGISTERS: ReadInputRegistersRequest,
 }
@@ -78,18 +77,20 @@ class MbapFraming:
 
     def build(self, unit_id: int, request: Request) -> bytes:
         """Returns the frame of a request, with the next transaction id."""
-        pdu = _REQUESTS[request.function_code](unit_id, next(self._transaction_ids), request.address, request.count)
+        kind = _REQUESTS[request.function_code]
+        pdu = kind(
+            dev_id=unit_id, transaction_id=next(self._transaction_ids), address=request.address, count=request.count
+        )
         return _FRAMER.buildFrame(pdu)
 
-    def parse(self, sent: bytes, received: bytes) -> bytes | None:
-        """Returns the registers that the reply brings; None while bytes are missing.
+    def parse(self, sent: bytes, received: bytes, size: int) -> bytes | None:
+        """Returns the `size` bytes of data that the reply brings; None while bytes are missing.
 
         Raises:
             ExceptionReplyError: It is an exception reply.
             ReadError: INVALID_REPLY: it is no reply to the request.
         """
         transaction_id, _, _, unit_id, function_code = _HEADER.unpack_from(sent)
-        size = 2 * _LENGTH.unpack_from(sent, _COUNT_AT)[0]
         start = _REPLY_START.pack(transaction_id, 0, size + 3, unit_id, function_code, size)
         if received.startswith(start) and len(received) == len(start) + size:
             return received[len(start) :]

@@ -22,6 +22,7 @@ class StreamTransport(asyncio.Protocol, ABC):
         self._framing = framing
         self._link: asyncio.WriteTransport | None = None
         self._sent = b""
+        self._size = 0
         self._received = b""
         self._reply: asyncio.Future[bytes] | None = None
         """The registers that are awaited."""
@@ -41,7 +42,7 @@ class StreamTransport(asyncio.Protocol, ABC):
         if self._link is None:
             raise ReadError(FailureKind.CLOSED, self._closed_because)
         try:
-            self._sent = self._framing.build(unit_id, request)
+            self._sent, self._size = self._framing.build(unit_id, request), request.reply_size
         except Exception as err:  # whatever the library makes of a request, only this one has failed
             raise ReadError(FailureKind.INVALID_REPLY, one_line(err)) from err
         self._received = b""
@@ -72,7 +73,7 @@ class StreamTransport(asyncio.Protocol, ABC):
             return
         self._received += data
         try:
-            registers = self._framing.parse(self._sent, self._received)
+            registers = self._framing.parse(self._sent, self._received, self._size)
         except ExceptionReplyError as err:
             self._reply.set_exception(err)
         except ReadError as err:

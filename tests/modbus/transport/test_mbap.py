@@ -29,7 +29,7 @@ def exception(code=2):
 def wrong(sent, received):
     """What is wrong with the bytes received; None if nothing is, as in an exception reply."""
     try:
-        MbapFraming().parse(sent, received)
+        MbapFraming().parse(sent, received, 2 * int.from_bytes(sent[10:12], "big"))
     except ReadError as err:
         return None if err.kind is FailureKind.EXCEPTION else str(err)
     return None
