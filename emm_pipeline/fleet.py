@@ -1,4 +1,4 @@
-"""The fleet: which meters there are and which registers each type has. Frozen records, nothing else."""
+"""The fleet: frozen records for meters, and for the registers and sums of each meter type."""
 
 from __future__ import annotations
 
@@ -73,10 +73,10 @@ class CombinedMeasurement:
 
 @dataclass(frozen=True, slots=True)
 class MeterType:
-    """What all meters of one type share: their registers and how they want to be asked.
+    """The registers of all meters of one type, and the settings for requests to them.
 
-    `max_gap` is how many unwanted registers are read at most to save a request; see
-    docs/architecture.md for where the default comes from.
+    `max_gap` is the maximum number of unwanted registers that are read to save a request; docs/architecture.md explains
+    the default.
     """
 
     name: str
@@ -148,14 +148,14 @@ def model_header(model: int, address: int) -> Register:
 
 
 class TransportKind(StrEnum):
-    """How a gateway is reached."""
+    """The transport to a gateway."""
 
     TCP = "tcp"
     """Modbus TCP."""
 
 
 class GatewayAddress(NamedTuple):
-    """Where a gateway listens, and what it speaks there."""
+    """The address and the transport of a gateway."""
 
     host: str
     port: int
@@ -163,7 +163,7 @@ class GatewayAddress(NamedTuple):
 
     @property
     def name(self) -> str:
-        """What its transport is called in messages, such as `tcp 10.0.0.5:502`."""
+        """The name used in messages, such as `tcp 10.0.0.5:502`."""
         return f"{self.transport} {self}"
 
     def __str__(self) -> str:
@@ -188,7 +188,7 @@ class EnergyMeter:
 
     @property
     def gateway(self) -> GatewayAddress:
-        """The gateway that the meter is behind."""
+        """The gateway through which the meter is read."""
         return GatewayAddress(self.host, self.port, self.transport)
 
     @property
@@ -203,9 +203,9 @@ class EnergyMeter:
 
 @dataclass(frozen=True, slots=True)
 class ConfigurationIssue:
-    """A row of the configuration that cannot be right: which one, which column, and why.
+    """An invalid row of the configuration, with the column and the reason.
 
-    `meter_id` is set where the issue keeps a meter from being polled.
+    `meter_id` is set if the issue prevents a meter from being polled.
     """
 
     table: str
@@ -220,7 +220,7 @@ class ConfigurationIssue:
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """What the configuration database says, checked.
+    """The checked content of the configuration database.
 
     `meters` are enabled, valid, and of a type in `types` that has at least one valid register.
     """
@@ -236,7 +236,7 @@ class Fleet:
 
     @property
     def misconfigured(self) -> dict[int, ConfigurationIssue]:
-        """By meter id, why an enabled meter cannot be polled (its first issue)."""
+        """The first issue of each enabled meter that cannot be polled, by meter id."""
         found: dict[int, ConfigurationIssue] = {}
         for issue in self.issues:
             if issue.meter_id is not None:

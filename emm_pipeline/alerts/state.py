@@ -1,6 +1,6 @@
-"""The alerts that people were told about, and the lines that wait to be mailed: tables `troubles` and `mail_lines`.
+"""Reported alerts, and the lines that wait to be mailed: tables `troubles` and `mail_lines`.
 
-Both outlive runs: each change is told once, whichever process is killed, and a mail server that is away costs no line.
+Both are kept between runs: each change is reported once, even if a process is killed or the mail server is unavailable.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Engine
 
-# No alert is raised for a meter that was never polled or is not in energy_meters any more.
+# No alert is raised for a meter that was never polled or is no longer in energy_meters.
 _METERS = text("""
     SELECT DISTINCT ON (status.id) 'meter ' || status.id AS subject, meter.description,
            status.failed_samples, status.failed_samples_since, status.failed_sample_reason, status.last_read_at
@@ -45,7 +45,7 @@ _DELETE_LINES = text("DELETE FROM mail_lines WHERE id = ANY(:ids)")
 
 
 def meter_conditions(engine: Engine) -> list[Condition]:
-    """Return the conditions of the meters that fail or that people were told about.
+    """Return the conditions of the meters that fail or have a reported alert.
 
     Raises:
         ConfigDatabaseError: The database cannot be read. All functions here raise it.
@@ -65,13 +65,13 @@ def meter_conditions(engine: Engine) -> list[Condition]:
 
 
 def raised_alerts(engine: Engine) -> list[Alert]:
-    """Return the alerts that people were told about and that are not resolved."""
+    """Return the alerts that were reported and are not resolved."""
     with database_errors(engine), engine.connect() as connection:
         return [Alert(*row) for row in connection.execute(_TOLD)]
 
 
 def save_changes(engine: Engine, changes: AlertChanges, lines: Sequence[AlertLine]) -> None:
-    """Save the changes and the lines that tell them, in one transaction."""
+    """Save the changes and the lines that report them, in one transaction."""
     with database_errors(engine), engine.begin() as connection:
         for alert in changes.raised:
             values = {"name": storable(alert.name), "reason": storable(alert.reason)}
@@ -90,9 +90,9 @@ def last_waiting_line(engine: Engine) -> int:
 
 @contextmanager
 def claimed_lines(engine: Engine, limit: int) -> Iterator[list[AlertLine]]:
-    """Yield the oldest lines that wait. They are deleted when the block ends, and go on waiting if it raises.
+    """Yield the oldest lines that wait. They are deleted when the block ends, and kept if it raises.
 
-    No other process gets them meanwhile. If this process is killed, they are free again at once.
+    No other process gets them in the meantime. If this process is killed, they are available again at once.
     """
     with database_errors(engine), engine.begin() as connection:
         rows = connection.execute(_CLAIM, {"limit": limit}).all()

@@ -1,7 +1,7 @@
-"""Writes asset events of a run straight into the event log: materializations in batches, and planned events.
+"""Writes asset events of a run directly to the event log: materializations in batches, and planned events.
 
-The public way, `context.log_event`, takes a statement and 1 ms or more per event; a run over 1000 meters would take
-seconds longer. Which events to write is decided in `defs`.
+The public method `context.log_event` needs a statement and at least 1 ms per event; a run over 1000 meters would take
+seconds longer. `defs` decides which events to write.
 
 Asset events: https://docs.dagster.io/guides/build/assets/metadata-and-tags
 """
@@ -26,7 +26,7 @@ EVENTS_PER_STATEMENT = 500
 def write_materializations(
     context: OpExecutionContext, materializations: Iterable[tuple[str, AssetMaterialization]]
 ) -> None:
-    """Write materializations, each with the message of its event, as events of the current step."""
+    """Write materializations as events of the current step, each with its message."""
     entries = [_entry(context, message, materialization) for message, materialization in materializations]
     for start in range(0, len(entries), EVENTS_PER_STATEMENT):
         context.instance.event_log_storage.store_event_batch(entries[start : start + EVENTS_PER_STATEMENT])
@@ -55,9 +55,9 @@ def _entry(context: OpExecutionContext, message: str, materialization: AssetMate
 
 
 def write_planned(context: OpExecutionContext, asset_key: AssetKey, partitions: Iterable[str]) -> None:
-    """Write that the run was to materialize partitions: they are shown as failed once the run fails.
+    """Record that the run was planned to materialize partitions, so that they are shown as failed if the run fails.
 
-    Dagster writes these events itself, but only for runs that it resolves to partitions.
+    Dagster itself writes these events only for runs that it resolves to partitions.
     """
     step_key = str(context.get_step_execution_context().step.key)
     for partition in partitions:

@@ -1,7 +1,7 @@
 """Alerts by mail: a sensor raises and resolves them, a job mails them. Built where mail is on.
 
 Mail is never part of a poll: a slow mail server delays no reading. The lines wait in the database, so that changes
-that come together, or while the mail server is away, are one mail.
+that come together, or while the mail server is unavailable, are one mail.
 """
 
 from collections.abc import Iterator

@@ -52,7 +52,7 @@ from emm_pipeline.polling.results import FleetReading, FleetResult, PollResult, 
 from emm_pipeline.polling.timing import UNSCHEDULED_READING, SampleTime
 
 REPORT_PATIENCE_S = 600.0
-"""How long the results of a run wait for a database that is away. Its readings are on disk by then."""
+"""How long the results of a run wait for a database that is unavailable. Its readings are on disk by then."""
 
 
 @op(

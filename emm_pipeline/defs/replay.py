@@ -1,4 +1,4 @@
-"""The replay: what waited in the outbox while the store was away is loaded once it answers again.
+"""The replay: what waited in the outbox while the store was unavailable is loaded once it answers again.
 
 The sensor starts the job while a batch waits that no run is loading, and the store would take it. While the store is
 away no run is launched; with an empty outbox a look at its folder is all that it costs.

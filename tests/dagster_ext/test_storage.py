@@ -1,4 +1,4 @@
-"""Dagster's storage where PostgreSQL's time zone is not UTC."""
+"""Dagster's storage: its connections, and its times where PostgreSQL's time zone is not UTC."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -44,3 +44,18 @@ def test_a_run_is_pruned_an_hour_after_its_end(instance, age, left):
     before = datetime.now(UTC) - timedelta(hours=1)
     prune_runs(instance, before, timedelta(minutes=1), METER_READINGS, str(METERS.name))
     assert len(instance.get_run_ids()) == left
+
+
+def test_instances_opened_one_after_another_share_their_connections(pipeline):
+    kept = []  # as Python keeps them until it collects garbage
+    for _ in range(10):
+        kept.append(DagsterInstance.get())
+        assert kept[-1].get_runs_count() == 0
+    with kept[0].run_storage.connect() as connection:
+        open_ = connection.execute(
+            text(
+                "SELECT count(*) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND application_name = 'emm dagster'"
+            )
+        ).scalar_one()
+    assert open_ == 1

@@ -13,7 +13,7 @@ from emm_pipeline.dagster_ext.outages import WaitingEvents, is_outage
 
 
 class Log:
-    """An event log that takes what `failing` does not name, and whose database may be away."""
+    """An event log that takes what `failing` does not name, and whose database may be unavailable."""
 
     def __init__(self) -> None:
         self.stored: list[str] = []
@@ -24,6 +24,10 @@ class Log:
         if event.user_message in self.failing:
             raise self.failing[event.user_message]
         self.stored.append(event.user_message)
+
+    def store_event_batch(self, events) -> None:
+        for event in events:
+            Log.store_event(self, event)
 
     @property
     def _engine(self):
@@ -71,6 +75,17 @@ def test_events_of_an_outage_are_stored_in_their_order_once_the_database_is_back
     log.is_away = False
     log.store_event(event("end", step_key=None))
     assert log.stored == ["a", "b", "c", "d", "end"]
+
+
+def test_a_batch_is_stored_behind_the_events_that_wait(log):
+    log.store_event(event("a"))
+    log.is_away = True
+    log.store_event(event("b"))
+    with pytest.raises(OperationalError):
+        log.store_event_batch([event("c"), event("d")])
+    log.is_away = False
+    log.store_event_batch([event("c"), event("d")])
+    assert log.stored == ["a", "b", "c", "d"]
 
 
 def test_a_process_that_only_plans_runs_waits_for_nothing(log):

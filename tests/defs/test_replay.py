@@ -1,4 +1,4 @@
-"""The replay job and its sensor, and a poll whose store is away, over real PostgreSQL and simulated meters."""
+"""The replay job and its sensor, and a poll whose store is unavailable, over real PostgreSQL and simulated meters."""
 
 from datetime import timedelta
 

@@ -79,7 +79,7 @@ def test_one_dead_unit_among_30_costs_the_others_nothing_and_is_asked_less_often
     waits = read(config_engine, plan, slot(9))[6]
     assert waits.failure.kind is FailureKind.NOT_DUE
     assert "no reply within 0.3 s" in waits.failure.reason
-    assert "failing since 2026-01-01 12:00:00 UTC, asked again at 2026-01-01 12:13:00 UTC" in waits.failure.reason
+    assert "failing since 2026-01-01 12:00:00 UTC, next attempt at 2026-01-01 12:13:00 UTC" in waits.failure.reason
     assert read(config_engine, plan, slot(13))[6].failure is None
     assert read(config_engine, plan, slot(14))[6].failure is None, "the first success ended it"
 
@@ -168,7 +168,7 @@ def test_readings_go_on_while_postgresql_is_away_and_nothing_is_remembered(confi
     gateway = simulated_gateway({1: unit(exceptions={2: 2}), 2: unit()})
     samples = read(away, plan_of(gateway), slot(0))
     assert [sample.failure for sample in samples] == [None, None]
-    assert any("every meter is read in full" in message for message in caplog.messages)
+    assert any("every meter is read completely" in message for message in caplog.messages)
 
 
 def test_a_gateway_that_restarted_is_read_with_the_next_poll(config_engine, simulated_gateway):

@@ -1,4 +1,4 @@
-"""How each meter of the database is, for `emm meters list`."""
+"""Status of each meter in the database, for `emm meters list`."""
 
 from __future__ import annotations
 
@@ -61,9 +61,9 @@ def meter_states(engine: Engine) -> list[dict[str, Any]]:
 
 
 def print_states(states: list[dict[str, Any]]) -> None:
-    """Print the meters as a table, and the reasons of those that are not read below it."""
+    """Print the meters as a table, and below it the reasons why some are not read."""
     if not states:
-        say("no meters yet: emm scan HOST finds the units behind a gateway, emm meters add takes one")
+        say("no meters yet: emm scan HOST finds the units behind a gateway, emm meters add adds one")
         return
     headers = [*("id", "description", "host:port", "unit", "type", "status"), "last reading (UTC)", "failures"]
     headers += ["next attempt (UTC)", *(["labels"] if any(state["labels"] for state in states) else [])]

@@ -1,4 +1,4 @@
-"""Fingerprints: digests by which a meter is noticed that changed, or whose type did (pure)."""
+"""Fingerprints: digests that show whether the configuration of a meter or of its type has changed (pure)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _FIRST_FIELDS = 11
 
 
 class Fingerprints:
-    """The fingerprints of meters of these types. Each type is digested once, however many meters it has."""
+    """Computes fingerprints of meters. The digest of each type is computed only once."""
 
     def __init__(self, types: Mapping[str, MeterType]) -> None:
         self._types = types

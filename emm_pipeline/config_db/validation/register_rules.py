@@ -30,8 +30,8 @@ def _check_place(register: Register, meter_type: MeterType, reader: RowReader) -
     if register.end > REGISTER_SPACE:
         reader.report(
             "register_address",
-            f"is {register.register_address}, and {register.data_type.name} takes {register.count} registers: "
-            f"beyond the last address, {HIGHEST_ADDRESS}",
+            f"is {register.register_address}: a {register.data_type.name} there takes {register.count} registers and "
+            f"ends beyond the last address, {HIGHEST_ADDRESS}",
         )
     if register.count > limit:
         reader.report(
@@ -95,6 +95,6 @@ def _check_halves(register: Register, reader: RowReader) -> None:
 
 def _check_model(register: Register, reader: RowReader) -> None:
     if register.model is not None and register.function_code is not FunctionCode.READ_HOLDING_REGISTERS:
-        reader.report("model", "goes with function_code 3 (READ_HOLDING_REGISTERS), where SunSpec has its models")
+        reader.report("model", "needs function_code 3 (READ_HOLDING_REGISTERS), the registers of SunSpec models")
     if register.model is None and register.model_copy != 1:
         reader.report("model_copy", "goes with model, of which it says the how many-th one is meant")

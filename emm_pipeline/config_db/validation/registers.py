@@ -1,4 +1,4 @@
-"""Rows of `registers`, checked: the measurements of each type (pure)."""
+"""Check rows of `registers`, the measurements of each type (pure)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from emm_pipeline.fleet import ConfigurationIssue
 
 HIGHEST_MODEL = 65534
-"""The id 65535 ends a device's list of models."""
+"""Largest id of a SunSpec model; 65535 marks the end of a device's list of models."""
 
 HIGHEST_MASK = 2**63 - 1
 HIGHEST_SIGN_MASK = 0xFFFF
@@ -29,7 +29,7 @@ HIGHEST_SIGN_MASK = 0xFFFF
 def check_registers(
     rows: Iterable[Row], types: Mapping[str, MeterType], issues: list[ConfigurationIssue]
 ) -> dict[str, MeterType]:
-    """Return the types that have registers, with them."""
+    """Return the types that have registers, with their registers."""
     found: dict[str, list[tuple[Register, RowReader]]] = defaultdict(list)
     for row in rows:
         name = (
@@ -83,9 +83,9 @@ def _check_register(reader: RowReader, meter_type: MeterType) -> Register | None
 def _without_repetitions(
     registers: list[tuple[Register, RowReader]], issues: list[ConfigurationIssue]
 ) -> tuple[Register, ...]:
-    """Registers in the order of their addresses, each measurement and unit once: the first keeps its place.
+    """Return registers in the order of their addresses, and only the first for each measurement and unit.
 
-    Two of them would be one series in the readings store, each overwriting the points of the other.
+    Two registers with the same measurement and unit would overwrite each other's points in the readings store.
     """
     used: dict[tuple[str, str, int | None, int], Register] = {}
     for register, reader in sorted(registers, key=lambda pair: _register_order(pair[0])):
@@ -95,7 +95,7 @@ def _without_repetitions(
         if first is not register:
             reader.report(
                 "measurement_name",
-                f"with data_unit {shown(register.data_unit)} is there more than once; the one with function_code "
+                f"with data_unit {shown(register.data_unit)} occurs more than once; the one with function_code "
                 f"{first.function_code:d} and register_address {first.register_address} is used",
             )
             issues.append(reader.issues[-1])
