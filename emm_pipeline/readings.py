@@ -92,6 +92,10 @@ class Request:
         """Words of 16 bits that its register block has; each bit is a word there."""
         return self.count * self.register_bytes // WORD_BYTES
 
+    def address_of(self, word: int) -> int:
+        """Return the address of the register that holds this word of the register block, counted from 0."""
+        return self.address + word * WORD_BYTES // self.register_bytes
+
     def part(self, address: int, end: int) -> Request:
         """A request for some of the registers: from `address` to the one before `end`."""
         return Request(self.function_code, address, end - address, self.register_bytes)

@@ -171,6 +171,16 @@ def test_read_shows_texts_and_bits(emm_alone, simulated_gateway):
     assert bits["blocks"][0]["words"] == [0, 1, 0, 1]
 
 
+def test_read_reads_registers_of_four_bytes(emm_alone, simulated_gateway):
+    gateway = simulated_gateway({1: SimulatedUnit(inputs(115, [1234567, 77]), register_bytes=4)})
+    place = f"{gateway.host}:{gateway.port}"
+    arguments = ("read", place, "--fc", 4, "--address", 115, "--count", 2, "--register-bytes", 4)
+    result = emm_alone(*arguments, "--expect", "77", "--json")
+    assert result.returncode == 0, result.stdout
+    fits = json.loads(result.stdout)["blocks"][0]["fits"]
+    assert (116, "UINT32", 77) in [(fit["address"], fit["type"], fit["value"]) for fit in fits]
+
+
 def test_scan_shows_what_a_unit_says_of_itself(emm_alone, simulated_gateway):
     common = [*encode_text("Fronius", 16), *[0] * 32, *encode_text("32145678", 16)]
     inverter = [0] * 50

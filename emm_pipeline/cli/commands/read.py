@@ -20,6 +20,7 @@ from emm_pipeline.fleet import (
     MAX_REGISTERS_PER_REQUEST,
     REGISTER_FUNCTIONS,
     REGISTER_SPACE,
+    WORD_BYTES,
     FunctionCode,
 )
 from emm_pipeline.modbus.gateway_locks import locked
@@ -77,6 +78,13 @@ class ExpectedType(click.ParamType):  # type: ignore[type-arg]  # generic in new
     help="Allowed deviation from the expected value in percent; at least half of its last digit.",
 )
 @click.option("--timeout", type=click.FloatRange(0.05, 60), default=3.0, show_default=True, help="Seconds per request.")
+@click.option(
+    "--register-bytes",
+    type=click.Choice(["2", "4"]),
+    default="2",
+    show_default=True,
+    help="Bytes of each register; 4 for the few devices whose registers have 32 bits.",
+)
 @click.option("--all", "show_all", is_flag=True, help="Also show implausible values, for any number of registers.")
 @json_option
 @click.pass_obj
@@ -90,6 +98,7 @@ def read(
     expect: str | None,
     within: float,
     timeout: float,
+    register_bytes: str,
     show_all: bool,
     as_json: bool,
 ) -> None:
@@ -108,7 +117,10 @@ def read(
         raise ConfigurationError(f"{count} registers from {address} on end beyond the last register, {HIGHEST_ADDRESS}")
     wanted = Wanted(expect, within) if expect else None
     function_codes = [FunctionCode(int(fc))] if fc else list(REGISTER_FUNCTIONS)
-    requests = [Request(function_code, address, count) for function_code in function_codes]
+    requests = [
+        Request(function_code, address, count, WORD_BYTES if function_code.reads_bits else int(register_bytes))
+        for function_code in function_codes
+    ]
     with known_fleet(env_files) as known:
         session = Session(endpoint.gateway, Timing(timeout, PAUSE_S))
         blocks, beside = interruptible.run(_search(known, session, unit, requests, wanted))
@@ -159,11 +171,11 @@ def _print(
             say()
             continue
         say(f"  {block.reply.seconds * 1000:.0f} ms\n")
-        print_words(block.request.address, block.reply.words)
+        print_words(block.request, block.reply.words)
         if block.request.function_code.reads_bits:
             continue
         if not block.fits:
-            print_meanings(block.request.address, block.reply.words, show_all=show_all)
+            print_meanings(block.request, block.reply.words, show_all=show_all)
     if replied and not wanted:
         say("To find the right interpretation, give the value on the device's display: --expect VALUE")
 

@@ -39,10 +39,13 @@ _ORDERS = " · ".join(
 )
 
 
-def print_words(address: int, words: Sequence[int]) -> None:
+def print_words(request: Request, words: Sequence[int]) -> None:
     """Print the raw registers, hexadecimal and decimal."""
     remark = no_value(words)
-    rows = ((address + offset, f"0x{word:04X}", word, None if offset else remark) for offset, word in enumerate(words))
+    rows = (
+        (request.address_of(offset), f"0x{word:04X}", word, None if offset else remark)
+        for offset, word in enumerate(words)
+    )
     print_table(("address", "hex", "decimal", ""), rows, right=("address", "decimal"))
     if text := likely_text(words):
         say(f"as text (data_type 17, length {len(words)}): {text}")
@@ -58,7 +61,7 @@ def likely_text(words: Sequence[int]) -> str | None:
     return text if is_text else None
 
 
-def print_meanings(address: int, words: Sequence[int], *, show_all: bool) -> None:
+def print_meanings(request: Request, words: Sequence[int], *, show_all: bool) -> None:
     """Print a row for each address and type and a column for each order, and mark plausible values."""
     rows = []
     left_out = 0
@@ -69,7 +72,7 @@ def print_meanings(address: int, words: Sequence[int], *, show_all: bool) -> Non
             continue
         cells = [_cell(row.get(layout.name)) for layout in LAYOUTS]
         names = ", ".join(data_type.name for data_type in types)
-        rows.append((address + offset, names, *cells, "; ".join(plausible)))
+        rows.append((request.address_of(offset), names, *cells, "; ".join(plausible)))
     print_table(("address", "type", *(layout.name for layout in LAYOUTS), "plausible"), rows, right=("address",))
     say(f"\n{_ORDERS}; * is plausible")
     if left_out:
@@ -92,9 +95,12 @@ def print_fits(request: Request, fits: Sequence[Fit], expect: str) -> None:
     """Print the interpretations that give the expected value, best first, and the table row for the best one."""
     count = "fits" if len(fits) == 1 else f"fits in {len(fits)} ways, the most likely first"
     say(f"function {request.function_code:d}: {expect} {count}\n")
-    columns = ("address", "type", "order", "word_order", "byte_order", "scale", "offset", "value", "")
+    # All of them have an offset, or none: offsets are tried only if nothing else fits.
+    offset = ("offset",) if fits[0].value_offset else ()
+    numbers = ("address", "word_order", "byte_order", "scale", *offset, "value")
+    columns = ("address", "type", "order", *numbers[1:], "")
     rows = ((*_described(request, fit), difference(fits[0], fit) if place else None) for place, fit in enumerate(fits))
-    print_table(columns, rows, right=("address", "word_order", "byte_order", "scale", "offset", "value"))
+    print_table(columns, rows, right=numbers)
     best = register_of(request, fits[0])
     say(f"\nThe row for the table registers; replace the names that begin with my_:\n\n  {insert_line(best)}")
     say(f"\nThe same as a file for emm registers import:\n\n  {csv_header(best)}\n  {csv_line(best)}\n")
@@ -104,10 +110,11 @@ def _described(request: Request, fit: Fit) -> tuple[object, ...]:
     found = fit.interpretation
     layout = found.layout
     return (
-        *(request.address + found.offset, f"{found.data_type.name} ({found.data_type:d})"),
+        *(request.address_of(found.offset), f"{found.data_type.name} ({found.data_type:d})"),
         layout.name if found.data_type.count > 1 else layout.name[:2],
         *(int(layout.word_order), int(layout.byte_order), f"{fit.scale:g}"),
-        *(f"{fit.value_offset:g}" if fit.value_offset else "", shown(fit.value)),
+        *([f"{fit.value_offset:g}"] if fit.value_offset else []),
+        shown(fit.value),
     )
 
 
@@ -115,7 +122,7 @@ def register_of(request: Request, fit: Fit) -> Register:
     """Return the fit as a register of the fleet, with placeholders for its names and unit."""
     found = fit.interpretation
     return Register(
-        request.address + found.offset,
+        request.address_of(found.offset),
         NAME_PLACEHOLDER,
         "my_unit",
         found.data_type,
@@ -190,7 +197,7 @@ def _block_as_json(block: SearchedRegisters, expected: bool) -> dict[str, Any]:
 
 def _interpretation_as_json(request: Request, found: Interpretation) -> dict[str, Any]:
     return {
-        "address": request.address + found.offset,
+        "address": request.address_of(found.offset),
         "data_type": int(found.data_type),
         "type": found.data_type.name,
         "order": found.layout.name,

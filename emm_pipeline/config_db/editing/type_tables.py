@@ -36,7 +36,7 @@ def load_type_rows(connection: Connection) -> dict[str, TypeRows]:
     for row in rows_of(connection, "registers"):
         found.setdefault(str(row["type"]).strip(), set()).add(comparable(row))
     settings = {
-        str(row["type"]).strip(): tuple(comparable_number(row[name]) for name in SETTING_COLUMNS)
+        str(row["type"]).strip(): tuple(comparable_number(row.get(name)) for name in SETTING_COLUMNS)
         for row in rows_of(connection, "meter_types")
     }
     sums: dict[str, set[CombinedRow]] = {}
