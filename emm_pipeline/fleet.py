@@ -13,9 +13,11 @@ from emm_pipeline.registers import (
     REGISTER_FUNCTIONS,
     REGISTER_SPACE,
     WORD_BYTES,
+    CombinedMeasurement,
     DataType,
     FunctionCode,
     Order,
+    Part,
     Register,
     scale_factor,
 )
@@ -51,27 +53,6 @@ __all__ = [
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """What a combined measurement adds: `factor` times the measurement. An `optional` one may be absent."""
-
-    measurement_name: str
-    factor: float = 1.0
-    optional: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class CombinedMeasurement:
-    """A measurement that is a sum: rows of the table `combined_measurements`.
-
-    It is there only where all parts that are not optional were read in the same poll, and at least one part was.
-    """
-
-    measurement_name: str
-    data_unit: str | None
-    parts: tuple[Part, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class MeterType:
     """The registers of all meters of one type, and the settings for requests to them.
 
@@ -85,6 +66,12 @@ class MeterType:
     max_gap: int = 20
     timeout_s: float = 3.0
     request_pause_s: float = 0.0
+    connect_pause_s: float = 0.0
+    """Seconds between opening a connection and its first request."""
+    keep_connection: bool = False
+    """Whether the connection stays open between the sample times of a run."""
+    reopen_pause_s: float = 0.0
+    """Seconds at least between closing a connection and opening the next one."""
     models: tuple[tuple[int, int], ...] = ()
     """Where a device has the SunSpec models of its registers: `model_key`, address of its first register."""
     register_bytes: int = WORD_BYTES
@@ -136,7 +123,7 @@ def model_id(key: int) -> int:
 
 
 def model_name(key: int) -> str:
-    """What a model is called in messages: `203`, or `203 (copy 2)`."""
+    """Return the name of a model in messages: `203`, or `203 (copy 2)`."""
     copy, model = divmod(key, _COPY)
     return f"{model} (copy {copy + 1})" if copy else str(model)
 
@@ -152,14 +139,30 @@ class TransportKind(StrEnum):
 
     TCP = "tcp"
     """Modbus TCP."""
+    RTU = "rtu"
+    """RTU frames over TCP: what transparent converters of serial lines carry."""
+    UDP = "udp"
+    """Modbus TCP's frames as datagrams."""
+    SERIAL = "serial"
+    """RTU frames over a serial line of this machine."""
+
+
+DEFAULT_SERIAL_SETTINGS = "9600 8N1"
+
+SERIAL_PORT = 1
+"""The column `port` of a meter on a serial line."""
 
 
 class GatewayAddress(NamedTuple):
-    """The address and the transport of a gateway."""
+    """Where a gateway listens, and what it speaks there.
+
+    Of a serial line, `host` is the path of the device, and `serial_settings` how it is driven, such as `9600 8N1`.
+    """
 
     host: str
     port: int
     transport: TransportKind = TransportKind.TCP
+    serial_settings: str = ""
 
     @property
     def name(self) -> str:
@@ -167,7 +170,7 @@ class GatewayAddress(NamedTuple):
         return f"{self.transport} {self}"
 
     def __str__(self) -> str:
-        return f"{self.host}:{self.port}"
+        return self.host if self.transport is TransportKind.SERIAL else f"{self.host}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,20 +184,21 @@ class EnergyMeter:
     type: str
     description: str | None = None
     transport: TransportKind = TransportKind.TCP
+    serial_settings: str = ""
     factor: float = 1.0
-    """What the registers that use it are multiplied by: the transformers' ratio, negative if mounted backwards."""
+    """Factor of the registers that use it: the transformers' ratio, negative if mounted backwards."""
     may_be_off: bool = False
-    """Whether its silence is no failure."""
+    """Whether it may be silent without failing."""
 
     @property
     def gateway(self) -> GatewayAddress:
-        """The gateway through which the meter is read."""
-        return GatewayAddress(self.host, self.port, self.transport)
+        """The gateway that the meter is behind."""
+        return GatewayAddress(self.host, self.port, self.transport, self.serial_settings)
 
     @property
     def address(self) -> str:
-        """`host:port` of the gateway."""
-        return f"{self.host}:{self.port}"
+        """`host:port` of the gateway; of a serial line, the path of the device."""
+        return str(self.gateway)
 
     def __str__(self) -> str:
         name = f"meter {self.id}" + (f" ({self.description})" if self.description else "")

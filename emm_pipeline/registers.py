@@ -170,7 +170,7 @@ class Register:
 
     @property
     def companions(self) -> tuple[Register, ...]:
-        """What else its value needs, as it was at the same moment: scale factor, sign, upper half."""
+        """Other registers that its value needs, from the same moment: scale factor, sign, upper half."""
         if self.scale_register is self.sign_register is self.high_register_address is None:
             return ()
         found = []
@@ -194,6 +194,27 @@ class Register:
             byte_order=self.byte_order,
             register_bytes=self.register_bytes,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of a combined measurement: `factor` times the measurement. An `optional` one may be absent."""
+
+    measurement_name: str
+    factor: float = 1.0
+    optional: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CombinedMeasurement:
+    """A measurement that is a sum: rows of the table `combined_measurements`.
+
+    It is there only where all parts that are not optional were read in the same poll, and at least one part was.
+    """
+
+    measurement_name: str
+    data_unit: str | None
+    parts: tuple[Part, ...]
 
 
 def scale_factor(register: Register) -> Register:

@@ -1,4 +1,4 @@
-"""What of the registers of public device maps can be a row of `registers`, by source, and why the others cannot.
+"""Count which registers of public device maps can be rows of `registers`, by source, and why others cannot.
 
     python -m tools.device_registers [FILE]
 
@@ -103,7 +103,7 @@ def columns_of(row: Mapping[str, str]) -> list[dict[str, Any]] | None:
 
 
 def _further(reason: str, encoding: str, row: Mapping[str, str]) -> list[dict[str, Any]] | None:
-    """What a mechanism adds to the plain row, by the reason for which that is not enough."""
+    """Return the columns that a mechanism adds to the plain row, by the reason why that is not enough."""
     if reason == "string" and encoding != "VERSION":
         return [{"data_type": int(DataType.STRING), "length": 8, "scale": None}]
     if reason in _LENGTHS and row["name"].startswith("Info"):

@@ -1,4 +1,4 @@
-"""Whether a meter is as it is configured: connection, unit, each register by itself, and the requests of a poll."""
+"""Check a meter's configuration: connection, unit, each register singly, and the requests of a poll."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from emm_pipeline.modbus.gateway_locks import GatewayLocks
 
 AD_HOC_ID = -(2**31) - 1
-"""Of a meter that is in no database: an id that none there can have."""
+"""Id of a meter that is not in the database; no meter in a database can have it."""
 
 MOST_TIMEOUTS = 2
-"""After so many requests without any reply, a unit that never sent one gets no more."""
+"""A unit that has never replied gets no more requests after this number."""
 
 GATEWAYS_AT_ONCE = 50
 
@@ -49,7 +49,7 @@ class RegisterCheck:
 
     @property
     def is_odd(self) -> bool:
-        """Whether no meter measures such a number, so that type or order must be wrong."""
+        """Whether the value is so unusual that the type or the order must be wrong."""
         low, high = _ODD_SIZES
         return bool(self.value) and not low < abs(self.value or 0.0) < high
 
@@ -77,19 +77,30 @@ class MeterCheck:
     sums: list[SumCheck] = field(default_factory=list)
     requests: list[tuple[Request, Reply]] = field(default_factory=list)
     remark: str | None = None
-    """Measurements that no SunSpec model of the device gives."""
+    """Measurements that no SunSpec model of the device provides."""
     left_out: int = 0
-    """Registers that were not read any more."""
+    """Number of registers that were not read because the check ended early."""
 
     @property
     def failed(self) -> list[Reply]:
-        """The requests that brought no registers."""
+        """The requests that failed."""
         replies = [each.reply for each in self.registers] + [reply for _, reply in self.requests]
         return [reply for reply in replies if not reply.words]
 
     @property
+    def notices(self) -> list[str]:
+        """What was unusual about replies that were accepted."""
+        replies = [each.reply for each in self.registers] + [reply for _, reply in self.requests]
+        return list(dict.fromkeys(notice for reply in replies for notice in reply.notices))
+
+    @property
+    def given(self) -> list[Request]:
+        """The registers that were read."""
+        return [_request(each.register) for each in self.registers if each.reply.words]
+
+    @property
     def ok(self) -> bool:
-        """Whether everything was read."""
+        """Whether all registers were read."""
         return not self.failure and not self.failed and not self.left_out
 
 
@@ -106,7 +117,7 @@ async def check_meters(
     on_step: Callable[[], None],
     on_wait: Callable[[], None],
 ) -> list[MeterCheck]:
-    """Checks meters: those behind one gateway in turn, gateways side by side. Returns them in the order of `meters`."""
+    """Check meters, those behind one gateway in turn, different gateways concurrently; keep the order of `meters`."""
     by_gateway: dict[GatewayAddress, list[EnergyMeter]] = defaultdict(list)
     for meter in meters:
         by_gateway[meter.gateway].append(meter)
@@ -128,10 +139,10 @@ async def _check_meter(
     on_step: Callable[[], None],
     on_wait: Callable[[], None],
 ) -> MeterCheck:
-    """Reads everything that the meter's type has; what fails is in the result."""
+    """Read all registers of the meter's type; failures are in the result."""
     checked = MeterCheck(meter, meter_type)
     session = Session(meter.gateway, Timing.of(meter_type))
-    async with locked(locks, meter.address, on_wait):
+    async with locked(locks, meter.gateway, on_wait):
         began = time.monotonic()
         try:
             await session.open()
@@ -192,10 +203,10 @@ def _request(register: Register) -> Request:
 
 
 async def _locate(session: Session, checked: MeterCheck) -> None:
-    """Finds where the device has the SunSpec models of its type, and takes the type's registers from there.
+    """Find the addresses of the SunSpec models of the meter's type, and use them for the type's registers.
 
     Raises:
-        TransportError: It has none, or does not say.
+        TransportError: The device has no models, or does not list them.
     """
     search = await search_models(lambda request: session.read(checked.meter.unit_id, request))
     if search.failure:

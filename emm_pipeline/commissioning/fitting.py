@@ -32,10 +32,10 @@ FURTHER_TYPES = (
     DataType.BCD8,
     DataType.MODULO_10000,
 )
-"""What few devices use: tried for a known value that no plain type gives."""
+"""Types of few devices: they are tried for a known value that no plain type gives."""
 
 SCALES = (1.0, 0.1, 10.0, 0.01, 100.0, 0.001, 1000.0, 0.0001, 10000.0)
-"""What is tried for a known value, the usual ones first."""
+"""The scales that are tried for a known value, the usual ones first."""
 
 OFFSETS = ((0.1, -100.0), (1.0, -10_000.0), (1.0, -16_384.0), (1.0, -20_000.0), (0.1, -1000.0), (1.0, -40.0))
 """Scale and offset as devices use them to send negative numbers without a sign: tried where nothing else fits."""

@@ -19,22 +19,47 @@ from sqlalchemy import (
     Column,
     DateTime,
     Double,
-    Identity,
     Integer,
-    MetaData,
     Numeric,
     Table,
     Text,
     text,
 )
 
-from emm_pipeline.fleet import HIGHEST_ADDRESS, REGISTER_SPACE, DataType, FunctionCode, Order
+from emm_pipeline.config_db.state_tables import (
+    given_registers,
+    mail_lines,
+    metadata,
+    meter_labels,
+    meter_status,
+    model_addresses,
+    refused_registers,
+    troubles,
+    used_meter_ids,
+)
+from emm_pipeline.fleet import HIGHEST_ADDRESS, REGISTER_SPACE, DataType, FunctionCode, Order, TransportKind
 from emm_pipeline.registers import HIGHEST_COPY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-metadata = MetaData()
+
+__all__ = [
+    "combined_measurements",
+    "energy_meters",
+    "given_registers",
+    "installed_types",
+    "mail_lines",
+    "metadata",
+    "meter_labels",
+    "meter_status",
+    "meter_types",
+    "model_addresses",
+    "refused_registers",
+    "registers",
+    "troubles",
+    "used_meter_ids",
+]
 
 
 def _check(name: str, condition: str) -> CheckConstraint:
@@ -47,6 +72,10 @@ def _finite(column: str) -> str:
 
 def _codes(codes: Iterable[int]) -> str:
     return ", ".join(str(int(code)) for code in codes)
+
+
+def _texts(values: Iterable[str]) -> str:
+    return ", ".join(f"'{value}'" for value in values)
 
 
 _REGISTERS_TAKEN = "CASE {} WHEN data_type = {:d} THEN coalesce(length, 1) ELSE 1 END".format(
@@ -68,6 +97,8 @@ energy_meters = Table(
     Column("type", Text),
     Column("description", Text),
     Column("enabled", Boolean, nullable=False, server_default=text("true")),
+    Column("transport", Text, server_default=text("'tcp'")),
+    Column("serial_settings", Text),
     Column("factor", Double, server_default=text("1")),
     Column("may_be_off", Boolean, server_default=text("false")),
     _check("energy_meters_id", "id IS NOT NULL"),
@@ -75,10 +106,13 @@ energy_meters = Table(
     _check("energy_meters_port", "port IS NOT NULL AND port BETWEEN 1 AND 65535"),
     _check("energy_meters_slave_address", "slave_address IS NOT NULL AND slave_address BETWEEN 0 AND 255"),
     _check("energy_meters_type", "type IS NOT NULL AND btrim(type) <> ''"),
+    _check("energy_meters_transport", f"transport IN ({_texts(TransportKind)})"),
+    _check("energy_meters_serial_settings", "serial_settings ~ '^[1-9][0-9]{2,6} [78][NEO][12]$'"),
+    _check("energy_meters_serial", "transport <> 'serial' OR port = 1"),
     _check("energy_meters_factor", f"factor <> 0 AND {_finite('factor')}"),
 )
-"""The devices. `slave_address` is the Modbus unit id; `type` names rows of `registers`. `factor` multiplies what the
-registers that use it give. The silence of a meter that `may_be_off` is no failure."""
+"""The devices. `slave_address` is the Modbus unit id; `type` names rows of `registers`; null for `transport` is tcp.
+`factor` multiplies the values of registers with `uses_factor`; a meter that `may_be_off` does not fail by silence."""
 
 registers = Table(
     "registers",
@@ -141,12 +175,17 @@ meter_types = Table(
     Column("max_gap", Integer),
     Column("timeout_s", Double),
     Column("request_pause_s", Double),
+    Column("connect_pause_s", Double),
+    Column("keep_connection", Boolean),
+    Column("reopen_pause_s", Double),
     Column("register_bytes", Integer),
     _check("meter_types_type", "btrim(type) <> ''"),
     _check("meter_types_max_registers_per_request", "max_registers_per_request BETWEEN 1 AND 125"),
     _check("meter_types_max_gap", "max_gap BETWEEN 0 AND 124"),
     _check("meter_types_timeout_s", "timeout_s > 0 AND timeout_s <= 60"),
     _check("meter_types_request_pause_s", "request_pause_s BETWEEN 0 AND 10"),
+    _check("meter_types_connect_pause_s", "connect_pause_s BETWEEN 0 AND 30"),
+    _check("meter_types_reopen_pause_s", "reopen_pause_s BETWEEN 0 AND 60"),
     _check("meter_types_register_bytes", "register_bytes IN (2, 4)"),
 )
 """Settings for requests to the meters of a type; optional. Null means the default of `fleet.MeterType`."""
@@ -175,85 +214,3 @@ installed_types = Table(
     Column("installed_at", DateTime(timezone=True), nullable=False),
 )
 """The rows that `emm types install` wrote for each type, as JSON: rows that differ were edited by a person."""
-
-meter_status = Table(
-    "meter_status",
-    metadata,
-    Column("id", Integer, primary_key=True, autoincrement=False),
-    Column("configuration", Text),
-    Column("last_read_at", DateTime(timezone=True)),
-    Column("failing_since", DateTime(timezone=True)),
-    Column("failures_in_a_row", Integer, nullable=False, server_default=text("0")),
-    Column("reason", Text),
-    Column("next_attempt_at", DateTime(timezone=True)),
-    Column("recorded_at", DateTime(timezone=True)),
-    Column("failed_samples", Integer, nullable=False, server_default=text("0")),
-    Column("failed_samples_since", DateTime(timezone=True)),
-    Column("failed_sample_reason", Text),
-)
-"""The status of each meter between runs; people may read it, only the pipeline writes it."""
-
-refused_registers = Table(
-    "refused_registers",
-    metadata,
-    Column("meter_id", Integer, primary_key=True, autoincrement=False),
-    Column("type", Text, nullable=False),
-    Column("function_code", Integer, primary_key=True, autoincrement=False),
-    Column("register_address", Integer, primary_key=True, autoincrement=False),
-    Column("count", Integer, primary_key=True, autoincrement=False),
-    Column("exception_code", Integer, nullable=False),
-    Column("refused_at", DateTime(timezone=True), nullable=False),
-    Column("configuration", Text, nullable=False),
-)
-"""Registers that a meter answered with an exception. Polls omit them for a day, or until its `configuration` (the
-fingerprint of the meter and of its type's registers) changes. They are stored by meter, because newer devices of the
-type may support more registers. Rows may be deleted: the registers are then requested again."""
-
-model_addresses = Table(
-    "model_addresses",
-    metadata,
-    Column("meter_id", Integer, primary_key=True, autoincrement=False),
-    Column("addresses", Text, nullable=False),
-    Column("configuration", Text, nullable=False),
-    Column("found_at", DateTime(timezone=True), nullable=False),
-)
-"""The addresses of a meter's SunSpec models, as JSON (model id to address), so that they are not searched for at each
-poll. Rows may be deleted: the models are then searched for again."""
-
-meter_labels = Table(
-    "meter_labels",
-    metadata,
-    Column("meter_id", Integer, primary_key=True, autoincrement=False),
-    Column("labels", Text, nullable=False),
-    Column("configuration", Text, nullable=False),
-    Column("read_at", DateTime(timezone=True), nullable=False),
-)
-"""What a meter's registers of data type STRING held when they were last read, as JSON (name to text). They are read
-once a day. Deleting rows is fine: they are read again."""
-
-used_meter_ids = Table(
-    "used_meter_ids",
-    metadata,
-    Column("id", Integer, primary_key=True, autoincrement=False),
-)
-"""Every id that any meter has or had. A removed meter's readings stay under its id, so no other meter gets it."""
-
-troubles = Table(
-    "troubles",
-    metadata,
-    Column("subject", Text, primary_key=True),
-    Column("name", Text, nullable=False),
-    Column("since", DateTime(timezone=True), nullable=False),
-    Column("reason", Text, nullable=False),
-)
-"""Alerts that were reported and are not resolved yet; an example of `subject` is "meter 5"."""
-
-mail_lines = Table(
-    "mail_lines",
-    metadata,
-    Column("id", BigInteger, Identity(always=True), primary_key=True),
-    Column("at", DateTime(timezone=True), nullable=False, server_default=text("now()")),
-    Column("begun", Boolean, nullable=False),
-    Column("line", Text, nullable=False),
-)
-"""Lines of alerts that wait to be mailed, oldest first."""

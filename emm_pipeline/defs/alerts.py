@@ -1,7 +1,7 @@
-"""Alerts by mail: a sensor raises and resolves them, a job mails them. Built where mail is on.
+"""Alerts by mail: a sensor raises and resolves them, a job mails them. Defined only if mail is switched on.
 
-Mail is never part of a poll: a slow mail server delays no reading. The lines wait in the database, so that changes
-that come together, or while the mail server is unavailable, are one mail.
+Mail is not part of a poll, so that a slow mail server does not delay readings. The lines wait in the database, so that
+changes at the same time, or while the mail server is unavailable, are sent as one mail.
 """
 
 from collections.abc import Iterator
@@ -37,17 +37,17 @@ if TYPE_CHECKING:
 
 LOOK_EVERY_S = 30
 TRY_AGAIN_EVERY_S = 300
-"""How often a mail is tried again that the server does not accept."""
+"""Seconds between attempts to send a mail that the server does not accept."""
 
 STORE_IS_AWAY_AFTER = timedelta(minutes=2)
-"""How long points wait before an alert is raised: first the run tries to load them, then the replay."""
+"""Time that points wait before an alert is raised; the run and then the replay try to load them first."""
 
 LINES_PER_MAIL = 1000
 
 
 @op
 def send_mail(context: OpExecutionContext, config_database: ConfigDatabase) -> None:
-    """Mail the lines that wait, as one mail. They go on waiting if the server does not accept it."""
+    """Send the waiting lines as one mail. They are kept if the server does not accept it."""
     settings = current_settings()
     server = MailServer(
         settings.logger_sender_email_host,
@@ -88,7 +88,7 @@ def mail_job() -> None:
     "resolves it when they have recovered; starts the job mail.",
 )
 def mail_sensor(context: SensorEvaluationContext, config_database: ConfigDatabase) -> Iterator[RunRequest | SkipReason]:
-    """Compare the present conditions with the alerts that people were told about."""
+    """Compare the present conditions with the reported alerts."""
     _ = context
     now = datetime.now(UTC)
     with config_database.open() as engine:
@@ -99,14 +99,14 @@ def mail_sensor(context: SensorEvaluationContext, config_database: ConfigDatabas
             save_changes(engine, changes, rules.lines(changes, last_ok_at, ZoneInfo(current_settings().tz)))
         last = last_waiting_line(engine)
     if last:
-        # One run for each new line and for each attempt: Dagster starts no second run for the same key.
+        # One run for each new line and for each attempt, since Dagster does not start a second run for the same key.
         yield RunRequest(run_key=f"line {last}, try {int(now.timestamp()) // TRY_AGAIN_EVERY_S}")
     else:
         yield SkipReason("No alert was raised or resolved.")
 
 
 def store_condition(outbox: "Outbox", now: datetime) -> rules.Condition:
-    """Return the condition of the readings store. It fails while points wait in the outbox for long."""
+    """Return the condition of the readings store, which fails if points have waited in the outbox for a long time."""
     subject, name = "store", "the readings store"
     try:
         since = outbox.waiting_since()
@@ -119,5 +119,5 @@ def store_condition(outbox: "Outbox", now: datetime) -> rules.Condition:
 
 
 def mail_definitions(settings: Settings) -> tuple[list[JobDefinition], list[SensorDefinition]]:
-    """Return the job and the sensor; none where EMAIL_NOTIFICATIONS is off."""
+    """Return the job and the sensor; empty lists if EMAIL_NOTIFICATIONS is off."""
     return ([mail_job], [mail_sensor]) if settings.email_notifications else ([], [])

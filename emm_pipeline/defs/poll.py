@@ -2,11 +2,11 @@
 
     sample_times -> (at each of them) read_and_decode -> load -> report_results
 
-A scheduled run carries no partition: it takes the meters of its shard from the database and reports each one's result
-itself. A run for one partition, or a backfill, reads just those, once and now.
+A scheduled run has no partition: it takes the meters of its shard from the database and reports the result of each one
+itself. A run for one partition, or a backfill, reads only the meters of its partitions, once and immediately.
 
-`read_and_decode` ends with the points on disk, in the outbox. Each of Dagster's step events needs PostgreSQL, so an
-outage between two steps must not cost a fleet reading.
+At the end of `read_and_decode` the points are on disk, in the outbox. Each of Dagster's step events needs PostgreSQL,
+and no fleet reading may be lost by an outage between two steps.
 """
 
 import time
@@ -46,13 +46,14 @@ from emm_pipeline.defs.reporting import (
 from emm_pipeline.defs.resources import ConfigDatabase, Limits, Readings
 from emm_pipeline.defs.runs import MAX_RUNTIME_TAG
 from emm_pipeline.defs.status import results_to_report, save_statuses
+from emm_pipeline.modbus.transport.keeping import close_all as close_kept_connections
 from emm_pipeline.polling import pipeline
 from emm_pipeline.polling.plan import PollPlan
 from emm_pipeline.polling.results import FleetReading, FleetResult, PollResult, results_of
 from emm_pipeline.polling.timing import UNSCHEDULED_READING, SampleTime
 
 REPORT_PATIENCE_S = 600.0
-"""How long the results of a run wait for a database that is unavailable. Its readings are on disk by then."""
+"""Time for which the results of a run wait for the database if it is unavailable. The readings are already on disk."""
 
 
 @op(
@@ -62,12 +63,12 @@ REPORT_PATIENCE_S = 600.0
 def sample_times(
     context: OpExecutionContext, config_database: ConfigDatabase
 ) -> Iterator[Output[Any] | DynamicOutput[SampleTime]]:
-    """Take the meters from the database, and the sample times of this run from the trigger."""
+    """Load the meters from the database, and compute the sample times of this run from the trigger."""
     plan = plan_run(context, config_database)
     due, skipped = due_times(context, plan)
     context.log.info(f"{len(plan.meters)} meters to read at {len(due)} sample times")
     if skipped:
-        context.log.warning(f"{len(skipped)} sample times had already passed when the run started: skipped")
+        context.log.warning(f"skipped {len(skipped)} sample times that had already passed when the run started")
     yield Output(plan, "plan")
     yield Output(skipped, "skipped")
     for sample_time in due:
@@ -94,7 +95,7 @@ def read_and_decode(
 
 @op(out=Out(FleetResult), tags={"dagster/priority": "2"})
 def load(context: OpExecutionContext, reading: FleetReading, readings: Readings) -> FleetResult:
-    """Load the points, and how reading each meter went, from the outbox into the store."""
+    """Load the readings, and the result of reading each meter, from the outbox into the store."""
     return _load(context, reading, readings)
 
 
@@ -108,7 +109,7 @@ def _load(context: OpExecutionContext, reading: FleetReading, readings: Readings
 
 @op(
     out=Out(Nothing, is_required=False),
-    # Of any type: executed again alone, it may get none of them (step_files.py).
+    # The inputs have any type, because they may be missing if the step is re-executed alone (step_files.py).
     ins={"fleet_results": In(Any), "plan": In(Any), "skipped": In(Any)},
     tags={"dagster/priority": "3"},
 )
@@ -121,10 +122,10 @@ def report_results(
     readings: Readings,
     limits: Limits,
 ) -> Iterator[Output[None]]:
-    """Report each meter's result. Fail the run, naming what failed, if a meter failed or the store lacks points.
+    """Report each meter's result. Fail the run, with the reasons, if a meter failed or the store lacks points.
 
-    Meters that failed at the last sample time get a second attempt before. Executed again alone ("re-execute from
-    failure"), the step first polls again what failed.
+    Meters that failed at the last sample time get a second attempt first. If the step is re-executed alone ("re-execute
+    from failure"), it first polls the failed meters again.
     """
     if _is_executed_alone(context):
         plan = plan_run(context, config_database)
@@ -134,13 +135,14 @@ def report_results(
     if again := Reader(context, plan, config_database, readings, limits).read_again(last):
         context.log.info(f"second attempt: {said_of([again])}")
         fleet_results = [*earlier, replace(last, second_attempt=_load(context, again, readings))]
+    close_kept_connections()
     results = results_of(plan, fleet_results)
     when_database_answers(
         lambda: _report(context, results, config_database, limits),
         REPORT_PATIENCE_S,
         lambda reason: context.log.warning(f"the results of this run wait for the database: {reason}"),
     )
-    # An observation of the asset as a whole: shown with the run, and plotted over time on the asset's page.
+    # An observation of the asset as a whole is shown with the run, and plotted over time on the asset's page. An output
     context.log_event(AssetObservation(METER_READINGS, metadata=run_metadata(results, fleet_results, skipped)))
     failed = [result for result in results if not result.ok]
     unknown = unknown_partitions(context)
@@ -150,7 +152,7 @@ def report_results(
             metadata={"failed": failed_table(failed)},
             allow_retries=False,
         )
-    # An output would be one more materialization, of no partition; a generator may leave it out.
+    # would be one more materialization, without a partition; a generator may omit it.
     yield from ()
 
 
@@ -167,7 +169,7 @@ def _report(
     """Record the results in Dagster and in meter_status."""
     planned_by_dagster = context.has_partition_key or context.has_partition_key_range
     interval = timedelta(0) if planned_by_dagster else timedelta(seconds=limits.status_interval_s)
-    # A meter that was removed while it was polled has no partition any more.
+    # A meter that was removed while it was polled no longer has a partition.
     existing = existing_partitions(context.instance)
     with config_database.open() as engine:
         results = [result for result in results if str(result.id) in existing]
@@ -187,7 +189,7 @@ def _report(
     description="The registers of every meter, read over Modbus and stored as points; one partition per meter.",
 )
 def meter_readings() -> Any:
-    """The path of the data, one sample time after the other."""
+    """Compose the steps: one sample time after the other."""
     plan, skipped, due = sample_times()
 
     def at_sample_time(sample_time: Any) -> Any:
@@ -200,5 +202,5 @@ poll_job = define_asset_job(
     "poll",
     selection=[meter_readings],
     tags={MAX_RUNTIME_TAG: str(int(UNSCHEDULED_READING.total_seconds()) + 120)},
-    description="Reads meters now: all of a shard on schedule, or the partitions that are chosen.",
+    description="Reads meters: on schedule all meters of a shard, or the chosen partitions immediately.",
 )

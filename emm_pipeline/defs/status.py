@@ -1,4 +1,4 @@
-"""Which results of a poll are reported in Dagster, and saving all of them in the table `meter_status`."""
+"""Select the results of a poll to report in Dagster, and save all results in the table `meter_status`."""
 
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, timedelta
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 def results_to_report(
     engine: "Engine", instance: DagsterInstance, results: Sequence[PollResult], interval: timedelta
 ) -> list[PollResult]:
-    """Return the results that are to be reported in Dagster.
+    """Return the results to report in Dagster.
 
-    Failures and changes always; that a meter was read again only once its last report is older than `interval` (an
-    event takes about 1.6 kB in the database). A meter that only Dagster shows as failed has changed too: a run for its
-    partition was killed before it reported anything.
+    Failures and changes are always reported; repeated success only if the last report is older than `interval`, because
+    an event takes about 1.6 kB in the database. A meter that only Dagster shows as failed has changed too: a run for
+    its partition was killed before it reported a result.
     """
     if not interval:
         return list(results)
@@ -41,7 +41,7 @@ def _is_fresh(status: MeterStatus | None, oldest: datetime) -> bool:
 
 
 def save_statuses(engine: "Engine", results: Sequence[PollResult], reported: Collection[PollResult]) -> None:
-    """Write each meter's last reading, its failures in a row, and when it was last reported in Dagster."""
+    """Save each meter's last reading, its number of failures in a row, and the time of its last report in Dagster."""
     before = load_statuses(engine)
     now = datetime.now(UTC)
     ids = {result.id for result in reported}
@@ -49,7 +49,7 @@ def save_statuses(engine: "Engine", results: Sequence[PollResult], reported: Col
 
 
 def _status(result: PollResult, before: MeterStatus | None, now: datetime, *, reported: bool) -> MeterStatus:
-    """Return the status after a poll. A meter that was read, but not stored, counts as read."""
+    """Return the status after a poll. A meter whose readings could not be stored counts as read."""
     before = before or MeterStatus(id=result.id)
     return MeterStatus(
         id=result.id,

@@ -75,7 +75,7 @@ class Sums:
     def _why_missing(self, each: CombinedMeasurement, unplaced: Mapping[str, str]) -> str | None:
         absent = [part for part in each.parts if part.measurement_name not in self._place_of]
         reasons = [
-            f"its part {part.measurement_name} {unplaced.get(part.measurement_name, 'is none of this device')}"
+            f"its part {part.measurement_name} {unplaced.get(part.measurement_name, 'is absent from this device')}"
             for part in absent
             if not part.optional
         ]

@@ -3,7 +3,7 @@
     (raw * factor + addend) / divisor, absolute or with a sign from another register, times the meter's factor
 
 Divisions come last, so that each value is one division of two whole numbers (see `scaling`). What few registers have
-costs the others nothing.
+does not slow down the others.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Divided:
 
 
 class Conversion:
-    """What becomes of the raw values of these registers, each a column."""
+    """The conversion of the raw values of some registers, each a column."""
 
     def __init__(self, placed: Sequence[PlacedRegister]) -> None:
         self._placed = placed

@@ -1,4 +1,4 @@
-"""What the words of the replies mean: from meter readings to a DataFrame. Pure, and vectorised.
+"""Decode meter readings into a DataFrame. Pure, and vectorised.
 
 Meters of one type whose replies have the same layout are decoded together.
 """

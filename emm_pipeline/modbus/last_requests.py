@@ -1,4 +1,4 @@
-"""What is requested of a meter after everything else: companions once more, then its labels. Pure."""
+"""The last requests to a meter: companions once more, then its labels. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class LastRequests:
-    """The requests that come last, and what came of those for labels: they can cost no value and are no failure.
+    """The requests that come last, and the replies to those for labels, which affect neither values nor failures.
 
     `confirmations` read companions a second time (see `planning.plan_confirmations`), `labels` texts about the meter.
     """

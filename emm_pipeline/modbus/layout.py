@@ -28,7 +28,7 @@ _METERS_AT_ONCE = 1000
 
 @dataclass(slots=True)
 class LayoutValues:
-    """What the replies say.
+    """The values in replies.
 
     `matrix` of values, and `present` (which of them there are), have the shape (replies, series). `notices` say why
     values are absent although the device sent something: index of the reply, and a line.

@@ -52,7 +52,7 @@ class RawValues:
             self._nothing = no_value_patterns(register)
 
     def of(self, words: Words) -> NDArray[Any]:
-        """What the words hold: a number for each meter, or its bits as an unsigned integer."""
+        """Return the content of the words: a number for each meter, or its bits as an unsigned integer."""
         if self._is_view and self._kind:
             return words.view(self._columns, self._kind, self._register.byte_order)
         bits = words.bits(self._columns, self._register.byte_order)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class RegisterColumns:
-    """What becomes of the words of these registers."""
+    """The decoding of some registers, each a column."""
 
     def __init__(self, placed: Sequence[PlacedRegister]) -> None:
         self.placed = placed

@@ -90,7 +90,7 @@ _NUMERATORS, _DENOMINATORS = 10.0 ** np.maximum(_POWERS, 0), 10.0 ** np.maximum(
 
 
 def powers_of_ten(exponents: NDArray[np.int16]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Ten to these exponents as fractions: numerators and denominators. NaN for an exponent that is none."""
+    """Ten to these exponents as fractions: numerators and denominators. NaN for an invalid exponent."""
     places = exponents.astype(np.intp) + (HIGHEST_POWER + 1)
     places[(places < 0) | (places >= len(_POWERS))] = 0
     return _NUMERATORS[places], _DENOMINATORS[places]

@@ -1,4 +1,4 @@
-"""What commands do with sums, labels, factors and further columns of registers."""
+"""Commands for sums, labels, factors and further columns of registers."""
 
 import json
 
@@ -60,7 +60,7 @@ def test_what_was_imported_is_exported_the_same_and_loaded(emm, configured, conf
     )
 
 
-def test_a_wrong_sum_is_told_and_nothing_written(emm, configured, config_engine):
+def test_a_wrong_sum_is_reported_and_nothing_written(emm, configured, config_engine):
     wrong = SUMS.replace("export", "exports")
     result = emm("combined", "import", "-", stdin=wrong)
     assert result.returncode == 2
@@ -77,7 +77,7 @@ def test_a_poll_gives_sums_signs_offsets_and_the_meters_factor(emm, meter):
     }
 
 
-def test_why_a_sum_is_absent_is_told(emm, configured, simulated_gateway):
+def test_the_reason_why_a_sum_is_absent_is_reported(emm, configured, simulated_gateway):
     gateway = simulated_gateway({1: SimulatedUnit(HELD | inputs(0, [65535]))})
     emm("meters", "add", f"{gateway.host}:{gateway.port}", "--unit", 1, "--type", "meter")
     polled = json.loads(emm("poll", "--dry-run", "--json").stdout)

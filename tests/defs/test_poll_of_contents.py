@@ -1,4 +1,4 @@
-"""What a run does with labels, sums and values that are left out: what is stored, and what Dagster shows."""
+"""Runs with labels, sums and values that are left out: what is stored, and what Dagster shows."""
 
 from dagster import DagsterEventType
 from support.meters import SimulatedUnit, encode_text, encode_value, inputs

@@ -318,7 +318,7 @@ def test_a_meters_texts_are_labels_and_no_values(device):
 
 
 @pytest.mark.parametrize("fault", ["refused", "silent"])
-def test_labels_that_cannot_be_read_cost_no_value_and_no_failure(device, fault):
+def test_labels_that_cannot_be_read_affect_neither_values_nor_failures(device, fault):
     unit = SimulatedUnit(inputs(0, [230]))
     meter = device(None, LABELS, unit=unit, timeout_s=0.2)
     if fault == "silent":

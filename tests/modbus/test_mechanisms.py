@@ -1,4 +1,4 @@
-"""What devices put into registers beside plain numbers, compared with a decoder that shares nothing with ours.
+"""Registers with other contents than plain numbers, compared with a decoder that shares nothing with ours.
 
 The other decoder takes one value at a time, in Python's integers and fractions.
 """
@@ -53,7 +53,7 @@ def decode(registers, words, factor=1.0, combined=()):
 
 
 def number_in(bits, data_type):  # noqa: PLR0911 - a line for each type
-    """What the bits of a value are as a number; None where they are none."""
+    """Return the number that the bits of a value are; None if they are not a number."""
     if data_type in SIGNED:
         width = SIGNED[data_type]
         return bits - (1 << width) if bits >> (width - 1) else bits

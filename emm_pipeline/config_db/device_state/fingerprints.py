@@ -34,7 +34,8 @@ class Fingerprints:
         digest = self._digests.get(meter.type)
         if digest is None:
             digest = self._digests[meter.type] = _digest_of(self._types[meter.type])
-        transport: list[Any] = [] if meter.transport is TransportKind.TCP else [meter.transport]
+        is_tcp = meter.transport is TransportKind.TCP
+        transport: list[Any] = [] if is_tcp else [meter.transport, meter.serial_settings]
         further = [
             [name, getattr(meter, name)] for name in ("factor", "may_be_off") if getattr(meter, name) != _USUAL[name]
         ]

@@ -1,4 +1,4 @@
-"""What meters say of themselves, such as serial number, model and firmware: table `meter_labels`."""
+"""Labels of meters, such as serial number, model and firmware: table `meter_labels`."""
 
 from __future__ import annotations
 

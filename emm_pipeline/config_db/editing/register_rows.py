@@ -25,7 +25,7 @@ TEXT_COLUMNS = ("type", "measurement_name", "data_unit")
 """The columns that do not hold numbers."""
 
 OFTEN_USED = REGISTER_COLUMNS[:12]
-"""Those that a file has in any case; the further ones only where one of its rows uses them."""
+"""The columns that every file has; a file has a further one only if one of its rows uses it."""
 
 DEFAULTS: dict[str, Any] = {
     "scale": 1,
@@ -36,12 +36,15 @@ DEFAULTS: dict[str, Any] = {
     "uses_factor": False,
     "stored": True,
 }
-"""What null, or the lack of a column, means."""
+"""The meaning of null, or of a missing column."""
 
 COMBINED_COLUMNS = ("type", "measurement_name", "data_unit", "part", "factor", "optional")
 """The columns of `combined_measurements`, in the table's order."""
 
-SETTING_COLUMNS = ("max_registers_per_request", "max_gap", "timeout_s", "request_pause_s", "register_bytes")
+SETTING_COLUMNS = (
+    *("max_registers_per_request", "max_gap", "timeout_s", "request_pause_s"),
+    *("connect_pause_s", "keep_connection", "reopen_pause_s", "register_bytes"),
+)
 """The columns of `meter_types` after the type's name: settings for requests to its meters."""
 
 Series = tuple[str, str, str, int | None, int]
@@ -56,7 +59,7 @@ CombinedRow = tuple[Any, ...]
 
 @dataclass(frozen=True, slots=True)
 class TypeRows:
-    """What the database has of a type: its registers, its row of `meter_types` (None without one), and its sums."""
+    """The rows of a type in the database: its registers, its row of `meter_types` (or None), and its sums."""
 
     registers: frozenset[RegisterRow] = frozenset()
     settings: tuple[Any, ...] | None = None

@@ -1,4 +1,4 @@
-"""What the columns of a register must be together, each column being right by itself (pure)."""
+"""Check that the columns of a register, each valid by itself, go together (pure)."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""What devices put into registers: offsets, masks, signs, halves, copies, texts; sums; meters' factors."""
+"""Further contents of registers: offsets, masks, signs, halves, copies, texts; sums; meters' factors."""
 
 from alembic import op
 
 revision = "0020"
-down_revision = "0009"
+down_revision = "0010"
 
 
 def upgrade() -> None:
