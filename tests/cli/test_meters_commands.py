@@ -9,6 +9,7 @@ from support.ports import free_port
 from emm_pipeline.config_db.device_state.meter_status import forget, save_configurations
 from emm_pipeline.config_db.loader import load_fleet
 
+COLUMNS = "id, host, port, slave_address, type, description, enabled"
 HOSTILE = ["x'; DROP TABLE energy_meters; --", "ß" * 10_000, "a,b=c d", "Zähler 電", '"; rm -rf /']
 
 
@@ -20,7 +21,7 @@ def sdm630(config_engine):
 
 def rows(config_engine):
     with config_engine.connect() as connection:
-        return [tuple(row) for row in connection.exec_driver_sql("SELECT * FROM energy_meters ORDER BY id")]
+        return [tuple(row) for row in connection.exec_driver_sql(f"SELECT {COLUMNS} FROM energy_meters ORDER BY id")]
 
 
 def execute(config_engine, statement):
