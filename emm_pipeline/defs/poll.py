@@ -31,6 +31,7 @@ from dagster import (
     op,
 )
 
+from emm_pipeline.config_db.device_state.meter_labels import load_labels
 from emm_pipeline.dagster_ext.outages import when_database_answers
 from emm_pipeline.defs.partitions import METER_READINGS, METERS, existing_partitions
 from emm_pipeline.defs.reading import Reader, due_times, plan_run, said_of, unknown_partitions, unscheduled
@@ -45,6 +46,7 @@ from emm_pipeline.defs.reporting import (
 from emm_pipeline.defs.resources import ConfigDatabase, Limits, Readings
 from emm_pipeline.defs.runs import MAX_RUNTIME_TAG
 from emm_pipeline.defs.status import results_to_report, save_statuses
+from emm_pipeline.modbus.transport.keeping import close_all as close_kept_connections
 from emm_pipeline.polling import pipeline
 from emm_pipeline.polling.plan import PollPlan
 from emm_pipeline.polling.results import FleetReading, FleetResult, PollResult, results_of
@@ -133,6 +135,7 @@ def report_results(
     if again := Reader(context, plan, config_database, readings, limits).read_again(last):
         context.log.info(f"second attempt: {said_of([again])}")
         fleet_results = [*earlier, replace(last, second_attempt=_load(context, again, readings))]
+    close_kept_connections()
     results = results_of(plan, fleet_results)
     when_database_answers(
         lambda: _report(context, results, config_database, limits),
@@ -171,7 +174,7 @@ def _report(
     with config_database.open() as engine:
         results = [result for result in results if str(result.id) in existing]
         reported = results_to_report(engine, context.instance, results, interval)
-        report_read(context, [result for result in reported if result.ok])
+        report_read(context, [result for result in reported if result.ok], load_labels(engine))
         if not planned_by_dagster:
             report_failed(context, [result for result in reported if not result.ok])
         save_statuses(engine, results, reported)
