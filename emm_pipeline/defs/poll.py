@@ -31,6 +31,7 @@ from dagster import (
     op,
 )
 
+from emm_pipeline.config_db.device_state.meter_labels import load_labels
 from emm_pipeline.dagster_ext.outages import when_database_answers
 from emm_pipeline.defs.partitions import METER_READINGS, METERS, existing_partitions
 from emm_pipeline.defs.reading import Reader, due_times, plan_run, said_of, unknown_partitions, unscheduled
@@ -173,7 +174,7 @@ def _report(
     with config_database.open() as engine:
         results = [result for result in results if str(result.id) in existing]
         reported = results_to_report(engine, context.instance, results, interval)
-        report_read(context, [result for result in reported if result.ok])
+        report_read(context, [result for result in reported if result.ok], load_labels(engine))
         if not planned_by_dagster:
             report_failed(context, [result for result in reported if not result.ok])
         save_statuses(engine, results, reported)

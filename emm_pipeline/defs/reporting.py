@@ -33,14 +33,23 @@ NAMED = 5
 """Maximum number of failed meters, and of messages about the store, in an error; tables and logs have all."""
 
 
-def report_read(context: OpExecutionContext, results: Sequence[PollResult]) -> None:
-    """Report meters as read, by a materialization of each one's partition."""
+def report_read(
+    context: OpExecutionContext, results: Sequence[PollResult], labels: Mapping[int, Mapping[str, str]]
+) -> None:
+    """Report meters as read: a materialization of each one's partition.
+
+    `labels` are by meter id the texts that were last read of it, such as its serial number.
+    """
     write_materializations(
         context,
         [
             (
                 f"Read meter {result.id}.",
-                AssetMaterialization(METER_READINGS, partition=str(result.id), metadata=_metadata(result)),
+                AssetMaterialization(
+                    METER_READINGS,
+                    partition=str(result.id),
+                    metadata=_metadata(result) | _label_metadata(labels.get(result.id, {})),
+                ),
             )
             for result in results
         ],
@@ -59,6 +68,10 @@ def _metadata(result: PollResult) -> dict[str, MetadataValue]:
     if result.read_at:
         metadata["read at"] = MetadataValue.timestamp(result.read_at)
     return metadata
+
+
+def _label_metadata(labels: Mapping[str, str]) -> dict[str, MetadataValue]:
+    return {f"label {name}": MetadataValue.text(text) for name, text in labels.items()}
 
 
 def report_failed(context: OpExecutionContext, results: Sequence[PollResult]) -> None:

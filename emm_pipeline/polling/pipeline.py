@@ -9,7 +9,7 @@ Functions import pandas and the stores' clients themselves, because imports take
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -22,11 +22,12 @@ from emm_pipeline.polling.device_state import DeviceStates, load_device_states, 
 from emm_pipeline.polling.results import FleetReading, FleetResult
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import pandas as pd
     from sqlalchemy import Engine
 
+    from emm_pipeline.modbus.decoding import DecodedReadings
     from emm_pipeline.polling.device_state import ScheduleSlot
     from emm_pipeline.polling.plan import PollPlan
     from emm_pipeline.polling.timing import SampleTime
@@ -53,7 +54,8 @@ class Limits:
 class Decoded:
     """The meter readings of a sample time, begun at `started` (UTC), and their values.
 
-    `frame` has the columns of `readings.READING_COLUMNS`. `clock_issue` is the reason why the times are wrong, if any.
+    `frame` has the columns of `readings.READING_COLUMNS`. `clock_issue` says why the times are wrong, if they are.
+    `notices` are by meter id, why values are absent although the device sent something.
     """
 
     sample_time: SampleTime
@@ -61,6 +63,11 @@ class Decoded:
     readings: Sequence[MeterReading]
     frame: pd.DataFrame
     clock_issue: str | None = None
+    notices: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+
+    def notices_of(self, reading: MeterReading) -> tuple[str, ...]:
+        """Everything that is to be said of a meter."""
+        return reading.notices + self.notices.get(reading.meter.id, ())
 
 
 def read_and_decode(
@@ -82,17 +89,11 @@ def read_and_decode(
     started = datetime.now(UTC)
     readings = _read_due(plan, sample_time.deadline, limits, states)
     wrong_clock = clock_issue(started, states.newest_reading if states else None)
-    decoded = Decoded(sample_time, started, _reported(readings, limits, states), decode(plan, readings), wrong_clock)
+    reported, found = states.reported(readings) if states else readings, decode(plan, readings)
+    decoded = Decoded(sample_time, started, reported, found.frame, wrong_clock, found.notices)
     fleet_reading = keep(delivery, decoded, run)
     _save(limits, states, readings)
     return fleet_reading, decoded.frame
-
-
-def _reported(readings: Sequence[MeterReading], limits: Limits, states: DeviceStates | None) -> Sequence[MeterReading]:
-    if states is None or limits.slot is None or not limits.slot.again:
-        return readings
-    not_due = states.not_due()
-    return [reading for reading in readings if reading.meter.id not in not_due]
 
 
 def read(
@@ -158,11 +159,11 @@ async def _read(
         return await read_meters(plan.meters, plan.types, deadline=ends_at, conditions=locked, on_reading=on_reading)
 
 
-def decode(plan: PollPlan, readings: Sequence[MeterReading]) -> pd.DataFrame:
-    """Return the values of the meter readings, with the columns of `readings.READING_COLUMNS`."""
-    from emm_pipeline.modbus.decoding import decode_readings  # noqa: PLC0415
+def decode(plan: PollPlan, readings: Sequence[MeterReading]) -> DecodedReadings:
+    """Return the values of the meter readings (columns: `readings.READING_COLUMNS`), and notices on others."""
+    from emm_pipeline.modbus.decoding import decode_with_notices  # noqa: PLC0415
 
-    return decode_readings(readings, plan.types)
+    return decode_with_notices(readings, plan.types)
 
 
 def keep(delivery: Delivery, decoded: Decoded, run: str) -> FleetReading:
@@ -210,7 +211,7 @@ def describe(decoded: Decoded) -> FleetReading:
         decoded.started,
         decoded.sample_time.deadline,
         tuple(poll_points(readings, decoded.frame)),
-        notices={reading.meter.id: reading.notices for reading in readings if reading.notices},
+        notices={each.meter.id: lines for each in readings if (lines := decoded.notices_of(each))},
         retriable=frozenset(reading.meter.id for reading in readings if reading.is_retriable),
         clock_issue=decoded.clock_issue,
     )

@@ -24,6 +24,7 @@ ARGUMENTS = {
     ("meters", "enable"): ["1"],
     ("meters", "remove"): ["1", "--yes"],
     ("registers", "import"): ["-"],
+    ("combined", "import"): ["-"],
     ("types", "install"): ["sdm630"],
     ("types", "show"): ["sdm630"],
     ("watch",): ["1"],

@@ -175,7 +175,7 @@ def test_a_column_that_a_view_needs_does_not_stop_the_upgrade(legacy_database):
 def test_every_id_that_any_table_names_is_known_as_used_after_the_upgrade(config_engine):
     execute(
         config_engine,
-        "DROP TABLE used_meter_ids",
+        "DROP TABLE used_meter_ids, combined_measurements, meter_labels",
         f"UPDATE {VERSION_TABLE} SET version_num = '0008'",
         "INSERT INTO energy_meters VALUES (1, 'h', 502, 1, 't', NULL), (-5, 'h', 502, 2, 't', NULL)",
         "INSERT INTO meter_status (id) VALUES (2)",

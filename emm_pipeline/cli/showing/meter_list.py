@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from emm_pipeline.cli.output import say, shown_time
 from emm_pipeline.cli.showing.tables import print_table
 from emm_pipeline.config_db.device_state.failing_meters import load_failing
+from emm_pipeline.config_db.device_state.meter_labels import load_labels
 from emm_pipeline.config_db.device_state.meter_status import load_statuses
 from emm_pipeline.config_db.editing.meter_rows import load_meter_rows
 from emm_pipeline.config_db.loader import load_fleet
@@ -30,9 +31,10 @@ def meter_states(engine: Engine) -> list[dict[str, Any]]:
 
     `status` is `ok`, `failing`, `new` (not polled yet), `disabled` or `misconfigured`. `clock_issue` says why the times
     of what is read now are wrong, if they are; None for meters that are not read. `absent` are configured registers
-    that the device does not give at present, a line each.
+    that the device does not give at present, a line each. `labels` are the texts that were read of the meter, such as
+    its serial number, by name.
     """
-    statuses, failing = load_statuses(engine), load_failing(engine)
+    statuses, failing, labels = load_statuses(engine), load_failing(engine), load_labels(engine)
     newest_reading = max((status.last_read_at for status in statuses.values() if status.last_read_at), default=None)
     wrong_clock = clock_issue(datetime.now(UTC), newest_reading)
     fleet = load_fleet(engine)
@@ -63,6 +65,7 @@ def meter_states(engine: Engine) -> list[dict[str, Any]]:
                 "reason": reason,
                 "absent": absent.get(id_, ()) if id_ is not None else (),
                 "clock_issue": None if word in {"disabled", "misconfigured"} else wrong_clock,
+                "labels": labels.get(id_, {}) if id_ is not None else {},
             }
         )
     return states
@@ -74,13 +77,14 @@ def print_states(states: list[dict[str, Any]]) -> None:
         say("no meters yet: emm scan HOST finds the units behind a gateway, emm meters add adds one")
         return
     headers = [*("id", "description", "host:port", "unit", "type", "status"), "last reading (UTC)", "failures"]
-    headers.append("next attempt (UTC)")
+    headers += ["next attempt (UTC)", *(["labels"] if any(state["labels"] for state in states) else [])]
     rows = [
         (
             *(state["id"], state["description"], _address(state), state["slave_address"]),
             *(state["type"], _shown_status(state), shown_time(state["last_read_at"])),
             *(state["failures_in_a_row"] or "", shown_time(state["next_attempt_at"])),
-        )
+            ", ".join(f"{name} {text}" for name, text in state["labels"].items()),
+        )[: len(headers)]
         for state in states
     ]
     print_table(headers, rows, right=("id", "unit", "failures"))

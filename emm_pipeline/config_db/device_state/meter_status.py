@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING
 from sqlalchemy import delete, func, select
 
 from emm_pipeline.config_db.engine import database_errors
-from emm_pipeline.config_db.tables import given_registers, meter_status, model_addresses, refused_registers
+from emm_pipeline.config_db.tables import (
+    given_registers,
+    meter_labels,
+    meter_status,
+    model_addresses,
+    refused_registers,
+)
 from emm_pipeline.config_db.upsert import upsert
 from emm_pipeline.config_db.used_ids import record_used_ids
 
@@ -89,7 +95,7 @@ def forget(engine: Engine, ids: Collection[int]) -> None:
     if not ids:
         return
     with database_errors(engine), engine.begin() as connection:
-        tables = (refused_registers, model_addresses, given_registers)
+        tables = (refused_registers, model_addresses, given_registers, meter_labels)
         for key in (*(table.c.meter_id for table in tables), meter_status.c.id):
             connection.execute(delete(key.table).where(key.in_(sorted(ids))))
 

@@ -88,7 +88,7 @@ class Transport(Protocol):
             on_resend: If given, a request without a reply is sent once more over the same link, and this is called.
 
         Returns:
-            The registers as received: two bytes for each of `request.count` registers, the high byte first.
+            The data as received, `request.reply_size` bytes: registers, the high byte first, or bits.
 
         Raises:
             ReadError: There is no reply to this request.

@@ -29,6 +29,8 @@ class ReplyHistory:
     """Transaction ids of replies on earlier connections that were those of no request."""
     has_replied: bool = False
     """On this connection."""
+    reply_size: int | None = None
+    """How many bytes of data the awaited reply has; None for two bytes for each register of the request."""
     _ids_of_connection: set[int] = field(default_factory=set)
     _replies: deque[tuple[bytes, float]] = field(default_factory=lambda: deque(maxlen=_REPLIES_KEPT))
     _unanswered: dict[tuple[int, ...], float] = field(default_factory=dict)

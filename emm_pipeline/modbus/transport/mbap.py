@@ -93,7 +93,7 @@ class MbapFraming:
     def parse(self, sent: bytes, received: bytes, history: ReplyHistory) -> FramedReply | ReadError | None:
         """Find the reply to a request; see `Framing.parse`."""
         transaction_id, _, _, unit_id, function_code = _HEADER.unpack_from(sent)
-        size = reply_size(_LENGTH.unpack_from(sent, _COUNT_AT)[0])
+        size = history.reply_size or reply_size(_LENGTH.unpack_from(sent, _COUNT_AT)[0])
         start = _REPLY_START.pack(transaction_id, 0, size + 3, unit_id, function_code, size)
         if received.startswith(start) and len(received) == len(start) + size:
             history.echoes_ids = True

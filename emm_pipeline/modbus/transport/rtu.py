@@ -54,7 +54,7 @@ class RtuFraming:
     def parse(self, sent: bytes, received: bytes, history: ReplyHistory) -> FramedReply | ReadError | None:
         """Find the reply to a request; see `Framing.parse`."""
         unit_id, function_code, _, count = _REQUEST.unpack_from(sent)
-        head = bytes([unit_id, function_code, reply_size(count)])
+        head = bytes([unit_id, function_code, history.reply_size or reply_size(count)])
         history.is_without_ids = True
         received, notices = _without_late_replies(received, head, history)
         if len(received) < _HEAD:
