@@ -85,7 +85,7 @@ class RawValues:
 
 
 def _bool(bits: NDArray[Any]) -> NDArray[Any]:
-    return np.not_equal(bits, 0)
+    return np.asarray(bits != 0)
 
 
 def _sign_magnitude(bits: NDArray[Any]) -> NDArray[Any]:

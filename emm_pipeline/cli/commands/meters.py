@@ -28,8 +28,10 @@ if TYPE_CHECKING:
 
     from emm_pipeline.config_db.editing.meter_rows import MeterRow
 
-_COLUMNS = ("host", "port", "slave_address", "type", "description", "enabled", "transport", "serial_settings")
-_COLUMNS += ("factor", "may_be_off")
+_COLUMNS = (
+    *("host", "port", "slave_address", "type", "description", "enabled", "transport", "serial_settings"),
+    *("factor", "may_be_off"),
+)
 
 
 @click.group("meters", cls=LazyGroup, lazy={"check": "commands.meters_check:check_command"})
