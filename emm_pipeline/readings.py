@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 READING_COLUMNS = ("time", "id", "description", "measurement", "unit", "value")
 """Columns of the readings DataFrame, one row per point.
 
-`time`: datetime64[ms, UTC], when the meter was read. `id`: int64. `description`, `measurement`, `unit`: categorical
-texts; where there is none, the cell is missing (NaN). `value`: float64, finite, in `unit`.
+`time`: datetime64[ms, UTC], the time of the reading. `id`: int64. `description`, `measurement`, `unit`: categorical
+texts; a missing text is NaN. `value`: float64, finite, in `unit`.
 """
 
 LABELS_LAST = timedelta(hours=24)

@@ -68,10 +68,9 @@ class Layout:
         hidden_present = np.empty_like(hidden, dtype=bool)
         own = len(self._stored.placed)
         columns: list[tuple[RegisterColumns, NDArray[np.float64], NDArray[np.bool_], list[Divided]]] = [
-            (self._stored, matrix[:, :own], found.present[:, :own], [])
+            (self._stored, matrix[:, :own], found.present[:, :own], []),
+            *([(self._hidden, hidden, hidden_present, [])] if self._sums else []),
         ]
-        if self._sums:
-            columns.append((self._hidden, hidden, hidden_present, []))
         factors = Factors.of(meters_factors)
         for first in range(0, len(replies), _METERS_AT_ONCE):
             some = slice(first, first + _METERS_AT_ONCE)

@@ -23,6 +23,8 @@ from emm_pipeline.stores.texts import text_or_none
 
 CATALOGUE = load_catalogue()
 FOLDER = Path(emm_pipeline.catalog.__file__).parent
+
+
 def insert_catalogue(engine):
     with engine.begin() as connection:
         for path in sorted(FOLDER.glob("*.csv")):
