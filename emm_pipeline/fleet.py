@@ -114,6 +114,8 @@ class MeterType:
     request_pause_s: float = 0.0
     models: tuple[tuple[int, int], ...] = ()
     """Where a device has the SunSpec models of its registers: model id, address of its first register."""
+    unusable: tuple[tuple[str, str], ...] = ()
+    """Rows of the type that cannot be used: the measurement, or what identifies the row, and why, in one line."""
 
     @property
     def asked(self) -> tuple[Register, ...]:
@@ -179,6 +181,8 @@ class EnergyMeter:
     type: str
     description: str | None = None
     transport: TransportKind = TransportKind.TCP
+    may_be_off: bool = False
+    """Whether silence is no failure, as of an inverter at night."""
 
     @property
     def gateway(self) -> GatewayAddress:

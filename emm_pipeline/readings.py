@@ -45,6 +45,8 @@ class FailureKind(StrEnum):
     """The unit keeps failing, and is polled less often."""
 
 
+_SILENCE = {FailureKind.TIMEOUT, FailureKind.REFUSED}
+
 _PASSING = {FailureKind.TIMEOUT, FailureKind.REFUSED, FailureKind.CLOSED, FailureKind.INVALID_REPLY}
 
 BUSY_EXCEPTIONS = frozenset({5, 6, 11})
@@ -58,6 +60,13 @@ class Failure:
     kind: FailureKind
     reason: str
     exception_code: int | None = None
+    was_silent: bool = False
+    """With NOT_DUE: whether the unit was silent when it was asked last."""
+
+    @property
+    def is_silence(self) -> bool:
+        """Whether nothing replied, as if the device were off."""
+        return self.kind in _SILENCE or (self.kind is FailureKind.NOT_DUE and self.was_silent)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -144,6 +153,11 @@ class MeterReading:
     models: Mapping[int, int] | None = None
 
     @property
+    def is_silent(self) -> bool:
+        """Whether nothing replied, as if the device were off: no connection, or no reply to any request."""
+        return self.failure is not None and not self.blocks and self.failure.is_silence
+
+    @property
     def is_retriable(self) -> bool:
         """Whether the meter failed in a way in which it may not fail a moment later."""
         return self.failure is not None and (
@@ -153,7 +167,11 @@ class MeterReading:
 
 @dataclass(frozen=True, slots=True)
 class PollPoint:
-    """How reading one meter went: a point of the pipeline's own measurement `emm_poll`."""
+    """How reading one meter went: a point of the pipeline's own measurement `emm_poll`.
+
+    `status` is one of `status.State`, as far as it is known before the points are stored. `silent` says that nothing
+    replied; it is not stored.
+    """
 
     time: datetime
     id: int
@@ -163,6 +181,8 @@ class PollPoint:
     requests: int
     points: int
     error: str | None = None
+    status: str | None = None
+    silent: bool = False
 
 
 ASKED_LESS_AFTER = 3
@@ -174,7 +194,7 @@ class FailingMeter:
     """A meter that gave nothing when it was asked last. Times are aware.
 
     `failures` counts the samples in a row, `since` is when the first of them was due, `reason` says why the last one
-    failed. Before `next_attempt_at` it is not asked on schedule.
+    failed, `silent` that nothing replied then. Before `next_attempt_at` it is not asked on schedule.
     """
 
     meter_id: int
@@ -182,6 +202,7 @@ class FailingMeter:
     since: datetime
     reason: str
     next_attempt_at: datetime | None = None
+    silent: bool = False
 
     def is_due(self, due: datetime) -> bool:
         """Whether the meter is asked for a sample that is due then."""

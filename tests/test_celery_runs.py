@@ -250,7 +250,7 @@ def tag(run: dict, key: str) -> str:
 
 
 def tick_of(run: DagsterRun) -> datetime:
-    return datetime.fromisoformat(run.tags["emm/tick"])
+    return datetime.fromisoformat(run.tags[".dagster/emm/tick"])
 
 
 def test_the_password_of_redis_is_in_no_log_no_event_and_on_no_page(stack, workers, redis):

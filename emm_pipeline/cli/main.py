@@ -1,6 +1,7 @@
 """`emm`: its commands, and how an error ends it.
 
-Exit codes: 0 success, 1 something was not read or not stored, 2 wrong usage or configuration, 130 interrupted.
+Exit codes: 0 success, 1 something was not read or not stored, 2 wrong usage or configuration, 130 interrupted. Those of
+`emm status` are its own.
 """
 
 from __future__ import annotations
@@ -34,8 +35,10 @@ COMMANDS = {
     "scan": "commands.scan:scan_command",
     "secrets": "commands.secrets:secrets",
     "settings": "commands.settings:settings",
+    "status": "commands.status:status",
     "types": "commands.types:types",
     "watch": "commands.watch:watch",
+    "watchdog": "commands.watchdog:watchdog",
     "webserver": "commands.webserver:webserver",
 }
 """Name to module and command."""

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING
 from emm_pipeline.config_db.device_state.failing_meters import load_failing, save_failing
 from emm_pipeline.config_db.device_state.meter_status import load_newest_reading
 from emm_pipeline.config_db.device_state.model_addresses import load_model_addresses, save_model_addresses
+from emm_pipeline.config_db.device_state.register_issues import load_accepted
 from emm_pipeline.config_db.device_state.unsupported_registers import load_unsupported, save_unsupported
 from emm_pipeline.errors import ConfigDatabaseError
 from emm_pipeline.polling.backoff import after, not_asked
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from datetime import timedelta
 
     from sqlalchemy import Engine
@@ -50,6 +51,8 @@ class DeviceStates:
     failing: Mapping[int, FailingMeter] = field(default_factory=dict)
     unsupported: Mapping[int, Sequence[UnsupportedRange]] = field(default_factory=dict)
     models: Mapping[int, Mapping[int, int]] = field(default_factory=dict)
+    accepted: Mapping[int, Collection[str]] = field(default_factory=dict)
+    """By meter id the measurements whose absence a person has accepted."""
     newest_reading: datetime | None = None
     """When the meters were last read (UTC)."""
 
@@ -95,7 +98,8 @@ def load_device_states(engine: Engine, plan: PollPlan, slot: ScheduleSlot | None
         unsupported = load_unsupported(engine, plan.meters, plan.types, now)
         models = load_model_addresses(engine, plan.meters, plan.types, now)
         newest_reading = load_newest_reading(engine, [meter.id for meter in plan.meters])
-        return DeviceStates(plan, slot, load_failing(engine), unsupported, models, newest_reading)
+        accepted = load_accepted(engine)
+        return DeviceStates(plan, slot, load_failing(engine), unsupported, models, accepted, newest_reading)
     except ConfigDatabaseError as err:
         _log.warning("every meter is read in full, because device state could not be loaded: %s", err)
         return DeviceStates(plan, slot)

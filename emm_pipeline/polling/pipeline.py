@@ -18,6 +18,7 @@ from emm_pipeline.errors import OutboxError
 from emm_pipeline.event_loop import run_fast
 from emm_pipeline.modbus.fleet_reading import Conditions, read_meters
 from emm_pipeline.polling.clock import clock_issue
+from emm_pipeline.polling.decoded import Decoded, describe
 from emm_pipeline.polling.device_state import DeviceStates, load_device_states, save_device_states
 from emm_pipeline.polling.results import FleetReading, FleetResult
 
@@ -49,20 +50,6 @@ class Limits:
     slot: ScheduleSlot | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Decoded:
-    """The meters as they were read from `started` (UTC) on, for a sample time, and their values.
-
-    `frame` has the columns of `readings.READING_COLUMNS`. `clock_issue` says why the times are wrong, if they are.
-    """
-
-    sample_time: SampleTime
-    started: datetime
-    readings: Sequence[MeterReading]
-    frame: pd.DataFrame
-    clock_issue: str | None = None
-
-
 def read_and_decode(
     plan: PollPlan, sample_time: SampleTime, delivery: Delivery, run: str, limits: Limits
 ) -> tuple[FleetReading, pd.DataFrame]:
@@ -82,7 +69,10 @@ def read_and_decode(
     started = datetime.now(UTC)
     readings = _read_due(plan, sample_time.deadline, limits, states)
     wrong_clock = clock_issue(started, states.newest_reading if states else None)
-    decoded = Decoded(sample_time, started, _reported(readings, limits, states), decode(plan, readings), wrong_clock)
+    accepted = states.accepted if states else {}
+    reported = _reported(readings, limits, states)
+    frame = decode(plan, readings)
+    decoded = Decoded(sample_time, started, reported, frame, plan.types, wrong_clock, accepted)
     fleet_reading = keep(delivery, decoded, run)
     _save(limits, states, readings)
     return fleet_reading, decoded.frame
@@ -203,22 +193,6 @@ def _release_batches_of_other_runs(run: str) -> None:
         _held.pop(name).close()
 
 
-def describe(decoded: Decoded) -> FleetReading:
-    """Return how reading each meter went, without storing anything."""
-    from emm_pipeline.stores.shaping import poll_points  # noqa: PLC0415
-
-    readings = decoded.readings
-    return FleetReading(
-        decoded.sample_time.due,
-        decoded.started,
-        decoded.sample_time.deadline,
-        tuple(poll_points(readings, decoded.frame)),
-        notices={reading.meter.id: reading.notices for reading in readings if reading.notices},
-        retriable=frozenset(reading.meter.id for reading in readings if reading.is_retriable),
-        clock_issue=decoded.clock_issue,
-    )
-
-
 def load(delivery: Delivery, fleet_reading: FleetReading) -> FleetResult:
     """Load the points of a fleet reading from the outbox into the store; the result says what is not in the store.
 
@@ -252,6 +226,7 @@ def result_of(fleet_reading: FleetReading, loaded: Loaded | None = None) -> Flee
         notices=fleet_reading.notices,
         retriable=fleet_reading.retriable,
         clock_issue=fleet_reading.clock_issue,
+        issues=fleet_reading.issues,
     )
 
 

@@ -9,12 +9,13 @@ from support.ports import free_port
 from emm_pipeline.cli.main import emm as root
 
 SECRETS = {("secrets", "apply"), ("secrets", "create"), ("secrets", "rotate")}
-WITHOUT_JSON = {("code-server",), ("demo",), ("influxdb", "setup"), ("webserver",), *SECRETS}
+WITHOUT_JSON = {("code-server",), ("demo",), ("influxdb", "setup"), ("watchdog",), ("webserver",), *SECRETS}
 """Nothing that they print is data."""
 
 NO_DATABASE = {
     *(("code-server",), ("demo",), ("influxdb", "setup"), ("outbox",), ("outbox", "replay"), ("read",), ("scan",)),
     *(("outbox", "show"), ("settings",), ("settings", "check"), ("webserver",), *SECRETS),
+    *(("status",), ("watchdog",)),  # they tell that it is away
 }
 ARGUMENTS = {
     ("meters", "add"): ["10.0.0.1", "--unit", "1", "--type", "sdm630"],
@@ -23,6 +24,7 @@ ARGUMENTS = {
     ("meters", "edit"): ["1", "--unit", "1"],
     ("meters", "enable"): ["1"],
     ("meters", "remove"): ["1", "--yes"],
+    ("registers", "accept-absent"): ["1"],
     ("registers", "import"): ["-"],
     ("types", "install"): ["sdm630"],
     ("types", "show"): ["sdm630"],

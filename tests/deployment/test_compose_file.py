@@ -23,7 +23,7 @@ FOLDERS = {
     "influxdb-access": {"check", "init", "influxdb"},
     "grafana-access": {"check", "init", "grafana-login", "grafana"},
     "redis-access": {"check", "init", "redis"},
-    "pipeline-access": {"check", "init", "code", "worker"},
+    "pipeline-access": {"check", "init", "code", "worker", "watchdog"},
     "dagster-access": {"check", "init", "webserver", "daemon"},
 }
 """Which service is given which credentials, as a volume."""
@@ -41,13 +41,13 @@ def is_given(service: str, variable: str) -> bool:
 
 
 def credentials() -> list[str]:
-    names = {name for name in dotenv_values(ENV_FILES[0]) if re.search(r"PASSWORD|TOKEN|SECRET", name)}
+    names = {name for name in dotenv_values(ENV_FILES[0]) if re.search(r"PASSWORD|TOKEN|SECRET|ALERT_URLS", name)}
     return sorted(names - {"INFLUXDB_TOKEN_FILE"})
 
 
 @pytest.mark.parametrize("variable", credentials())
 def test_no_running_service_finds_a_credential_in_its_environment(variable):
-    mail = {"code", "worker"} if variable == "LOGGER_SENDER_EMAIL_PASSWORD" else set()
+    mail = {"code", "worker", "watchdog"} if variable in {"LOGGER_SENDER_EMAIL_PASSWORD", "ALERT_URLS"} else set()
     assert {service for service in SERVICES if is_given(service, variable)} - SETS_UP == mail
 
 

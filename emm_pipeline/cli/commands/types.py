@@ -111,6 +111,7 @@ def show_command(env_files: tuple[Path, ...], type_name: str, as_json: bool) -> 
                 "from": place,
                 **head,
                 "registers": registers_as_json(meter_type),
+                "misconfigured": [{"row": row, "reason": why} for row, why in meter_type.unusable],
                 "requests": [asdict(request) for request in requests],
             }
         )
@@ -123,6 +124,8 @@ def show_command(env_files: tuple[Path, ...], type_name: str, as_json: bool) -> 
         for remark in entry.notes:
             say(f"note: {remark}")
     print_registers(meter_type)
+    for row, why in meter_type.unusable:
+        say(f"misconfigured: {row}: {why}")
     count = "1 request" if len(requests) == 1 else f"{len(requests)} requests"
     say(f"read by {count}: {'; '.join(map(str, requests))}")
 

@@ -9,6 +9,7 @@ from emm_pipeline.cli.showing.tables import print_table, shown, styled
 from emm_pipeline.commissioning.checking import AD_HOC_ID, MeterCheck, RegisterCheck
 from emm_pipeline.modbus.messages import advise
 from emm_pipeline.readings import FailureKind
+from emm_pipeline.stores.texts import number_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -54,7 +55,7 @@ def _remark(each: RegisterCheck) -> Text | None:
         return styled(each.reply.reason, "bold red")
     if each.value is None:
         return styled("the device has no value", "yellow")
-    return styled("of unusual size: check data type and order", "yellow") if each.is_odd else None
+    return styled(each.implausible, "yellow") if each.implausible else None
 
 
 def _print_requests(check: MeterCheck) -> None:
@@ -86,6 +87,8 @@ def _print_what_to_do(check: MeterCheck) -> None:
             f"  emm read {check.meter.address} --unit {check.meter.unit_id} --fc {first.function_code:d} "
             f"--address {first.register_address} --count {first.count} --expect VALUE"
         )
+    for row, why in check.meter_type.unusable:
+        say(f"misconfigured: {row}: {why}")
     if check.remark:
         say(check.remark)
     if check.left_out:
@@ -102,9 +105,11 @@ def _names(checks: Sequence[RegisterCheck]) -> str:
 def _summary(check: MeterCheck) -> str:
     read = sum(bool(each.reply.words) for each in check.registers)
     joined = sum(bool(reply.words) for _, reply in check.requests)
+    unusable = len(check.meter_type.unusable)
+    rows = f", {number_of(unusable, 'row')} of the table registers cannot be used" if unusable else ""
     return (
         f"{read} of {len(check.meter_type.registers)} registers read one by one"
-        f", {joined} of {len(check.requests)} requests of a poll answered"
+        f", {joined} of {len(check.requests)} requests of a poll answered{rows}"
     )
 
 
@@ -161,6 +166,7 @@ def _check_as_json(check: MeterCheck) -> dict[str, Any]:
             }
             for request, reply in check.requests
         ],
+        "misconfigured": [{"row": row, "reason": why} for row, why in check.meter_type.unusable],
         "remark": check.remark,
         "left_out": check.left_out,
     }

@@ -71,6 +71,7 @@ def _check_meter(reader: RowReader, types: Mapping[str, MeterType]) -> EnergyMet
         unit_id=reader.read("slave_address", values.integer, 0, HIGHEST_UNIT_ID),
         type=reader.read("type", values.name),
         description=reader.read_if_possible("description", values.label),
+        may_be_off=reader.read_or(False, "may_be_off", values.flag),
     )
     if meter.type is not None and meter.type not in types:
         reader.report("type", f"is {shown(meter.type)}, of which the table registers has no valid row")
