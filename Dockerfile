@@ -2,15 +2,20 @@
 
 FROM python:3.13-slim AS build
 WORKDIR /src
-RUN python -m venv --without-pip /opt/emm
-# Install the dependencies first: their layer is reused while only the code changes.
-COPY pyproject.toml constraints.txt ./
-RUN python -c "import tomllib; project = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
-        print(*project['dependencies'], *project['optional-dependencies']['celery'], sep='\n')" > requirements.txt \
-    && pip --python /opt/emm/bin/python install --no-cache-dir --constraint constraints.txt --requirement requirements.txt \
-    && rm -rf /opt/emm/lib/python3.*/site-packages/pandas/tests /opt/emm/lib/python3.*/site-packages/numpy/*/tests
+# hadolint ignore=DL3008
+RUN apt-get update && apt-get install --yes --no-install-recommends binutils && rm -rf /var/lib/apt/lists/* \
+    && python -m venv --without-pip /opt/emm
+# Install the dependencies first: their layer is reused while only the code changes. `make requirements` writes the files;
+# pip refuses a file with another hash, and builds none from source, which would need packages without a hash.
+COPY docker/requirements.txt docker/build-requirements.txt ./
+RUN pip install --no-cache-dir --only-binary :all: --requirement build-requirements.txt \
+    && pip --python /opt/emm/bin/python install --no-cache-dir --no-compile --only-binary :all: --requirement requirements.txt
+COPY pyproject.toml ./
 COPY emm_pipeline emm_pipeline
-RUN pip --python /opt/emm/bin/python install --no-cache-dir --no-deps .
+COPY docker/trim-packages ./
+RUN pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /tmp/wheel . \
+    && pip --python /opt/emm/bin/python install --no-cache-dir --no-compile --no-deps --no-index /tmp/wheel/*.whl \
+    && /opt/emm/bin/python trim-packages
 
 FROM python:3.13-slim
 ENV PATH=/opt/emm/bin:$PATH \

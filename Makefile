@@ -5,6 +5,7 @@
 # make test PYTHON=python3.13 VENV=.venv-3.13   tests with another Python, in a second virtual environment
 # make docs          writes the generated parts of the documents
 # make catalogue     writes docs/catalogue.md from the files in emm_pipeline/catalog
+# make requirements  writes the packages of the images with their hashes; make sbom lists them in dist/*.cdx.json (CycloneDX)
 # make secrets [FORCE=1]   writes random credentials into config/.env
 # make test-stack    runs docker-compose.yml; needs a Docker engine, and takes about ten minutes
 # Each target works in a new clone: it creates the virtual environment first.
@@ -26,7 +27,8 @@ WORKERS ?= 4
 DOCKERFILES := Dockerfile virtual_modbustcp_server/Dockerfile
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test walkthrough bench soak test-stack docs dashboards catalogue build images lint secrets format clean help
+.PHONY: demo test walkthrough bench soak test-stack docs dashboards catalogue build images requirements sbom lint secrets \
+  format clean help
 
 help:
 	@sed -n '/^$$/q; s/^# //p' Makefile
@@ -64,6 +66,12 @@ build: $(VENV)/.dev
 images:
 	docker build --tag emm-pipeline .
 	docker build --tag emm-virtual-modbustcp-server virtual_modbustcp_server
+
+requirements: $(VENV)/.dev
+	$(BIN)/python -m tools.dependencies requirements
+
+sbom: $(VENV)/.dev
+	$(BIN)/python -m tools.dependencies sbom
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -1,14 +1,14 @@
 """Energy Monitoring Management: Modbus TCP meters into InfluxDB, orchestrated by Dagster.
 
-The data's way, and where to find it:
+The path of the data, and the packages that it passes through:
 
     configuration (config_db) -> discovery (defs) -> read, decode (modbus) -> load (stores)
 
-`fleet` and `readings` hold the records that are handed from stage to stage; `defs` is the only
-package that knows Dagster, `settings` the only module that reads the environment.
+`fleet` and `readings` define the records that are passed from stage to stage. Only `defs` and `dagster_ext` import
+Dagster, and only `settings` reads the environment.
 """
 
 from datetime import date
 
 BUILD_DATE = date(2026, 11, 26)
-"""Date (UTC) of the newest version in CHANGELOG.md: no right clock shows an earlier one."""
+"""Date (UTC) of the newest version in CHANGELOG.md: a clock that shows an earlier date is wrong."""

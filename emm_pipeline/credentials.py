@@ -1,6 +1,6 @@
-"""Credentials: the example ones of config/.env.dev, and random ones in their place.
+"""Credentials: the examples in config/.env.dev, and random ones that replace them.
 
-Python's own library only, so that `make secrets` needs nothing installed.
+Uses only Python's standard library, so that `make secrets` needs no installed package.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ PUBLISHED = {
     "REDIS_PASSWORD": "example_redis_password",
     "DAGSTER_LOGIN_PASSWORD": "example_dagster_password",
 }
-"""The credentials of config/.env.dev, which everybody knows."""
+"""The credentials of config/.env.dev, which are published."""
 
 EXAMPLES = frozenset(PUBLISHED.values())
-"""Whoever sets one of them has set nothing."""
+"""Values that count as not set."""
 
-# Up to the last @, since a password may hold one that is not escaped, and a slash or a question mark, too.
+# Matches up to the last @, because a password may contain an unescaped @, a slash or a question mark.
 _USER = re.compile(r"^(\w+://|).*@", re.ASCII | re.DOTALL)
 _QUERY = re.compile(r"([?#]).+", re.DOTALL)
 
-_HEADER = "# Random credentials, made by `make secrets`. They come before those of config/.env.dev; not for git."
+_HEADER = "# Random credentials, created by `make secrets`; they override config/.env.dev. Do not commit this file."
 
 
 def example_names(values: Mapping[str, str]) -> list[str]:
@@ -42,7 +42,7 @@ def example_names(values: Mapping[str, str]) -> list[str]:
 
 
 def is_loopback(address: str) -> bool:
-    """Return whether only this machine reaches what listens on an address; of a name, only localhost is known to be."""
+    """Return whether only this machine can reach an address; of all names, only localhost counts as such."""
     try:
         return ipaddress.ip_address(address.strip("[]")).is_loopback
     except ValueError:
@@ -57,19 +57,19 @@ def random_credential() -> str:
 
 
 def hide_credentials(url: str) -> str:
-    """Return a URL as it may be shown: `***` in place of user, password and query. Any text is taken for a URL."""
+    """Return a URL with `***` in place of user, password and query. Any text is treated as a URL."""
     return _QUERY.sub(r"\1***", _USER.sub(r"\1***@", url))
 
 
 def hide_url(message: str, url: str) -> str:
-    """Return another program's message about a URL without what `hide_credentials` hides of it."""
+    """Return another program's message about a URL, with the URL's credentials hidden."""
     return message.replace(url, hide_credentials(url)) if url else message
 
 
 def random_credentials(examples: Mapping[str, str]) -> dict[str, str]:
-    """Return a random value of 256 bits for each example credential; what was the same in two stays the same.
+    """Return a random value of 256 bits for each example credential; equal examples get equal values.
 
-    Letters, digits, `-` and `_` only: nothing in an env file, a URL or a shell has a meaning of its own.
+    The values contain only letters, digits, `-` and `_`, which have no special meaning in env files, URLs and shells.
     """
     names = example_names(examples)
     made = {value: random_credential() for value in {examples[name] for name in names}}
@@ -83,15 +83,15 @@ def assignments(lines: Iterable[str]) -> dict[str, str]:
 
 
 def write_secrets(example_file: Path, file: Path, *, force: bool = False) -> list[str]:
-    """Put random credentials into `file`, with mode 600; its other lines stay as they are.
+    """Write random credentials to `file`, with mode 600; its other lines are not changed.
 
-    Those that are there stay too, unless `force` is given: an older file gets what a newer version has more of.
+    Existing credentials are kept, unless `force` is given: only those that are missing are added.
 
     Returns:
-        The names of the variables that are new.
+        The names of the added variables.
 
     Raises:
-        FileExistsError: The file has all of them already, and `force` is not given; names them.
+        FileExistsError: The file already has all credentials, which the message names, and `force` is not given.
     """
     examples = assignments(example_file.read_text(encoding="utf-8").splitlines())
     before = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
@@ -100,7 +100,7 @@ def write_secrets(example_file: Path, file: Path, *, force: bool = False) -> lis
     shared = {examples[name]: value for name, value in kept.items()}
     new = {name: shared.get(examples[name], value) for name, value in made.items() if name not in kept}
     if not new:
-        raise FileExistsError(f"{file} has credentials already: {', '.join(sorted(kept))}")
+        raise FileExistsError(f"{file} already has credentials: {', '.join(sorted(kept))}")
     others = [line for line in before if line != _HEADER and not set(assignments([line])) & set(made)]
     lines = [*others, _HEADER, *(f"{name}={value}" for name, value in (kept | new).items())]
     write_file(file, "".join(f"{line}\n" for line in lines))
@@ -108,7 +108,7 @@ def write_secrets(example_file: Path, file: Path, *, force: bool = False) -> lis
 
 
 def write_file(file: Path, text: str, mode: int = 0o600) -> None:
-    """Replace a file as a whole, durably. Only the users that `mode` allows can read it, at any moment."""
+    """Replace a file atomically and durably. At no moment can users read it that `mode` does not allow."""
     new = file.with_name(f".{file.name}.new")
     new.unlink(missing_ok=True)
     with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w", encoding="utf-8") as stream:

@@ -15,14 +15,14 @@ RUN_LATENESS = timedelta(minutes=1)
 """How late the results of a tick may come before the tick counts as missed: runs are late on a busy machine."""
 
 HIGHEST = {"hour": 23, "minute": 59, "second": 59}
-"""The highest number that each field of a trigger takes; the lowest is 0."""
+"""Highest number allowed in each field of a trigger; the lowest is 0."""
 
 
 def parse_field(text: str, highest: int) -> tuple[int, ...]:
-    """Return the sorted numbers that a cron field such as `*/10` or `5,20-30/5` stands for.
+    """Return the sorted numbers of a cron field such as `*/10` or `5,20-30/5`.
 
     Raises:
-        ValueError: the text is not a cron field of numbers from 0 to `highest`; says what is allowed.
+        ValueError: the text is not a cron field of numbers from 0 to `highest`; the message says what is allowed.
     """
     numbers: set[int] = set()
     for part in "".join(text.split()).split(","):
@@ -49,9 +49,9 @@ def _parse_part(part: str, highest: int) -> set[int]:
 
 @dataclass(frozen=True, slots=True)
 class Trigger:
-    """When something happens: at each of `seconds` after each tick of the cron `hour` and `minute`.
+    """The times of a periodic event: each of `seconds` after each tick of the cron fields `hour` and `minute`.
 
-    A tick is a whole minute of the wall clock in `time_zone`; Dagster's scheduler knows only these.
+    A tick is a whole minute of the wall clock in `time_zone`, because Dagster's scheduler supports only these.
     """
 
     hour: str = "*"
@@ -61,7 +61,7 @@ class Trigger:
 
     @property
     def cron(self) -> str:
-        """The ticks as a five-field cron string, as Dagster understands it."""
+        """The ticks as a five-field cron string for Dagster."""
         return f"{_cron_field(self.minute)} {_cron_field(self.hour)} * * *"
 
     @property
@@ -70,11 +70,11 @@ class Trigger:
         return parse_field(self.second, HIGHEST["second"])
 
     def next_tick(self, after: datetime) -> datetime:
-        """Return the first tick later than `after` (aware), in UTC: the one that Dagster's scheduler makes.
+        """Return the first tick later than `after` (aware), in UTC, as Dagster's scheduler computes it.
 
-        Across a change of the clocks a trigger for every hour goes on minute by minute. One for certain hours ticks
-        once for each time on the wall clock: those that the clocks leave out together, right after the gap, and those
-        that come twice the second time.
+        When the clocks change, a trigger for every hour continues every minute. A trigger for certain hours ticks once
+        for each time on the wall clock: skipped times tick together right after the gap, and repeated times tick at
+        their second occurrence.
         """
         hours = set(parse_field(self.hour, HIGHEST["hour"]))
         minutes = set(parse_field(self.minute, HIGHEST["minute"]))
@@ -123,12 +123,12 @@ class Trigger:
 
 
 def _cron_field(text: str) -> str:
-    # "5-5" is every number to croniter, which Dagster asks
+    # croniter, which Dagster uses, takes "5-5" for every number
     return _ONE_NUMBER_RANGE.sub(r"\1", "".join(text.split()))
 
 
 def _left_out(before: datetime, after: datetime) -> list[datetime]:
-    """The times of the wall clock between two that are one minute apart: none, but where the clocks go forward."""
+    """Return the wall-clock minutes that are skipped between two consecutive minutes when the clocks go forward."""
     before, after = before.replace(tzinfo=None), after.replace(tzinfo=None)
     return [before + n * _MINUTE for n in range(1, (after - before) // _MINUTE)]
 

@@ -41,10 +41,10 @@ def build_definitions(settings: Settings) -> Definitions:
             "config_database": ConfigDatabase(),
             "readings": Readings(),
             "limits": Limits.of(settings),
-            # Re-executed alone, this step polls again what failed; what was read before is stored and reported.
+            # Re-executed alone, this step polls failed meters again, and stores and reports earlier readings.
             "io_manager": StepFiles(optional_for=report_results.name),
         },
-        # A process per step would take 25 s a run instead of 0.2 s, also in runs that are started on the asset's page.
+        # A process per step would take 25 s per run instead of 0.2 s, also in runs started on the asset's page.
         executor=in_process_executor,
     )
 

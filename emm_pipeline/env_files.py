@@ -1,4 +1,4 @@
-"""Files that hold settings: env files, and folders with a file for each setting."""
+"""Read files that hold settings: env files, and folders with a file for each setting."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def require_readable(files: Sequence[Path]) -> None:
 
 
 def files_in(folder: Path | None) -> list[Path]:
-    """Return a folder's files by name; none where there is no folder, or where it cannot be read just now."""
+    """Return a folder's files by name; an empty list if there is no folder or it cannot be read."""
     try:
         return sorted(folder.iterdir()) if folder else []
     except OSError:
@@ -29,7 +29,7 @@ def files_in(folder: Path | None) -> list[Path]:
 
 
 def read_values(folder: Path, names: Collection[str]) -> dict[str, str]:
-    """Return the texts of the files of these names, without the blanks around them; empty ones are left out.
+    """Return the texts of the files with these names, without surrounding blanks; empty texts are omitted.
 
     Raises:
         OSError: the folder or a file cannot be read.

@@ -1,26 +1,26 @@
-"""Errors, grouped by who must act: a person (permanent) or time (transient)."""
+"""Errors: permanent ones, which a person must correct, and transient ones, for which a retry may help."""
 
 
 class EmmError(Exception):
-    """Base of every error that EMM raises on purpose. Its text is one line, fit to be shown."""
+    """Base class of EMM's own errors. The message is one line and may be shown to users."""
 
 
 class ConfigurationError(EmmError):
-    """Something a person has to correct: a setting, a row. Trying again changes nothing."""
+    """A setting or a row that a person has to correct. A retry does not help."""
 
 
 class TransientError(EmmError):
-    """A device, a database or a store did not answer as it should. Trying again may help."""
+    """A device, a database or a store did not answer, or answered with an error. A retry may help."""
 
 
 class ConfigDatabaseError(TransientError):
-    """The configuration database could not be reached or queried. Never to be read as "no meters"."""
+    """The configuration database could not be reached or queried. Callers must not treat this as "no meters"."""
 
 
 class StoreError(TransientError):
-    """The readings store did not take a batch, and may take it later.
+    """The readings store did not accept a batch, and may accept it later.
 
-    `retry_after_s` is how long the store asked to be left alone, where it said so.
+    `retry_after_s` is the pause that the store asked for; 0 if it did not ask for one.
     """
 
     def __init__(self, message: str, retry_after_s: float = 0.0) -> None:
@@ -29,11 +29,11 @@ class StoreError(TransientError):
 
 
 class StoreAccessError(StoreError):
-    """The readings store answers, and lets nothing in before a person has acted: token, bucket, tables, rights."""
+    """The readings store answers, but rejects all points until a person corrects token, bucket, tables or rights."""
 
 
 class OutboxError(TransientError):
-    """The outbox's folder could not be read or written: full, gone, or closed to this user."""
+    """The outbox's folder could not be read or written: the disk is full, or the folder is missing or not permitted."""
 
 
 class AlertError(TransientError):

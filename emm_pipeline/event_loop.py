@@ -1,4 +1,4 @@
-"""The event loop in which many connections are read at once, and threads for calls that block it."""
+"""An event loop for reading many connections at once, and threads for calls that would block it."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ T = TypeVar("T")
 
 
 def run_fast(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Do what `asyncio.run` does, in a loop that takes two thirds of the CPU for 1000 meters.
+    """Run a coroutine as `asyncio.run` does, in a loop that needs only two thirds of the CPU time for 1000 meters.
 
-    A signal that someone handles, as Dagster does to end a run, cancels the coroutine, and is theirs once the loop has
-    ended: what a handler raises within a loop, in a callback or in a task of many, may be lost.
+    A signal for which a handler is installed (Dagster uses one to end a run) cancels the coroutine. The handler is
+    called after the loop has ended, because an exception that it raises inside a loop may be lost.
     """
     handlers = _signal_handlers()
     came: list[int] = []
@@ -37,7 +37,7 @@ def run_fast(coroutine: Coroutine[Any, Any, T]) -> T:
 
 
 def _signal_handlers() -> dict[int, Any]:
-    """The signals that would end us, but are handled; only the main thread has a say in it."""
+    """Return the handled signals that would otherwise end the process; empty outside the main thread."""
     if threading.current_thread() is not threading.main_thread():
         return {}
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -58,19 +58,19 @@ async def _cancelled_by(numbers: tuple[int, ...], came: list[int], coroutine: Co
 
 
 async def sleep_until(monotonic_s: float) -> None:
-    """Returns when `time.monotonic()` has reached this, and at no earlier time; at once where it has.
+    """Return when `time.monotonic()` has reached this value, never earlier; at once if it already has.
 
-    A timer of the loop may come up to a millisecond early.
+    A timer of the loop may fire up to a millisecond early.
     """
     while (pause_s := monotonic_s - time.monotonic()) > 0:  # noqa: ASYNC110 - it waits for the clock
         await asyncio.sleep(pause_s)
 
 
 async def in_thread(function: Callable[[], T], name: str) -> T:
-    """Calls the function in a daemon thread of its own, and returns or raises what it does.
+    """Call the function in its own daemon thread, and return its result or raise its error.
 
-    asyncio's own threads are a handful, so that a few calls that hang keep all others waiting, and they are joined when
-    the loop ends. Here a call that hangs costs only those who wait for it.
+    asyncio has only a few threads of its own, so a few hanging calls would delay all others, and it joins them when the
+    loop ends. Here a hanging call delays only the tasks that wait for it.
     """
     loop = asyncio.get_running_loop()
     settled: asyncio.Future[T] = loop.create_future()
@@ -89,7 +89,7 @@ async def in_thread(function: Callable[[], T], name: str) -> T:
             result = function()
         except Exception as err:  # noqa: BLE001 - raised where it is awaited
             error = err
-        with suppress(RuntimeError):  # the loop has ended meanwhile
+        with suppress(RuntimeError):  # the loop has ended in the meantime
             loop.call_soon_threadsafe(settle, result, error)
 
     threading.Thread(target=call, name=name, daemon=True).start()

@@ -1,4 +1,4 @@
-"""The fleet: which meters there are and which registers each type has. Frozen records, nothing else.
+"""The fleet: frozen records for meters, and for the registers of each meter type.
 
 The integer codes are those of the configuration database (SPEC section 4) and are fixed.
 """
@@ -13,16 +13,16 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 MAX_REGISTERS_PER_REQUEST = 125
-"""The most registers that one Modbus reply can carry (Modbus Application Protocol 1.1b3, 6.3)."""
+"""Maximum number of registers in one Modbus reply (Modbus Application Protocol 1.1b3, 6.3)."""
 
 REGISTER_SPACE = 65536
-"""Registers that a unit has per function code."""
+"""Number of registers that a unit can have per function code."""
 
 HIGHEST_ADDRESS = REGISTER_SPACE - 1
 
 
 class DataType(IntEnum):
-    """How the value in one or more 16-bit registers is coded."""
+    """Encoding of a value in one or more 16-bit registers."""
 
     INT = 1
     LONG = 2
@@ -35,7 +35,7 @@ class DataType(IntEnum):
 
     @property
     def count(self) -> int:
-        """Registers that one value takes: 1, 2 or 4."""
+        """Number of registers that one value takes: 1, 2 or 4."""
         return _COUNTS[self]
 
 
@@ -69,10 +69,10 @@ class Order(IntEnum):
 class Register:
     """One measurement of a meter type: a row of the table `registers`.
 
-    `register_address` is zero-based, as on the wire. The value is
-    `scale * raw`, in `data_unit`; a raw value equal to `invalid_value` is no reading. With a `scale_register` it is
-    `scale * raw * 10 ** n`, where n is the INT in that register. With a `model` both addresses count from the first
-    register of this SunSpec model, wherever the device has it.
+    `register_address` is zero-based, as in a request. The value is `scale * raw`, in `data_unit`; a raw value equal to
+    `invalid_value` means that the device has no value. With a `scale_register`, the value is `scale * raw * 10 ** n`,
+    where n is the INT in that register. With a `model`, both addresses are relative to the first register of this
+    SunSpec model in the device.
     """
 
     register_address: int
@@ -89,21 +89,21 @@ class Register:
 
     @property
     def count(self) -> int:
-        """Registers that the value takes."""
+        """Number of registers that the value takes."""
         return self.data_type.count
 
     @property
     def end(self) -> int:
-        """The address behind the value's last register."""
+        """The address after the value's last register."""
         return self.register_address + self.count
 
 
 @dataclass(frozen=True, slots=True)
 class MeterType:
-    """What all meters of one type share: their registers and how they want to be asked.
+    """The registers of all meters of one type, and the settings for requests to them.
 
-    `max_gap` is how many unwanted registers are read at most to save a request; see
-    docs/architecture.md for where the default comes from.
+    `max_gap` is the maximum number of unwanted registers that are read to save a request; docs/architecture.md explains
+    the default.
     """
 
     name: str
@@ -119,7 +119,7 @@ class MeterType:
 
     @property
     def asked(self) -> tuple[Register, ...]:
-        """All that is asked of a device: the registers, those that scale them, and those that say which model it is."""
+        """All registers to read from a device, including scale registers and the headers of SunSpec models."""
         scaling = {
             (r.function_code, r.scale_register, r.byte_order): r for r in self.registers if r.scale_register is not None
         }
@@ -131,7 +131,7 @@ class MeterType:
 
 
 def scale_factor(register: Register) -> Register:
-    """The register that holds the power of ten of another one."""
+    """Return the register that holds the power of ten for another register."""
     return Register(
         register_address=register.scale_register or 0,
         measurement_name=f"scale factor of {register.measurement_name}",
@@ -143,19 +143,19 @@ def scale_factor(register: Register) -> Register:
 
 
 def model_header(model: int, address: int) -> Register:
-    """The two registers with which a SunSpec model begins: they hold its id and its length."""
+    """Return the two registers at the beginning of a SunSpec model, which hold its id and its length."""
     return Register(address, f"model {model}", None, DataType.UINT32, FunctionCode.READ_HOLDING_REGISTERS)
 
 
 class TransportKind(StrEnum):
-    """How a gateway is reached."""
+    """The transport to a gateway."""
 
     TCP = "tcp"
     """Modbus TCP."""
 
 
 class GatewayAddress(NamedTuple):
-    """Where a gateway listens, and what it speaks there."""
+    """The address and the transport of a gateway."""
 
     host: str
     port: int
@@ -163,7 +163,7 @@ class GatewayAddress(NamedTuple):
 
     @property
     def name(self) -> str:
-        """What its transport is called in messages, such as `tcp 10.0.0.5:502`."""
+        """The name used in messages, such as `tcp 10.0.0.5:502`."""
         return f"{self.transport} {self}"
 
     def __str__(self) -> str:
@@ -186,7 +186,7 @@ class EnergyMeter:
 
     @property
     def gateway(self) -> GatewayAddress:
-        """The gateway that the meter is behind."""
+        """The gateway through which the meter is read."""
         return GatewayAddress(self.host, self.port, self.transport)
 
     @property
@@ -201,9 +201,9 @@ class EnergyMeter:
 
 @dataclass(frozen=True, slots=True)
 class ConfigurationIssue:
-    """A row of the configuration that cannot be right: which one, which column, and why.
+    """An invalid row of the configuration, with the column and the reason.
 
-    `meter_id` is set where the issue keeps a meter from being polled.
+    `meter_id` is set if the issue prevents a meter from being polled.
     """
 
     table: str
@@ -218,7 +218,7 @@ class ConfigurationIssue:
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """What the configuration database says, checked.
+    """The checked content of the configuration database.
 
     `meters` are enabled, valid, and of a type in `types` that has at least one valid register.
     """
@@ -234,7 +234,7 @@ class Fleet:
 
     @property
     def misconfigured(self) -> dict[int, ConfigurationIssue]:
-        """By meter id, why an enabled meter cannot be polled (its first issue)."""
+        """The first issue of each enabled meter that cannot be polled, by meter id."""
         found: dict[int, ConfigurationIssue] = {}
         for issue in self.issues:
             if issue.meter_id is not None:

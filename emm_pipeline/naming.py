@@ -1,8 +1,8 @@
-"""Texts that name a point (measurement, unit, description): which of them every store can hold (pure).
+"""Check whether every store can hold the texts that name a point: measurement, unit, description (pure).
 
-InfluxDB's line protocol has no escape for some texts: a backslash escapes only a comma, a space or an equals sign, and
+InfluxDB's line protocol cannot represent some texts: a backslash escapes only a comma, a space or an equals sign, and
 is an ordinary character elsewhere. The server would read such a text as another one, or read the next line as a part
-of this one. Therefore it is a configuration issue on its row.
+of this one. Therefore such a text is a configuration issue of its row.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ POLL_MEASUREMENT = "emm_poll"
 """The pipeline's own measurement."""
 
 MAX_LABEL_BYTES = 20_000
-"""With its escapes. Three of them fit into the 65 535 bytes that InfluxDB allows a series."""
+"""Maximum length including escapes. Three such texts fit into the 65 535 bytes that InfluxDB allows for a series."""
 
 _ESCAPED = re.compile("[,= ]")
 _MISREAD_BACKSLASH = re.compile(r"\\(=|\Z)")
-"""What the server takes for an escape, in a tag, and then ends the tag or the line elsewhere."""
+"""Characters in a tag that the server would read as an escape, and so end the tag or the line at another place."""
 
 
 def label_issue(text: str) -> str | None:
@@ -44,7 +44,7 @@ def measurement_issue(text: str) -> str | None:
         return "is the name of the pipeline's own measurement"
     # InfluxDB 1.6 stores points under such names that no query finds
     if "\\" in text:
-        return "has a backslash, with which InfluxDB may not find it again"
+        return "has a backslash, which makes it impossible to find in InfluxDB"
     # a line may be indented, and may be a comment
     if text[0] in "\t#":
         return "begins with a tab or #, which InfluxDB would skip"

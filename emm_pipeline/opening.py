@@ -1,6 +1,6 @@
-"""Opens what the settings name: the configuration database, the readings store and its outbox.
+"""Open the configuration database, the readings store and its outbox that the settings name.
 
-The rooms of `config_db` and `stores` know no settings; Dagster's resources and the command line both come here.
+`config_db` and `stores` do not import settings; Dagster's resources and the command line use this module.
 """
 
 from __future__ import annotations
@@ -26,14 +26,15 @@ if TYPE_CHECKING:
 
 
 ROTATION_TAKES_S = 5.0
-"""How long the server and the file with the password may differ while it is rotated."""
+"""Time (s) that the password in the server and the one in the file may differ during a rotation."""
 _REFUSED = "password authentication failed"
 
 
 def follow_rotation(engine: Engine, url: Callable[[], URL | str]) -> None:
-    """Let each new connection of an engine use the user and password of `url` at that time.
+    """Make each new connection of an engine use the current user and password of `url`.
 
-    A password that is refused is read again for a moment: rotation changes the server and the file one after another.
+    If the password is refused, it is read again for a short time, because a rotation changes the server and the file
+    one after the other.
     """
 
     @event.listens_for(engine, "do_connect")
@@ -62,7 +63,7 @@ def open_config_database(settings: Settings) -> Iterator[Engine]:
 
 
 def open_outbox(settings: Settings) -> Outbox:
-    """Return the outbox that OUTBOX_DIR and OUTBOX_MAX_MB describe; its folder is made at its first use."""
+    """Return the outbox for OUTBOX_DIR and OUTBOX_MAX_MB; its folder is created at its first use."""
     from emm_pipeline.stores.outbox.folder import Outbox  # noqa: PLC0415
 
     return Outbox(settings.outbox_folder, settings.outbox_max_mb * 1_000_000)
@@ -93,10 +94,10 @@ def _open_postgresql(settings: Settings) -> Iterator[ReadingsStore]:
 
 
 _STORES = {"influxdb": _open_influxdb, "postgresql": _open_postgresql}
-"""By READINGS_STORE. Each imports its store itself: a run that only discovers, and the daemon, need no client."""
+"""By READINGS_STORE. Each function imports its store itself, because discovery and the daemon need no client."""
 
 STORE_MODULES = tuple(f"emm_pipeline.stores.{name}.store" for name in _STORES)
-"""What opening a store imports, for processes that import in advance."""
+"""The modules that opening a store imports, for processes that import them in advance."""
 
 
 def open_readings_store(settings: Settings) -> AbstractContextManager[ReadingsStore]:
@@ -106,7 +107,7 @@ def open_readings_store(settings: Settings) -> AbstractContextManager[ReadingsSt
 
 @contextmanager
 def open_delivery(settings: Settings) -> Iterator[Delivery]:
-    """Yield the way into the readings store, by way of the outbox."""
+    """Yield the delivery of points to the readings store through the outbox."""
     from emm_pipeline.stores.delivery import Delivery  # noqa: PLC0415
 
     with open_readings_store(settings) as store:

@@ -1,7 +1,7 @@
-"""PostgreSQL's errors as texts for people: where, why, and what to do.
+"""Messages for PostgreSQL's errors: where, why, and what to do.
 
-Shared by the configuration database and the PostgreSQL store. Needs no driver: it looks at what SQLAlchemy's errors
-carry (`orig`, the driver's error, with its `pgcode`).
+Used by the configuration database and the PostgreSQL store. Needs no driver: it uses the driver's error in SQLAlchemy's
+errors (`orig`, with its `pgcode`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ ACCESS_HINTS = {
     "42703": 'a column is missing: run "emm db upgrade"',
     "42501": "give POSTGRES_USER the right to do so",
 }
-"""What a person has to do before it can work, by SQLSTATE."""
+"""Advice for errors that a person has to correct, by SQLSTATE."""
 
 _HINTS = ACCESS_HINTS | {"55P03": "another session holds the table: end it, and try again"}
 
@@ -25,30 +25,30 @@ _CONNECTION_HINTS = {
     "password": "check POSTGRES_USER and POSTGRES_PASSWORD",
     "does not exist": "check POSTGRES_DB and POSTGRES_USER",
 }
-"""What to do where no connection was made, by a word of the text: such an error has no SQLSTATE."""
+"""Advice for failed connections, by a word of the message, because such errors have no SQLSTATE."""
 
 _UNREACHABLE_HINT = "is PostgreSQL running at POSTGRES_HOST and POSTGRES_PORT?"
 
 
 def sqlstate(error: SQLAlchemyError) -> str:
-    """Return the SQLSTATE (PostgreSQL, appendix A); empty where the server did not say one."""
+    """Return the SQLSTATE (PostgreSQL, appendix A); an empty text if the server did not send one."""
     return getattr(_cause(error), "pgcode", None) or ""
 
 
 def place(url: URL) -> str:
-    """Return where a database is, `host:port/name`; without user and password."""
+    """Return a database's `host:port/name`, without user and password."""
     host = url.host or url.query.get("host") or "localhost"
     return f"{host}:{url.port or 5432}/{url.database}"
 
 
 def reason(url: URL, error: SQLAlchemyError) -> str:
-    """Return PostgreSQL's own words in one line, without SQLAlchemy's copy of the statement, and no password."""
+    """Return PostgreSQL's own message as one line, without SQLAlchemy's statement and without a password."""
     line = " ".join(str(_cause(error)).split())
     return line.replace(url.password, "***") if url.password else line
 
 
 def explain(url: URL, error: SQLAlchemyError) -> str:
-    """Return where, why, and in brackets what to do, if that is known."""
+    """Return the place, the reason and, in parentheses, the advice if there is one."""
     why = reason(url, error)
     hint = _HINTS.get(sqlstate(error))
     if hint is None and not sqlstate(error) and _is_connection_error(error):
@@ -57,11 +57,11 @@ def explain(url: URL, error: SQLAlchemyError) -> str:
 
 
 def _cause(error: SQLAlchemyError) -> BaseException:
-    """The driver's error, or SQLAlchemy's own where there is none."""
+    """Return the driver's error, or SQLAlchemy's own if there is none."""
     cause: BaseException | None = getattr(error, "orig", None)
     return cause or error
 
 
 def _is_connection_error(error: SQLAlchemyError) -> bool:
-    """Whether the driver calls it operational (DB-API 2.0): no connection, or one that broke."""
+    """Whether the driver reports an OperationalError (DB-API 2.0): no connection, or a broken one."""
     return any(cls.__name__ == "OperationalError" for cls in type(_cause(error)).__mro__)

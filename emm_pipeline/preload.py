@@ -1,14 +1,14 @@
-"""What the processes that runs are forked from have imported. Named here, and nowhere else.
+"""The modules that are imported before runs are forked. Only this module lists them.
 
-Imported by name, by Python's fork server (`emm code-server` passes the name on), and by the Celery worker before it
-forks. An error is logged and not raised: a fork server that ended would let no run start, while a run that has to
-import for itself says in Dagster what is wrong.
+Python's fork server (`emm code-server` passes the name to it) and the Celery worker import it before they fork. An
+error is logged and not raised: if the fork server ended, no run could start, while a run that imports the modules
+itself reports the error in Dagster.
 """
 
 import logging
 
 MODULES = (
-    "emm_pipeline.cli.main",  # what the code server is started as, which each of its processes imports
+    "emm_pipeline.cli.main",  # the code server's main module, which each of its processes imports
     "emm_pipeline.modbus.decoding",
     "emm_pipeline.stores.delivery",
     "emm_pipeline.stores.outbox.folder",

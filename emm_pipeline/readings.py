@@ -1,4 +1,4 @@
-"""What reading hands to decoding and loading: meter readings, failures, and the columns of a DataFrame."""
+"""Records that reading passes to decoding and loading: meter readings, failures, and the columns of a DataFrame."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ texts; where there is none, the cell is missing (NaN). `value`: float64, finite,
 """
 
 REFUSAL_LASTS = timedelta(hours=24)
-"""How long registers that a unit has refused are left out of its requests."""
+"""Time for which registers that a unit has refused are omitted from its requests."""
 
 
 class FailureKind(StrEnum):
-    """Why a meter, or a part of it, gave no data."""
+    """Reason why a meter, or some of its registers, could not be read."""
 
     TIMEOUT = "timeout"
     """The unit did not reply to a request in time."""
@@ -34,13 +34,13 @@ class FailureKind(StrEnum):
     EXCEPTION = "exception"
     """The unit replied with a Modbus exception code."""
     CLOSED = "closed"
-    """The connection was closed in place of a reply."""
+    """The connection was closed instead of a reply."""
     INVALID_REPLY = "invalid reply"
-    """What was received is no reply to the request, or a part of one."""
+    """The received bytes are not a reply to the request, or only a part of one."""
     CONFIGURATION = "configuration"
-    """The configuration makes reading it impossible."""
+    """The configuration does not allow the meter to be read."""
     DEADLINE = "deadline"
-    """The deadline passed before the unit's turn, or during it."""
+    """The deadline passed before or while the unit was read."""
     NOT_DUE = "not due"
     """The unit keeps failing, and is polled less often."""
 
@@ -50,7 +50,7 @@ _SILENCE = {FailureKind.TIMEOUT, FailureKind.REFUSED}
 _PASSING = {FailureKind.TIMEOUT, FailureKind.REFUSED, FailureKind.CLOSED, FailureKind.INVALID_REPLY}
 
 BUSY_EXCEPTIONS = frozenset({5, 6, 11})
-"""Codes with which a unit, or the gateway for it, says that it is busy: acknowledge, busy, target did not respond."""
+"""Codes with which a unit or its gateway reports that it is busy: acknowledge, busy, target did not respond."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Request:
-    """A read of `count` registers from `address` on."""
+    """A request to read `count` registers, starting at `address`."""
 
     function_code: FunctionCode
     address: int
@@ -79,11 +79,11 @@ class Request:
 
     @property
     def end(self) -> int:
-        """The address behind the last register read."""
+        """The address after the last register read."""
         return self.address + self.count
 
     def covers(self, register: Register) -> bool:
-        """Whether the reply holds every word of the register's value."""
+        """Whether the reply contains all registers of the value."""
         return (
             register.function_code == self.function_code
             and self.address <= register.register_address
@@ -97,9 +97,9 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class RegisterBlock:
-    """The registers that one request brought.
+    """The registers of one reply.
 
-    `data` is the request's `count` times 2 bytes, as on the wire (big-endian words).
+    `data` has 2 bytes for each of the request's `count` registers, as received (big-endian).
     """
 
     request: Request
@@ -121,24 +121,24 @@ class UnsupportedRange:
 
     @property
     def end(self) -> int:
-        """The address behind the last register."""
+        """The address after the last register."""
         return self.address + self.count
 
     @property
     def tried_again_at(self) -> datetime:
-        """When a request may cover these registers again."""
+        """The time from which a request may include these registers again."""
         return self.refused_at + REFUSAL_LASTS
 
 
 @dataclass(frozen=True, slots=True)
 class MeterReading:
-    """One meter, read once.
+    """The result of reading one meter once.
 
-    `time` (UTC, whole milliseconds) is when the meter was read. A partly read meter has both blocks and a
-    failure. `requests` counts what was sent, `latency_ms` is from the first request to the last reply. `unsupported`
-    are the registers that the unit does not support, known before or found now; `notices` says it to a person, one
-    line each. `located_type` is the meter's type with the addresses that this device has its SunSpec models at;
-    `models`, model id to address, is set where they were searched for and found.
+    `time` (UTC, whole milliseconds) is the time of the reading. A partly read meter has both blocks and a failure.
+    `requests` is the number of requests sent, `latency_ms` the time from the first request to the last reply.
+    `unsupported` are the registers that the unit does not support, known before or found now; `notices` describe them
+    for a person, one line each. `located_type` is the meter's type with the addresses of this device's SunSpec models;
+    `models` maps model id to address, if they were searched for and found.
     """
 
     meter: EnergyMeter
@@ -159,7 +159,7 @@ class MeterReading:
 
     @property
     def is_retriable(self) -> bool:
-        """Whether the meter failed in a way in which it may not fail a moment later."""
+        """Whether the meter failed for a reason that may disappear a moment later."""
         return self.failure is not None and (
             self.failure.kind in _PASSING or self.failure.exception_code in BUSY_EXCEPTIONS
         )
@@ -186,12 +186,12 @@ class PollPoint:
 
 
 ASKED_LESS_AFTER = 3
-"""Samples in a row that a meter may fail and still be asked for each."""
+"""Number of failed readings in a row after which a meter is read less often."""
 
 
 @dataclass(frozen=True, slots=True)
 class FailingMeter:
-    """A meter that gave nothing when it was asked last. Times are aware.
+    """A meter whose last reading failed. Times are aware.
 
     `failures` counts the samples in a row, `since` is when the first of them was due, `reason` says why the last one
     failed, `silent` that nothing replied then. Before `next_attempt_at` it is not asked on schedule.
@@ -205,10 +205,10 @@ class FailingMeter:
     silent: bool = False
 
     def is_due(self, due: datetime) -> bool:
-        """Whether the meter is asked for a sample that is due then."""
+        """Whether the meter is read at this due time."""
         return self.next_attempt_at is None or self.next_attempt_at <= due
 
     @property
     def keeps_failing(self) -> bool:
-        """Whether it has failed often enough to be asked less often."""
+        """Whether it has failed often enough to be read less often."""
         return self.failures >= ASKED_LESS_AFTER

@@ -1,4 +1,4 @@
-"""A value that is read from files, and read again once one of them has changed: no restart is needed."""
+"""A value that is read from files, and read again after one of them has changed, without a restart."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class ReloadedValue(Generic[T]):
     """Reads a value at the first call, and again after a change of its files.
 
     Args:
-        load: reads it; raises ConfigurationError where it is wrong.
-        files_of: the files that a value came from; some may be absent.
+        load: reads the value; raises ConfigurationError if it is invalid.
+        files_of: returns the files from which a value was read; some may not exist.
     """
 
     def __init__(self, load: Callable[[], T], files_of: Callable[[T], Sequence[Path]]) -> None:
@@ -30,27 +30,27 @@ class ReloadedValue(Generic[T]):
         self._stamps: tuple[object, ...] = ()
 
     def __call__(self) -> T:
-        """Return the value; the look at the files takes some microseconds.
+        """Return the value; the check of the files takes some microseconds.
 
-        A change that is wrong is logged once, and what was right before stays in force.
+        An invalid change is logged once, and the previous value stays in use.
 
         Raises:
-            ConfigurationError: the value is wrong, and has never been right.
+            ConfigurationError: the value is invalid, and there is no previous one.
         """
         if self._value is None:
-            self._value = self._load()  # which names the files to look at
+            self._value = self._load()  # determines the files to check
             self._stamps = ()
         stamps = tuple(_stamp(file) for file in self._files_of(self._value))
         if stamps != self._stamps:
             try:
                 self._value = self._load()
             except ConfigurationError as err:
-                _log.error("changed settings are wrong, the ones before stay in force: %s", err)
-            self._stamps = stamps  # from before it was read: a change meanwhile is seen at the next call
+                _log.error("changed settings are invalid, the previous ones stay in use: %s", err)
+            self._stamps = stamps  # taken before the load: a later change is noticed at the next call
         return self._value
 
     def cache_clear(self) -> None:
-        """Read it again at the next call: the environment was changed."""
+        """Read the value again at the next call, for example because the environment was changed."""
         self._value = None
 
 

@@ -1,7 +1,7 @@
 """Settings: the only reader of the environment and of `config/.env.dev` and `config/.env`.
 
-The files in EMM_ACCESS_DIR come first, then the real environment, `config/.env`, and `config/.env.dev`. A value that
-equals a published example credential counts as not set, wherever it is.
+The sources in order of precedence: the files in EMM_ACCESS_DIR, the environment, `config/.env`, and `config/.env.dev`.
+A value that equals a published example credential counts as not set in every source.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
 _SHIPPED = Path(__file__).resolve().with_name("shipped")  # setup.py makes this folder in wheels only
-PRODUCT_FILES = _SHIPPED if _SHIPPED.is_dir() else PROJECT_ROOT  # where config/, dagster.yaml and workspace.yaml are
+PRODUCT_FILES = _SHIPPED if _SHIPPED.is_dir() else PROJECT_ROOT  # contains config/, dagster.yaml and workspace.yaml
 ENV_FILES = (PRODUCT_FILES / "config" / ".env.dev", PRODUCT_FILES / "config" / ".env")
 
 
@@ -76,12 +76,12 @@ class Settings(BaseSettings):
     dagster_home: Path | None = None
     outbox_max_mb: int = Field(default=1024, ge=1)
     run_retention_hours: int = Field(default=72, ge=1)
-
     emm_bind: str = "127.0.0.1"
     emm_access_dir: Path | None = None
     emm_hosts: str = ""
     emm_code_server_host: str = "127.0.0.1"
     emm_code_server_port: int = Field(default=4000, ge=1, le=65535)
+    emm_trusted_proxies: str = "proxy"
     emm_proxy_host: str = "localhost"
     dagster_login_user: str = "admin"
     dagster_login_password: SecretStr = SecretStr("")
@@ -106,21 +106,21 @@ class Settings(BaseSettings):
         field = str(info.field_name).split("_")[-2]
         seconds = parse_field(value, HIGHEST[field])
         if info.field_name == "scheduler_cron_second_trigger" and len(seconds) > 1:
-            raise ValueError("the discovery runs once a tick: allowed is one number from 0 to 59")
+            raise ValueError("the discovery runs once per tick; allowed: one number from 0 to 59")
         return value
 
     @field_validator("influxdb_url")
     @classmethod
     def _is_http(cls, value: str) -> str:
         if not re.fullmatch(r"https?://[^\s/?#]+\S*", value):
-            raise ValueError("allowed is http://host:port or https://host:port")
+            raise ValueError("allowed: http://host:port or https://host:port")
         return value
 
     @field_validator("postgres_host", "postgres_user", "postgres_db", "redis_host")
     @classmethod
     def _is_one_word(cls, value: str) -> str:
         if not value or value != value.strip():
-            raise ValueError("allowed is a name without blanks around it")
+            raise ValueError("allowed: a name without blanks around it")
         return value
 
     @field_validator("tz")
@@ -129,7 +129,7 @@ class Settings(BaseSettings):
         try:
             ZoneInfo(value)
         except (KeyError, ValueError, OSError) as err:
-            raise ValueError("no such time zone; allowed are names such as UTC or Europe/Warsaw") from err
+            raise ValueError("unknown time zone; allowed: names such as UTC or Europe/Warsaw") from err
         return value
 
     @model_validator(mode="after")
@@ -140,7 +140,7 @@ class Settings(BaseSettings):
             except (OSError, UnicodeDecodeError) as err:
                 raise ConfigurationError(
                     f"INFLUXDB_TOKEN_FILE={self.influxdb_token_file} cannot be read: {err}; "
-                    "in the stack, `docker-compose up init` makes it"
+                    "in the stack, `docker-compose up init` creates it"
                 ) from err
         return self
 
@@ -154,12 +154,12 @@ class Settings(BaseSettings):
 
     @property
     def poll_trigger(self) -> Trigger:
-        """When every meter is read."""
+        """The times at which every meter is read."""
         return self._trigger("influx_updater")
 
     @property
     def discovery_trigger(self) -> Trigger:
-        """When the database is searched for new, changed and removed meters."""
+        """The times at which the database is checked for new, changed and removed meters."""
         return self._trigger("scheduler")
 
     def _trigger(self, what: str) -> Trigger:
@@ -167,13 +167,13 @@ class Settings(BaseSettings):
 
     @property
     def redis_url(self) -> str:
-        """Celery's broker, and where it keeps what became of a task. It holds the password."""
+        """URL, with the password, of Celery's broker, which also keeps the results of tasks."""
         password = quote(self.redis_password.get_secret_value(), safe="")
         return f"redis://:{password}@{self.redis_host}:{self.redis_port}/0"
 
     @property
     def outbox_folder(self) -> Path:
-        """Where points wait for the store: OUTBOX_DIR, else in DAGSTER_HOME, the checkout or ~/.local/state/emm."""
+        """Folder of the outbox: OUTBOX_DIR, or a folder in DAGSTER_HOME, the checkout or ~/.local/state/emm."""
         if self.outbox_dir:
             return self.outbox_dir.absolute()
         own_folder = PROJECT_ROOT if PRODUCT_FILES == PROJECT_ROOT else Path.home() / ".local" / "state" / "emm"
@@ -181,18 +181,18 @@ class Settings(BaseSettings):
 
     @property
     def config_database_url(self) -> URL:
-        """The configuration database."""
+        """URL of the configuration database."""
         return self._database_url(self.postgres_db, self.postgres_user, self.postgres_password)
 
     @property
     def dagster_database_url(self) -> URL:
-        """Dagster's own storage: a second database on the same server, with a role of its own where there is one."""
+        """URL of Dagster's own database on the same server, with its own role if there is one."""
         user, password = self.dagster_postgres_user, self.dagster_postgres_password
         own = (user, password) if user else (self.postgres_user, self.postgres_password)
         return self._database_url(f"{self.postgres_db}_dagster", *own)
 
     def _database_url(self, database: str, user: str, password: SecretStr) -> URL:
-        # A host that is a folder means PostgreSQL's Unix socket in it, as it does to libpq.
+        # If the host is a folder, PostgreSQL's Unix socket in it is used, as in libpq.
         is_socket = self.postgres_host.startswith("/")
         return URL.create(
             "postgresql+psycopg2",
@@ -206,10 +206,10 @@ class Settings(BaseSettings):
 
 
 def load_settings(*env_files: Path) -> Settings:
-    """Read the settings; `env_files` come before the project's own, the real environment and EMM_ACCESS_DIR before all.
+    """Read the settings. `env_files` override the project's files; the environment and EMM_ACCESS_DIR override both.
 
     Raises:
-        ConfigurationError: names each variable that is wrong, its value and what is allowed.
+        ConfigurationError: the message names each invalid variable, its value and the allowed values.
     """
     require_readable(env_files)
     access = {name.lower(): value for name, value in access_values(*env_files).items()}
@@ -220,34 +220,34 @@ def load_settings(*env_files: Path) -> Settings:
 
 
 def access_values(*env_files: Path) -> dict[str, str]:
-    """Return the variables that the files in EMM_ACCESS_DIR hold, a file each, which is named as its variable."""
+    """Return the variables in EMM_ACCESS_DIR, where each file is named after its variable."""
     folder = all_variables(*env_files).get("EMM_ACCESS_DIR")
     names = {name.upper() for name in Settings.model_fields} - {"EMM_ACCESS_DIR"}
     try:
         return read_values(Path(folder), names) if folder else {}
     except (OSError, UnicodeDecodeError) as err:
-        raise ConfigurationError(f"EMM_ACCESS_DIR={folder} cannot be read: {err}; the stack's init makes it") from None
+        raise ConfigurationError(f"EMM_ACCESS_DIR={folder} cannot be read: {err}; init in the stack makes it") from None
 
 
 def _files_of(settings: Settings) -> list[Path]:
-    """Return the files that the settings came from, those that are not there yet too."""
+    """Return the files from which settings are read, including those that do not exist yet."""
     token = [settings.influxdb_token_file] if settings.influxdb_token_file else []
     return [*ENV_FILES, *token, *files_in(settings.emm_access_dir)]
 
 
 current_settings = ReloadedValue(load_settings, _files_of)
-"""The settings of this process, read again once one of their files has changed."""
+"""The settings of this process, which are read again after one of their files has changed."""
 
 
 def all_variables(*env_files: Path) -> dict[str, str]:
-    """Return every variable as `load_settings` finds it, those of other programs (Grafana's, say) too."""
+    """Return every variable that `load_settings` finds, including those of other programs such as Grafana."""
     files = (dotenv_values(path, encoding="utf-8") for path in (*ENV_FILES, *env_files))
     variables = {name: value or "" for file in files for name, value in file.items()}
     return variables | dict(os.environ)
 
 
 def visible(name: str, value: object) -> str:
-    """Return a setting's value as it may be shown: a URL without its password."""
+    """Return a setting's value for display: a URL without its password."""
     return hide_credentials(str(value)) if name == "influxdb_url" else str(value)
 
 

@@ -189,7 +189,7 @@ def test_while_redis_is_away_what_goes_on_goes_on_and_new_runs_fail_with_the_rea
     redis.off()
     run_id = stack.ui.launch("discovery")
     assert stack.ui.wait_for_run(run_id)["status"] == "FAILURE"
-    assert "the run was not handed on: Redis (REDIS_HOST, REDIS_PORT)" in stack.log("daemon")
+    assert "the run was not sent to a worker: Redis (REDIS_HOST, REDIS_PORT)" in stack.log("daemon")
     assert stack.ui.wait_for_run(slow_poll)["status"] == "SUCCESS"
     redis.on()
     assert stack.ui.wait_for_run(stack.ui.launch("discovery"))["status"] == "SUCCESS"
@@ -240,7 +240,7 @@ def test_what_is_not_on_this_host_is_said_where_more_than_the_end_is_executed_ag
     ]
     again = stack.ui.re_execute(killed)
     assert stack.ui.wait_for_run(again)["status"] == "FAILURE"
-    assert f"What run {killed[:8]} had done is not on this host" in stack.ui.failure(again)
+    assert f"The step files of run {killed[:8]} are not on this host" in stack.ui.failure(again)
     all_steps = stack.ui.re_execute(killed, "ALL_STEPS")
     assert stack.ui.wait_for_run(all_steps)["status"] == "SUCCESS"
 

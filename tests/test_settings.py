@@ -173,5 +173,5 @@ def test_a_password_in_a_url_is_not_shown_with_the_settings(environment):
 
 def test_a_password_in_a_url_is_not_shown_with_what_is_wrong_about_it(environment):
     environment("INFLUXDB_URL", "user:geheim@influxdb:8086")
-    with pytest.raises(ConfigurationError, match=r"INFLUXDB_URL='\*\*\*@influxdb:8086': allowed is http"):
+    with pytest.raises(ConfigurationError, match=r"INFLUXDB_URL='\*\*\*@influxdb:8086': allowed: http"):
         load_settings()

@@ -1,1 +1,1 @@
-"""The stack's credentials: random ones in place of the published examples, what the servers accept, and rotation."""
+"""The stack's credentials: create random ones in place of the published examples, apply them, and rotate them."""

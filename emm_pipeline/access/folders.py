@@ -1,4 +1,4 @@
-"""The folders in which the stack's services find their credentials: a volume each, which no other service is given."""
+"""The folders with the services' credentials; each service has its own volume, which no other service can read."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ BEFORE_START = {
     "dagster": ("DAGSTER_LOGIN_PASSWORD", "REDIS_PASSWORD"),
     "pipeline": ("REDIS_PASSWORD",),
 }
-"""By folder: the credentials that its service must find when it starts."""
+"""For each folder, the credentials that must exist when its service starts."""
 
 _READABLE = 0o444
-"""The images' programs run as other users than ours; the volume decides who has the file at all."""
+"""Readable by all, because the images' programs run as other users; only the volume's service can reach the file."""
 
 
 class AccessFolders:
@@ -39,11 +39,11 @@ class AccessFolders:
 
     @property
     def secrets(self) -> Path:
-        """Where the vault is."""
+        """The folder of the vault."""
         return self.folder / "secrets"
 
     def write(self, service: str, values: Mapping[str, str]) -> None:
-        """Write a file for each value, named as its variable, where it is not there already; each whole at once.
+        """Write each value to a file named after its variable, atomically, unless the file already has this content.
 
         Raises:
             ConfigurationError: the folder cannot be written.
@@ -58,13 +58,13 @@ class AccessFolders:
                 raise ConfigurationError(f"{file} cannot be written: {err}") from None
 
     def read(self, service: str, name: str) -> str:
-        """Return a file's text; an empty one where there is none."""
+        """Return a file's text; an empty text if the file does not exist."""
         try:
             return (self.folder / service / name).read_text(encoding="utf-8")
         except FileNotFoundError:
             return ""
 
     def write_before_start(self, vault: Vault) -> None:
-        """Write what the services must find when they start; generates what the user has not set."""
+        """Write the credentials that services need when they start; generate those that the user has not set."""
         for service, names in BEFORE_START.items():
             self.write(service, {name: vault.value(name) for name in names})

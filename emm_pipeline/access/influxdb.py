@@ -1,10 +1,10 @@
-"""InfluxDB's side: no published token or password is accepted, the pipeline may only write and Grafana only read."""
+"""InfluxDB's credentials: replace published ones; create a token that can only write and one that can only read."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from emm_pipeline.credentials import random_credential
+from emm_pipeline.credentials import hide_credentials, random_credential
 from emm_pipeline.errors import ConfigurationError
 from emm_pipeline.stores.influxdb.administration import InfluxAdministration
 from emm_pipeline.stores.influxdb.setup import InfluxSetup, Tokens
@@ -23,14 +23,14 @@ _TOKEN_IDS, _ADMIN_ID = "influxdb token ids", "influxdb admin token id"
 
 
 class InfluxAccess:
-    """The InfluxDB that INFLUXDB_URL names.
+    """The InfluxDB at INFLUXDB_URL.
 
     Args:
-        settings: where it is, and the names of organization and bucket.
-        vault: the credentials in force.
-        folders: where the pipeline and Grafana find theirs.
+        settings: its address, and the names of organization and bucket.
+        vault: the current credentials.
+        folders: the folders from which the pipeline and Grafana read theirs.
         admin_user: DOCKER_INFLUXDB_INIT_USERNAME.
-        note: gets each line that a person wants to know.
+        note: called with each line to print.
     """
 
     def __init__(
@@ -49,23 +49,23 @@ class InfluxAccess:
         self._server = InfluxAdministration(settings.influxdb_url)
 
     def apply(self) -> bool:
-        """Make the server accept the credentials in force and no example; True if Grafana's token is another now.
+        """Make the server accept the current credentials and no examples; return whether Grafana's token changed.
 
         Raises:
-            StoreError: InfluxDB does not answer, or refuses.
+            StoreError: InfluxDB does not answer, or rejects a request.
             ConfigurationError: it accepts no token that the stack has ever had, or lacks organization or bucket.
         """
         settings, own = self._settings, self._own_token()
         if settings.readings_store != "influxdb":
-            self._note(f"InfluxDB: left alone, since READINGS_STORE is {settings.readings_store}")
+            self._note(f"InfluxDB: nothing to do, because READINGS_STORE is {settings.readings_store}")
             token = self._vault.optional(OWN_TOKEN)
             return self._write(Tokens(token, settings.influxdb_read_token.get_secret_value() or token))
         if own:
-            self._note("InfluxDB: INFLUXDB_TOKEN is your own; no tokens are made")
+            self._note("InfluxDB: INFLUXDB_TOKEN is your own; no tokens are created")
             return self._write(Tokens(own, settings.influxdb_read_token.get_secret_value() or own))
         if self._server.is_version_1():
             self._accept_password(version_1=True)
-            self._note("InfluxDB: this one has no tokens to make (1.x); one credential serves for all")
+            self._note("InfluxDB: version 1.x has no separate tokens; every service uses the same credential")
             token = self._vault.value(ADMIN_TOKEN)
             return self._write(Tokens(token, token))
         admin = self._accept_admin_token()
@@ -73,18 +73,20 @@ class InfluxAccess:
         return self._ensure_tokens(admin)
 
     def rotate(self, reload: Callable[[], object]) -> None:
-        """Put new credentials in force, in the server, in the files and in Grafana (`reload`); then revoke the old.
+        """Set new credentials in the server, in the files and in Grafana (`reload`); then revoke the old ones.
 
         Raises:
             StoreError: InfluxDB does not answer, or refuses.
-            ConfigurationError: INFLUXDB_TOKEN is one of the user's own that the stack cannot make again.
+            ConfigurationError: INFLUXDB_TOKEN is one of the user's own that the stack cannot make again, or a part of
+                the credentials could not be replaced; says which.
         """
         own = self._own_token()
         version_1 = self._server.is_version_1()
         if own:
             self._rotate_own(own, version_1=version_1)
         elif version_1:
-            self._rotate_password(version_1=True, token="")
+            if not self._rotate_password(version_1=True, token=""):
+                raise ConfigurationError(f"{self._unknown_password()}. Nothing was changed")
             token = self._vault.value(ADMIN_TOKEN)
             self._write(Tokens(token, token))
         else:
@@ -93,7 +95,7 @@ class InfluxAccess:
         reload()
 
     def _own_token(self) -> str:
-        """The user's INFLUXDB_TOKEN, unless it is the admin token, or was before that was replaced: then it is none."""
+        """Return the user's INFLUXDB_TOKEN; an empty text if it is, or was before a rotation, the admin token."""
         own = self._vault.optional(OWN_TOKEN)
         return "" if own and self._vault.was_ever(ADMIN_TOKEN, own) else own
 
@@ -101,7 +103,7 @@ class InfluxAccess:
         user, colon, old = own.partition(":")
         if not (version_1 and colon):
             raise ConfigurationError(
-                "INFLUXDB_TOKEN is your own, and the stack may make no other: make one in InfluxDB, set it in "
+                "INFLUXDB_TOKEN is your own, and the stack cannot replace it: create one in InfluxDB, set it in "
                 "config/.env, run `docker compose up -d`, and revoke the old one"
             )
         new = random_credential()
@@ -118,22 +120,35 @@ class InfluxAccess:
         self._vault.replace(ADMIN_TOKEN, made.text)
         self._vault.keep(_ADMIN_ID, made.id)
         self._folders.write("influxdb", {ADMIN_TOKEN: made.text})
-        self._rotate_password(version_1=False, token=made.text)
+        has_new_password = self._rotate_password(version_1=False, token=made.text)
         setup = self._setup(made.text)
         tokens = setup.make_tokens()
         self._keep(tokens)
         reload()
         if before:
             setup.withdraw(before)
-        if not self._server.revoke(old_admin, using=made.text, known_id=old_id):
-            self._note("InfluxDB: it does not tell which token was the administrator's: revoke the old one there")
+        is_revoked = self._server.revoke(old_admin, using=made.text, known_id=old_id)
         self._vault.applied(ADMIN_TOKEN, made.text)
-        self._note("InfluxDB: new tokens for administrator, pipeline and Grafana; the old ones are revoked")
+        self._note("InfluxDB: new tokens for administrator, pipeline and Grafana")
+        left = [] if has_new_password else [self._unknown_password()]
+        if not is_revoked:
+            left.append("It does not tell which token was the administrator's before: revoke that one in InfluxDB")
+        if left:
+            raise ConfigurationError(f"only a part was rotated: the tokens are new. {'. '.join(left)}")
+        self._note("InfluxDB: a new password for the administrator; the old credentials are refused")
 
-    def _rotate_password(self, *, version_1: bool, token: str) -> None:
+    def _unknown_password(self) -> str:
+        where = f"InfluxDB at {hide_credentials(self._settings.influxdb_url)}"
+        return (
+            f"User {self._admin_user} of {where} has a password that the stack does not know, and keeps it: set it as "
+            f"{PASSWORD} in config/.env, and rotate again"
+        )
+
+    def _rotate_password(self, *, version_1: bool, token: str) -> bool:
+        """Give the administrator a new password; False if the present one is unknown, which is left as it is."""
         old, new = self._accept_password(version_1=version_1, token=token), random_credential()
         if old is None:
-            return
+            return False
         if version_1:
             self._server.set_password_1(self._admin_user, old, new)
         else:
@@ -141,9 +156,10 @@ class InfluxAccess:
         self._vault.replace(PASSWORD, new)
         self._vault.applied(PASSWORD, new)
         self._folders.write("influxdb", {PASSWORD: new})
+        return True
 
     def _accept_admin_token(self) -> str:
-        """Return the administrator's token that the server accepts; never a published one."""
+        """Return the administrator's token that the server accepts; replace a published one."""
         current, server = self._vault.value(ADMIN_TOKEN), self._server
         if server.accepts_token(current):
             self._vault.applied(ADMIN_TOKEN, current)
@@ -156,7 +172,7 @@ class InfluxAccess:
                 self._vault.applied(ADMIN_TOKEN, made.text)
                 self._folders.write("influxdb", {ADMIN_TOKEN: made.text})
                 server.revoke(old, using=made.text)
-                self._note("InfluxDB: the administrator has a new token, and the one before is revoked")
+                self._note("InfluxDB: the administrator has a new token, and the previous one is revoked")
                 return made.text
         raise ConfigurationError(
             f"InfluxDB at {self._settings.influxdb_url} accepts neither {ADMIN_TOKEN} nor one that this stack "
@@ -164,7 +180,7 @@ class InfluxAccess:
         )
 
     def _accept_password(self, *, version_1: bool, token: str = "") -> str | None:
-        """Give the administrator the password in force in place of one that the stack knows; None if it is another."""
+        """Replace the administrator's password, if the stack knows it, by the current one; None if it does not."""
         user, current, server = self._admin_user, self._vault.value(PASSWORD), self._server
         if not server.accepts_password(user, current, version_1=version_1):
             known = (
@@ -172,25 +188,26 @@ class InfluxAccess:
             )
             old = next(known, None)
             if old is None:
-                self._note(f"InfluxDB: user {user} has a password that the stack does not know; it is left as it is")
+                self._note(f"InfluxDB: user {user} has a password that the stack does not know; it is not changed")
                 return None
             if version_1:
                 server.set_password_1(user, old, current)
             else:
                 server.set_password(user, current, token=token)
-            self._note(f"InfluxDB: user {user} has a new password in place of the one before")
+            self._note(f"InfluxDB: user {user} has a new password")
         self._vault.applied(PASSWORD, current)
         return current
 
     def _ensure_tokens(self, admin: str) -> bool:
         setup, existing = self._setup(admin), self._existing()
         tokens = setup.ensure_tokens(existing)
-        self._note("InfluxDB: tokens kept" if tokens is existing else "InfluxDB: made a token to write and one to read")
+        created = "created one token to write and one to read"
+        self._note(f"InfluxDB: {'tokens kept' if tokens is existing else created}")
         changed = self._keep(tokens)
         if existing and tokens is not existing:
             setup.withdraw(existing)
         if setup.ensure_database():
-            self._note(f"InfluxDB: bucket {self._settings.influxdb_bucket} can be asked in InfluxQL")
+            self._note(f"InfluxDB: bucket {self._settings.influxdb_bucket} can be queried with InfluxQL")
         return changed
 
     def _setup(self, admin: str) -> InfluxSetup:
@@ -198,7 +215,7 @@ class InfluxAccess:
         return InfluxSetup(settings.influxdb_url, admin, settings.influxdb_org, settings.influxdb_bucket)
 
     def _existing(self) -> Tokens | None:
-        """The tokens that the files hold; those of the version before have another name."""
+        """Return the tokens in the files; an earlier version used other names for the files."""
         read = self._folders.read("grafana", "influxdb_token")
         write = self._folders.read("pipeline", OWN_TOKEN) or self._folders.read("pipeline", "influxdb_token")
         return Tokens(write, read, tuple(self._vault.note(_TOKEN_IDS) or ())) if write and read else None
@@ -208,7 +225,7 @@ class InfluxAccess:
         return self._write(tokens)
 
     def _write(self, tokens: Tokens) -> bool:
-        """Write the files of pipeline and Grafana; True if Grafana's token is another than before."""
+        """Write the files of the pipeline and Grafana; return whether Grafana's token changed."""
         settings = self._settings
         changed = self._folders.read("grafana", "influxdb_token") != tokens.read
         database = settings.influxdb_bucket.partition("/")[0]

@@ -1,4 +1,4 @@
-"""PostgreSQL's side: the administrator's password, and a role for each purpose, none of them a superuser."""
+"""PostgreSQL's credentials: change the administrator's password, and create a role for each purpose, no superusers."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ _OWNED = """
                                                       AND d.classid = 'pg_class'::regclass)
     ORDER BY c.relkind = 'S'
 """
-"""Relations of the schema public that another role owns; a column's sequence follows its table."""
+"""Query for relations of the schema public that another role owns; a column's sequence follows its table."""
 
 
 @dataclass(frozen=True, slots=True)
 class Roles:
-    """The stack's roles in one configuration database: they are named after it."""
+    """The stack's roles for one configuration database, after which they are named."""
 
     owner: str
     pipeline: str
@@ -53,7 +53,7 @@ class Roles:
 
 
 class PostgresAccess:
-    """The server that POSTGRES_HOST names, as POSTGRES_USER administrates it."""
+    """The PostgreSQL server at POSTGRES_HOST, administrated as POSTGRES_USER."""
 
     def __init__(self, settings: Settings, vault: Vault) -> None:
         self._settings = settings
@@ -63,7 +63,7 @@ class PostgresAccess:
         self.roles = Roles.of(self._database)
 
     def accept_password(self) -> bool:
-        """Make the server accept the password in force for POSTGRES_USER; True if it had another one before.
+        """Make the server accept the current password of POSTGRES_USER; return whether the password changed.
 
         Raises:
             ConfigDatabaseError: the server does not answer.
@@ -84,11 +84,11 @@ class PostgresAccess:
         )
 
     def make_roles(self) -> dict[str, dict[str, str]] | None:
-        """Make the roles and Dagster's database, and give them what each needs; safe to run again.
+        """Create the roles and Dagster's database, and grant each role the rights that it needs. It may be repeated.
 
         Returns:
-            The settings for `owner`, `pipeline` and `dagster`; None where POSTGRES_USER is no superuser: then it
-            serves for all.
+            The settings for `owner`, `pipeline` and `dagster`; None if POSTGRES_USER is not a superuser and is
+            therefore used for all three.
         """
         with self._administrator("postgres") as server:
             if not _value(server, "SELECT rolsuper FROM pg_roles WHERE rolname = current_user"):
@@ -121,7 +121,7 @@ class PostgresAccess:
         }
 
     def single_user(self) -> dict[str, dict[str, str]]:
-        """Return the settings where one user serves for all."""
+        """Return the settings with which all services use the same user."""
         both = {"POSTGRES_USER": self._user, "POSTGRES_PASSWORD": self._vault.value("POSTGRES_PASSWORD")}
         return {"owner": both, "pipeline": both, "dagster": both}
 
@@ -133,7 +133,7 @@ class PostgresAccess:
         return {role: self._vault.value(name) for role, name in zip(self._names(), variables, strict=True)}
 
     def _own(self, database: str, owner: str) -> None:
-        """Make a role the owner of what is in the database's schema public."""
+        """Make a role the owner of everything in the database's schema public."""
         with self._administrator(database) as connection:
             _execute(connection, SQL("ALTER SCHEMA public OWNER TO {}").format(Identifier(owner)))
             with connection.cursor() as cursor:
@@ -144,7 +144,7 @@ class PostgresAccess:
                 _execute(connection, change.format(SQL(kind), Identifier(schema, name), Identifier(owner)))
 
     def _grant(self) -> None:
-        """Let the pipeline read and write rows, of tables to come too, and neither make nor change tables."""
+        """Allow the pipeline to read and write rows, also of future tables, but not to create or change tables."""
         role, owner = Identifier(self.roles.pipeline), Identifier(self.roles.owner)
         rows, numbers = SQL("SELECT, INSERT, UPDATE, DELETE"), SQL("USAGE, SELECT, UPDATE")
         with self._administrator(self._database) as connection:
@@ -155,7 +155,7 @@ class PostgresAccess:
                 _execute(connection, later.format(owner, rights, kind, role))
 
     def _set_password(self, connection: psycopg2.extensions.connection, role: str, password: str) -> None:
-        # Its verifier, so that no log of statements shows the password.
+        # The statement contains the verifier, so that no log of statements shows the password.
         verifier = encrypt_password(password, role, connection, "scram-sha-256")
         _execute(connection, SQL("ALTER ROLE {} PASSWORD {}").format(Identifier(role), Literal(verifier)))
 
@@ -168,7 +168,7 @@ class PostgresAccess:
 
     @contextmanager
     def _connection(self, database: str, password: str) -> Iterator[psycopg2.extensions.connection | None]:
-        """Yield a connection, each statement of which is committed at once; None if the password is refused."""
+        """Yield a connection in autocommit mode; None if the password is refused."""
         url = self._settings.config_database_url
         where = f"PostgreSQL at {self._settings.postgres_host}:{self._settings.postgres_port}"
         try:

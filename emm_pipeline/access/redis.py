@@ -1,19 +1,30 @@
-"""Redis' side: its password, changed while it runs."""
+"""Change Redis' password while it runs."""
 
 from __future__ import annotations
 
 import socket
+from typing import TYPE_CHECKING
 
-from emm_pipeline.errors import EmmError
+from emm_pipeline.errors import ConfigurationError, EmmError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _TIMEOUT_S = 5.0
 
 
-def set_password(host: str, port: int, old: str, new: str) -> None:
+def set_password(host: str, port: int, known: Iterable[str], new: str) -> None:
     """Let Redis ask for `new` from now on; connections that are open stay so.
 
+    Args:
+        host: where Redis is.
+        port: where Redis is.
+        known: passwords of which it may have one, the likeliest first.
+        new: without line breaks.
+
     Raises:
-        EmmError: it does not answer, or accepts neither `old` nor `new`. No error contains a password.
+        ConfigurationError: it accepts none of the known ones.
+        EmmError: it does not answer, or does not let its password be changed. No error contains a password.
     """
     where = f"Redis at {host}:{port}"
     try:
@@ -25,11 +36,12 @@ def set_password(host: str, port: int, old: str, new: str) -> None:
                 connection.sendall(text)
                 return replies.readline()
 
-            if command("AUTH", new).startswith(b"+OK"):
-                return
-            if not command("AUTH", old).startswith(b"+OK"):
-                raise EmmError(f"{where} does not accept the password that the stack knows; set REDIS_PASSWORD")
+            if not any(command("AUTH", password).startswith(b"+OK") for password in known):
+                raise ConfigurationError(
+                    f"{where} accepts no password that the stack knows, so nothing was changed: set the one that it "
+                    "has as REDIS_PASSWORD in config/.env, or restart it: docker compose --profile celery restart redis"
+                )
             if not command("CONFIG", "SET", "requirepass", new).startswith(b"+OK"):
-                raise EmmError(f"{where} does not let its password be changed")
+                raise EmmError(f"{where} does not let its password be changed; nothing was changed")
     except OSError as err:
         raise EmmError(f"{where} does not answer: {err}; is it running (--profile celery)?") from None

@@ -1,4 +1,4 @@
-"""What `check` and `init` do with the stack's credentials, and what rotates them: the servers and the files in step."""
+"""Create, apply and rotate the stack's credentials, in the servers and in the files; used by `check` and `init`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from emm_pipeline.access.influxdb import InfluxAccess
 from emm_pipeline.access.postgres import PostgresAccess
 from emm_pipeline.access.vault import CREDENTIALS, ROLES, Vault
 from emm_pipeline.credentials import random_credential
+from emm_pipeline.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -19,17 +20,18 @@ if TYPE_CHECKING:
     from emm_pipeline.settings import Settings
 
 GRAFANA_URL = "http://grafana:3000"
+_GRAFANA, _REDIS = "GF_SECURITY_ADMIN_PASSWORD", "REDIS_PASSWORD"
 
 
 class StackAccess:
     """The credentials of one stack.
 
     Args:
-        folder: where the volumes are mounted, `/run/emm`.
-        settings: the stack's settings, without those that the folders hold.
-        variables: every variable as the user has set it, those of other programs too.
-        note: gets each line that a person wants to know.
-        grafana_url: where Grafana is.
+        folder: the folder where the volumes are mounted, `/run/emm`.
+        settings: the stack's settings, without those in the folders.
+        variables: every variable that the user has set, including those of other programs.
+        note: called with each line to print.
+        grafana_url: Grafana's URL.
     """
 
     def __init__(
@@ -50,46 +52,46 @@ class StackAccess:
         self._grafana = GrafanaAccess(grafana_url, variables.get("GF_SECURITY_ADMIN_USER") or "admin")
 
     def create(self) -> None:
-        """Generate what the user has not set, and the files that the services must find when they start."""
+        """Generate the credentials that the user has not set, and write the files that services need at their start."""
         self.folders.write_before_start(self.vault)
         generated = [name for name in CREDENTIALS if not self.vault.is_given(name)]
         if generated:
-            self._note(f"credentials made by the stack: {', '.join(generated)}; yours are used where you set them")
+            self._note(f"credentials created by the stack: {', '.join(generated)}; the others are yours")
         else:
-            self._note("credentials: all are yours")
+            self._note("credentials: you have set all of them")
 
     def apply_postgres(self) -> None:
-        """Let PostgreSQL accept the password in force, and give each service a role of its own."""
+        """Make PostgreSQL accept the current password, and give each service its own role."""
         if self._postgres.accept_password():
-            self._note(f"PostgreSQL: role {self._settings.postgres_user} has a new password in place of the one before")
+            self._note(f"PostgreSQL: role {self._settings.postgres_user} has a new password")
         roles = self._postgres.make_roles()
         if roles is None:
             self._note(f"PostgreSQL: role {self._settings.postgres_user} is no superuser: it serves for all, as it is")
         self._write_roles(roles or self._postgres.single_user())
 
     def apply_influxdb(self) -> None:
-        """Let InfluxDB accept the credentials in force, and give each service a token of its own."""
+        """Make InfluxDB accept the current credentials, and give each service its own token."""
         if self._influxdb.apply():
             self._read_grafanas_token_again()
 
     def apply_grafana(self) -> None:
         """Give Grafana's administrator the password in force in place of one that the stack has had."""
-        name = "GF_SECURITY_ADMIN_PASSWORD"
-        current = self.vault.value(name)
-        if not self._grafana.accepts(current):
-            known = (old for old in self.vault.older(name) if self._grafana.accepts(old))
-            old = next(known, None)
-            if old is None:
-                self._note(
-                    "Grafana: the administrator has a password that the stack does not know; it is left as it is"
-                )
-                return
-            self._grafana.change(old, current)
+        current, accepted = self.vault.value(_GRAFANA), self._accepted_by_grafana()
+        if accepted is None:
+            self._note("Grafana: the administrator has a password that the stack does not know; it is left as it is")
+            return
+        if accepted != current:
+            self._grafana.change(accepted, current)
             self._note("Grafana: the administrator has a new password in place of the one before")
-        self.vault.applied(name, current)
+        self.vault.applied(_GRAFANA, current)
+
+    def _accepted_by_grafana(self) -> str | None:
+        """Return the password of those that the stack knows which Grafana accepts; None if it accepts none."""
+        known = (self.vault.value(_GRAFANA), *self.vault.older(_GRAFANA))
+        return next((password for password in known if self._grafana.accepts(password)), None)
 
     def rotate_postgres(self) -> None:
-        """Give every role of the stack, the administrator's too, a new password; polling goes on."""
+        """Give every role of the stack, including the administrator, a new password; polling continues."""
         self._postgres.accept_password()
         for name in ("POSTGRES_PASSWORD", *ROLES):
             self.vault.replace(name, random_credential())
@@ -101,31 +103,59 @@ class StackAccess:
         self._influxdb.rotate(self._read_grafanas_token_again)
 
     def rotate_grafana(self) -> None:
-        """Give Grafana's administrator a new password."""
-        self.vault.replace("GF_SECURITY_ADMIN_PASSWORD", random_credential())
-        self.folders.write("grafana", {"GF_SECURITY_ADMIN_PASSWORD": self.vault.value("GF_SECURITY_ADMIN_PASSWORD")})
-        self.apply_grafana()
+        """Give Grafana's administrator a new password.
+
+        Raises:
+            ConfigurationError: Grafana accepts no password that the stack knows; nothing was changed.
+            EmmError: Grafana does not answer, or refuses; the password before is still in force there.
+        """
+        accepted = self._accepted_by_grafana()
+        if accepted is None:
+            raise ConfigurationError(
+                f"{self._grafana.where} accepts no password that the stack knows, so nothing was changed. Set the "
+                f"administrator's as {_GRAFANA} in config/.env, or give Grafana the one that `emm settings "
+                "--show-secrets` prints, and rotate again. After five wrong logins Grafana refuses the right one, "
+                "too, for five minutes"
+            )
+        new = random_credential()
+        self.vault.applied(_GRAFANA, accepted)  # if this process ends before Grafana has the new one, apply goes on
+        self.vault.replace(_GRAFANA, new)
+        self.folders.write("grafana", {_GRAFANA: new})
+        self._grafana.change(accepted, new)
+        self.vault.applied(_GRAFANA, new)
+        self._note("Grafana: the administrator has a new password, and the one before is refused")
 
     def rotate_dagster(self) -> None:
-        """Replace the password that Dagster's pages ask for; the old one is refused from the next request on."""
+        """Replace the password for Dagster's pages; from the next request the old one is refused."""
         self.vault.replace("DAGSTER_LOGIN_PASSWORD", random_credential())
         self.folders.write("dagster", {"DAGSTER_LOGIN_PASSWORD": self.vault.value("DAGSTER_LOGIN_PASSWORD")})
         self._note("Dagster: the login has a new password")
 
     def rotate_redis(self) -> None:
-        """Replace Redis' password; workers take it up when they start again."""
-        old = self.vault.value("REDIS_PASSWORD")
+        """Replace Redis' password; what is connected stays so, and takes the new one up when it starts again.
+
+        Raises:
+            ConfigurationError: Redis accepts no password that the stack knows; nothing was changed.
+            EmmError: Redis does not answer, or refuses; nothing was changed.
+        """
         new = random_credential()
-        redis.set_password(self._settings.redis_host, self._settings.redis_port, old, new)
-        self.vault.replace("REDIS_PASSWORD", new)
+        known = (self.vault.value(_REDIS), *self.vault.older(_REDIS))
+        redis.set_password(self._settings.redis_host, self._settings.redis_port, known, new)
+        self.vault.replace(_REDIS, new)
+        self.vault.applied(_REDIS, new)
         for service in ("redis", "dagster", "pipeline"):
-            self.folders.write(service, {"REDIS_PASSWORD": new})
-        self._note("Redis: it has a new password")
+            self.folders.write(service, {_REDIS: new})
+        self._note(
+            "Redis: it has a new password, and the one before is refused. Restart what uses it: "
+            "docker compose --profile celery restart worker daemon webserver"
+        )
 
     def _write_roles(self, roles: Mapping[str, Mapping[str, str]]) -> None:
         for folder, role in (("secrets/owner", "owner"), ("pipeline", "pipeline"), ("dagster", "dagster")):
             self.folders.write(folder, roles[role])
 
     def _read_grafanas_token_again(self) -> None:
-        if self._grafana.read_token_again(self.vault.value("GF_SECURITY_ADMIN_PASSWORD")):
+        if self._grafana.read_token_again(self.vault.value(_GRAFANA)):
             self._note("Grafana: reads InfluxDB with the new token")
+        else:
+            self._note("Grafana: it reads the new token when it starts; if it runs: docker compose restart grafana")

@@ -23,21 +23,21 @@ CREDENTIALS = (
     "REDIS_PASSWORD",
     "DAGSTER_LOGIN_PASSWORD",
 )
-"""The variables of config/.env.dev that get a random value while the user has not set them."""
+"""The variables of config/.env.dev that get a random value if the user has not set them."""
 
 ROLES = ("OWNER_PASSWORD", "PIPELINE_PASSWORD", "DAGSTER_PASSWORD")
 """Passwords of PostgreSQL roles that only the stack itself uses."""
 
 
 class Vault:
-    """Which credential is in force, which the servers had before, and which were rotated away.
+    """The current credentials, the previous ones that servers may still have, and those replaced by rotation.
 
-    A value that the user has set is in force, unless it is a published example or was rotated away: then, and where
-    none is set, a generated one is.
+    The current value is the one that the user has set. If the user has set none, or a published example, or a value
+    that rotation has replaced, it is a generated one.
 
     Args:
-        folder: where the file is kept; only its owner may look into it.
-        given: every variable as the user has set it.
+        folder: the folder of the file; only its owner can read it.
+        given: every variable that the user has set.
     """
 
     def __init__(self, folder: Path, given: Mapping[str, str]) -> None:
@@ -45,7 +45,7 @@ class Vault:
         self._given = given
 
     def value(self, name: str) -> str:
-        """Return the credential in force; generates it where there is none."""
+        """Return the current credential; generate it if there is none."""
         if self.is_given(name):
             return self._given[name]
         with self._changed() as content:
@@ -53,22 +53,22 @@ class Vault:
         return value
 
     def optional(self, name: str) -> str:
-        """Return the user's own value, or the one that rotation has put in its place; empty where there is none."""
+        """Return the user's own value, or the one with which rotation replaced it; empty if there is none."""
         return self._given[name] if self.is_given(name) else str(self._content()["generated"].get(name, ""))
 
     def is_given(self, name: str) -> bool:
-        """Whether the user's own value is in force."""
+        """Whether the user's own value is the current one."""
         value = self._given.get(name, "")
         superseded = self._content()["superseded"].get(name, [])
         return bool(value) and value not in EXAMPLES and _digest(value) not in superseded
 
     def was_ever(self, name: str, value: str) -> bool:
-        """Whether the variable has this value, or had it before it was replaced."""
+        """Whether the variable has this value, or had it before."""
         superseded = self._content()["superseded"].get(name, [])
         return value in {self.optional(name), self._given.get(name)} or _digest(value) in superseded
 
     def older(self, name: str) -> list[str]:
-        """Return the values that a server may still have instead of the one in force, the likeliest first."""
+        """Return the previous values that a server may still have, the most likely one first."""
         content = self._content()
         values = [
             content["applied"].get(name),
@@ -80,12 +80,12 @@ class Vault:
         return [value for value in dict.fromkeys(values) if value and value != current]
 
     def applied(self, name: str, value: str) -> None:
-        """Note what a server accepts now."""
+        """Record that a server now accepts this value."""
         with self._changed() as content:
             content["applied"][name] = value
 
     def replace(self, name: str, value: str) -> None:
-        """Put `value` in force, and let the one before count as not set from now on, whoever had set it."""
+        """Make `value` the current one. From now on, the previous value counts as not set, even if the user sets it."""
         before = self.value(name)
         with self._changed() as content:
             content["superseded"].setdefault(name, []).append(_digest(before))
@@ -93,11 +93,11 @@ class Vault:
             content["applied"].setdefault(name, before)
 
     def note(self, name: str) -> Any:
-        """Return what was noted under a name; None if nothing was."""
+        """Return the value recorded with `keep` under this name; None if there is none."""
         return self._content()["notes"].get(name)
 
     def keep(self, name: str, note: Any) -> None:
-        """Note something, such as the id of a token."""
+        """Record a value that is not a credential, such as the id of a token."""
         with self._changed() as content:
             content["notes"][name] = note
 

@@ -1,4 +1,4 @@
-"""Mail: one message, over SMTP. The only module that imports smtplib."""
+"""Send a mail over SMTP. Only this module imports smtplib."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from email.utils import formatdate, make_msgid
 from emm_pipeline.errors import AlertError
 
 IMPLICIT_TLS_PORT = 465
-"""On this port a connection begins with TLS; on others STARTTLS switches to it."""
+"""Port on which connections use TLS from the start; on other ports STARTTLS switches to it."""
 
 TIMEOUT_S = 20.0
-"""How long a mail server may take for each reply."""
+"""Time in seconds that a mail server may take for each reply."""
 
 
 class MailError(AlertError):
@@ -23,7 +23,7 @@ class MailError(AlertError):
 
 @dataclass(frozen=True, slots=True)
 class MailServer:
-    """The server to which mail is sent. Without a password there is no login, as at a relay on the local network."""
+    """The server to which mail is sent. Without a password EMM does not log in, for a relay on the local network."""
 
     host: str
     port: int
@@ -50,7 +50,7 @@ class MailChannel:
 
 
 def compose(sender: str, receivers: str, subject: str, body: str) -> EmailMessage:
-    """Return a message in plain text; `receivers` is one address, or several with commas between."""
+    """Return a message in plain text; `receivers` is one address, or several separated by commas."""
     message = EmailMessage()
     message["From"] = sender
     message["To"] = receivers
@@ -66,11 +66,11 @@ def send(server: MailServer, message: EmailMessage) -> list[str]:
     """Send a message.
 
     Returns:
-        The receivers that the server refused while it accepted the mail for others.
+        The receivers that the server refused, although it accepted the mail for others.
 
     Raises:
-        MailError: The server does not reply, or refuses the login or every receiver, or the password would be sent
-            in clear text. The error names host and port and never contains the password.
+        MailError: The server does not reply, it refuses the login or every receiver, or the password would be sent
+            unencrypted. The error names host and port and never contains the password.
     """
     try:
         with _connect(server) as connection:
@@ -98,7 +98,7 @@ def _secure_and_log_in(connection: smtplib.SMTP, server: MailServer) -> None:
         return
     if not is_secure:
         raise smtplib.SMTPNotSupportedError(
-            "offers no STARTTLS, so the password would be sent in the clear; use another port or server, "
+            "does not offer STARTTLS, so the password would be sent unencrypted; use another port or server, "
             "or no password (LOGGER_SENDER_EMAIL_PASSWORD)"
         )
     connection.login(server.user, server.password)

@@ -1,4 +1,4 @@
-"""The rules of alerts: when one is raised, when it is resolved, and how a mail says it (pure)."""
+"""The rules that raise and resolve alerts, and the lines of the mail about them (pure)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from emm_pipeline.status import Status
 
 FAILURES = 3
-"""Failures in a row that raise an alert: one or two may be noise on a serial line."""
+"""Number of failures in a row that raises an alert: one or two may be caused by noise on a serial line."""
 
 _REASON_SHOWN = 300
 _NAME_SHOWN = 80
@@ -23,8 +23,8 @@ _NAME_SHOWN = 80
 class Condition:
     """The present condition of something that may fail, such as a meter; times are aware.
 
-    `subject` identifies it, as in "meter 5"; `name` is for people. `since` and `reason` say when and why it began to
-    fail, `last_ok_at` when it last worked.
+    `subject` identifies it, such as "meter 5"; `name` is for people. `since` is the time of the first failure, `reason`
+    why it fails, and `last_ok_at` the time when it last worked.
     """
 
     subject: str
@@ -37,7 +37,7 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """Something that fails, and that people were told about."""
+    """A failure that was reported to people."""
 
     subject: str
     name: str
@@ -47,9 +47,9 @@ class Alert:
 
 @dataclass(frozen=True, slots=True)
 class AlertChanges:
-    """The alerts that were raised and resolved since people were last told.
+    """The alerts that were raised and resolved since the last report.
 
-    A dropped alert belongs to a subject that does not exist any more; people are not told about it.
+    A dropped alert belongs to a subject that no longer exists; it is not reported.
     """
 
     raised: tuple[Alert, ...] = ()
@@ -78,10 +78,10 @@ def compare(conditions: Iterable[Condition], told: Iterable[Alert]) -> AlertChan
 
     Args:
         conditions: The present condition of every subject.
-        told: The alerts that people were told about and that are not resolved.
+        told: The alerts that were reported and are not resolved.
 
-    An alert is resolved when its subject has worked after the alert was raised. That the subject does not fail at the
-    moment is not enough: its row was changed, so its failures are counted from zero.
+    An alert is resolved when its subject has worked after the alert was raised. It is not enough that the subject has
+    no failures at the moment, because a change of its row resets the count of failures.
     """
     now = {condition.subject: condition for condition in conditions}
     known = {alert.subject: alert for alert in told}
@@ -108,7 +108,7 @@ def lines(changes: AlertChanges, last_ok_at: Mapping[str, datetime], zone: ZoneI
 
     Args:
         changes: What changed.
-        last_ok_at: By subject, when it recovered.
+        last_ok_at: The time of recovery, by subject.
         zone: The time zone of the triggers.
     """
     raised = [
@@ -119,7 +119,7 @@ def lines(changes: AlertChanges, last_ok_at: Mapping[str, datetime], zone: ZoneI
         AlertLine(
             False,
             f"{_clock(last_ok_at[one.subject], zone)}  {_short(one.name, _NAME_SHOWN)} has recovered; "
-            f"it failed since {_clock(one.since, zone)}",
+            f"it had failed since {_clock(one.since, zone)}",
         )
         for one in changes.resolved
     ]
@@ -127,7 +127,7 @@ def lines(changes: AlertChanges, last_ok_at: Mapping[str, datetime], zone: ZoneI
 
 
 def headline(mail: Sequence[AlertLine]) -> str:
-    """Return the subject of a mail: how many alerts were raised and how many resolved."""
+    """Return the subject of a mail, with the numbers of raised and resolved alerts."""
     raised = sum(line.raised for line in mail)
     parts = [f"{raised} failing"] if raised else []
     parts += [f"{len(mail) - raised} recovered"] if raised < len(mail) else []
@@ -139,6 +139,6 @@ def _clock(time: datetime, zone: ZoneInfo) -> str:
 
 
 def _short(text: str, longest: int = _REASON_SHOWN) -> str:
-    """The text on one line and of limited length, since parts of it come from devices and from the database."""
+    """Return the text as one line of limited length, because parts of it come from devices and from the database."""
     one_line = " ".join(text.split())
     return one_line if len(one_line) <= longest else one_line[: longest - 1] + "…"

@@ -54,7 +54,7 @@ _DELETE_LINES = text("DELETE FROM mail_lines WHERE id = ANY(:ids)")
 
 
 def meter_conditions(engine: Engine) -> list[Condition]:
-    """Return the conditions of the meters that fail or that people were told about.
+    """Return the conditions of the meters that fail or have a reported alert.
 
     Raises:
         ConfigDatabaseError: The database cannot be read. All functions here raise it.
@@ -74,7 +74,7 @@ def meter_conditions(engine: Engine) -> list[Condition]:
 
 
 def raised_alerts(engine: Engine) -> list[Alert]:
-    """Return the alerts that people were told about and that are not resolved."""
+    """Return the alerts that were reported and are not resolved."""
     with database_errors(engine), engine.connect() as connection:
         return [Alert(*row) for row in connection.execute(_TOLD)]
 
@@ -111,7 +111,7 @@ def last_waiting_line(engine: Engine) -> int:
 def claimed_lines(engine: Engine, limit: int, channel: str = "mail") -> Iterator[list[AlertLine]]:
     """Yield the oldest lines that wait for a channel; they are deleted when the block ends, and kept if it raises.
 
-    No other process gets them meanwhile. If this process is killed, they are free again at once.
+    No other process gets them in the meantime. If this process is killed, they are available again at once.
     """
     with database_errors(engine), engine.begin() as connection:
         rows = connection.execute(_CLAIM, {"limit": limit, "channel": channel}).all()

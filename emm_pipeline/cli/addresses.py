@@ -1,4 +1,4 @@
-"""What people type: `HOST[:PORT]`, unit ids, register addresses."""
+"""Types of the command line's parameters: `HOST[:PORT]`, unit ids, register addresses."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _UNITS = re.compile(r"(\d{1,3})(?:-(\d{1,3}))?", re.ASCII)
 
 
 class Endpoint(NamedTuple):
-    """Where a gateway or a device listens."""
+    """Host and port at which a gateway or a device listens."""
 
     host: str
     port: int
@@ -29,29 +29,29 @@ class Endpoint(NamedTuple):
 
     @property
     def gateway(self) -> GatewayAddress:
-        """The same for a session."""
+        """Return the address as the one of a gateway."""
         return GatewayAddress(self.host, self.port)
 
     @property
     def text(self) -> str:
-        """As a person types it: an IPv6 address in brackets."""
+        """Return `HOST:PORT` as a person types it, with an IPv6 address in brackets."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else str(self)
 
 
 class EndpointType(click.ParamType):  # type: ignore[type-arg]  # generic in newer versions of click only
-    """`HOST`, `HOST:PORT`, `[IPV6]:PORT`; the port is 502 where none is given."""
+    """`HOST`, `HOST:PORT` or `[IPV6]:PORT`; the default port is 502."""
 
     name = "host[:port]"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Endpoint:
-        """Return the endpoint, or fail with what is allowed."""
+        """Return the endpoint, or fail with a message that says which values are allowed."""
         if isinstance(value, Endpoint):
             return value
         text = str(value)
         found = _HOST_AND_PORT.fullmatch(text)
         name, port = (found["host"], found["port"]) if found else (text, None)
         if not found and not _BARE_IPV6.fullmatch(text):
-            self.fail(f"{text!r} is no HOST or HOST:PORT (an IPv6 address with a port: [::1]:502)", param, ctx)
+            self.fail(f"{text!r} is not HOST or HOST:PORT (an IPv6 address with a port: [::1]:502)", param, ctx)
         if port is not None and not (re.fullmatch(r"\d{1,5}", port, re.ASCII) and 1 <= int(port) <= HIGHEST_PORT):
             self.fail(f"{text!r} has port {port!r}; allowed: 1 to {HIGHEST_PORT}", param, ctx)
         try:
@@ -61,32 +61,32 @@ class EndpointType(click.ParamType):  # type: ignore[type-arg]  # generic in new
 
 
 class UnitsType(click.ParamType):  # type: ignore[type-arg]  # generic in newer versions of click only
-    """`1-247`, `5`, `1,3,10-20`: unit ids in the order given, each once."""
+    """Unit ids such as `1-247`, `5` or `1,3,10-20`: each once, in the order given."""
 
     name = "units"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
-        """Return the unit ids, or fail with what is allowed."""
+        """Return the unit ids, or fail with a message that says which values are allowed."""
         units: dict[int, None] = {}
         for part in str(value).replace(" ", "").split(","):
             found = _UNITS.fullmatch(part)
             first, last = (int(found[1]), int(found[2] or found[1])) if found else (1, 0)
             if not first <= last <= HIGHEST_UNIT_ID:
-                self.fail(f"{part!r} is no unit id or range of them, such as 5 or 1-247 (0 to 255)", param, ctx)
+                self.fail(f"{part!r} is not a unit id (0 to 255) or a range of them; examples: 5, 1-247", param, ctx)
             units |= dict.fromkeys(range(first, last + 1))
         return tuple(units)
 
 
 class AddressType(click.ParamType):  # type: ignore[type-arg]  # generic in newer versions of click only
-    """A register address as on the wire, from 0: decimal, or hexadecimal with 0x."""
+    """A register address as sent in a request (counted from 0): decimal, or hexadecimal with 0x."""
 
     name = "address"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Return the address, or fail with what is allowed."""
+        """Return the address, or fail with a message that says which values are allowed."""
         text = str(value)
         if not re.fullmatch(r"\d{1,6}|0[xX][0-9a-fA-F]{1,6}", text, re.ASCII):
-            self.fail(f"{text!r} is no register address; allowed: 0 to 65535, or 0x0 to 0xFFFF", param, ctx)
+            self.fail(f"{text!r} is not a register address; allowed: 0 to 65535, or 0x0 to 0xFFFF", param, ctx)
         address = int(text, 16) if text.lower().startswith("0x") else int(text)
         if address > HIGHEST_ADDRESS:
             reference = manual_reference(address)

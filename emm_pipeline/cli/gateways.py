@@ -1,4 +1,4 @@
-"""The configuration database, for commands that are of use without it: its meters, and its locks on gateways."""
+"""Meters and gateway locks of the configuration database, for commands that also work without a database."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class KnownFleet:
-    """The fleet of the configuration database; without one, an empty fleet, no engine, and the reason."""
+    """The fleet of the configuration database. Without a database: an empty fleet, no engine, and the reason."""
 
     engine: Engine | None = None
     fleet: Fleet = field(default_factory=Fleet)
@@ -36,7 +36,7 @@ class KnownFleet:
 
     @asynccontextmanager
     async def locks(self) -> AsyncIterator[GatewayLocks]:
-        """Yield the locks that keep polls and this process apart; none without a database."""
+        """Yield the locks that prevent polls and this process from using a gateway at once; none without a database."""
         if self.engine is None:
             yield Unlocked()
             return
@@ -46,11 +46,11 @@ class KnownFleet:
 
 @contextmanager
 def known_fleet(env_files: tuple[Path, ...]) -> Iterator[KnownFleet]:
-    """Yield what the configuration database knows, if there is one and it can be read."""
+    """Yield the fleet of the configuration database, or an empty one if there is no database that can be read."""
     try:
         settings = load_settings(*env_files)
     except EmmError as err:
-        if env_files:  # someone named a file: it has to be right
+        if env_files:  # the user named a file, so errors in it are reported
             raise
         yield KnownFleet(reason=str(err))
         return

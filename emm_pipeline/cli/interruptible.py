@@ -1,4 +1,4 @@
-"""Running what is asynchronous, so that Ctrl-C at any moment leaves nothing on stderr."""
+"""Run a coroutine so that Ctrl-C at any moment prints nothing on stderr."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ T = TypeVar("T")
 
 
 def run(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Do what `asyncio.run` does; interrupted before it begins, the coroutine is not complained of as never awaited.
+    """Run a coroutine as `asyncio.run` does, without a "never awaited" warning if Ctrl-C comes before it starts.
 
-    For the main thread, since a signal is involved.
+    Only for the main thread, because it handles a signal.
     """
     try:
         with asyncio.Runner(loop_factory=_whole_loop) as runner:
@@ -25,7 +25,7 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
 
 
 def _whole_loop() -> asyncio.AbstractEventLoop:
-    """A new event loop. Ctrl-C waits until it is whole: half of one complains when it goes."""
+    """Return a new event loop. Ctrl-C is delayed until it is complete, as an incomplete one prints a warning."""
     came: list[int] = []
     handler = signal.signal(signal.SIGINT, lambda number, _: came.append(number))
     try:

@@ -1,4 +1,4 @@
-"""Groups whose commands are imported when they are called: pandas, NumPy, SQLAlchemy are there for what needs them."""
+"""Command groups that import a command only when it is called, so that pandas or SQLAlchemy do not delay others."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class LazyGroup(click.Group):
-    """A group with further commands: name to `module:command`, below this package."""
+    """A group with further commands: a mapping from name to `module:command`, relative to this package."""
 
     def __init__(self, *arguments: Any, lazy: Mapping[str, str], **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -23,7 +23,7 @@ class LazyGroup(click.Group):
         return sorted({*super().list_commands(ctx), *self._lazy})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Return a command, imported now if need be; None for a name that is none."""
+        """Return a command, which is imported now if necessary; None for an unknown name."""
         if cmd_name not in self._lazy:
             return super().get_command(ctx, cmd_name)
         module, name = self._lazy[cmd_name].split(":")

@@ -1,4 +1,4 @@
-"""`emm`: its commands, and how an error ends it.
+"""`emm`: the command line's entry point, its list of commands, and its exit codes.
 
 Exit codes: 0 success, 1 something was not read or not stored, 2 wrong usage or configuration, 130 interrupted. Those of
 `emm status` are its own.
@@ -24,6 +24,7 @@ PIPE_CLOSED = 141
 
 COMMANDS = {
     "code-server": "commands.code_server:code_server",
+    "daemon": "commands.daemon:daemon",
     "db": "commands.database:database",
     "demo": "demo.command:demo",
     "influxdb": "commands.influxdb:influxdb",
@@ -41,7 +42,7 @@ COMMANDS = {
     "watchdog": "commands.watchdog:watchdog",
     "webserver": "commands.webserver:webserver",
 }
-"""Name to module and command."""
+"""Maps each command's name to its module and function."""
 
 
 @click.group(cls=LazyGroup, lazy=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
@@ -50,7 +51,7 @@ COMMANDS = {
     "--env-file",
     type=click.Path(path_type=Path),
     multiple=True,
-    help="Settings that come before config/.env and config/.env.dev, such as the one that the demo names.",
+    help="File whose settings override config/.env and config/.env.dev, such as the one that the demo prints.",
 )
 @click.pass_context
 def emm(context: click.Context, env_file: tuple[Path, ...]) -> None:
@@ -59,15 +60,15 @@ def emm(context: click.Context, env_file: tuple[Path, ...]) -> None:
 
 
 def main() -> None:
-    """Run the command line; errors of ours are one line on stderr, without a traceback."""
-    if sys.stdout is None:  # closed by who started us: the first file that is opened must not take its place
+    """Run the command line; print EMM's own errors as one line on stderr, without a traceback."""
+    if sys.stdout is None:  # closed by the parent process: the first file opened must not get descriptor 1
         sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - until the end
     _make_writable(sys.stdout)
     try:
         emm.main(standalone_mode=False)
         sys.stdout.flush()
     except BrokenPipeError:
-        # Who reads has seen enough (`emm types list | head`); what is left is not to be flushed at the end.
+        # The reader has closed the pipe (`emm types list | head`): do not flush the rest of the output at the end.
         _drop_output()
         sys.exit(PIPE_CLOSED)
     except OSError as err:
@@ -91,7 +92,7 @@ def main() -> None:
 
 
 def _make_writable(out: TextIO) -> None:
-    """Let no name of a meter or unit end a command that has done its work: programs read UTF-8, terminals what fits."""
+    """Prevent encoding errors in output: UTF-8 for programs; on a terminal, replace unsupported characters."""
     if isinstance(out, TextIOWrapper):
         if out.isatty():
             out.reconfigure(errors="backslashreplace")
@@ -100,5 +101,5 @@ def _make_writable(out: TextIO) -> None:
 
 
 def _drop_output() -> None:
-    """Let what was printed and is not written yet go nowhere, instead of failing again at the end."""
+    """Discard buffered output, so that flushing it at the end does not fail again."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

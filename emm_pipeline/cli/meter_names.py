@@ -1,4 +1,4 @@
-"""Meters as people name them on the command line: by id, or by description."""
+"""Find the meters that a person names on the command line, by id or by description."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _INTEGER = re.compile(r"-?\d{1,10}", re.ASCII)
 
 
 def find_meters(rows: Sequence[MeterRow], names: Iterable[str]) -> list[MeterRow]:
-    """Return the rows of `energy_meters` that the names name, each once.
+    """Return the rows of `energy_meters` that have the names, each row once.
 
-    An integer is an id, where a meter has it; anything else is a description.
+    An integer is an id if a meter has that id; any other name is a description.
 
     Raises:
-        ConfigurationError: No meter has a name, or several have it as their description.
+        ConfigurationError: No meter has one of the names, or several meters have it as their description.
     """
     found: dict[int | None, MeterRow] = {}
     for name in names:
@@ -34,13 +34,13 @@ def find_meters(rows: Sequence[MeterRow], names: Iterable[str]) -> list[MeterRow
             raise ConfigurationError(f"no meter has the id or description {name!r}; emm meters list shows them")
         if len(same) > 1:
             ids = ", ".join(map(str, same))
-            raise ConfigurationError(f"the description {name!r} is that of meters {ids}: give an id")
+            raise ConfigurationError(f"meters {ids} have the same description {name!r}: give an id")
         found |= same
     return list(found.values())
 
 
 def _named(rows: Iterable[MeterRow], name: str) -> dict[int | None, MeterRow]:
-    """The rows that a name fits, by id; of rows with one id the first."""
+    """Return the rows that match a name, by id; of several rows with the same id, the first."""
     by_id: dict[int | None, MeterRow] = {}
     for row in rows:
         by_id.setdefault(id_of(row), row)
@@ -51,7 +51,7 @@ def _named(rows: Iterable[MeterRow], name: str) -> dict[int | None, MeterRow]:
 
 
 def ids_of(engine: Engine, names: Sequence[str]) -> set[int]:
-    """Return the ids of all meters of the database that the names name, enabled or not.
+    """Return the ids of the meters in the database that have the names, enabled or not.
 
     Raises:
         ConfigurationError: As `find_meters`.

@@ -1,7 +1,7 @@
-"""What all commands share: lines for people, JSON for programs, and a question before what cannot be undone.
+"""Output of all commands: lines for people, JSON for programs, and a question before an irreversible change.
 
-Nothing else prints. Names and hosts come from a database: a terminal must not take a part of one for a control
-sequence, nor be filled by one.
+No other module prints. Names and hosts come from a database, so control characters are escaped and long texts are cut
+before they reach a terminal.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from typing import Any
 import click
 
 MAX_LINE = 2000
-"""Characters of a line; what is longer is cut."""
+"""Maximum number of characters in a line; longer lines are cut."""
 
 _UNPRINTABLE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
-"""Unicode categories: control and formatting characters (some of which turn the direction of text), line ends."""
+"""Unicode categories that are escaped: control and formatting characters (some reverse the text), line ends."""
 _CONTROL_IN_JSON = re.compile("[\x7f-\x9f]")
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
@@ -28,7 +28,7 @@ yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
 
 
 def printable(text: object, limit: int = MAX_LINE) -> str:
-    """Return a text of one line, cut behind `limit` characters, with escapes for unprintable ones (ESC is `x1b`)."""
+    """Return the text as one line of at most `limit` characters, with unprintable ones as escapes."""
     whole = str(text)
     shown = whole if whole.isascii() and whole.isprintable() else "".join(map(_escaped, whole[: limit + 1]))
     if len(whole) <= limit:
@@ -58,7 +58,7 @@ def _print_lines(text: object, file: Any) -> None:
 
 
 def print_json(data: Any, indent: int | None = 2) -> None:
-    """Print data as JSON; times as ISO 8601, and NaN and infinities, which JSON does not have, as texts."""
+    """Print data as JSON: times as ISO 8601; NaN and infinities, which JSON does not have, as strings."""
     text = json.dumps(_finite(data), indent=indent, ensure_ascii=False, allow_nan=False, default=_as_text)
     escaped = _CONTROL_IN_JSON.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
     print(escaped, flush=True)  # noqa: T201 - here only
@@ -82,7 +82,7 @@ def shown_time(time: datetime | None) -> str:
 
 
 def confirm(question: str, *, yes: bool) -> None:
-    """Ask on a terminal; elsewhere --yes has to have been given.
+    """Ask the question on a terminal. Without a terminal, `yes` must be true.
 
     Raises:
         click.Abort: The answer was no.

@@ -1,4 +1,4 @@
-"""A progress line on stderr, shown only for what takes longer than a second."""
+"""A progress line on stderr for work that takes longer than a second."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ SHOWN_AFTER_S = 1.0
 
 @contextmanager
 def progress(what: str, total: int | None = None, *, remaining: bool = False) -> Iterator[Callable[[], None]]:
-    """Yield a function to call after each of `total` steps; where stderr is no terminal, one plain line is printed.
+    """Yield a function to call after each of `total` steps. If stderr is not a terminal, print one plain line.
 
-    With `remaining`, an estimate of the time that the rest will take is shown too.
+    With `remaining`, also show an estimate of the remaining time.
     """
     console = Console(stderr=True)
     bar = Progress(

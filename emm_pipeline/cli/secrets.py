@@ -1,4 +1,4 @@
-"""What `make secrets` does. Run by a Python that has nothing installed: `python -m emm_pipeline.cli.secrets`."""
+"""The command behind `make secrets`; it needs no installed package: `python -m emm_pipeline.cli.secrets`."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from pathlib import Path
 from emm_pipeline.credentials import write_secrets
 
 NEXT = """\
-{file} has random credentials now, which only you can read: {names}.
-A new stack takes them at its first start: docker-compose up --build -d
-PostgreSQL, InfluxDB and Grafana of a stack that ran before keep those that they were made with;
+{file} now has random credentials, which only you can read: {names}.
+A new stack uses them from its first start: docker-compose up --build -d
+In an existing stack, PostgreSQL, InfluxDB and Grafana keep their previous credentials;
 docs/operation.md says how to change them."""
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Write the credentials and say what to do next; returns the exit code."""
-    parser = argparse.ArgumentParser(description="Random credentials in place of the example ones.")
+    parser = argparse.ArgumentParser(description="Create random credentials to replace the example ones.")
     parser.add_argument("example_file", type=Path)
     parser.add_argument("file", type=Path)
-    parser.add_argument("--force", action="store_true", help="replace credentials that are there")
+    parser.add_argument("--force", action="store_true", help="replace existing credentials")
     options = parser.parse_args(arguments)
     try:
         names = write_secrets(options.example_file, options.file, force=options.force)

@@ -1,4 +1,4 @@
-"""Whether a meter is as it is configured: connection, unit, each register by itself, and the requests of a poll."""
+"""Check a meter's configuration: connection, unit, each register singly, and the requests of a poll."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ if TYPE_CHECKING:
     from emm_pipeline.modbus.gateway_locks import GatewayLocks
 
 AD_HOC_ID = -(2**31) - 1
-"""Of a meter that is in no database: an id that none there can have."""
+"""Id of a meter that is not in the database; no meter in a database can have it."""
 
 MOST_TIMEOUTS = 2
-"""After so many requests without any reply, a unit that never sent one gets no more."""
+"""A unit that has never replied gets no more requests after this number."""
 
 GATEWAYS_AT_ONCE = 50
 
 
 @dataclass(frozen=True, slots=True)
 class RegisterCheck:
-    """A register, read by itself; `value` is in its unit, None where there is none."""
+    """A register that was read singly; `value` is in its unit, or None if there is no value."""
 
     register: Register
     reply: Reply
@@ -69,13 +69,13 @@ class MeterCheck:
     registers: list[RegisterCheck] = field(default_factory=list)
     requests: list[tuple[Request, Reply]] = field(default_factory=list)
     remark: str | None = None
-    """Measurements that no SunSpec model of the device gives."""
+    """Measurements that no SunSpec model of the device provides."""
     left_out: int = 0
-    """Registers that were not read any more."""
+    """Number of registers that were not read because the check ended early."""
 
     @property
     def failed(self) -> list[Reply]:
-        """The requests that brought no registers."""
+        """The requests that failed."""
         replies = [each.reply for each in self.registers] + [reply for _, reply in self.requests]
         return [reply for reply in replies if not reply.words]
 
@@ -86,7 +86,7 @@ class MeterCheck:
 
 
 def steps_of(meter_type: MeterType) -> int:
-    """How many requests a check sends."""
+    """Return the number of requests that a check sends."""
     return len(meter_type.registers) + len(plan_requests(meter_type))
 
 
@@ -97,7 +97,7 @@ async def check_meters(
     on_step: Callable[[], None],
     on_wait: Callable[[], None],
 ) -> list[MeterCheck]:
-    """Checks meters: those behind one gateway in turn, gateways side by side. Returns them in the order of `meters`."""
+    """Check meters, those behind one gateway in turn, different gateways concurrently; keep the order of `meters`."""
     by_gateway: dict[GatewayAddress, list[EnergyMeter]] = defaultdict(list)
     for meter in meters:
         by_gateway[meter.gateway].append(meter)
@@ -119,7 +119,7 @@ async def _check_meter(
     on_step: Callable[[], None],
     on_wait: Callable[[], None],
 ) -> MeterCheck:
-    """Reads everything that the meter's type has; what fails is in the result."""
+    """Read all registers of the meter's type; failures are in the result."""
     checked = MeterCheck(meter, meter_type)
     session = Session(meter.gateway, Timing.of(meter_type))
     async with locked(locks, meter.address, on_wait):
@@ -168,10 +168,10 @@ def _request(register: Register) -> Request:
 
 
 async def _locate(session: Session, checked: MeterCheck) -> None:
-    """Finds where the device has the SunSpec models of its type, and takes the type's registers from there.
+    """Find the addresses of the SunSpec models of the meter's type, and use them for the type's registers.
 
     Raises:
-        TransportError: It has none, or does not say.
+        TransportError: The device has no models, or does not list them.
     """
     search = ModelSearch()
     while search.request:

@@ -1,4 +1,4 @@
-"""Which units reply behind a gateway: each gets one request, slowly, over one session."""
+"""Find the units that reply behind a gateway: each gets one request, with pauses, over one session."""
 
 from __future__ import annotations
 
@@ -23,67 +23,67 @@ if TYPE_CHECKING:
     from emm_pipeline.readings import Request
 
 ABSENT = frozenset({10, 11})
-"""Exceptions with which a gateway says that it has no path to the unit, or that the unit is silent."""
+"""Exceptions with which a gateway reports that it has no path to the unit, or that the unit does not reply."""
 
 BUSY = frozenset({5, 6})
 
 PATIENCE_S = 5.0
 """The timeout of a second request to the first unit that is silent.
 
-A gateway that itself waits longer than our timeout is still busy with one unit when the request to the next one comes,
-which then seems to be silent too. The second request shows how long the gateway takes.
+A gateway that itself waits longer than EMM's timeout is still busy with one unit when it receives the request to the
+next one, which then seems to be silent too. The second request shows how long the gateway takes.
 """
 
 TURN_S = 5.0
-"""For how long a scan keeps a gateway locked; then polls have their turn."""
+"""Time in seconds for which a scan keeps a gateway locked before it lets polls use it."""
 
 _LEFT_TO_POLLS_S = 0.6
-"""Polls look three times within that."""
+"""Time for which a scan lets polls use the gateway; a waiting poll tries three times within it."""
 
 _REPEAT_PAUSE_S = 0.3
-"""Before a second request to a unit that is busy, or whose first one brought no valid reply."""
+"""Pause before a second request to a unit that is busy, or whose first reply was invalid."""
 
 _MARGIN = 1.5
 
 _REOPEN_PAUSES_S = (0.5, 1.0, 2.0)
-"""A gateway that was there before, and is not now, may be back soon: a scan takes its time."""
+"""Pauses before attempts to reconnect: a gateway that answered before may answer again soon."""
 
 _NO_REPLY = frozenset({FailureKind.CLOSED, FailureKind.INVALID_REPLY})
 
 
 @dataclass(frozen=True, slots=True)
 class FoundUnit:
-    """A unit that replied: with what, how fast, and what it may be."""
+    """A unit that replied, with its reply and its possible types."""
 
     unit_id: int
     reply: Reply
     candidates: tuple[Candidate, ...] | None = None
-    """None until it was compared with the catalogue."""
+    """Possible types; None until the unit was compared with the catalogue."""
 
 
 @dataclass(slots=True)
 class Scan:
-    """The result of a scan so far; readable while it goes on, and after it was interrupted."""
+    """The result of a scan so far, which can be read while the scan runs and after it was interrupted."""
 
     units: Sequence[int]
     asked: int = 0
     found: list[FoundUnit] = field(default_factory=list)
     unclear: dict[int, str] = field(default_factory=dict)
-    """Units whose request brought neither a valid reply nor silence, and what instead."""
+    """Units that neither sent a valid reply nor were silent, with the reason."""
     slow_s: float | None = None
-    """After how many seconds the first reply came for which the timeout was too short; it is longer since then."""
+    """Time of the first reply that was slower than the timeout; longer timeouts are used since then."""
     was_patient: bool = False
-    """Whether the long timeout was tried."""
+    """Whether the long timeout has been tried."""
 
     @property
     def all_reply(self) -> bool:
-        """Whether so many units were asked, and all replied, that it must be one device that ignores the unit id."""
-        return len(self.found) == self.asked > 10  # noqa: PLR2004 - more than share a bus by chance, all in a row
+        """Whether more than 10 units were asked and all replied: it is probably one device that ignores unit ids."""
+        return len(self.found) == self.asked > 10  # noqa: PLR2004 - so many units without a gap are unlikely
 
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """Where and how units are asked: for what, how patiently, and as which types they may be identified."""
+    """The parameters of a scan: gateway, request, timing, and the types for identification."""
 
     gateway: GatewayAddress
     request: Request
@@ -93,19 +93,19 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class Watcher:
-    """Callbacks: after each unit that was asked, and when a scan has to wait for a poll."""
+    """Callbacks: after the request to each unit, and when a scan has to wait for a poll."""
 
     on_unit: Callable[[], None]
     on_wait: Callable[[], None] | None = None
 
 
 async def scan(probe: Probe, state: Scan, locks: GatewayLocks, watcher: Watcher) -> None:
-    """Sends a request to every unit of `state.units`, and writes into `state` what came of it.
+    """Send a request to every unit of `state.units`, and write the results to `state`.
 
-    A unit is found by any reply, an exception too, except those that a gateway sends in place of an absent unit.
+    A unit is found if it sends any reply, including exceptions, except those that a gateway sends for an absent unit.
 
     Raises:
-        ConnectError: The gateway cannot be reached, or no more; what was found before is in `state`.
+        ConnectError: The gateway cannot be reached, or no longer; the units found before are in `state`.
     """
     session = Session(probe.gateway, probe.timing, reopen_pauses_s=_REOPEN_PAUSES_S)
     turn_s = math.inf if isinstance(locks, Unlocked) else TURN_S
@@ -137,13 +137,13 @@ async def _ask_unit(session: Session, unit_id: int, probe: Probe, state: Scan) -
         state.unclear[unit_id] = reply.reason
     elif reply.kind is not FailureKind.TIMEOUT and reply.exception_code not in ABSENT:
         place = len(state.found)
-        state.found.append(FoundUnit(unit_id, reply))  # found, also when what follows is interrupted
+        state.found.append(FoundUnit(unit_id, reply))  # added now, in case the identification is interrupted
         candidates = await identify(lambda request: session.read(unit_id, request), probe.types)
         state.found[place] = FoundUnit(unit_id, reply, tuple(candidates))
 
 
 async def _ask_patiently(session: Session, unit_id: int, probe: Probe, state: Scan) -> Reply:
-    """Sends the unit a second request with a long timeout; if a reply comes late, so have all others from then on."""
+    """Send the unit a second request with a long timeout; if a late reply comes, use longer timeouts from then on."""
     state.was_patient = True
     timeout_s = probe.timing.timeout_s
     session.timing = probe.timing._replace(timeout_s=max(PATIENCE_S, timeout_s))

@@ -2,11 +2,11 @@
 
     upgrade: migrations, schema -> tables            the database is created, upgraded and compared
     loader -> validation, values -> fleet.Fleet      its rows are read and checked
-    editing                                          rows as people and the catalogue change them
-    device_state                                     what is known of each device between polls
-    gateway_locks                                    which gateways a run talks to
+    editing                                          people and the catalogue add, change and remove rows
+    device_state                                     the pipeline keeps the state of each device between polls
+    gateway_locks                                    prevents two runs from using one gateway at once
     used_ids                                         ids that no new meter gets
 
-`validation`, `values`, `csv_tables` and the modules that say so are pure; all others work on an engine of
+`validation`, `values`, `csv_tables` and the modules marked "(pure)" do no I/O; all others use an engine from
 `engine.create_config_engine`.
 """

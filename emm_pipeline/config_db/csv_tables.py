@@ -1,8 +1,8 @@
-"""Tables as CSV: a header, then rows, each with the number of its line (pure).
+"""Read tables from CSV: a header, then rows, each with its line number (pure).
 
-Lines that begin with # are comments, empty lines are skipped. Comma, semicolon or tab separate the cells, whichever the
-header has most; spaces around a cell do not count; an empty cell is null. A file with semicolons comes from a
-spreadsheet whose numbers may have decimal commas, which become points.
+Lines that begin with # are comments; empty lines are skipped. The separator is comma, semicolon or tab, whichever is
+most frequent in the header. Spaces around a cell are ignored; an empty cell is null. A file with semicolons comes from
+a spreadsheet whose numbers may have decimal commas, which are converted to points.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ _SEPARATORS = ",;\t"
 _DECIMAL_COMMA = re.compile(r"^([+-]?\d+),(\d+(?:[eE][+-]?\d+)?)$", re.ASCII)
 
 CsvRow = dict[str, str | None]
-"""Column to cell."""
+"""Maps each column to its cell."""
 
 
 class CsvIssue(NamedTuple):
-    """What is wrong, and in which line (None: with the whole)."""
+    """An error in the file, and its line (None: the error concerns the whole file)."""
 
     line: int | None
     reason: str
@@ -32,20 +32,20 @@ class CsvIssue(NamedTuple):
 
 
 class CsvTable(NamedTuple):
-    """The rows that could be read, each with the number of its line, and what is wrong with the others."""
+    """The rows that could be read, each with its line number, and the issues of the others."""
 
     rows: list[tuple[int, CsvRow]]
     issues: list[CsvIssue]
 
 
 def read_csv(text: str, columns: Sequence[str], needed: Sequence[str], text_columns: Collection[str]) -> CsvTable:
-    """Read a table to its end.
+    """Read a whole table, and collect all its issues.
 
     Args:
         text: The content of the file.
         columns: The columns that it may have, in any order.
-        needed: Those that it must have.
-        text_columns: Those whose cells are no numbers.
+        needed: The columns that it must have.
+        text_columns: The columns whose cells are not numbers.
     """
     table = CsvTable([], [])
     lines = [
@@ -54,7 +54,7 @@ def read_csv(text: str, columns: Sequence[str], needed: Sequence[str], text_colu
         if line.strip() and not line.startswith("#")
     ]
     if not lines:
-        table.issues.append(CsvIssue(None, f"has no header; needed are the columns {', '.join(needed)}"))
+        table.issues.append(CsvIssue(None, f"has no header; required columns: {', '.join(needed)}"))
         return table
     header_number, header_line = lines[0]
     separator = max(_SEPARATORS, key=header_line.count)

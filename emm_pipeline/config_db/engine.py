@@ -1,4 +1,4 @@
-"""The connection to the configuration database, and the one place where SQLAlchemy's errors become ours."""
+"""The SQLAlchemy engine of the configuration database, and the translation of SQLAlchemy's errors into EMM's."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ CONNECT_TIMEOUT_S = 5
 
 
 def psycopg2_url(url: str | URL) -> URL:
-    """The URL with its driver named: to SQLAlchemy 2.1 a bare `postgresql://` is psycopg 3, to 2.0 psycopg2."""
+    """Return the URL with the driver psycopg2, since the default of `postgresql://` depends on SQLAlchemy's version."""
     url = make_url(url)
     return url.set(drivername="postgresql+psycopg2") if url.drivername == "postgresql" else url
 
 
 def create_config_engine(url: str | URL) -> Engine:
-    """An engine that survives a restart of the server and notices soon when the server is gone."""
+    """Return an engine that survives a restart of the server and detects within seconds that the server is down."""
     return create_engine(
         psycopg2_url(url),
         pool_pre_ping=True,
@@ -43,10 +43,10 @@ def create_config_engine(url: str | URL) -> Engine:
 
 @contextmanager
 def database_errors(engine: Engine) -> Iterator[None]:
-    """Turn what SQLAlchemy raises inside the block into one line: which database, why, and what to do.
+    """Translate SQLAlchemy's errors in the block into one line: which database, the reason, and what to do.
 
     Raises:
-        ConfigDatabaseError: Instead of any SQLAlchemyError. Its text never holds the password.
+        ConfigDatabaseError: Replaces any SQLAlchemyError. Its message never contains the password.
     """
     try:
         yield

@@ -1,7 +1,7 @@
-"""Locks per gateway, so that two runs never talk to one at the same time: PostgreSQL's advisory locks.
+"""Locks per gateway, which prevent two runs from using a gateway at the same time: PostgreSQL's advisory locks.
 
-They belong to a database session, so that the server frees those of a process that died. The connection must
-therefore lead to the server itself, not to a pooler that hands sessions around.
+The locks belong to a database session, so the server frees those of a process that died. The connection must
+therefore go directly to the server, not through a pooler that shares sessions.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 ANSWER_TIMEOUT_S = 5.0
-"""How long PostgreSQL may take for one statement before reading goes on without it."""
+"""Time in seconds that PostgreSQL may take for one statement before the reading continues without locks."""
 
-# The host of a run may vanish without a word: its session, and its locks, end after a minute and not after two hours.
+# If the host of a run crashes, TCP keepalive ends its session and frees its locks after a minute instead of two hours.
 _SESSION = """
     SELECT set_config('application_name', 'emm gateway locks', false), set_config('tcp_keepalives_idle', '30', false),
         set_config('tcp_keepalives_interval', '10', false), set_config('tcp_keepalives_count', '3', false)
@@ -38,14 +38,14 @@ _UNLOCK = text("SELECT pg_advisory_unlock(key) FROM unnest(CAST(:keys AS bigint[
 
 
 def lock_key(address: str) -> int:
-    """The key of PostgreSQL's advisory lock for a gateway `host:port`: 64 bits, signed."""
+    """Return the key of PostgreSQL's advisory lock for a gateway `host:port`: 64 bits, signed."""
     digest = hashlib.blake2b(f"emm gateway {address}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, signed=True)
 
 
 @asynccontextmanager
 async def gateway_locks(engine: Engine) -> AsyncIterator[PostgresGatewayLocks]:
-    """Yields the locks of one reading; what is still locked at its end is given back."""
+    """Yield the locks for one reading, and release those still held at its end."""
     locks = PostgresGatewayLocks(engine)
     try:
         yield locks
@@ -54,10 +54,11 @@ async def gateway_locks(engine: Engine) -> AsyncIterator[PostgresGatewayLocks]:
 
 
 class PostgresGatewayLocks:
-    """The locks that one session holds. What is asked for while a statement is under way goes into the next one.
+    """The locks that one session holds. Requests that arrive while a statement is executed are sent in the next one.
 
-    When PostgreSQL does not answer, every gateway counts as ours: a reading that is not taken now cannot be repeated,
-    and no other run reaches a gateway without PostgreSQL. What is locked already stays locked while the session lives.
+    If PostgreSQL does not answer, every gateway counts as locked by this session, because a reading that is not taken
+    now cannot be repeated, and other runs cannot start without PostgreSQL. Locks that the session already holds remain
+    as long as the session exists.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -69,7 +70,7 @@ class PostgresGatewayLocks:
         self._is_away = False
 
     async def try_acquire(self, address: str) -> bool:
-        """Returns whether the gateway is ours now."""
+        """Return whether this session now holds the gateway's lock."""
         if self._is_away:
             return True
         answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
@@ -78,12 +79,12 @@ class PostgresGatewayLocks:
         return await answer
 
     def release(self, address: str) -> None:
-        """Gives the gateway back."""
+        """Release the gateway's lock."""
         self._unwanted.append(address)
         self._wake()
 
     async def close(self) -> None:
-        """Ends the session, and its locks with it."""
+        """End the session, which releases its locks."""
         if self._worker:
             await asyncio.wait([self._worker])
         if self._connection is not None and not self._is_away:
@@ -106,7 +107,7 @@ class PostgresGatewayLocks:
             for address, answer in wanted.items():
                 if not answer.done():
                     answer.set_result(address in locked)
-                elif address in locked:  # whoever asked was cancelled meanwhile
+                elif address in locked:  # the task that requested it has been cancelled
                     self._unwanted.append(address)
         for answer in self._wanted.values():
             answer.set_result(True)
@@ -117,7 +118,7 @@ class PostgresGatewayLocks:
         _log.warning("gateways are read without a lock, so another run may talk to them at the same time: %s", reason)
 
     def _execute(self, wanted: Sequence[str], unwanted: Sequence[str]) -> set[str]:
-        """Gives back and locks; returns what is locked now."""
+        """Release and acquire locks; return the addresses whose locks were acquired."""
         with database_errors(self._engine):
             if self._connection is None:
                 self._connection = self._open()

@@ -1,4 +1,4 @@
-"""The fleet, as the configuration database has it now."""
+"""Load the fleet from the configuration database."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ if TYPE_CHECKING:
 _SIZES = text("SELECT CAST(type AS text), count(*) FROM registers GROUP BY 1")
 
 MAX_REGISTERS_PER_TYPE = 10_000
-"""A type with more rows is not loaded: no device has so many, and each poll would carry them in memory."""
+"""Maximum number of rows of a type that is loaded: no device has more, and each poll holds them in memory."""
 
 
 def load_fleet(engine: Engine, *, all_types: bool = False) -> Fleet:
-    """Read and check the configuration, all of it as of one moment.
+    """Read and check the whole configuration, from one snapshot of the database.
 
-    A database that has only the two first tables, never upgraded, is read as well.
+    A database that was never upgraded, with only the first two tables, can be read too.
 
     Args:
-        engine: of the configuration database.
-        all_types: read the registers of types that no enabled meter has, too.
+        engine: The engine of the configuration database.
+        all_types: Also read the registers of types that no enabled meter has.
 
     Raises:
-        ConfigDatabaseError: The database cannot be read. Never an empty fleet instead: callers remove what is
-            not in it.
+        ConfigDatabaseError: The database cannot be read. An empty fleet is never returned instead, because callers
+            remove meters that are not in the fleet.
     """
     with database_errors(engine), engine.connect() as connection:
         connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
@@ -60,7 +60,7 @@ def load_fleet(engine: Engine, *, all_types: bool = False) -> Fleet:
             "registers",
             f"type {shown(name)}",
             "type",
-            f"has {rows} rows, of which {MAX_REGISTERS_PER_TYPE} are allowed",
+            f"has {rows} rows; allowed: at most {MAX_REGISTERS_PER_TYPE}",
         )
         for name, rows in sorted(too_large.items(), key=str)
     ]
@@ -68,19 +68,19 @@ def load_fleet(engine: Engine, *, all_types: bool = False) -> Fleet:
 
 
 def _registers_of(connection: Connection, types: Collection[str | None]) -> Sequence[Mapping[str, Any]]:
-    """The rows of these types; None among them is that of rows without a type, which are reported."""
+    """Return the rows of these types; None selects the rows without a type, which are reported."""
     query = "SELECT * FROM registers WHERE CAST(type AS text) = ANY(:types) OR (:without AND type IS NULL)"
     types_given = [name for name in types if name is not None]
     return _as_mappings(connection.execute(text(query), {"types": types_given, "without": None in types}))
 
 
 def _name(type_name: object) -> str:
-    """A type as it is compared: spaces around it, in Unicode's sense, do not count."""
+    """Return a type's name without surrounding white space (as Unicode defines it), for comparison."""
     return str(type_name).strip()
 
 
 def rows_of(connection: Connection, table: str) -> Sequence[Mapping[str, Any]]:
-    """All rows, with whatever columns there are: columns that came later may be absent."""
+    """Return all rows with all columns of the table; an old table may lack newer columns."""
     return _as_mappings(connection.execute(text(f"SELECT * FROM {table}")))  # noqa: S608 - one of three names above
 
 

@@ -1,10 +1,10 @@
-"""The tables of the configuration database, as `emm db upgrade` leaves them.
+"""The tables of the configuration database after `emm db upgrade`.
 
-Tables and columns are made by the migrations; a test compares them with these. Conditions are applied from here by
-`schema`, since old rows may not let them be applied at once.
+The migrations create the tables and columns; a test compares them with these definitions. The CHECK constraints are
+applied by `schema`, because invalid old rows may prevent that at first.
 
-The first columns of `energy_meters` and `registers`, their order and their codes are fixed: people have scripts
-and `INSERT ... VALUES` lines for them. Further columns go behind, nullable or with a default.
+The first columns of `energy_meters` and `registers`, their order and their codes are fixed, because people have scripts
+and `INSERT ... VALUES` lines for them. Further columns come after them, and are nullable or have a default.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _REGISTERS_TAKEN = "CASE {} ELSE 1 END".format(
         for count in sorted({each.count for each in DataType} - {1})
     )
 )
-"""Registers that a value takes (SQL)."""
+"""SQL expression for the number of registers that a value takes."""
 
 energy_meters = Table(
     "energy_meters",
@@ -116,7 +116,7 @@ meter_types = Table(
     _check("meter_types_timeout_s", "timeout_s > 0 AND timeout_s <= 60"),
     _check("meter_types_request_pause_s", "request_pause_s BETWEEN 0 AND 10"),
 )
-"""How the meters of a type want to be asked; optional. Null means the default of `fleet.MeterType`."""
+"""Settings for requests to the meters of a type; optional. Null means the default of `fleet.MeterType`."""
 
 installed_types = Table(
     "installed_types",
@@ -125,7 +125,7 @@ installed_types = Table(
     Column("content", Text, nullable=False),
     Column("installed_at", DateTime(timezone=True), nullable=False),
 )
-"""What `emm types install` wrote of each type, as JSON: what differs from it was edited by a person."""
+"""The rows that `emm types install` wrote for each type, as JSON: rows that differ were edited by a person."""
 
 meter_status = Table(
     "meter_status",
@@ -148,7 +148,7 @@ meter_status = Table(
     Column("observed_at", DateTime(timezone=True)),
     Column("observed_reason", Text),
 )
-"""What the pipeline remembers of each meter between runs; people read it, the pipeline alone writes it."""
+"""The status of each meter between runs; people may read it, only the pipeline writes it."""
 
 refused_registers = Table(
     "refused_registers",
@@ -162,9 +162,9 @@ refused_registers = Table(
     Column("refused_at", DateTime(timezone=True), nullable=False),
     Column("configuration", Text, nullable=False),
 )
-"""Registers that a meter answered with an exception. Polls leave them out for a day, or until its
-`configuration` (the fingerprint of the meter and of its type's registers) changes. By meter, since others of its
-type may be newer and know more registers. Deleting rows is fine: the meter is asked again."""
+"""Registers that a meter answered with an exception. Polls omit them for a day, or until its `configuration` (the
+fingerprint of the meter and of its type's registers) changes. They are stored by meter, because newer devices of the
+type may support more registers. Rows may be deleted: the registers are then requested again."""
 
 register_issues = Table(
     "register_issues",
@@ -195,15 +195,15 @@ model_addresses = Table(
     Column("configuration", Text, nullable=False),
     Column("found_at", DateTime(timezone=True), nullable=False),
 )
-"""Where a meter has the SunSpec models of its type, as JSON (model id to address), so that they are not searched for
-at each poll. Deleting rows is fine: they are searched for again."""
+"""The addresses of a meter's SunSpec models, as JSON (model id to address), so that they are not searched for at each
+poll. Rows may be deleted: the models are then searched for again."""
 
 used_meter_ids = Table(
     "used_meter_ids",
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=False),
 )
-"""Every id that is or was some meter's: a removed meter's readings stay under its id, so no other meter gets it."""
+"""Every id that any meter has or had. A removed meter's readings stay under its id, so no other meter gets it."""
 
 troubles = Table(
     "troubles",
@@ -213,7 +213,7 @@ troubles = Table(
     Column("since", DateTime(timezone=True), nullable=False),
     Column("reason", Text, nullable=False),
 )
-"""Alerts that were reported and are not resolved yet; `subject` is such as "meter 5"."""
+"""Alerts that were reported and are not resolved yet; an example of `subject` is "meter 5"."""
 
 mail_lines = Table(
     "mail_lines",

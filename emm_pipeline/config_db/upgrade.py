@@ -1,4 +1,4 @@
-"""Make the configuration database, and bring an old one up to date: what `emm db upgrade` does."""
+"""Create and upgrade the configuration database, for `emm db upgrade`."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ if TYPE_CHECKING:
     from sqlalchemy import URL, Connection, Engine, Table
 
 VERSION_TABLE = "emm_alembic_version"
-"""Alembic's own table; Dagster's storage, which may share the database, uses the default name."""
+"""Name of Alembic's table; Dagster's storage, which may be in the same database, uses the default name."""
 
 LOCK_TIMEOUT_S = 60
-"""How long to wait for another upgrade, or for a session that holds a table."""
+"""Seconds to wait for another upgrade, or for a session that has locked a table."""
 
 _LOCK_KEY = 0x454D4D_01
-"""PostgreSQL advisory lock: one upgrade, or one creation of a database, at a time."""
+"""Key of the advisory lock that permits only one upgrade, or one creation of a database, at a time."""
 
 
 @dataclass(frozen=True, slots=True)
 class SchemaState:
-    """Which revision the database is at (None: never upgraded), and which this version of EMM wants.
+    """The database's revision (None: never upgraded), and the revision that this version of EMM needs.
 
-    `differences` says how its tables differ from those of its revision, a line each.
+    `differences` describes each difference of the tables from those of the revision in one line.
     """
 
     current: str | None
@@ -45,21 +45,21 @@ class SchemaState:
 
     @property
     def is_newest(self) -> bool:
-        """Whether all migrations are done."""
+        """Whether all migrations have been applied."""
         return self.current == self.wanted
 
     @property
     def up_to_date(self) -> bool:
-        """Whether there is nothing to upgrade or correct."""
+        """Whether nothing has to be upgraded or corrected."""
         return self.is_newest and not self.differences
 
 
 def check(engine: Engine, further: Iterable[Table] = ()) -> SchemaState:
-    """Compare the database's revision, and its tables, with the wanted ones; changes nothing.
+    """Compare the database's revision and tables with the required ones, without changing anything.
 
     Args:
         engine: The configuration database.
-        further: Tables beside those of `tables` that the migrations make.
+        further: Tables that the migrations create in addition to those of `tables`.
 
     Raises:
         ConfigDatabaseError: The database cannot be reached.
@@ -74,14 +74,15 @@ def check(engine: Engine, further: Iterable[Table] = ()) -> SchemaState:
 
 
 def upgrade(engine: Engine) -> list[str]:
-    """Bring the database up to date: all of it or nothing, no row lost. Safe to run twice, and two at once.
+    """Upgrade the database in one transaction, without losing a row. It may be run twice, and by two processes at once.
 
     Returns:
-        Lines for a person: what was changed, and how the tables still differ from what they should be. The latter
-        come again at each upgrade until a person has corrected rows or columns.
+        Lines for a person: the changes, and the remaining differences. The latter are repeated at each upgrade until a
+        person has corrected the rows or columns.
 
     Raises:
-        ConfigDatabaseError: The database cannot be reached, or refuses, as where the user does not own a table.
+        ConfigDatabaseError: The database cannot be reached, or rejects a statement, for example because the user does
+            not own a table.
         ConfigurationError: The database was upgraded by a newer version of EMM.
     """
     with database_errors(engine), engine.begin() as connection:
@@ -100,7 +101,7 @@ def upgrade(engine: Engine) -> list[str]:
 
 
 def ensure_database(url: str | URL) -> bool:
-    """Create the database that the URL names where it is absent; safe when two do so at once.
+    """Create the database that the URL names if it does not exist; two processes may do so at once.
 
     Returns:
         True if it was created.
@@ -121,7 +122,7 @@ def ensure_database(url: str | URL) -> bool:
             connection.exec_driver_sql(f"CREATE DATABASE {quoted}")
             return True
     finally:
-        server.dispose()  # ends the session, and its lock with it
+        server.dispose()  # ends the session, which releases the lock
 
 
 def _state(connection: Connection) -> SchemaState:

@@ -1,8 +1,8 @@
-"""Ids of meters that were used at any time: table `used_meter_ids`.
+"""Ids that any meter has or had: table `used_meter_ids`.
 
-A meter's readings stay in the store under its id when the meter is removed, so its id is never given to another device.
-Ids are recorded by everything that adds, discovers, polls or removes meters; rows that a person writes in SQL are
-recorded at the next discovery.
+The readings of a removed meter stay in the store under its id, so its id is never given to another device. Every
+function that adds, discovers, polls or removes meters records their ids; the ids of rows that a person writes in SQL
+are recorded at the next discovery.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def load_used_ids(connection: Connection) -> set[int]:
-    """Return all ids that are or were some meter's, as far as they were recorded."""
+    """Return all recorded ids that any meter has or had."""
     return set(connection.scalars(select(used_meter_ids.c.id)))
 
 

@@ -1,8 +1,8 @@
-"""Column values of any origin, converted where that is exact: old tables and files hold numbers as text or decimals.
+"""Convert column values of any type, if the conversion is exact: old tables and files hold numbers as text or decimals.
 
-Pure. Every converter takes a value as a database driver or a file brings it, and raises `InvalidValueError`, whose text
-continues the column's name: "port", "is 70000; allowed: 1 to 65535". Spaces around texts and numbers do not count, and
-a whole number may be hexadecimal, as 0x156.
+Pure. Each converter accepts a value as a database driver or a file provides it. It raises `InvalidValueError`, whose
+message continues the column's name: "port", "is 70000; allowed: 1 to 65535". Spaces around texts and numbers are
+ignored, and a whole number may be hexadecimal, such as 0x156.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _SPELLINGS = (
     (re.compile(r"\s*[+-]?\d+,\d+([eE][+-]?\d+)?\s*", re.ASCII), "; a decimal point is needed, not a comma"),
     (re.compile(r"\s*[0-9a-fA-F]+[hH]\s*", re.ASCII), "; hexadecimal numbers begin with 0x"),
 )
-"""How people write numbers that are not read, and what to tell them."""
+"""Patterns of numbers that are not accepted, and the hint for each."""
 
 _FLAGS = {"true": True, "t": True, "1": True, "false": False, "f": False, "0": False}
 _MANUAL_REFERENCES = {
@@ -39,11 +39,11 @@ _BEYOND_INTEGERS = 2**64
 
 
 class InvalidValueError(ValueError):
-    """A value that can never be right in its column."""
+    """A value that is not valid in its column."""
 
 
 def shown(value: object) -> str:
-    """A value as a person is to see it: quoted, escaped, and not too long."""
+    """Return a value for a message: quoted, escaped, and cut if it is too long."""
     text = "null" if value is None else str(value) if isinstance(value, Decimal) else repr(value)
     return text if len(text) <= _SHOWN_LENGTH else text[:_SHOWN_LENGTH] + "..."
 
@@ -54,7 +54,7 @@ def _invalid(value: object, allowed: str) -> InvalidValueError:
 
 
 def _number(value: object, allowed: str) -> Decimal:
-    """A finite number, exactly."""
+    """Return a finite number, exactly."""
     number = None
     if isinstance(value, (int, float, Decimal)) and not isinstance(value, bool):
         number = Decimal(value)
@@ -71,7 +71,7 @@ def _number(value: object, allowed: str) -> Decimal:
 
 
 def integer(value: Any, low: int, high: int) -> int:
-    """A whole number from `low` to `high`, both included."""
+    """Return a whole number from `low` to `high`, both included."""
     allowed = f"{low} to {high}"
     number = value if type(value) is int else _number(value, allowed)
     if not low <= number <= high or int(number) != number:
@@ -80,7 +80,7 @@ def integer(value: Any, low: int, high: int) -> int:
 
 
 def code(value: Any, kind: type[Code]) -> Code:
-    """One of the integer codes of `kind`."""
+    """Return one of the integer codes of `kind`."""
     try:
         return kind(integer(value, min(kind), max(kind)))
     except ValueError:
@@ -89,7 +89,7 @@ def code(value: Any, kind: type[Code]) -> Code:
 
 
 def real(value: Any, low: float, high: float) -> float:
-    """A number from `low` to `high`, both included."""
+    """Return a number from `low` to `high`, both included."""
     allowed = f"{low:g} to {high:g}"
     number = float(_number(value, allowed))
     if not low <= number <= high:
@@ -98,7 +98,7 @@ def real(value: Any, low: float, high: float) -> float:
 
 
 def positive(value: Any, high: float) -> float:
-    """A number above 0, and `high` at most."""
+    """Return a number above 0 and at most `high`."""
     allowed = f"above 0, to {high:g}"
     number = float(_number(value, allowed))
     if not 0 < number <= high:
@@ -107,7 +107,7 @@ def positive(value: Any, high: float) -> float:
 
 
 def factor(value: Any) -> float:
-    """A number to multiply by: finite and not 0."""
+    """Return a factor: finite and not 0."""
     allowed = "a finite number other than 0"
     number = float(_number(value, allowed))
     if number == 0 or not math.isfinite(number):
@@ -116,7 +116,7 @@ def factor(value: Any) -> float:
 
 
 def raw_value(value: Any) -> int | float:
-    """A number to compare raw values with: an int where it is whole."""
+    """Return a number for comparison with raw values: an int if it is whole."""
     allowed = "a finite number"
     number = _number(value, allowed)
     if abs(number) < _BEYOND_INTEGERS and int(number) == number:
@@ -127,7 +127,7 @@ def raw_value(value: Any) -> int | float:
 
 
 def flag(value: Any) -> bool:
-    """True or false."""
+    """Return true or false."""
     found = _FLAGS.get(str(value).strip().lower())
     if found is None:
         raise _invalid(value, "true, false")
@@ -135,7 +135,7 @@ def flag(value: Any) -> bool:
 
 
 def register_address(value: Any) -> int:
-    """An address of a register as on the wire, from 0."""
+    """Return a register address as sent in a request, counted from 0."""
     try:
         return integer(value, 0, HIGHEST_ADDRESS)
     except InvalidValueError as err:
@@ -147,9 +147,9 @@ def register_address(value: Any) -> int:
 
 
 def manual_reference(value: Any) -> tuple[FunctionCode, int] | None:
-    """What a number such as 300343 stands for in manuals.
+    """Return the function code and address that a number such as 300343 means in a manual.
 
-    They count input registers from 300001 on, and holding registers from 400001 on.
+    Many manuals count input registers from 300001, and holding registers from 400001.
     """
     try:
         number = int(_number(value, ""))
@@ -166,14 +166,14 @@ def _text(value: Any) -> str:
 
 
 def label(value: Any) -> str:
-    """A text that names a point, empty or not, and that every readings store holds as it is."""
+    """Return a text, possibly empty, for a tag that every readings store can hold unchanged."""
     if issue := label_issue(_text(value)):
         raise InvalidValueError(f"{shown(value)} {issue}")
     return _text(value)
 
 
 def measurement(value: Any) -> str:
-    """The name of a measurement that every readings store holds as it is."""
+    """Return the name of a measurement that every readings store can hold unchanged."""
     text = name(value)
     if issue := measurement_issue(text):
         raise InvalidValueError(f"{shown(value)} {issue}")
@@ -181,14 +181,14 @@ def measurement(value: Any) -> str:
 
 
 def name(value: Any) -> str:
-    """A text that is more than white space."""
+    """Return a text that is not only white space."""
     if value is None or not _text(value):
         raise _invalid(value, "a name")
     return _text(value)
 
 
 def host(value: Any) -> str:
-    """A host name or an address."""
+    """Return a host name or an address."""
     text = name(value)
     if len(text) > MAX_HOST_LENGTH:
         raise InvalidValueError(f"is {len(text)} characters long; allowed: {MAX_HOST_LENGTH}")

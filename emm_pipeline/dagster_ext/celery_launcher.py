@@ -1,4 +1,4 @@
-"""The run launcher for Celery workers, on one host or several: Dagster's own, with a check that notices dead workers.
+"""The run launcher for Celery workers, on one host or several: Dagster's own, with a check that detects dead workers.
 
 Redis reports the task of a killed worker as started forever, and Dagster's launcher relies on that. This one asks the
 worker. docs/celery.md is for operators; Dagster's launcher: https://docs.dagster.io/deployment/execution/celery
@@ -29,13 +29,13 @@ from emm_pipeline.settings import Settings
 QUEUE = "dagster"
 
 SILENT_FOR_S = 12.0
-"""A worker that has been silent for so long is dead. Run monitoring asks every 15 s: the worker was silent twice."""
+"""A worker that has not replied for this time (s) is dead. Run monitoring asks every 15 s: two replies are missing."""
 
 FORGOTTEN_AFTER_S = 60.0
-"""When the last question to a silent worker is older than this, its next silence counts from the beginning."""
+"""If the last request to a silent worker is older than this (s), its silence is measured from the next request."""
 
 RECONNECTED_AFTER_S = 60.0
-"""Workers take so long to reconnect after Redis was unavailable. Until then their silence does not count."""
+"""Time (s) that workers may take to reconnect after Redis was unavailable. Until then their silence is ignored."""
 
 REPLY_TIMEOUT_S = 3.0
 
@@ -80,22 +80,22 @@ class WatchedCeleryLauncher(CeleryTaskHooks, CeleryRunLauncher):
 
     @classmethod
     def of(cls, settings: Settings, inst_data: ConfigurableClassData | None) -> Self:
-        """Make the launcher for the Redis that the settings name."""
+        """Return a launcher for the Redis that the settings name."""
         url = settings.redis_url
         return cls(default_queue=QUEUE, broker=url, backend=url, config_source=celery_settings(), inst_data=inst_data)
 
     def prepare_task(self, run: DagsterRun, task_signature: Any) -> Any:
-        """Give the task the run's id. Celery's own id is written to the run only after the task may have begun."""
+        """Give the task the run's id: Celery's own id is written to the run only after the task may have begun."""
         return task_signature.set(task_id=run.run_id)
 
     @contextmanager
     def sending_task(self) -> Iterator[None]:
-        """Raise EmmError where Redis cannot be reached; do not subscribe to results, which nothing here waits for."""
-        with _clear_errors("the run was not handed on"), denied_join_result():
+        """Raise EmmError if Redis cannot be reached; do not subscribe to results, because no code waits for them."""
+        with _clear_errors("the run was not sent to a worker"), denied_join_result():
             yield
 
     def terminate(self, run_id: str) -> bool:
-        """Interrupt the run, as Dagster's default launcher does: the run then ends itself, as canceled."""
+        """Interrupt the run, as Dagster's default launcher does: the run then ends by itself as canceled."""
         instance = instance_of(self)
         run = instance.get_run_by_id(run_id)
         if run is None or run.is_finished:
@@ -108,7 +108,7 @@ class WatchedCeleryLauncher(CeleryTaskHooks, CeleryRunLauncher):
         return True
 
     def lost(self, run_ids: Collection[str]) -> set[str]:
-        """Return those of the runs that none of the workers that reply now has; none if Redis is unavailable."""
+        """Return the runs that no replying worker has; an empty set if Redis is unavailable."""
         try:
             replies = self._ask(run_ids)
         except _REDIS_ERRORS:
@@ -116,7 +116,7 @@ class WatchedCeleryLauncher(CeleryTaskHooks, CeleryRunLauncher):
         return set(run_ids).difference(*replies.values())
 
     def check_run_worker_health(self, run: DagsterRun) -> CheckRunHealthResult:
-        """Ask the worker that began the run's task whether it still has it."""
+        """Ask the worker that began the run's task whether it still executes it."""
         try:
             status, worker = self._task(run.run_id)
             if status == "FAILURE":
@@ -135,7 +135,7 @@ class WatchedCeleryLauncher(CeleryTaskHooks, CeleryRunLauncher):
         return self._health_of_silent(worker or run.run_id)
 
     def get_run_worker_debug_info(self, run: DagsterRun, include_container_logs: bool | None = True) -> str | None:
-        """Return where the run's task is, for the message of the run's failure."""
+        """Return the state of the run's task, for the message of the run's failure."""
         _ = include_container_logs
         try:
             status, worker = self._task(run.run_id)
@@ -150,13 +150,13 @@ class WatchedCeleryLauncher(CeleryTaskHooks, CeleryRunLauncher):
         return str(meta["status"]), worker
 
     def _ask(self, run_ids: Collection[str], worker: str | None = None) -> dict[str, dict[str, Any]]:
-        """Return by worker the runs that it has. Without a worker's name all workers are asked."""
+        """Return the runs of each worker. Without a worker's name, ask all workers."""
         destination = {"destination": [worker], "limit": 1} if worker else {}
         inspect = self.celery.control.inspect(timeout=REPLY_TIMEOUT_S, **destination)
         return inspect.query_task(*run_ids) or {}
 
     def _was_silent_just_now(self, worker: str) -> bool:
-        """Whether the worker did not reply about another of its runs, in this round of run monitoring."""
+        """Whether the worker did not reply about another of its runs in this round of run monitoring."""
         return worker in self._silences and time.monotonic() - self._silences[worker][1] < REPLY_TIMEOUT_S
 
     def _health_of_silent(self, who: str) -> CheckRunHealthResult:

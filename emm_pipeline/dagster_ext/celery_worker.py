@@ -1,8 +1,8 @@
-"""The Celery worker that executes runs, and its chores. `emm_pipeline/celery_app.py` makes it. See docs/celery.md.
+"""The Celery worker that executes runs, and its chores. `emm_pipeline/celery_app.py` creates it. See docs/celery.md.
 
-The worker's processes are forked from one that has everything imported and holds no database connection. Besides
-executing runs, a worker does for its own host what a job cannot do, since any host may execute a job: it loads what
-waits in the outbox, and deletes old step files.
+The worker's processes are forked from one that has imported all modules and holds no database connection. Any host may
+execute a job, so chores for one particular host cannot be jobs: each worker loads the points in its host's outbox, and
+deletes its host's old step files.
 
 Celery's signals: https://docs.celeryq.dev/en/stable/userguide/signals.html
 """
@@ -27,12 +27,12 @@ _LOG = logging.getLogger(__name__)
 
 
 class Chore:
-    """Something to do now and then, in a process of its own, whose output goes to the worker's log.
+    """A periodic task, executed in its own process, whose output goes to the worker's log.
 
     Args:
         code: Python code to run, and its arguments.
-        every_s: how much time there is at least between two starts.
-        needed: whether there is anything to do.
+        every_s: the shortest time between two starts.
+        needed: returns whether there is anything to do.
     """
 
     def __init__(self, code: Sequence[str], every_s: float, needed: Callable[[], bool] = lambda: True) -> None:
@@ -61,9 +61,9 @@ def make_worker_app(settings: Settings, chores: Sequence[Chore], look_every_s: f
     """Return the app that workers run.
 
     Args:
-        settings: where Redis is, and how many runs a worker executes at once.
-        chores: what each worker does for its host.
-        look_every_s: how often it looks whether a chore is due.
+        settings: the address of Redis, and the number of runs that a worker executes at once.
+        chores: the chores of each worker.
+        look_every_s: the time between two checks whether a chore is due.
     """
     arguments = {"broker": settings.redis_url, "backend": settings.redis_url, "config_source": celery_settings()}
     app = make_app(arguments)  # type: ignore[no-untyped-call]
@@ -72,7 +72,7 @@ def make_worker_app(settings: Settings, chores: Sequence[Chore], look_every_s: f
     create_resume_job_task(app)
 
     def do_chores(sender: Any, **_: Any) -> None:
-        # On the worker's own timer: a thread would exist while the worker forks.
+        # On the worker's timer, because a thread would exist while the worker forks.
         for chore in chores:
             chore.look()
             sender.timer.call_repeatedly(look_every_s, chore.look)

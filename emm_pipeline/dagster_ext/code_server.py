@@ -1,8 +1,9 @@
 """The code server: Dagster's own, patched before it serves. `emm code-server` starts it.
 
-Two patches. Runs are forked from a process that has everything imported (`run_processes`). And the check for runs whose
-process has died, once a second, survives an error: in Dagster itself an error (PostgreSQL is restarting) ends the
-thread that checks, and killed runs are from then on shown as running until their max_runtime has passed.
+There are two patches. Runs are forked from a process that has imported all modules (`run_processes`). And the check
+for runs whose process has died, once a second, survives an error: in Dagster itself an error (for example because
+PostgreSQL restarts) ends the checking thread, and killed runs are then shown as running until their max_runtime has
+passed.
 
 Dagster's code server: https://docs.dagster.io/deployment/code-locations/workspace-yaml
 """
@@ -23,14 +24,14 @@ def serve(definitions_module: str, preload_module: str, host: str, port: int, lo
     """Serve a module's definitions until SIGINT or SIGTERM.
 
     Args:
-        definitions_module: the name of the module that holds the Definitions.
-        preload_module: the name of the module that the process imports from which runs are forked.
+        definitions_module: the name of the module with the Definitions.
+        preload_module: the name of the module that is imported before runs are forked.
         host: the address to listen at.
         port: the port to listen at.
         log_level: critical, error, warning, info or debug.
 
     Raises:
-        ConfigurationError: it cannot listen there.
+        ConfigurationError: the process cannot listen at the address.
     """
     _check_address(host, port)
     patch_code_servers(preload_module)
@@ -40,7 +41,7 @@ def serve(definitions_module: str, preload_module: str, host: str, port: int, lo
 
 
 def _check_address(host: str, port: int) -> None:
-    """Raise unless the address is free. gRPC shares it: two servers would answer in turn, with different code."""
+    """Raise if the address is in use, because gRPC would share it: two servers would answer, with different code."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind, protocol) as probe:
@@ -54,7 +55,7 @@ def _check_address(host: str, port: int) -> None:
 
 
 def patch_code_servers(preload_module: str) -> None:
-    """Patch every code server of this process, also one that is serving already."""
+    """Patch every code server of this process, including one that already serves."""
     fork_run_processes(preload_module)
     wrap_check_for_orphaned_runs(_check_and_continue)
 
@@ -63,6 +64,6 @@ def _check_and_continue(check: Callable[[], None]) -> None:
     try:
         ensure_fork_server()
         check()
-    except Exception as err:  # noqa: BLE001 - whichever it is, the next check may succeed
+    except Exception as err:  # noqa: BLE001 - after any error, the next check may succeed
         reason = " ".join(str(err).split())
         _log.warning("cannot check for runs whose process has died: %s", reason)

@@ -1,7 +1,7 @@
-"""Dagster's event log in PostgreSQL, with two queries and the planner's statistics made for thousands of partitions.
+"""Dagster's event log in PostgreSQL, with two queries and the planner's statistics adapted to thousands of partitions.
 
-Each method returns what the one of dagster-postgres returns, except for the limit that it names. Writing events belongs
-in `event_writing`, deleting them in `run_history`.
+Each method returns the same as that of dagster-postgres, except for the limit stated in its docstring. Code that writes
+events belongs in `event_writing`, code that deletes them in `run_history`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,16 +20,16 @@ from emm_pipeline.dagster_ext.internals import (
 )
 
 MATERIALIZATIONS_OF_A_RUN = 100
-"""How many materializations, the newest, the steps of a run are shown with."""
+"""Number of materializations (the newest) that are shown with the steps of a run."""
 
 _MATERIALIZATION = DagsterEventType.ASSET_MATERIALIZATION
 
 FOR_THE_PLANNER = (
-    # Without it PostgreSQL estimates that a tenth of the rows are of different partitions, and reads the whole table
-    # for an asset's page: 2 s instead of 0.2 s with a million events.
+    # Without these statistics PostgreSQL estimates the number of partitions as a tenth of the rows, and reads the whole
+    # table for an asset's page: 2 s instead of 0.2 s with a million events.
     "CREATE STATISTICS IF NOT EXISTS emm_event_partitions (ndistinct) ON dagster_event_type, partition FROM event_logs",
-    # The same pages can be answered from an index alone, once a vacuum has marked the table's pages as visible to all.
-    # With the default of 0.2 that takes hours.
+    # The queries of these pages need only an index once a vacuum has marked the table's pages as visible to all. With
+    # the default of 0.2 that takes hours.
     "ALTER TABLE event_logs SET (autovacuum_vacuum_insert_scale_factor = 0.02)",
     "ANALYZE event_logs",
 )
@@ -41,10 +41,10 @@ class QuickEventLogStorage(PostgresEventLogStorage):
     def get_step_stats_for_run(
         self, run_id: str, step_keys: Sequence[str] | None = None
     ) -> Sequence[RunStepKeyStatsSnapshot]:
-        """Return the statistics of a run's steps, with at most MATERIALIZATIONS_OF_A_RUN materializations, the newest.
+        """Return the statistics of a run's steps, with its newest MATERIALIZATIONS_OF_A_RUN materializations.
 
-        A run's page asks for them for the steps' times only. The original reads all of the run's materializations, one
-        per meter, and so delays the log on the same page.
+        A run's page needs only the steps' times. The original method reads all of the run's materializations, one per
+        meter, which delays the log on the same page.
         """
         others = self.get_records_for_run(run_id, of_type=STEP_STATS_EVENT_TYPES - {_MATERIALIZATION}).records
         newest = self.get_records_for_run(
@@ -57,10 +57,10 @@ class QuickEventLogStorage(PostgresEventLogStorage):
     def get_latest_asset_partition_materialization_attempts_without_materializations(
         self, asset_key: AssetKey, after_storage_id: int | None = None
     ) -> Mapping[str, tuple[str, int]]:
-        """Return by partition, if it was not materialized since it was last planned, the run and the id of that event.
+        """Return run and event id of the last plan of each partition that was not materialized since.
 
-        Only failed meters are planned by partition, and these are few. The original looks up the last materialization
-        of every partition too, and its run.
+        Only failed meters are planned by partition, and they are few. The original method also looks up the last
+        materialization of every partition and its run.
         """
         latest = partial(self.get_latest_storage_id_by_partition, asset_key, after_cursor=after_storage_id)
         planned = latest(DagsterEventType.ASSET_MATERIALIZATION_PLANNED)

@@ -1,7 +1,7 @@
 """Writes asset events of a run straight into the event log, in batches: materializations, observations, planned events.
 
-The public way, `context.log_event`, takes a statement and 1 ms or more per event; a run over 1000 meters would take
-seconds longer. Which events to write is decided in `defs`.
+The public method `context.log_event` needs a statement and at least 1 ms per event; a run over 1000 meters would take
+seconds longer. `defs` decides which events to write.
 
 Asset events: https://docs.dagster.io/guides/build/assets/metadata-and-tags
 """

@@ -1,4 +1,4 @@
-"""How many logins of each client have failed lately, and how long it must wait."""
+"""Count each client's failed logins within the last minute, and compute how long it must wait."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 ALLOWED, WITHIN_S = 10, 60.0
-"""After so many failures within this time a client is not listened to until the first of them is so long ago."""
+"""After this number of failures within this time (s), a client's logins are refused until the oldest is older."""
 
 _CLIENTS = 10_000
-"""More are not remembered: the one that failed longest ago is forgotten."""
+"""Maximum number of clients; beyond it, the one whose failure is the oldest is forgotten."""
 
 
 class FailedLogins:
-    """Counts failures by client; an IPv6 network of 64 bits, which one customer is given, counts as one client.
+    """Counts failures by client, which may be any text.
 
     Args:
-        clock: seconds that only grow.
+        clock: a monotonic clock in seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -29,32 +29,28 @@ class FailedLogins:
         self._failures: OrderedDict[str, deque[float]] = OrderedDict()
 
     def add(self, client: str) -> int:
-        """Count a failure; returns how many there were within the time."""
-        key = _key(client)
-        times = self._failures.setdefault(key, deque(maxlen=ALLOWED))
-        self._failures.move_to_end(key)
+        """Count a failure; return the number of the client's failures within WITHIN_S."""
+        times = self._failures.setdefault(client, deque(maxlen=ALLOWED))
+        self._failures.move_to_end(client)
         times.append(self._clock())
         while len(self._failures) > _CLIENTS:
             self._failures.popitem(last=False)
         return sum(one > self._clock() - WITHIN_S for one in times)
 
     def wait_s(self, client: str) -> int:
-        """Return for how many seconds the client is not listened to; 0 where it is."""
-        times = self._failures.get(_key(client))
+        """Return for how many seconds the client's logins are refused; 0 if they are not."""
+        times = self._failures.get(client)
         if times is None or len(times) < ALLOWED:
             return 0
         return max(0, round(times[0] + WITHIN_S - self._clock() + 0.5))
 
-    def forget(self, client: str) -> None:
-        """Forget a client's failures: it has logged in."""
-        self._failures.pop(_key(client), None)
 
-
-def _key(client: str) -> str:
+def network_of(address: str) -> str:
+    """Return what counts as one client: an IPv4 address, or an IPv6 network of 64 bits, which one customer is given."""
     try:
-        address = ipaddress.ip_address(client)
+        parsed = ipaddress.ip_address(address)
     except ValueError:
-        return client
-    if address.version == 4:  # noqa: PLR2004
-        return client
-    return str(ipaddress.ip_network((address, 64), strict=False))
+        return address
+    if parsed.version == 4:  # noqa: PLR2004
+        return address
+    return str(ipaddress.ip_network((parsed, 64), strict=False))

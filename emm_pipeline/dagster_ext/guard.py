@@ -1,37 +1,30 @@
-"""An ASGI wrapper that guards Dagster's webserver, which itself has no login and accepts requests of any web page.
+"""An ASGI wrapper that protects Dagster's webserver, which itself has no login and accepts requests of any web page.
 
-A page on another origin must not be able to start, stop or read anything by way of a browser that can reach the
-webserver, and who gets in from another machine needs a login. Requests without a browser (no Origin) are let through
-by the login alone.
+A page on another origin must not be able to start, stop or read anything through a browser that can reach the
+webserver, and a user on another machine needs a login. Requests that do not come from a browser (without an Origin)
+need only the login.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hmac
 import ipaddress
-import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
-from emm_pipeline.dagster_ext.failed_logins import FailedLogins
+from emm_pipeline.dagster_ext.asgi import RefusedError, header
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, MutableMapping
+    from collections.abc import Collection
 
-    Message = MutableMapping[str, Any]
-    Scope = MutableMapping[str, Any]
-    Receive = Callable[[], Awaitable[Message]]
-    Send = Callable[[Message], Awaitable[None]]
-    App = Callable[[Scope, Receive, Send], Awaitable[None]]
+    from emm_pipeline.dagster_ext.asgi import App, Headers, Message, Receive, Scope, Send
+    from emm_pipeline.dagster_ext.login import Login
 
 HEALTH_PATH = "/healthz"
-"""Answers without a login whether Dagster does, and nothing else."""
+"""Path that needs no login, and only tells whether Dagster answers."""
 
 _DAGSTERS_HEALTH_PATH = "/server_info"
 _READS = frozenset({"GET", "HEAD"})
-_OK, _UNAUTHORIZED, _FORBIDDEN, _TOO_MANY, _UNAVAILABLE = 200, 401, 403, 429, 503
+_OK, _FORBIDDEN, _UNAVAILABLE = 200, 403, 503
 _PROTECTION = (
     (b"x-frame-options", b"DENY"),
     (b"content-security-policy", b"frame-ancestors 'none'"),
@@ -39,28 +32,17 @@ _PROTECTION = (
     (b"referrer-policy", b"same-origin"),
     (b"cross-origin-resource-policy", b"same-origin"),
 )
-_log = logging.getLogger(__name__)
-
-
-class RefusedError(Exception):
-    """A request that does not reach Dagster: with this HTTP status, for this reason."""
-
-    def __init__(self, status: int, reason: str, *headers: tuple[bytes, bytes]) -> None:
-        super().__init__(reason)
-        self.status = status
-        self.headers = headers
 
 
 class Guard:
     """An ASGI application around Dagster's.
 
     Args:
-        app: Dagster's.
-        hosts: names under which browsers may open it, beside localhost; lower case, without a port.
-        any_address: whether it may be opened by the machine's addresses, too. (No foreign web page can give itself an
-            address as its host's name; a name that leads here, it can.)
-        login: returns the user and the password to ask for, or None if no login is required.
-        client_of: returns who sent a request, as its failed logins are counted; default: the address of the connection.
+        app: Dagster's application.
+        hosts: host names under which browsers may open it, besides localhost; lower case, without a port.
+        any_address: whether browsers may also open it under any IP address of the machine. (A malicious web page can
+            have a host name that resolves to this machine, but not an IP address as its host.)
+        login: checks the login of each request; None if no login is required.
     """
 
     def __init__(
@@ -69,18 +51,15 @@ class Guard:
         hosts: Collection[str],
         *,
         any_address: bool,
-        login: Callable[[], tuple[str, str]] | None,
-        client_of: Callable[[Scope], Awaitable[str]] | None = None,
+        login: Login | None,
     ) -> None:
         self._app = app
         self._hosts = frozenset(hosts) | {"localhost"}
         self._any_address = any_address
         self._login = login
-        self._client_of = client_of or _peer
-        self._failed = FailedLogins()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Hand a request on to Dagster, or refuse it."""
+        """Pass a request to Dagster, or refuse it."""
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
@@ -89,30 +68,30 @@ class Guard:
             if scope["type"] == "http" and scope["path"] == HEALTH_PATH:
                 await self._answer_health(scope, receive, send)
                 return
-            await self._check_login(scope)
+            headers = await self._login.check(scope) if self._login else ()
         except RefusedError as refusal:
             await _refuse(scope, receive, send, refusal)
             return
-        await self._app(scope, receive, _protected(send))
+        await self._app(scope, receive, _protected(send, headers))
 
     def _check_origin(self, scope: Scope) -> None:
-        host = _header(scope, b"host").lower()
+        host = header(scope, b"host").lower()
         if not self._is_ours(host):
             raise RefusedError(_FORBIDDEN, f"the host {host!r} is not one of this server's: add its name to EMM_HOSTS")
-        origin = _header(scope, b"origin").lower()
+        origin = header(scope, b"origin").lower()
         if origin and _place(origin) != _place(f"//{host}"):
             raise RefusedError(_FORBIDDEN, f"requests from pages of {origin!r} are not accepted")
         if not scope["path"].isprintable():
-            raise RefusedError(_FORBIDDEN, "the path has characters that no page of Dagster has")
+            raise RefusedError(_FORBIDDEN, "the path has characters that are not allowed")
         if scope["type"] != "http":
             return
-        if scope["method"] not in _READS and _header(scope, b"sec-fetch-site") in {"cross-site", "same-site"}:
+        if scope["method"] not in _READS and header(scope, b"sec-fetch-site") in {"cross-site", "same-site"}:
             raise RefusedError(_FORBIDDEN, "requests from pages of another origin are not accepted")
         if scope["path"].rstrip("/").endswith("/graphql"):
             has_query = "query" in parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True)
-            is_json = _header(scope, b"content-type").startswith("application/json")
+            is_json = header(scope, b"content-type").startswith("application/json")
             if has_query or (scope["method"] not in _READS and not is_json):
-                raise RefusedError(_FORBIDDEN, "GraphQL is taken by POST as application/json only")
+                raise RefusedError(_FORBIDDEN, "GraphQL is accepted only by POST as application/json")
 
     def _is_ours(self, host: str) -> bool:
         try:
@@ -127,30 +106,6 @@ class Guard:
             return False
         return address.is_loopback or self._any_address
 
-    async def _check_login(self, scope: Scope) -> None:
-        if self._login is None:
-            return
-        client = await self._client_of(scope)
-        if wait_s := self._failed.wait_s(client):
-            raise RefusedError(
-                _TOO_MANY, f"too many failed logins; try again in {wait_s} s", (b"retry-after", b"%d" % wait_s)
-            )
-        ask = (b"www-authenticate", b'Basic realm="EMM", charset="UTF-8"')
-        header = _header(scope, b"authorization")
-        if not header:
-            raise RefusedError(_UNAUTHORIZED, "log in as DAGSTER_LOGIN_USER with DAGSTER_LOGIN_PASSWORD", ask)
-        given, wanted = _credentials(header), self._login()
-        # Both are compared always, so that the time tells nothing about either.
-        right = [
-            hmac.compare_digest(mine.encode(), theirs.encode()) for mine, theirs in zip(given, wanted, strict=True)
-        ]
-        if all(right) and wanted[1]:
-            self._failed.forget(client)
-            return
-        count = self._failed.add(client)
-        _log.warning("failed login as %r from %s (%d within a minute)", given[0][:50], client, count)
-        raise RefusedError(_UNAUTHORIZED, "wrong user or password", ask)
-
     async def _answer_health(self, scope: Scope, receive: Receive, send: Send) -> None:
         statuses: list[int] = []
 
@@ -164,18 +119,8 @@ class Guard:
         await _respond(send, _OK if well else _UNAVAILABLE, "ok" if well else "Dagster does not answer")
 
 
-async def _peer(scope: Scope) -> str:
-    return str(scope["client"][0]) if scope.get("client") else "unknown"
-
-
-def _header(scope: Scope, name: bytes) -> str:
-    """Return a header's value; what was sent twice counts as something that never fits."""
-    values = [value.decode("latin-1") for key, value in scope["headers"] if key.lower() == name]
-    return ", ".join(values).strip()
-
-
 def _place(url: str) -> tuple[str, int | None] | None:
-    """Return host and port, without a port that is the scheme's own; None for `null` and what is no URL."""
+    """Return host and port, without the scheme's default port; None for `null` and for invalid URLs."""
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -186,23 +131,13 @@ def _place(url: str) -> tuple[str, int | None] | None:
     return parts.hostname, None if port in {80, 443} else port
 
 
-def _credentials(header: str) -> tuple[str, str]:
-    scheme, _, value = header.partition(" ")
-    try:
-        text = base64.b64decode(value.strip(), validate=True).decode() if scheme.lower() == "basic" else ""
-    except (binascii.Error, UnicodeDecodeError):
-        text = ""
-    user, _, password = text.partition(":")
-    return user, password
-
-
-def _protected(send: Send) -> Send:
-    """Add the headers against framing and foreign reading to each reply, and let no page elsewhere read it."""
+def _protected(send: Send, more: Headers) -> Send:
+    """Add `more` headers to each reply, and headers that prevent pages of other origins from framing or reading it."""
 
     async def protected(message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = [one for one in message.get("headers", ()) if not one[0].lower().startswith(b"access-control-")]
-            message = {**message, "headers": [*headers, *_PROTECTION]}
+            message = {**message, "headers": [*headers, *_PROTECTION, *more]}
         await send(message)
 
     return protected

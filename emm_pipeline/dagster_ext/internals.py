@@ -1,12 +1,12 @@
 """Every private name of Dagster that EMM uses. No other module uses one: tests/test_architecture.py enforces it.
 
-Private is what lies in a module or is an attribute with a leading underscore (`dagster._core…`,
-`DagsterApiServer._mp_ctx`), and the tables of Dagster's database. Dagster changes these without notice, so
-tests/dagster_ext/test_internals.py fails with each other version of Dagster than the one in CHECKED_AGAINST. After an
-upgrade: look up each name in Dagster's source, correct what has changed, and write down the new version.
+Private are all modules and attributes with a leading underscore (`dagster._core…`, `DagsterApiServer._mp_ctx`), and
+the tables of Dagster's database. Dagster changes these without notice, so tests/dagster_ext/test_internals.py fails
+with any version of Dagster other than the one in CHECKED_AGAINST. After an upgrade: look up each name in Dagster's
+source, adapt the code to changes, and enter the new version.
 
-Only names, and functions that hide a private attribute. What EMM does with them belongs in the other modules of this
-package. Dagster's public API: https://docs.dagster.io/api
+This module contains only names, and functions that hide a private attribute. Code that uses them belongs in the other
+modules of this package. Dagster's public API: https://docs.dagster.io/api
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -59,6 +59,7 @@ __all__ = [
 
 CHECKED_AGAINST = {
     "dagster._cli.api.grpc_command": "1.13.27",
+    "dagster._daemon.cli.run_command": "1.13.27",
     "dagster._core.errors.DagsterUserCodeUnreachableError": "1.13.27",
     "dagster._core.errors.DagsterUserCodeProcessError": "1.13.27",
     "dagster._core.events.AssetMaterializationPlannedData": "1.13.27",
@@ -107,8 +108,7 @@ CHECKED_AGAINST = {
     "table run_tags(key, run_id)": "1.13.27",
     "table runs(create_timestamp, end_time, id, pipeline_name, run_id, status)": "1.13.27",
 }
-"""Each private name, and each table with the columns that EMM's own SQL names: the version of Dagster in which it was
-read and tried."""
+"""The version of Dagster in which each private name, and each table with the columns in EMM's own SQL, was checked."""
 
 
 # Failures
@@ -131,14 +131,21 @@ class PlainFailureError(Failure, DagsterUserCodeProcessError):
 
 
 def run_code_server(arguments: Sequence[str]) -> None:
-    """Do what `dagster api grpc ARGUMENT…` does, until SIGINT or SIGTERM."""
-    from dagster._cli.api import grpc_command  # noqa: PLC0415  # 0.1 s that no other process needs
+    """Run `dagster api grpc ARGUMENT…` in this process until SIGINT or SIGTERM."""
+    from dagster._cli.api import grpc_command  # noqa: PLC0415  # takes 0.1 s, needed only here
 
     grpc_command.main(list(arguments), standalone_mode=False)
 
 
+def run_daemon(arguments: Sequence[str]) -> None:
+    """Do what `dagster-daemon run ARGUMENT…` does, until SIGINT or SIGTERM."""
+    from dagster._daemon.cli import run_command  # noqa: PLC0415  # no other process needs it
+
+    run_command.main(list(arguments), standalone_mode=False)
+
+
 def set_run_process_context(current: Callable[[], BaseContext]) -> None:
-    """Let every code server of this process start its runs with the multiprocessing context that `current` returns."""
+    """Make every code server of this process start its runs with the multiprocessing context that `current` returns."""
     # As a property of the class it takes precedence over the attribute that the server's __init__ sets.
     DagsterApiServer._mp_ctx = property(lambda _: current(), lambda _, __: None)  # type: ignore[assignment]
 
@@ -157,8 +164,8 @@ def wrap_check_for_orphaned_runs(wrapper: Callable[[Callable[[], None]], None]) 
 
 
 def open_workspace(instance: DagsterInstance, file: Path, version: str) -> AbstractContextManager[Any]:
-    """Return the workspace that a file describes, as the webserver needs it: a context manager that yields itself."""
-    # Imported here: only the webserver needs them.
+    """Return the workspace that a file describes, for the webserver: a context manager that yields itself."""
+    # Imported here, because only the webserver needs them.
     from dagster._core.workspace.context import WorkspaceProcessContext  # noqa: PLC0415
     from dagster._core.workspace.load_target import WorkspaceFileTarget  # noqa: PLC0415
 
@@ -169,7 +176,7 @@ def open_workspace(instance: DagsterInstance, file: Path, version: str) -> Abstr
 
 
 def instance_of(launcher: RunLauncher[Any]) -> DagsterInstance:
-    """Return the instance that the launcher belongs to."""
+    """Return the launcher's instance."""
     instance: DagsterInstance = launcher._instance
     return instance
 
@@ -191,7 +198,7 @@ def is_known_to_code_server(launcher: DefaultRunLauncher, run_id: str, timeout_s
 
 
 class CeleryTaskHooks:
-    """Mixin before dagster_celery's CeleryRunLauncher: two methods to override around sending a run's task."""
+    """Mixin for dagster_celery's CeleryRunLauncher: two methods to override, called when a task is sent."""
 
     def prepare_task(self, run: DagsterRun, task_signature: Any) -> Any:
         """Return the task to send."""
@@ -211,7 +218,7 @@ class CeleryTaskHooks:
 
 
 class SharedEngine:
-    """Mixin before a storage of dagster-postgres: replaces the engine that it made for itself."""
+    """Mixin for a storage of dagster-postgres that allows its engine to be replaced."""
 
     _engine: Engine
 

@@ -1,7 +1,7 @@
-"""The run launcher: Dagster's default one, with a check that notices a dead run process; or Celery's, by the settings.
+"""The run launcher: Dagster's default one with a check that detects a dead run process, or Celery's, as configured.
 
-While a code server lives, it fails a run whose process was killed. When the code server was killed too (the host or the
-container restarted), Dagster itself would show the run as running until its max_runtime has passed.
+While a code server is running, it fails runs whose process was killed. If the code server was killed too (the host or
+the container restarted), Dagster itself would show the run as running until its max_runtime has passed.
 
 Run launchers: https://docs.dagster.io/deployment/execution/run-launchers
 """
@@ -25,17 +25,17 @@ from emm_pipeline.errors import ConfigurationError
 from emm_pipeline.settings import current_settings
 
 UNREACHABLE_FOR_S = 60.0
-"""How long a code server may be silent before its runs are failed. A restart takes 10 to 20 s."""
+"""Time (s) that a code server may not reply before its runs are failed. A restart takes 10 to 20 s."""
 
 _REPLY_TIMEOUT_S = 10
 
 
 class ChosenRunLauncher(RunLauncher, ConfigurableClass):
-    """Named under `run_launcher:` in dagster.yaml: makes the launcher that RUN_LAUNCHER names, not one of its own."""
+    """The class under `run_launcher:` in dagster.yaml: creates the launcher that RUN_LAUNCHER names."""
 
     @classmethod
     def config_type(cls) -> dict[str, Field]:
-        """Return no fields: the settings come from the environment, so that no page shows a broker's password."""
+        """Return no fields: the settings come from the environment, so that no page shows Redis's password."""
         return {}
 
     @classmethod
@@ -43,7 +43,7 @@ class ChosenRunLauncher(RunLauncher, ConfigurableClass):
         """Return Dagster's default launcher, or the one for Celery.
 
         Raises:
-            ConfigurationError: RUN_LAUNCHER=celery without the packages that it needs.
+            ConfigurationError: RUN_LAUNCHER=celery is set, but the packages that it needs are not installed.
         """
         settings = current_settings()
         if settings.run_launcher == "default":
@@ -58,18 +58,18 @@ class ChosenRunLauncher(RunLauncher, ConfigurableClass):
 
 
 class WatchedRunLauncher(DefaultRunLauncher):
-    """Dagster's default launcher, which run monitoring can ask about each run in flight."""
+    """Dagster's default launcher, with a health check of each run in progress for run monitoring."""
 
     _silence: tuple[float, float] | None = None
-    """When the code server was first and last found silent, by the monotonic clock."""
+    """Times (monotonic clock) of the first and the last check in a row to which the code server did not reply."""
 
     @property
     def supports_check_run_worker_health(self) -> bool:
-        """Tell run monitoring to ask."""
+        """Return True, so that run monitoring calls the health check."""
         return True
 
     def check_run_worker_health(self, run: DagsterRun) -> CheckRunHealthResult:
-        """Ask the code server, whose child the run's process is, whether that process is alive."""
+        """Ask the code server, the parent of the run's process, whether that process is alive."""
         try:
             is_known = is_known_to_code_server(self, run.run_id, _REPLY_TIMEOUT_S)
         except DagsterUserCodeUnreachableError:
@@ -79,12 +79,12 @@ class WatchedRunLauncher(DefaultRunLauncher):
         self._silence = None
         if is_known:
             return CheckRunHealthResult(WorkerStatus.RUNNING)
-        return CheckRunHealthResult(WorkerStatus.FAILED, "its process is gone: it, or the code server, was killed")
+        return CheckRunHealthResult(WorkerStatus.FAILED, "its process, or the code server, was killed")
 
     def _health_of_silent_server(self) -> CheckRunHealthResult:
         now = time.monotonic()
         first, last = self._silence or (now, now)
-        if now - last > UNREACHABLE_FOR_S:  # the last question is so long ago that this is another silence
+        if now - last > UNREACHABLE_FOR_S:  # the last check is too long ago to be part of the same outage
             first = now
         self._silence = first, now
         silent_s = now - first

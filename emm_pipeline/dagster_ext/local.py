@@ -1,6 +1,6 @@
-"""Runs jobs in this process, for the demo: the same jobs and the same storage, without daemon and webserver.
+"""Run jobs in this process, for the demo: the same jobs and the same storage, without daemon and webserver.
 
-DAGSTER_HOME names the instance. The definitions and the jobs' names are passed in.
+DAGSTER_HOME is the folder of the instance. Callers pass in the definitions and the jobs' names.
 """
 
 from collections.abc import Iterable
@@ -14,7 +14,7 @@ _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
 def run_jobs(definitions: Definitions, names: Iterable[str]) -> list[str]:
-    """Run jobs one after the other; return why steps failed, a line each. Failures are recorded, not raised."""
+    """Run jobs one after the other; return one line for each step that failed. Failures are recorded, not raised."""
     Definitions.validate_loadable(definitions)
     reasons: list[str] = []
     with DagsterInstance.get() as instance:
@@ -27,7 +27,7 @@ def run_jobs(definitions: Definitions, names: Iterable[str]) -> list[str]:
 
 
 def _reason(failure: Any) -> str:
-    """Return the description of a step's Failure, else the message of the first exception."""
+    """Return the description of a step's Failure, or else the message of the first exception."""
     if failure.user_failure_data and failure.user_failure_data.description:
         return str(failure.user_failure_data.description)
     error = failure.error
@@ -37,7 +37,7 @@ def _reason(failure: Any) -> str:
 
 
 def end_runs_in_flight(reason: str) -> None:
-    """Mark every run in flight as canceled, because the processes that executed them have ended."""
+    """Mark every run in progress as canceled, because the processes that executed them have ended."""
     with DagsterInstance.get() as instance:
         for run in instance.get_runs(RunsFilter(statuses=IN_FLIGHT)):
             instance.report_run_canceled(run, message=reason)

@@ -1,7 +1,7 @@
-"""Outages of PostgreSQL during a run: a run's events wait in memory, and its results wait for the database.
+"""Handle outages of PostgreSQL during a run: the run's events wait in memory, and its results wait for the database.
 
-Every step event and log line of a run is a row in Dagster's event log. Without this module, a run that PostgreSQL is
-away from for a moment ends there, and all sample times that it still had are lost.
+Every step event and log line of a run is a row in Dagster's event log. Without this module, a run would end if
+PostgreSQL were unavailable for a moment, and all its remaining sample times would be lost.
 """
 
 import logging
@@ -20,16 +20,16 @@ from emm_pipeline.dagster_ext.internals import SharedEngine
 T = TypeVar("T")
 
 RETRY_PAUSE_S = 1.0
-"""From one attempt to reach the database to the next."""
+"""Seconds between two attempts to reach the database."""
 
 JOB_EVENT_PATIENCE_S = 600.0
-"""How long a run's last events, which end it, wait for the database."""
+"""Time in seconds that a run's last events, which end it, wait for the database."""
 
 _OUTAGE_STATES = ("08", "28", "53", "57P")
 """Classes of SQLSTATE: connection, login (while a password is replaced), lack of resources, shutdown and start."""
 
 _PLANNED = {DagsterEventType.ASSET_MATERIALIZATION_PLANNED, DagsterEventType.ASSET_CHECK_EVALUATION_PLANNED}
-"""Events that name a step, and that the daemon and the webserver write when they create a run."""
+"""Events of steps that the daemon and the webserver write when they create a run."""
 
 _log = logging.getLogger(__name__)
 
@@ -49,15 +49,15 @@ def is_outage(err: BaseException | None) -> bool:
 
 
 def when_database_answers(work: Callable[[], T], patience_s: float, on_wait: Callable[[str], None]) -> T:
-    """Do the work; after an outage of PostgreSQL do all of it again, until it succeeds or `patience_s` has passed.
+    """Call `work`, and repeat it after an outage of PostgreSQL until it succeeds or `patience_s` has passed.
 
     Args:
-        work: What needs the database, and may be done twice.
-        patience_s: How long to wait for the database.
-        on_wait: Called once with the reason for which the work has to wait.
+        work: A function that needs the database and may be called several times.
+        patience_s: Time in seconds to wait for the database.
+        on_wait: Called once with the reason why the work has to wait.
 
     Raises:
-        Exception: What the work raised last, if the database stayed away or it is no outage.
+        Exception: The last error of `work`, if the database stayed unavailable or the error is not an outage.
     """
     ends_at = time.monotonic() + patience_s
     waited = False
@@ -74,11 +74,11 @@ def when_database_answers(work: Callable[[], T], patience_s: float, on_wait: Cal
 
 
 class WaitingEvents(SharedEngine):
-    """Mixin of an event log: events of a step wait in memory while PostgreSQL is away, in their order.
+    """Mixin for an event log: events of a step wait in memory, in their order, while PostgreSQL is unavailable.
 
-    An event that belongs to no step (a run's start, its success or failure) is written in order behind those that
-    wait, and waits for the database itself where this process executes a run. In the daemon and the webserver nothing
-    changes: the only events of steps that they write are planned ones, which make no process wait.
+    Events of a run itself (its start, success or failure) are written in order after the waiting ones. In a process
+    that executes a run, they block until the database is available. In the daemon and the webserver nothing changes:
+    the only step events that they write are planned events, which do not wait.
     """
 
     _waiting: deque[EventLogEntry]
@@ -91,7 +91,7 @@ class WaitingEvents(SharedEngine):
         self._lock = threading.RLock()
 
     def store_event(self, event: EventLogEntry) -> None:
-        """Store an event now, or keep it for the time when the database answers."""
+        """Store an event now, or keep it until the database is available."""
         with self._lock:
             is_of_step = event.step_key is not None
             if not self._executes_steps and (not is_of_step or event.dagster_event_type in _PLANNED):
@@ -120,16 +120,16 @@ class WaitingEvents(SharedEngine):
             time.sleep(RETRY_PAUSE_S)
 
     def _store_waiting(self, *, raises: bool = False) -> bool:
-        """Store what waits, the oldest first; return whether nothing is left.
+        """Store the waiting events, oldest first; return whether all were stored.
 
         Raises:
-            Exception: an error that is no outage; and an outage, if `raises`.
+            Exception: an error that is not an outage; or an outage, if `raises` is true.
         """
         if not raises and time.monotonic() < self._attempt_at:
             return False
         while self._waiting:
             try:
-                # Fails at once where the database is away; Dagster's own attempts take six seconds.
+                # Fails at once if the database is unavailable; Dagster's own attempts take six seconds.
                 self._engine.connect().close()
                 super().store_event(self._waiting[0])  # type: ignore[misc]  # of the event log
             except Exception as err:
@@ -138,13 +138,13 @@ class WaitingEvents(SharedEngine):
                     if raises:
                         raise
                     if self._attempt_at == float("-inf"):
-                        _log.warning("PostgreSQL is away; this run's events wait in memory: %s", reason)
+                        _log.warning("PostgreSQL is unavailable; this run's events wait in memory: %s", reason)
                     self._attempt_at = time.monotonic() + RETRY_PAUSE_S
                     return False
                 self._waiting.popleft()
                 if not self._waiting:
                     raise
-                # It is not the caller's event: the caller's own must not be lost for it.
+                # The event is an earlier one: its error must not prevent the caller's event from being stored.
                 _log.warning("an event of this run was not accepted: %s", reason)
             else:
                 self._waiting.popleft()

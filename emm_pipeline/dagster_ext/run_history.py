@@ -1,8 +1,8 @@
-"""Deletes run history: old runs with their events and tags from Dagster's database, and their files.
+"""Delete run history: old runs with their events and tags from Dagster's database, and their files.
 
-What Dagster shows of a partition it computes from the partition's last materialization, from the last event that
-planned one, and from the status of the runs that these belong to. Those runs are kept, however old; there are at most
-two per partition. When to delete, and how much to keep, is decided in `defs/prune.py`.
+Dagster computes a partition's status from the partition's last materialization, the last event that planned one, and
+the status of the runs of these events. Those runs, at most two per partition, are kept however old they are.
+`defs/prune.py` decides when to delete and how much to keep.
 """
 
 import shutil
@@ -35,7 +35,7 @@ _DELETABLE = [
     DagsterRunStatus.SUCCESS,
     DagsterRunStatus.FAILURE,
     DagsterRunStatus.CANCELED,
-    DagsterRunStatus.NOT_STARTED,  # never launched: the process that created it was killed, so it never ends
+    DagsterRunStatus.NOT_STARTED,  # the process that created the run was killed before it launched it
 ]
 
 _RUNS_OF_CURRENT_STATUSES = text("""
@@ -56,8 +56,8 @@ _RUNS_OF_CURRENT_STATUSES = text("""
     WHERE type = :materialized OR id = newest
 """)
 
-# Not instance.delete_run: run by run it takes ten times as long. In this order, the next prune finds what a killed one
-# has left. The tags of a run are deleted with it, by the database.
+# instance.delete_run, which deletes one run at a time, takes ten times as long. Runs are deleted last, so that the next
+# prune finds the rest if this one is killed. The database deletes the tags of a run together with the run.
 _DELETE_RUNS = (
     text("DELETE FROM asset_event_tags WHERE event_id IN (SELECT id FROM event_logs WHERE run_id = ANY(:run_ids))"),
     # Each check keeps its newest evaluation, which the Checks tab shows. Dagster's own delete_run does not delete them.
@@ -74,7 +74,7 @@ _DELETE_RUNS = (
 
 @dataclass(frozen=True, slots=True)
 class Pruned:
-    """How many runs a prune deleted, kept because a partition's status depends on them, and left for the next prune."""
+    """Numbers of runs: deleted, kept because a partition's status depends on them, and left for the next prune."""
 
     deleted: int
     kept: int
@@ -89,7 +89,7 @@ def prune_runs(
     Args:
         instance: the instance, whose events are in PostgreSQL.
         before: the time (aware).
-        time_limit: how long deleting may take; what is left then stays for the next prune.
+        time_limit: how long deleting may take; the remaining runs are left for the next prune.
         asset: the asset whose partitions keep their status.
         partitions: the name of its dynamic partitions.
     """
@@ -134,7 +134,7 @@ def prune_files(instance: DagsterInstance, before: datetime) -> int:
     """Delete step files of deleted runs, and logs of ticks, that were last changed before a time (aware).
 
     Returns:
-        How many folders of runs and log files of ticks were deleted.
+        The number of deleted folders of runs and log files of ticks.
     """
     storage = Path(instance.storage_directory())
     if not storage.is_dir():
@@ -153,14 +153,14 @@ def prune_files(instance: DagsterInstance, before: datetime) -> int:
 
 
 def prune_own_files() -> int:
-    """Delete this host's old step files. Celery workers do so, because the job may be executed on another host."""
+    """Delete this host's old step files. Celery workers call this, because the job may be executed on another host."""
     before = datetime.now(UTC) - timedelta(hours=current_settings().run_retention_hours)
     with DagsterInstance.get() as instance:
         return prune_files(instance, before)
 
 
 def _prune_tick_logs(storage: Path, before: datetime) -> int:
-    """Delete the logs of schedules, sensors and backfills, which lie in folders named after them."""
+    """Delete the logs of schedules, sensors and backfills, which are in folders named after them."""
     deleted = 0
     for folder in storage.iterdir():
         if not folder.is_dir() or _is_run_id(folder.name):

@@ -1,10 +1,11 @@
-"""Run processes: forked from a process that has imported everything already.
+"""Fork run processes from a process that has already imported all modules.
 
-Dagster starts a new Python for each run, which imports the same modules for 2 s. Here Python's own fork server
-(https://docs.python.org/3/library/multiprocessing.html#contexts-and-start-methods) starts with the code server, imports
-once, and is forked while it has neither a thread nor a connection. A Celery worker forks its processes likewise.
+Dagster starts a new Python process for each run, which takes 2 s to import the same modules. Here Python's own fork
+server (https://docs.python.org/3/library/multiprocessing.html#contexts-and-start-methods) starts with the code server,
+imports them once, and is forked while it has neither threads nor connections. A Celery worker forks its processes in
+the same way.
 
-Which modules are imported is not known here: `emm_pipeline/preload.py` names them.
+The modules to import are listed in `emm_pipeline/preload.py`, not here.
 """
 
 import gc
@@ -21,11 +22,11 @@ from emm_pipeline.dagster_ext.internals import set_run_process_context
 from emm_pipeline.settings import current_settings
 
 CAN_FORK = sys.platform == "linux"
-"""On macOS a process that uses the system's libraries must not be forked; there Dagster starts runs as usual."""
+"""False on macOS, where a process that uses the system's libraries must not be forked; Dagster then starts new ones."""
 
 
 def fork_run_processes(preload_module: str) -> None:
-    """Let every code server of this process fork its runs from a process that has imported a module."""
+    """Make every code server of this process fork its runs from a process that has imported a module."""
     if CAN_FORK:
         multiprocessing.get_context("forkserver").set_forkserver_preload([preload_module])
         set_run_process_context(fork_context)
@@ -37,17 +38,17 @@ def fork_context() -> BaseContext:
 
 
 def ensure_fork_server() -> None:
-    """Start the fork server if it is not running, so that it is ready when a run starts. With Celery none is needed."""
+    """Start the fork server if it is not running, so that it is ready when a run starts. Celery does not need it."""
     if CAN_FORK and current_settings().run_launcher == "default":
         forkserver.ensure_running()
 
 
 def import_for_runs(modules: Iterable[str], definitions: Definitions) -> None:
-    """Import what runs import, and resolve the definitions; for a process that is about to be forked."""
+    """Import the modules that runs need, and resolve the definitions, in a process that will be forked."""
     for name in modules:
         importlib.import_module(name)
     definitions.get_repository_def().load_all_definitions()
-    # Objects that exist now are never collected: the collector of a forked process would write to the pages that it
+    # Exclude existing objects from garbage collection: the collector of a forked process would write to pages that it
     # shares with the others, and so copy them.
     gc.collect()
     gc.freeze()

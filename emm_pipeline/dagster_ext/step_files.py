@@ -1,4 +1,4 @@
-"""Step files: what a step of a run hands to the next one, below DAGSTER_HOME of the host that executes the run.
+"""Step files: the outputs of a run's steps for the next steps, below DAGSTER_HOME of the host that executes the run.
 
 All steps of a run are executed by one host. A run that is re-executed from its failure may be executed by another host,
 which does not have the files of the first run.
@@ -26,19 +26,19 @@ class _StepFiles(PickledObjectFilesystemIOManager):
                 return None
             before = context.upstream_output.run_id[:8] if context.upstream_output else "before"
             raise Failure(
-                f"What run {before} had done is not on this host. Execute all steps again instead: that polls all of "
-                "its meters, now.",
+                f"The step files of run {before} are not on this host. Re-execute all steps instead: this polls all "
+                "its meters now.",
                 allow_retries=False,
             ) from None
 
 
 class StepFiles(FilesystemIOManager):
-    """Keeps step files in Dagster's usual folder. The step `optional_for` gets None where a file is missing."""
+    """Keeps step files in Dagster's usual folder. The step `optional_for` gets None if a file is missing."""
 
     optional_for: str
 
     def create_io_manager(self, context: InitResourceContext) -> PickledObjectFilesystemIOManager:
-        """Open the folder of this host's instance."""
+        """Return the IO manager for the folder of this host's instance."""
         if context.instance is None:
-            raise TypeError("step files lie below the folder of a Dagster instance, and there is no instance")
+            raise TypeError("step files need a Dagster instance, and there is none")
         return _StepFiles(context.instance.storage_directory(), self.optional_for)

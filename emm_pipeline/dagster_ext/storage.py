@@ -1,8 +1,8 @@
-"""Dagster's storage in PostgreSQL, over one pooled and pre-pinged engine per process.
+"""Dagster's storage in PostgreSQL, with one connection pool per process and a check of each connection before use.
 
-dagster-postgres by itself opens a new database connection for every event, which takes 8 ms; over a pool an event takes
-0.8 ms. The pre-ping replaces connections that a restart of PostgreSQL has closed. The code server opens an instance of
-Dagster for each tick and never closes its storage: with an engine each, connections and memory would accumulate.
+dagster-postgres by itself opens a new database connection for every event, which takes 8 ms; with a pool an event takes
+0.8 ms. The check (pre-ping) replaces connections that a restart of PostgreSQL has closed. The code server opens an
+instance of Dagster for each tick and never closes its storage: with a pool each, connections and memory would pile up.
 
 Storage in dagster.yaml: https://docs.dagster.io/deployment/oss/dagster-yaml
 """
@@ -36,10 +36,10 @@ from emm_pipeline.settings import current_settings
 
 
 class _Pooled(SharedEngine):
-    """Mixin for a storage of dagster-postgres: uses the shared engine, and keeps it in the webserver."""
+    """Mixin for a storage of dagster-postgres that uses the shared engine, also in the webserver."""
 
     def optimize_for_webserver(self, statement_timeout: int, pool_recycle: int, max_overflow: int) -> None:
-        """Limit each statement's time, in ms. The original would replace the engine, and with it the pre-ping."""
+        """Limit each statement's time, in ms. The original method would replace the engine and disable the pre-ping."""
         _ = pool_recycle, max_overflow
 
         @event.listens_for(self.engine, "connect")
@@ -76,7 +76,7 @@ def _engine_of_this_process(postgres_url: str, process: int) -> Engine:
         connect_args={
             "connect_timeout": 5,
             "application_name": "emm dagster",
-            # A host that vanishes without a word is noticed within seconds, not after a quarter of an hour.
+            # A host that has crashed is detected within seconds, not after a quarter of an hour.
             "keepalives_idle": 10,
             "keepalives_interval": 5,
             "keepalives_count": 2,
@@ -91,9 +91,9 @@ def _engine_of_this_process(postgres_url: str, process: int) -> Engine:
 
 
 class PooledPostgresStorage(DagsterPostgresStorage):
-    """Named under `storage: custom:` in dagster.yaml, without configuration: the address comes from the settings.
+    """The class under `storage: custom:` in dagster.yaml, without configuration: the address comes from the settings.
 
-    Opening it makes no connection and creates no tables; `emm db upgrade` creates them.
+    Creating an object makes no connection and creates no tables; `emm db upgrade` creates them.
     """
 
     def __init__(self, postgres_url: str, inst_data: ConfigurableClassData | None = None) -> None:
@@ -108,7 +108,7 @@ class PooledPostgresStorage(DagsterPostgresStorage):
 
     @classmethod
     def config_type(cls) -> Mapping[str, Any]:
-        """Return no fields: there is nothing to configure in dagster.yaml."""
+        """Return no fields, because nothing can be configured in dagster.yaml."""
         return {}
 
     @classmethod
@@ -120,10 +120,10 @@ class PooledPostgresStorage(DagsterPostgresStorage):
 
 
 class NoDefinitionsState(DefsStateStorage[DagsterInstance], ConfigurableClass):
-    """Named under `defs_state_storage:` in dagster.yaml: our definitions keep no state between loads.
+    """The class under `defs_state_storage:` in dagster.yaml, since EMM's definitions keep no state between loads.
 
-    Dagster's own asks the database each time that definitions are loaded; definitions could not be validated without
-    one.
+    Dagster's own class queries the database each time that definitions are loaded, so definitions could not be
+    validated without a database.
     """
 
     def __init__(self, inst_data: ConfigurableClassData | None = None) -> None:
@@ -136,33 +136,33 @@ class NoDefinitionsState(DefsStateStorage[DagsterInstance], ConfigurableClass):
 
     @classmethod
     def config_type(cls) -> Mapping[str, Any]:
-        """Return no fields: there is nothing to configure."""
+        """Return no fields, because nothing can be configured."""
         return {}
 
     @classmethod
     def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> Self:
-        """Return a new one."""
+        """Return a new object."""
         _ = config_value
         return cls(inst_data)
 
     def get_latest_defs_state_info(self) -> None:
-        """Return None: there is no state."""
+        """Return None, because there is no state."""
 
     def download_state_to_path(self, key: str, version: str, path: Path) -> None:
-        """Raise: Dagster calls it only for definitions that keep state."""
+        """Raise an error; Dagster calls this only for definitions that keep state."""
         raise NotImplementedError
 
     def upload_state_from_path(self, key: str, version: str, path: Path) -> None:
-        """Raise: Dagster calls it only for definitions that keep state."""
+        """Raise an error; Dagster calls this only for definitions that keep state."""
         raise NotImplementedError
 
     def set_latest_version(self, key: str, version: str | None) -> None:
-        """Raise: Dagster calls it only for definitions that keep state."""
+        """Raise an error; Dagster calls this only for definitions that keep state."""
         raise NotImplementedError
 
 
 def upgrade_storage(postgres_url: str) -> None:
-    """Create Dagster's tables where they are absent, and upgrade older ones to the installed version."""
+    """Create Dagster's tables if they do not exist, and upgrade older ones to the installed version."""
     schedules = PostgresScheduleStorage(postgres_url)
     runs = PostgresRunStorage(postgres_url)
     events = PostgresEventLogStorage(postgres_url)

@@ -109,7 +109,7 @@ def alert_sensor(
         forget_other_channels(engine, channels)
         last = last_waiting_line(engine)
     if last:
-        # One run for each new line and for each attempt: Dagster starts no second run for the same key.
+        # One run for each new line and for each attempt, since Dagster does not start a second run for the same key.
         yield RunRequest(run_key=f"line {last}, try {int(now.timestamp()) // TRY_AGAIN_EVERY_S}")
     else:
         yield SkipReason("No alert was raised or resolved.")
@@ -124,7 +124,7 @@ def condition_of(part: Part, now: datetime) -> rules.Condition:
 
 
 def store_condition(outbox: "Outbox", now: datetime) -> rules.Condition:
-    """Return the condition of the readings store. It fails while points wait in the outbox for long."""
+    """Return the condition of the readings store, which fails if points have waited in the outbox for a long time."""
     subject, name = "store", "the readings store"
     try:
         since = outbox.waiting_since()

@@ -1,7 +1,7 @@
 """The discovery: finds new, changed and removed meters in the database and keeps one partition for each.
 
-It adds a partition at once. It deletes one, also one whose key is no id, only when no run in flight may name it; else
-the next discovery does.
+It adds partitions at once. It deletes a partition (also one whose key is not an id) only if no run in progress may
+refer to it; otherwise a later discovery deletes it.
 """
 
 import time
@@ -35,7 +35,7 @@ from emm_pipeline.settings import current_settings
 
 @dataclass(frozen=True, slots=True)
 class Discovery:
-    """What a discovery found. Meters that are unreachable were new or changed; others are the poll's business."""
+    """The result of a discovery. Only new and changed meters are tested and may be in `unreachable`."""
 
     meters: int
     added: list[str]
@@ -47,7 +47,7 @@ class Discovery:
 
 @op(out=Out(dict), tags={"dagster/priority": "10"})
 def discover(context: OpExecutionContext, config_database: ConfigDatabase, limits: Limits) -> Output[dict[str, int]]:
-    """Compare the database with the partitions, act on the difference, and test what is new or changed."""
+    """Compare the database with the partitions, add and delete partitions, and test new and changed meters."""
     _wait_for_second(context)
     instance = context.instance
     with config_database.open() as engine:
@@ -126,7 +126,9 @@ def _metadata(found: Discovery, fleet: Fleet) -> dict[str, MetadataValue]:
         ),
     }
     if found.kept_for_a_run:
-        metadata["removed later"] = MetadataValue.text(f"{_keys(found.kept_for_a_run)}: named by a run in flight")
+        metadata["removed later"] = MetadataValue.text(
+            f"{_keys(found.kept_for_a_run)}: a run in progress refers to them"
+        )
     return metadata
 
 
@@ -143,7 +145,7 @@ def _meters(
         columns["reason"] = "string"
     rows: list[dict[str, object]] = []
     for meter in meters:
-        if isinstance(meter, str):  # misconfigured: it has a partition, but no record
+        if isinstance(meter, str):  # a misconfigured meter has a partition, but no record
             rows.append({"id": int(meter)})
             continue
         row = {"id": meter.id, "description": meter.description, "host:port": meter.address}
@@ -155,8 +157,8 @@ def _meters(
 @job(
     name="discovery",
     tags={MAX_RUNTIME_TAG: "300"},
-    description="Searches the database for new, changed and removed meters, and keeps one partition for each.",
+    description="Finds new, changed and removed meters in the database, and keeps one partition for each meter.",
 )
 def discovery_job() -> None:
-    """One step; what it found is in the metadata of its output."""
+    """Run one step; its result is in the metadata of its output."""
     discover()

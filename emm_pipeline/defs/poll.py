@@ -2,11 +2,11 @@
 
     sample_times -> (at each of them) read_and_decode -> load -> report_results
 
-A scheduled run carries no partition: it takes the meters of its shard from the database and reports each one's result
-itself. A run for one partition, or a backfill, reads just those, once and now.
+A scheduled run has no partition: it takes the meters of its shard from the database and reports the result of each one
+itself. A run for one partition, or a backfill, reads only the meters of its partitions, once and immediately.
 
-`read_and_decode` ends with the points on disk, in the outbox. Each of Dagster's step events needs PostgreSQL, so an
-outage between two steps must not cost a fleet reading.
+At the end of `read_and_decode` the points are on disk, in the outbox. Each of Dagster's step events needs PostgreSQL,
+and no fleet reading may be lost by an outage between two steps.
 """
 
 import time
@@ -63,7 +63,7 @@ from emm_pipeline.polling.results import FleetReading, FleetResult, PollResult, 
 from emm_pipeline.polling.timing import UNSCHEDULED_READING, SampleTime
 
 REPORT_PATIENCE_S = 600.0
-"""How long the results of a run wait for a database that is away. Its readings are on disk by then."""
+"""Time for which the results of a run wait for the database if it is unavailable. The readings are already on disk."""
 
 
 @op(
@@ -74,12 +74,12 @@ REPORT_PATIENCE_S = 600.0
 def sample_times(
     context: OpExecutionContext, config_database: ConfigDatabase
 ) -> Iterator[Output[Any] | DynamicOutput[SampleTime]]:
-    """Take the meters from the database, and the sample times of this run from the trigger."""
+    """Load the meters from the database, and compute the sample times of this run from the trigger."""
     plan = plan_run(context, config_database)
     due, skipped = due_times(context, plan)
     context.log.info(f"{len(plan.meters)} meters to read at {len(due)} sample times")
     if skipped:
-        context.log.warning(f"{len(skipped)} sample times had already passed when the run started: skipped")
+        context.log.warning(f"skipped {len(skipped)} sample times that had already passed when the run started")
     yield Output(plan, "plan")
     yield Output(skipped, "skipped")
     for sample_time in due:
@@ -106,7 +106,7 @@ def read_and_decode(
 
 @op(out=Out(FleetResult), tags={"dagster/priority": "2"})
 def load(context: OpExecutionContext, reading: FleetReading, readings: Readings) -> FleetResult:
-    """Load the points, and how reading each meter went, from the outbox into the store."""
+    """Load the readings, and the result of reading each meter, from the outbox into the store."""
     return _load(context, reading, readings)
 
 
@@ -138,8 +138,8 @@ def report_results(
     A scheduled run fails if a meter begins to fail; meters that are known to fail do not fail it
     (`polling/report_plan.py`). Runs that a person started fail if any of their meters fails.
 
-    Meters that failed at the last sample time get a second attempt before. Executed again alone ("re-execute from
-    failure"), the step first polls again what failed.
+    Meters that failed at the last sample time get a second attempt first. If the step is re-executed alone ("re-execute
+    from failure"), it first polls the failed meters again.
     """
     if _is_executed_alone(context):
         plan = plan_run(context, config_database)
@@ -194,7 +194,7 @@ def _report(
     """Record the results in Dagster, in meter_status and in register_issues."""
     planned_by_dagster = context.has_partition_key or context.has_partition_key_range
     interval = timedelta(0) if planned_by_dagster else timedelta(seconds=limits.status_interval_s)
-    # A meter that was removed while it was polled has no partition any more.
+    # A meter that was removed while it was polled no longer has a partition.
     existing = existing_partitions(context.instance)
     with config_database.open() as engine:
         results = [result for result in results if str(result.id) in existing]
@@ -248,5 +248,5 @@ poll_job = define_asset_job(
     "poll",
     selection=[meter_readings],
     tags={MAX_RUNTIME_TAG: str(int(UNSCHEDULED_READING.total_seconds()) + 120)},
-    description="Reads meters now: all of a shard on schedule, or the partitions that are chosen.",
+    description="Reads meters: on schedule all meters of a shard, or the chosen partitions immediately.",
 )

@@ -1,4 +1,4 @@
-"""What Dagster shows of a poll: each meter's status, and the run's metadata."""
+"""Report a poll in Dagster: each meter's status, and the run's metadata."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
     import pandas as pd
 
 PREVIEW_ROWS = 5
-"""Rows of the readings that a step shows."""
+"""Number of rows of the readings in a step's metadata."""
 
 ROWS_SHOWN = 200
-"""Rows of a table in a run's metadata: an event is one row in the database, and read as a whole."""
+"""Maximum number of rows of a table in a run's metadata; the event is one row in the database, read as a whole."""
 
 NAMED = 5
-"""How many failed meters, and how many messages about the store, an error's text names; tables and logs have all."""
+"""Maximum number of failed meters, and of messages about the store, in an error; tables and logs have all."""
 
 
 def failed_in_run(instance: DagsterInstance, run_id: str) -> set[str] | None:
-    """Return the partitions that a run was to read and did not; None if it ended before it reported any."""
+    """Return the partitions that a run planned but did not read; None if it ended before it reported any."""
     planned: set[str] = set()
     read: set[str] = set()
     events = {DagsterEventType.ASSET_MATERIALIZATION_PLANNED: planned, DagsterEventType.ASSET_MATERIALIZATION: read}
@@ -44,7 +44,7 @@ def failed_in_run(instance: DagsterInstance, run_id: str) -> set[str] | None:
 
 
 def table(columns: Mapping[str, str], rows: Sequence[Mapping[str, object]]) -> TableMetadataValue:
-    """Return rows as a metadata table; `columns` is name to Dagster column type."""
+    """Return rows as a metadata table; `columns` maps each name to a Dagster column type."""
     records = [TableRecord({name: _cell(row.get(name)) for name in columns}) for row in rows[:ROWS_SHOWN]]
     return MetadataValue.table(records, TableSchema([TableColumn(name, kind) for name, kind in columns.items()]))
 
@@ -54,7 +54,7 @@ def _cell(value: object) -> str | int | float | bool | None:
 
 
 def reading_metadata(reading: FleetReading, frame: "pd.DataFrame") -> dict[str, MetadataValue]:
-    """Return what a step shows of the readings that it made: rows, columns, the first rows, and where they are kept."""
+    """Return the metadata of a step's readings: number of rows, columns, the first rows, and the outbox file."""
     first = frame.head(PREVIEW_ROWS)
     rows: list[dict[str, object]] = [
         {str(name): None if value != value else value for name, value in row.items()}  # noqa: PLR0124  # NaN
@@ -71,7 +71,7 @@ def reading_metadata(reading: FleetReading, frame: "pd.DataFrame") -> dict[str, 
 def run_metadata(
     results: Sequence[PollResult], fleet_results: Sequence[FleetResult], skipped: Sequence[datetime]
 ) -> dict[str, MetadataValue]:
-    """Return a poll's metadata: how many meters, which failed and why, how long it took, how late it was."""
+    """Return a poll's metadata: number of meters, failed meters with their reasons, duration, delay."""
     failed = [result for result in results if not result.ok]
     metadata: dict[str, MetadataValue] = {
         "meters polled": MetadataValue.int(len(results)),
@@ -103,7 +103,7 @@ def run_metadata(
 
 
 def _notices_table(results: Sequence[PollResult]) -> TableMetadataValue:
-    """Return notices about unsupported registers: the meters were read, but a row in the database may be wrong."""
+    """Return notices about unsupported registers of meters that were read: a row in the database may be wrong."""
     return table(
         {"id": "int", "description": "string", "host:port": "string", "unit": "int", "notice": "string"},
         [
@@ -121,7 +121,7 @@ def _notices_table(results: Sequence[PollResult]) -> TableMetadataValue:
 
 
 def failed_table(failed: Sequence[PollResult]) -> TableMetadataValue:
-    """Return the failed meters as a table: which, where, and why."""
+    """Return the failed meters as a table with addresses and reasons."""
     return table(
         {"id": "int", "description": "string", "host:port": "string", "unit": "int", "reason": "string"},
         [
@@ -155,7 +155,7 @@ def describe_failures(
     fleet_results: Iterable[FleetResult] = (),
     unknown: Sequence[str] = (),
 ) -> str:
-    """Return one line on the first failed meters, each with its reason, which names the address; and on the store.
+    """Return one line with the first failed meters and their reasons, which name the address, and the store's problems.
 
     Those whose failure is new come first. `unknown` are partition keys that are no ids.
     """

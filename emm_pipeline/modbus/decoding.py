@@ -1,7 +1,7 @@
-"""What the words of the replies mean: from meter readings to a DataFrame. Pure, and vectorised.
+"""Decode the registers of meter readings to a DataFrame. Pure and vectorised.
 
-Meters of one type whose replies have the same layout are decoded together: each register's values are a view into
-their words, and become a column of a matrix.
+Meters of one type whose replies have the same layout are decoded together: each register's values are a view of their
+data, and become a column of a matrix.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ if TYPE_CHECKING:
 
 
 _METERS_AT_ONCE = 1000
-"""So that their words, and the part of the matrix that is filled column by column, stay in the processor's cache."""
+"""Number of meters decoded at once, so that their data and the matrix stay in the processor's cache."""
 
 
 def decode_readings(meter_readings: Sequence[MeterReading], types: Mapping[str, MeterType]) -> pd.DataFrame:
-    """Decodes every register that the meter readings hold.
+    """Decode every register in the meter readings.
 
-    Absent is what cannot be told: a register whose words are not all inside one block, a raw value equal to
-    `invalid_value`, and what is not finite.
+    A value is omitted if the register is not completely inside one block, if the raw value equals `invalid_value`, or
+    if the value is not finite.
 
     Args:
-        meter_readings: As read; one without blocks gives no rows.
+        meter_readings: The meter readings; those without blocks give no rows.
         types: Their meter types by name.
 
     Returns:
@@ -54,9 +54,9 @@ def decode_readings(meter_readings: Sequence[MeterReading], types: Mapping[str, 
 def _alike(
     meter_readings: Sequence[MeterReading], types: Mapping[str, MeterType]
 ) -> Iterator[tuple[_Layout, list[int]]]:
-    """Groups the meter readings that have blocks by type and layout: yields both, and their indices."""
-    # By the type's identity: to compare two types, all their registers would have to be. And looked up only where the
-    # reading before had another, since an enum's hash costs more than all the rest.
+    """Group the meter readings with blocks by type and layout; yield type, layout and the indices of the readings."""
+    # Types are compared by identity, because a comparison by value would compare all their registers. The layout is
+    # looked up only if it differs from the previous reading's, because hashing an enum takes more time than the rest.
     groups: dict[tuple[int, tuple[Request, ...]], tuple[MeterType, list[int]]] = {}
     last_type: MeterType | None = None
     last_requests: list[Request] = []
@@ -73,7 +73,7 @@ def _alike(
 
 
 class _Layout:
-    """Where the registers of a type are in the words of its replies; `registers` are those that are all there."""
+    """The positions of a type's registers in its replies; `registers` are those that the replies contain completely."""
 
     def __init__(self, meter_type: MeterType, requests: Sequence[Request]) -> None:
         located = [(r, column) for r in meter_type.registers if (column := _column(r, requests)) is not None]
@@ -86,7 +86,7 @@ class _Layout:
         self._scaling = Scaling(self.registers)
 
     def decode(self, replies: Sequence[tuple[RegisterBlock, ...]]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        """Returns the values, and which of them there are; shape (replies, registers)."""
+        """Return the values, and a mask of those that are present; both have the shape (replies, registers)."""
         values = np.empty((len(replies), len(self.registers)))
         present = np.empty_like(values, dtype=bool)
         for first in range(0, len(replies), _METERS_AT_ONCE):
@@ -97,7 +97,7 @@ class _Layout:
 
     def _decode_into(self, values: NDArray[np.float64], present: NDArray[np.bool_], words: Words) -> None:
         raws = [words.raw(column, register) for column, register in zip(self._columns, self.registers, strict=True)]
-        with np.errstate(invalid="ignore"):  # a signalling NaN is absent like any other
+        with np.errstate(invalid="ignore"):  # a signalling NaN is treated as any other NaN
             for position, raw in enumerate(raws):
                 values[:, position] = raw
         self._scaling.apply(values)
@@ -112,7 +112,7 @@ class _Layout:
 
 
 def _column(register: Register, requests: Sequence[Request]) -> int | None:
-    """The column of the register's first word among the words of the replies; None if it is not all there."""
+    """Return the column of the register's first word in the replies; None if they do not contain all its words."""
     offset = 0
     for request in requests:
         if request.covers(register):

@@ -1,4 +1,4 @@
-"""Reads a fleet once: the meters behind one gateway in turn, gateways side by side, until the deadline."""
+"""Read a fleet once until a deadline: the meters behind one gateway in turn, different gateways concurrently."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """What reading has to respect.
+    """Conditions for a reading: locks, limits and the device state.
 
-    `unsupported` is by meter id which registers the unit is known not to support. `failing` are the ids of meters that
-    keep failing: they get no second request when they are busy. `models` is by meter id where the unit had its SunSpec
-    models, model id to address.
+    `unsupported` contains, by meter id, the registers that the unit does not support. `failing` are the ids of meters
+    that keep failing; they get no second request if they are busy. `models` contains, by meter id, the last addresses
+    of the unit's SunSpec models (model id to address).
     """
 
     max_connections: int = 200
@@ -48,16 +48,16 @@ async def read_meters(
     conditions: Conditions | None = None,
     on_reading: Callable[[MeterReading], None] | None = None,
 ) -> list[MeterReading]:
-    """Reads every meter once.
+    """Read every meter once.
 
-    A meter that cannot be read has a failure in its reading; nothing is raised for it.
+    A meter that cannot be read has a failure in its reading; no exception is raised for it.
 
     Args:
         meters: The meters; those behind one gateway share a session and are read in turn, by unit id.
         types: The meters' types by name.
-        deadline: When to end at the latest, on the clock of `time.monotonic`.
-        conditions: What to respect; nothing but the default number of connections without.
-        on_reading: Called with each reading as soon as its meter is done.
+        deadline: The time at which reading ends, on the clock of `time.monotonic`.
+        conditions: Locks, limits and device state; default: only the default number of connections.
+        on_reading: Called with each reading as soon as the meter has been read.
 
     Returns:
         One reading per meter, in the order of `meters`.
@@ -82,7 +82,7 @@ async def read_meters(
     slots = asyncio.Semaphore(allowed_connections(conditions.max_connections))
     loop_deadline = asyncio.get_running_loop().time() + deadline - time.monotonic()
     async with asyncio.TaskGroup() as tasks:
-        # The longest first: what starts last should not be what takes longest.
+        # Gateways that take longest start first, so that the last one to start does not delay the end.
         for polls_behind in sorted(behind.values(), key=lambda polls: -sum(len(p.requests) for p in polls)):
             gateway = GatewayPoll(polls_behind, finish, pace)
             tasks.create_task(_read_gateway(gateway, conditions.locks, slots, loop_deadline))
@@ -90,7 +90,7 @@ async def read_meters(
 
 
 def _plan(meters: Iterable[EnergyMeter], types: Mapping[str, MeterType], conditions: Conditions) -> list[MeterPoll]:
-    """Returns a poll per meter; one that cannot be planned has failed with CONFIGURATION."""
+    """Return a poll per meter; a meter that cannot be planned has failed with CONFIGURATION."""
     plans = Plans(types)
     searched = {name for name, meter_type in types.items() if has_models(meter_type)}
     polls: list[MeterPoll] = []
@@ -117,9 +117,9 @@ def _plan(meters: Iterable[EnergyMeter], types: Mapping[str, MeterType], conditi
 async def _read_gateway(
     gateway: GatewayPoll, locks: GatewayLocks, slots: asyncio.Semaphore, loop_deadline: float
 ) -> None:
-    """Reads all meters behind a gateway as soon as a connection and its lock are free.
+    """Read all meters behind a gateway as soon as a connection and the gateway's lock are free.
 
-    While another run has the lock, the connection is left to other gateways.
+    While another run has the lock, other gateways can use the connection.
     """
     never_began: str | None = "all allowed connections were in use"
     try:
@@ -133,7 +133,7 @@ async def _read_gateway(
                         finally:
                             locks.release(gateway.address)
                         return
-                    never_began = f"another run is talking to {gateway.address}"
+                    never_began = f"another run is using {gateway.address}"
                 await asyncio.sleep(LOCK_RETRY_S)
     except TimeoutError:
         gateway.run_out_of_time(never_began)

@@ -1,4 +1,4 @@
-"""The meters behind one gateway, read in turns over one session."""
+"""Read the meters behind one gateway in turns over one session."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 class GatewayPoll:
     """Reads the meters behind one gateway.
 
-    Each meter has a turn, in the order of the unit ids; those with requests left have another one after all others,
-    once they are ready for it.
+    Each meter has a turn, in the order of the unit ids. A meter with requests left gets another turn after all others,
+    when it is ready.
     """
 
     def __init__(self, polls: Sequence[MeterPoll], finish: Callable[[MeterPoll], None], pace: Pace) -> None:
@@ -39,7 +39,7 @@ class GatewayPoll:
         heapq.heappush(self._waiting, (poll.ready_at, next(self._order), poll))
 
     async def read(self) -> None:
-        """Reads all meters to their end. If it is cancelled, call `run_out_of_time`."""
+        """Read all meters completely. If this is cancelled, call `run_out_of_time`."""
         try:
             while self._waiting:
                 _, _, poll = self._waiting[0]
@@ -57,9 +57,9 @@ class GatewayPoll:
             self._session.close()
 
     async def _take_turn(self, poll: MeterPoll) -> None:
-        """Sends the requests of the meter's turn.
+        """Send the requests of the meter's turn.
 
-        An exception reply fails one request only. After any other failure the meter gets no further request.
+        An exception reply fails only one request. After any other failure the meter gets no further request.
 
         Raises:
             ConnectError: The gateway cannot be reached.
@@ -82,7 +82,7 @@ class GatewayPoll:
             self._finish(poll)
 
     def run_out_of_time(self, never_began: str | None = None) -> None:
-        """Fails what was not read by the deadline; `never_began` says what kept reading from beginning."""
+        """Fail the meters that were not read by the deadline; `never_began` is the reason if no reading began."""
         read = self._units - len(self._waiting)
         progress = never_began or f"{read} of {self._units} units behind it were read"
         for poll in self._take_waiting():

@@ -1,4 +1,4 @@
-"""Locks that keep two processes from talking to one gateway at the same time."""
+"""Locks that prevent two processes from using one gateway at the same time."""
 
 from __future__ import annotations
 
@@ -10,33 +10,33 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
 LOCK_RETRY_S = 0.2
-"""From one attempt to the next to lock a gateway that someone else has locked."""
+"""Seconds between attempts to lock a gateway that another process has locked."""
 
 
 class GatewayLocks(Protocol):
     """Locks by gateway; an address is `host:port`."""
 
     async def try_acquire(self, address: str) -> bool:
-        """Returns at once whether the gateway is locked for us now."""
+        """Lock the gateway if it is free; return immediately whether that succeeded."""
 
     def release(self, address: str) -> None:
-        """Unlocks it; that may take a moment longer than the call."""
+        """Unlock the gateway, possibly a moment after the call returns."""
 
 
 class Unlocked:
-    """Locks for a process that is alone: nothing is locked."""
+    """Locks for a process that runs alone: it locks nothing."""
 
     async def try_acquire(self, address: str) -> bool:  # noqa: ARG002 - GatewayLocks's
-        """Returns True."""
+        """Return True."""
         return True
 
     def release(self, address: str) -> None:
-        """Does nothing."""
+        """Do nothing."""
 
 
 @asynccontextmanager
 async def locked(locks: GatewayLocks, address: str, on_wait: Callable[[], None] | None = None) -> AsyncIterator[None]:
-    """Holds the lock of the gateway `host:port`; waits while a poll has it, and calls `on_wait` once if so."""
+    """Hold the lock of the gateway `host:port`. If a poll has it, call `on_wait` once and wait."""
     while not await locks.try_acquire(address):
         if on_wait:
             on_wait()

@@ -1,4 +1,4 @@
-"""What was read of one meter so far, and which requests are left: a meter reading in progress."""
+"""A meter reading in progress: the registers read so far, and the requests that are left."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
     from emm_pipeline.readings import Request
 
 RETRIES = 2
-"""How often, in one meter reading, a request is repeated to a unit that is busy."""
+"""Maximum number of repetitions of a request to a busy unit in one meter reading."""
 
 RETRY_PAUSE_S = 0.5
-"""At least so much later."""
+"""Minimum pause in seconds before such a repetition."""
 
 
 @dataclass(slots=True, eq=False)
 class MeterPoll:
-    """The requests to one meter, and what came of them. It sends nothing itself.
+    """The requests to one meter, and their results. This class sends nothing itself.
 
-    A meter has turns. What must be requested again, after a pause or in smaller pieces, is left for another turn, so
-    that it costs the other units behind the gateway no time.
+    A meter has turns. Requests that must be repeated after a pause or in smaller parts wait for another turn, so that
+    they do not delay the other units behind the gateway.
     """
 
     meter: EnergyMeter
@@ -43,14 +43,14 @@ class MeterPoll:
     failure: Failure | None = None
     sent: int = 0
     ready_at: float = 0.0
-    """When the next turn may begin, on the clock of `time.monotonic`."""
+    """Earliest time of the next turn, on the clock of `time.monotonic`."""
     _tracked: list[TrackedRequest] = field(default_factory=list)
     _this_turn: deque[TrackedRequest] = field(default_factory=deque)
     _next_turn: list[TrackedRequest] = field(default_factory=list)
     _busy: Failure | None = None
-    """The exception reply of a unit that was busy, and gets the same request again after a pause."""
+    """The exception reply of a busy unit, to which the same request is sent again after a pause."""
     _first_split: Failure | None = None
-    """Why the first request that was split had to be."""
+    """The failure of the first request that was split."""
     _time: datetime | None = None
     _first_request_s: float = 0.0
     _last_reply_s: float = 0.0
@@ -59,18 +59,18 @@ class MeterPoll:
         self.set_requests(self.requests)
 
     def set_requests(self, requests: Iterable[Request]) -> None:
-        """Replaces what is left to be requested."""
+        """Replace the requests that are left."""
         self._tracked = [TrackedRequest(request) for request in requests]
         self._this_turn.clear()
         self._next_turn = list(self._tracked)
 
     @property
     def is_done(self) -> bool:
-        """Whether nothing is left for another turn."""
+        """Whether no requests are left for another turn."""
         return not self._next_turn
 
     def begin_turn(self) -> None:
-        """Begins a turn; as long as nothing was sent, this is the time of the reading."""
+        """Begin a turn; until a request is sent, its start is the time of the reading."""
         self._this_turn = deque(self._next_turn)
         self._next_turn = []
         if not self.sent:
@@ -78,11 +78,11 @@ class MeterPoll:
 
     @property
     def next_request(self) -> Request | None:
-        """The next request of this turn; None at its end."""
+        """Return the next request of this turn; None at its end."""
         return self._this_turn[0].request if self._this_turn else None
 
     def request_sent(self) -> None:
-        """The next request is being sent; the first one that brings registers is the time of the reading."""
+        """Record that the next request is sent; the first successful request determines the time of the reading."""
         if not self.blocks:
             self._time = _now()
         if not self.sent:
@@ -90,7 +90,7 @@ class MeterPoll:
         self.sent += 1
 
     def take_registers(self, data: bytes) -> None:
-        """Keeps the registers that the request brought."""
+        """Add the registers of the reply."""
         self._last_reply_s = time.monotonic()
         self._busy = None
         tracked = self._this_turn.popleft()
@@ -98,7 +98,7 @@ class MeterPoll:
         self.blocks.append(RegisterBlock(tracked.request, data))
 
     def take_exception(self, reason: str, exception_code: int) -> None:
-        """The request brought an exception reply: its code decides what is requested further."""
+        """Record an exception reply, whose code determines the further requests."""
         self._last_reply_s = time.monotonic()
         failure = self._failure(FailureKind.EXCEPTION, reason, exception_code)
         if exception_code in BUSY_EXCEPTIONS and self.retries:
@@ -114,7 +114,7 @@ class MeterPoll:
             self._next_turn += tracked.share_parts(self._tracked)
         if exception_code not in UNSUPPORTED or (tracked.is_one_value and exception_code == DEVICE_FAILURE):
             self.failure = self.failure or failure
-        if exception_code == UNIT_IS_SILENT:  # each further request would cost the gateway's own timeout
+        if exception_code == UNIT_IS_SILENT:  # each further request would take the gateway's own timeout
             self._give_up()
 
     def _repeat_later(self, failure: Failure) -> None:
@@ -125,22 +125,22 @@ class MeterPoll:
         self._this_turn.clear()
 
     def fail_request(self, kind: FailureKind, reason: str) -> None:
-        """The request brought no reply, or none to be trusted. Nothing more is requested."""
+        """Record that there was no valid reply. No further requests are sent."""
         self.failure = self._failure(kind, reason)
         self._give_up()
 
     def fail(self, kind: FailureKind, reason: str) -> None:
-        """Sets why the meter gave no data; replaces an earlier failure. Nothing more is requested."""
+        """Set the meter's failure, replacing an earlier one. No further requests are sent."""
         self.failure = Failure(kind, self._located(reason))
         self._give_up()
 
     def run_out_of_time(self, progress: str) -> None:
-        """The deadline has passed. That the unit was busy, if it was, is the better reason."""
+        """Fail the meter because the deadline has passed; if the unit was busy, that is the reported reason."""
         if self._busy:
             self.failure = self._busy
             self._give_up()
         else:
-            what = "not read to its end by" if self.sent else "not reached before"
+            what = "not read completely by" if self.sent else "not reached before"
             self.fail(FailureKind.DEADLINE, f"{what} the deadline ({progress})")
 
     def _give_up(self) -> None:
@@ -148,7 +148,7 @@ class MeterPoll:
         self._next_turn.clear()
 
     def reading(self) -> MeterReading:
-        """The meter as read so far. That registers are unsupported is believed only of a unit that gave others."""
+        """Return the meter as read so far. Registers count as unsupported only if the unit sent others."""
         failure = self.failure
         if not self.blocks and (failure is None or failure.exception_code in UNSUPPORTED):
             failure = self._first_split
@@ -168,7 +168,7 @@ class MeterPoll:
         return MeterReading(
             meter=self.meter,
             time=at,
-            # Sorted, so that meters alike are decoded together in whatever order their blocks came
+            # Sorted, so that similar meters are decoded together whatever the order of their blocks
             blocks=tuple(sorted(self.blocks, key=lambda block: (block.request.function_code, block.request.address))),
             failure=failure,
             requests=self.sent,
@@ -178,7 +178,7 @@ class MeterPoll:
         )
 
     def _failure(self, kind: FailureKind, reason: str, exception_code: int | None = None) -> Failure:
-        """Why the next request failed."""
+        """Return the failure of the next request."""
         link = {FailureKind.TIMEOUT: " to", FailureKind.EXCEPTION: " for"}.get(kind, ", asked for")
         return Failure(kind, self._located(f"{reason}{link} {self._next_request_in_words()}"), exception_code)
 

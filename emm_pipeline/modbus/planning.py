@@ -1,4 +1,4 @@
-"""Which requests read all registers of a meter type at the least cost. Pure arithmetic."""
+"""Plan the requests that read all registers of a meter type at the lowest cost (pure)."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ if TYPE_CHECKING:
     from emm_pipeline.readings import UnsupportedRange
 
 AddressRange = tuple[int, int]
-"""From an address to the one behind the last: `[start, end)`."""
+"""Addresses from `start` to before `end`: `[start, end)`."""
 
 
 def plan_requests(meter_type: MeterType, avoided: Collection[Request] = ()) -> tuple[Request, ...]:
-    """Returns the cheapest requests that read every register of the type, and what its values need besides.
+    """Return the cheapest requests that read every register of the type, and the registers that its values need.
 
-    A request costs `max_gap` registers more than the registers it reads. So a gap of up to `max_gap` unwanted
-    registers is read to save a request, as long as the request fits `max_registers_per_request`; a larger
-    gap never is. Of equally cheap plans the one of fewer requests is taken.
+    The cost of a request is the number of its registers plus `max_gap`. Therefore a gap of up to `max_gap` unwanted
+    registers is read to save a request, if the request does not exceed `max_registers_per_request`; a larger gap is
+    never read. Of equally cheap plans, the one with fewer requests is used.
 
     Args:
         meter_type: The type.
-        avoided: What a unit is known not to support. No request covers one of them whole, so that a value which does
-            is left out, and a gap which is among them is not bridged.
+        avoided: Registers that a unit does not support. No request covers one of these ranges completely, so values
+            that contain one are omitted, and gaps that contain one are not read.
 
     Returns:
-        The requests, sorted by function code and address. Every register lies inside at least one of them, but for
-        those left out.
+        The requests, sorted by function code and address. Every register is in at least one of them, except omitted
+        ones.
 
     Raises:
         ValueError: A register is wider than `max_registers_per_request`.
@@ -64,9 +64,9 @@ def _covers_one(start: int, end: int, ranges: Sequence[AddressRange]) -> bool:
 
 
 def outermost(ranges: Collection[AddressRange]) -> list[AddressRange]:
-    """Returns the ranges without those that lie inside another one.
+    """Return the ranges without those that are inside another one.
 
-    Sorted; both starts and ends rise, so the ranges that one request covers are always neighbours.
+    They are sorted, and both starts and ends increase, so the ranges of one request are always adjacent in the list.
     """
     outer: list[AddressRange] = []
     for start, end in sorted(ranges, key=lambda r: (r[0], -r[1])):
@@ -78,10 +78,11 @@ def outermost(ranges: Collection[AddressRange]) -> list[AddressRange]:
 def _cheapest_ranges(
     ranges: Sequence[AddressRange], forbidden: Sequence[AddressRange], limit: int, request_cost: int
 ) -> list[AddressRange]:
-    """Joins neighbouring ranges at the least total cost, none longer than `limit` and none over a forbidden one.
+    """Join adjacent ranges at the lowest total cost; none exceeds `limit` or covers a forbidden range.
 
-    Joining greedily is not optimal: under the limit it may cut at a narrow gap what is better cut at a wide
-    one. So `best[n]` is the (cost, requests, start of the last request) for the first n ranges.
+    A greedy algorithm is not optimal: because of the limit, it may separate ranges at a narrow gap where a wide one
+    would be better. This is dynamic programming: `best[n]` is the (cost, requests, start of the last request) for the
+    first n ranges.
     """
     best = [(0, 0, 0)]
     for last, (_, end) in enumerate(ranges):
@@ -105,12 +106,12 @@ def _cheapest_ranges(
 
 
 def avoided_requests(unsupported: Iterable[UnsupportedRange]) -> frozenset[Request]:
-    """Returns the registers that no request may cover whole."""
+    """Return the ranges that no request may cover completely."""
     return frozenset(Request(each.function_code, each.address, each.count) for each in unsupported)
 
 
 class Plans:
-    """The requests of a fleet's meters, planned once for meters alike; types as SunSpec devices have them."""
+    """The requests of a fleet's meters, planned once for equal meters, and types with their SunSpec addresses."""
 
     def __init__(self, types: Mapping[str, MeterType]) -> None:
         self.types = types
@@ -118,11 +119,11 @@ class Plans:
         self._located: dict[tuple[object, ...], MeterType] = {}
 
     def requests(self, meter_type: MeterType, avoided: Collection[Request]) -> tuple[Request, ...] | str:
-        """Returns the requests of a meter, or why there are none.
+        """Return the requests of a meter, or the reason why there are none.
 
         Args:
-            meter_type: One of `types`, or what `located` returned: plans are kept by its identity.
-            avoided: What the unit is known not to support.
+            meter_type: One of `types`, or a result of `located`; plans are cached by its identity.
+            avoided: Registers that the unit does not support.
         """
         key = id(meter_type), frozenset(avoided)
         if key not in self._requests:
@@ -130,7 +131,7 @@ class Plans:
         return self._requests[key]
 
     def located(self, name: str, addresses: Mapping[int, int], ends: Mapping[int, int] | None = None) -> MeterType:
-        """Returns the type of that name, as a device has it whose SunSpec models begin, and end, at these addresses."""
+        """Return the type with this name for a device whose SunSpec models begin, and end, at these addresses."""
         key = name, tuple(sorted(addresses.items())), None if ends is None else tuple(sorted(ends.items()))
         if key not in self._located:
             self._located[key] = locate(self.types[name], addresses, ends)

@@ -1,4 +1,4 @@
-"""Whether gateways can be reached: a session with each is opened, and closed again."""
+"""Test whether gateways can be reached, by opening and closing a session with each."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 async def find_unreachable(
     gateways: Collection[GatewayAddress], *, timeout_s: float = 3.0, max_connections: int = 200
 ) -> dict[GatewayAddress, str]:
-    """Connects to each gateway once, side by side; returns those that cannot be reached, each with the reason."""
+    """Connect to all gateways concurrently; return those that cannot be reached, each with the reason."""
     free = asyncio.Semaphore(allowed_connections(max_connections))
     pace = Pace()
 

@@ -1,6 +1,6 @@
 """A session with a gateway: requests over its transport, one at a time, with pauses, retries and reopening.
 
-Polls, `emm scan`, `emm read`, `emm meters check`, `emm watch` and discovery all talk to gateways by it.
+Polls, discovery, `emm scan`, `emm read`, `emm meters check` and `emm watch` all use sessions.
 """
 
 from __future__ import annotations
@@ -25,24 +25,24 @@ if TYPE_CHECKING:
     from emm_pipeline.readings import Request
 
 REOPEN_PAUSES_S = (0.5,)
-"""Before each further attempt to open a transport that was open before: a gateway may need a moment to free it."""
+"""Pauses before attempts to reopen a transport: a gateway may need a moment to release the previous connection."""
 
 
 class Timing(NamedTuple):
-    """How patiently a unit is asked: `timeout_s` is for opening the transport, and for each reply."""
+    """Timeout and pause for requests to a unit; `timeout_s` applies to opening the transport and to each reply."""
 
     timeout_s: float
     request_pause_s: float = 0.0
 
     @classmethod
     def of(cls, meter_type: MeterType) -> Timing:
-        """The timing that meters of a type want."""
+        """Return the timing for meters of a type."""
         return cls(meter_type.timeout_s, meter_type.request_pause_s)
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What came of a request: the registers (0 to 65535 each), or how it failed and why. It took `seconds`."""
+    """The result of a request: the registers (0 to 65535 each), or the failure; it took `seconds`."""
 
     seconds: float
     words: tuple[int, ...] = ()
@@ -52,9 +52,9 @@ class Reply:
 
 
 class Session:
-    """Opens the transport when it is needed, and again after any failure but an exception reply.
+    """Opens the transport when it is needed, and reopens it after any failure except an exception reply.
 
-    So a late reply cannot be mistaken for the next one, nor for another unit's.
+    Therefore a late reply cannot be mistaken for the next one or for another unit's.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Session:
     ) -> None:
         self.gateway = gateway
         self.timing = timing
-        """May be changed between requests."""
+        """The timing, which may be changed between requests."""
         self._pace = pace
         self._reopen_pauses_s = reopen_pauses_s
         self._transport: Transport | None = None
@@ -75,7 +75,7 @@ class Session:
         self._last_exchange_s = float("-inf")
 
     async def open(self) -> None:
-        """Opens the transport, unless it is open. One that was open before is tried again after each of the pauses.
+        """Open the transport, unless it is open. If it was open before, retry after each of the pauses.
 
         Raises:
             ConnectError: The gateway cannot be reached.
@@ -100,22 +100,23 @@ class Session:
         self._was_open = True
 
     async def exchange(self, unit_id: int, request: Request, on_send: Callable[[], None]) -> bytes:
-        """Sends a request and waits for its reply, at least the pause after the exchange before.
+        """Send a request and wait for its reply; before that, wait for the pause after the previous exchange.
 
-        If the gateway closes the connection in place of a reply, the request is sent a second time over a new one:
-        many gateways close connections after each reply or when idle, and the request may cross with that.
+        If the gateway closes the connection instead of replying, the request is sent a second time over a new
+        connection: many gateways close connections after each reply or when idle, possibly just when the request is
+            sent.
 
         Args:
-            unit_id: The unit that is to reply.
-            request: What to read.
+            unit_id: The unit id.
+            request: The registers to read.
             on_send: Called each time that the request is sent.
 
         Returns:
-            The registers as on the wire: `request.count` words of two bytes, the high byte first.
+            The registers as received: two bytes for each of `request.count` registers, the high byte first.
 
         Raises:
             ConnectError: The gateway cannot be reached.
-            ReadError: The request brought no registers.
+            ReadError: The request failed.
         """
         try:
             return await self._exchange(unit_id, request, on_send)
@@ -140,7 +141,7 @@ class Session:
             self._last_exchange_s = time.monotonic()
 
     async def read(self, unit_id: int, request: Request) -> Reply:
-        """Sends a request and returns what came of it, for a person who tries things.
+        """Send a request and return its result, including failures, for the commands that a person uses.
 
         Raises:
             ConnectError: The gateway cannot be reached.
@@ -158,7 +159,7 @@ class Session:
         return Reply(time.monotonic() - sent_s, struct.unpack(f">{request.count}H", data))
 
     def close(self) -> None:
-        """Closes the transport; the next request opens another."""
+        """Close the transport; the next request opens a new one."""
         if self._transport:
             self._transport.close()
             self._transport = None

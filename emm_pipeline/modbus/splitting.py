@@ -1,7 +1,7 @@
-"""Which smaller requests replace one that brought an exception reply, and what their replies say of its cause. Pure.
+"""Replace a request that failed with an exception by smaller ones, and derive the cause from their replies (pure).
 
-A device answers a request over many registers with an exception where it does not support one of them. Such a request
-is split: first at the gaps that it bridges, then into halves, until each value is requested by itself.
+A device answers a request for many registers with an exception if it does not support one of them. Such a request is
+split: first at the gaps that it includes, then into halves, until each value is requested singly.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True, eq=False)
 class TrackedRequest:
-    """A request, and what came of it: registers, or an exception code and the requests that replace it."""
+    """A request and its result: registers, or an exception code and the requests that replace it."""
 
     request: Request
     was_read: bool = False
     exception_code: int | None = None
-    """Set where it brought an exception reply, and was split."""
+    """Set if the request failed with an exception and was split."""
     is_one_value: bool = False
-    """Set where it was split: whether it covers a single value only."""
+    """Set if the request was split: whether it covers only a single value."""
     parts: list[TrackedRequest] = field(default_factory=list)
 
     def split(self, exception_code: int, registers: Sequence[Register]) -> None:
-        """Splits it for an exception reply: `parts` together cover all that may be readable still.
+        """Split the request after an exception reply: `parts` together cover all registers that may still be readable.
 
-        Of a single value that is what other registers take from inside of it; mostly nothing.
+        For a single value these are registers inside it that belong to other values too; usually there are none.
         """
         self.exception_code = exception_code
         covered = [r for r in registers if self.request.covers(r)]
@@ -52,9 +52,9 @@ class TrackedRequest:
         self.parts = [TrackedRequest(Request(function_code, g[0][0], g[-1][1] - g[0][0])) for g in groups]
 
     def share_parts(self, tracked: Sequence[TrackedRequest]) -> list[TrackedRequest]:
-        """Replaces parts by those of `tracked`, and of their parts, that are the same; returns the others, to be sent.
+        """Replace parts that equal requests in `tracked`, or their parts, by these; return the others, to be sent.
 
-        Values that overlap have parts in common.
+        Overlapping values have common parts.
         """
         known = {each.request: each for one in tracked for each in one.family if each not in self.parts}
         new = [part for part in self.parts if part.request not in known]
@@ -63,14 +63,14 @@ class TrackedRequest:
 
     @property
     def family(self) -> Iterator[TrackedRequest]:
-        """The request, its parts, theirs, and so on."""
+        """Yield the request, its parts, their parts, and so on."""
         yield self
         for part in self.parts:
             yield from part.family
 
     @property
     def leaves(self) -> Iterator[TrackedRequest]:
-        """The requests that were not split."""
+        """Yield the requests that were not split."""
         if not self.parts:
             yield self
         for part in self.parts:
@@ -78,7 +78,7 @@ class TrackedRequest:
 
 
 def _runs(values: Sequence[AddressRange]) -> list[list[AddressRange]]:
-    """Groups the values between which there is no gap."""
+    """Group the values between which there is no gap."""
     runs: list[list[AddressRange]] = []
     for value in values:
         if runs and value[0] <= runs[-1][-1][1]:
@@ -90,16 +90,16 @@ def _runs(values: Sequence[AddressRange]) -> list[list[AddressRange]]:
 
 @dataclass(slots=True)
 class UnsupportedRegisters:
-    """Why requests brought exception replies: for some of their registers, or for how many they were."""
+    """The cause of exception replies: some of the registers, or their number."""
 
     ranges: list[tuple[Request, int]] = field(default_factory=list)
-    """Values and gaps, each with its exception code; not a value that the device failed to read: it may come back."""
+    """Values and gaps with their exception codes, without values that the device may be able to read again later."""
     most_registers: int | None = None
-    """Set where values without a gap between them could be read apart only: the largest count that could."""
+    """Set if adjacent values could only be read separately: the largest count that could be read."""
 
 
 def explain(requests: Iterable[TrackedRequest]) -> UnsupportedRegisters:
-    """Returns why requests were split, as far as their parts could be read."""
+    """Return the cause of the exceptions, as far as the parts of the requests show it."""
     found = UnsupportedRegisters()
     for each in requests:
         _explain(each, found)

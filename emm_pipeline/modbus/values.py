@@ -1,4 +1,4 @@
-"""Numbers in words: raw values in all types and orders, and what a register makes of them. Pure."""
+"""Decode registers: raw values in all types and orders, and their conversion to scaled values (pure)."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ _KINDS: dict[DataType, str] = {
 }
 
 HIGHEST_POWER = 10
-"""SunSpec's scale factors go from -10 to 10; -32768, and whatever else, means that there is no reading."""
+"""SunSpec's scale factors are -10 to 10; any other value, such as -32768, means that there is no value."""
 
 
 class Words:
-    """The words of meters whose replies have the same layout, one meter's behind the other's, as on the wire."""
+    """The registers of meters whose replies have the same layout, one meter after the other, as received."""
 
     def __init__(self, data: bytes, meters: int) -> None:
         self._wire = np.frombuffer(data, dtype=np.uint16)
@@ -40,14 +40,14 @@ class Words:
 
     @cached_property
     def _swapped(self) -> NDArray[np.uint16]:
-        """The same with the two bytes of each word swapped."""
+        """The same registers with their two bytes swapped."""
         return self._wire.byteswap()
 
     def raw(self, column: int, like: Register) -> NDArray[Any]:
-        """The meters' raw values that begin at word `column`, typed and ordered as `like`. A view, not a copy.
+        """Return the meters' raw values that begin at register `column`, with type and orders of `like`, as a view.
 
-        Where words and bytes have the same order, a value is a number of that order on the wire already; where they
-        have not, it is one once the bytes of each word are swapped.
+        If words and bytes have the same order, the received bytes already are a number in that order; otherwise they
+        are one after the bytes of each register are swapped.
         """
         words = self._wire if like.word_order is like.byte_order else self._swapped
         order = ">" if like.word_order is Order.BIG_ENDIAN else "<"
@@ -56,16 +56,16 @@ class Words:
 
 
 def decode_raw(words: Sequence[int], data_type: DataType, word_order: Order, byte_order: Order) -> int | float:
-    """Returns the raw value in the words of one value: an int, or a float that may be infinite or NaN."""
+    """Return the raw value of registers: an int, or a float that may be infinite or NaN."""
     like = Register(0, "", None, data_type, FunctionCode.READ_HOLDING_REGISTERS, word_order, byte_order)
     number: int | float = _one(words, like)[0].item()
     return number
 
 
 def decode_value(words: Sequence[int], register: Register, power: Sequence[int] = ()) -> float | None:
-    """Returns what polling makes of the words of one register; None where it would be absent.
+    """Return the value that a poll decodes from registers; None if a poll would omit it.
 
-    `power` is the word of the register that scales it, where it has one.
+    `power` is the content of the scale register, if there is one.
     """
     raw = _one(words, register)
     values = raw.astype(np.float64)
@@ -83,9 +83,9 @@ def _one(words: Sequence[int], like: Register) -> NDArray[Any]:
 
 
 def invalid_raw(register: Register) -> Any:
-    """The raw value that means "no reading", in the register's data type; None if no raw value does.
+    """Return the raw value that means "no value", in the register's data type; None if there is none.
 
-    A negative one of a signed type may be given as its bit pattern, as manuals do: 65535 for -1.
+    A negative value of a signed type may be given as its bit pattern, as in manuals: 65535 for -1.
     """
     value = register.invalid_value
     if value is None:
@@ -110,7 +110,7 @@ class Scaling:
         self._has_factors, self._has_divisors = (pairs != 1).any(axis=0)
 
     def apply(self, values: NDArray[np.float64]) -> None:
-        """Scale raw values, shape (meters, registers), in place. What is too large becomes infinite."""
+        """Scale raw values, shape (meters, registers), in place. Values that are too large become infinite."""
         with np.errstate(all="ignore"):
             if self._has_factors:
                 values *= self._factors
@@ -119,7 +119,7 @@ class Scaling:
 
 
 def _factor_and_divisor(scale: float) -> tuple[float, float]:
-    """By what to multiply and divide for a scale: 2314 / 10 is 231.4, but 2314 * 0.1 is 231.40000000000003."""
+    """Return factor and divisor for a scale: 2314 / 10 is 231.4, but 2314 * 0.1 is 231.40000000000003."""
     if scale and math.isfinite(1 / scale):
         divisor = float(round(1 / scale))
         if divisor and abs(1 / divisor - scale) <= math.ulp(scale):
@@ -128,7 +128,7 @@ def _factor_and_divisor(scale: float) -> tuple[float, float]:
 
 
 def times_power_of_ten(values: NDArray[np.float64], powers: NDArray[np.int16]) -> NDArray[np.float64]:
-    """Divides by ten where others would multiply by 0.1, which no float is exactly. NaN for a power that is none."""
+    """Multiply or divide by a power of ten, since no float is exactly 0.1; an invalid power gives NaN."""
     exponents = powers.astype(float)
     exponents[abs(exponents) > HIGHEST_POWER] = np.nan
     with np.errstate(all="ignore"):

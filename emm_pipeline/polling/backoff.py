@@ -1,4 +1,4 @@
-"""Meters that keep failing are asked less and less often, so that they cost their neighbours no time (pure)."""
+"""Back-off: meters that keep failing are read less and less often, so that they do not delay others (pure)."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _ITS_OWN_FAULT = {
     FailureKind.CLOSED,
     FailureKind.INVALID_REPLY,
 }
-"""What counts; not that its turn did not come, or what is wrong with its configuration."""
+"""The kinds of failure that count; a missed deadline or a wrong configuration does not."""
 
 
 def delay(failures: int, interval: timedelta) -> timedelta | None:
-    """Return how long after a failed sample a meter is asked again, where samples are `interval` apart.
+    """Return the delay until a meter is read again after a failed reading; readings are `interval` apart.
 
-    None: at the next sample. That is so for the first failures, and where samples are rare anyway.
+    None means at the next reading. This applies to the first failures, and if the interval is long anyway.
     """
     if failures < ASKED_LESS_AFTER or interval >= LONGEST_DELAY:
         return None
@@ -36,7 +36,7 @@ def delay(failures: int, interval: timedelta) -> timedelta | None:
 
 
 def after(sample: MeterReading, before: FailingMeter | None, due: datetime, interval: timedelta) -> FailingMeter | None:
-    """Return what is to be remembered of a meter after a sample; None once it gave something."""
+    """Return the failure state of a meter after a reading; None if the reading succeeded."""
     if sample.blocks:
         return None
     if sample.failure is None or sample.failure.kind not in _ITS_OWN_FAULT:
@@ -49,9 +49,9 @@ def after(sample: MeterReading, before: FailingMeter | None, due: datetime, inte
 
 
 def not_asked(meter: EnergyMeter, failing: FailingMeter, now: datetime) -> MeterReading:
-    """Return the sample of a meter that is not due: why it failed last, since when, and when it is asked again."""
+    """Return the reading of a meter that is not due: why and since when it fails, and when it is read again."""
     reason = (
         f"{failing.reason}; failing since {failing.since:%Y-%m-%d %H:%M:%S} UTC, "
-        f"asked again at {failing.next_attempt_at:%Y-%m-%d %H:%M:%S} UTC"
+        f"next attempt at {failing.next_attempt_at:%Y-%m-%d %H:%M:%S} UTC"
     )
     return MeterReading(meter, now, failure=Failure(FailureKind.NOT_DUE, reason, was_silent=failing.silent))

@@ -1,6 +1,6 @@
-"""Device state: what is known of meters between polls, such as unsupported registers and meters that keep failing.
+"""Device state: data about meters that is kept between polls, such as unsupported registers and repeated failures.
 
-It is kept in the configuration database. While that does not answer, every meter is read in full.
+It is kept in the configuration database. While the database does not answer, every meter is read completely.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ScheduleSlot:
-    """A fleet reading's place on the schedule: when it is due (UTC), and how long after it the next one is.
+    """A fleet reading's place on the schedule: its due time (UTC), and the interval until the next one.
 
-    `again` marks the second attempt of the same reading, at which a failure is not counted a second time.
+    `again` marks the second attempt of the same reading, in which a failure is not counted a second time.
     """
 
     due: datetime
@@ -44,7 +44,7 @@ class ScheduleSlot:
 
 @dataclass(slots=True)
 class DeviceStates:
-    """What is known of the meters of a plan. Without a slot, the reading is not scheduled: all meters are due."""
+    """The device state of the meters of a plan. Without a slot, the reading is not scheduled, and all are due."""
 
     plan: PollPlan
     slot: ScheduleSlot | None
@@ -54,7 +54,7 @@ class DeviceStates:
     accepted: Mapping[int, Collection[str]] = field(default_factory=dict)
     """By meter id the measurements whose absence a person has accepted."""
     newest_reading: datetime | None = None
-    """When the meters were last read (UTC)."""
+    """Time (UTC) of the latest reading of any of the meters."""
 
     @property
     def keep_failing(self) -> frozenset[int]:
@@ -64,7 +64,7 @@ class DeviceStates:
         return frozenset(id_ for id_, failing in self.failing.items() if failing.keeps_failing)
 
     def not_due(self) -> dict[int, MeterReading]:
-        """The meters that are not due, by id, each with a reading that says why."""
+        """The meters that are not due, by id, each with a reading that contains the reason."""
         if self.slot is None:
             return {}
         now = datetime.now(UTC)
@@ -76,7 +76,7 @@ class DeviceStates:
         }
 
     def changes(self, readings: Sequence[MeterReading]) -> dict[int, FailingMeter | None]:
-        """Return what these readings change: by meter id how it fails, None for one that has recovered."""
+        """Return the changes by these readings: each meter's failure state by id, None if it has recovered."""
         changed: dict[int, FailingMeter | None] = {}
         for reading in readings:
             before = self.failing.get(reading.meter.id)
@@ -92,7 +92,7 @@ class DeviceStates:
 
 
 def load_device_states(engine: Engine, plan: PollPlan, slot: ScheduleSlot | None) -> DeviceStates:
-    """Return what is known of the meters: nothing, with a warning, while the database does not answer."""
+    """Return the state of the meters; if the database does not answer, log a warning and return an empty state."""
     try:
         now = datetime.now(UTC)
         unsupported = load_unsupported(engine, plan.meters, plan.types, now)
@@ -101,12 +101,12 @@ def load_device_states(engine: Engine, plan: PollPlan, slot: ScheduleSlot | None
         accepted = load_accepted(engine)
         return DeviceStates(plan, slot, load_failing(engine), unsupported, models, accepted, newest_reading)
     except ConfigDatabaseError as err:
-        _log.warning("every meter is read in full, because device state could not be loaded: %s", err)
+        _log.warning("every meter is read completely, because device state could not be loaded: %s", err)
         return DeviceStates(plan, slot)
 
 
 def save_device_states(engine: Engine, memory: DeviceStates, readings: Sequence[MeterReading]) -> None:
-    """Save what the readings tell: nothing, with a warning, while the database does not answer."""
+    """Save the changes by the readings; if the database does not answer, only log a warning."""
     try:
         save_unsupported(engine, readings, memory.plan.types, datetime.now(UTC))
         save_failing(engine, memory.changes(readings))

@@ -1,9 +1,9 @@
 """The path of the data for one fleet reading: read, decode, keep in the outbox, load into the store.
 
 Dagster's steps and `emm poll` both use it. From the last reply of a fleet reading until its points are in the outbox,
-nothing here needs PostgreSQL or Dagster: a reading that is lost in between cannot be repeated.
+this code does not need PostgreSQL or Dagster, because a reading that is lost in between cannot be repeated.
 
-pandas and the stores' clients are imported by the functions that need them: imports are most of a run's start.
+Functions import pandas and the stores' clients themselves, because imports take most of the time of a run's start.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What reading may use and what it knows.
+    """The resources of a reading, and its place on the schedule.
 
-    `engine` is the configuration database, where gateways are locked and device state is kept; without it neither
-    happens. `slot` is the reading's place on the schedule, which reads meters that keep failing less often; without
-    it, all meters are due now.
+    `engine` is the configuration database, which holds gateway locks and device state; without it, neither is used.
+    `slot` is the reading's place on the schedule, which reads meters that keep failing less often; without it, all
+    meters are due now.
     """
 
     max_connections: int
@@ -57,10 +57,10 @@ def read_and_decode(
 
     Args:
         plan: The meters and their types.
-        sample_time: When the reading is due, and when it ends; a meter that was not read by then has failed.
-        delivery: The outbox and the store. If the outbox cannot take the points, they go to the store at once.
-        run: Who reads; unique together with the time at which the reading began.
-        limits: What reading may use. At a second attempt, meters that are not due are left out of the result.
+        sample_time: The due time and the deadline of the reading; a meter that was not read by then has failed.
+        delivery: The outbox and the store. If the outbox cannot be written, the points are sent to the store at once.
+        run: Name of the run; unique together with the start time of the reading.
+        limits: The resources of the reading. At a second attempt, the result omits meters that are not due.
 
     Returns:
         The fleet reading, and the readings with the columns of `readings.READING_COLUMNS`.
@@ -88,13 +88,13 @@ def _reported(readings: Sequence[MeterReading], limits: Limits, states: DeviceSt
 def read(
     plan: PollPlan, deadline: datetime, limits: Limits, on_reading: Callable[[MeterReading], None] | None = None
 ) -> list[MeterReading]:
-    """Read every meter of the plan once, gateways side by side.
+    """Read every meter of the plan once, different gateways concurrently.
 
     Args:
         plan: The meters and their types.
-        deadline: When to end at the latest (UTC); a meter that was not read by then has failed.
-        limits: What reading may use.
-        on_reading: Called with each meter reading as soon as its meter is done.
+        deadline: The time at which reading ends (UTC); a meter that was not read by then has failed.
+        limits: The resources of the reading.
+        on_reading: Called with each meter reading as soon as the meter has been read.
 
     Returns:
         One meter reading per meter, in the order of the plan.
@@ -121,7 +121,7 @@ def _read_due(
     states: DeviceStates | None,
     on_reading: Callable[[MeterReading], None] | None = None,
 ) -> list[MeterReading]:
-    """Read the meters that are due; the others have a reading that says why they are not."""
+    """Read the meters that are due; the others get a reading with the reason why they are not."""
     if states is None:
         return run_fast(_read(plan, deadline, limits, Conditions(limits.max_connections), on_reading))
     not_due = states.not_due()
@@ -159,12 +159,12 @@ def decode(plan: PollPlan, readings: Sequence[MeterReading]) -> pd.DataFrame:
 
 
 def keep(delivery: Delivery, decoded: Decoded, run: str) -> FleetReading:
-    """Put the points of a fleet reading into the outbox. If that is impossible, load them into the store at once.
+    """Write the points of a fleet reading to the outbox. If that is impossible, load them into the store at once.
 
     Args:
         delivery: The outbox and the store.
         decoded: The meters and their values.
-        run: Who read them; unique together with `decoded.started`.
+        run: Name of the run; unique together with `decoded.started`.
     """
     from emm_pipeline.stores.shaping import shape_points  # noqa: PLC0415
 
@@ -184,19 +184,19 @@ def keep(delivery: Delivery, decoded: Decoded, run: str) -> FleetReading:
 
 
 _held: dict[str, Batch] = {}
-"""Batches that this process keeps locked until it loads them, so that no replay takes them meanwhile."""
+"""Batches that this process keeps locked until it loads them, so that no replay loads them in the meantime."""
 
 
 def _release_batches_of_other_runs(run: str) -> None:
-    """A run that ended between reading and loading leaves its batches to the replay. A Celery worker lives on."""
+    """Release batches of runs that ended before loading them, for the replay. A Celery worker executes several runs."""
     for name in [name for name in _held if run not in name]:
         _held.pop(name).close()
 
 
 def load(delivery: Delivery, fleet_reading: FleetReading) -> FleetResult:
-    """Load the points of a fleet reading from the outbox into the store; the result says what is not in the store.
+    """Load the points of a fleet reading from the outbox into the store; the result lists points that are not stored.
 
-    A batch that has left the outbox was loaded by a replay, which reports what the store rejected.
+    If the batch is no longer in the outbox, a replay has loaded it and reports the points that the store rejected.
     """
     from emm_pipeline.stores.delivery import Loaded  # noqa: PLC0415
 
@@ -205,12 +205,12 @@ def load(delivery: Delivery, fleet_reading: FleetReading) -> FleetResult:
         batch = _held.pop(fleet_reading.batch, None) or delivery.claim(fleet_reading.batch)
         loaded = delivery.load(batch, until=_until(fleet_reading.deadline)) if batch else None
         if batch is None and fleet_reading.batch in delivery.outbox.names():
-            loaded = Loaded(problems=(f"another process is loading {fleet_reading.batch}; until then it waits",))
+            loaded = Loaded(problems=(f"{fleet_reading.batch} waits in the outbox: another process is loading it",))
     return result_of(fleet_reading, loaded)
 
 
 def result_of(fleet_reading: FleetReading, loaded: Loaded | None = None) -> FleetResult:
-    """Return the result of a fleet reading; `loaded` is what became of its points."""
+    """Return the result of a fleet reading; `loaded` is the result of loading its points."""
     unstored = dict(fleet_reading.unstored)
     if loaded:
         unstored |= loaded.rejected_by_meter()
@@ -231,5 +231,5 @@ def result_of(fleet_reading: FleetReading, loaded: Loaded | None = None) -> Flee
 
 
 def _until(deadline: datetime) -> float:
-    """A deadline (UTC) on the clock of `time.monotonic`."""
+    """Convert a deadline (UTC) to the clock of `time.monotonic`."""
     return time.monotonic() + (deadline - datetime.now(UTC)).total_seconds()

@@ -1,4 +1,4 @@
-"""What a run is to read: its meters, their types, and why some of them cannot be read (pure)."""
+"""Plan a run: the meters to read, their types, and the reasons why some cannot be read (pure)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class PollPlan:
-    """The meters that a run reads, and by id the reason for each that it was to read and cannot."""
+    """The meters that a run reads, and, by id, the reason for each requested meter that cannot be read."""
 
     meters: tuple[EnergyMeter, ...] = ()
     types: Mapping[str, MeterType] = field(default_factory=dict)
@@ -22,7 +22,7 @@ class PollPlan:
 
 
 def plan_shard(fleet: Fleet, shard: Shard, discovered: Collection[int]) -> PollPlan:
-    """Plan all meters of a shard that discovery has seen."""
+    """Plan all meters of a shard that have been discovered."""
     return _plan(
         fleet,
         [meter for meter in fleet.meters if meter.id in discovered and shard.holds(meter)],
@@ -35,7 +35,7 @@ def plan_shard(fleet: Fleet, shard: Shard, discovered: Collection[int]) -> PollP
 
 
 def plan_meters(fleet: Fleet, ids: Collection[int]) -> PollPlan:
-    """Plan the meters with these ids; one that the database does not (or no longer) enable is unreadable."""
+    """Plan the meters with these ids; a meter that is not, or no longer, enabled in the database is unreadable."""
     meters = [meter for meter in fleet.meters if meter.id in ids]
     misconfigured = {id_: issue for id_, issue in fleet.misconfigured.items() if id_ in ids}
     plan = _plan(fleet, meters, misconfigured)

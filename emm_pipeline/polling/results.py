@@ -1,4 +1,4 @@
-"""A fleet reading, its result after loading, and the result of each meter over a run (pure)."""
+"""Records for a fleet reading, for its result after loading, and for the result of each meter in a run (pure)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class FleetReading:
-    """All meters of a run, read once; their points are in the outbox. Times are UTC.
+    """One reading of all meters of a run; its points are in the outbox. Times are UTC.
 
     `due` and `deadline` are those of its sample time. `poll_points` say how reading each meter went. `batch` is the
     name of the file in the outbox; where the outbox could not take the points, `loaded` is what became of them in the
@@ -42,7 +42,7 @@ class FleetReading:
 
     @property
     def meters_read(self) -> int:
-        """How many meters were read without a failure."""
+        """Number of meters that were read without a failure."""
         return sum(point.ok for point in self.poll_points)
 
 
@@ -72,14 +72,14 @@ class FleetResult:
 
     @property
     def late_s(self) -> float:
-        """Seconds from the time at which the reading was due to the time at which it began."""
+        """Seconds from the due time of the reading to its start."""
         return (self.started - self.due).total_seconds()
 
     @property
     def settled(self) -> dict[int, tuple[PollPoint, str | None]]:
-        """By meter id how reading it went, and why it failed if it did.
+        """The final result for each meter id, with the reason if it failed.
 
-        The second attempt counts where it brought at least as many points as the first.
+        The second attempt counts if it produced at least as many points as the first.
         """
         settled = {point.id: (point, point.error or self.unstored.get(point.id)) for point in self.poll_points}
         if self.second_attempt:
@@ -90,13 +90,13 @@ class FleetResult:
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """What was wrong with store and outbox, at both attempts."""
+        """Problems with the store and the outbox in both attempts."""
         return self.store_problems + (self.second_attempt.problems if self.second_attempt else ())
 
 
 @dataclass(frozen=True, slots=True)
 class PollResult:
-    """The result of polling one meter in a run: read, or failed with a reason of one line.
+    """The result of polling one meter in a run: success, or failure with a one-line reason.
 
     `unread` is true where a reading failed, and false where only storing failed. `asleep` is the reason why a meter
     that may be off was not read: silence, which is no failure. `silent` says that nothing replied. `notices` are one
@@ -140,8 +140,8 @@ _AT_SOME = re.compile(r" \(at \d+ of \d+ sample times\)$")
 def results_of(plan: PollPlan, fleet_results: Iterable[FleetResult]) -> list[PollResult]:
     """Return one result per meter of the plan, ordered by id.
 
-    A meter that was not read at one of several sample times has failed: data is missing. Its reason says at how many.
-    A meter whose points wait in the outbox has lost nothing: it was read.
+    A meter that was not read at one of several sample times has failed, because data is missing; the reason tells at
+    how many. A meter whose points wait in the outbox has not failed.
     """
     fleet_results = list(fleet_results)
     by_meter: dict[int, list[tuple[PollPoint, str | None]]] = {meter.id: [] for meter in plan.meters}

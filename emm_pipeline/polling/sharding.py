@@ -1,7 +1,7 @@
-"""Shards: which run polls which meters (pure). A gateway is never cut in two, unless a run is to poll one meter.
+"""Shards divide the meters among runs (pure). A gateway belongs to one shard, unless a run polls a single meter.
 
-A gateway's shard depends on nothing but its address: runs of one tick that see different fleets, since a meter was just
-added, still poll each gateway once.
+A gateway's shard depends only on its address. Therefore runs of one tick still poll each gateway once if they see
+different fleets because a meter was just added.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Shard:
         """Read what `str()` wrote.
 
         Raises:
-            ValueError: the text is none.
+            ValueError: the text is not a shard.
         """
         if text.startswith(_METER):
             return cls(meter_id=int(text.removeprefix(_METER)))
@@ -50,20 +50,20 @@ class Shard:
         return crc32(meter.address.encode()) % self.count == self.index
 
     def reports_misconfigured(self, meter_id: int) -> bool:
-        """Whether it is this shard's to say that the meter cannot be read: its gateway may not be known."""
+        """Whether this shard reports that the meter is misconfigured, since its gateway may not be known."""
         return self.index == 0 if self.meter_id is None else self.meter_id == meter_id
 
     def overlaps(self, other: Shard) -> bool:
-        """Whether both could hold the same meter."""
+        """Whether both can contain the same meter."""
         if self.meter_id is not None and other.meter_id is not None:
             return self.meter_id == other.meter_id
         return (self.meter_id, self.count) != (other.meter_id, other.count) or self.index == other.index
 
 
 def shards_for(meter_ids: Collection[int], meters_per_run: int) -> list[Shard]:
-    """Return the shards of the meters with these ids; one at least, so that an empty fleet is polled and says so.
+    """Return the shards for the meters with these ids; at least one, so that a run reports an empty fleet.
 
-    With one meter per run each has its own run; else the shards hold about so many each.
+    If `meters_per_run` is 1, each meter has its own run; otherwise each shard has about that many meters.
     """
     if meters_per_run == 1 and meter_ids:
         return [Shard(meter_id=meter_id) for meter_id in sorted(meter_ids)]

@@ -1,6 +1,6 @@
-"""The sample times of a run: the due seconds of its tick, and how long each fleet reading may take (pure).
+"""The sample times of a run: the due seconds after its tick, and the time limit of each fleet reading (pure).
 
-Dagster's cron ends at minutes, so a run takes the seconds of its tick itself.
+Dagster's cron has no seconds, so a run waits for the seconds after its tick itself.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ if TYPE_CHECKING:
     from emm_pipeline.cron import Trigger
 
 START_MARGIN = timedelta(seconds=3)
-"""How long before the next tick's first sample time a run ends: a run takes about that long to start."""
+"""A run ends this long before the next tick's first sample time, because starting a run takes about as long."""
 
 LONGEST_READING = timedelta(hours=1)
-"""A fleet reading never takes longer, however rare the ticks: a broken device must not stretch a poll to hours."""
+"""Maximum duration of a fleet reading; without it, a broken device could extend a poll to hours if ticks are rare."""
 
 SHORTEST_READING = timedelta(seconds=1)
-"""A fleet reading that is late does not begin with less time than this."""
+"""Minimum time that a late fleet reading must have left when it begins."""
 
 UNSCHEDULED_READING = timedelta(minutes=10)
-"""How long the fleet reading of a run that a person started may take."""
+"""Maximum duration of the fleet reading of a run that a person started."""
 
 
 @dataclass(frozen=True, slots=True)
 class SampleTime:
-    """When a fleet reading is due (UTC), and when it ends, whether all meters were read or not."""
+    """Due time (UTC) of a fleet reading, and its deadline, when it ends even if some meters were not read."""
 
     due: datetime
     deadline: datetime
@@ -37,7 +37,7 @@ class SampleTime:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """The time that belongs to one tick's run (UTC): it reads from `tick` on and ends by `until`."""
+    """The period of one tick's run (UTC): it starts reading at `tick` and ends by `until`."""
 
     tick: datetime
     until: datetime
@@ -48,7 +48,7 @@ class Window:
 
 
 def window_of(tick: datetime, trigger: Trigger) -> Window:
-    """Return the window of a tick: up to shortly before the first sample time of the next one."""
+    """Return the window of a tick, which ends shortly before the first sample time of the next tick."""
     tick = tick.astimezone(UTC)
     first, last = trigger.seconds[0], trigger.seconds[-1]
     until = trigger.next_tick(tick) + timedelta(seconds=first) - START_MARGIN
@@ -60,12 +60,12 @@ def window_of(tick: datetime, trigger: Trigger) -> Window:
 def due_sample_times(
     window: Window, seconds: Sequence[int], now: datetime, report: timedelta
 ) -> tuple[list[SampleTime], list[datetime]]:
-    """Return the sample times of a run that starts at `now`, and the due times that it is too late for.
+    """Return the sample times of a run that starts at `now`, and the due times that it skips.
 
-    Of the seconds that have already passed, the first is read for at once and the others are skipped; so is the first
-    if the next is due within SHORTEST_READING, because its meters would fail for lack of time. A reading ends when the
-    next is due, the last one `report` before the window's end. If the whole window has passed (the run was queued for
-    long), its one reading gets as much time as that of a run started by hand.
+    Of the due times that have already passed, the run reads for the first one at once and skips the others. It also
+    skips the first one if the next is due within SHORTEST_READING, because its meters would fail for lack of time. A
+    reading ends when the next is due, and the last one ends `report` before the window's end. If the whole window has
+    passed (the run was queued for a long time), its only reading gets as much time as in a run that a person started.
     """
     due = [window.tick + timedelta(seconds=second) for second in seconds]
     past = [time for time in due if time < now]
@@ -80,5 +80,5 @@ def due_sample_times(
 
 
 def last_deadline(window: Window, report: timedelta) -> datetime:
-    """Return when the last reading of a window ends: `report`, but at most a quarter of the window, before its end."""
+    """Return the deadline of a window's last reading: `report`, or at most a quarter of the window, before its end."""
     return window.until - min(report, (window.until - window.tick) / 4)

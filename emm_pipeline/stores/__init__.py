@@ -1,5 +1,5 @@
-"""Where readings go: InfluxDB (`influxdb`) or PostgreSQL (`postgresql`), both a `ReadingsStore` (`base`).
+"""The readings stores: InfluxDB (`influxdb`) and PostgreSQL (`postgresql`), both implement `ReadingsStore` (`base`).
 
-`points` (pure) shapes what is written. Import the store that is in use where it is opened: influxdb_client and
-pandas are slow to import.
+`points` and `shaping` (pure) define the batches that are written. Import a store only where it is opened, because
+influxdb_client and pandas are slow to import.
 """

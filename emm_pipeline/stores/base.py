@@ -1,4 +1,4 @@
-"""What the pipeline asks of a store."""
+"""The interface of readings stores."""
 
 from __future__ import annotations
 
@@ -12,36 +12,36 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class RejectedPoints:
-    """Points that a store will never take, and why, in one line."""
+    """Points that a store rejects permanently, with the reason in one line."""
 
     points: PointBatch
     reason: str
 
 
 class ReadingsStore(Protocol):
-    """Takes batches of points. Writing the same points again changes nothing."""
+    """Stores batches of points. Writing the same points again changes nothing."""
 
     def write(self, points: PointBatch, *, until: float = math.inf) -> list[RejectedPoints]:
         """Store all points, even if some are rejected.
 
         Args:
-            points: as `shaping.shape_points` makes them.
-            until: the value of `time.monotonic()` by which it has to be done.
+            points: a batch from `shaping.shape_points`.
+            until: the value of `time.monotonic()` by which the write must end.
 
         Returns:
-            The points that the store rejects for their content, and would reject again. It has all others.
+            The points that the store rejects because of their content. All others are stored.
 
         Raises:
-            StoreError: the store did not take everything, and may later: write the same again.
-            StoreAccessError: the same, but a person has to act first.
+            StoreError: the store did not accept all points. Writing the same batch again later may succeed.
+            StoreAccessError: the same, but a person has to correct something first.
         """
 
     def ping(self) -> None:
-        """Ask whether the store would take points now.
+        """Check whether the store would accept points now.
 
         Raises:
-            StoreError: it would not, and why.
+            StoreError: it would not; the message says why.
         """
 
     def close(self) -> None:
-        """Give back connections."""
+        """Close the connections."""

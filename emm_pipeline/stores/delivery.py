@@ -1,7 +1,7 @@
-"""The way of points: into the outbox, from there into the store, and out of the outbox; and what had to wait there.
+"""Deliver points: write them to the outbox, load them into the store, and remove them from the outbox.
 
-The same point written again replaces itself in both stores, so a batch that is sent until it is acknowledged is in the
-store exactly once, whichever process sends it.
+In both stores, a point that is written again replaces itself. Therefore a batch that is sent until it is acknowledged
+is in the store exactly once, whichever process sends it.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ if TYPE_CHECKING:
     from emm_pipeline.stores.points import PointBatch
 
 RETRIED_FOR_S = 15.0
-"""How long a batch is tried at most: what is not in the store then waits for the replay, and its run can end."""
+"""Maximum time (s) of the attempts to load a batch. The rest then waits for the replay, and the run can end."""
 LEAST_TIME_S = 5.0
-"""How long the store has at least, also where reading has used up all the time."""
+"""Minimum time (s) for the store, even if reading has used up all the time."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 4.0
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What became of a batch. Without problems, all but the rejected points are in the store.
+    """The result of loading a batch. Without problems, all points except the rejected ones are in the store.
 
-    `problems` are of one line each. `lost`: the points are neither in the store nor in the outbox.
+    `problems` are one line each. `lost` is true if the points are neither in the store nor in the outbox.
     """
 
     rejected: Sequence[RejectedPoints] = ()
@@ -43,7 +43,7 @@ class Loaded:
     lost: bool = False
 
     def rejected_by_meter(self) -> dict[int, str]:
-        """Return by meter id how many of its points the store rejected, and why it rejected the first."""
+        """Return for each meter id the number of rejected points, and the reason for the first."""
         reasons: dict[int, list[str]] = {}
         for each in self.rejected:
             for meter_id in each.points.meter_ids():
@@ -57,7 +57,7 @@ class Loaded:
 
 @dataclass(slots=True)
 class Replayed:
-    """What a replay did. `error` is why it stopped early; `busy` files are being loaded by another process."""
+    """The result of a replay. `error` is the reason why it stopped early; other processes are loading `busy` files."""
 
     files: int = 0
     points: int = 0
@@ -68,7 +68,7 @@ class Replayed:
 
     @property
     def problems(self) -> list[str]:
-        """What a person must know of, one line each."""
+        """Messages for a person, one line each."""
         problems = [f"{self.error}; the rest waits in the outbox"] if self.error else []
         if self.rejected:
             count = number_of(count_points(self.rejected), "point")
@@ -78,17 +78,16 @@ class Replayed:
 
 
 class Delivery:
-    """The way of points into a store, by way of an outbox.
+    """Delivers points to a store through an outbox.
 
-        batch = delivery.put(points, read_at, run)   # on disk, and held by this process
+        batch = delivery.put(points, read_at, run)   # on disk, and locked by this process
         loaded = delivery.load(batch, until=...)     # in the store, or waiting in the outbox
 
-    Another step or process may do the second: `batch.name` names the batch, `batch.close()` releases it, and
-    `claim(name)` holds it there.
+    Another step or process may load the batch: `batch.close()` releases it, and `claim(batch.name)` locks it there.
 
     Args:
-        store: where they go.
-        outbox: where they are first, and stay while the store does not take them.
+        store: the destination of the points.
+        outbox: keeps the points until the store has accepted them.
     """
 
     def __init__(self, store: ReadingsStore, outbox: Outbox) -> None:
@@ -100,19 +99,19 @@ class Delivery:
 
         Args:
             points: at least one.
-            read_at: when reading began; UTC.
-            run: who read them, unique with `read_at`.
+            read_at: the start time of the reading (UTC).
+            run: name of the run; unique together with `read_at`.
 
         Raises:
-            OutboxError: they could not be written. `load(points)` tries the store without the outbox.
+            OutboxError: the points could not be written. `load(points)` sends them to the store without the outbox.
         """
         return self.outbox.put(points, read_at, run)
 
     def claim(self, name: str) -> Batch | None:
-        """Hold a batch that waits in the outbox.
+        """Lock a batch that waits in the outbox.
 
         Returns:
-            None where there is nothing to do: it has been loaded, or another process is loading it.
+            None if the batch has been loaded, or another process is loading it.
 
         Raises:
             OutboxError: the file cannot be opened.
@@ -120,11 +119,11 @@ class Delivery:
         return self.outbox.claim(name)
 
     def load(self, points: Batch | PointBatch, *, until: float) -> Loaded:
-        """Write points into the store, again and again while there is time; a batch leaves the outbox after that.
+        """Write points into the store, with retries until `until`; then remove the batch from the outbox.
 
         Args:
             points: a batch of the outbox, which is released at the end; or points that could not be put there.
-            until: when their time ends, by `time.monotonic()`.
+            until: the time limit, as a value of `time.monotonic()`.
         """
         if isinstance(points, Batch):
             with points:
@@ -163,7 +162,7 @@ class Delivery:
             return Loaded(problems=(f"{err}; lost: {number_of(len(points), 'point')}",), lost=True)
 
     def replay(self, on_file: Callable[[], None] = lambda: None) -> Replayed:
-        """Load what waits, oldest first, and stop as soon as the store is away. Safe beside polls and other replays.
+        """Load waiting batches, oldest first, until the store is unavailable. Polls and other replays may run too.
 
         Raises:
             OutboxError: the outbox's folder cannot be read or written.
@@ -195,15 +194,15 @@ class Delivery:
 
 
 def count_points(rejected: Iterable[RejectedPoints]) -> int:
-    """Return how many points were rejected."""
+    """Return the number of rejected points."""
     return sum(len(each.points) for each in rejected)
 
 
 def write_with_retries(store: ReadingsStore, points: PointBatch, until: float) -> list[RejectedPoints]:
-    """Write, and again after a pause while there is time and the failure is of the kind that passes by itself.
+    """Write points, and retry after a pause while there is time and a retry can help.
 
     Raises:
-        StoreError: the last attempt's.
+        StoreError: the error of the last attempt.
     """
     now = time.monotonic()
     until = max(min(until, now + RETRIED_FOR_S), now + LEAST_TIME_S)
@@ -227,7 +226,7 @@ def _what_was_dropped(files: Sequence[OutboxFile]) -> list[str]:
     points = sum(file.points for file in files)
     span = f"from {files[0].name} to {files[-1].name}"
     lost = f"its oldest {number_of(len(files), 'file')} with {number_of(points, 'point')}"
-    return [f"the outbox is full (OUTBOX_MAX_MB): lost are {lost}, {span}"]
+    return [f"the outbox is full (OUTBOX_MAX_MB) and has lost {lost}, {span}"]
 
 
 @contextmanager

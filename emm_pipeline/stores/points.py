@@ -1,7 +1,7 @@
-"""Points in columns: what travels from the pipeline to the outbox and the stores. Pure; needs NumPy, not pandas.
+"""Batches of points as columns, which the pipeline passes to the outbox and the stores. Pure; needs NumPy, not pandas.
 
-A batch of 200 000 points is six columns, not 200 000 objects or lines of text. Texts are codes: a batch has few
-different ones, and each is escaped, checked and stored once. `shaping` makes batches from readings and polls.
+A batch of 200 000 points consists of six columns, not of 200 000 objects or lines of text. Texts are stored as codes,
+because a batch has few different texts, and each is escaped, checked and stored once. `shaping` creates batches.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Rows: TypeAlias = "slice | NDArray[Any]"
-"""Which rows: a range, indices, or a mask."""
+"""A selection of rows: a range, indices, or a mask."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TextColumn:
     """Texts, some of which may be missing.
 
-    `codes`: one per row, signed; the index of the row's text in `distinct`, or -1 where there is none.
-    `distinct`: each text once, none of them empty. After a selection of rows some may be unused.
+    `codes`: one signed integer per row, the index of the row's text in `distinct`, or -1 if it has none.
+    `distinct`: each text once, never empty. After a selection of rows, some may be unused.
     """
 
     codes: NDArray[np.integer[Any]]
@@ -35,7 +35,7 @@ class TextColumn:
 
     @classmethod
     def of(cls, texts: Iterable[object]) -> Self:
-        """Make a column; None, NaN and the empty string are missing texts."""
+        """Create a column; None, NaN and the empty string are missing texts."""
         known: dict[str | None, int] = {None: -1}
         codes = [known.setdefault(text_or_none(text), len(known) - 1) for text in texts]
         return cls(np.array(codes, dtype=code_type(len(known))), tuple(text for text in known if text is not None))
@@ -47,13 +47,13 @@ class TextColumn:
         return type(self)(self.codes[rows], self.distinct)
 
     def tolist(self) -> list[str | None]:
-        """Return the text of each row, None where there is none."""
-        texts = (*self.distinct, None)  # -1 is the last
+        """Return the text of each row, or None if it has none."""
+        texts = (*self.distinct, None)  # index -1 is the last
         return [texts[code] for code in self.codes.tolist()]
 
 
 def code_type(texts: int) -> np.dtype[Any]:
-    """Return the smallest signed type for the codes of so many texts."""
+    """Return the smallest signed integer type for the codes of this number of texts."""
     return np.min_scalar_type(-max(texts, 1))
 
 
@@ -62,7 +62,7 @@ Column: TypeAlias = "NDArray[Any] | TextColumn"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Columns:
-    """Columns of one length, which their class names."""
+    """Columns of equal length; the fields of the class are the columns."""
 
     def __len__(self) -> int:
         return len(next(iter(self.columns().values())))
@@ -80,7 +80,7 @@ class Columns:
         return {name: getattr(self, name) for name in self.names()}
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """Yield each row as a dictionary of Python's own types."""
+        """Yield each row as a dictionary of built-in Python types."""
         names = self.names()
         for row in zip(*(column.tolist() for column in self.columns().values()), strict=True):
             yield dict(zip(names, row, strict=True))
@@ -96,10 +96,10 @@ class Readings(Columns):
     """The meter's id."""
     description: TextColumn
     measurement: TextColumn
-    """Never missing."""
+    """The measurement's name; never missing."""
     unit: TextColumn
     value: NDArray[np.float64]
-    """In `unit`; always finite."""
+    """The value in `unit`; always finite."""
 
     @classmethod
     def of(cls, rows: Iterable[Mapping[str, Any]]) -> Self:
@@ -117,7 +117,7 @@ class Readings(Columns):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Polls(Columns):
-    """How reading each meter went: points of `emm_poll`. A point is identified by meter and time."""
+    """The result of reading each meter: points of `emm_poll`. A point is identified by meter and time."""
 
     time: NDArray[np.int64]
     """Milliseconds since 1970, UTC."""
@@ -126,7 +126,7 @@ class Polls(Columns):
     description: TextColumn
     ok: NDArray[np.bool_]
     latency_ms: NDArray[np.float64]
-    """NaN where it is not known."""
+    """Latency in milliseconds; NaN if it is not known."""
     requests: NDArray[np.int64]
     points: NDArray[np.int64]
     error: TextColumn
@@ -153,9 +153,9 @@ class Polls(Columns):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PointBatch:
-    """Points that are stored together: readings, and how reading went.
+    """Points that are stored together: readings and polls.
 
-    Every store can hold its texts (`naming` says which texts these are).
+    Every store can hold its texts (see `naming`).
     """
 
     readings: Readings
@@ -163,14 +163,14 @@ class PointBatch:
 
     @classmethod
     def of(cls, readings: Iterable[Mapping[str, Any]] = (), polls: Iterable[Mapping[str, Any]] = ()) -> Self:
-        """Make a batch of rows as `Columns.rows` yields them."""
+        """Create a batch from rows as `Columns.rows` yields them."""
         return cls(Readings.of(readings), Polls.of(polls))
 
     def __len__(self) -> int:
         return len(self.readings) + len(self.polls)
 
     def __getitem__(self, rows: slice) -> Self:
-        """Return the points of a range, where the readings come first and then the polls."""
+        """Return the points of a range; readings come first, then polls."""
         start, stop, _ = rows.indices(len(self))
         before = len(self.readings)
         polls = self.polls[max(start - before, 0) : max(stop - before, 0)]

@@ -25,27 +25,27 @@ if TYPE_CHECKING:
     from emm_pipeline.readings import MeterReading
 
 _MAX_SHOWN = 60
-"""Characters of a text in a message."""
+"""Maximum number of characters of a text in a message."""
 _EPOCH = datetime.fromtimestamp(0, UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
 class ShapedPoints:
-    """Points, and by meter id why points of it are left out: a text that no store can hold."""
+    """Points, and by meter id the reason why some of its points are omitted: a text that no store can hold."""
 
     points: PointBatch
     unstorable: Mapping[int, str] = field(default_factory=dict)
 
 
 def milliseconds(times: pd.Series) -> list[int]:
-    """A datetime64 column in milliseconds since 1970; an empty one may be of any type."""
+    """Convert a datetime64 column to milliseconds since 1970; an empty column may have any type."""
     whole: list[int] = _times(times).tolist()
     return whole
 
 
 def since_epoch(time: datetime) -> int:
-    """An aware time in milliseconds since 1970."""
+    """Convert an aware time to milliseconds since 1970."""
     return (time - _EPOCH) // _MILLISECOND
 
 
@@ -76,13 +76,13 @@ def poll_points(
 
 
 def shape_points(readings: pd.DataFrame, polls: Sequence[PollPoint]) -> ShapedPoints:
-    """Make one batch of readings and polls.
+    """Create one batch of readings and polls.
 
-    Left out are values that are not finite, and points with a text that no store can hold.
+    Values that are not finite, and points with a text that no store can hold, are omitted.
 
     Args:
-        readings: columns `readings.READING_COLUMNS`.
-        polls: how reading each meter went.
+        readings: a DataFrame with the columns `readings.READING_COLUMNS`.
+        polls: the result of reading each meter.
     """
     shaped, unstorable = _readings(readings)
     shaped_polls, unstorable_polls = _polls(polls)
@@ -90,13 +90,13 @@ def shape_points(readings: pd.DataFrame, polls: Sequence[PollPoint]) -> ShapedPo
 
 
 class _Checked(NamedTuple):
-    """A text column, and by code (-1: no text) why no store can hold the text."""
+    """A text column, and for each code (-1: no text) the reason why no store can hold the text."""
 
     column: TextColumn
     issues: Mapping[int, str]
 
     def unstorable(self) -> NDArray[np.bool_]:
-        """Which rows have such a text."""
+        """Return which rows have a text that no store can hold."""
         return np.isin(self.column.codes, list(self.issues))
 
 
@@ -151,7 +151,7 @@ def _text_column(texts: pd.Series) -> TextColumn:
     codes = column.codes.to_numpy()
     if all(isinstance(text, str) and text for text in categories):
         return TextColumn(codes, tuple(categories))
-    distinct = TextColumn.of([*categories, None])  # the last is what the code -1 finds
+    distinct = TextColumn.of([*categories, None])  # the code -1 selects the last
     return TextColumn(distinct.codes[codes], distinct.distinct)
 
 
@@ -178,6 +178,6 @@ def _description_issue(text: str) -> str | None:
 
 
 def _named(column: str, text: str, issue: str | None) -> str | None:
-    """The reason why a text cannot be stored, in one line that names its column."""
+    """Return the reason why a text cannot be stored, in one line that names its column."""
     shown = text if len(text) <= _MAX_SHOWN else text[:_MAX_SHOWN] + "…"
     return f"the {column} {shown!r} {issue}" if issue else None

@@ -6,7 +6,7 @@
 import pytest
 from support.frames import points, reading, readings
 from support.influxdb import InfluxDB
-from support.influxdb_2 import InfluxAPI
+from support.influxdb_2 import ADMIN, InfluxAPI
 
 from emm_pipeline.access.stack import StackAccess
 from emm_pipeline.credentials import EXAMPLES, PUBLISHED
@@ -137,6 +137,29 @@ def test_three_rotations_leave_no_older_token_and_the_password_is_another_each_t
         assert published.password == stack.vault.value(PASSWORD)
         passwords.add(published.password)
     assert len(passwords) == 4
+
+
+def test_a_rotation_that_cannot_change_the_password_says_which_part_is_done_and_fails(published, tmp_path):
+    stack = stack_of(published.url, tmp_path, **PUBLISHED)
+    stack.apply_influxdb()
+    before = published.tokens()
+    published.password = "changed in the UI"
+    with pytest.raises(ConfigurationError, match=f"only a part was rotated.*{PASSWORD}") as caught:
+        stack.rotate_influxdb()
+    assert published.password == "changed in the UI"
+    assert "changed in the UI" not in str(caught.value)
+    assert not published.tokens() & before
+    assert published.may(pipelines(stack), "write")
+
+
+def test_an_administrators_token_that_cannot_be_found_to_revoke_it_fails_the_rotation(influxdb_2, tmp_path):
+    influxdb_2.tells_tokens = False
+    own = {TOKEN: ADMIN, PASSWORD: "mine"}
+    influxdb_2.password = "mine"
+    stack = stack_of(influxdb_2.url, tmp_path, **own)
+    with pytest.raises(ConfigurationError, match="revoke that one in InfluxDB"):
+        stack.rotate_influxdb()
+    assert influxdb_2.may(pipelines(stack), "write")
 
 
 def test_a_token_of_the_users_own_that_cannot_be_made_again_is_not_touched(published, tmp_path):

@@ -49,7 +49,7 @@ def test_the_password_is_not_sent_where_the_server_offers_no_tls(tmp_path):
     office = PostOffice(tmp_path, "none")
     office.on()
     try:
-        with pytest.raises(MailError, match="in the clear") as caught:
+        with pytest.raises(MailError, match="unencrypted") as caught:
             send(server_of(office), MESSAGE)
         assert office.logins == []
         assert PASSWORD not in str(caught.value)

@@ -55,7 +55,8 @@ def test_a_line_says_what_since_when_and_why_on_the_clock_of_the_triggers():
     assert lines(changes, {"meter 5": NOON + timedelta(hours=1)}, WARSAW) == [
         AlertLine(True, "2026-07-01 14:00:00 CEST  meter 5 (kitchen) fails: 10.0.0.5:502 does not answer"),
         AlertLine(
-            False, "2026-07-01 15:00:00 CEST  meter 5 (kitchen) has recovered; it failed since 2026-07-01 14:00:00 CEST"
+            False,
+            "2026-07-01 15:00:00 CEST  meter 5 (kitchen) has recovered; it had failed since 2026-07-01 14:00:00 CEST",
         ),
     ]
 

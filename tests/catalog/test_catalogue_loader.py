@@ -49,7 +49,7 @@ def test_a_file_becomes_a_type():
         (HEAD + "# title: again\n" + HEADER + ROW, "line 6: title appears a second time"),
         (HEAD.replace("# vendor: ACME\n", "") + HEADER + ROW, "line 1: the head does not contain vendor"),
         (HEAD.replace("another", "one") + HEADER + ROW, "line 1: the head names fewer than 2 sources"),
-        (HEAD, "line 1: has no header; needed are the columns type, register_address"),
+        (HEAD, "line 1: has no header; required columns: type, register_address"),
         (HEAD + HEADER, "has no rows"),
         (HEAD + ROW, "line 6: unknown columns 'acme', '0'"),
         (HEAD + HEADER.replace(",byte_order", "") + ROW, "line 6: the header lacks byte_order"),

@@ -107,7 +107,7 @@ def test_read_finds_a_value_one_register_beside_the_address_of_the_manual(emm_al
     gateway = simulated_gateway({1: SimulatedUnit(holding(8, [0, 0, *encode_value(231.4, DataType.FLOAT), 0, 0]))})
     result = emm_alone("read", place(gateway), "--address", address, "--expect", "231.4")
     assert result.returncode == 0
-    said = "231.4 is not in the registers asked for, but beside" if address == 11 else "comes nearer to 231.4"
+    said = "231.4 is not in the requested registers but next to" if address == 11 else "contain a value closer to 231.4"
     assert said in result.stdout
     assert "('my_type', 10, 'my_measurement', 'my_unit', 3, 3, 2, 2)" in result.stdout
 
@@ -116,8 +116,8 @@ def test_read_says_when_nothing_fits_and_where_to_look(emm_alone, simulated_gate
     gateway = simulated_gateway({1: sdm630()})
     result = emm_alone("read", place(gateway), "--expect", "777")
     assert result.returncode == 1
-    assert "777 is in none of these registers" in result.stdout
-    assert "not\njust beside them" in result.stdout
+    assert "777 was not found in these registers or next to them" in result.stdout
+    assert "any order and scales\nfrom 0.0001 to 10000." in result.stdout
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_read_says_when_nothing_fits_and_where_to_look(emm_alone, simulated_gate
     [
         (SimulatedUnit(silent=True), "no reply within 0.3 s"),
         (SimulatedUnit(exception=4), "exception 4 (device failure)"),
-        (SimulatedUnit(garbage=b"HTTP/1.1 400 Bad Request\r\n\r\n"), "does not speak Modbus TCP"),
+        (SimulatedUnit(garbage=b"HTTP/1.1 400 Bad Request\r\n\r\n"), "the replies are not Modbus TCP"),
         (None, "exception 11 (gateway target device did not respond)"),
     ],
 )
@@ -149,19 +149,19 @@ def test_a_closed_port_is_one_line_with_what_to_do(emm_alone):
     ("arguments", "said"),
     [
         (["read", "127.0.0.1:70000"], "70000"),
-        (["read", "host:502:7"], "is no HOST or HOST:PORT"),
+        (["read", "host:502:7"], "is not HOST or HOST:PORT"),
         (["read", "ho st"], "white space"),
         (["read", "h", "--address", "400001"], "--fc 3 --address 0"),
         (["read", "h", "--address", "65535", "--count", "2"], "beyond the last register"),
         (["read", "h", "--expect", "0"], "0 is the same"),
-        (["read", "h", "--expect", "nan"], "is no number"),
+        (["read", "h", "--expect", "nan"], "is not a number"),
         (["read", "h", "--count", "126"], "126"),
-        (["scan", "h", "--units", "5-3"], "no unit id or range"),
-        (["scan", "h", "--units", "1-256"], "no unit id or range"),
+        (["scan", "h", "--units", "5-3"], "not a unit id"),
+        (["scan", "h", "--units", "1-256"], "not a unit id"),
         (["meters", "check", "--host", "h"], "--type"),
         (["meters", "check", "--host", "h", "--type", "nonesuch"], "no type 'nonesuch'"),
         (["meters", "check", "--unit", "3"], "--host"),
-        (["meters", "check", "1", "--host", "h", "--type", "sdm630"], "either METER or --host"),
+        (["meters", "check", "1", "--host", "h", "--type", "sdm630"], "give either METER or --host"),
         (["watch"], "METER"),
     ],
 )
@@ -283,7 +283,7 @@ def test_check_says_of_a_gateway_that_closes_in_place_of_a_reply_what_it_may_lac
     result = emm_alone("meters", "check", "--host", place(gateway), "--type", "sdm630")
     assert result.returncode == 1
     assert "failed: the connection was closed without a reply for voltageL1" in result.stdout
-    assert "closes the connection in place of a reply" in result.stdout
+    assert "closes the connection instead of replying" in result.stdout
 
 
 def test_check_gives_up_a_silent_unit_soon(emm, config_engine, simulated_gateway):
@@ -371,7 +371,7 @@ def test_check_scales_by_other_registers_and_finds_sunspec_models_as_a_poll_does
     gateway.units[1].registers = {}
     gone = emm("meters", "check", "1")
     assert gone.returncode == 1
-    assert "no SunSpec device" in gone.stdout
+    assert "not a SunSpec device" in gone.stdout
 
 
 # emm watch

@@ -48,7 +48,7 @@ def test_a_unit_is_not_added_twice_unless_a_person_insists(emm, sdm630, config_e
     emm(*add)
     again = emm(*add)
     assert again.returncode == 2
-    assert "meter 1 is unit 1 at 10.0.0.1:502 already" in again.stderr
+    assert "unit 1 at 10.0.0.1:502 is already meter 1" in again.stderr
     assert emm(*add, "--force").returncode == 0
     assert len(rows(config_engine)) == 2
 
@@ -163,7 +163,7 @@ def test_a_new_meter_never_gets_the_id_of_a_removed_one(emm, sdm630, config_engi
     emm("meters", "remove", 2, "--yes")
     refused = emm(*ADD, "--id", 1)
     assert refused.returncode == 2
-    assert "there was a meter 1, whose readings stay in the store under this id" in refused.stderr
+    assert "a former meter had the id 1, and its readings are in the store under this id" in refused.stderr
     assert emm(*ADD, "--id", 1, "--force").returncode == 0, "it may be the same device"
     assert [row[0] for row in rows(config_engine)] == [1]
 

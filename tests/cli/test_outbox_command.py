@@ -28,7 +28,7 @@ def emm_outbox(emm):
 def test_an_empty_outbox_is_said_to_be_empty_and_exits_with_0(emm_outbox):
     shown = emm_outbox()
     assert shown.returncode == 0
-    assert shown.stdout.endswith("nothing waits\n")
+    assert shown.stdout.endswith("no points wait\n")
 
 
 def test_what_waits_is_shown_with_its_points_and_the_last_error_and_loaded_by_hand(emm_outbox, outbox, config_engine):
@@ -104,7 +104,7 @@ def test_the_points_of_a_file_are_shown_and_stay(emm_outbox, outbox):
 @pytest.mark.parametrize("name", ["absent.points", "../outbox", "last-error.txt"])
 def test_a_file_that_holds_no_points_is_named(emm_outbox, outbox, name):
     outbox.put(POINTS, NOON, "run").close()
-    outbox.note_error("InfluxDB is away")
+    outbox.note_error("InfluxDB is unavailable")
     shown = emm_outbox("show", name)
     assert shown.returncode == 2
     assert name in shown.stderr

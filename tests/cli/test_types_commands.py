@@ -117,7 +117,7 @@ def test_what_someone_else_changed_while_the_question_waited_is_not_overwritten(
     question.type("y\n")
     code, rest = question.end()
     assert code == 2
-    assert "someone else has changed these types meanwhile" in rest
+    assert "these types were changed by someone else in the meantime" in rest
     assert registers(config_engine) == before
 
 

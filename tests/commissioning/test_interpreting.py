@@ -167,7 +167,7 @@ def test_patterns_for_no_value_are_said_to_be_that(words):
 
 
 def test_zeros_say_nothing_and_other_words_no_more_than_they_are():
-    assert no_value([0, 0]) == "0 in every type and order: it says nothing about either"
+    assert no_value([0, 0]) == "0 in every type and order: it does not show which is right"
     assert no_value([0x8000, 1]) is None
 
 

@@ -166,7 +166,7 @@ def test_a_column_that_a_view_needs_does_not_stop_the_upgrade(legacy_database):
     execute(legacy_database, "CREATE VIEW ports AS SELECT port FROM energy_meters")
     notes = "\n".join(upgrade(legacy_database))
     reason = "energy_meters.port is character varying, not integer"
-    assert f"{reason}, and cannot be changed: cannot alter type of a column used by a view" in notes
+    assert f"{reason}, which could not be changed: cannot alter type of a column used by a view" in notes
     state = check(legacy_database)
     assert state.is_newest
     assert reason in state.differences

@@ -80,7 +80,7 @@ def test_a_measurement_in_two_spellings_is_one_series():
     rows = [REGISTER, REGISTER | {"measurement_name": " voltageL1", "register_address": 2}]
     fleet = check_rows([METER], rows, [])
     assert fleet.types["sdm630"].registers == (GOOD_REGISTER,)
-    assert "is there more than once" in fleet.issues[0].reason
+    assert "occurs more than once" in fleet.issues[0].reason
 
 
 def test_hexadecimal_numbers_kept_as_text_are_read():
@@ -120,7 +120,7 @@ def test_null_description_and_unit_stay_none_and_empty_ones_empty():
         ("host", "a\x00b", "is 'a\\x00b'; allowed: a name or an address without white space and control characters"),
         ("host", "a" * 256, "is 256 characters long; allowed: 255"),
         ("type", None, "is null; allowed: a name"),
-        ("type", "sdm639", "is 'sdm639', of which the table registers has no valid row"),
+        ("type", "sdm639", "is 'sdm639', a type without valid rows in the table registers"),
         ("enabled", "perhaps", "is 'perhaps'; allowed: true, false"),
     ],
 )
@@ -147,13 +147,13 @@ def test_a_meter_without_a_valid_id_is_reported_by_its_host(value):
 def test_equal_rows_of_one_meter_are_one_meter():
     fleet = check_rows([METER, METER | {"port": "502"}], [REGISTER], [])
     assert fleet.meters == (GOOD_METER,)
-    reason = "is there 2 times with the same values; one of them is polled"
+    reason = "occurs 2 times with the same values; one of them is polled"
     assert fleet.issues == (ConfigurationIssue("energy_meters", "id 1", "id", reason),)
 
 
 def test_different_rows_of_one_id_are_none_of_them_polled():
     fleet = check_rows([METER, METER | {"host": "10.0.0.9"}, OTHER_METER], [REGISTER], [])
-    reason = "is there 2 times with different values; none of them is polled"
+    reason = "occurs 2 times with different values; none of them is polled"
     assert fleet.issues == (ConfigurationIssue("energy_meters", "id 1", "id", reason, meter_id=1),)
     assert [meter.id for meter in fleet.meters] == [2]
 
@@ -180,7 +180,11 @@ def test_two_meters_may_share_host_port_and_unit():
     [
         ("register_address", -1, "is -1; allowed: 0 to 65535"),
         ("register_address", 65536, "is 65536; allowed: 0 to 65535"),
-        ("register_address", 65535, "is 65535, and FLOAT takes 2 registers: beyond the last address, 65535"),
+        (
+            "register_address",
+            65535,
+            "is 65535: a FLOAT there takes 2 registers and ends beyond the last address, 65535",
+        ),
         ("measurement_name", None, "is null; allowed: a name"),
         ("measurement_name", " ", "is ' '; allowed: a name"),
         ("measurement_name", "emm_poll", "'emm_poll' is the name of the pipeline's own measurement"),
@@ -209,7 +213,7 @@ def test_two_meters_may_share_host_port_and_unit():
         ("invalid_value", Decimal("1e999"), "is 1E+999; allowed: a finite number"),
         ("scale_register", 65536, "is 65536; allowed: 0 to 65535"),
         ("model", 65535, "is 65535; allowed: 1 to 65534"),
-        ("model", 103, "goes with function_code 3 (READ_HOLDING_REGISTERS), where SunSpec has its models"),
+        ("model", 103, "needs function_code 3 (READ_HOLDING_REGISTERS), the registers of SunSpec models"),
     ],
 )
 def test_a_register_with_an_invalid_column_is_reported_and_affects_no_other(column, value, reason):

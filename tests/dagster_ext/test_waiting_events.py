@@ -13,7 +13,7 @@ from emm_pipeline.dagster_ext.outages import WaitingEvents, is_outage
 
 
 class Log:
-    """An event log that takes what `failing` does not name, and whose database may be away."""
+    """An event log that takes what `failing` does not name, and whose database may be unavailable."""
 
     def __init__(self) -> None:
         self.stored: list[str] = []

@@ -81,7 +81,7 @@ def test_a_meter_that_keeps_failing_is_asked_less_often_and_its_partition_says_w
     assert "1 of 2 meters failed: meter 2" in reason
     assert "no reply within 1.0 s" in reason
     assert "failing since" in reason
-    assert "asked again at" in reason
+    assert "next attempt at" in reason
     assert pipeline.statuses()["failed"] == {"2"}
 
     gateway.units[2].silent = False

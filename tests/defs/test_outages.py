@@ -1,4 +1,4 @@
-"""PostgreSQL is away while a run reads: what was read is stored, and reported once the database answers."""
+"""PostgreSQL is unavailable while a run reads: what was read is stored, and reported once the database answers."""
 
 import threading
 from datetime import UTC, datetime, timedelta

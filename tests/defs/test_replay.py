@@ -1,4 +1,4 @@
-"""The replay job and its sensor, and a poll whose store is away, over real PostgreSQL and simulated meters."""
+"""The replay job and its sensor, and a poll whose store is unavailable, over real PostgreSQL and simulated meters."""
 
 from datetime import timedelta
 
@@ -91,12 +91,12 @@ def look(pipeline):
 
 
 def test_the_sensor_asks_for_a_run_while_a_batch_waits_that_no_poll_is_loading(pipeline, outbox):
-    assert look(pipeline).skip_message == "Nothing waits in the outbox."
+    assert look(pipeline).skip_message == "No points wait in the outbox."
     with outbox.put(points(readings(reading())), NOON, "poll"):
-        assert look(pipeline).skip_message == "Nothing waits in the outbox."
+        assert look(pipeline).skip_message == "No points wait in the outbox."
     assert isinstance(look(pipeline), RunRequest)
     run = pipeline.instance.create_run_for_job(replay.replay_job)
-    assert look(pipeline).skip_message == f"Run {run.run_id[:8]} is at it."
+    assert look(pipeline).skip_message == f"Run {run.run_id[:8]} is loading them."
 
 
 def test_the_sensor_asks_for_no_run_while_the_store_is_away_nor_right_after_one_failed(

@@ -1,6 +1,7 @@
 """docker/stack.yml as text: what can be seen without a Docker engine. `make test-stack` runs it for real."""
 
 import re
+import textwrap
 
 import pytest
 import yaml
@@ -76,10 +77,34 @@ def test_no_published_example_is_anywhere_in_the_stacks_files():
         assert not [example for example in PUBLISHED.values() if example in file.read_text()], file
 
 
+LIMITS = ("mem_limit", "pids_limit", "cpu_quota")
+
+
 @pytest.mark.parametrize("service", sorted(SERVICES))
-def test_every_service_has_a_limit_of_memory_and_of_processes(service):
-    assert SERVICES[service]["mem_limit"]
-    assert SERVICES[service]["pids_limit"]
+def test_every_service_has_a_limit_of_memory_of_processes_and_of_cpu(service):
+    for limit in LIMITS:
+        assert SERVICES[service][limit], limit
+    # `cpus` and `deploy` are refused by the engine where the machine has fewer CPUs.
+    assert not {"cpus", "deploy"} & set(SERVICES[service])
+
+
+def example_devices() -> dict[str, dict]:
+    """The services that docker-compose.yml and the documents show to whoever adds a virtual device."""
+    compose = (PROJECT_ROOT / "docker-compose.yml").read_text()
+    texts = [re.sub("^# ?", "", compose[compose.index("# services:") :], flags=re.MULTILINE)]
+    for document in [*PROJECT_ROOT.glob("docs/*.md"), *PROJECT_ROOT.glob("virtual_*/README.md")]:
+        blocks = re.findall(r"^( *)(services:\n(?:(?:\1 .*)?\n)+)", document.read_text(), re.MULTILINE)
+        texts += [textwrap.dedent(indent + block) for indent, block in blocks]
+    return {name: definition for text in texts for name, definition in yaml.safe_load(text)["services"].items()}
+
+
+@pytest.mark.parametrize("name", sorted(example_devices()))
+def test_a_virtual_device_of_an_example_is_limited_and_is_given_no_credentials(name):
+    definition = example_devices()[name]
+    assert "env_file" not in definition
+    assert not set(definition.get("environment", ())) & set(credentials())
+    assert set(definition["networks"]) == {"devices"}
+    assert set(LIMITS) <= set(definition)
 
 
 def networks_of(service: str) -> set[str]:
@@ -137,6 +162,24 @@ def test_nothing_starts_before_the_credentials_were_checked():
     assert SERVICES["check"]["network_mode"] == "none"
 
 
+def waits_for(service: str) -> set[str]:
+    """What must have ended well before a service starts, directly or by way of others."""
+    needed = SERVICES[service].get("depends_on", {})
+    ended = {name for name, how in needed.items() if how["condition"] == "service_completed_successfully"}
+    return ended.union(*map(waits_for, needed)) if needed else ended
+
+
+@pytest.mark.parametrize("profile", [None, *ON_DEMAND])
+def test_whatever_a_profile_starts_waits_for_the_check_of_the_credentials(profile):
+    started = {name for name in SERVICES if name in ON_DEMAND.get(profile, set(SERVICES))} - {"check"}
+    assert started
+    assert {service for service in started if "check" not in waits_for(service)} == set()
+
+
+def test_the_proxy_opens_grafana_and_dagster_to_other_machines_after_their_logins_are_no_examples():
+    assert {"check", "init", "grafana-login"} <= waits_for("proxy")
+
+
 def test_only_grafana_dagster_and_the_proxy_publish_ports():
     ports = {name: definition["ports"] for name, definition in SERVICES.items() if "ports" in definition}
     of_the_proxy = ports.pop("proxy")
@@ -170,7 +213,7 @@ def test_a_service_that_not_everybody_needs_is_there_only_when_asked_for():
 
 def test_a_worker_on_another_host_is_what_the_stacks_own_is():
     same = ("command", "init", "read_only", "tmpfs", "cap_drop", "security_opt", "restart", "healthcheck", "logging")
-    for key in (*same, "stop_grace_period"):
+    for key in (*same, *LIMITS, "stop_grace_period"):
         assert REMOTE_WORKER[key] == SERVICES["worker"][key], key
 
 

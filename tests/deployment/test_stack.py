@@ -28,15 +28,15 @@ def stack(request: pytest.FixtureRequest) -> Iterator[ComposeStack]:
     assert engine.returncode == 0, f"a Docker engine is needed: {engine.stderr}"
     stack = ComposeStack("emm-test-stack", HERE / "sampling.yml")
     if stack.has_stand_ins:
-        print("\n  with the stand-in for InfluxDB; Grafana is left out")
-    stack("down", "--volumes", "--remove-orphans")
+        print("\n  with the stand-in for InfluxDB, and a double of Grafana")
+    stack.remove()
     failed_before = request.session.testsfailed
     try:
         yield stack
     finally:
         if request.session.testsfailed > failed_before:
             print(stack("logs", "--tail", "60"))
-        stack("down", "--volumes", "--remove-orphans", "--timeout", "10")
+        stack.remove()
 
 
 def points(stack: ComposeStack, since: float = 0) -> list[int]:

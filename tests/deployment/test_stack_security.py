@@ -1,7 +1,12 @@
-"""The stack under attack (`make test-stack`). Its volumes are made with the published credentials."""
+"""The stack under attack (`make test-stack`). Its volumes are those that the stack of commit 6e50f05 leaves.
+
+That stack accepted the published credentials. The tests share one stack and go on where the one before ended.
+Without an image registry Grafana is played by tests/support/grafana_api.py; InfluxDB, Redis and Caddy are Debian's.
+"""
 
 import base64
 import json
+import ssl
 import subprocess
 import time
 import urllib.error
@@ -10,14 +15,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.compose import ComposeStack, docker
+from support.compose import PROFILES, ComposeStack, docker
 from support.dagster_ui import wait_for
 
-from emm_pipeline.credentials import PUBLISHED
+from emm_pipeline.credentials import EXAMPLES, PUBLISHED
+from emm_pipeline.settings import PROJECT_ROOT
 
 pytestmark = [pytest.mark.stack]
 
 HERE = Path(__file__).parent
+PROJECT = "emm-test-security"
+BEFORE = "6e50f05"
 POINT_TIMEOUT_S = 180
 PORTS = {"postgres": 5432, "influxdb": 8086, "webserver": 3001, "code": 4000, "grafana": 3000}
 
@@ -26,30 +34,38 @@ PORTS = {"postgres": 5432, "influxdb": 8086, "webserver": 3001, "code": 4000, "g
 def stack() -> Iterator[ComposeStack]:
     engine = subprocess.run(["docker", "info"], capture_output=True, text=True, check=False)
     assert engine.returncode == 0, f"a Docker engine is needed: {engine.stderr}"
-    stack = ComposeStack("emm-test-security", HERE / "sampling.yml")
-    stack("down", "--volumes", "--remove-orphans")
+    stack = ComposeStack(PROJECT, HERE / "sampling.yml")
+    stack.remove()
     try:
         yield stack
     finally:
-        stack("down", "--volumes", "--remove-orphans", "--timeout", "10")
+        stack.remove()
 
 
 @pytest.fixture(scope="module")
-def upgraded(stack) -> ComposeStack:
-    """Volumes whose servers were set up with the published credentials, as before; then the stack as it is now."""
-    stack("build")
-    # As the version before left them: the servers' first start was with the published values.
-    for service in ("postgres", "influxdb"):
-        for name in {"postgres": ["POSTGRES_PASSWORD"], "influxdb": [PASSWORD, TOKEN]}[service]:
-            volume = f"{stack.project}_{service}-access:/access"
-            write = f"printf %s {PUBLISHED[name]} > /access/{name}; chmod 444 /access/{name}"
-            docker("run", "--rm", "--user", "0", "--volume", volume, "--entrypoint", "sh", "emm-pipeline", "-c", write)
-    stack("up", "--detach", "--no-deps", "--wait", "postgres", "influxdb")
-    assert "emm" in in_network(stack, "storage", _LOGS_IN, "postgres", "emm", PUBLISHED["POSTGRES_PASSWORD"])
-    for service in ("postgres", "influxdb"):
-        stack("rm", "--force", "--stop", service)
-        docker("volume", "rm", f"{stack.project}_{service}-access")
-    stack("up", "--detach")
+def before(stack, tmp_path_factory) -> ComposeStack:
+    """The stack of the commit before, which has polled; its containers are removed, its volumes are there."""
+    checkout = tmp_path_factory.mktemp("before")
+    archive = subprocess.run(["git", "archive", BEFORE], cwd=PROJECT_ROOT, capture_output=True, check=False)
+    if archive.returncode:
+        pytest.skip(f"this clone does not have the commit {BEFORE}: git fetch --unshallow")
+    subprocess.run(["tar", "-x", "-C", checkout], input=archive.stdout, check=True)
+    stand_ins = HERE / f"stand_ins_{BEFORE}.yml"
+    old = ComposeStack(PROJECT, HERE / "sampling.yml", root=checkout, stand_ins=stand_ins, network="default")
+    old.timed("the stack before: build and start", lambda: old("up", "--build", "--detach"))
+    wait_for_points(old, 0)
+    for user, password in (("emm", PUBLISHED["POSTGRES_PASSWORD"]), ("emm", "wrong")):
+        expected = "refused" if password == "wrong" else "in as emm"
+        assert in_network(old, "default", _LOGS_IN, "postgres", user, password).strip() == expected
+    assert grafana_accepts(old, "default", PUBLISHED["GF_SECURITY_ADMIN_PASSWORD"])
+    old("down", "--remove-orphans")
+    return old
+
+
+@pytest.fixture(scope="module")
+def upgraded(stack, before) -> ComposeStack:
+    """The upgrade, as docs/operation.md says: the new checkout, and `up --build`."""
+    stack.timed("the upgrade, until docker-compose returns", lambda: stack("up", "--build", "--detach"))
     stack.log_in()
     return stack
 
@@ -87,6 +103,30 @@ def in_network(stack: ComposeStack, network: str, code: str, *arguments: str) ->
     return docker("run", "--rm", "--network", name, "--entrypoint", "python", "emm-pipeline", "-c", code, *arguments)
 
 
+_ASKS_GRAFANA = """
+import base64, sys, urllib.request, urllib.error
+login = base64.b64encode(f"admin:{sys.argv[1]}".encode()).decode()
+request = urllib.request.Request("http://grafana:3000/api/user", headers={"Authorization": f"Basic {login}"})
+try:
+    print(urllib.request.urlopen(request, timeout=9).status)
+except urllib.error.HTTPError as err:
+    print(err.code)
+"""
+_ASKS_REDIS = """
+import redis, sys
+try:
+    print(redis.Redis("redis", password=sys.argv[1] or None, socket_timeout=9).ping())
+except redis.AuthenticationError:
+    print("refused")
+"""
+
+
+def grafana_accepts(stack: ComposeStack, network: str, password: str) -> bool:
+    answer = in_network(stack, network, _ASKS_GRAFANA, password).strip()
+    assert answer in {"200", "401"}
+    return answer == "200"
+
+
 def points_since(stack: ComposeStack, since: float) -> int:
     return len(stack.query(f"SELECT value FROM test_measurement WHERE time > {int(since * 1000)}ms"))
 
@@ -99,16 +139,25 @@ def status_of(url: str, login: tuple[str, str] | None = None, **headers: str) ->
     request = urllib.request.Request(url, headers={name.replace("_", "-"): value for name, value in headers.items()})
     if login:
         request.add_header("Authorization", "Basic " + base64.b64encode(":".join(login).encode()).decode())
+    unchecked = ssl._create_unverified_context()  # the proxy's certificate is its own
     try:
-        with urllib.request.urlopen(request, timeout=20) as answer:
+        with urllib.request.urlopen(request, timeout=20, context=unchecked) as answer:
             return answer.status
     except urllib.error.HTTPError as err:
         return err.code
 
 
 def test_a_stack_that_was_set_up_with_the_published_credentials_polls_on_after_the_upgrade(upgraded):
+    began = time.time()
     upgraded.wait_until_healthy()
-    wait_for_points(upgraded, 0)
+    wait_for_points(upgraded, began)
+
+
+def test_the_upgrade_keeps_points_and_rows_of_the_stack_before(upgraded):
+    readings = upgraded.query("SELECT value FROM test_measurement WHERE id = '0'")
+    assert len(readings) > points_since(upgraded, time.time() - 60) > 0
+    rows = upgraded("exec", "-T", "postgres", "psql", "-U", "emm", "-tA", "emm", "-c", "SELECT id FROM energy_meters")
+    assert rows.split() == ["0"]
 
 
 def test_no_published_credential_is_accepted_anywhere(upgraded):
@@ -126,6 +175,25 @@ for scheme in ("Token example_influxdb_token", "Token emm:example_influxdb_passw
 """
     assert set(in_network(upgraded, "readings", asks).split()) == {"401"}
     assert status_of(f"{upgraded.ui.url}/runs", ("admin", PUBLISHED["DAGSTER_LOGIN_PASSWORD"])) == 401
+    assert not grafana_accepts(upgraded, "web", PUBLISHED["GF_SECURITY_ADMIN_PASSWORD"])
+    assert grafana_accepts(upgraded, "web", upgraded.logins()["Grafana"][1])
+
+
+def test_the_start_warns_of_an_engine_whose_loopback_ports_can_be_reached_and_of_no_other(upgraded):
+    version = docker("version", "--format", "{{.Server.Version}}")
+    is_older = int(version.partition(".")[0]) < 28
+    for service in ("init", "webserver"):
+        assert ("older than version 28" in upgraded("logs", service)) == is_older
+
+
+def test_the_engine_limits_memory_processes_and_cpu_of_every_container(upgraded):
+    limits = "{{.Name}} {{.HostConfig.Memory}} {{.HostConfig.PidsLimit}} {{.HostConfig.CpuQuota}}"
+    label = f"label=com.docker.compose.project={upgraded.project}"
+    for line in docker(
+        "inspect", "--format", limits, *docker("ps", "--all", "-q", "--filter", label).split()
+    ).splitlines():
+        _, memory, processes, cpu = line.split()
+        assert all(value.isdigit() and int(value) > 0 for value in (memory, processes, cpu)), line
 
 
 def test_only_grafana_and_dagster_have_a_port_and_on_loopback_alone(upgraded):
@@ -134,8 +202,7 @@ def test_only_grafana_and_dagster_have_a_port_and_on_loopback_alone(upgraded):
         found = {(port["URL"], port["TargetPort"]) for port in one["Publishers"] or () if port["PublishedPort"]}
         if found:
             published[one["Service"]] = found
-    published.pop("grafana", None)
-    assert published == {"webserver": {("127.0.0.1", 3001)}}
+    assert published == {"webserver": {("127.0.0.1", 3001)}, "grafana": {("127.0.0.1", 3000)}}
 
 
 def test_a_devices_container_reaches_its_poller_and_no_port_of_it(upgraded):
@@ -215,17 +282,20 @@ except OSError:
     assert seen[0] in {"status 401", "unreachable"}
 
 
-@pytest.mark.parametrize("server", ["postgres", "influxdb", "dagster"])
+@pytest.mark.parametrize("server", ["postgres", "influxdb", "dagster", "grafana"])
 def test_polling_goes_on_through_three_rotations_and_the_old_credentials_are_refused(upgraded, server):
     failed_before = {run["runId"] for run in upgraded.ui.runs(statuses=["FAILURE"])}
     for _ in range(3):
         before = {"postgres": files(upgraded, "postgres"), "influxdb": files(upgraded, "influxdb")}
-        login = upgraded.ui.login
+        login, grafana = upgraded.ui.login, upgraded.logins()["Grafana"][1]
         upgraded("run", "--rm", "-T", "--no-deps", "init", "emm", "secrets", "rotate", server)
         upgraded.log_in()
         assert status_of(f"{upgraded.ui.url}/runs", upgraded.ui.login) == 200
         if server == "dagster":
             assert status_of(f"{upgraded.ui.url}/runs", login) == 401
+        if server == "grafana":
+            assert upgraded.logins()["Grafana"][1] != grafana
+            assert grafana_accepts(upgraded, "web", upgraded.logins()["Grafana"][1])
         if server == "postgres":
             old = before["postgres"]["POSTGRES_PASSWORD"]
             assert in_network(upgraded, "storage", _LOGS_IN, "postgres", "emm", old).strip() == "refused"
@@ -234,8 +304,57 @@ def test_polling_goes_on_through_three_rotations_and_the_old_credentials_are_ref
         if server == "influxdb" and upgraded.has_stand_ins:
             upgraded("restart", "influxdb")  # the stand-in reads its table of tokens when it starts
         wait_for_points(upgraded, time.time())
+    if server == "grafana":  # once: after five wrong logins within five minutes Grafana refuses the right one, too
+        assert not grafana_accepts(upgraded, "web", grafana)
     failed = {run["runId"] for run in upgraded.ui.runs(statuses=["FAILURE"])} - failed_before
     assert not failed or server == "influxdb", "while the stand-in for InfluxDB restarts, points wait in the outbox"
+
+
+@pytest.fixture(scope="module")
+def with_profiles(upgraded) -> ComposeStack:
+    """The same stack with Celery and the proxy, all runs executed by Celery's worker."""
+    stack = ComposeStack(PROJECT, HERE / "sampling.yml", HERE / "celery.yml")
+    profiles = [part for profile in PROFILES for part in ("--profile", profile)]
+    stack(*profiles, "up", "--build", "--detach")
+    stack.log_in()
+    stack.wait_until_healthy()
+    return stack
+
+
+def test_no_profile_opens_anything_with_a_published_credential(with_profiles):
+    for password in ("", *sorted(EXAMPLES)):
+        assert in_network(with_profiles, "broker", _ASKS_REDIS, password).strip() == "refused"
+    for what, page in (("DAGSTER_PROXY", "runs"), ("GRAFANA_PROXY", "api/user")):
+        url = f"{with_profiles.url_of(what).replace('127.0.0.1', 'localhost')}/{page}"
+        assert status_of(url) == 401
+        # One is enough at Grafana, which refuses the right password, too, after five wrong ones.
+        examples = EXAMPLES if what == "DAGSTER_PROXY" else {PUBLISHED["GF_SECURITY_ADMIN_PASSWORD"]}
+        for example in sorted(examples):
+            assert status_of(url, ("admin", example)) == 401
+        assert status_of(url, with_profiles.logins()[what.partition("_")[0].capitalize()]) == 200
+
+
+def test_celerys_workers_poll_and_go_on_after_the_password_of_redis_was_rotated(with_profiles):
+    wait_for_points(with_profiles, time.time())
+    celery = ("--profile", "celery")
+    for _ in range(3):
+        old = files(with_profiles, "redis")["REDIS_PASSWORD"]
+        with_profiles("run", "--rm", "-T", "--no-deps", "init", "emm", "secrets", "rotate", "redis")
+        assert in_network(with_profiles, "broker", _ASKS_REDIS, old).strip() == "refused"
+        assert (
+            in_network(with_profiles, "broker", _ASKS_REDIS, files(with_profiles, "redis")["REDIS_PASSWORD"]).strip()
+            == "True"
+        )
+        with_profiles(*celery, "restart", "worker", "daemon", "webserver")
+        with_profiles.wait_until_healthy()
+        wait_for_points(with_profiles, time.time())
+    with_profiles(*celery, "restart", "redis")
+    with_profiles.wait_until_healthy()
+    assert (
+        in_network(with_profiles, "broker", _ASKS_REDIS, files(with_profiles, "redis")["REDIS_PASSWORD"]).strip()
+        == "True"
+    )
+    wait_for_points(with_profiles, time.time())
 
 
 def files(stack: ComposeStack, service: str) -> dict[str, str]:

@@ -614,7 +614,7 @@ def test_at_the_deadline_what_was_read_stays_and_the_rest_says_why_not(clock):
     assert [s.failure.kind for s in samples[2:]] == [FailureKind.DEADLINE] * 2
     assert samples[2].blocks == (VOLTAGE_BLOCK,)
     assert samples[2].failure.reason == (
-        f"{where} 3: not read to its end by the deadline (2 of 4 units behind it were read); 1 of 2 requests answered"
+        f"{where} 3: not read completely by the deadline (2 of 4 units behind it were read); 1 of 2 requests answered"
     )
     assert samples[3].failure.reason == (
         f"{where} 4: not reached before the deadline (2 of 4 units behind it were read)"

@@ -83,6 +83,6 @@ def test_a_meter_that_is_not_asked_says_why_since_when_and_when_it_is_asked_agai
     sample = not_asked(METER, state, NOON + 3 * MINUTE)
     assert sample.failure.kind is FailureKind.NOT_DUE
     assert sample.failure.reason == (
-        "no reply within 3 s; failing since 2026-01-01 12:00:00 UTC, asked again at 2026-01-01 12:04:00 UTC"
+        "no reply within 3 s; failing since 2026-01-01 12:00:00 UTC, next attempt at 2026-01-01 12:04:00 UTC"
     )
     assert (sample.requests, sample.is_retriable) == (0, False)

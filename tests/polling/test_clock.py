@@ -37,7 +37,7 @@ def test_a_clock_before_the_newest_reading_is_wrong_and_both_times_and_the_docum
 def test_a_clock_more_than_a_day_before_the_build_date_is_wrong_also_before_anything_was_read(now, wrong):
     issue = clock_issue(now, None, BUILT)
     assert bool(issue) is wrong
-    assert issue is None or "this version of EMM is of 2026-02-01" in issue
+    assert issue is None or "this version of EMM was released on 2026-02-01" in issue
 
 
 def test_the_build_date_is_that_of_the_newest_version():

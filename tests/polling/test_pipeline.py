@@ -79,7 +79,7 @@ def test_one_dead_unit_among_30_costs_the_others_nothing_and_is_asked_less_often
     waits = read(config_engine, plan, slot(9))[6]
     assert waits.failure.kind is FailureKind.NOT_DUE
     assert "no reply within 0.3 s" in waits.failure.reason
-    assert "failing since 2026-01-01 12:00:00 UTC, asked again at 2026-01-01 12:13:00 UTC" in waits.failure.reason
+    assert "failing since 2026-01-01 12:00:00 UTC, next attempt at 2026-01-01 12:13:00 UTC" in waits.failure.reason
     assert read(config_engine, plan, slot(13))[6].failure is None
     assert read(config_engine, plan, slot(14))[6].failure is None, "the first success ended it"
 
@@ -140,7 +140,7 @@ def test_a_poll_that_waits_for_another_run_keeps_its_deadline_and_reads_the_othe
         another_run.execute(text("SELECT pg_advisory_lock(:key)"), {"key": lock_key(meters[0].address)})
         waiting, read_ = read(config_engine, PollPlan(tuple(meters), {"t": TYPE}), seconds=1.0)
     assert waiting.failure.kind is FailureKind.DEADLINE
-    assert f"another run is talking to {meters[0].address}" in waiting.failure.reason
+    assert f"another run is using {meters[0].address}" in waiting.failure.reason
     assert read_.failure is None
     assert taken.connections == 0
     assert clock.seconds == pytest.approx(1.0, abs=0.01)
@@ -168,7 +168,7 @@ def test_readings_go_on_while_postgresql_is_away_and_nothing_is_remembered(confi
     gateway = simulated_gateway({1: unit(exceptions={2: 2}), 2: unit()})
     samples = read(away, plan_of(gateway), slot(0))
     assert [sample.failure for sample in samples] == [None, None]
-    assert any("every meter is read in full" in message for message in caplog.messages)
+    assert any("every meter is read completely" in message for message in caplog.messages)
 
 
 def test_a_gateway_that_restarted_is_read_with_the_next_poll(config_engine, simulated_gateway):

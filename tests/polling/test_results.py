@@ -50,7 +50,7 @@ def test_a_meter_of_which_the_store_refused_a_point_is_failed_and_no_other():
 
 def test_a_meter_whose_points_wait_in_the_outbox_was_read():
     plan = plan_meters(FLEET, {1})
-    (outcome,) = results_of(plan, [report(record(1), store_problems=("InfluxDB is away; 1 points wait",))])
+    (outcome,) = results_of(plan, [report(record(1), store_problems=("InfluxDB is unavailable; 1 points wait",))])
     assert outcome.ok
 
 

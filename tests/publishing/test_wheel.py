@@ -1,6 +1,7 @@
 """The wheel: what is in it, and that it runs where there is nothing else."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -99,6 +100,18 @@ def test_the_wheel_installed_into_an_empty_environment_runs_the_demo_from_an_emp
     (row,) = [line for line in demo.stdout.splitlines() if "test_measurement" in line]
     assert row.split()[:3] == ["0", "test_energy_meter", "test_measurement"]
     assert list(folder.iterdir()) == []
+
+
+def test_every_command_that_the_check_of_the_settings_names_exists_where_only_the_wheel_is(empty_environment):
+    emm = empty_environment / "venv" / "bin" / "emm"
+    checked = subprocess.run(
+        [emm, "settings", "check"], cwd=empty_environment, capture_output=True, text=True, check=True
+    )
+    assert "make " not in checked.stdout
+    named = re.findall("`emm ([^`]+)`", checked.stdout)
+    assert named
+    for command in named:
+        subprocess.run([emm, *command.split(), "--help"], cwd=empty_environment, check=True, stdout=subprocess.DEVNULL)
 
 
 def test_an_installed_emm_takes_the_example_settings_and_keeps_no_data_among_its_packages(empty_environment):

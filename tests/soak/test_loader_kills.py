@@ -56,7 +56,7 @@ def start(monkeypatch):
 
 
 def kill_at_random(judge, start, influxdb, kills, seed):
-    """Kill a loader and its successors, now and then a replay beside it, or the loader while InfluxDB is away."""
+    """Kill a loader and its successors, sometimes a concurrent replay, or the loader while InfluxDB is unavailable."""
     chance = random.Random(seed)
     loader, replay = start(load_forever, judge.place), start(replay_forever, judge.place)
     wait_for("the first reading", judge.stored)

@@ -1,4 +1,4 @@
-"""InfluxDB is away for a simulated hour: what waits is stored afterwards, with the times at which it was read."""
+"""InfluxDB is unavailable for a simulated hour: waiting points are stored afterwards, with their reading times."""
 
 from contextlib import closing
 from datetime import UTC, datetime, timedelta

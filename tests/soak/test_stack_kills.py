@@ -51,7 +51,7 @@ class Scene:
         return statuses
 
     def poll_without_a_pause(self, stop: threading.Event) -> None:
-        """Launch one poll after the other, as its page does; whatever is away meanwhile."""
+        """Launch one poll after the other, as its page does; whatever is unavailable meanwhile."""
         while not stop.is_set():
             with suppress(OSError, AssertionError, KeyError, TypeError):
                 self.stack.ui.wait_for_run(self.stack.ui.launch("poll"), timeout_s=12)

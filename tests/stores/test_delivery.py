@@ -1,4 +1,4 @@
-"""Points on their way into a store: none is lost while it is away, slow, or rejects some; none is stored twice."""
+"""Delivery of points: none is lost if the store is unavailable, slow, or rejects some; none is stored twice."""
 
 import contextlib
 import threading
@@ -22,7 +22,7 @@ from emm_pipeline.stores.postgresql.store import PostgresReadingsStore
 
 POINTS = points(readings(reading(), reading(id=2)), [poll()])
 ROWS = rows(POINTS)
-AWAY = StoreError("InfluxDB is away")
+AWAY = StoreError("InfluxDB is unavailable")
 
 
 class ScriptedStore:
@@ -161,7 +161,7 @@ def test_a_full_outbox_says_loudly_what_it_lost(tmp_path):
     oldest = outbox.names()[0]
     full, waits = deliver(ScriptedStore(access), outbox, 2).problems
     assert full == (
-        f"the outbox is full (OUTBOX_MAX_MB): lost are its oldest 1 file with 3 points, from {oldest} to {oldest}"
+        f"the outbox is full (OUTBOX_MAX_MB) and has lost its oldest 1 file with 3 points, from {oldest} to {oldest}"
     )
     assert "waiting in the outbox: 3 points" in waits
 
@@ -247,7 +247,7 @@ def test_a_replay_stops_when_the_store_is_away_and_the_next_one_goes_on_there(ou
     store = ScriptedStore([], AWAY)
     done = Delivery(store, outbox).replay()
     assert (done.files, store.attempts) == (1, 2)
-    assert done.problems == ["InfluxDB is away; the rest waits in the outbox"]
+    assert done.problems == ["InfluxDB is unavailable; the rest waits in the outbox"]
     assert len(outbox.names()) == 3
     Delivery(store, outbox).replay()
     assert store.written == expected

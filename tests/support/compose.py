@@ -19,8 +19,10 @@ from emm_pipeline.settings import PROJECT_ROOT
 STAND_IN = "emm-test/influxdb:v1"
 """An InfluxDB 1.6 that takes the variables of influxdb:2, for machines that reach no image registry."""
 
+GRAFANA_DOUBLE = Path(__file__).with_name("grafana_api.py")
 ONCE = ("check", "init", "grafana-login")
-PORTS = ("GRAFANA", "DAGSTER")
+PORTS = ("GRAFANA", "DAGSTER", "GRAFANA_PROXY", "DAGSTER_PROXY", "POSTGRES", "INFLUXDB", "REDIS")
+PROFILES = ("celery", "proxy")
 COMMAND_TIMEOUT_S = 900
 _ASK_INFLUXDB = """
 import pathlib, sys, urllib.request
@@ -41,33 +43,50 @@ def docker(*arguments: str) -> str:
 
 
 class ComposeStack:
-    """The stack under one project name; `times` has what each step took, in seconds."""
+    """The stack under one project name; `times` has what each step took, in seconds.
 
-    def __init__(self, project: str, *overrides: Path) -> None:
-        self.project = project
+    Args:
+        project: its name.
+        overrides: further compose files.
+        root: the checkout whose stack it is.
+        stand_ins: what differs on a machine without an image registry.
+        network: one in which InfluxDB can be reached.
+    """
+
+    def __init__(
+        self,
+        project: str,
+        *overrides: Path,
+        root: Path = PROJECT_ROOT,
+        stand_ins: Path = PROJECT_ROOT / "tests" / "deployment" / "stand_ins.yml",
+        network: str = "readings",
+    ) -> None:
+        self.project, self._root, self._network = project, root, network
         self.times: dict[str, float] = {}
         self.has_stand_ins = bool(docker("image", "ls", "--quiet", STAND_IN).strip())
-        files = [PROJECT_ROOT / "docker-compose.yml", *overrides]
+        files = [root / "docker-compose.yml", *overrides]
         if self.has_stand_ins:
-            files.append(PROJECT_ROOT / "tests" / "deployment" / "stand_ins.yml")
+            files.append(stand_ins)
         self._command = ["docker-compose", "--project-name", project]
         self._command += [part for file in files for part in ("--file", str(file))]
         self._ports = {name: free_port() for name in PORTS}
         self._environment = {**os.environ, **{f"{name}_PUBLISHED_PORT": str(p) for name, p in self._ports.items()}}
+        self._environment |= {"EMM_PROXY_BIND": "127.0.0.1", "GRAFANA_DOUBLE": str(GRAFANA_DOUBLE)}
         if self.has_stand_ins:
             self._environment["INFLUXDB_IMAGE"] = STAND_IN
         self.settings = dotenv_values(PROJECT_ROOT / "config" / ".env.dev")
         self.ui = DagsterUI(self.url_of("DAGSTER"))
 
     def url_of(self, name: str) -> str:
-        """Return where a published port is: GRAFANA, DAGSTER."""
-        return f"http://127.0.0.1:{self._ports[name]}"
+        """Return where a published port is: GRAFANA, DAGSTER, and with TLS GRAFANA_PROXY, DAGSTER_PROXY."""
+        scheme = "https" if name.endswith("_PROXY") else "http"
+        return f"{scheme}://127.0.0.1:{self._ports[name]}"
 
     def __call__(self, *arguments: str, **variables: str) -> str:
         """Return what a docker-compose command prints, with more variables in its shell; fails with its errors."""
         done = subprocess.run(
             [*self._command, *arguments],
-            cwd=PROJECT_ROOT,
+            cwd=self._root,
             env={**self._environment, **variables},
             capture_output=True,
             text=True,
@@ -76,6 +95,11 @@ class ComposeStack:
         )
         assert done.returncode == 0, f"docker-compose {' '.join(arguments)}:\n{(done.stdout + done.stderr)[-4000:]}"
         return done.stdout
+
+    def remove(self) -> None:
+        """Remove every container, of profiles too, and every volume and network."""
+        profiles = [part for profile in PROFILES for part in ("--profile", profile)]
+        self(*profiles, "down", "--volumes", "--remove-orphans", "--timeout", "10")
 
     def timed(self, what: str, do: Callable[[], T]) -> T:
         """Do something, and note how long it took."""
@@ -106,7 +130,7 @@ class ComposeStack:
         # From within the stack: InfluxDB publishes no port. Grafana's token may read.
         fields = {"db": self.settings["INFLUXDB_BUCKET"], "q": influxql, "epoch": "ms"}
         path = f"/query?{urllib.parse.urlencode(fields)}"
-        network = f"{self.project}_readings"
+        network = f"{self.project}_{self._network}"
         volume = f"{self.project}_grafana-access"
         answer = docker(
             "run",

@@ -87,7 +87,7 @@ class Stack:
 
     def start_daemon(self) -> None:
         """Start it, at first or after it was killed."""
-        self._processes.start("daemon", [_BIN / "dagster-daemon", "run", "-w", _WORKSPACE], self.environment)
+        self._processes.start("daemon", [_BIN / "emm", "daemon", "--workspace", _WORKSPACE], self.environment)
 
     def kill(self, name: str) -> None:
         """SIGKILL the code server, with the runs that are its children, or the daemon: as the end of its host does."""

@@ -3,7 +3,6 @@
 import importlib.metadata
 import os
 import re
-import runpy
 import shutil
 import signal
 import struct
@@ -215,16 +214,45 @@ def test_the_pinned_versions_are_those_that_the_repository_tests(pipfile):
         assert version in wanted[name]
 
 
-def test_the_image_installs_what_the_pipfile_pins_and_nothing_else(pipfile, capsys, tmp_path, monkeypatch):
+def installed(folder: Path) -> dict[str, str]:
+    """What the image of a folder installs: package to its exact version."""
+    program = [sys.executable, str(folder / "packages.py")]
+    printed = subprocess.run(program, capture_output=True, text=True, check=True).stdout
+    lines = [line.rstrip(" \\") for line in printed.splitlines() if line and not line.startswith(("#", " "))]
+    return {Requirement(line).name: str(Requirement(line).specifier) for line in lines}
+
+
+@pytest.fixture
+def copied(tmp_path) -> Path:
+    """A copy of the folder, for a device of one's own."""
+    for name in ("Pipfile", "packages.py", "requirements.txt"):
+        shutil.copy(FOLDER / name, tmp_path)
+    return tmp_path
+
+
+def test_the_image_installs_what_the_pipfile_pins_each_file_with_its_hash(pipfile):
     dockerfile = (FOLDER / "Dockerfile").read_text()
     assert f"FROM python:{pipfile['requires']['python_version']}-slim" in dockerfile
     assert dockerfile.count("pip install") == 1
-    monkeypatch.chdir(FOLDER)
-    script = tmp_path / "requirements.py"
-    script.write_text(re.search(r'python -c "(.*)" > /tmp/requirements.txt', dockerfile)[1])
-    runpy.run_path(str(script))
-    printed = {Requirement(line).name: str(Requirement(line).specifier) for line in capsys.readouterr().out.split()}
-    assert printed == pipfile["packages"]
+    packages = installed(FOLDER)
+    assert pipfile["packages"].items() <= packages.items()
+    text = (FOLDER / "requirements.txt").read_text()
+    for name in packages:
+        assert re.search(rf"^{name}==.*\\\n    --hash=sha256:[0-9a-f]{{64}}", text, re.MULTILINE), name
+
+
+def test_without_requirements_txt_the_pipfile_alone_counts(pipfile, copied):
+    (copied / "requirements.txt").unlink()
+    assert installed(copied) == pipfile["packages"]
+
+
+def test_a_package_added_to_the_pipfile_only_ends_the_build_and_says_what_to_do(copied):
+    pipfile = copied / "Pipfile"
+    pipfile.write_text(pipfile.read_text().replace("[packages]", '[packages]\nhttpx = "==0.28.1"'))
+    done = subprocess.run([sys.executable, str(copied / "packages.py")], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "httpx==0.28.1" in done.stderr
+    assert "make requirements" in done.stderr
 
 
 def test_every_package_that_the_folder_imports_is_pinned(pipfile):

@@ -1,1 +1,1 @@
-"""The commands of `emm`, one module each."""
+"""The commands of `emm`, one module for each command or group of commands."""

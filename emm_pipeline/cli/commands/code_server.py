@@ -1,4 +1,4 @@
-"""`emm code-server`: serves the definitions to Dagster's daemon and webserver."""
+"""`emm code-server`: serve the definitions to Dagster's daemon and webserver."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ PORT = 4000
     type=click.Choice(["critical", "error", "warning", "info", "debug"]),
     default="info",
     show_default=True,
-    help="How much it logs.",
+    help="Lowest level of the messages that it logs.",
 )
 @click.pass_context
 def code_server(context: click.Context, host: str, port: int, log_level: str) -> None:
-    """Serve EMM's jobs to Dagster's daemon and webserver, which workspace.yaml sends here; executes the runs too.
+    """Serve EMM's jobs to Dagster's daemon and webserver, and execute the runs.
 
-    It takes its settings from the environment, config/.env and config/.env.dev.
+    The daemon and the webserver find it through workspace.yaml. It takes its settings from the environment,
+    config/.env and config/.env.dev.
 
     Example: emm code-server --host 127.0.0.1 --port 4000
     """

@@ -1,4 +1,4 @@
-"""`emm db …`: the configuration database's tables."""
+"""`emm db …`: create, upgrade and check the tables of the configuration database."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def database() -> None:
 @json_option
 @click.pass_obj
 def upgrade_command(env_files: tuple[Path, ...], as_json: bool) -> None:
-    """Bring the tables up to date, losing nothing, and create Dagster's own database if it is absent.
+    """Upgrade the tables without losing data, and create Dagster's own database if it does not exist.
 
     Example: emm db upgrade
     """
@@ -40,8 +40,8 @@ def upgrade_command(env_files: tuple[Path, ...], as_json: bool) -> None:
 
 
 def upgrade_databases(settings: Settings, on_note: Callable[[str], None]) -> None:
-    """Create and upgrade both databases; `on_note` gets each line for a person."""
-    # Imported here: `emm poll` has no use for Dagster, which takes a second to import.
+    """Create and upgrade both databases; `on_note` is called with each line to print."""
+    # Imported here: importing Dagster takes a second, and `emm poll` does not need it.
     from emm_pipeline.dagster_ext.storage import upgrade_storage  # noqa: PLC0415
 
     for url in (settings.config_database_url, settings.dagster_database_url):
@@ -57,7 +57,7 @@ def upgrade_databases(settings: Settings, on_note: Callable[[str], None]) -> Non
 @json_option
 @click.pass_obj
 def check_command(env_files: tuple[Path, ...], as_json: bool) -> None:
-    """Say whether the tables are as this version needs them; exits with 1 if they are not.
+    """Check whether the tables are as this version needs them. Exits with 1 if they are not.
 
     Compared are the revision, columns, their types, lengths and nullability, keys, and conditions. Rows of meters and
     registers that cannot be used are named, too. Changes nothing.

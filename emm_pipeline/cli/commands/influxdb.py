@@ -1,4 +1,4 @@
-"""`emm influxdb setup`: what the stack does once, so that no service holds more of a credential than it needs."""
+"""`emm influxdb setup`: create InfluxDB tokens that allow each service only what it needs."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from emm_pipeline.settings import Settings, load_settings
 from emm_pipeline.stores.influxdb.setup import InfluxSetup, Tokens
 
 _READABLE = 0o444
-"""Grafana runs as another user; who may see the file at all is decided by its folder."""
+"""Readable by all, because Grafana runs as another user; the folder's mode decides who can reach the file."""
 
 
 @click.group("influxdb")
 def influxdb() -> None:
-    """InfluxDB's tokens."""
+    """Create InfluxDB's tokens."""
 
 
 @influxdb.command("setup")
@@ -26,10 +26,11 @@ def influxdb() -> None:
 @click.option("--database", type=click.Path(path_type=Path), required=True, help="File for the name Grafana asks for.")
 @click.pass_obj
 def setup(env_files: tuple[Path, ...], write_token: Path, read_token: Path, database: Path) -> None:
-    """Make a token that may only write and one that may only read, and keep them in files. Safe to run again.
+    """Create a token that can only write and one that can only read, and write them to files.
 
-    Tokens are made while INFLUXDB_TOKEN is DOCKER_INFLUXDB_INIT_ADMIN_TOKEN; another one is yours, and kept. Only
-    tokens that these files held before are revoked, after InfluxDB no longer accepts one of them.
+    Tokens are created only if INFLUXDB_TOKEN equals DOCKER_INFLUXDB_INIT_ADMIN_TOKEN; a token of your own is kept. If
+    InfluxDB no longer accepts a token in these files, the command replaces both and revokes the old ones. It is safe to
+    run it again.
 
     Example: emm influxdb setup --write-token write --read-token read --database database
     """
@@ -56,18 +57,18 @@ def _tokens(settings: Settings, server: InfluxSetup, existing: Tokens | None) ->
     given = settings.influxdb_token.get_secret_value()
     own = Tokens(write=given, read=settings.influxdb_read_token.get_secret_value() or given)
     if settings.readings_store != "influxdb":
-        say(f"InfluxDB: left alone, since READINGS_STORE is {settings.readings_store}")
+        say(f"InfluxDB: nothing to do, because READINGS_STORE is {settings.readings_store}")
         return own
     if given != settings.docker_influxdb_init_admin_token.get_secret_value():
-        say("InfluxDB: INFLUXDB_TOKEN is your own; no tokens are made")
+        say("InfluxDB: INFLUXDB_TOKEN is your own; no tokens are created")
         return own
     if not server.has_tokens():
-        say("InfluxDB: this one has no tokens to make (1.x); left out, and INFLUXDB_TOKEN serves for all")
+        say("InfluxDB: version 1.x has no separate tokens; every service uses INFLUXDB_TOKEN")
         return own
     tokens = server.ensure_tokens(existing)
-    say("InfluxDB: tokens kept" if tokens is existing else "InfluxDB: made a token to write and one to read")
+    say("InfluxDB: tokens kept" if tokens is existing else "InfluxDB: created one token to write and one to read")
     if server.ensure_database():
-        say(f"InfluxDB: bucket {settings.influxdb_bucket} can be asked in InfluxQL")
+        say(f"InfluxDB: bucket {settings.influxdb_bucket} can be queried with InfluxQL")
     return tokens
 
 
@@ -81,5 +82,5 @@ def _kept(write_token: Path, read_token: Path) -> Tokens | None:
 
 
 def _id_file(token_file: Path) -> Path:
-    """The file that keeps the id by which InfluxDB knows a token; it is no secret."""
+    """Return the file that holds InfluxDB's id of a token, which is not a secret."""
     return token_file.with_name(f"{token_file.name}.id")

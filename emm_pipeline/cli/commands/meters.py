@@ -1,4 +1,4 @@
-"""`emm meters …`: which devices there are, and how each is."""
+"""`emm meters …`: list, add, edit and remove meters."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def meters() -> None:
 @json_option
 @click.pass_obj
 def list_command(env_files: tuple[Path, ...], as_json: bool) -> None:
-    """Show every meter: where it is, whether it is read, and if not why.
+    """Show every meter: its address, its status, and the reason if it is not read.
 
     Example: emm meters list
     """
@@ -56,10 +56,10 @@ def list_command(env_files: tuple[Path, ...], as_json: bool) -> None:
 @click.argument("address", type=ENDPOINT, metavar="HOST[:PORT]")
 @click.option("--unit", type=int, required=True, help="Modbus unit id, 0 to 255.")
 @click.option("--type", "type_name", required=True, help="Name of the type in the table registers.")
-@click.option("--description", help="What people call it; a tag of each point.")
-@click.option("--id", "id_", type=int, help="Its id; without, the next one that no meter ever had.")
+@click.option("--description", help="Its name for people; a tag of each point.")
+@click.option("--id", "id_", type=int, help="Its id; default: the next one that no meter ever had.")
 @click.option("--disabled", is_flag=True, help="Do not poll it yet.")
-@click.option("--force", is_flag=True, help="Also where another meter is the same unit, or had the id before.")
+@click.option("--force", is_flag=True, help="Add it even if another meter is the same unit or had the id.")
 @json_option
 @click.pass_obj
 def add_command(
@@ -100,9 +100,9 @@ def add_command(
 @click.option("--port", type=click.IntRange(1, 65535))
 @click.option("--unit", type=int, help="Modbus unit id, 0 to 255.")
 @click.option("--type", "type_name", help="Name of the type in the table registers.")
-@click.option("--description", help="What people call it.")
+@click.option("--description", help="Its name for people.")
 @click.option("--no-description", is_flag=True, help="Remove the description.")
-@click.option("--force", is_flag=True, help="Also where another meter is the same unit.")
+@click.option("--force", is_flag=True, help="Change it even if another meter is the same unit.")
 @json_option
 @click.pass_obj
 def edit_command(
@@ -117,12 +117,12 @@ def edit_command(
     force: bool,
     as_json: bool,
 ) -> None:
-    """Change a meter, METER being its id or description. It is read with its new values from the next poll on.
+    """Change a meter. METER is its id or description. The next poll uses the new values.
 
     Example: emm meters edit 1 --host 192.168.1.114
     """
     if no_description and description is not None:
-        raise click.UsageError("--description and --no-description exclude each other")
+        raise click.UsageError("give either --description or --no-description, not both")
     given = {"host": host, "port": port, "slave_address": unit, "type": type_name, "description": description}
     changes: dict[str, Any] = {column: value for column, value in given.items() if value is not None}
     if no_description:
@@ -155,7 +155,7 @@ def enable_command(env_files: tuple[Path, ...], meter: tuple[str, ...], as_json:
 @json_option
 @click.pass_obj
 def disable_command(env_files: tuple[Path, ...], meter: tuple[str, ...], as_json: bool) -> None:
-    """Poll meters no more; they stay in the database.
+    """Stop polling meters; they stay in the database.
 
     Example: emm meters disable 1 2
     """
@@ -204,7 +204,7 @@ def _edit_and_tell(
 
 
 def _require_type(engine: Engine, name: str) -> None:
-    """Say what to do about a type that the database does not have."""
+    """Raise an error that says what to do if the database does not have the type."""
     name = name.strip()
     if name in load_fleet(engine, all_types=True).types:
         return

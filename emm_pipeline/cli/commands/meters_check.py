@@ -1,4 +1,4 @@
-"""`emm meters check`: is every meter as it is configured, and if not, what is to be done?"""
+"""`emm meters check`: test whether each meter answers as configured, and say what to do if it does not."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 @click.command("check")
 @click.argument("meters", nargs=-1, metavar="[METER …]")
-@click.option("--host", "endpoint", type=ENDPOINT, metavar="HOST[:PORT]", help="Check a device that is in no database.")
+@click.option("--host", "endpoint", type=ENDPOINT, metavar="HOST[:PORT]", help="Check a device outside the database.")
 @click.option("--unit", type=click.IntRange(0, HIGHEST_UNIT_ID), help="Its unit id.  [default: 1]")
-@click.option("--type", "type_name", help="Its type: of the database, or of the catalogue.")
+@click.option("--type", "type_name", help="Its type, from the database or the catalogue.")
 @json_option
 @click.pass_obj
 def check_command(
@@ -40,19 +40,19 @@ def check_command(
     type_name: str | None,
     as_json: bool,
 ) -> None:
-    """Ask meters for each register by itself, then as a poll does. METER is an id or a description; without one, all.
+    """Read each register of a meter singly, then as a poll does. METER is an id or a description; default: all meters.
 
-    Prints value, unit, raw words and time, and for what failed why, and what to do. Nothing is stored. Exits with 1 if
-    anything failed.
+    Prints each register's value, unit, raw registers and response time; for each failure, the reason and what to do.
+    Nothing is stored. Exits with 1 if anything failed.
 
-    A device that is in no database is checked without one: emm meters check --host 192.168.1.113 --unit 1 --type sdm630
+    To check a device that is not in the database: emm meters check --host 192.168.1.113 --unit 1 --type sdm630
 
     Example: emm meters check 1
     """
     if endpoint and meters:
-        raise ConfigurationError("either METER or --host: a METER has its address in the database")
+        raise ConfigurationError("give either METER or --host, not both: a METER's address is in the database")
     if not endpoint and (type_name or unit is not None):
-        raise ConfigurationError("--unit and --type go with --host")
+        raise ConfigurationError("--unit and --type can be used only together with --host")
     with known_fleet(env_files) as known:
         plan = _ad_hoc(known, endpoint, unit, type_name) if endpoint else _configured(known, meters)
         checks = _check(known, plan)
@@ -72,7 +72,7 @@ def check_command(
 
 def _configured(known: KnownFleet, names: tuple[str, ...]) -> PollPlan:
     if known.engine is None:
-        raise TransientError(f"{known.reason}; a device is checked without a database by --host, --unit and --type")
+        raise TransientError(f"{known.reason}; to check a device without a database, use --host, --unit and --type")
     plan = plan_meters(known.fleet, ids_of(known.engine, names) if names else known.fleet.ids)
     if not plan.meters and not plan.unreadable:
         raise ConfigurationError("there are no meters: energy_meters has no enabled row")
@@ -81,16 +81,16 @@ def _configured(known: KnownFleet, names: tuple[str, ...]) -> PollPlan:
 
 def _ad_hoc(known: KnownFleet, endpoint: Endpoint, unit: int | None, type_name: str | None) -> PollPlan:
     if not type_name:
-        raise ConfigurationError("--host needs --type: a type of the database, or of the catalogue")
+        raise ConfigurationError("--host needs --type: a type from the database or the catalogue")
     meter = EnergyMeter(AD_HOC_ID, *endpoint, 1 if unit is None else unit, type_name)
     return PollPlan((meter,), {type_name: find_type(known.fleet, type_name)})
 
 
 def find_type(fleet: Fleet, name: str) -> MeterType:
-    """Return a type of the database, or else of the catalogue.
+    """Return a type from the database, or from the catalogue if the database does not have it.
 
     Raises:
-        ConfigurationError: There is none of this name; names those that there are.
+        ConfigurationError: There is no type with this name; the message lists the existing ones.
     """
     catalogue = load_catalogue()
     if name in fleet.types:

@@ -1,4 +1,4 @@
-"""`emm outbox`: points that wait for the store, and rejected points."""
+"""`emm outbox`: show and load points that wait for the store, and rejected points."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ROWS_SHOWN = 20
 @json_option
 @click.pass_context
 def outbox(context: click.Context, as_json: bool) -> None:
-    """Show the points that wait for the store, and those that it rejected. Exits with 1 if some wait.
+    """Show the points that wait for the store and those that it rejected. Exits with 1 if any wait.
 
     Example: emm outbox
     """
@@ -45,13 +45,13 @@ def outbox(context: click.Context, as_json: bool) -> None:
 
 
 @outbox.command("replay")
-@click.option("--rejected", is_flag=True, help="Also the points that the store rejected, once the cause is gone.")
+@click.option("--rejected", is_flag=True, help="Also load rejected points; for use once the cause is removed.")
 @json_option
 @click.pass_obj
 def replay_command(env_files: tuple[Path, ...], rejected: bool, as_json: bool) -> None:
-    """Load what waits now, oldest first. Exits with 1 if something still waits, or was rejected.
+    """Load the points that wait into the store, oldest first. Exits with 1 if any still wait or were rejected.
 
-    The replay job does the same once the store answers; both may run at once.
+    The replay job does the same as soon as the store answers; both can run at the same time.
 
     Example: emm outbox replay
     """
@@ -77,7 +77,7 @@ def replay_command(env_files: tuple[Path, ...], rejected: bool, as_json: bool) -
 @json_option
 @click.pass_obj
 def show(env_files: tuple[Path, ...], name: str, as_json: bool) -> None:
-    """Show the points of a batch that waits, or those that were rejected. FILE is a name that `emm outbox` shows.
+    """Show the points in a file of the outbox. FILE is a name that `emm outbox` shows.
 
     Example: emm outbox show 20260301T120000.000000Z-3f0c9a52.points
     """
@@ -96,7 +96,7 @@ def show(env_files: tuple[Path, ...], name: str, as_json: bool) -> None:
 
 
 def _cells(record: Mapping[str, Any]) -> tuple[str, ...]:
-    """A point as a row of a table; of a poll the value is how it went."""
+    """Return a point as a row of a table; the value of a point of `emm_poll` is the poll's status."""
     went = "ok" if record.get("ok") else record.get("error") or "failed"
     value = shown(record["value"]) if "value" in record else went
     time = record["time"].replace("T", " ").removesuffix("Z")
@@ -107,7 +107,7 @@ def _cells(record: Mapping[str, Any]) -> tuple[str, ...]:
 def _print(box: Outbox, waiting: Sequence[OutboxFile], rejected: Sequence[OutboxFile]) -> None:
     say(f"outbox {box.folder}")
     if not waiting:
-        say("nothing waits")
+        say("no points wait")
     else:
         _print_files("waits", waiting)
         say(f"{_sum(waiting)} wait; the oldest: {waiting[0].name}")

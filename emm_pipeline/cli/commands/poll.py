@@ -1,4 +1,4 @@
-"""`emm poll`: read meters now, print what they say, and store it unless told not to."""
+"""`emm poll`: read meters now, print their readings, and store them unless --dry-run is given."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ if TYPE_CHECKING:
 
 @click.command("poll")
 @click.argument("meters", nargs=-1, metavar="[METER …]")
-@click.option("--dry-run", is_flag=True, help="Read and print only: store nothing.")
+@click.option("--dry-run", is_flag=True, help="Only read and print; store nothing.")
 @json_option
 @click.pass_obj
 def poll(env_files: tuple[Path, ...], meters: tuple[str, ...], dry_run: bool, as_json: bool) -> None:
-    """Read meters now and print what they say. METER is an id or a description; without one, all are read.
+    """Read meters now, print their readings and store them. METER is an id or a description; default: all meters.
 
-    The readings are stored too, without --dry-run. Exits with 1 if a meter could not be read or stored.
+    Exits with 1 if a meter could not be read, or its readings could not be stored.
 
     Example: emm poll 0 --dry-run
     """
@@ -93,7 +93,7 @@ def poll(env_files: tuple[Path, ...], meters: tuple[str, ...], dry_run: bool, as
 
 
 def _record_ids(engine: Engine, ids: set[int]) -> None:
-    """A meter that is polled has readings, so no other may get its id; a poll does not fail for want of the record."""
+    """Record the ids as used, so that no other meter gets one of them. An error here does not fail the poll."""
     try:
         record_polled_ids(engine, ids)
     except ConfigDatabaseError as err:
@@ -101,7 +101,7 @@ def _record_ids(engine: Engine, ids: set[int]) -> None:
 
 
 def _whereabouts(kept: FleetReading, outbox: Outbox) -> str:
-    """Where the points are now. A problem with the outbox does not mean that the store has not taken them."""
+    """Say where the points are now. The store may have accepted them even if the outbox had an error."""
     if kept.loaded and kept.loaded.lost:
         return "not stored: lost"
     if kept.batch and kept.batch in outbox.names():

@@ -1,4 +1,4 @@
-"""`emm read`: registers of a device that is not configured yet, and what they may mean."""
+"""`emm read`: show registers of a device that is not configured yet, with their possible interpretations."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ _NUMBER = re.compile(r"[+-]?\d{1,20}(\.\d{1,20})?([eE][+-]?\d{1,2})?", re.ASCII)
 
 
 class ExpectedType(click.ParamType):  # type: ignore[type-arg]  # generic in newer versions of click only
-    """A number as a display shows it; kept as text, for its digits say how exact it is."""
+    """A number as a display shows it, kept as text because the number of digits tells how exact it is."""
 
     name = "number"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Return the text, or fail with what is allowed."""
+        """Return the text, or fail with a message that says which values are allowed."""
         text = str(value)
         if not _NUMBER.fullmatch(text):
-            self.fail(f"{text!r} is no number, such as 231.4", param, ctx)
+            self.fail(f"{text!r} is not a number; an example: 231.4", param, ctx)
         if not float(text):
             self.fail("0 is the same in every type and order: wait for another value", param, ctx)
         return text
@@ -49,13 +49,13 @@ class ExpectedType(click.ParamType):  # type: ignore[type-arg]  # generic in new
 @click.command("read")
 @click.argument("endpoint", type=ENDPOINT, metavar="HOST[:PORT]")
 @click.option("--unit", type=click.IntRange(0, HIGHEST_UNIT_ID), default=1, show_default=True, help="Unit id.")
-@click.option("--address", type=ADDRESS, default=0, show_default=True, help="First register, from 0 as on the wire.")
+@click.option("--address", type=ADDRESS, default=0, show_default=True, help="First register, counted from 0.")
 @click.option(
     "--count",
     type=click.IntRange(1, MAX_REGISTERS_PER_REQUEST),
     default=2,
     show_default=True,
-    help="How many registers.",
+    help="Number of registers.",
 )
 @click.option("--fc", type=click.Choice(["3", "4"]), help="3 holding, 4 input registers.  [default: both are tried]")
 @click.option("--expect", type=ExpectedType(), help="The value that the device's display shows, such as 231.4.")
@@ -64,10 +64,10 @@ class ExpectedType(click.ParamType):  # type: ignore[type-arg]  # generic in new
     type=click.FloatRange(0, 50),
     default=1.0,
     show_default=True,
-    help="How many percent the expected value may be off; never less than half of its last digit.",
+    help="Allowed deviation from the expected value in percent; at least half of its last digit.",
 )
 @click.option("--timeout", type=click.FloatRange(0.05, 60), default=3.0, show_default=True, help="Seconds per request.")
-@click.option("--all", "show_all", is_flag=True, help="Show also what is not plausible, of however many registers.")
+@click.option("--all", "show_all", is_flag=True, help="Also show implausible values, for any number of registers.")
 @json_option
 @click.pass_obj
 def read(
@@ -83,12 +83,14 @@ def read(
     show_all: bool,
     as_json: bool,
 ) -> None:
-    """Read registers and show what they are in every type and order; what is plausible is marked.
+    """Read registers, decode them with every data type and byte order, and mark the plausible values.
 
-    With --expect, say which type, order and scale give that value, and print the row for the table registers. What is
-    not in the registers asked for is looked for just beside them, since many manuals count from 1.
+    With --expect, show which type, order and scale give that value, and print the row for the table registers. If the
+    requested registers do not contain the value, the registers next to them are tried, because many manuals count
+    from 1.
 
-    Nothing is configured or stored, and no database is needed. Exits with 1 if nothing could be read, or nothing fits.
+    Nothing is configured or stored, and no database is needed. Exits with 1 if no register could be read or the
+    expected value was not found.
 
     Example: emm read 192.168.1.113 --unit 1 --address 0 --count 2 --expect 231.4
     """
@@ -113,7 +115,11 @@ def read(
 async def _search(
     known: KnownFleet, session: Session, unit: int, requests: Sequence[Request], wanted: Wanted | None
 ) -> tuple[list[SearchedRegisters], list[SearchedRegisters]]:
-    """Returns what was asked for; and, where the wanted value is not in it, or nearer beside it, what has it there."""
+    """Read and search the requested registers.
+
+    Returns:
+        The requested registers, and those next to them if they contain the wanted value or a closer match.
+    """
 
     def read_unit(request: Request) -> Awaitable[Reply]:
         return session.read(unit, request)
@@ -147,7 +153,7 @@ def _print(
         if not block.fits:
             print_meanings(block.request.address, block.reply.words, show_all=show_all)
     if replied and not wanted:
-        say("What the device's display shows tells more: --expect VALUE")
+        say("To find the right interpretation, give the value on the device's display: --expect VALUE")
 
 
 def _print_found(blocks: Sequence[SearchedRegisters], beside: Sequence[SearchedRegisters], wanted: Wanted) -> None:
@@ -155,14 +161,14 @@ def _print_found(blocks: Sequence[SearchedRegisters], beside: Sequence[SearchedR
     for block in fitting:
         print_fits(block.request, block.fits, wanted.shown)
     if beside and fitting:
-        say(f"But beside the registers asked for something comes nearer to {wanted.shown}:\n")
+        say(f"The registers next to the requested ones contain a value closer to {wanted.shown}:\n")
     elif beside:
-        say(f"{wanted.shown} is not in the registers asked for, but beside them; many manuals count from 1.\n")
+        say(f"{wanted.shown} is not in the requested registers but next to them; many manuals count from 1.\n")
     for block in beside:
         print_fits(block.request, block.fits, wanted.shown)
     if not fitting and not beside and any(block.reply.words for block in blocks):
         say(
-            f"{wanted.shown} is in none of these registers, in no type, order or scale from 0.0001 to 10000, and not\n"
-            "just beside them. Look further with another --address or a larger --count. If the value moves, read\n"
-            "it off again, or allow more with --within."
+            f"{wanted.shown} was not found in these registers or next to them, with any type, any order and scales\n"
+            "from 0.0001 to 10000. Search further with another --address or a larger --count. If the value changes\n"
+            "often, read the display again, or allow a larger deviation with --within."
         )

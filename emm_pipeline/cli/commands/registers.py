@@ -46,15 +46,15 @@ def registers() -> None:
 
 @registers.command("import")
 @click.argument("file", type=click.File("rb"))
-@click.option("--replace", is_flag=True, help="Also remove registers of the file's types that it does not have.")
+@click.option("--replace", is_flag=True, help="Also remove registers that the file's types have only in the database.")
 @click.option("--dry-run", is_flag=True, help="Show what would change, and change nothing.")
 @json_option
 @click.pass_obj
 def import_command(env_files: tuple[Path, ...], file: BinaryIO, replace: bool, dry_run: bool, as_json: bool) -> None:
     """Write registers from FILE into the database: all of them, or none if a line is wrong.
 
-    The columns are those of the table registers, named in the first line; # begins a comment; - reads stdin. A register
-    with the same type, measurement_name and data_unit is replaced.
+    The first line names the columns, which are those of the table registers. Lines that begin with # are comments. If
+    FILE is -, stdin is read. A register with the same type, measurement_name and data_unit is replaced.
 
     Example: emm registers import my_meter.csv
     """
@@ -80,7 +80,7 @@ def import_command(env_files: tuple[Path, ...], file: BinaryIO, replace: bool, d
 def _told(name: str, issues: list[CsvIssue]) -> str:
     shown = "\n  ".join(map(str, issues[:ISSUES_SHOWN]))
     more = f"\n  and {len(issues) - ISSUES_SHOWN} more" if len(issues) > ISSUES_SHOWN else ""
-    return f"nothing was written; {name} is not right:\n  {shown}{more}"
+    return f"nothing was written; {name} has errors:\n  {shown}{more}"
 
 
 def _counts(plan: Import) -> dict[str, int]:
@@ -95,13 +95,13 @@ def _counts(plan: Import) -> dict[str, int]:
 
 @registers.command("export")
 @click.argument("type_names", metavar="[TYPE]...", nargs=-1)
-@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write into this file.")
+@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write to this file.")
 @json_option
 @click.pass_obj
 def export_command(
     env_files: tuple[Path, ...], type_names: tuple[str, ...], output: Path | None, as_json: bool
 ) -> None:
-    """Print the registers of types, or all, as CSV that `emm registers import` reads.
+    """Print the registers of types (default: all types) as CSV that `emm registers import` can read.
 
     Example: emm registers export sdm630 -o sdm630.csv
     """

@@ -1,4 +1,4 @@
-"""`emm scan`: which units answer behind a gateway, what they are, and the lines that put them into the database."""
+"""`emm scan`: find and identify the units behind a gateway, and print the commands that add them."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ INTERRUPTED = 130
     type=click.FloatRange(0.05, 60),
     default=1.5,
     show_default=True,
-    help="Seconds for each unit. The first silent one gets 5 more, to see whether the gateway is slower than this.",
+    help="Seconds for each unit. The first silent unit gets 5 s more, to find out whether the gateway is slower.",
 )
 @click.option(
     "--pause", type=click.FloatRange(0, 10), default=0.05, show_default=True, help="Seconds between requests."
 )
-@click.option("--address", type=ADDRESS, default=0, show_default=True, help="The register that is asked for.")
+@click.option("--address", type=ADDRESS, default=0, show_default=True, help="The register to read.")
 @click.option(
     "--fc", type=click.Choice(["3", "4"]), default="3", show_default=True, help="3 holding, 4 input register."
 )
@@ -58,11 +58,11 @@ def scan_command(
     fc: str,
     as_json: bool,
 ) -> None:
-    """Find the units that answer behind HOST, tell what they are, and print the lines that add them.
+    """Find the units that answer behind HOST, identify them, and print the commands that add them.
 
-    Each unit is asked for one register, over one connection, with pauses; a unit that answers is compared with the
-    catalogue of known types. No database is needed; where there is one, polls of the same gateway have their turn every
-    five seconds. Ctrl-C prints what was found so far. Exits with 1 if no unit answers.
+    The scan reads one register of each unit, over one connection, with pauses. It compares each unit that answers with
+    the catalogue of known types. No database is needed; if there is one, the scan lets polls of the same gateway run
+    every five seconds. Ctrl-C prints the units found so far. Exits with 1 if no unit answers.
 
     Example: emm scan 192.168.1.113 --units 1-20
     """
@@ -96,9 +96,9 @@ def _scan(known: KnownFleet, endpoint: Endpoint, probe: Probe, state: Scan) -> N
             await scan(probe, state, locks, watcher)
 
     if known.engine is None:
-        note("no configuration database: nothing keeps this scan and polls of the gateway apart")
+        note("no configuration database: polls of the same gateway may run during this scan and disturb it")
     longest_s = len(state.units) * sum(probe.timing)
-    what = f"asking {len(state.units)} units of {endpoint}"
+    what = f"scanning {len(state.units)} units of {endpoint}"
     if longest_s > 10:  # noqa: PLR2004 - a wait that needs no warning
         note(f"{what}: {_duration(longest_s)} if none of them answers")
     with progress(what, len(state.units), remaining=True) as advance:
@@ -118,9 +118,9 @@ def _print(endpoint: Endpoint, state: Scan, known: KnownFleet) -> None:
         say()
     say(f"{len(state.found)} of {state.asked} units answer")
     if state.slow_s:
-        say(f"A first reply came only after {state.slow_s:.1f} s, so each unit was given longer than --timeout.")
+        say(f"The first reply took {state.slow_s:.1f} s, so each unit got more time than --timeout.")
     if state.all_reply:
-        say("All of them: this is probably one device, which answers to any unit id. Add one of them only.")
+        say("All units answer: this is probably one device that answers to any unit id. Add only one of them.")
     for reason in sorted(set(state.unclear.values())):
         units = [str(unit) for unit, why in state.unclear.items() if why == reason]
         say(f"no valid reply came for {number_of(len(units), 'unit')} ({', '.join(units[:10])}): {reason}")
@@ -145,7 +145,7 @@ def _named(found: FoundUnit) -> str:
 
 
 def _print_next_steps(endpoint: Endpoint, state: Scan, known: KnownFleet) -> None:
-    """Print what to type next: for types, for meters that are not known yet, and for units of unknown type."""
+    """Print the next commands: to install types, to add new meters, and to read units of unknown type."""
     new = [found for found in state.found if not _meter_of(known, endpoint, found.unit_id)]
     types = dict.fromkeys(found.candidates[0].type for found in new if found.candidates)
     missing = [name for name in types if name not in known.fleet.types]
@@ -153,14 +153,14 @@ def _print_next_steps(endpoint: Endpoint, state: Scan, known: KnownFleet) -> Non
     steps += [add_line(endpoint, found) for found in new if found.candidates]
     for found in state.found:
         if meter := _meter_of(known, endpoint, found.unit_id):
-            say(f"unit {found.unit_id} is {meter} already")
+            say(f"unit {found.unit_id} is already configured as {meter}")
     if steps:
-        say("\nTo poll them from now on:\n")
+        say("\nTo poll them:\n")
         for step in steps:
             say(f"  {step}")
     unknown = [found.unit_id for found in new if not found.candidates]
     if unknown:
-        say("\nTo find out what the others hold, with the manual at hand:\n")
+        say("\nTo find out the registers of the other units, with their manual:\n")
         say(f"  emm read {endpoint.text} --unit {unknown[0]} --address 0 --count 10")
 
 
@@ -170,7 +170,7 @@ def install_line(type_names: Sequence[str]) -> str:
 
 
 def add_line(endpoint: Endpoint, found: FoundUnit) -> str:
-    """Return the command that adds the unit as a meter of its likeliest type."""
+    """Return the command that adds the unit as a meter of its most likely type."""
     type_name = found.candidates[0].type if found.candidates else "TYPE"
     return f"emm meters add {shlex.quote(endpoint.text)} --unit {found.unit_id} --type {shlex.quote(type_name)}"
 

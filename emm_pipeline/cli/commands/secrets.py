@@ -1,4 +1,4 @@
-"""`emm secrets …`: the stack's own credentials: made, taken over by the servers, and rotated."""
+"""`emm secrets …`: create the stack's credentials, apply them to the servers, and rotate them."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _folder = click.option(
     type=click.Path(path_type=Path, file_okay=False),
     default=Path("/run/emm"),
     show_default=True,
-    help="Where the stack's credentials are.",
+    help="Folder with the stack's credentials.",
 )
-_grafana_url = click.option("--grafana-url", default=GRAFANA_URL, show_default=True, help="Where Grafana is.")
+_grafana_url = click.option("--grafana-url", default=GRAFANA_URL, show_default=True, help="Grafana's URL.")
 
 
 @click.group("secrets")
@@ -31,9 +31,9 @@ def secrets() -> None:
 @_folder
 @click.pass_obj
 def create(env_files: tuple[Path, ...], folder: Path) -> None:
-    """Make a random credential for each that you have not set, and write what the services find when they start.
+    """Create a random credential for each one that you have not set, and write them to files for the services.
 
-    The stack runs it first. Safe to run again: what is there is kept.
+    The stack runs this command first. It is safe to run it again: existing credentials are kept.
 
     Example: emm secrets create
     """
@@ -46,9 +46,10 @@ def create(env_files: tuple[Path, ...], folder: Path) -> None:
 @_grafana_url
 @click.pass_obj
 def apply(env_files: tuple[Path, ...], server: str, folder: Path, grafana_url: str) -> None:
-    """Let a server accept the credentials in force in place of the example ones or of those before.
+    """Make a server accept the current credentials instead of the example ones or the previous ones.
 
-    The stack runs it at each start. Safe to run again. A password that the stack has never known is left as it is.
+    The stack runs this command at each start. It is safe to run it again. A password that the stack does not know is
+    not changed.
 
     Example: emm secrets apply postgres
     """
@@ -62,9 +63,9 @@ def apply(env_files: tuple[Path, ...], server: str, folder: Path, grafana_url: s
 @_grafana_url
 @click.pass_obj
 def rotate(env_files: tuple[Path, ...], server: str, folder: Path, grafana_url: str) -> None:
-    """Replace a server's credentials: in the server, in the files and in what runs. The old ones are refused then.
+    """Replace a server's credentials in the server, in the files and in running services; the old ones become invalid.
 
-    Polling goes on. In the stack: docker compose run --rm init emm secrets rotate postgres
+    Polling continues. In the stack: docker compose run --rm init emm secrets rotate postgres
 
     Example: emm secrets rotate postgres
     """

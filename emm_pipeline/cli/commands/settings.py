@@ -1,4 +1,4 @@
-"""`emm settings`: what every setting is, where it comes from, the logins, and whether the stack may start with it."""
+"""`emm settings`: show every setting and its source, show the logins, and check whether the stack can start."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from emm_pipeline.access.engine import warning_of_engine
 from emm_pipeline.access.folders import AccessFolders
 from emm_pipeline.access.vault import CREDENTIALS, Vault
 from emm_pipeline.cli.output import json_option, print_json, say
@@ -18,7 +19,7 @@ LOGINS = (
     ("Grafana", "GF_SECURITY_ADMIN_USER", "admin", "GF_SECURITY_ADMIN_PASSWORD", "GRAFANA_PUBLISHED_PORT"),
     ("Dagster", "DAGSTER_LOGIN_USER", "admin", "DAGSTER_LOGIN_PASSWORD", "DAGSTER_PUBLISHED_PORT"),
 )
-"""Name, variable of the user, its default, variable of the password, variable of the port."""
+"""For each page: its name, the user's variable and its default, and the variables of the password and the port."""
 
 
 @click.group("settings", invoke_without_command=True)
@@ -29,13 +30,13 @@ LOGINS = (
     type=click.Path(path_type=Path, file_okay=False),
     default=Path("/run/emm"),
     show_default=True,
-    help="Where the stack's credentials are.",
+    help="Folder with the stack's credentials.",
 )
 @click.pass_context
 def settings(context: click.Context, as_json: bool, show_secrets: bool, folder: Path) -> None:
-    """Show every setting: its value (secrets masked), and where it comes from. Exits with 2 if one is wrong.
+    """Show every setting: its value (secrets masked) and its source. Exits with 2 if one is invalid.
 
-    The logins, in the stack: docker compose run --rm check emm settings --show-secrets
+    To show the logins of the stack: docker compose run --rm check emm settings --show-secrets
 
     Example: emm settings
     """
@@ -49,7 +50,7 @@ def settings(context: click.Context, as_json: bool, show_secrets: bool, folder: 
         print_json(shown)
     else:
         print_table(("variable", "value", "from"), ((each["variable"], each["value"], each["from"]) for each in shown))
-    load_settings(*context.obj)  # says what is wrong with them, if anything is
+    load_settings(*context.obj)  # reports invalid settings
 
 
 def _print_logins(variables: dict[str, str], folder: Path, *, as_json: bool) -> None:
@@ -73,9 +74,10 @@ def _print_logins(variables: dict[str, str], folder: Path, *, as_json: bool) -> 
 @json_option
 @click.pass_obj
 def check(env_files: tuple[Path, ...], as_json: bool) -> None:
-    """Check every setting, and say which credentials are yours: the stack makes random ones in place of the others.
+    """Check every setting, and show which credentials you have set. The stack creates random ones for the others.
 
-    Exits with 2 where a setting is wrong.
+    In a container it also warns if the Docker engine lets the local network reach ports on 127.0.0.1. Exits with 2 if a
+    setting is invalid.
 
     Example: emm settings check
     """
@@ -85,7 +87,13 @@ def check(env_files: tuple[Path, ...], as_json: bool) -> None:
     if as_json:
         print_json({"valid": True, "generated_credentials": unset})
         return
-    made = f"made by the stack: {', '.join(unset)}" if unset else "every credential is yours"
-    say(f"settings are valid; {made}")
+    say("settings are valid")
+    if unset:
+        say(f"credentials that you have not set, or only to a published example: {', '.join(unset)}")
+        say("`emm secrets create` makes random ones in their place; the stack runs it at its start")
+    else:
+        say("every credential is yours")
     if not is_loopback(loaded.emm_bind):
         say(f"EMM_BIND={loaded.emm_bind} lets other machines open Grafana and Dagster, which ask for a login")
+    if warning := warning_of_engine(loaded.emm_bind):
+        say(warning)

@@ -1,4 +1,4 @@
-"""`emm types …`: the catalogue of known device types, and putting one into the database."""
+"""`emm types …`: show the catalogue of known device types, and install types into the database."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 @click.group("types")
 def types() -> None:
-    """Types of meters: the catalogue of known ones, and those in the database."""
+    """Meter types: those of the catalogue, and those in the database."""
 
 
 @types.command("list")
@@ -51,7 +51,7 @@ def types() -> None:
 def list_command(env_files: tuple[Path, ...], as_json: bool) -> None:
     """Show the types of the catalogue and of the database, and how many meters use each.
 
-    In the database: `as in the catalogue`, `edited` (something in it differs), or `own` (not in the catalogue).
+    State in the database: `as in the catalogue`, `edited` (it differs), or `own` (not in the catalogue).
 
     Example: emm types list
     """
@@ -89,9 +89,9 @@ def _state(database: TypeRows | None, entry: CatalogueType | None) -> str | None
 @json_option
 @click.pass_obj
 def show_command(env_files: tuple[Path, ...], type_name: str, as_json: bool) -> None:
-    """Show a type's registers, where they are known from, and the requests that read them.
+    """Show a type's registers, their sources, and the requests that read them.
 
-    The database's registers, where it has the type; else the catalogue's.
+    The registers are those in the database if it has the type, otherwise those in the catalogue.
 
     Example: emm types show sdm630
     """
@@ -100,7 +100,7 @@ def show_command(env_files: tuple[Path, ...], type_name: str, as_json: bool) -> 
         fleet = load_fleet(engine, all_types=True)
     meter_type = fleet.types.get(type_name) or (entry.meter_type if entry else None)
     if meter_type is None:
-        raise ConfigurationError(f"there is no type {type_name!r}; emm types list shows which there are")
+        raise ConfigurationError(f"there is no type {type_name!r}; emm types list shows the existing ones")
     place = "database" if type_name in fleet.types else "catalogue"
     requests = plan_requests(meter_type)
     if as_json:
@@ -138,16 +138,16 @@ def _head(entry: CatalogueType) -> dict[str, Any]:
 @types.command("install")
 @click.argument("type_names", metavar="TYPE...", nargs=-1, required=True)
 @click.option("--dry-run", is_flag=True, help="Show what would change, and change nothing.")
-@click.option("--force", is_flag=True, help="Also overwrite what a person has edited.")
+@click.option("--force", is_flag=True, help="Also overwrite rows that a person has edited.")
 @yes_option
 @json_option
 @click.pass_obj
 def install_command(
     env_files: tuple[Path, ...], type_names: tuple[str, ...], dry_run: bool, force: bool, yes: bool, as_json: bool
 ) -> None:
-    """Write types of the catalogue into the database; shows what would change first.
+    """Write types of the catalogue into the database, after showing the changes.
 
-    What a person edited is never overwritten without --force. All types are written, or none.
+    Rows that a person has edited are overwritten only with --force. All types are written, or none.
 
     Example: emm types install sdm630
     """
@@ -161,8 +161,7 @@ def install_command(
         edited = [each.entry.name for each in plans if each.plan.overwrites_a_person]
         if edited and not force and not dry_run:
             raise ConfigurationError(
-                f"nothing was written: rows of {', '.join(edited)} were edited by a person, and would be lost; "
-                "to overwrite them: --force"
+                f"nothing was written: a person has edited rows of {', '.join(edited)}; to overwrite them, add --force"
             )
         if not dry_run and any(not each.plan.changes_nothing for each in plans):
             confirm(f"Write {', '.join(entry.name for entry in entries)} into the database?", yes=yes or not edited)
@@ -185,7 +184,7 @@ class _Planned:
 def _entry(name: str) -> CatalogueType:
     catalogue = load_catalogue()
     if name not in catalogue:
-        raise ConfigurationError(f"the catalogue has no type {name!r}; emm types list shows which it has")
+        raise ConfigurationError(f"the catalogue has no type {name!r}; emm types list shows those it has")
     return catalogue[name]
 
 
@@ -207,12 +206,12 @@ def _plans(connection: Connection, entries: list[CatalogueType]) -> list[_Planne
 
 
 def _write(engine: Engine, plans: list[_Planned]) -> None:
-    """Write what was shown; the tables are locked only now, not while a question waits for its answer."""
+    """Write the changes that were shown. The tables are locked only now, not while a question waits for its answer."""
     with editing_registers(engine) as connection:
         if _plans(connection, [each.entry for each in plans]) != plans:
             raise ConfigurationError(
-                "nothing was written: someone else has changed these types meanwhile; repeat the command to see what "
-                "it would change now"
+                "nothing was written: these types were changed by someone else in the meantime; repeat the command to "
+                "see the changes it would make now"
             )
         for each in plans:
             write_registers(connection, each.plan.remove, each.plan.add)
@@ -223,7 +222,7 @@ def _write(engine: Engine, plans: list[_Planned]) -> None:
 def _show(entry: CatalogueType, plan: Installation) -> None:
     say(f"{entry.name}: {entry.title}")
     if plan.changes_nothing:
-        say("  the database has it already")
+        say("  already in the database")
     else:
         print_changes(plan.add, plan.remove)
     if plan.deleted:

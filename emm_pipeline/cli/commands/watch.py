@@ -1,4 +1,4 @@
-"""`emm watch`: a meter's values as they change, until Ctrl-C."""
+"""`emm watch`: show a meter's values as they change, until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ if TYPE_CHECKING:
     from emm_pipeline.readings import UnsupportedRange
 
 LONGEST_READING_S = 60.0
-"""When a reading is given up, whatever the interval."""
+"""Seconds after which a reading is abandoned, whatever the interval."""
 
 FEWEST_ROWS = 10
 ROWS_AROUND = 4
-"""Of the screen: title, headings, the last line, and the cursor's."""
+"""Lines of the screen that are not values: title, headings, the last line, and the cursor's line."""
 
 
 @dataclass(frozen=True, slots=True)
 class Values:
-    """One reading: values by measurement, in the order of the type's registers; and why some or all are missing."""
+    """One meter reading: values by measurement, in the order of the type's registers, and the error if some failed."""
 
     time: datetime
     values: Mapping[str, float] = field(default_factory=dict)
@@ -54,24 +54,24 @@ class Values:
 
 
 class Show(Protocol):
-    """Shows a reading to whoever looks on; `before` is the one before it, None the first time."""
+    """Shows a reading; `before` is the previous reading, or None the first time."""
 
     def __call__(self, now: Values, before: Values | None) -> None:
-        """Show it."""
+        """Show the reading."""
 
 
 @click.command("watch")
 @click.argument("meter", metavar="METER")
 @click.option("--interval", type=click.FloatRange(0.2, 3600), default=5.0, show_default=True, help="Seconds.")
-@click.option("--count", type=click.IntRange(1), help="End after so many readings.  [default: go on until Ctrl-C]")
-@click.option("--json", "json_wanted", is_flag=True, help="Print a line of JSON per reading.")
+@click.option("--count", type=click.IntRange(1), help="Number of readings.  [default: until Ctrl-C]")
+@click.option("--json", "json_wanted", is_flag=True, help="Print one line of JSON per reading.")
 @click.pass_obj
 def watch(env_files: tuple[Path, ...], meter: str, interval: float, count: int | None, json_wanted: bool) -> None:
     """Show a meter's values as they change; METER is an id or a description. Nothing is stored.
 
-    What changed since the reading before is marked. Where the output is no terminal, a line per value is printed. The
-    gateway is left to polls between two readings. Ctrl-C is the way to end it, and no failure: exits with 0, or with 1
-    if the last of --count readings failed.
+    Values that changed since the previous reading are marked. If the output is not a terminal, one line per value is
+    printed. Between two readings, polls can use the gateway. Ctrl-C ends the command with exit code 0. With --count,
+    it exits with 1 if the last reading failed.
 
     Example: emm watch 1 --interval 2
     """
@@ -107,7 +107,7 @@ def _choose(known: KnownFleet, name: str) -> tuple[EnergyMeter, MeterType]:
 
 @dataclass(slots=True)
 class _Watched:
-    """A meter that is read again and again."""
+    """A meter that is read repeatedly."""
 
     known: KnownFleet
     meter: EnergyMeter
@@ -115,12 +115,12 @@ class _Watched:
     interval_s: float
     count: int | None
     unsupported: tuple[UnsupportedRange, ...] = ()
-    """Left out of the next requests."""
+    """Unsupported registers, which the next requests omit."""
     models: Mapping[int, int] | None = None
-    """Where it had its SunSpec models."""
+    """Addresses of its SunSpec models at the last reading."""
 
     def repeat(self, show: Show) -> Values:
-        """Reads and shows; returns the last reading. A reading that takes longer than the interval delays the next."""
+        """Read and show repeatedly; return the last reading. One that exceeds the interval delays the next."""
         before: Values | None = None
         done = 0
         while True:
@@ -151,7 +151,7 @@ class _Watched:
 
 
 def _screen(out: Console, meter: EnergyMeter, meter_type: MeterType, now: Values, before: Values | None) -> Group:
-    """Everything at once: as many tables side by side as it takes to see all registers without scrolling."""
+    """Return the screen: as many tables side by side as needed to show all registers without scrolling."""
     rows = max(FEWEST_ROWS, out.height - ROWS_AROUND)
     registers = list({each.measurement_name: each for each in meter_type.registers}.values())
     parts = [registers[start : start + rows] for start in range(0, len(registers), rows)]

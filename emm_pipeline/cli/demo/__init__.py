@@ -1,1 +1,1 @@
-"""`emm demo`: the product on one machine, without an installed server."""
+"""`emm demo`: run EMM on one machine, without an installed server."""

@@ -1,7 +1,7 @@
-"""`emm demo`: the whole product on this machine, with no server installed beforehand.
+"""`emm demo`: run all of EMM on this machine, without an installed server.
 
-An embedded PostgreSQL, the virtual meter on a real socket, Dagster's webserver, daemon and code server. It keeps its
-data between runs, and stops everything that it started.
+The demo starts an embedded PostgreSQL, the virtual meter on a real socket, and Dagster's webserver, daemon and code
+server. It keeps its data between runs, and stops everything that it started.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ UI_PORT = 3001
 
 
 @click.command("demo")
-@click.option("--once", is_flag=True, help="One discovery and one poll, then stop. Exits with 1 if nothing was stored.")
+@click.option("--once", is_flag=True, help="Discover and poll once, then stop. Exits with 1 if nothing was stored.")
 @click.option(
     "--port",
     type=click.IntRange(1, 65535),
@@ -43,9 +43,9 @@ UI_PORT = 3001
     show_default=True,
     help="Port of Dagster's UI on 127.0.0.1.",
 )
-@click.option("--data-dir", type=click.Path(path_type=Path), help="Where the demo keeps its data.")
+@click.option("--data-dir", type=click.Path(path_type=Path), help="Folder for the demo's data.")
 def demo(once: bool, port: int, data_dir: Path | None) -> None:
-    """Poll the virtual meter on this machine: discovers and polls at once, prints the readings, goes on until Ctrl-C.
+    """Poll the virtual meter on this machine, print the readings, and continue on schedule until Ctrl-C.
 
     Example: emm demo --once
     """
@@ -74,7 +74,7 @@ def demo(once: bool, port: int, data_dir: Path | None) -> None:
 
 
 def default_data_dir() -> Path:
-    """Return a folder for this checkout and user, outside of any home (PostgreSQL does not run as root)."""
+    """Return the demo's folder for this checkout and user, outside any home, as PostgreSQL cannot run as root."""
     name = f"emm-demo-{os.geteuid()}-{crc32(str(PROJECT_ROOT).encode()):08x}"
     return Path(tempfile.gettempdir()) / name
 
@@ -94,7 +94,7 @@ def _print_addresses(stack: DemoStack, port: int) -> None:
 
 
 def _follow(stack: DemoStack) -> None:
-    """Print each new reading until a signal comes, or a process ends by itself."""
+    """Print each new reading until a signal is received or a process ends by itself."""
     try:
         while True:
             stack.check()
@@ -110,10 +110,10 @@ def _follow(stack: DemoStack) -> None:
 
 @contextmanager
 def _stop_on_signals() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP end the demo as Ctrl-C does."""
+    """Make SIGTERM and SIGHUP end the demo as Ctrl-C does."""
 
     def interrupt(_signal: int, _frame: object) -> None:
-        # A second signal must not cut the clean-up short.
+        # A second signal must not interrupt the clean-up.
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
         raise KeyboardInterrupt
@@ -128,11 +128,11 @@ def _stop_on_signals() -> Iterator[None]:
 
 @contextmanager
 def _only_one(data_dir: Path) -> Iterator[None]:
-    """Hold the folder's lock; the kernel lets go of it whatever becomes of this process."""
+    """Hold the folder's lock. The kernel releases it when this process ends, however it ends."""
     try:
         data_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
     except OSError as err:
-        raise ConfigurationError(f"{data_dir} cannot be made a folder ({err.strerror}): choose another") from None
+        raise ConfigurationError(f"{data_dir} cannot be created ({err.strerror}): choose another --data-dir") from None
     if data_dir.stat().st_uid != os.geteuid():
         raise ConfigurationError(f"{data_dir} belongs to another user: choose a folder with --data-dir")
     folder = os.open(data_dir, os.O_RDONLY)

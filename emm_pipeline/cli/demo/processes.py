@@ -1,4 +1,4 @@
-"""Child processes that are stopped for sure: each in a session of its own, with a log file."""
+"""Child processes, each with its own session and log file, all of which are stopped reliably at the end."""
 
 from __future__ import annotations
 
@@ -20,15 +20,16 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 STOP_TIMEOUT_S = 8.0
-"""How long the processes have to end by themselves before they are killed."""
+"""Time in seconds that the processes have to end by themselves before they are killed."""
 
 LOG_LINES_SHOWN = 15
 
 
 class ProcessGroup:
-    """Starts processes, and on leaving stops them and whatever they started.
+    """Starts processes, and at the end stops them and all their descendants.
 
-    A session of their own keeps a Ctrl-C in the terminal from reaching them: they are stopped in order, the last first.
+    Each process has its own session, so Ctrl-C in the terminal does not reach it. The processes are stopped in reverse
+    order of their start.
     """
 
     def __init__(self, log_dir: Path) -> None:
@@ -49,7 +50,7 @@ class ProcessGroup:
             )
 
     def log(self, name: str) -> Path:
-        """Return the file that the process's output goes to."""
+        """Return the log file of a process."""
         return self._log_dir / f"{name}.log"
 
     def pid(self, name: str) -> int:
@@ -64,7 +65,7 @@ class ProcessGroup:
         """Raise if a process has ended by itself.
 
         Raises:
-            EmmError: names it, with its exit code and the end of its log.
+            EmmError: The message names the process, its exit code and the end of its log.
         """
         for name, process in self._running.items():
             if process.poll() is not None:
@@ -97,28 +98,28 @@ class ProcessGroup:
 
 
 def _kill_session(process: subprocess.Popen[bytes]) -> None:
-    # Run workers are children of the code server, in its group; they would outlive it.
+    # Run workers are children of the code server, in its process group; without this they would outlive it.
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
 
 
 def free_port() -> int:
-    """Return a TCP port that nothing listens on now."""
+    """Return a TCP port on which no process listens now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 def listens(port: int) -> bool:
-    """Return whether something listens on a port of this machine."""
+    """Return whether a process listens on a port of this machine."""
     with socket.socket() as probe:
         probe.settimeout(1)
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def answers(url: str) -> bool:
-    """Return whether an HTTP server answers there, and well."""
+    """Return whether an HTTP server answers a request for the URL with status 200."""
     try:
         with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310  # our own address
             return bool(answer.status == 200)  # noqa: PLR2004

@@ -1,4 +1,4 @@
-"""What the demo starts: servers, databases, the settings that they share; and how it all is stopped."""
+"""Start and stop the demo's servers and databases, and write the settings that they share."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class DemoStack:
 
     @property
     def psql_command(self) -> str:
-        """The command that opens the configuration database."""
+        """Return the command that opens the configuration database in psql."""
         return shlex.join([str(self._postgres.psql), "-h", str(self._postgres.socket_dir), "-U", "postgres", "emm"])
 
     def start_meter(self) -> None:
@@ -81,7 +81,7 @@ class DemoStack:
                 )
 
     def _configure(self) -> Settings:
-        """Write the demo's settings where its processes, this one and `emm --env-file` find them."""
+        """Write the demo's settings to the places where its processes, this one and `emm --env-file` read them."""
         dagster_home = self.data_dir / "dagster"
         dagster_home.mkdir(exist_ok=True)
         shutil.copyfile(PRODUCT_FILES / "dagster.yaml", dagster_home / "dagster.yaml")
@@ -105,7 +105,7 @@ class DemoStack:
         self._wait_until(lambda: listens(port))
 
     def start_dagster(self, port: int) -> None:
-        """Start code server, webserver and daemon; `wait_for_ui` says when they are up."""
+        """Start code server, webserver and daemon; `wait_for_ui` waits until they are up."""
         code_port = free_port()
         address = {"EMM_CODE_SERVER_HOST": "127.0.0.1", "EMM_CODE_SERVER_PORT": str(code_port)}
         os.environ.update(address)
@@ -128,7 +128,7 @@ class DemoStack:
             workspace,
         ]
         self._processes.start("webserver", webserver, os.environ)
-        self._processes.start("daemon", [bin_dir / "dagster-daemon", "run", "-w", workspace], os.environ)
+        self._processes.start("daemon", [bin_dir / "emm", "daemon", "--workspace", workspace], os.environ)
         watchdog: list[str | Path] = [bin_dir / "emm", "watchdog", "--state", self.data_dir / "watchdog.json"]
         self._processes.start("watchdog", watchdog, os.environ)
 
@@ -137,7 +137,7 @@ class DemoStack:
         self._wait_until(lambda: answers(f"http://127.0.0.1:{port}/server_info"))
 
     def discover_and_poll(self) -> tuple[pd.DataFrame, list[str]]:
-        """Run both jobs once, in this process; return what they stored, and why a step failed, a line each."""
+        """Run both jobs once, in this process; return the stored points, and one line for each step that failed."""
         from emm_pipeline.dagster_ext.local import run_jobs  # noqa: PLC0415  # Dagster takes 2 s to import
         from emm_pipeline.definitions import build_definitions  # noqa: PLC0415
 
@@ -145,7 +145,7 @@ class DemoStack:
         return self.new_readings(), reasons
 
     def new_readings(self) -> pd.DataFrame:
-        """Return the last points of each meter that were read since the last call."""
+        """Return each meter's latest points that were stored since the last call."""
         with open_config_database(self._settings or current_settings()) as engine:
             readings = PostgresReadingsStore(engine).latest()
         new = readings[readings["time"] > self._shown]
@@ -170,12 +170,12 @@ class DemoStack:
         self._processes.check()
 
     def _end_runs(self) -> None:
-        # What was executing these is gone; the next start shall not wait for them.
+        # The processes that executed these runs have ended; the next start must not wait for the runs.
         from emm_pipeline.dagster_ext.local import end_runs_in_flight  # noqa: PLC0415
 
         self._processes.stop()
         with suppress(ConfigDatabaseError), open_config_database(self._settings or current_settings()) as engine:
-            check(engine)  # PostgreSQL may be what went away
+            check(engine)  # PostgreSQL itself may have ended
             end_runs_in_flight("the demo was stopped")
 
     def _wait_until(self, is_ready: Callable[[], bool]) -> None:
@@ -183,5 +183,5 @@ class DemoStack:
         while not is_ready():
             self._processes.check()
             if time.monotonic() > deadline:
-                raise EmmError(f"not up within {START_TIMEOUT_S:.0f} s; the logs are in {self.log_dir}")
+                raise EmmError(f"Dagster did not start within {START_TIMEOUT_S:.0f} s; the logs are in {self.log_dir}")
             time.sleep(0.1)

@@ -1,4 +1,4 @@
-"""How `emm meters check` shows what it found."""
+"""Output of `emm meters check`."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 
 MOST_NAMES = 6
-"""Of registers that failed alike."""
+"""Maximum number of names shown of registers that failed for the same reason."""
 
 
 def print_check(check: MeterCheck) -> None:
-    """Print a meter's registers and requests, and beneath what failed and what to do about it."""
+    """Print a meter's registers and requests, then the failures and what to do about them."""
     meter = check.meter
     say(f"{meter if meter.id != AD_HOC_ID else f'{meter.address} unit {meter.unit_id}'}, type {meter.type}")
     if check.connected_s is not None:
@@ -76,7 +76,7 @@ def _print_what_to_do(check: MeterCheck) -> None:
         say(f"failed: {reason} for {_names(alike)}\n  {_advice(alike[0].reply)}")
     if not failed and any(not reply.words for _, reply in check.requests):
         say(
-            "failed: registers that can be read singly cannot be read together. A poll sends more requests for them;\n"
+            "failed: some registers can be read singly but not together. A poll sends more requests for them;\n"
             f"  to avoid that, set max_registers_per_request or max_gap of type {check.meter.type} in meter_types"
         )
     odd = [each for each in check.registers if each.is_odd]
@@ -126,7 +126,7 @@ def _milliseconds(reply: Reply) -> str:
 
 
 def to_json(checks: Sequence[MeterCheck], unreadable: Mapping[int, str]) -> dict[str, Any]:
-    """Return everything that was found, as JSON's types."""
+    """Return the results of the checks as types that JSON has."""
     return {
         "ok": not unreadable and all(check.ok for check in checks),
         "meters": [_check_as_json(check) for check in checks],

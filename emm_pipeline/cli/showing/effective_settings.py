@@ -1,4 +1,4 @@
-"""Every setting as it is in force, and where it comes from."""
+"""Every setting's effective value and its source."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 
 def effective_settings(*env_files: Path) -> list[dict[str, str]]:
-    """Return each setting's variable, value, and where it comes from; right or wrong, secrets masked.
+    """Return each setting's variable, value (valid or not, secrets masked) and source.
 
-    From the environment, a file, or nowhere: then it has its default.
+    The source is the environment, a file, or the default.
     """
     require_readable(env_files)
     files: list[tuple[str, Mapping[str, str | None]]] = [

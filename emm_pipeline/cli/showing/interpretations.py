@@ -1,4 +1,4 @@
-"""How `emm read` shows registers, what they may mean, and what fits an expected value."""
+"""Output of `emm read`: registers, their possible interpretations, and those that match an expected value."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from emm_pipeline.readings import Request
 
 MOST_REGISTERS_IN_FULL = 8
-"""Of more registers only what is plausible is shown: a table of everything would bury it."""
+"""With more registers than this, only plausible interpretations are shown, because a full table would hide them."""
 
 TYPE_PLACEHOLDER = "my_type"
 NAME_PLACEHOLDER = "my_measurement"
@@ -35,7 +35,7 @@ _ORDERS = " · ".join(
 
 
 def print_words(address: int, words: Sequence[int]) -> None:
-    """Print the raw words, hexadecimal and decimal."""
+    """Print the raw registers, hexadecimal and decimal."""
     remark = no_value(words)
     rows = ((address + offset, f"0x{word:04X}", word, None if offset else remark) for offset, word in enumerate(words))
     print_table(("address", "hex", "decimal", ""), rows, right=("address", "decimal"))
@@ -43,7 +43,7 @@ def print_words(address: int, words: Sequence[int]) -> None:
 
 
 def print_meanings(address: int, words: Sequence[int], *, show_all: bool) -> None:
-    """Print a row for each address and type, a column for each order; what is plausible is marked."""
+    """Print a row for each address and type and a column for each order, and mark plausible values."""
     rows = []
     left_out = 0
     for offset, types, row in grid(interpret(words)):
@@ -57,7 +57,7 @@ def print_meanings(address: int, words: Sequence[int], *, show_all: bool) -> Non
     print_table(("address", "type", *(layout.name for layout in LAYOUTS), "plausible"), rows, right=("address",))
     say(f"\n{_ORDERS}; * is plausible")
     if left_out:
-        say(f"{left_out} rows with nothing plausible are left out: --all shows them")
+        say(f"{left_out} rows without a plausible value are not shown: --all shows them")
     say()
 
 
@@ -73,15 +73,15 @@ def _shown(raw: float) -> str:
 
 
 def print_fits(request: Request, fits: Sequence[Fit], expect: str) -> None:
-    """Print what gives the expected value, best first, what tells the others from it, and the row for the best."""
-    count = "fits" if len(fits) == 1 else f"fits in {len(fits)} ways, the likeliest first"
+    """Print the interpretations that give the expected value, best first, and the table row for the best one."""
+    count = "fits" if len(fits) == 1 else f"fits in {len(fits)} ways, the most likely first"
     say(f"function {request.function_code:d}: {expect} {count}\n")
     columns = ("address", "type", "order", "word_order", "byte_order", "scale", "value", "")
     rows = ((*_described(request, fit), difference(fits[0], fit) if place else None) for place, fit in enumerate(fits))
     print_table(columns, rows, right=("address", "word_order", "byte_order", "scale", "value"))
     best = register_of(request, fits[0])
-    say(f"\nThe row for the table registers, with your names in the place of my_:\n\n  {insert_line(best)}")
-    say(f"\nor a file for emm registers import:\n\n  {csv_header(best)}\n  {csv_line(best)}\n")
+    say(f"\nThe row for the table registers; replace the names that begin with my_:\n\n  {insert_line(best)}")
+    say(f"\nThe same as a file for emm registers import:\n\n  {csv_header(best)}\n  {csv_line(best)}\n")
 
 
 def _described(request: Request, fit: Fit) -> tuple[object, ...]:
@@ -95,7 +95,7 @@ def _described(request: Request, fit: Fit) -> tuple[object, ...]:
 
 
 def register_of(request: Request, fit: Fit) -> Register:
-    """Return the fit as a register of the fleet; its names and unit are for a person to fill in."""
+    """Return the fit as a register of the fleet, with placeholders for its names and unit."""
     found = fit.interpretation
     return Register(
         request.address + found.offset,
@@ -117,7 +117,7 @@ def insert_line(register: Register) -> str:
 
 
 def csv_header(register: Register) -> str:
-    """Return the first line of a file with such a line."""
+    """Return the header line of the CSV file."""
     return ",".join((*NEEDED_COLUMNS, *(["scale"] if register.scale != 1 else [])))
 
 
@@ -133,7 +133,7 @@ def _numbers(register: Register) -> list[float]:
 
 
 def to_json(endpoint: Endpoint, unit: int, blocks: Sequence[SearchedRegisters], expect: str | None) -> dict[str, Any]:
-    """Return everything that was read, as JSON's types; numbers that are not finite are null."""
+    """Return all replies and interpretations as types that JSON has; numbers that are not finite are null."""
     return {
         "host": endpoint.host,
         "port": endpoint.port,

@@ -1,4 +1,4 @@
-"""How each meter of the database is, for `emm meters list`."""
+"""Status of each meter in the database, for `emm meters list`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Readings, and the results of polls, as tables for people."""
+"""Print readings and poll results as tables."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def print_readings(readings: pd.DataFrame) -> None:
-    """Print points: meter, measurement, value, unit, and when it was read (UTC)."""
+    """Print points with meter, measurement, value, unit and time (UTC)."""
     headers = ("meter", "description", "measurement", "value", "unit", "time (UTC)")
     rows = (
         (
@@ -30,14 +30,14 @@ def print_readings(readings: pd.DataFrame) -> None:
 
 
 def records_of(readings: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return points as records with the frame's columns; a text that is missing is None."""
+    """Return points as records with the frame's columns; missing texts are None."""
     texts = ("description", "measurement", "unit")
     records: list[dict[str, Any]] = readings.to_dict("records")  # type: ignore[assignment]
     return [row | {name: text_or_none(row[name]) for name in texts} for row in records]
 
 
 def print_failed(results: Iterable[PollResult]) -> None:
-    """Print the meters that failed: which, where, and why."""
+    """Print each meter that failed, with its address and the reason."""
     headers = ("failed", "description", "host:port", "unit", "reason")
     rows = ((each.id, each.description, each.address, each.unit_id, each.reason) for each in results)
     print_table(headers, rows, style="bold red")
@@ -56,7 +56,7 @@ def print_issues(results: Iterable[PollResult]) -> None:
 
 
 def print_notices(results: Iterable[PollResult]) -> None:
-    """Print the registers that units do not support; nothing if there are none."""
+    """Print the registers that units do not support; print nothing if there are none."""
     headers = ("notice", "host:port", "unit", "unsupported registers")
     rows = [(each.id, each.address, each.unit_id, notice) for each in results for notice in each.notices]
     if rows:

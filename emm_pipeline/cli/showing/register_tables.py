@@ -1,4 +1,4 @@
-"""Registers as tables for people: a type's, and what a change adds, changes and removes."""
+"""Print a type's registers, and the registers that a change adds, changes and removes, as tables."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def print_registers(meter_type: MeterType) -> None:
 
 
 def _order(register: Register) -> str:
-    """The order of the value's bytes; a 16-bit value has two."""
+    """Return the name of the value's byte order, such as `ABCD`; a 16-bit value has only two bytes."""
     letters = _ORDERS[register.word_order, register.byte_order]
     if register.count == 1:
         return "AB" if register.byte_order is Order.BIG_ENDIAN else "BA"
@@ -49,7 +49,7 @@ def registers_as_json(meter_type: MeterType) -> list[dict[str, Any]]:
 
 
 def print_changes(add: Sequence[RegisterRow], remove: Sequence[RegisterRow]) -> None:
-    """Print which rows come (+), go (-), or change (~, before and after)."""
+    """Print the rows that are added (+), removed (-) or changed (~, before and after)."""
     before = {series_of(row): row for row in remove}
     coming = {series_of(row) for row in add}
     lines = [("~" if series_of(row) in before else "+", row, before.get(series_of(row))) for row in add]

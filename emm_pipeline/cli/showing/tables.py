@@ -1,4 +1,4 @@
-"""Tables for people: one way to make them, and how numbers are written in them."""
+"""Print tables, and format numbers for them."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 MAX_CELL = 300
-"""Characters of a cell; what is longer is cut."""
+"""Maximum number of characters in a cell; longer texts are cut."""
 
 LARGEST_COUNTER = 1e15
-"""Up to here a float holds every whole number, and a table has room for it."""
+"""Largest whole number that is shown with all its digits: a float holds it exactly, and a table has room for it."""
 
 
 def console() -> Console:
@@ -34,7 +34,7 @@ def styled(cell: object, style: str) -> Text:
 def make_table(
     headers: Sequence[str], rows: Iterable[Sequence[object]], *, right: Iterable[str] = (), style: str = "bold"
 ) -> Table:
-    """Return a table without lines. Cells are texts, never markup; None is an empty cell; long ones are folded.
+    """Return a table without borders. Cells are text, never markup; None is an empty cell; long cells are wrapped.
 
     Args:
         headers: The columns' names.
@@ -54,10 +54,10 @@ def make_table(
 def print_table(
     headers: Sequence[str], rows: Iterable[Sequence[object]], *, right: Iterable[str] = (), style: str = "bold"
 ) -> None:
-    """Print rows as `make_table` makes them."""
+    """Print rows as a table; the parameters are those of `make_table`."""
     console().print(make_table(headers, rows, right=right, style=style))
 
 
 def shown(value: float) -> str:
-    """Return a value for people: counters with all their digits, others with the seven that a 32-bit float has."""
+    """Return a value as text: counters with all their digits, others with the seven digits of a 32-bit float."""
     return f"{value:.0f}" if value.is_integer() and abs(value) < LARGEST_COUNTER else f"{value:.7g}"

@@ -1,1 +1,1 @@
-"""What the pipeline knows of each device between polls, in tables that only the pipeline writes."""
+"""The state of each device between polls, in tables that only the pipeline writes."""

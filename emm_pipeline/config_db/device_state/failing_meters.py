@@ -1,6 +1,7 @@
-"""Which meters gave nothing when they were read last, and when they are due again: columns of `meter_status`.
+"""Meters whose last reading failed, and the time of their next attempt: columns of `meter_status`.
 
-Written with each fleet reading, also where a run takes several a minute; so only meters that fail, or did, are touched.
+They are written after each fleet reading, and a run may take several a minute. Therefore only the rows of meters that
+fail, or have just recovered, are written.
 """
 
 from __future__ import annotations
@@ -25,10 +26,10 @@ _COLUMNS = ("failed_samples", "failed_samples_since", "failed_sample_reason", "n
 
 
 def load_failing(engine: Engine) -> dict[int, FailingMeter]:
-    """Return the meters that fail, by id.
+    """Return the failing meters, by id.
 
     Raises:
-        ConfigDatabaseError: The database cannot be read. Like the function below.
+        ConfigDatabaseError: The database cannot be read. The function below raises it too.
     """
     columns = (meter_status.c[name] for name in ("id", *_COLUMNS))
     with database_errors(engine), engine.connect() as connection:
@@ -37,7 +38,7 @@ def load_failing(engine: Engine) -> dict[int, FailingMeter]:
 
 
 def save_failing(engine: Engine, changes: Mapping[int, FailingMeter | None]) -> None:
-    """Keep by meter id how it fails; None for one that has recovered."""
+    """Save the failure of each meter in `changes`, by id; None means that the meter has recovered."""
     if not changes:
         return
     rows = []

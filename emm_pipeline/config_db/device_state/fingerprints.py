@@ -1,4 +1,4 @@
-"""Fingerprints: digests by which a meter is noticed that changed, or whose type did (pure)."""
+"""Fingerprints: digests that show whether the configuration of a meter or of its type has changed (pure)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Fingerprints:
-    """The fingerprints of meters of these types. Each type is digested once, however many meters it has."""
+    """Computes fingerprints of meters. The digest of each type is computed only once."""
 
     def __init__(self, types: Mapping[str, MeterType]) -> None:
         self._types = types
@@ -25,13 +25,13 @@ class Fingerprints:
     def of(self, meter: EnergyMeter) -> str:
         """Return a digest of the meter's host, port, transport, unit id, type, description and its type's registers.
 
-        It is the same in every process and on every machine.
+        The digest is the same in every process and on every machine.
         """
         digest = self._digests.get(meter.type)
         if digest is None:
             digest = _digest(*(astuple(register) for register in self._types[meter.type].registers))
             self._digests[meter.type] = digest
-        # Modbus TCP is left out, so that fingerprints from before there were other transports stay the same.
+        # Modbus TCP is omitted, so that fingerprints from versions without other transports stay valid.
         transport: list[Any] = [] if meter.transport is TransportKind.TCP else [meter.transport]
         return _digest([meter.host, meter.port, meter.unit_id, meter.type, meter.description, *transport], digest)
 

@@ -1,4 +1,4 @@
-"""What the pipeline remembers of each meter between runs: table `meter_status`, written only by the pipeline."""
+"""The status of each meter between runs: table `meter_status`, written only by the pipeline."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def load_statuses(engine: Engine) -> dict[int, MeterStatus]:
     """Return the status of every meter that has one, by id.
 
     Raises:
-        ConfigDatabaseError: The database cannot be read, or was never upgraded. Like all functions here.
+        ConfigDatabaseError: The database cannot be read, or was never upgraded. All functions here raise it.
     """
     columns = (meter_status.c[name] for name in MeterStatus.__slots__)
     with database_errors(engine), engine.connect() as connection:
@@ -64,7 +64,7 @@ def load_statuses(engine: Engine) -> dict[int, MeterStatus]:
 
 
 def load_newest_reading(engine: Engine, ids: Collection[int]) -> datetime | None:
-    """When the last one of these meters was read (UTC), or None if none of them ever was."""
+    """Return the time (UTC) of the latest reading of any of these meters, or None if none was ever read."""
     with database_errors(engine), engine.connect() as connection:
         newest: datetime | None = connection.scalar(
             select(func.max(meter_status.c.last_read_at)).where(meter_status.c.id.in_(sorted(ids)))
@@ -73,7 +73,7 @@ def load_newest_reading(engine: Engine, ids: Collection[int]) -> datetime | None
 
 
 def save_configurations(engine: Engine, fingerprints: Mapping[int, str]) -> None:
-    """Keep the fingerprints of new and changed meters, by id; their failures are forgotten, so that they are due."""
+    """Save the fingerprints of new and changed meters, by id, and delete their failures, so that they are due now."""
     rows = [{"id": id_, "configuration": configuration} for id_, configuration in fingerprints.items()]
     forgotten = {"failed_samples_since": None, "failed_sample_reason": None, "next_attempt_at": None}
     with database_errors(engine), engine.begin() as connection:
@@ -82,7 +82,7 @@ def save_configurations(engine: Engine, fingerprints: Mapping[int, str]) -> None
 
 
 def save_results(engine: Engine, statuses: Sequence[MeterStatus]) -> None:
-    """Keep the results of polls, in one statement; of a meter that is there twice, the last."""
+    """Save the results of polls in one statement; if a meter occurs twice, its last result."""
     rows = [
         {
             "id": status.id,
@@ -104,7 +104,7 @@ def save_results(engine: Engine, statuses: Sequence[MeterStatus]) -> None:
 
 
 def forget(engine: Engine, ids: Collection[int]) -> None:
-    """Delete the device state of meters that are gone."""
+    """Delete the device state of removed meters."""
     if not ids:
         return
     with database_errors(engine), engine.begin() as connection:
@@ -114,7 +114,7 @@ def forget(engine: Engine, ids: Collection[int]) -> None:
 
 
 def storable(reason: str | None) -> str | None:
-    """Return the reason without NUL and lone surrogates of a garbled reply, which PostgreSQL's text cannot hold."""
+    """Replace NUL and lone surrogates, which a garbled reply may contain and PostgreSQL's type text cannot hold."""
     if reason is None:
         return None
     return reason.replace("\0", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode()

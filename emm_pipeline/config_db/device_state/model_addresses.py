@@ -1,4 +1,4 @@
-"""Where meters have their SunSpec models: table `model_addresses`, from which the next polls know their addresses."""
+"""The addresses of meters' SunSpec models: table `model_addresses`, which the next polls read."""
 
 from __future__ import annotations
 
@@ -26,10 +26,12 @@ if TYPE_CHECKING:
 def load_model_addresses(
     engine: Engine, meters: Sequence[EnergyMeter], types: Mapping[str, MeterType], now: datetime
 ) -> dict[int, dict[int, int]]:
-    """Return by meter id the address of each of its models: found less than a day ago, with the configuration of now.
+    """Return by meter id the address of each of its models.
+
+    Addresses that are older than a day, or were found with another configuration of the meter, are omitted.
 
     Raises:
-        ConfigDatabaseError: The database cannot be read. Like the function below.
+        ConfigDatabaseError: The database cannot be read. The function below raises it too.
     """
     recent = select(model_addresses).where(model_addresses.c.found_at > now - REFUSAL_LASTS)
     with database_errors(engine), engine.connect() as connection:
@@ -43,7 +45,7 @@ def load_model_addresses(
 
 
 def save_model_addresses(engine: Engine, readings: Sequence[MeterReading], types: Mapping[str, MeterType]) -> None:
-    """Keep what was found by searching in these meter readings; of a meter that has none, nothing."""
+    """Save the addresses that these meter readings found by searching for models."""
     known = Fingerprints(types)
     rows = [
         {

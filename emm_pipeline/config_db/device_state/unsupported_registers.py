@@ -1,4 +1,4 @@
-"""Registers that meters do not support: table `refused_registers`, from which the next polls plan around them."""
+"""Registers that meters do not support: table `refused_registers`, so that the next polls omit them."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ if TYPE_CHECKING:
     from emm_pipeline.fleet import EnergyMeter, MeterType
 
 _COLUMNS = ("meter_id", "configuration", "function_code", "register_address", "count", "exception_code", "refused_at")
-"""The last five in the order of the fields of UnsupportedRange."""
+"""The table's columns; the last five are in the order of the fields of UnsupportedRange."""
 _BEHIND_FUNCTION_CODE = 3
 
 
 def load_unsupported(
     engine: Engine, meters: Sequence[EnergyMeter], types: Mapping[str, MeterType], now: datetime
 ) -> dict[int, tuple[UnsupportedRange, ...]]:
-    """Return by meter id the registers that polls leave out now: refused less than a day ago.
+    """Return by meter id the registers that polls omit now, because the meter refused them less than a day ago.
 
-    What was refused before the meter's configuration changed, or before its SunSpec models were found elsewhere, does
-    not count.
+    Entries from before the meter's configuration changed, or before its SunSpec models were found at other addresses,
+    are ignored.
 
     Raises:
-        ConfigDatabaseError: The database cannot be read. Like the function below.
+        ConfigDatabaseError: The database cannot be read. The function below raises it too.
     """
     table, models = refused_registers.c, model_addresses.c
     query = (
@@ -65,7 +65,7 @@ def load_unsupported(
 def save_unsupported(
     engine: Engine, readings: Sequence[MeterReading], types: Mapping[str, MeterType], now: datetime
 ) -> None:
-    """Keep the registers that were refused in these meter readings, and delete what is older than a day."""
+    """Save the registers that meters refused in these meter readings, and delete entries older than a day."""
     known = Fingerprints(types)
     rows = [
         {

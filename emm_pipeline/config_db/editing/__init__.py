@@ -1,1 +1,1 @@
-"""Rows of the configuration database as people and the catalogue change them."""
+"""Add, change and remove rows of the configuration database, for people and for the catalogue."""

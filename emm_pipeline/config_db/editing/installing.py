@@ -1,7 +1,7 @@
-"""Which rows an installation of a catalogue type changes, and which of them a person has edited (pure).
+"""Plan the installation of a catalogue type: the rows that it changes, and those that a person has edited (pure).
 
-Three states of a type are compared: what is in the database, what the last installation put there, and what the
-catalogue has now. What the database has and neither of the others knows was written by a person.
+Three states of a type are compared: the rows in the database, those that the last installation wrote, and those in the
+catalogue now. Rows that are only in the database were written by a person.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Installation:
-    """What an installation does to a type's rows, sorted by function code and address.
+    """The changes that an installation makes to a type's rows, sorted by function code and address.
 
-    `edited` are rows in the database that a person wrote, `deleted` rows that a person removed, of what an earlier
-    installation had put there. They are lost by the installation. `settings` is the row of `meter_types` that it
-    leaves; `settings_edited` says that a person wrote the one that is there.
+    `edited` are rows in the database that a person wrote; `deleted` are rows of an earlier installation that a person
+    removed. The installation undoes both. `settings` is the type's row of `meter_types` after the installation;
+    `settings_edited` is true if a person wrote the present one.
     """
 
     add: tuple[RegisterRow, ...]
@@ -34,23 +34,23 @@ class Installation:
 
     @property
     def changes_nothing(self) -> bool:
-        """Whether the database has it all already."""
+        """Whether the database already has all rows."""
         return not self.add and not self.remove and self.settings == self.settings_before
 
     @property
     def overwrites_a_person(self) -> bool:
-        """Whether something that a person did would be lost."""
+        """Whether the installation would undo a person's changes."""
         return bool(self.edited or self.deleted) or self.settings_edited
 
     @property
     def changed(self) -> tuple[tuple[RegisterRow, RegisterRow], ...]:
-        """Rows that are there before and after, with other values: before, after."""
+        """Rows whose values change, as pairs of before and after."""
         before = {series_of(row): row for row in self.remove}
         return tuple((before[series_of(row)], row) for row in self.add if series_of(row) in before)
 
 
 def plan_installation(database: TypeRows, installed: TypeRows | None, catalogue: TypeRows) -> Installation:
-    """Compare; `installed` is None for a type that was never installed from the catalogue."""
+    """Plan an installation; `installed` is None for a type that was never installed from the catalogue."""
     known = installed or TypeRows()
     edited = database.registers - known.registers - catalogue.registers
     deleted = (known.registers & catalogue.registers) - database.registers

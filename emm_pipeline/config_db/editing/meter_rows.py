@@ -1,6 +1,7 @@
-"""Rows of `energy_meters` as people edit them: added, changed and removed, each in one transaction.
+"""Add, change and remove rows of `energy_meters`, each in one transaction.
 
-A row is checked by the rules by which it is read, so that nothing is written that a discovery would then report.
+A row is checked by the same rules as when it is read, so that no row is written that a discovery would report as a
+configuration issue.
 """
 
 from __future__ import annotations
@@ -24,31 +25,31 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
 _PLACE = ("host", "port", "slave_address")
-"""The columns that say which unit a meter is."""
+"""The columns that identify a meter's unit."""
 
 MeterRow = dict[str, Any]
-"""Column to value, of whatever columns the table has."""
+"""Maps each column of the table to its value, including columns that EMM does not know."""
 
 
 def load_meter_rows(engine: Engine) -> list[MeterRow]:
-    """Return all rows, disabled ones and ones with configuration issues too, by id.
+    """Return all rows ordered by id, including disabled ones and those with configuration issues.
 
     Raises:
-        ConfigDatabaseError: The database cannot be read. Like all functions here.
+        ConfigDatabaseError: The database cannot be read. All functions here raise it.
     """
     with database_errors(engine), engine.connect() as connection:
         return sorted((dict(row) for row in rows_of(connection, "energy_meters")), key=_by_id)
 
 
 def add_meter(engine: Engine, row: Mapping[str, Any], *, force: bool = False) -> MeterRow:
-    """Write a new meter; without an id in `row` it gets the next one that no meter ever had.
+    """Write a new meter. If `row` has no id, the meter gets the next id that no meter ever had.
 
     Returns:
         The row as it was written.
 
     Raises:
-        ConfigurationError: The row cannot be right, or its id is taken; or, unless `force`, its id was another meter's
-            before, or another meter is that unit already. Nothing was written.
+        ConfigurationError: The row is invalid, or its id is taken. Unless `force`: another meter had the id before, or
+            another meter is the same unit. Nothing was written.
     """
     with _editing(engine) as connection:
         new = {"enabled": True, **_stripped(row)}
@@ -58,13 +59,13 @@ def add_meter(engine: Engine, row: Mapping[str, Any], *, force: bool = False) ->
         if new.get("id") is None:
             new["id"] = max({0, *taken, *used}) + 1
             if new["id"] > HIGHEST_ID:
-                raise ConfigurationError("the largest id was given already: choose one that is free with --id")
+                raise ConfigurationError("the largest possible id is in use: choose a free one with --id")
         if new["id"] in taken:
-            raise ConfigurationError(f"there is a meter {new['id']} already: choose another id, or leave it out")
+            raise ConfigurationError(f"meter {new['id']} already exists: choose another id, or omit it")
         if new["id"] in used and not force:
             raise ConfigurationError(
-                f"there was a meter {new['id']}, whose readings stay in the store under this id: leave the id out, or "
-                "add --force if this is the same device"
+                f"a former meter had the id {new['id']}, and its readings are in the store under this id: omit the id, "
+                "or add --force if this is the same device"
             )
         _check(connection, new)
         if not force:
@@ -77,11 +78,11 @@ def add_meter(engine: Engine, row: Mapping[str, Any], *, force: bool = False) ->
 def edit_meter(
     engine: Engine, id_: int, changes: Mapping[str, Any], *, allow_same_unit: bool = False
 ) -> tuple[MeterRow, MeterRow]:
-    """Change columns of a meter; returns its row before and after.
+    """Change columns of a meter; return its row before and after.
 
     Raises:
-        ConfigurationError: There is no such meter, the changed row cannot be right, or (unless `allow_same_unit`)
-            another meter is that unit already. Nothing was written.
+        ConfigurationError: There is no such meter, the changed row is invalid, or (unless `allow_same_unit`) another
+            meter is the same unit. Nothing was written.
     """
     with _editing(engine) as connection:
         rows = rows_of(connection, "energy_meters")
@@ -90,7 +91,7 @@ def edit_meter(
             raise ConfigurationError(f"there is no meter {id_}")
         changes = _stripped(changes)
         after = found[0] | changes
-        # Switching a meter on or off must be possible whatever else is wrong with it.
+        # A meter can be enabled or disabled even if its row has other issues.
         if set(changes) != {"enabled"}:
             _check(connection, after)
         if not allow_same_unit and not set(_PLACE).isdisjoint(changes):
@@ -100,7 +101,7 @@ def edit_meter(
 
 
 def remove_meters(engine: Engine, ids: Collection[int]) -> None:
-    """Delete meters; their readings stay, and their ids are not given again. Unknown ids are ignored."""
+    """Delete meters. Their readings stay, and their ids are not used again. Unknown ids are ignored."""
     with _editing(engine) as connection:
         record_used_ids(connection, _ids(rows_of(connection, "energy_meters")))
         connection.execute(delete(energy_meters).where(energy_meters.c.id.in_(ids)))
@@ -111,20 +112,20 @@ def _ids(rows: Sequence[Mapping[str, Any]]) -> set[int]:
 
 
 def _stripped(row: Mapping[str, Any]) -> MeterRow:
-    """Texts without the spaces around them, as they are read."""
+    """Return the row with its texts stripped of surrounding spaces, as when rows are read."""
     return {column: value.strip() if isinstance(value, str) else value for column, value in row.items()}
 
 
 @contextmanager
 def _editing(engine: Engine) -> Iterator[Connection]:
-    """A transaction in which no other session changes meters; others may read them."""
+    """Open a transaction in which no other session can change meters; other sessions can read them."""
     with database_errors(engine), engine.begin() as connection:
         connection.execute(text("LOCK TABLE energy_meters IN SHARE ROW EXCLUSIVE MODE"))
         yield connection
 
 
 def _check(connection: Connection, row: MeterRow) -> None:
-    """Raise a ConfigurationError for what would be an issue; a disabled meter is checked as if it were enabled."""
+    """Raise a ConfigurationError if the row has issues. A disabled meter is checked as if it were enabled."""
     checked = row | {"enabled": True}
     fleet = check_rows([checked], rows_of(connection, "registers"), rows_of(connection, "meter_types"))
     issues = [f"{issue.column} {issue.reason}" for issue in fleet.issues if issue.table == "energy_meters"]
@@ -136,8 +137,8 @@ def _refuse_same_unit(row: MeterRow, others: Sequence[Mapping[str, Any]]) -> Non
     for other in others:
         if all(other[column] == row[column] for column in _PLACE):
             raise ConfigurationError(
-                f"meter {other['id']} is unit {row['slave_address']} at {row['host']}:{row['port']} already; "
-                "to have it twice: --force"
+                f"unit {row['slave_address']} at {row['host']}:{row['port']} is already meter {other['id']}; "
+                "to configure it twice, add --force"
             )
 
 

@@ -1,4 +1,4 @@
-"""Registers as a CSV file: SPEC's columns, in any order, those beyond the first eight optional (pure)."""
+"""Read and write registers as CSV files, with the columns of `registers` in any order (pure)."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class RegisterFile:
-    """The content of a file: rows with the numbers of their lines, and what is wrong with it."""
+    """The content of a file: rows with their line numbers, and the issues."""
 
     rows: list[tuple[int, RegisterRow]] = field(default_factory=list)
     issues: list[CsvIssue] = field(default_factory=list)
 
     @property
     def types(self) -> list[str]:
-        """The names of the types in it."""
+        """The names of the types in the file."""
         return sorted({str(row[0]) for _, row in self.rows})
 
 
 @dataclass(frozen=True, slots=True)
 class Import:
-    """What an import does to the table: rows that it adds and removes, and how many it leaves."""
+    """The changes that an import makes: the rows to add and to remove, and the number of unchanged rows."""
 
     add: tuple[RegisterRow, ...]
     remove: tuple[RegisterRow, ...]
@@ -49,11 +49,11 @@ class Import:
 
 
 def read_register_file(content: bytes, type_rows: Iterable[Mapping[str, Any]] = ()) -> RegisterFile:
-    """Parse and check a file, to its end.
+    """Parse and check a whole file, and collect all its issues.
 
     Args:
         content: The file's bytes; UTF-8, with or without a byte order mark.
-        type_rows: The rows of `meter_types`, whose limits the registers have to keep.
+        type_rows: The rows of `meter_types`, whose limits apply to the registers.
     """
     file = RegisterFile()
     try:
@@ -84,23 +84,23 @@ def _check_row(
 
 
 def _find_repetitions(file: RegisterFile) -> None:
-    """Two registers of one type, name and unit would overwrite each other's points."""
+    """Report registers with the same type, name and unit, because they would overwrite each other's points."""
     first: dict[Series, int] = {}
     for number, row in file.rows:
         before = first.setdefault(series_of(row), number)
         if before != number:
             reason = (
-                f"measurement_name {row[2]!r} with data_unit {row[3]!r} of type {row[0]!r} is in line {before} already"
+                f"measurement_name {row[2]!r} with data_unit {row[3]!r} of type {row[0]!r} is already in line {before}"
             )
             file.issues.append(CsvIssue(number, reason))
 
 
 def plan_import(database: Mapping[str, TypeRows], rows: Iterable[RegisterRow], *, replace: bool) -> Import:
-    """Return what changes where the rows come into a table: the same series are replaced, others added.
+    """Return the changes when rows are imported: rows of existing series are replaced, others are added.
 
     Args:
-        database: What is there, by type.
-        rows: What comes, each series once.
+        database: The present rows, by type.
+        rows: The imported rows, each series once.
         replace: Also remove rows of the same types that are not among `rows`.
     """
     coming: dict[str, dict[Series, RegisterRow]] = defaultdict(dict)
@@ -118,11 +118,11 @@ def plan_import(database: Mapping[str, TypeRows], rows: Iterable[RegisterRow], *
 
 
 def write_register_file(rows: Iterable[RegisterRow]) -> str:
-    """Return rows as a file's text, by type, function code and address; null is an empty cell."""
+    """Return rows as the text of a CSV file, ordered by type, function code and address; null is an empty cell."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\r\n")
     writer.writerow(REGISTER_COLUMNS)
-    # Where a type's name begins like a comment, its row is quoted.
+    # A row whose type begins with # is quoted, so that it is not read as a comment.
     quoting = csv.writer(out, lineterminator="\r\n", quoting=csv.QUOTE_ALL)
     for row in sorted(rows, key=place_of):
         (quoting if str(row[0]).startswith("#") else writer).writerow(row)

@@ -1,6 +1,6 @@
 """Rows of `registers` and `meter_types` as records that can be compared (pure).
 
-Two rows are the same where they give the same series: type, measurement name, unit and model.
+Two rows describe the same series if their type, measurement name, unit and model are equal.
 """
 
 from __future__ import annotations
@@ -16,27 +16,27 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 REGISTER_COLUMNS = ("type", *(field.name for field in fields(Register)))
-"""The columns of `registers`, in the table's order: the first eight are SPEC's."""
+"""The columns of `registers`, in the table's order."""
 
 NEEDED_COLUMNS = REGISTER_COLUMNS[:8]
-"""Those that a table or a file cannot do without."""
+"""The columns that a table or a file must have."""
 
 TEXT_COLUMNS = ("type", "measurement_name", "data_unit")
-"""Those that hold no numbers."""
+"""The columns that do not hold numbers."""
 
 SETTING_COLUMNS = ("max_registers_per_request", "max_gap", "timeout_s", "request_pause_s")
-"""How a type wants to be asked: the columns of `meter_types` behind its name."""
+"""The columns of `meter_types` after the type's name: settings for requests to its meters."""
 
 Series = tuple[str, str, str, int | None]
 """Type, measurement name, unit, and model."""
 
 RegisterRow = tuple[Any, ...]
-"""Values in the order of REGISTER_COLUMNS, comparable: numbers exact, whole ones int, an absent scale 1."""
+"""Values in the order of REGISTER_COLUMNS. Numbers are exact, whole numbers are int, a missing scale is 1."""
 
 
 @dataclass(frozen=True, slots=True)
 class TypeRows:
-    """What the database has of a type: its registers, and its row of `meter_types` (None where it has none)."""
+    """The rows of a type in the database: its registers, and its row of `meter_types` (None if there is none)."""
 
     registers: frozenset[RegisterRow] = frozenset()
     settings: tuple[Any, ...] | None = None
@@ -49,14 +49,14 @@ def register_row(type_name: str, register: Register) -> RegisterRow:
 
 
 def settings_row(meter_type: MeterType, default: MeterType) -> tuple[Any, ...] | None:
-    """Return the row of `meter_types` that says what differs from the default; None where nothing does."""
+    """Return the row of `meter_types` with the settings that differ from the default; None if all are equal."""
     values = [(getattr(meter_type, name), getattr(default, name)) for name in SETTING_COLUMNS]
     row = tuple(value if value != usual else None for value, usual in values)
     return row if any(value is not None for value in row) else None
 
 
 def comparable(row: Mapping[str, Any]) -> RegisterRow:
-    """Return a row of the table, whatever columns it has, so that equal ones are equal."""
+    """Return a row of the table, which may lack columns, as a record that compares equal to records of equal rows."""
     values = dict(row)
     if values.get("scale") is None:
         values["scale"] = 1
@@ -64,13 +64,13 @@ def comparable(row: Mapping[str, Any]) -> RegisterRow:
 
 
 def series_of(row: RegisterRow) -> Series:
-    """Return what makes two rows the same; surrounding spaces do not count, as when the rows are read."""
+    """Return the series that a row describes; surrounding spaces are ignored, as when rows are read."""
     type_name, _, name, unit = row[:4]
     return str(type_name).strip(), str(name).strip(), str(unit or "").strip(), row[_MODEL]
 
 
 def place_of(row: RegisterRow) -> tuple[str, str, int, str]:
-    """Return by what rows are sorted for people: type, function code, address."""
+    """Return the key by which rows are sorted for people: type, function code, address."""
     address = row[1] if isinstance(row[1], int) else -1
     return str(row[0]), str(row[5]), address, str(row)
 
@@ -80,11 +80,11 @@ _MODEL = REGISTER_COLUMNS.index("model")
 
 
 def comparable_number(value: Any) -> Any:
-    """Return a whole number as int (an IntEnum too), any other as float, and what is not a number as it is."""
+    """Return whole numbers (also IntEnum members) as int, other numbers as float, and anything else unchanged."""
     if isinstance(value, bool) or not isinstance(value, (int, float, Decimal)):
         return value
     number: Any = value
-    if number != number:  # noqa: PLR0124 - how NaN is known, a decimal's too
-        return math.nan  # always the same one, so that rows with it are equal
-    # As `values.raw_value` does: a float beyond 64 bits is not written with all its digits.
+    if number != number:  # noqa: PLR0124 - true for NaN only, also for a decimal NaN
+        return math.nan  # always the same object, so that rows that contain it are equal
+    # As in `values.raw_value`: a float beyond 64 bits is not written with all its digits.
     return int(number) if abs(number) < _BEYOND_INTEGERS and int(number) == number else float(number)

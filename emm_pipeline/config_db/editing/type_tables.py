@@ -1,4 +1,4 @@
-"""Types in the database: tables `registers`, `meter_types`, `installed_types`; many rows at once, all or nothing."""
+"""Read and write types in the tables `registers`, `meter_types` and `installed_types`, all rows or none."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def load_type_rows(connection: Connection) -> dict[str, TypeRows]:
-    """Return what the database has, by type; rows with configuration issues too."""
+    """Return the rows in the database by type, including those with configuration issues."""
     found: dict[str, set[RegisterRow]] = {}
     for row in rows_of(connection, "registers"):
         found.setdefault(str(row["type"]).strip(), set()).add(comparable(row))
@@ -41,10 +41,10 @@ def load_type_rows(connection: Connection) -> dict[str, TypeRows]:
 
 
 def load_types_of(engine: Engine) -> dict[str, TypeRows]:
-    """Return what the database has, by type.
+    """Return the rows in the database by type, in a transaction of its own.
 
     Raises:
-        ConfigDatabaseError: It cannot be read.
+        ConfigDatabaseError: The database cannot be read.
     """
     with database_errors(engine), engine.connect() as connection:
         return load_type_rows(connection)
@@ -52,10 +52,10 @@ def load_types_of(engine: Engine) -> dict[str, TypeRows]:
 
 @contextmanager
 def editing_registers(engine: Engine) -> Iterator[Connection]:
-    """A transaction in which no other session changes registers or types; others may read them.
+    """Open a transaction in which no other session can change registers or types; other sessions can read them.
 
     Raises:
-        ConfigDatabaseError: The database cannot be reached, or rejects a row. Nothing was written then.
+        ConfigDatabaseError: The database cannot be reached, or rejects a row. Nothing was written.
     """
     with database_errors(engine), engine.begin() as connection:
         connection.execute(text("LOCK TABLE registers, meter_types IN SHARE ROW EXCLUSIVE MODE"))
@@ -65,8 +65,8 @@ def editing_registers(engine: Engine) -> Iterator[Connection]:
 def write_registers(connection: Connection, remove: Collection[RegisterRow], add: Sequence[RegisterRow]) -> None:
     """Delete rows and insert others, within `editing_registers`.
 
-    Rows are deleted by their place in the table (`ctid`), since columns of a table made by hand may compare in SQL in
-    other ways than here.
+    Rows are deleted by their physical location (`ctid`), because the columns of a table that a person created may have
+    other types, which compare differently in SQL than in Python.
     """
     if remove:
         going = set(remove)
@@ -78,7 +78,7 @@ def write_registers(connection: Connection, remove: Collection[RegisterRow], add
 
 
 def write_settings(connection: Connection, type_name: str, settings: tuple[Any, ...] | None) -> None:
-    """Put a type's row of `meter_types` in the place of the one that is there."""
+    """Replace a type's row of `meter_types`."""
     connection.execute(delete(meter_types).where(func.trim(meter_types.c.type) == type_name))
     if settings is not None:
         values = dict(zip(SETTING_COLUMNS, settings, strict=True))
@@ -86,13 +86,13 @@ def write_settings(connection: Connection, type_name: str, settings: tuple[Any, 
 
 
 def load_installed(connection: Connection) -> dict[str, TypeRows]:
-    """Return by type what the last `emm types install` wrote."""
+    """Return the rows that the last `emm types install` wrote, by type."""
     rows = connection.execute(select(installed_types.c.type, installed_types.c.content))
     return {row.type: _parse(row.content) for row in rows}
 
 
 def save_installed(connection: Connection, type_name: str, rows: TypeRows) -> None:
-    """Keep what an installation has written."""
+    """Record the rows that an installation has written."""
     content = json.dumps({"registers": sorted(map(list, rows.registers), key=str), "settings": rows.settings})
     row = {"type": type_name, "content": content, "installed_at": func.now()}
     statement = upsert(installed_types).values(row)
@@ -102,6 +102,6 @@ def save_installed(connection: Connection, type_name: str, rows: TypeRows) -> No
 def _parse(content: str) -> TypeRows:
     data = json.loads(content)
     settings = data["settings"]
-    # A version of EMM that had fewer columns wrote shorter rows: later ones are null.
+    # An older version of EMM with fewer columns wrote shorter rows: the missing columns are null.
     registers = (tuple(row) + (None,) * (len(REGISTER_COLUMNS) - len(row)) for row in data["registers"])
     return TypeRows(frozenset(registers), None if settings is None else tuple(settings))

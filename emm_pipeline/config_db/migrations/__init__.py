@@ -1,1 +1,1 @@
-"""Alembic's script directory: how the tables came to be, one revision per file."""
+"""Alembic's script directory: the migrations, one revision per file."""

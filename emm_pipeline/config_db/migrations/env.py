@@ -1,4 +1,4 @@
-"""Run by Alembic for `upgrade.upgrade`: on the connection, and in the transaction, that it is given."""
+"""Executed by Alembic for `upgrade.upgrade`, on the connection and in the transaction of the caller."""
 
 from alembic import context
 

@@ -1,9 +1,9 @@
-"""The tables of a database compared with `tables`, and made equal where the rows allow it.
+"""Compare the tables of a database with `tables`, and correct the differences as far as the rows allow.
 
-The two first tables may have been made by hand or by an older program: with narrower columns, without keys, with
-conditions of their own, and with rows that cannot be right. No row is lost: a condition is added NOT VALID, so that it
-binds what is written from now on, and is validated once all rows comply. That may be only after a person has corrected
-some, so this runs at each upgrade.
+The first two tables may have been created by a person or an older program, with narrower columns, without keys, with
+other CHECK constraints, and with invalid rows. No row is lost: a constraint is added as NOT VALID, so that it applies
+to new rows, and is validated once all rows comply. Since a person may have to correct some rows first, this is
+repeated at each upgrade.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
     from emm_pipeline.config_db.schema.differences import Difference
 
 EDITED_TABLES = (energy_meters, registers, meter_types)
-"""The tables that people write. The pipeline's own are made by the migrations, and only compared."""
+"""The tables that people write. The pipeline's own tables are created by the migrations, and only compared."""
 
 
 def differences(connection: Connection, further: Iterable[Table] = ()) -> list[Difference]:
-    """Return how the tables differ from `tables`: columns, types, lengths, nullability, keys and conditions.
+    """Return the differences from `tables`: columns, types, lengths, nullability, keys and CHECK constraints.
 
-    Changes nothing, but needs to make a temporary table, which the end of the transaction removes.
+    Changes nothing, but creates a temporary table, which the end of the transaction removes.
 
     Args:
         connection: In a transaction.
-        further: Other tables of this database, made by its migrations too.
+        further: Other tables that this database's migrations create.
     """
     found: list[Difference] = []
     for table in (*metadata.sorted_tables, *further):
@@ -47,12 +47,12 @@ def repair(connection: Connection) -> list[str]:
     """Make the tables that people write equal to `tables`, as far as their rows allow.
 
     Returns:
-        Lines for a person: what was changed of columns and conditions that the database had, and what still differs,
-        with the first rows that are in the way.
+        Lines for a person: the changes to existing columns and constraints, and the remaining differences with the
+        first rows that prevent their correction.
     """
     notes: list[str] = []
     for table in EDITED_TABLES:
-        # Keys and conditions depend on the types of the columns, so these come first.
+        # Keys and constraints depend on the types of the columns, so the columns come first.
         for compare in (compare_columns, compare_key, compare_conditions):
             for difference in compare(connection, table):
                 notes += difference.repaired(connection)

@@ -1,4 +1,4 @@
-"""Columns and keys of a table, compared: a column must hold everything that `tables` lets it hold."""
+"""Compare the columns and keys of a table: a column must be able to hold every value that `tables` allows."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from sqlalchemy import Column, Connection, Table
 
 _AS_WIDE = {"integer": {"bigint"}, "text": {"character varying"}, "double precision": {"numeric"}}
-"""Types of PostgreSQL that hold all that another one holds; without a length or a precision."""
+"""For each type, the PostgreSQL types (without length or precision) that can hold all its values too."""
 
 _INTEGER = r"^\s*[+-]?\d{1,9}(\.0*)?\s*$"
-"""Texts and decimals that are an integer exactly, and fit (regular expression)."""
+"""Regular expression (SQL) for texts and decimals that are exactly an integer, within its range."""
 
 _COLUMNS = text("""
     SELECT attname, format_type(atttypid, atttypmod), attnotnull
@@ -32,7 +32,7 @@ _HAS_KEY = text("""
 
 
 def compare_columns(connection: Connection, table: Table) -> Iterator[Difference]:
-    """Yield the columns that are missing, and those that hold less than they should."""
+    """Yield the columns that are missing, and those that cannot hold all allowed values."""
     found = {name: (type_, not_null) for name, type_, not_null in connection.execute(_COLUMNS, {"table": table.name})}
     if not found:
         yield Difference(f"table {table.name} is missing: it was removed after an upgrade")
@@ -57,7 +57,7 @@ def _compare_type(connection: Connection, table: Table, column: Column[object], 
         rows = rows_with(connection, table, f"{column.name}::text !~ '{_INTEGER}'")
         using = f"trunc(btrim({column.name}::text)::numeric)::{wanted}"
     elif found == "inet":
-        using = f"host({column.name})"  # its text has the length of the network behind it
+        using = f"host({column.name})"  # the text of an inet value ends with the length of the network
     else:
         using = f"{column.name}::text::{wanted}"
     what = f"{place} is {found}, not {wanted}" + (", and holds other values" if rows else "")
@@ -78,14 +78,14 @@ def _compare_nullability(
 
 
 def may_be_null(table: Table, column: Column[object]) -> bool:
-    """Whether rows may lack a value: neither the column nor a condition of the table says otherwise."""
+    """Whether the column may be null: neither the column nor a constraint of the table forbids it."""
     required = f"{column.name} IS NOT NULL AND"
     conditions = [f"{each.sqltext} AND" for each in table.constraints if isinstance(each, CheckConstraint)]
     return bool(column.nullable) and not any(condition.startswith(required) for condition in conditions)
 
 
 def compare_key(connection: Connection, table: Table) -> Iterator[Difference]:
-    """Yield the primary key if there is no such key, nor a unique one. A table may have another primary key."""
+    """Yield the primary key if it is neither a primary nor a unique key of the table, which may have another one."""
     if not table.primary_key.columns:
         return
     (key,) = (column.name for column in table.primary_key.columns)

@@ -1,4 +1,4 @@
-"""CHECK conditions of a table, compared: all those of `tables` hold, and no other one forbids what they allow."""
+"""Compare the CHECK constraints of a table: those of `tables` must hold, and others must not forbid allowed values."""
 
 from __future__ import annotations
 
@@ -36,7 +36,8 @@ _VALID_ROWS: dict[str, dict[str, Any]] = {
     },
     "meter_types": {"type": "t"},
 }
-"""A row that each table takes. Changed in one column after the other, it shows what a condition forbids."""
+"""A valid row of each table. It is tried with changed values, one column at a time, to find what a constraint forbids.
+"""
 
 _LONG = 255
 _TRIED = {
@@ -55,7 +56,7 @@ class _Condition(NamedTuple):
 
 
 def compare_conditions(connection: Connection, table: Table) -> Iterator[Difference]:
-    """Yield conditions that are missing, or differ, and those of others that forbid what `tables` allows."""
+    """Yield constraints that are missing or differ, and other constraints that forbid what `tables` allows."""
     wanted = {str(each.name): str(each.sqltext) for each in table.constraints if isinstance(each, CheckConstraint)}
     found = _conditions_of(connection, table.name)
     normal = _normal_forms(connection, table, wanted)
@@ -71,7 +72,7 @@ def _conditions_of(connection: Connection, table: str) -> dict[str, _Condition]:
 
 
 def _normal_forms(connection: Connection, table: Table, wanted: dict[str, str]) -> dict[str, str]:
-    """How PostgreSQL writes the wanted conditions for columns of the types that this table has."""
+    """Return the wanted constraints as PostgreSQL writes them, which depends on the types of this table's columns."""
     temporary = f"emm_wanted_{table.name}"
     connection.exec_driver_sql(f"DROP TABLE IF EXISTS pg_temp.{temporary}")
     connection.exec_driver_sql(f"CREATE TEMPORARY TABLE {temporary} (LIKE {table.name}) ON COMMIT DROP")
@@ -85,7 +86,7 @@ def _normal_forms(connection: Connection, table: Table, wanted: dict[str, str]) 
 def _compare(  # noqa: PLR0913, PLR0917 - what is wanted, twice, and what is there
     connection: Connection, table: Table, name: str, expression: str, normal: str | None, found: _Condition | None
 ) -> Iterator[Difference]:
-    """Compare a condition of `tables` with that of the same name."""
+    """Compare a constraint of `tables` with the database's constraint of the same name."""
     try:
         rows = rows_with(connection, table, f"NOT ({expression})")
     except DBAPIError as err:
@@ -114,7 +115,7 @@ def _compare(  # noqa: PLR0913, PLR0917 - what is wanted, twice, and what is the
 def _compare_foreign(
     connection: Connection, table: Table, condition: _Condition, wanted: list[str]
 ) -> Iterator[Difference]:
-    """Compare a condition that EMM does not know, on columns that EMM uses, with all that these may hold."""
+    """Compare a constraint that EMM does not know, on columns that EMM uses, with the values these may hold."""
     if not set(condition.columns or ()) <= set(table.columns.keys()):
         return
     allowed = " AND ".join(f"({each}) IS NOT FALSE" for each in wanted)

@@ -1,4 +1,4 @@
-"""A difference between a table of the database and `tables`: what it is, and what makes it right."""
+"""A difference between a table of the database and `tables`, with the statements that correct it."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ _ROW_NAMES = {
     "registers": "concat_ws(' ', type, register_address, measurement_name)",
     "meter_types": "type::text",
 }
-"""How a row is named to a person, by table (SQL)."""
+"""SQL expression that names a row for a person, by table."""
 
 _ROWS_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Where the database differs, and how.
+    """One difference of the database, with its correction.
 
-    `statements` make it right, one after the other; each may fail. Without any, or with `rows` that are in the way, a
-    person has to act. `done` says what was changed, where a person wants to know it.
+    `statements` correct it, one after the other; each may fail. Without statements, or with `rows` that prevent the
+    correction, a person has to act. `done` is the message about the change, if a person should know it.
     """
 
     text: str
@@ -38,17 +38,17 @@ class Difference:
         return f"{self.text} in {self.rows}: correct it, and upgrade again" if self.rows else self.text
 
     def repaired(self, connection: Connection) -> list[str]:
-        """Execute the statements; returns what there is to say, at most one line."""
+        """Execute the statements; return the message for a person, at most one line."""
         if self.rows or not self.statements:
             return [str(self)]
         for statement in self.statements:
             if reason := attempt(connection, statement):
-                return [f"{self.text}, and cannot be changed: {reason}"]
+                return [f"{self.text}, which could not be changed: {reason}"]
         return [self.done] if self.done else []
 
 
 def attempt(connection: Connection, statement: str) -> str | None:
-    """Execute a statement that may fail without harm to the transaction; why it failed, or None."""
+    """Execute a statement that may fail without aborting the transaction; return the reason if it failed."""
     try:
         with connection.begin_nested():
             connection.exec_driver_sql(statement)
@@ -58,10 +58,10 @@ def attempt(connection: Connection, statement: str) -> str | None:
 
 
 def rows_with(connection: Connection, table: Table, condition: str) -> str:
-    """Name the rows that meet a condition, as `3 rows (id 5, id 7, …)`; empty when there is none.
+    """Return the rows that meet a condition, such as `3 rows (id 5, id 7, …)`; an empty text if there is none.
 
     Raises:
-        DBAPIError: The condition cannot be evaluated, for a column of another type. The transaction goes on.
+        DBAPIError: The condition cannot be evaluated because a column has another type. The transaction continues.
     """
     name = _ROW_NAMES[table.name]
     query = f"SELECT {name}, count(*) OVER () FROM {table.name} WHERE {condition} LIMIT {_ROWS_SHOWN}"  # noqa: S608 - our own SQL

@@ -1,6 +1,6 @@
-"""Rows of the configuration database, checked: valid ones become the fleet, the others configuration issues.
+"""Check the rows of the configuration database: valid rows become the fleet, others become configuration issues.
 
-Pure: rows are mappings from column to value, as any database driver brings them. A row with an issue does not affect
+Pure: rows are mappings from column to value, as any database driver returns them. A row with an issue does not affect
 other rows.
 """
 
@@ -23,13 +23,13 @@ def check_rows(meter_rows: Iterable[Row], register_rows: Iterable[Row], type_row
     """Check all rows and build the fleet of the valid ones.
 
     Args:
-        meter_rows: Of `energy_meters`. Columns beyond the first six may be absent.
-        register_rows: Of `registers`. Columns beyond the first eight may be absent.
-        type_rows: Of `meter_types`.
+        meter_rows: Rows of `energy_meters`. Columns after the first six may be absent.
+        register_rows: Rows of `registers`. Columns after the first eight may be absent.
+        type_rows: Rows of `meter_types`.
 
     Returns:
-        The fleet: meters by id, registers by function code and address. Neither it nor the order of its
-        issues depends on the order of the rows. Disabled meters are in neither.
+        The fleet, with meters ordered by id and registers by function code and address. The order of the rows affects
+        neither the fleet nor the order of its issues. Disabled meters are not in the fleet and cause no issues.
     """
     issues: list[ConfigurationIssue] = []
     types = check_registers(register_rows, check_types(type_rows, issues), issues)

@@ -1,4 +1,4 @@
-"""Rows of `meter_types`, checked: how the meters of a type want to be asked (pure)."""
+"""Check rows of `meter_types`, the settings for requests to the meters of a type (pure)."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ MAX_REQUEST_PAUSE_S = 10
 
 
 def check_types(rows: Iterable[Row], issues: list[ConfigurationIssue]) -> dict[str, MeterType]:
-    """Return how each type wants to be asked, without its registers; an invalid setting is left at its default."""
+    """Return each type with its settings, without its registers; an invalid setting keeps its default."""
     types: dict[str, MeterType] = {}
     for row in sorted(rows, key=repr):
         reader = RowReader("meter_types", f"type {shown(row.get('type'))}", row)
         name = reader.read("type", values.name)
         if name in types:
-            reader.report("type", "is there more than once; the first of the rows is used")
+            reader.report("type", "occurs more than once; the first of the rows is used")
         elif name is not None:
             types[name] = _check_type(name, reader)
         issues += reader.issues

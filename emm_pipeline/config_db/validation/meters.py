@@ -1,4 +1,4 @@
-"""Rows of `energy_meters`, checked: the devices (pure)."""
+"""Check rows of `energy_meters` (pure)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LOWEST_ID, HIGHEST_ID = -(2**31), 2**31 - 1
 def check_meters(
     rows: Iterable[Row], types: Mapping[str, MeterType], issues: list[ConfigurationIssue]
 ) -> list[EnergyMeter]:
-    """Return the meters that can be polled, by id; of an id that is there more than once, none unless all are equal."""
+    """Return the meters that can be polled, by id. Of several rows with one id, none is used unless all are equal."""
     found: dict[int, list[EnergyMeter | None]] = defaultdict(list)
     for row in rows:
         meter_id = id_of(row)
@@ -39,18 +39,18 @@ def check_meters(
     for meter_id, same in sorted(found.items()):
         meter = same[0]
         if any(other != meter for other in same):
-            reason = f"is there {len(same)} times with different values; none of them is polled"
+            reason = f"occurs {len(same)} times with different values; none of them is polled"
             issues.append(ConfigurationIssue("energy_meters", f"id {meter_id}", "id", reason, meter_id))
         elif meter is not None:
             meters.append(meter)
             if len(same) > 1:
-                reason = f"is there {len(same)} times with the same values; one of them is polled"
+                reason = f"occurs {len(same)} times with the same values; one of them is polled"
                 issues.append(ConfigurationIssue("energy_meters", f"id {meter_id}", "id", reason))
     return meters
 
 
 def id_of(row: Row) -> int | None:
-    """Return a row's id, whatever type the column has; None where it is not an id."""
+    """Return a row's id, whatever type the column has; None if the value is not an id."""
     try:
         return values.integer(row.get("id"), LOWEST_ID, HIGHEST_ID)
     except InvalidValueError:
@@ -74,5 +74,5 @@ def _check_meter(reader: RowReader, types: Mapping[str, MeterType]) -> EnergyMet
         may_be_off=reader.read_or(False, "may_be_off", values.flag),
     )
     if meter.type is not None and meter.type not in types:
-        reader.report("type", f"is {shown(meter.type)}, of which the table registers has no valid row")
+        reader.report("type", f"is {shown(meter.type)}, a type without valid rows in the table registers")
     return None if reader.issues else meter

@@ -1,4 +1,4 @@
-"""Rows of `registers`, checked: the measurements of each type (pure)."""
+"""Check rows of `registers`, the measurements of each type (pure)."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
     from emm_pipeline.fleet import ConfigurationIssue
 
 HIGHEST_MODEL = 65534
-"""The id 65535 ends a device's list of models."""
+"""Largest id of a SunSpec model; 65535 marks the end of a device's list of models."""
 
 
 def check_registers(
     rows: Iterable[Row], types: Mapping[str, MeterType], issues: list[ConfigurationIssue]
 ) -> dict[str, MeterType]:
-    """Return the types that have registers, with them."""
+    """Return the types that have registers, with their registers."""
     found: dict[str, list[tuple[Register, RowReader]]] = defaultdict(list)
     unusable: dict[str, list[ConfigurationIssue]] = defaultdict(list)
     for row in rows:
@@ -87,11 +87,11 @@ def _check_register(reader: RowReader, meter_type: MeterType) -> Register | None
     if register.end > REGISTER_SPACE:
         reader.report(
             "register_address",
-            f"is {register.register_address}, and {register.data_type.name} takes {register.count} registers: "
-            f"beyond the last address, {HIGHEST_ADDRESS}",
+            f"is {register.register_address}: a {register.data_type.name} there takes {register.count} registers and "
+            f"ends beyond the last address, {HIGHEST_ADDRESS}",
         )
     if register.model is not None and register.function_code is not FunctionCode.READ_HOLDING_REGISTERS:
-        reader.report("model", "goes with function_code 3 (READ_HOLDING_REGISTERS), where SunSpec has its models")
+        reader.report("model", "needs function_code 3 (READ_HOLDING_REGISTERS), the registers of SunSpec models")
     if register.count > limit:
         reader.report(
             "data_type",
@@ -104,19 +104,19 @@ def _check_register(reader: RowReader, meter_type: MeterType) -> Register | None
 def _without_repetitions(
     registers: list[tuple[Register, RowReader]], issues: list[ConfigurationIssue]
 ) -> tuple[Register, ...]:
-    """Registers in the order of their addresses, each measurement and unit once: the first keeps its place.
+    """Return registers in the order of their addresses, and only the first for each measurement and unit.
 
-    Two of them would be one series in the readings store, each overwriting the points of the other.
+    Two registers with the same measurement and unit would overwrite each other's points in the readings store.
     """
     used: dict[tuple[str, str, int | None], Register] = {}
     for register, reader in sorted(registers, key=lambda pair: _register_order(pair[0])):
-        # Of several models that give the same, a device has one.
+        # Registers of different models may have the same name: a device has only one of these models.
         series = register.measurement_name, register.data_unit or "", register.model
         first = used.setdefault(series, register)
         if first is not register:
             reader.report(
                 "measurement_name",
-                f"with data_unit {shown(register.data_unit)} is there more than once; the one with function_code "
+                f"with data_unit {shown(register.data_unit)} occurs more than once; the one with function_code "
                 f"{first.function_code:d} and register_address {first.register_address} is used",
             )
             issues.append(reader.issues[-1])

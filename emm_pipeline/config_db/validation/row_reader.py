@@ -1,4 +1,4 @@
-"""Reads one row column by column; a value that cannot be right becomes a configuration issue (pure)."""
+"""Read one row column by column; an invalid value becomes a configuration issue (pure)."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 Row = Mapping[str, Any]
-"""Column to value."""
+"""Maps each column to its value."""
 
 
 class RowReader:
-    """Reads a row of `table`; `name` says which one, to a person.
+    """Reads a row of `table`; `name` identifies the row for a person.
 
     `issues` make the row invalid, `remarks` do not.
     """
@@ -29,7 +29,7 @@ class RowReader:
         self._row = row
 
     def read(self, column: str, convert: Callable[..., Any], *limits: Any) -> Any:
-        """Return the column's value, converted. Of use only while there are no issues."""
+        """Return the column's converted value. It is meaningful only if there are no issues."""
         try:
             return convert(self._row.get(column), *limits)
         except InvalidValueError as err:
@@ -37,18 +37,18 @@ class RowReader:
             return None
 
     def read_or(self, default: Any, column: str, convert: Callable[..., Any], *limits: Any) -> Any:
-        """Return the column's value, converted; `default` where it is null or absent, or an issue."""
+        """Return the column's converted value, or `default` if it is null, absent or invalid."""
         if self._row.get(column) is None:
             return default
         value = self.read(column, convert, *limits)
         return default if value is None else value
 
     def read_if_possible(self, column: str, convert: Callable[..., Any]) -> Any:
-        """Return the column's value, converted; where that is impossible None, and a remark: the row stays valid."""
+        """Return the column's converted value, or None with a remark if it is invalid; the row stays valid."""
         try:
             return None if self._row.get(column) is None else convert(self._row[column])
         except InvalidValueError as err:
-            self.remarks.append(replace(self._issue, column=column, reason=f"{err}; left out", meter_id=None))
+            self.remarks.append(replace(self._issue, column=column, reason=f"{err}; ignored", meter_id=None))
             return None
 
     def report(self, column: str, reason: str) -> None:

@@ -1,4 +1,4 @@
-"""A meter reading of a SunSpec device, which lists its models itself: they are found first, then read."""
+"""A meter reading of a SunSpec device: find its models in the device's list first, then read them."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 
 @dataclass(eq=False)
 class ModelPoll(MeterPoll):
-    """As `MeterPoll`, of a type that has models.
+    """A `MeterPoll` for a type that has models.
 
-    `known` is where the device had them in an earlier reading. They are searched for where that is not known, and where
-    the device shows that it is not true any more; what was read until then is dropped.
+    `known` are the addresses of the models in an earlier reading. The models are searched for if these are not known,
+    or if the device's replies show that they are no longer right; registers read until then are discarded.
     """
 
     plans: Plans = field(default_factory=lambda: Plans({}))
     known: Mapping[int, int] | None = None
     found: dict[int, int] | None = None
-    """Where they are, by a search in this reading."""
+    """Addresses found by a search in this reading."""
     _found_all: bool = False
     _search: ModelSearch | None = None
     _paused: bool = False
@@ -43,23 +43,23 @@ class ModelPoll(MeterPoll):
 
     @property
     def is_done(self) -> bool:
-        """Whether nothing is left for another turn."""
+        """Whether no requests are left for another turn."""
         return self._search is None and super().is_done
 
     def begin_turn(self) -> None:
-        """Begins a turn."""
+        """Begin a turn."""
         self._paused = False
         super().begin_turn()
 
     @property
     def next_request(self) -> Request | None:
-        """The next request of this turn; None at its end."""
+        """Return the next request of this turn; None at its end."""
         if self._search:
             return None if self._paused else self._search.request
         return super().next_request
 
     def take_registers(self, data: bytes) -> None:
-        """Keeps the registers that the request brought, or goes on searching with them."""
+        """Add the registers of the reply, or continue the search with them."""
         if self._search:
             self._last_reply_s = time.monotonic()
             self._busy = None
@@ -102,7 +102,7 @@ class ModelPoll(MeterPoll):
         self._search = ModelSearch()
 
     def _go_on(self) -> None:
-        """Once the search is over, plans the registers where it has found them, for the same turn."""
+        """If the search has ended, plan the registers at the addresses found, for the same turn."""
         search = self._search
         if search is None or search.request:
             return
@@ -115,7 +115,7 @@ class ModelPoll(MeterPoll):
         super().begin_turn()
 
     def _use(self, addresses: Mapping[int, int]) -> None:
-        """Plans the registers where the device has them; those without a model whatever came of the search."""
+        """Plan the registers at the device's addresses; registers without a model are planned in any case."""
         self.meter_type = self.plans.located(self.meter.type, addresses)
         if self.meter_type.registers:
             plan = self.plans.requests(self.meter_type, avoided_requests(self.known_unsupported))
@@ -133,12 +133,12 @@ class ModelPoll(MeterPoll):
         return self.known or {} if self.found is None else self.found
 
     def _is_verified_by(self, plan: Iterable[Request]) -> bool:
-        """Whether the requests bring each model's header: unsupported registers are left out of them."""
+        """Whether the requests include each model's header; they omit it if it is among unsupported registers."""
         headers = [model_header(model, address) for model, address in self.meter_type.models]
         return all(any(request.covers(each) for request in plan) for each in headers)
 
     def _still_true(self, ranges: Iterable[UnsupportedRange]) -> tuple[UnsupportedRange, ...]:
-        """The unsupported registers, without those that the search has read, and none where models have moved."""
+        """Return the unsupported registers that the search has not read; an empty tuple if models have moved."""
         if self.known is not None and self.found != self.known:
             return ()
         begins = (self.found or {}).values()
@@ -148,9 +148,9 @@ class ModelPoll(MeterPoll):
         return missing(self.plans.types[self.meter.type], self.meter_type, self._addresses)
 
     def reading(self) -> MeterReading:
-        """The meter as read so far, with where its models are, and a notice on those that it does not have.
+        """Return the meter as read so far, with the addresses of its models, and a notice about missing ones.
 
-        Of a model only what lies before its end is believed, and only where its header came with it.
+        Registers of a model are used only if they are before its end and its header was read too.
         """
         reading = super().reading()
         if self.blocks:
@@ -158,7 +158,7 @@ class ModelPoll(MeterPoll):
             self.meter_type = self.plans.located(self.meter.type, self._addresses, ends)
         notice = self._missing() if self.blocks else None
         notices = (*reading.notices, notice) if notice else reading.notices
-        # What was found in part, or is of no use, is searched for again by the next poll.
+        # If the search was incomplete or found no usable model, the next poll searches again.
         is_news = self._found_all and self.meter_type.registers and self.found != self.known
         models = self.found if is_news else None
         return replace(reading, notices=notices, located_type=self.meter_type, models=models)

@@ -1,10 +1,10 @@
-"""Transports: how requests reach a gateway and replies come back.
+"""Transports: send requests to a gateway and receive replies.
 
-    choosing   which transport a gateway is reached by: the only module that knows them all
-    base       what a session asks of a transport, and how it fails
-    stream     one exchange at a time over a stream of bytes, whatever carries it
-    tcp        such a stream over TCP
-    mbap       Modbus TCP's framing: a request as bytes, and a reply checked against its request
+    choosing   select a gateway's transport; the only module that imports all transports
+    base       the interfaces of transports and framings, and their errors
+    stream     one exchange at a time over a stream of bytes
+    tcp        a stream over TCP
+    mbap       Modbus TCP's framing: build requests, and check replies against their requests
 
-A transport joins a link (TCP) with a framing (MBAP). Another link or another framing is a module of its own.
+A transport combines a link (TCP) with a framing (MBAP). Each link and each framing has its own module.
 """

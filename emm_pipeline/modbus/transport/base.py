@@ -1,4 +1,4 @@
-"""What a session asks of a transport, what a transport asks of a framing, and how both fail. Pure."""
+"""Interfaces of transports and framings, and the errors that they raise (pure)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class TransportError(TransientError):
-    """Something failed between us and a unit: the kind of failure, and a reason without gateway, unit and registers."""
+    """A failed exchange with a unit: the kind of failure, and a reason without gateway, unit and registers."""
 
     def __init__(self, kind: FailureKind, reason: str, exception_code: int | None = None) -> None:
         super().__init__(reason)
@@ -28,63 +28,63 @@ class ConnectError(TransportError):
 
 
 class ReadError(TransportError):
-    """A request that brought no registers: TIMEOUT, CLOSED, INVALID_REPLY or EXCEPTION."""
+    """A failed request: TIMEOUT, CLOSED, INVALID_REPLY or EXCEPTION."""
 
 
 class ExceptionReplyError(ReadError):
-    """The unit, or the gateway for it, replied with a Modbus exception; the transport can be used further."""
+    """The unit, or the gateway for it, replied with a Modbus exception; the transport stays usable."""
 
     def __init__(self, reason: str, exception_code: int) -> None:
         super().__init__(FailureKind.EXCEPTION, reason, exception_code)
 
 
 class Transport(Protocol):
-    """A link to one gateway, for one request at a time; to be opened once, and closed.
+    """A link to one gateway for one request at a time, which is opened and closed once.
 
-    After any failure but an exception reply it is closed: a late reply must not be mistaken for the next one.
+    After any failure except an exception reply it is closed, so that a late reply cannot be mistaken for the next one.
     """
 
     @property
     def name(self) -> str:
-        """What it is called in messages, such as `tcp 10.0.0.5:502`."""
+        """Name for messages, such as `tcp 10.0.0.5:502`."""
 
     @property
     def is_open(self) -> bool:
-        """Whether a request can be sent: it was opened, and neither end has closed it since."""
+        """Whether a request can be sent: the link was opened, and neither end has closed it."""
 
     async def open(self, timeout_s: float) -> None:
-        """Opens the link within `timeout_s` seconds.
+        """Open the link within `timeout_s` seconds.
 
         Raises:
             ConnectError: With the operating system's reason.
         """
 
     async def exchange(self, unit_id: int, request: Request, timeout_s: float) -> bytes:
-        """Sends a request and waits up to `timeout_s` seconds for its reply.
+        """Send a request and wait up to `timeout_s` seconds for its reply.
 
         Returns:
-            The registers as on the wire: `request.count` words of two bytes, the high byte first.
+            The registers as received: two bytes for each of `request.count` registers, the high byte first.
 
         Raises:
-            ReadError: There is no reply, or none to this request.
+            ReadError: There is no reply to this request.
         """
 
     def close(self) -> None:
-        """Closes the link, at once. Closing it twice is no error."""
+        """Close the link immediately. It may be closed twice."""
 
 
 class Framing(Protocol):
-    """How requests and replies are written as bytes. It keeps nothing of an exchange, so that links may share one."""
+    """Conversion of requests and replies to and from bytes. It has no state, so several links can share an object."""
 
     def build(self, unit_id: int, request: Request) -> bytes:
-        """Returns the frame of a request."""
+        """Return the frame of a request."""
 
     def parse(self, sent: bytes, received: bytes) -> bytes | None:
-        """Returns the registers that a reply brings, two bytes each; None while it may become one with further bytes.
+        """Return the registers of a reply, two bytes each; None if the reply is still incomplete.
 
         Args:
             sent: The frame of the request.
-            received: All bytes that were received since.
+            received: All bytes received since then.
 
         Raises:
             ExceptionReplyError: It is an exception reply.

@@ -1,6 +1,6 @@
-"""Which transport a gateway is reached by. The only module outside of their own that knows the transports.
+"""Select the transport of a gateway. Only this module imports all transports.
 
-A new transport adds a member to `fleet.TransportKind`, a module beside this one, and a line here.
+For a new transport, add a member to `fleet.TransportKind`, a module beside this one, and a line here.
 """
 
 from __future__ import annotations
@@ -25,5 +25,5 @@ TRANSPORTS: dict[TransportKind, Callable[[GatewayAddress], Transport]] = {
 
 
 def transport_to(gateway: GatewayAddress) -> Transport:
-    """Returns the gateway's transport, yet to be opened."""
+    """Return the gateway's transport, not yet opened."""
     return TRANSPORTS[gateway.transport](gateway)

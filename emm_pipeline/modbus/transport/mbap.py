@@ -1,7 +1,7 @@
 """Modbus TCP's framing (Modbus Messaging on TCP/IP 1.0b, section 3.1): the MBAP header, and a reply's check against it.
 
-Requests are built by pymodbus. Replies are not read by it: its client drops a reply with another transaction or unit id
-without a word, and waits on after garbage. Here each byte is checked as it comes.
+pymodbus builds the requests. Replies are parsed here, because pymodbus' client silently drops a reply with another
+transaction or unit id, and continues to wait after invalid bytes. Here each byte is checked as it is received.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ _HEADER = struct.Struct(">HHHBB")
 """Transaction id, protocol id, length of what follows the length field, unit id, function code."""
 
 _REPLY_START = struct.Struct(">HHHBBB")
-"""The same with the byte count behind it: what a reply that brings registers begins with."""
+"""The same followed by the byte count: the beginning of a reply with registers."""
 
 _LENGTH = struct.Struct(">H")
 _COUNT_AT = 10
-"""Where a request says how many registers it reads."""
+"""Position of the register count in a request."""
 
 _EXCEPTION_BIT = 0x80
 
@@ -46,9 +46,9 @@ _REQUESTS = {
 
 
 class TransactionIds:
-    """Transaction ids, 1 to 65535 and again, over all connections of the process, from a random one on.
+    """Transaction ids 1 to 65535, repeated, for all connections of the process, starting at a random one.
 
-    So the reply to a request of an earlier connection, or of another process, hardly ever has the id that is awaited.
+    Therefore a reply to a request of an earlier connection, or of another process, very rarely has the expected id.
     """
 
     def __init__(self) -> None:
@@ -57,7 +57,7 @@ class TransactionIds:
         os.register_at_fork(after_in_child=self._restart)
 
     def _restart(self) -> None:
-        """Goes on from another random id: a forked process must not use those of its parent."""
+        """Continue at another random id, because a forked process must not use the same ids as its parent."""
         self._numbers = count(randrange(0xFFFF))  # noqa: S311 - to tell replies apart, not to keep a secret
 
     def __iter__(self) -> Self:
@@ -77,16 +77,16 @@ class MbapFraming:
         self._transaction_ids = transaction_ids
 
     def build(self, unit_id: int, request: Request) -> bytes:
-        """Returns the frame of a request, with the next transaction id."""
+        """Return the frame of a request, with the next transaction id."""
         pdu = _REQUESTS[request.function_code](unit_id, next(self._transaction_ids), request.address, request.count)
         return _FRAMER.buildFrame(pdu)
 
     def parse(self, sent: bytes, received: bytes) -> bytes | None:
-        """Returns the registers that the reply brings; None while bytes are missing.
+        """Return the registers of the reply; None while bytes are missing.
 
         Raises:
             ExceptionReplyError: It is an exception reply.
-            ReadError: INVALID_REPLY: it is no reply to the request.
+            ReadError: INVALID_REPLY: it is not a reply to the request.
         """
         transaction_id, _, _, unit_id, function_code = _HEADER.unpack_from(sent)
         size = 2 * _LENGTH.unpack_from(sent, _COUNT_AT)[0]
@@ -98,7 +98,7 @@ class MbapFraming:
 
 
 def _check_other(start: bytes, received: bytes) -> None:
-    """Raises an error for bytes that are not, and cannot become, the reply which begins with `start`."""
+    """Raise an error for bytes that cannot be the beginning of the reply that begins with `start`."""
     if len(received) < _HEADER.size:
         return
     *expected, expected_unit_id, expected_function_code, size = _REPLY_START.unpack(start)
@@ -119,7 +119,7 @@ def _check_other(start: bytes, received: bytes) -> None:
         if got != wanted:
             raise ReadError(FailureKind.INVALID_REPLY, f"the reply has {field} {got} instead of {wanted}")
     if len(body) > body_size:
-        reason = f"{len(body) - body_size} bytes too many were received behind the reply"
+        reason = f"{len(body) - body_size} bytes too many were received after the reply"
         raise ReadError(FailureKind.INVALID_REPLY, reason)
     if is_exception and body:
         raise ExceptionReplyError(describe(body[0]), body[0])

@@ -1,4 +1,4 @@
-"""Looks up host names, each in a thread of its own: a look-up that hangs delays no other one."""
+"""Resolve host names, each in its own thread, so that a hanging look-up does not delay others."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
 
 
 async def resolve(host: str, port: int) -> list[AddrInfoType]:
-    """Returns where a host may be connected to, as `socket.getaddrinfo` does, the preferred address first.
+    """Return the addresses of a host as `socket.getaddrinfo` does, the preferred one first.
 
     A numeric address is not looked up.
 
     Raises:
         OSError: The name does not resolve (`socket.gaierror`).
-        ValueError: It is no valid name.
+        ValueError: The name is invalid.
     """
     with suppress(ValueError):
         address = ipaddress.ip_address(host)

@@ -1,4 +1,4 @@
-"""One exchange at a time over a stream of bytes: what Modbus over TCP and over a serial line have in common."""
+"""One exchange at a time over a stream of bytes: the common part of Modbus over TCP and over a serial line."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class StreamTransport(asyncio.Protocol, ABC):
-    """A `Transport` over what asyncio calls a transport: a link that carries bytes. Subclasses open it."""
+    """A `Transport` over an asyncio transport, which is a link that carries bytes. Subclasses open it."""
 
     def __init__(self, name: str, framing: Framing) -> None:
         self.name = name
@@ -24,12 +24,12 @@ class StreamTransport(asyncio.Protocol, ABC):
         self._sent = b""
         self._received = b""
         self._reply: asyncio.Future[bytes] | None = None
-        """The registers that are awaited."""
+        """The registers of the current request, when they arrive."""
         self._closed_because = "the connection is closed"
 
     @abstractmethod
     async def open(self, timeout_s: float) -> None:
-        """Opens the link, with this object as its protocol."""
+        """Open the link, with this object as its protocol."""
 
     @property
     def is_open(self) -> bool:
@@ -37,12 +37,12 @@ class StreamTransport(asyncio.Protocol, ABC):
         return self._link is not None
 
     async def exchange(self, unit_id: int, request: Request, timeout_s: float) -> bytes:
-        """Sends a request and waits for its reply; see `Transport.exchange`."""
+        """Send a request and wait for its reply; see `Transport.exchange`."""
         if self._link is None:
             raise ReadError(FailureKind.CLOSED, self._closed_because)
         try:
             self._sent = self._framing.build(unit_id, request)
-        except Exception as err:  # whatever the library makes of a request, only this one has failed
+        except Exception as err:  # an error of the library for a request fails only this request
             raise ReadError(FailureKind.INVALID_REPLY, one_line(err)) from err
         self._received = b""
         loop = asyncio.get_running_loop()
@@ -56,7 +56,7 @@ class StreamTransport(asyncio.Protocol, ABC):
             self._reply = None
 
     def close(self) -> None:
-        """Closes the link without sending what is left; a late reply cannot be mistaken for the next one."""
+        """Close the link without sending buffered bytes; a late reply cannot be mistaken for the next one."""
         if self._link:
             self._link.abort()
             self._link = None
@@ -93,7 +93,7 @@ class StreamTransport(asyncio.Protocol, ABC):
         self._fail(ReadError(FailureKind.TIMEOUT, f"no reply within {timeout_s} s"))
 
     def _fail(self, err: ReadError) -> None:
-        """Closes the link, so that bytes which are of no use do not fill the memory, and fails the exchange."""
+        """Fail the exchange, and close the link, so that unusable bytes do not fill the memory."""
         self.close()
         self._closed_because = str(err)
         if self._reply and not self._reply.done():
@@ -101,5 +101,5 @@ class StreamTransport(asyncio.Protocol, ABC):
 
 
 def one_line(err: Exception) -> str:
-    """Returns the error's text without line breaks; its class if it has none."""
+    """Return the error's text without line breaks, or the name of its class if it has no text."""
     return " ".join(str(err).split()) or type(err).__name__

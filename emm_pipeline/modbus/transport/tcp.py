@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from emm_pipeline.modbus.transport.base import Framing
 
 NEXT_ADDRESS_AFTER_S = 0.25
-"""Of a host with several addresses, the next one is tried as well when the one before has not answered for so long."""
+"""Seconds without an answer after which the next address of a host is tried concurrently."""
 
 
 class TcpTransport(StreamTransport):
@@ -33,10 +33,10 @@ class TcpTransport(StreamTransport):
         self._host, self._port = gateway.host, gateway.port
 
     async def open(self, timeout_s: float) -> None:
-        """Resolves the host and connects, within `timeout_s` seconds, to the first of its addresses that answers.
+        """Resolve the host and connect, within `timeout_s` seconds, to the first of its addresses that answers.
 
         Raises:
-            ConnectError: With the operating system's reason, and the addresses where there are several.
+            ConnectError: With the operating system's reason, and the addresses if there are several.
         """
         awaited, where = "answer from the name server", ""
         try:
@@ -60,7 +60,7 @@ class TcpTransport(StreamTransport):
 
 
 def _named(addresses: Sequence[AddrInfoType]) -> str:
-    """The addresses, for the end of a reason; nothing where there is one only, as it says no more than the host."""
+    """Return the addresses, for the end of a reason; an empty text for a single one, which adds nothing to the host."""
     return f" (addresses tried: {', '.join(str(info[4][0]) for info in addresses)})" if len(addresses) > 1 else ""
 
 
@@ -68,7 +68,7 @@ def _why_not_connected(err: Exception) -> str:
     if isinstance(err, socket.gaierror):
         return f"name does not resolve ({err.strerror})"
     if isinstance(err, UnicodeError):
-        return "name does not resolve: it is no valid host name"
+        return "name does not resolve: it is not a valid host name"
     if isinstance(err, OSError) and err.errno:
         return os.strerror(err.errno).lower()
     return one_line(err)

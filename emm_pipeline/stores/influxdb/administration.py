@@ -1,4 +1,4 @@
-"""InfluxDB's administrator: token and password, changed in the server itself. 2.x by its API, 1.x by InfluxQL."""
+"""Change the token and the password of InfluxDB's administrator in the server: 2.x by its API, 1.x by InfluxQL."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ ADMIN_DESCRIPTION = "EMM stack: administrator"
 
 @dataclass(frozen=True, slots=True)
 class AdminToken:
-    """A token that may make and revoke others; `id` is the name by which InfluxDB knows it."""
+    """A token that can create and revoke others; `id` is its id in InfluxDB."""
 
     text: str
     id: str
 
 
 class InfluxAdministration:
-    """What only an administrator may do. No error contains a credential.
+    """Operations that only an administrator can perform. No error contains a credential.
 
     Args:
         url: INFLUXDB_URL.
@@ -39,19 +39,19 @@ class InfluxAdministration:
         """Whether the server has users and no tokens.
 
         Raises:
-            StoreError: it does not answer.
+            StoreError: the server does not answer.
         """
         return self._request("GET", "/api/v2/authorizations", {}).status == _NOT_FOUND
 
     def accepts_token(self, token: str) -> bool:
-        """Whether a 2.x server lets this token see the others."""
+        """Whether a 2.x server allows this token to list the others."""
         return self._request("GET", "/api/v2/authorizations", _token(token)).status in _SUCCESS
 
     def make_token(self, token: str) -> AdminToken:
-        """Make another token with the rights of `token`, which an administrator holds."""
+        """Create another token with the rights of `token`, which is an administrator's."""
         listed = json.loads(self._ask("GET", "/api/v2/authorizations", _token(token)))["authorizations"]
         same = [one for one in listed if one.get("token") == token]
-        # A server that keeps digests only tells no token's text: the administrator's has the most rights.
+        # A server that stores only digests does not return the text of tokens: the administrator's has the most rights.
         own = same[0] if same else max(listed, key=lambda one: len(one["permissions"]))
         body = {"orgID": own["orgID"], "description": ADMIN_DESCRIPTION, "permissions": own["permissions"]}
         if own.get("userID"):
@@ -60,7 +60,7 @@ class InfluxAdministration:
         return AdminToken(str(made["token"]), str(made["id"]))
 
     def revoke(self, token: str, *, using: str, known_id: str | None = None) -> bool:
-        """Revoke a token by its id, or found by its text; False if the server does not tell which it is."""
+        """Revoke a token, identified by its id or its text; return False if the server cannot identify it."""
         listed = json.loads(self._ask("GET", "/api/v2/authorizations", _token(using)))["authorizations"]
         ids = [str(one["id"]) for one in listed if one.get("token") == token] or ([known_id] if known_id else [])
         for id_ in ids:

@@ -1,10 +1,10 @@
-"""Points as InfluxDB's line protocol, in milliseconds. Pure.
+"""Format points as InfluxDB's line protocol, with times in milliseconds (pure).
 
     voltageL1,dataunit=V,description=mains,id=1 value=230.5 1772366400000
     emm_poll,description=mains,id=1 ok=1i,requests=2i,points=1i,latency_ms=12.5 1772366400000
 
-Tags are in the order in which InfluxDB sorts them; a missing one is left out. `ok` is 1 or 0, so that its mean is the
-rate of success. influxdb_client's `Point` would alter some texts, and takes 25 times as long per point (13 µs).
+Tags are in the order in which InfluxDB sorts them; missing tags are omitted. `ok` is 1 or 0, so that its mean is the
+rate of success. influxdb_client's `Point` would change some texts, and takes 25 times as long per point (13 µs).
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ _STRING_ESCAPES = str.maketrans({'"': r"\"", "\\": r"\\"})
 class LineProtocol:
     """A batch of points as line protocol.
 
-    What many lines share is formatted once: a register's measurement and unit, a meter's description and id, its time.
+    Parts that many lines share are formatted once: a register's measurement and unit, a meter's description, id and
+    time.
     """
 
     def __init__(self, points: PointBatch) -> None:
@@ -39,7 +40,7 @@ class LineProtocol:
         self._polls = _poll_lines(points.polls)
 
     def text(self, start: int, stop: int) -> str:
-        """Return the points of a range (readings first, as in `PointBatch`), each with the end of its line."""
+        """Return the lines of a range of points (readings first, as in `PointBatch`), each with its line end."""
         readings = (part[start:stop] for part in self._readings)
         polls = self._polls[max(start - self._before_polls, 0) : max(stop - self._before_polls, 0)]
         return "".join(chain(chain.from_iterable(zip(*readings, strict=True)), polls))
@@ -52,10 +53,10 @@ def _reading_parts(readings: Readings) -> tuple[list[str], ...]:
     units = _tags("dataunit", readings.unit)
     measurements = [text.translate(_MEASUREMENT_ESCAPES) for text in readings.measurement.distinct]
     register_codes = readings.measurement.codes.astype(np.int64) * len(units)
-    register_codes += readings.unit.codes.astype(np.int64) % len(units)  # a missing unit is the last of the tags
+    register_codes += readings.unit.codes.astype(np.int64) % len(units)  # -1, a missing unit, becomes the last tag
     registers, of_register = np.unique(register_codes, return_inverse=True)
     heads = [f"{measurements[code // len(units)]}{units[code % len(units)]}" for code in registers.tolist()]
-    # A meter's points are next to each other.
+    # The points of a meter are adjacent.
     starts = _changes(readings.time, readings.id, readings.description.codes)
     counts = np.diff(starts, append=len(readings))
     descriptions = _tags("description", readings.description)
@@ -86,12 +87,12 @@ def _poll_lines(polls: Polls) -> list[str]:
 
 
 def _tags(key: str, texts: TextColumn) -> list[str]:
-    """Return the tag of each distinct text, `,key=text`; the last, of the code -1, is empty."""
+    """Return the tag of each distinct text, `,key=text`; the last one, for the code -1, is empty."""
     return [*(f",{key}={text.translate(_TAG_ESCAPES)}" for text in texts.distinct), ""]
 
 
 def _changes(*columns: NDArray[Any]) -> NDArray[np.intp]:
-    """Return the rows that differ from the one before in any of the columns; the first is one of them."""
+    """Return the rows that differ from the previous row in any of the columns, including the first row."""
     different = np.ones(len(columns[0]), bool)
     different[1:] = np.logical_or.reduce([column[1:] != column[:-1] for column in columns])
     return different.nonzero()[0]

@@ -1,6 +1,6 @@
-"""What the stack's InfluxDB 2.x needs at its first start: a token per reader and writer, and a 1.x name for the bucket.
+"""Set up the stack's InfluxDB 2.x: create a token to write and one to read, and a 1.x database name for the bucket.
 
-InfluxDB 1.x has neither tokens nor this API; there the one credential serves for all.
+InfluxDB 1.x has neither tokens nor this API; there all services use the same credential.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _SUCCESS = range(200, 300)
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """What the pipeline writes with, and what Grafana reads with; `ids`: how InfluxDB names them, if we made them."""
+    """The pipeline's token to write and Grafana's token to read; `ids` are their InfluxDB ids if EMM created them."""
 
     write: str
     read: str
@@ -38,7 +38,7 @@ class InfluxSetup:
 
     Args:
         url: INFLUXDB_URL.
-        admin_token: one that may make tokens. No error ever contains it.
+        admin_token: a token that can create tokens. No error contains it.
         org: name of the organization.
         bucket: name of the bucket.
     """
@@ -52,26 +52,26 @@ class InfluxSetup:
         self._http = urllib3.PoolManager(timeout=_TIMEOUT_S, retries=False)
 
     def has_tokens(self) -> bool:
-        """Whether this InfluxDB knows tokens (2.x), or only users (1.x).
+        """Whether this InfluxDB has tokens (2.x), or only users (1.x).
 
         Raises:
-            StoreError: it does not answer, or does not accept the admin token.
+            StoreError: InfluxDB does not answer, or does not accept the admin token.
         """
         return self._ask("GET", "/api/v2/authorizations", allowed=(_NOT_FOUND,)) is not None
 
     def ensure_tokens(self, existing: Tokens | None) -> Tokens:
-        """Return `existing` if InfluxDB still takes both, else create both again; `withdraw` revokes what they replace.
+        """Return `existing` if InfluxDB still accepts both, or else create new ones (`withdraw` revokes the old ones).
 
         Raises:
-            ConfigurationError: there is no such organization or bucket.
-            StoreError: InfluxDB does not answer, or refuses.
+            ConfigurationError: the organization or the bucket does not exist.
+            StoreError: InfluxDB does not answer, or rejects a request.
         """
         if existing and self._may_write(existing.write) and self._may_read(existing.read):
             return existing
         return self.make_tokens()
 
     def make_tokens(self) -> Tokens:
-        """Make a token that may only write the bucket, and one that may only read it; raises as `ensure_tokens`."""
+        """Create a token that can only write the bucket and one that can only read it; errors as in `ensure_tokens`."""
         org_id = self._id_of("orgs", self._org)
         bucket_id = self._id_of("buckets", self._bucket, org=self._org)
         write = self._make_token(WRITE_DESCRIPTION, "write", org_id, bucket_id)
@@ -79,9 +79,9 @@ class InfluxSetup:
         return Tokens(str(write["token"]), str(read["token"]), (str(write["id"]), str(read["id"])))
 
     def withdraw(self, tokens: Tokens) -> None:
-        """Revoke these tokens and no others: another installation's have the same description.
+        """Revoke exactly these tokens; those of another installation may have the same description.
 
-        Those whose id is not known, made by an older version, are found by their text, where InfluxDB tells it.
+        Tokens of an older version, whose ids are not known, are found by their text if InfluxDB returns it.
         """
         found = set(tokens.ids)
         if not found:
@@ -92,7 +92,7 @@ class InfluxSetup:
             self._ask("DELETE", f"/api/v2/authorizations/{id_}", allowed=(_NOT_FOUND,))
 
     def ensure_database(self) -> bool:
-        """Give the bucket its own name as a 1.x database, by which InfluxQL finds it; True if it had none."""
+        """Map a 1.x database with the bucket's name to it, for InfluxQL; return whether the mapping is new."""
         org_id = self._id_of("orgs", self._org)
         mappings = self._get("/api/v2/dbrps", orgID=org_id, db=self._bucket).get("content") or []
         if any(mapping["database"] == self._bucket for mapping in mappings):
@@ -126,7 +126,7 @@ class InfluxSetup:
         return self._ask("POST", "/api/v2/authorizations", body=body) or {}
 
     def _may_write(self, token: str) -> bool:
-        # A batch without a point: nothing is written, and the token is looked at first.
+        # An empty batch writes nothing, and InfluxDB checks the token first.
         fields = {"org": self._org, "bucket": self._bucket}
         return self._status("POST", "/api/v2/write", token, fields) not in _UNAUTHORIZED
 
@@ -149,7 +149,7 @@ class InfluxSetup:
         fields: dict[str, str] | None = None,
         body: dict[str, Any] | None = None,
     ) -> dict[str, Any] | None:
-        """Return the answer's JSON, or None for a status that is `allowed` though it is no success."""
+        """Return the answer's JSON, or None if its status is not a success but is in `allowed`."""
         answer = self._request(method, path, self._admin_token, fields, body)
         if answer.status in allowed:
             return None
@@ -162,11 +162,11 @@ class InfluxSetup:
         try:
             content: dict[str, Any] = json.loads(answer.data)
         except ValueError:
-            raise StoreError(f"what answers is not {self._where}: {method} {path} gave no JSON") from None
+            raise StoreError(f"{self._where} is not an InfluxDB: its answer to {method} {path} is not JSON") from None
         return content
 
     def _reason(self, body: bytes) -> str:
-        """What the server says in the body of an error, as `: reason`; nothing where it says nothing."""
+        """Return the message in the body of an error as `: reason`, or an empty text if there is none."""
         try:
             content = json.loads(body)
             reason = content.get("message") or content.get("error") or ""

@@ -1,7 +1,7 @@
-"""Readings in InfluxDB 2.x, or 1.8 by its compatible API. The only module that knows influxdb_client."""
+"""Store readings in InfluxDB 2.x, or 1.8 by its compatible API. Only this module imports influxdb_client."""
 
 # mypy: disable-error-code="no-untyped-call"
-# (influxdb_client says that it is typed, and its constructors are not)
+# (influxdb_client declares that it is typed, but its constructors are not)
 
 from __future__ import annotations
 
@@ -30,25 +30,25 @@ if TYPE_CHECKING:
 
 BATCH_POINTS = 5000
 _GZIP_LEVEL = 1
-"""Line protocol shrinks to a tenth already; higher levels cost more time than the network."""
+"""This level already compresses line protocol to a tenth; higher levels take more time than the network."""
 _NO_CONTENT = 204
 _BAD_REQUEST = 400
 _TOO_LARGE = 413
 _REJECTED = frozenset({400, _TOO_LARGE, 422})
-"""The content is at fault: syntax, type conflict, beyond retention (1.x: 400, 2.x: 400 or 422), or size."""
+"""Statuses caused by the content: syntax, type conflict, beyond retention (1.x: 400, 2.x: 400 or 422), or size."""
 _NO_ACCESS = frozenset({401, 403, 404})
 _DROPPED = re.compile(r"\bdropped=(\d+)")
-"""How InfluxDB says how many points of a batch it has not stored."""
+"""Pattern of InfluxDB's message about the number of points in a batch that it has not stored."""
 _ADVICE = {
     401: "check INFLUXDB_TOKEN",
     403: "the user or token of INFLUXDB_TOKEN may not write to INFLUXDB_BUCKET",
     404: "check INFLUXDB_BUCKET and INFLUXDB_ORG: InfluxDB does not know one of them",
     500: "if it says that a retention policy is missing, check INFLUXDB_BUCKET",
-    502: "a proxy answers for an InfluxDB that is away: is InfluxDB running?",
+    502: "a proxy answers for InfluxDB, which is unavailable: is InfluxDB running?",
     503: "InfluxDB, or a proxy for it, is not ready",
 }
 _NO_ANSWER = (HTTPError, OSError, UnicodeDecodeError)
-"""Nothing listens, the connection broke, it took too long, or the answer is not even text."""
+"""Errors without an HTTP answer: no server listens, the connection broke, a timeout, or the answer is not text."""
 
 
 class InfluxReadingsStore:
@@ -59,7 +59,7 @@ class InfluxReadingsStore:
         token: INFLUXDB_TOKEN; for 1.8 `user:password`. No error ever contains it.
         org: INFLUXDB_ORG; 1.8 ignores it.
         bucket: INFLUXDB_BUCKET; for 1.8 `database/retention policy`.
-        timeout_s: how long one request may take.
+        timeout_s: the time limit of one request.
 
     Raises:
         ConfigurationError: the URL or the token cannot be used in a request.
@@ -71,23 +71,24 @@ class InfluxReadingsStore:
         self._where = f"InfluxDB at {hide_credentials(url)}"
         # http.client's own error would show the token
         if not (token.isascii() and token.isprintable()):
-            raise ConfigurationError("INFLUXDB_TOKEN holds characters that an HTTP header cannot carry")
+            raise ConfigurationError("INFLUXDB_TOKEN contains characters that are not allowed in an HTTP header")
         self._timeout_s = timeout_s
         self._token = token
         self._org = org
         self._bucket = bucket
-        # a second attempt is the pipeline's business
+        # no retries by the client, because `delivery` retries
         self._client = InfluxDBClient(url=url, token=token, org=org, retries=False)
         self._writes = WriteService(self._client.api_client)
 
     def write(self, points: PointBatch, *, until: float = math.inf) -> list[RejectedPoints]:
         """See `ReadingsStore.write`.
 
-        InfluxDB does not say which points of a request it rejects: the halves are sent again, down to these.
+        InfluxDB does not say which points of a request it rejects. Therefore the halves of a rejected range are sent
+        again, down to single points.
         """
         lines = LineProtocol(points)
         rejected: list[RejectedPoints] = []
-        # a stack, so that the halves of a range come next
+        # a stack, so that the halves of a range are sent next
         ranges = [(start, min(start + BATCH_POINTS, len(points))) for start in range(0, len(points), BATCH_POINTS)][
             ::-1
         ]
@@ -107,17 +108,17 @@ class InfluxReadingsStore:
                 continue
             if status != _NO_CONTENT:
                 raise StoreError(
-                    f"{self._where} answered HTTP {status}, which is not how InfluxDB acknowledges points: "
-                    "does INFLUXDB_URL lead to something else?"
+                    f"{self._where} answered HTTP {status}, with which InfluxDB does not acknowledge points: "
+                    "is INFLUXDB_URL the address of another server?"
                 )
         return rejected
 
     def ping(self) -> None:
-        """See `ReadingsStore.ping`. Writes nothing, so that token and bucket are asked for too."""
+        """See `ReadingsStore.ping`. Sends an empty batch, because this also checks token and bucket."""
         try:
             self._post("", math.inf)
         except ApiException as error:
-            # 2.x: "writing requires points", once the token and the bucket have passed
+            # 2.x answers "writing requires points" if the token and the bucket are valid
             if error.status != _BAD_REQUEST:
                 raise self._store_error(error) from None
 
@@ -126,15 +127,15 @@ class InfluxReadingsStore:
         self._client.close()
 
     def _post(self, lines: str, until: float) -> int:
-        """Send line protocol; return the HTTP status, a success.
+        """Send line protocol; return the HTTP status, which is a success.
 
         Raises:
-            ApiException: an HTTP status that is no success.
-            StoreError: no answer, or no time left for one.
+            ApiException: an HTTP status that is not a success.
+            StoreError: no answer, or no time left.
         """
         timeout_s = min(self._timeout_s, until - time.monotonic())
         if timeout_s <= 0:
-            raise StoreError(f"{self._where} has not taken everything in the time that there was")
+            raise StoreError(f"{self._where} has not accepted all points in the available time")
         try:
             _, status, _ = self._writes.post_write_with_http_info(
                 org=self._org,
@@ -161,7 +162,7 @@ class InfluxReadingsStore:
         return f"{self._where} answered HTTP {error.status}: {self._reason(error)}" + (f"; {advice}" if advice else "")
 
     def _reason(self, error: ApiException) -> str:
-        """What the server says in its body (`error` in 1.x, `message` in 2.x), or else the status line."""
+        """Return the message in the body (`error` in 1.x, `message` in 2.x), or else the status line."""
         try:
             body = json.loads(error.body or "")
             reason = body.get("message") or body.get("error")
@@ -183,7 +184,7 @@ def _rejects_all(error: ApiException, points: int) -> bool:
 
 
 def _retry_after_s(error: ApiException) -> float:
-    """What a proxy, or InfluxDB Cloud, asks for in seconds; dates are not worth parsing here."""
+    """Return the header Retry-After of a proxy or InfluxDB Cloud, if it is in seconds; dates are ignored."""
     asked = str(error.headers.get("Retry-After", "")) if error.headers else ""
     return float(asked) if asked.isdecimal() else 0.0
 

@@ -1,1 +1,1 @@
-"""The outbox: batches of points on disk that no store has acknowledged yet."""
+"""The outbox: batches of points on disk that the store has not acknowledged yet."""

@@ -1,4 +1,4 @@
-"""A batch in the outbox that this process holds, and what can be done with it."""
+"""A batch in the outbox that this process has locked, and the operations on it."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from emm_pipeline.stores.points import PointBatch
 
 REJECTED = "rejected"
-"""The folder, below the outbox's own, of what is not loaded again by itself."""
+"""Folder below the outbox's own for rejected points and damaged files, which are not loaded automatically."""
 
 
 @contextmanager
 def outbox_errors(path: Path) -> Iterator[None]:
-    """Turn an OSError inside the block into an OutboxError that names the place and what to check."""
+    """Turn an OSError inside the block into an OutboxError that names the path and says what to check."""
     try:
         yield
     except OSError as err:
@@ -35,12 +35,12 @@ def outbox_errors(path: Path) -> Iterator[None]:
 
 
 class Batch:
-    """A batch that this process holds; a context manager that releases it at its end.
+    """A batch that this process has locked; a context manager that releases it at its end.
 
     Args:
         path: its file.
-        fd: a descriptor of that file, which has its lock.
-        points: what is in the file, where that is known.
+        fd: a descriptor of that file, which holds the lock.
+        points: the points in the file, if they are known.
     """
 
     def __init__(self, path: Path, fd: int, points: PointBatch | None = None) -> None:
@@ -51,7 +51,7 @@ class Batch:
 
     @property
     def name(self) -> str:
-        """Its file's name, by which another process can claim it."""
+        """The name of its file, with which another process can claim it."""
         return self._path.name
 
     def points(self) -> PointBatch:
@@ -67,10 +67,10 @@ class Batch:
         return self._points
 
     def settle(self, rejected_points: Sequence[RejectedPoints]) -> None:
-        """Remove the batch, since the store has it all but for the rejected points; these go to `rejected` first.
+        """Remove the batch after loading; write the points that the store rejected to the folder `rejected` first.
 
         Raises:
-            OutboxError: that could not be done; the batch will be loaded again, which changes nothing in the store.
+            OutboxError: a file could not be written or removed. The batch will be loaded again, which is harmless.
         """
         if rejected_points:
             with outbox_errors(self._rejected):
@@ -80,13 +80,13 @@ class Batch:
         self.remove()
 
     def set_aside(self) -> None:
-        """Move a file that cannot be read back to `rejected`, so that the others are loaded."""
+        """Move a damaged file to `rejected`, so that it does not stop the others from being loaded."""
         with outbox_errors(self._rejected):
             make_folder(self._rejected)
             self._path.rename(self._rejected / f"{self.name}{kinds.DAMAGED_SUFFIX}")
 
     def remove(self) -> None:
-        """Delete the file. Not synced: should a power cut bring it back, it is loaded once more."""
+        """Delete the file, without fsync: if a power failure restores it, it is loaded again, which is harmless."""
         with outbox_errors(self._path):
             self._path.unlink(missing_ok=True)
 

@@ -1,4 +1,4 @@
-"""Files that outlive a crash: written with fsync under a temporary name, then renamed."""
+"""Files that survive a crash: they are written with fsync under a temporary name, then renamed."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ TEMPORARY_SUFFIX = ".tmp"
 
 
 class DamagedFileError(ValueError):
-    """A file that cannot be read back, or was written by a later version; says which and why."""
+    """A file that is damaged or was written by a later version; the message names the file and the reason."""
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder that outlives a crash, unless it exists."""
+    """Create a folder durably, unless it exists."""
     if not folder.is_dir():
         folder.mkdir(parents=True, exist_ok=True)
         _sync_folder(folder.parent)
 
 
 def create_durably(path: Path, content: bytes) -> int:
-    """Write a file under a temporary name, wait until the disk has it, rename it; return a descriptor that locks it.
+    """Write a file under a temporary name, sync it to disk, and rename it; return a descriptor that holds its lock.
 
     Raises:
-        OSError: nothing is left of it.
+        OSError: the file could not be written; no part of it is left.
     """
     temporary = path.with_name(f".{path.name}{TEMPORARY_SUFFIX}")
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o640)
     try:
-        # Locked before it has its name, so that no other process finds it unlocked.
+        # Lock the file before it is renamed, so that no other process finds it unlocked.
         fcntl.flock(fd, fcntl.LOCK_EX)
         view = memoryview(content)
         while view:
@@ -48,7 +48,7 @@ def create_durably(path: Path, content: bytes) -> int:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Wait until the disk has the folder's names."""
+    """Sync the folder's entries to disk."""
     fd = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(fd)
@@ -57,7 +57,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 def lock(path: Path) -> int | None:
-    """Return a descriptor that holds the file's lock; None if another process holds it, or if the file is gone.
+    """Return a descriptor that holds the file's lock; None if another process holds it, or if the file does not exist.
 
     Raises:
         OSError: the file cannot be opened.
@@ -68,7 +68,7 @@ def lock(path: Path) -> int | None:
         return None
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if _is_open_at(path, fd):  # else it was loaded, and removed, before it was locked here
+        if _is_open_at(path, fd):  # otherwise another process loaded and removed it before it was locked here
             return fd
     except BlockingIOError:
         pass

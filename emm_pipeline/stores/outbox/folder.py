@@ -1,8 +1,9 @@
-"""The outbox: a folder with every batch of points that no store has acknowledged yet, one file per fleet reading.
+"""The outbox: a folder with every batch of points that the store has not acknowledged yet, one file per fleet reading.
 
 `put` writes a batch with fsync, under a temporary name, and renames it; the names sort oldest first. A process that
-works on a batch holds its lock (flock), from before it gets its name until it is gone: a poll that loads its own batch
-and any number of replays do not disturb each other, and the kernel frees what a killed process held.
+works on a batch holds its lock (flock) from before the renaming until the file is removed. Therefore a poll that loads
+its own batch and any number of replays do not disturb each other, and the kernel releases the locks of a killed
+process.
 
 Points that a store rejects are kept in the folder `rejected`, as text, with the reason.
 """
@@ -28,19 +29,19 @@ if TYPE_CHECKING:
     from emm_pipeline.stores.points import PointBatch
 
 _READ_AT = "%Y%m%dT%H%M%S.%fZ"
-"""With what a batch's name begins."""
+"""Pattern of the beginning of a batch's name."""
 _KEPT = (*kinds.REJECTED_SUFFIXES, kinds.DAMAGED_SUFFIX)
-"""What the files in `rejected` end with."""
+"""Suffixes of the files in `rejected`."""
 _LAST_ERROR = "last-error.txt"
 _ABANDONED_S = 3600.0
-"""A temporary file that is older belongs to a process that was killed while it wrote."""
+"""Age after which a temporary file counts as abandoned by a process that was killed while it wrote."""
 _BLOCK = 4096
-"""What a file takes on disk is a multiple of it."""
+"""Size of a disk block in bytes; a file takes a multiple of it."""
 
 
 @dataclass(frozen=True, slots=True)
 class OutboxFile:
-    """A file as a person sees it: what waits, or (with its reason) what was rejected. `size` is in bytes."""
+    """Description of a file: a batch that waits, or rejected points with their reason. `size` is in bytes."""
 
     name: str
     points: int
@@ -50,18 +51,18 @@ class OutboxFile:
 
 @dataclass(slots=True)
 class PutBack:
-    """What became of rejected points that were put back; `problems` are of one line each."""
+    """The result of putting back rejected points; `problems` are one line each."""
 
     files: int = 0
     problems: list[str] = field(default_factory=list)
 
 
 class Outbox:
-    """A folder, made at its first use.
+    """The outbox's folder, which is created at its first use.
 
     Args:
-        folder: on a disk that outlives the process and the machine's power.
-        max_bytes: how much it may hold, what was rejected included; one batch is always taken.
+        folder: a path on a persistent disk.
+        max_bytes: maximum size of all its files, including rejected points; one batch is always accepted.
     """
 
     def __init__(self, folder: Path, max_bytes: int) -> None:
@@ -70,15 +71,15 @@ class Outbox:
         self._max_bytes = max_bytes
 
     def put(self, points: PointBatch, read_at: datetime, run: str) -> Batch:
-        """Write a batch durably, and hold it.
+        """Write a batch durably, and lock it.
 
         Args:
             points: at least one.
-            read_at: when reading began; UTC.
-            run: who read it, unique with `read_at`; a part of the file's name.
+            read_at: the start time of the reading (UTC).
+            run: name of the run, unique together with `read_at`; a part of the file's name.
 
         Raises:
-            OutboxError: it could not be written.
+            OutboxError: the batch could not be written.
         """
         path = self.folder / f"{read_at.astimezone(UTC):{_READ_AT}}-{run}{kinds.SUFFIX}"
         content = kinds.pack_batch(points, run)
@@ -96,12 +97,12 @@ class Outbox:
             return _names(self.folder, kinds.SUFFIXES)
 
     def waiting_since(self) -> datetime | None:
-        """Return when the oldest batch was read (UTC) that waits or is being loaded; None where there is none."""
+        """Return the reading time (UTC) of the oldest batch that waits or is being loaded; None if there is none."""
         names = self.names()
         return datetime.strptime(names[0].partition("-")[0], _READ_AT).replace(tzinfo=UTC) if names else None
 
     def has_waiting(self) -> bool:
-        """Whether there is a batch that no process is loading. Cheap where there is none."""
+        """Whether there is a batch that no process is loading. This is fast if there is none."""
         for name in self.names():
             if batch := self.claim(name):
                 batch.close()
@@ -109,7 +110,7 @@ class Outbox:
         return False
 
     def claim(self, name: str) -> Batch | None:
-        """Hold a batch; None if another process holds it, or if it is gone.
+        """Lock a batch; return None if another process has locked it or it no longer exists.
 
         Raises:
             OutboxError: the file cannot be opened.
@@ -120,10 +121,10 @@ class Outbox:
         return None if fd is None else Batch(path, fd)
 
     def trim(self) -> list[OutboxFile]:
-        """Remove the oldest files while the folder holds too much; batches that are being loaded stay.
+        """Remove the oldest files while the folder is too large; batches that are being loaded are kept.
 
         Returns:
-            What is lost by it.
+            The removed files, whose points are lost.
 
         Raises:
             OutboxError: the folder cannot be read or written.
@@ -152,19 +153,19 @@ class Outbox:
         return dropped
 
     def waiting(self) -> list[OutboxFile]:
-        """Return what waits or is being loaded, oldest first."""
+        """Return the batches that wait or are being loaded, oldest first."""
         return self._files(self.folder, kinds.SUFFIXES)
 
     def rejected(self) -> list[OutboxFile]:
-        """Return what the store will never take, and files that were damaged, oldest first."""
+        """Return the files with rejected points and the damaged files, oldest first."""
         return self._files(self.rejected_folder, _KEPT)
 
     def read(self, name: str) -> PointBatch:
-        """Return the points of a file that waits or was rejected, and leave it as it is.
+        """Return the points of a batch or of a file with rejected points, without changing it.
 
         Raises:
             ConfigurationError: there is no such file.
-            DamagedFileError: it cannot be read back.
+            DamagedFileError: the file is damaged.
             OutboxError: the disk does not return its content.
         """
         places = (
@@ -175,10 +176,10 @@ class Outbox:
             for folder, suffixes, read in places:
                 if name in _names(folder, suffixes):
                     return read(folder / name)
-        raise ConfigurationError(f"{self.folder} has no batch and no rejected points of the name {name!r}")
+        raise ConfigurationError(f"{self.folder} has no batch and no rejected points with the name {name!r}")
 
     def put_back_rejected(self) -> PutBack:
-        """Put rejected points into the outbox once more, for a store that takes them now.
+        """Move rejected points back into the outbox, after the cause has been corrected.
 
         Raises:
             OutboxError: a file could not be read or written.
@@ -200,14 +201,14 @@ class Outbox:
         return done
 
     def _put_back(self, path: Path) -> None:
-        # Another name than before: a process that still held the batch would delete it.
+        # A new name, because a process that still has the old batch locked would delete the file.
         stem = f"{kinds.stem_of(path.name)}-again"
         content = kinds.pack_batch(kinds.read_rejected(path), stem)
         os.close(create_durably(self.folder / f"{stem}{kinds.SUFFIX}", content))
         path.unlink()
 
     def note_error(self, error: str) -> None:
-        """Keep the last reason why a batch waits, for `emm outbox`."""
+        """Record the last reason why a batch waits, for `emm outbox`."""
         with outbox_errors(self.folder):
             (self.folder / _LAST_ERROR).write_text(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC: {error}\n")
 
@@ -239,7 +240,7 @@ def _names(folder: Path, suffixes: tuple[str, ...]) -> list[str]:
 def _size(entry: os.DirEntry[str]) -> int:
     try:
         return -(-entry.stat().st_size // _BLOCK) * _BLOCK
-    except FileNotFoundError:  # loaded meanwhile
+    except FileNotFoundError:  # loaded in the meantime
         return 0
 
 
@@ -255,6 +256,6 @@ def _remove_abandoned(entries: Sequence[os.DirEntry[str]]) -> None:
     oldest = time.time() - _ABANDONED_S
     for entry in entries:
         if entry.name.endswith(TEMPORARY_SUFFIX):
-            with suppress(FileNotFoundError):  # renamed meanwhile: it was being written
+            with suppress(FileNotFoundError):  # its process has just renamed it
                 if entry.stat().st_mtime < oldest:
                     Path(entry.path).unlink()

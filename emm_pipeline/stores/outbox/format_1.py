@@ -1,10 +1,10 @@
-"""Reads what earlier versions of EMM left in the outbox: gzipped line protocol, and rejected points as text. Pure.
+"""Read outbox files of earlier versions of EMM: gzipped line protocol, and rejected points as text (pure).
 
     # EMM outbox 1; 2 points; run 5e0c…
     voltageL1,dataunit=V,description=mains,id=1 value=230.5 1772366400000
     emm_poll,description=mains,id=1 ok=1i,requests=2i,points=1i,latency_ms=12.5 1772366400000
 
-Strict on purpose: a line that is not exactly of that form is an error, never guessed at.
+The parser is strict: a line that does not have exactly this form is an error.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 _HEADER = re.compile(r"# EMM outbox (\d+); (\d+) points; run (.*)")
 
-# A backslash before a comma, an equals sign or a space makes it a part of the text; any other stands for itself.
-# The repetitions are possessive (++, ?+): a line has one reading, and a hostile one costs no time.
+# A backslash escapes a following comma, equals sign or space; any other backslash is an ordinary character.
+# The quantifiers are possessive (++, ?+): there is no backtracking, so a malicious line cannot slow the parser down.
 _MEASUREMENT = r"(?P<measurement>(?:\\[, ]|[^, \\\0\n])++)"
 _TEXT = r"(?:\\[,= ]?+|[^,= \\\0\n])++"
 _TAGS = rf"(?:,dataunit=(?P<unit>{_TEXT}))?(?:,description=(?P<description>{_TEXT}))?,id=(?P<id>-?\d{{1,18}})"
@@ -57,7 +57,7 @@ def unpack(content: bytes, name: str) -> PointBatch:
 
 
 def read_count(path: Path) -> int:
-    """Return how many points a batch's file says that it holds, from its first line; 0 if it is damaged."""
+    """Return the number of points given in the first line of a batch's file; 0 if it is damaged."""
     try:
         with gzip.open(path) as file:
             return _count(file.readline(200).decode().removesuffix("\n"), path.name)
@@ -76,7 +76,7 @@ def read_rejected(path: Path) -> PointBatch:
 
 
 def describe(path: Path) -> tuple[int, str]:
-    """Return how many points a file of rejected points holds, and why they were rejected, in one line.
+    """Return the number of points in a file of rejected points, and the reasons for the rejection in one line.
 
     Raises:
         DamagedFileError: the file cannot be read back.
@@ -88,7 +88,7 @@ def describe(path: Path) -> tuple[int, str]:
 
 def _rejected_lines(path: Path) -> tuple[list[str], str]:
     try:
-        # Not read_text(), which would take a carriage return in a description for the end of a line.
+        # Not read_text(), which would treat a carriage return in a description as the end of a line.
         lines = path.read_bytes().decode().removesuffix("\n").split("\n")
     except UnicodeDecodeError as err:
         raise DamagedFileError(f"{path.name} is damaged: {err}") from err
@@ -106,10 +106,10 @@ def _count(header: str, name: str) -> int:
 
 
 def parse_lines(lines: Iterable[str], name: str) -> PointBatch:
-    """Return the points that lines hold.
+    """Parse lines to points.
 
     Raises:
-        DamagedFileError: a line is not of the form that EMM wrote.
+        DamagedFileError: a line does not have the form that EMM wrote.
     """
     readings: list[dict[str, Any]] = []
     polls: list[dict[str, Any]] = []
@@ -117,7 +117,7 @@ def parse_lines(lines: Iterable[str], name: str) -> PointBatch:
         match = _LINE.fullmatch(line)
         value = float(match["value"]) if match and match["value"] else 0.0
         if not match or not math.isfinite(value) or (match["measurement"] == POLL_MEASUREMENT) == bool(match["value"]):
-            raise DamagedFileError(f"{name} is damaged: point {number} is not of the form that EMM writes")
+            raise DamagedFileError(f"{name} is damaged: point {number} does not have the form that EMM writes")
         tags = {"time": int(match["time"]), "id": int(match["id"]), "description": _unescaped(match["description"])}
         if match["value"]:
             measurement, unit = _unescaped(match["measurement"]), _unescaped(match["unit"])

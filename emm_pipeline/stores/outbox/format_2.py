@@ -1,19 +1,21 @@
 r"""A batch of points as a file, format 2: columns, compressed, with a checksum. Pure.
 
-| bytes | what (integers little-endian, unsigned) |
+| bytes | content (integers are little-endian, unsigned) |
 | --- | --- |
 | 0 to 7 | `EMMPOINT` |
 | 8 to 11 | the format's version: 2 |
-| 12 to 15 | how many points the file holds |
-| 16 to 19 | CRC-32 of bytes 8 to 15 and of all from byte 20 on |
-| from 20 on | zlib-compressed: a line of JSON that ends with `\n`, then the columns one after the other |
+| 12 to 15 | number of points in the file |
+| 16 to 19 | CRC-32 of bytes 8 to 15 and of all bytes from 20 to the end |
+| from 20 | zlib-compressed: a line of JSON that ends with `\n`, then the columns one after the other |
 
 The JSON is `{"run": …, "rows": {"readings": …, "polls": …}, "columns": [[table, column, type, texts], …]}`. `type` is
 NumPy's (`<i8`, `<f8`, `|b1` …); `texts` is null, or the texts that the codes of a text column mean (-1: no text). A
-column has the first bytes of all its rows first, then all second bytes, and so on: so more of its neighbours are equal.
+column contains the first bytes of all its rows, then all second bytes, and so on, because it compresses better if
+adjacent bytes are equal.
 
-200 000 points of 10 000 meters take 0.63 MB and 30 ms of CPU; gzipped line protocol 3.0 MB and 0.1 s, after 0.3 s for
-making the text; Arrow's IPC format 0.89 MB and 11 ms, with a library of 170 MB (10 points: 0.2 kB, Arrow 2.6 kB).
+200 000 points of 10 000 meters take 0.63 MB and 30 ms of CPU; gzipped line protocol takes 3.0 MB and 0.1 s, after 0.3 s
+for formatting the text; Arrow's IPC format takes 0.89 MB and 11 ms, and needs a library of 170 MB (10 points: 0.2 kB,
+Arrow 2.6 kB).
 """
 
 from __future__ import annotations
@@ -44,11 +46,11 @@ _CHECKSUM = struct.Struct("<I")
 _START = len(_MAGIC) + _COUNTS.size + _CHECKSUM.size
 _TABLES = {"readings": Readings, "polls": Polls}
 _ZLIB_LEVEL = 1
-"""Level 6 takes twice the time and saves a tenth."""
+"""Compression level; level 6 takes twice the time and saves only a tenth of the size."""
 
 
 def pack(points: PointBatch, run: str) -> bytes:
-    """Return a file's content; `run` names who read the points."""
+    """Return a file's content; `run` is the name of the run that read the points."""
     described, parts = [], [b""]
     for name in _TABLES:
         for column_name, column in getattr(points, name).columns().items():
@@ -67,7 +69,7 @@ def unpack(content: bytes, name: str) -> PointBatch:
     """Return the points of a file's content.
 
     Raises:
-        DamagedFileError: it is not what `pack` made.
+        DamagedFileError: the content was not created by `pack`, or is damaged.
     """
     count = _count(content, name)
     counts, (checksum,) = content[len(_MAGIC) :][: _COUNTS.size], _CHECKSUM.unpack_from(content, _START - 4)
@@ -83,7 +85,7 @@ def unpack(content: bytes, name: str) -> PointBatch:
 
 
 def read_count(path: Path) -> int:
-    """Return how many points a file says that it holds, from its first bytes; 0 if it is damaged."""
+    """Return the number of points given in the first bytes of a file; 0 if it is damaged."""
     try:
         with path.open("rb") as file:
             return _count(file.read(_START), path.name)
@@ -127,5 +129,5 @@ def _columns(content: bytes, start: int, header: Any) -> Iterator[tuple[str, str
 
 
 def _by_byte(values: NDArray[Any]) -> bytes:
-    """Return the bytes of values: first all first ones, then all second ones, and so on."""
+    """Return the bytes of values: the first byte of all values, then the second byte of all values, and so on."""
     return np.ascontiguousarray(values).view(np.uint8).reshape(len(values), values.itemsize).T.tobytes()

@@ -1,7 +1,7 @@
-"""The kinds of files in the outbox, told apart by how their names end, and which module reads each.
+"""The kinds of files in the outbox, distinguished by the suffixes of their names, and the module that reads each.
 
-The formats are imported by the functions that need them, since they import NumPy: what looks whether something waits
-needs names only.
+Functions import the formats themselves, because these import NumPy, and code that only checks whether batches wait does
+not need them.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ if TYPE_CHECKING:
 
 SUFFIX, FORMAT_1_SUFFIX = ".points", ".lp.gz"
 SUFFIXES = (SUFFIX, FORMAT_1_SUFFIX)
-"""Batches: as they are written now, and as earlier versions of EMM wrote them."""
+"""Suffixes of batches: the current one, and that of earlier versions of EMM."""
 REJECTED_SUFFIX, FORMAT_1_REJECTED_SUFFIX = ".rejected.jsonl", ".rejected.lp"
 REJECTED_SUFFIXES = (REJECTED_SUFFIX, FORMAT_1_REJECTED_SUFFIX)
-"""Rejected points, likewise."""
+"""Suffixes of files of rejected points: the current one, and that of earlier versions."""
 DAMAGED_SUFFIX = ".damaged"
-"""Behind the name of a batch that cannot be read back."""
+"""Suffix that is added to the name of a damaged batch."""
 
 
 def stem_of(name: str) -> str:
-    """Return a file's name without the suffix that says of which kind it is."""
+    """Return a file's name without the suffix of its kind."""
     suffix = next(suffix for suffix in (*SUFFIXES, *REJECTED_SUFFIXES) if name.endswith(suffix))
     return name.removesuffix(suffix)
 
 
 def pack_batch(points: PointBatch, run: str) -> bytes:
-    """Return the content of a batch's file; `run` names who read the points."""
+    """Return the content of a batch's file; `run` is the name of the run that read the points."""
     from emm_pipeline.stores.outbox import format_2  # noqa: PLC0415
 
     return format_2.pack(points, run)
@@ -54,7 +54,7 @@ def read_batch(path: Path) -> PointBatch:
 
 
 def count_batch(path: Path) -> int:
-    """Return how many points a batch says that it holds; 0 where it is damaged, or gone."""
+    """Return the number of points in a batch; 0 if it is damaged or no longer exists."""
     from emm_pipeline.stores.outbox import format_1, format_2  # noqa: PLC0415
 
     read_count = format_1.read_count if path.name.endswith(FORMAT_1_SUFFIX) else format_2.read_count
@@ -82,15 +82,15 @@ def read_rejected(path: Path) -> PointBatch:
 
 
 def describe_rejected(path: Path) -> tuple[int, str]:
-    """Return how many points a file in `rejected` holds, and in one line why; a damaged or vanished one holds none."""
+    """Return the number of points in a file in `rejected` (0 if damaged or missing), and the reasons in one line."""
     from emm_pipeline.stores.outbox import format_1, rejected  # noqa: PLC0415
 
     if path.name.endswith(DAMAGED_SUFFIX):
-        return 0, "cannot be read back"
+        return 0, "the file is damaged"
     try:
         describe = format_1.describe if path.name.endswith(FORMAT_1_REJECTED_SUFFIX) else rejected.describe
         return describe(path)
     except DamagedFileError as err:
         return 0, str(err)
     except FileNotFoundError:
-        return 0, "is gone: put back into the outbox meanwhile"
+        return 0, "the file no longer exists: it was put back into the outbox"

@@ -1,4 +1,4 @@
-"""Points that a store rejected, as a text file that people can read, search and correct: lines of JSON. Pure.
+"""Rejected points as a text file of JSON lines, which people can read, search and correct (pure).
 
     {"format": "EMM rejected points", "version": 2}
     {"reason": "InfluxDB at http://influxdb:8086 answered HTTP 400: field type conflict", "points": 1}
@@ -45,7 +45,7 @@ def pack(rejected: Sequence[RejectedPoints]) -> bytes:
 
 
 def records(points: PointBatch) -> Iterator[dict[str, Any]]:
-    """Yield each point as it is written as JSON."""
+    """Yield each point as a dictionary for JSON."""
     for row in points.readings.rows():
         yield row | {"time": _iso(row["time"])}
     for row in points.polls.rows():
@@ -58,7 +58,7 @@ def read(path: Path) -> PointBatch:
     """Return the points of a file.
 
     Raises:
-        DamagedFileError: a line is not as it was written; says which and why.
+        DamagedFileError: a line is invalid; the message gives its number and the reason.
         OSError: the file cannot be read.
     """
     readings: list[dict[str, Any]] = []
@@ -77,7 +77,7 @@ def read(path: Path) -> PointBatch:
 
 
 def describe(path: Path) -> tuple[int, str]:
-    """Return how many points a file holds, and why they were rejected, in one line.
+    """Return the number of points in a file, and the reasons for the rejection in one line.
 
     Raises:
         DamagedFileError: a line is not JSON.
@@ -93,7 +93,7 @@ def describe(path: Path) -> tuple[int, str]:
 
 
 def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield the lines behind the header with their numbers. Empty ones are left out: people edit such files."""
+    """Yield the lines after the header with their numbers. Empty lines are skipped, since people edit such files."""
     numbered = ((number, line) for number, line in enumerate(path.read_bytes().split(b"\n"), 1) if line.strip())
     objects = ((number, _object(line, f"{path.name}, line {number}")) for number, line in numbered)
     if next(objects, None) != (1, _HEADER):
@@ -112,10 +112,10 @@ def _object(line: bytes, where: str) -> dict[str, Any]:
 
 
 def _point(line: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
-    """Return a point's cells, checked, since people edit such files.
+    """Check and convert the cells of a point, since people edit such files.
 
     Raises:
-        ValueError: a cell cannot be stored; says which and why.
+        ValueError: a cell cannot be stored; the message names it and gives the reason.
     """
     row = {}
     for name in names:
@@ -195,4 +195,4 @@ _CELLS: dict[str, Callable[[object], Any]] = {
     "error": _optional(lambda cell: one_line(_text(cell), MAX_ERROR)),
     "status": _optional(_label),
 }
-"""What checks and converts the cells of each column."""
+"""The function that checks and converts the cells of each column."""

@@ -1,1 +1,1 @@
-"""Readings in PostgreSQL, in the tables `readings` and `emm_poll`."""
+"""The readings store PostgreSQL, with the tables `readings` and `emm_poll`."""

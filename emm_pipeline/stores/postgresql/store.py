@@ -1,4 +1,4 @@
-"""Readings in PostgreSQL, in the tables `readings` and `emm_poll`."""
+"""Store readings in PostgreSQL, in the tables `readings` and `emm_poll`."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ STATEMENT_TIMEOUT_S = 30.0
 _UPSERT_READINGS = upsert(readings, readings_series)
 _UPSERT_POLLS = upsert(emm_poll, emm_poll_meter)
 
-# By the index `readings_series` from one series to the next, and to the last point of each: PostgreSQL would read the
-# whole table for DISTINCT ON.
+# This query uses the index `readings_series` to go from one series to the next, and to the last point of each, because
+# PostgreSQL would read the whole table for DISTINCT ON.
 _LATEST = text("""
     WITH RECURSIVE series AS (
         (SELECT id, measurement, coalesce(unit, '') AS unit FROM readings
@@ -53,7 +53,7 @@ _LATEST = text("""
 _BOUND = text("SELECT set_config('statement_timeout', :milliseconds, true)")
 
 _REJECTED = frozenset({"22", "23", "54"})
-"""Classes of SQLSTATE that blame the content: data exception, constraint violation, program limit exceeded."""
+"""Classes of SQLSTATE for invalid content: data exception, constraint violation, program limit exceeded."""
 
 
 class PostgresReadingsStore:
@@ -69,14 +69,14 @@ class PostgresReadingsStore:
     def write(self, points: PointBatch, *, until: float = math.inf) -> list[RejectedPoints]:
         """See `ReadingsStore.write`."""
         rejected: list[RejectedPoints] = []
-        # each statement is about one table
+        # each statement writes one table
         for first, end in ((0, len(points.readings)), (len(points.readings), len(points))):
             for start in range(first, end, BATCH_ROWS):
                 rejected += self._upsert(points[start : min(start + BATCH_ROWS, end)], until)
         return rejected
 
     def ping(self) -> None:
-        """See `ReadingsStore.ping`. Asks for the tables too."""
+        """See `ReadingsStore.ping`. Also checks that the tables exist."""
         try:
             with self._engine.connect() as connection:
                 connection.execute(text("SELECT FROM readings, emm_poll LIMIT 0"))
@@ -84,7 +84,7 @@ class PostgresReadingsStore:
             raise self._store_error(error) from error
 
     def latest(self, limit: int = 1000) -> pd.DataFrame:
-        """The last point of each meter, measurement and unit, by meter; columns READING_COLUMNS.
+        """Return the last point of each meter, measurement and unit, ordered by meter, with columns READING_COLUMNS.
 
         Raises:
             StoreError: the database did not answer.
@@ -103,14 +103,14 @@ class PostgresReadingsStore:
         self._engine.dispose()
 
     def _upsert(self, points: PointBatch, until: float) -> list[RejectedPoints]:
-        """Write points of one table in one statement; if it is rejected, each half, down to the points at fault.
+        """Write points of one table in one statement; if it is rejected, write each half, down to the invalid points.
 
         Raises:
-            StoreError: the database did not take them, and may later.
+            StoreError: the database did not accept the points, and may accept them later.
         """
         timeout_s = min(STATEMENT_TIMEOUT_S, until - time.monotonic())
         if timeout_s <= 0:
-            raise StoreError(f"{self._where} has not taken everything in the time that there was")
+            raise StoreError(f"{self._where} has not accepted all points in the available time")
         try:
             with self._engine.begin() as connection:
                 connection.execute(_BOUND, {"milliseconds": str(math.ceil(timeout_s * 1000))})
@@ -134,7 +134,7 @@ class PostgresReadingsStore:
 
 
 def _statement(points: PointBatch) -> tuple[Insert, dict[str, Any]]:
-    """Return what writes points of one table. Of points with one key the last counts: a row is written once."""
+    """Return the statement for points of one table. Of several points with the same key, only the last is written."""
     if len(points.readings):
         rows = points.readings
         key = rows.time, rows.id, rows.measurement.codes, rows.unit.codes

@@ -1,6 +1,6 @@
-"""The tables `readings` and `emm_poll`, as the migrations in `config_db` leave them.
+"""The tables `readings` and `emm_poll`, which the migrations in `config_db` create.
 
-A test compares both. People read these tables; the pipeline alone writes them.
+A test compares both definitions. People may read these tables; only the pipeline writes them.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ readings_series = Index(
     readings.c.time,
     unique=True,
 )
-"""What identifies a point; also finds the last point of a series."""
+"""The key of a point; the index also finds the last point of a series."""
 
 emm_poll = Table(
     "emm_poll",
@@ -44,7 +44,7 @@ emm_poll = Table(
     Column("error", Text),
     Column("status", Text),
 )
-"""How each poll of each meter went."""
+"""One row per poll of each meter, with its result."""
 
 emm_poll_meter = Index("emm_poll_meter", emm_poll.c.id, emm_poll.c.time, unique=True)
-"""What identifies a point."""
+"""The key of a point."""

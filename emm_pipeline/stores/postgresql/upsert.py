@@ -1,9 +1,9 @@
 """The statements that write points as columns, and their parameters.
 
-A column of numbers travels as an array, in PostgreSQL's text form; a text column as an array of its different texts,
-and one of the rows' codes. So 200 000 readings take 0.27 s of CPU here and 1.0 s in the server. As lists, which
-psycopg2 turns into SQL value by value, they took 1.2 s and 1.9 s; by COPY into a temporary table 0.26 s and 1.0 s, with
-one statement more, and escapes of its own.
+A column of numbers is sent as an array in PostgreSQL's text form, a text column as an array of its different texts and
+one of the rows' codes. In this form, 200 000 readings take 0.27 s of CPU here and 1.0 s in the server. As lists, which
+psycopg2 converts to SQL value by value, they took 1.2 s and 1.9 s; with COPY into a temporary table 0.26 s and 1.0 s,
+but with one more statement and additional escapes.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from emm_pipeline.stores.points import Columns
 
 _TEXTS = "_texts"
-"""With what the parameter's name ends that has the texts of a column."""
+"""Suffix of the parameter with the texts of a column."""
 
 
 def upsert(table: Table, key: Index) -> Insert:
-    """Return the statement that inserts rows, and replaces those with the same key. It takes `parameters`."""
+    """Return the statement that inserts rows, or replaces those with the same key; its parameters are `parameters`."""
     arrays = [cast(bindparam(column.name, type_=Text), ARRAY(_element_type(column))) for column in table.c]
     batch = func.unnest(*arrays).table_valued(*table.c.keys(), name="batch").render_derived()
     rows: FromClause = batch
@@ -36,7 +36,7 @@ def upsert(table: Table, key: Index) -> Insert:
     for column in table.c:
         value: Any = batch.c[column.name]
         if isinstance(column.type, DateTime):
-            # whole milliseconds since 1970: exact, and quickly bound
+            # whole milliseconds since 1970 are exact, and fast to bind
             value = literal_column("timestamptz 'epoch'") + value * literal_column("interval '1 millisecond'")
         elif isinstance(column.type, Text):
             array = cast(bindparam(column.name + _TEXTS), ARRAY(Text))
@@ -51,20 +51,20 @@ def upsert(table: Table, key: Index) -> Insert:
 
 
 def _element_type(column: Column[Any]) -> Any:
-    """The type of the array in which a column travels."""
+    """Return the element type of the array in which a column is sent."""
     if isinstance(column.type, Text):
         return Integer
     return BigInteger if isinstance(column.type, DateTime) else column.type
 
 
 def parameters(columns: Columns) -> dict[str, Any]:
-    """Return the parameters of a statement of `upsert`, whose table has these columns."""
+    """Return the parameters for the statement of `upsert` for a table with these columns."""
     result: dict[str, Any] = {}
     for name, column in columns.columns().items():
         if isinstance(column, TextColumn):
             used, codes = np.unique(column.codes, return_inverse=True)
             texts = [column.distinct[code] for code in used.tolist() if code >= 0]
-            # PostgreSQL counts from 1; where there are rows without a text, these have 0
+            # PostgreSQL's arrays begin at 1; rows without a text have the index 0
             result[name] = _array(codes + (len(texts) == len(used)))
             result[name + _TEXTS] = texts
         else:
@@ -73,12 +73,12 @@ def parameters(columns: Columns) -> dict[str, Any]:
 
 
 def _array(values: NDArray[Any]) -> str:
-    """Return numbers as PostgreSQL writes an array; NaN, which stands for a missing number, as NULL."""
+    """Return numbers in PostgreSQL's text form of an array; NaN, a missing number, becomes NULL."""
     return "{" + str(values.tolist())[1:-1].replace("nan", "NULL") + "}"
 
 
 def last_of_each(*key: NDArray[Any]) -> NDArray[np.intp]:
-    """Return the rows, in order, but for those whose key a later row has, too."""
+    """Return the rows in order, without those whose key occurs again in a later row."""
     order = np.lexsort(key)
     followed = np.zeros(len(order), bool)
     followed[:-1] = np.logical_and.reduce([column[order[1:]] == column[order[:-1]] for column in key])

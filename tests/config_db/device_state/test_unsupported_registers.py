@@ -118,7 +118,7 @@ def test_failing_meters_are_remembered_as_they_were_and_others_have_no_row(confi
 
 
 def test_that_a_meter_fails_and_what_polls_state_of_it_do_not_overwrite_each_other(config_engine):
-    status = MeterStatus(1, last_read_at=NOW, failures_in_a_row=9, reason="the store is away")
+    status = MeterStatus(1, last_read_at=NOW, failures_in_a_row=9, reason="the store is unavailable")
     save_results(config_engine, [status])
     save_failing(config_engine, {1: FAILING})
     save_results(config_engine, [status])

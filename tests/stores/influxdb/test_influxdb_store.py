@@ -406,7 +406,7 @@ def test_no_request_outlasts_the_time_that_there_is(free_port, monkeypatch):
         assert writing in ended, "it waited as long as a request may take when there is time"
         with pytest.raises(StoreError, match="timed out"):
             writing.result()
-        with pytest.raises(StoreError, match="in the time that there was"):
+        with pytest.raises(StoreError, match="in the available time"):
             store.write(points(readings(reading())), until=clock.monotonic())
 
 

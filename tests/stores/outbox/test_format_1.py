@@ -171,7 +171,7 @@ GOOD = f"voltageL1,dataunit=V,description=example,id=1 value=230.5 {NOON_MS}"
 )
 def test_a_line_of_any_other_form_is_an_error_that_names_the_file_and_the_line(line):
     assert len(parse_lines([GOOD], "file")) == 1
-    with pytest.raises(DamagedFileError, match=r"file is damaged: point 2 is not of the form that EMM writes"):
+    with pytest.raises(DamagedFileError, match=r"file is damaged: point 2 does not have the form that EMM writes"):
         parse_lines([GOOD, line], "file")
 
 

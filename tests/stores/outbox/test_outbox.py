@@ -312,8 +312,8 @@ def test_a_damaged_file_is_named_and_set_aside(outbox, content):
 
 def test_the_last_error_is_kept_with_its_time(outbox):
     put(outbox)
-    outbox.note_error("InfluxDB is away")
-    assert outbox.last_error().endswith("UTC: InfluxDB is away")
+    outbox.note_error("InfluxDB is unavailable")
+    assert outbox.last_error().endswith("UTC: InfluxDB is unavailable")
 
 
 def test_a_folder_that_is_none_is_named(tmp_path):

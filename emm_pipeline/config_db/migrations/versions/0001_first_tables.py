@@ -1,4 +1,4 @@
-"""The two tables that everything began with; made only where a person has not made them already."""
+"""Create the first two tables, unless a person has already created them."""
 
 from alembic import op
 
@@ -7,7 +7,7 @@ down_revision = None
 
 
 def upgrade() -> None:
-    """Make `energy_meters` and `registers`, without rows."""
+    """Create `energy_meters` and `registers`, without rows."""
     op.execute("""
         CREATE TABLE IF NOT EXISTS energy_meters (
             id integer,

@@ -1,6 +1,6 @@
-"""Columns behind the first ones, and how meters of a type want to be asked.
+"""Add columns to the first two tables, and create the table with settings for requests to meters of a type.
 
-A person may have added some of them already: what is there stays as it is.
+A person may have added some of these columns already: existing columns are not changed.
 """
 
 from alembic import op

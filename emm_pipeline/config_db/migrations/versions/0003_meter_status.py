@@ -1,4 +1,4 @@
-"""What the pipeline remembers of each meter between runs."""
+"""Create the table with the status of each meter between runs."""
 
 from alembic import op
 
@@ -7,7 +7,7 @@ down_revision = "0002"
 
 
 def upgrade() -> None:
-    """Make `meter_status`."""
+    """Create `meter_status`."""
     op.execute("""
         CREATE TABLE meter_status (
             id integer PRIMARY KEY,

@@ -1,4 +1,4 @@
-"""The PostgreSQL readings store: used where no InfluxDB is at hand."""
+"""Create the tables of the PostgreSQL store, which is used without InfluxDB."""
 
 from alembic import op
 
@@ -7,7 +7,7 @@ down_revision = "0003"
 
 
 def upgrade() -> None:
-    """Make `readings` and `emm_poll`, each with the index that makes writing a point twice harmless."""
+    """Create `readings` and `emm_poll`, each with a unique index, so that a point is stored only once."""
     op.execute("""
         CREATE TABLE readings (
             time timestamptz NOT NULL,

@@ -1,4 +1,4 @@
-"""What meters refuse, and how often one that fails is asked."""
+"""Create the table of unsupported registers, and add columns for failed fleet readings."""
 
 from alembic import op
 
@@ -7,7 +7,7 @@ down_revision = "0004"
 
 
 def upgrade() -> None:
-    """Make `refused_registers`, and add to `meter_status` what is known of samples that failed."""
+    """Create `refused_registers`, and add the columns for failed readings to `meter_status`."""
     op.execute("""
         CREATE TABLE refused_registers (
             meter_id integer,

@@ -1,4 +1,4 @@
-"""What people were told of by mail, and what they are still to be told."""
+"""Create the tables of alerts that were mailed, and of lines that wait to be mailed."""
 
 from alembic import op
 
@@ -7,7 +7,7 @@ down_revision = "0005"
 
 
 def upgrade() -> None:
-    """Make `troubles` and `mail_lines`."""
+    """Create `troubles` and `mail_lines`."""
     op.execute("""
         CREATE TABLE troubles (
             subject text PRIMARY KEY,

@@ -1,4 +1,4 @@
-"""What `emm types install` has written, so that it can tell a person's changes from its own."""
+"""Create the table of the rows that `emm types install` wrote, so that it can recognize a person's changes."""
 
 from alembic import op
 
@@ -7,7 +7,7 @@ down_revision = "0006"
 
 
 def upgrade() -> None:
-    """Make `installed_types`."""
+    """Create `installed_types`."""
     op.execute("""
         CREATE TABLE installed_types (
             type text PRIMARY KEY,

@@ -1,4 +1,4 @@
-"""Registers that scale others, and registers whose place a device says itself (SunSpec)."""
+"""Add registers that hold the scale of others, and registers relative to a SunSpec model."""
 
 from alembic import op
 
@@ -7,7 +7,7 @@ down_revision = "0007"
 
 
 def upgrade() -> None:
-    """Add the columns, and make `model_addresses`."""
+    """Add the columns, and create `model_addresses`."""
     op.execute("ALTER TABLE registers ADD COLUMN scale_register integer, ADD COLUMN model integer")
     op.execute("""
         CREATE TABLE model_addresses (

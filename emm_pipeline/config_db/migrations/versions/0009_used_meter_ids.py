@@ -1,4 +1,4 @@
-"""Which ids were ever some meter's, so that a new meter does not continue the readings of a removed one."""
+"""Create the table of ids that any meter ever had, so that a new meter does not continue a removed one's readings."""
 
 from alembic import op
 
@@ -6,11 +6,11 @@ revision = "0009"
 down_revision = "0008"
 
 _INTEGER = r"'^\s*[+-]?\d{1,9}(\.0*)?\s*$'"
-"""Tables made by hand may hold ids as texts or decimals."""
+"""Regular expression (SQL) for integers: tables that a person created may hold ids as texts or decimals."""
 
 
 def _distinct_ids(table: str) -> str:
-    """Each id of a long table once: a step in its index per id, not a pass over all rows."""
+    """Return the query for each id of a long table once; it makes one index look-up per id, not a scan of all rows."""
     return f"""
         WITH RECURSIVE step AS (
             SELECT min(id) AS id FROM {table}
@@ -22,7 +22,7 @@ def _distinct_ids(table: str) -> str:
 
 
 def upgrade() -> None:
-    """Make `used_meter_ids`, with every id that any table still names."""
+    """Create `used_meter_ids` with every id that any table contains."""
     op.execute("CREATE TABLE used_meter_ids (id integer PRIMARY KEY)")
     op.execute(f"""
         INSERT INTO used_meter_ids (id)

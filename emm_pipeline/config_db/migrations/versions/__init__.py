@@ -1,1 +1,1 @@
-"""The revisions, in order. Never change one that was released: add another."""
+"""The revisions, in order. Do not change a released revision: add another one."""

@@ -1,0 +1,16 @@
+"""Dagster's daemon, which triggers the schedules, starts the runs that wait in the queue and watches over them."""
+
+from pathlib import Path
+
+from emm_pipeline.dagster_ext.garbage import collect_every_minute
+from emm_pipeline.dagster_ext.internals import run_daemon
+
+
+def serve(workspace: Path) -> None:
+    """Run the daemon until SIGINT or SIGTERM. DAGSTER_HOME names the instance.
+
+    Args:
+        workspace: the file that says where the code server is.
+    """
+    collect_every_minute()
+    run_daemon(["--workspace", str(workspace)])

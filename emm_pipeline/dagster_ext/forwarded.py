@@ -1,0 +1,61 @@
+"""Who sent a request that came by way of a proxy."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+import time
+from typing import TYPE_CHECKING
+
+from emm_pipeline.dagster_ext.asgi import header, peer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+    from emm_pipeline.dagster_ext.asgi import Scope
+
+_KEPT_S = 5.0
+"""How long the addresses of the proxies' names are kept: a request costs no look-up, and a restarted proxy is found."""
+
+
+class ForwardedClient:
+    """Returns the address that a trusted proxy names, and that of the connection for everybody else.
+
+    Args:
+        proxies: names and addresses of proxies whose X-Forwarded-For is believed. Its last address is the one that the
+            proxy itself saw; those before it are what the client claims.
+        clock: seconds that only grow.
+    """
+
+    def __init__(self, proxies: Collection[str], clock: Callable[[], float] = time.monotonic) -> None:
+        self._proxies = proxies
+        self._clock = clock
+        self._addresses: set[str] = set()
+        self._until = float("-inf")
+
+    async def __call__(self, scope: Scope) -> str:
+        """Return the client's address."""
+        sender = peer(scope)
+        named = header(scope, b"x-forwarded-for").rpartition(",")[2].strip()
+        if not named or sender not in await self._trusted():
+            return sender
+        try:
+            return str(ipaddress.ip_address(named))
+        except ValueError:
+            return sender
+
+    async def _trusted(self) -> set[str]:
+        if self._clock() >= self._until:
+            found = await asyncio.gather(*map(_look_up, self._proxies))
+            self._addresses = set().union(*found)
+            self._until = self._clock() + _KEPT_S
+        return self._addresses
+
+
+async def _look_up(name: str) -> set[str]:
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(name, None, type=socket.SOCK_STREAM)
+    except OSError:
+        return set()
+    return {str(address[0]) for *_, address in found}

@@ -1,0 +1,49 @@
+"""Browsers that have logged in before, recognised by a cookie.
+
+Their failed logins are counted apart, so that the wrong guesses of others behind the same address (a proxy, a router)
+cannot lock them out. The cookie opens nothing: the login is required all the same.
+See https://owasp.org/www-community/Slow_Down_Online_Guessing_Attacks_with_Device_Cookies
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from typing import TYPE_CHECKING
+
+from emm_pipeline.dagster_ext.asgi import header
+
+if TYPE_CHECKING:
+    from emm_pipeline.dagster_ext.asgi import Scope
+
+COOKIE = "emm_browser"
+_LIFETIME_S = 400 * 24 * 3600
+"""Browsers keep no cookie for longer."""
+
+
+class KnownBrowsers:
+    """Signs cookies and recognises them, with a key that this process does not share; a restart forgets all."""
+
+    def __init__(self) -> None:
+        self._key = secrets.token_bytes(32)
+
+    def find(self, scope: Scope, login: tuple[str, str]) -> str | None:
+        """Return the id of the browser that sent a request; None if it has not logged in with this login."""
+        for part in header(scope, b"cookie").replace(",", ";").split(";"):
+            name, _, value = part.strip().partition("=")
+            id_, _, signature = value.partition(".")
+            if name == COOKIE and hmac.compare_digest(self._sign(id_, login).encode(), signature.encode()):
+                return id_
+        return None
+
+    def new_cookie(self, login: tuple[str, str]) -> tuple[bytes, bytes]:
+        """Return the header that makes the browser known until the login changes."""
+        id_ = secrets.token_urlsafe(16)
+        attributes = f"Path=/; Max-Age={_LIFETIME_S}; HttpOnly; SameSite=Strict"
+        return b"set-cookie", f"{COOKIE}={id_}.{self._sign(id_, login)}; {attributes}".encode()
+
+    def _sign(self, id_: str, login: tuple[str, str]) -> str:
+        # Whoever had logged in before the password was changed gets no further guesses by it.
+        text = "\0".join((id_, *login))
+        return hmac.new(self._key, text.encode(), hashlib.sha256).hexdigest()

@@ -1,0 +1,77 @@
+"""Write the software bill of materials of the image's Python packages, as CycloneDX JSON.
+
+It lists the installed distributions that docker/requirements.txt names, as this environment has them, with licences and
+what each depends on. CycloneDX: https://cyclonedx.org/specification/overview/
+"""
+
+import importlib.metadata
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).resolve().parents[2]
+PROJECT = "emm-pipeline"
+
+
+def write(file: Path | None = None) -> Path:
+    """Write it; returns the file. Default: `dist/emm-pipeline-VERSION.cdx.json`.
+
+    Raises:
+        SystemExit: a package is not installed in the version that docker/requirements.txt names.
+    """
+    file = file or ROOT / "dist" / f"{PROJECT}-{importlib.metadata.version(PROJECT)}.cdx.json"
+    everything = _cyclonedx()
+    names = {PROJECT, *_required()}
+    kept = [one for one in everything["components"] if canonicalize_name(one["name"]) in names]
+    references = {one["bom-ref"] for one in kept} | {everything["metadata"]["component"]["bom-ref"]}
+    everything["components"] = kept
+    everything["dependencies"] = [
+        _without_others(one, references) for one in everything["dependencies"] if one["ref"] in references
+    ]
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(json.dumps(everything, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    return file
+
+
+def _without_others(dependencies: dict[str, Any], references: set[str]) -> dict[str, Any]:
+    """Return what a package depends on, less the packages of this environment that only other extras need."""
+    on = [reference for reference in dependencies.get("dependsOn", ()) if reference in references]
+    return {"ref": dependencies["ref"]} | ({"dependsOn": on} if on else {})
+
+
+def _required() -> set[str]:
+    """Return the names of docker/requirements.txt that this platform needs."""
+    names: set[str] = set()
+    wrong = []
+    lines = (ROOT / "docker" / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    for line in lines:
+        if not line or line.startswith(("#", " ")):
+            continue
+        requirement = Requirement(line.rstrip(" \\"))
+        if requirement.marker and not requirement.marker.evaluate():
+            continue
+        names.add(canonicalize_name(requirement.name))
+        try:
+            installed = importlib.metadata.version(requirement.name)
+        except importlib.metadata.PackageNotFoundError:
+            wrong.append(f"{requirement.name} is not installed")
+            continue
+        if installed not in requirement.specifier:
+            wrong.append(f"{requirement.name} {installed}")
+    if wrong:
+        raise SystemExit(f"this environment differs from docker/requirements.txt: {', '.join(wrong)}; run make again")
+    return names
+
+
+def _cyclonedx() -> dict[str, Any]:
+    """Return what the tool says of this whole environment."""
+    program = Path(sys.executable).with_name("cyclonedx-py")
+    options = ["--pyproject", str(ROOT / "pyproject.toml"), "--output-reproducible", "--of", "JSON", sys.executable]
+    done = subprocess.run([program, "environment", *options], stdout=subprocess.PIPE, check=True)  # noqa: S603 - ours
+    bom: dict[str, Any] = json.loads(done.stdout)
+    return bom
