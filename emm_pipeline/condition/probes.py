@@ -107,7 +107,7 @@ def look_at_dagster(facts: DagsterFacts, now: datetime) -> list[Part]:
     daemon = Status(State.OK)
     if beat is None or now - beat > HEARTBEAT_LASTS:
         reason = "it does not run: " + ("it never did" if beat is None else "its last heartbeat is old")
-        daemon = Status(State.STALE, reason, beat, "start it: docker compose up -d daemon, or dagster-daemon run")
+        daemon = Status(State.STALE, reason, beat, "start it: docker compose up -d daemon, or emm daemon")
     return [Part(DAEMON, daemon), Part(SCHEDULE, schedule_status(facts, now))]
 
 

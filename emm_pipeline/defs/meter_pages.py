@@ -38,6 +38,8 @@ def _metadata(result: PollResult) -> dict[str, MetadataValue]:
         "requests": MetadataValue.int(result.requests),
         "latency (ms)": MetadataValue.float(round(result.latency_ms, 1)),
     }
+    if result.type:
+        metadata["type"] = MetadataValue.text(result.type)
     if status.reason:
         metadata["reason"] = MetadataValue.text(status.reason)
     if result.description:
@@ -76,6 +78,8 @@ def _failing_metadata(result: PollResult, status: MeterStatus) -> dict[str, Meta
         "points": MetadataValue.int(result.points),
         "requests": MetadataValue.int(result.requests),
     }
+    if result.type:
+        metadata["type"] = MetadataValue.text(result.type)
     if result.address:
         metadata["address"] = MetadataValue.text(f"{result.address} unit {result.unit_id}")
     if result.description:

@@ -158,9 +158,9 @@ def report_results(
     )
     unknown = unknown_partitions(context)
     is_red = report.plan.is_red(scheduled=is_scheduled(context), unstored=bool(problems)) or bool(unknown)
-    existing = meter_ids(existing_partitions(context.instance))
-    issues = {meter_id: known for meter_id, known in report.issues.items() if meter_id in existing}
-    findings = Findings(failing_of(report.statuses.values(), existing), issues, problems or waiting_points())
+    issues = {meter_id: known for meter_id, known in report.issues.items() if meter_id in report.existing}
+    failing = failing_of(report.statuses.values(), report.existing)
+    findings = Findings(failing, issues, problems or waiting_points())
     for evaluation in evaluations(findings, red=is_red):
         context.log_event(evaluation)  # type: ignore[arg-type]  # Dagster takes them, and does not say so
     # An observation of the asset as a whole: shown with the run, and plotted over time on the asset's page.
@@ -205,7 +205,7 @@ def _report(
             report_planned(context, [*plan.recovered, *(plan.failing if is_red else ())])
         report_read(context, plan.read)
         report_failing(context, plan.observed, report.statuses)
-        return save(engine, results, report)
+        return replace(save(engine, results, report), existing=meter_ids(existing))
 
 
 COLUMNS = TableSchema(
@@ -248,5 +248,7 @@ poll_job = define_asset_job(
     "poll",
     selection=[meter_readings],
     tags={MAX_RUNTIME_TAG: str(int(UNSCHEDULED_READING.total_seconds()) + 120)},
-    description="Reads meters: on schedule all meters of a shard, or the chosen partitions immediately.",
+    description="Reads meters: on schedule all meters of a shard, or the chosen partitions immediately. What a run's "
+    "process prints is in the log of the code server (docker compose logs code; in the demo logs/code_server.log), not "
+    "in the tabs stdout and stderr.",
 )

@@ -159,7 +159,8 @@ def describe_failures(
 
     Those whose failure is new come first. `unknown` are partition keys that are no ids.
     """
-    failed = [*report.begin_to_fail, *(each for each in report.failing if each not in report.begin_to_fail)]
+    new = {each.id for each in report.begin_to_fail}
+    failed = sorted(report.failing, key=lambda each: each.id not in new)
     news = f" ({len(report.begin_to_fail)} newly)" if 0 < len(report.begin_to_fail) < len(failed) else ""
     parts = [f"{len(failed)} of {len(results)} meters failed{news}: {_first(map(_describe, failed))}"] if failed else []
     problems = [problem for result in fleet_results for problem in result.problems]

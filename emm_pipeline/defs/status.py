@@ -25,6 +25,8 @@ class Report:
     plan: ReportPlan
     statuses: Mapping[int, MeterStatus]
     issues: Mapping[int, Collection[RegisterIssue]] = field(default_factory=dict)
+    existing: Collection[int] = ()
+    """The meters that have a partition."""
 
 
 def report_of(

@@ -117,6 +117,7 @@ class PollResult:
     asleep: str | None = None
     silent: bool = False
     issues: tuple[RegisterIssue, ...] = ()
+    type: str | None = None
 
     @property
     def is_read(self) -> bool:
@@ -192,4 +193,5 @@ def _result(meter: EnergyMeter, settled: list[tuple[PollPoint, str | None]], not
         notices=notices,
         asleep=asleep,
         silent=silent,
+        type=meter.type,
     )
