@@ -79,7 +79,7 @@ class Settings(BaseSettings):
     emm_bind: str = "127.0.0.1"
     emm_access_dir: Path | None = None
     emm_hosts: str = ""
-    emm_code_server_host: str = "127.0.0.1"
+    emm_code_server_host: str = "code"
     emm_code_server_port: int = Field(default=4000, ge=1, le=65535)
     emm_trusted_proxies: str = "proxy"
     emm_proxy_host: str = "localhost"

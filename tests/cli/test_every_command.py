@@ -9,13 +9,13 @@ from support.ports import free_port
 from emm_pipeline.cli.main import emm as root
 
 SECRETS = {("secrets", "apply"), ("secrets", "create"), ("secrets", "rotate")}
-WITHOUT_JSON = {("code-server",), ("demo",), ("influxdb", "setup"), ("watchdog",), ("webserver",), *SECRETS}
+WITHOUT_JSON = {("code-server",), ("daemon",), ("demo",), ("influxdb", "setup"), ("watchdog",), ("webserver",), *SECRETS}
 """Nothing that they print is data."""
 
 NO_DATABASE = {
     *(("code-server",), ("demo",), ("influxdb", "setup"), ("outbox",), ("outbox", "replay"), ("read",), ("scan",)),
     *(("outbox", "show"), ("settings",), ("settings", "check"), ("webserver",), *SECRETS),
-    *(("status",), ("watchdog",)),  # they tell that it is away
+    *(("daemon",), ("status",), ("watchdog",)),  # they tell that it is away
 }
 ARGUMENTS = {
     ("meters", "add"): ["10.0.0.1", "--unit", "1", "--type", "sdm630"],

@@ -131,11 +131,12 @@ def test_the_databases_are_in_networks_without_a_way_out():
         assert STACK["networks"][network] == {"internal": True}
 
 
-def test_the_code_server_listens_for_webserver_and_daemon_only():
+def test_the_code_server_listens_for_webserver_daemon_and_watchdog_only():
     name = SERVICES["code"]["command"][SERVICES["code"]["command"].index("--host") + 1]
     aliases = {network: options.get("aliases", []) for network, options in SERVICES["code"]["networks"].items()}
     assert [network for network, names in aliases.items() if name in names] == ["dagster"]
-    assert {service for service in SERVICES if "dagster" in networks_of(service)} == {"code", "webserver", "daemon"}
+    clients = {"webserver", "daemon", "watchdog"}
+    assert {service for service in SERVICES if "dagster" in networks_of(service)} == {"code", *clients}
 
 
 @pytest.mark.parametrize("service", OURS)
