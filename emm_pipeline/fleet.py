@@ -112,10 +112,15 @@ class MeterType:
     max_gap: int = 20
     timeout_s: float = 3.0
     request_pause_s: float = 0.0
+    connect_pause_s: float = 0.0
+    """Seconds between opening a connection and its first request."""
+    keep_connection: bool = False
+    """Whether the connection stays open between the sample times of a run."""
+    reopen_pause_s: float = 0.0
+    """Seconds at least between closing a connection and opening the next one."""
     models: tuple[tuple[int, int], ...] = ()
-    """Where a device has the SunSpec models of its registers: model id, address of its first register."""
-    unusable: tuple[tuple[str, str], ...] = ()
-    """Rows of the type that cannot be used: the measurement, or what identifies the row, and why, in one line."""
+    """The SunSpec models of a device: for each, its id and the address of its first register."""
+    unusable: tuple[tuple[str, str], ...] = ()  # rows that cannot be used: which, and why
 
     @property
     def asked(self) -> tuple[Register, ...]:
@@ -152,14 +157,30 @@ class TransportKind(StrEnum):
 
     TCP = "tcp"
     """Modbus TCP."""
+    RTU = "rtu"
+    """RTU frames over TCP: what transparent converters of serial lines carry."""
+    UDP = "udp"
+    """Modbus TCP's frames as datagrams."""
+    SERIAL = "serial"
+    """RTU frames over a serial line of this machine."""
+
+
+DEFAULT_SERIAL_SETTINGS = "9600 8N1"
+
+SERIAL_PORT = 1
+"""The column `port` of a meter on a serial line."""
 
 
 class GatewayAddress(NamedTuple):
-    """The address and the transport of a gateway."""
+    """Where a gateway listens, and what it speaks there.
+
+    Of a serial line, `host` is the path of the device, and `serial_settings` how it is driven, such as `9600 8N1`.
+    """
 
     host: str
     port: int
     transport: TransportKind = TransportKind.TCP
+    serial_settings: str = ""
 
     @property
     def name(self) -> str:
@@ -167,7 +188,7 @@ class GatewayAddress(NamedTuple):
         return f"{self.transport} {self}"
 
     def __str__(self) -> str:
-        return f"{self.host}:{self.port}"
+        return self.host if self.transport is TransportKind.SERIAL else f"{self.host}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,18 +202,18 @@ class EnergyMeter:
     type: str
     description: str | None = None
     transport: TransportKind = TransportKind.TCP
-    may_be_off: bool = False
-    """Whether silence is no failure, as of an inverter at night."""
+    serial_settings: str = ""
+    may_be_off: bool = False  # silence is no failure then
 
     @property
     def gateway(self) -> GatewayAddress:
-        """The gateway through which the meter is read."""
-        return GatewayAddress(self.host, self.port, self.transport)
+        """The gateway that the meter is behind."""
+        return GatewayAddress(self.host, self.port, self.transport, self.serial_settings)
 
     @property
     def address(self) -> str:
-        """`host:port` of the gateway."""
-        return f"{self.host}:{self.port}"
+        """`host:port` of the gateway; of a serial line, the path of the device."""
+        return str(self.gateway)
 
     def __str__(self) -> str:
         name = f"meter {self.id}" + (f" ({self.description})" if self.description else "")
@@ -235,8 +256,4 @@ class Fleet:
     @property
     def misconfigured(self) -> dict[int, ConfigurationIssue]:
         """The first issue of each enabled meter that cannot be polled, by meter id."""
-        found: dict[int, ConfigurationIssue] = {}
-        for issue in self.issues:
-            if issue.meter_id is not None:
-                found.setdefault(issue.meter_id, issue)
-        return found
+        return {issue.meter_id: issue for issue in reversed(self.issues) if issue.meter_id is not None}

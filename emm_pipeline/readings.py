@@ -23,6 +23,12 @@ texts; where there is none, the cell is missing (NaN). `value`: float64, finite,
 REFUSAL_LASTS = timedelta(hours=24)
 """Time for which registers that a unit has refused are omitted from its requests."""
 
+ASKED_EACH_TIME = 3
+"""How often in a row registers that the unit gave before may be refused, and still be requested with each poll."""
+
+LEFT_OUT_AT_MOST = timedelta(minutes=30)
+"""How long registers that the unit gave before are left out of its requests at most."""
+
 
 class FailureKind(StrEnum):
     """Reason why a meter, or some of its registers, could not be read."""
@@ -106,11 +112,17 @@ class RegisterBlock:
     data: bytes
 
 
+GivenRange = tuple[int, int, int]
+"""Registers: function code, first address, address behind the last one."""
+
+
 @dataclass(frozen=True, slots=True)
 class UnsupportedRange:
     """Registers that a unit does not support: those of a value, or of a gap between two values.
 
-    `exception_code` is what it replied at `refused_at` (UTC).
+    `exception_code` is what it replied at `refused_at` (UTC), 0 if nothing. A unit that gave them before, or sent no
+    reply, may give them soon (`is_temporary`); `times_refused` counts how often in a row it did not. With code 0,
+    registers of several values are a request for more than the unit sends at once: it is split before it is sent.
     """
 
     function_code: FunctionCode
@@ -118,6 +130,8 @@ class UnsupportedRange:
     count: int
     exception_code: int
     refused_at: datetime
+    times_refused: int = 1
+    is_temporary: bool = False
 
     @property
     def end(self) -> int:
@@ -126,8 +140,23 @@ class UnsupportedRange:
 
     @property
     def tried_again_at(self) -> datetime:
-        """The time from which a request may include these registers again."""
-        return self.refused_at + REFUSAL_LASTS
+        """When a request may cover these registers again."""
+        if not self.is_temporary:
+            return self.refused_at + REFUSAL_LASTS
+        if self.times_refused <= ASKED_EACH_TIME:
+            return self.refused_at
+        doublings = min(self.times_refused - ASKED_EACH_TIME - 1, 10)
+        return self.refused_at + min(LEFT_OUT_AT_MOST, timedelta(minutes=1 << doublings))
+
+    def lies_in(self, request: Request) -> bool:
+        """Whether a request covers all of these registers."""
+        same = self.function_code == request.function_code
+        return same and request.address <= self.address and self.end <= request.end
+
+    @property
+    def key(self) -> GivenRange:
+        """Which registers these are."""
+        return int(self.function_code), self.address, self.end
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from emm_pipeline.event_loop import run_fast
 
 
 class EndedByDagsterError(BaseException):
-    """What a handler raises that is no KeyboardInterrupt."""
+    """An exception of a signal handler other than KeyboardInterrupt."""
 
 
 @pytest.fixture

@@ -80,6 +80,17 @@ class MeterCheck:
         return [reply for reply in replies if not reply.words]
 
     @property
+    def notices(self) -> list[str]:
+        """What was unusual about replies that were accepted."""
+        replies = [each.reply for each in self.registers] + [reply for _, reply in self.requests]
+        return list(dict.fromkeys(notice for reply in replies for notice in reply.notices))
+
+    @property
+    def given(self) -> list[Request]:
+        """The registers that were read."""
+        return [_request(each.register) for each in self.registers if each.reply.words]
+
+    @property
     def ok(self) -> bool:
         """Whether everything was read, and every row of its type can be used."""
         return not self.failure and not self.failed and not self.left_out and not self.meter_type.unusable
@@ -122,7 +133,7 @@ async def _check_meter(
     """Read all registers of the meter's type; failures are in the result."""
     checked = MeterCheck(meter, meter_type)
     session = Session(meter.gateway, Timing.of(meter_type))
-    async with locked(locks, meter.address, on_wait):
+    async with locked(locks, meter.gateway, on_wait):
         began = time.monotonic()
         try:
             await session.open()

@@ -27,7 +27,7 @@ from sqlalchemy import (
     text,
 )
 
-from emm_pipeline.fleet import HIGHEST_ADDRESS, REGISTER_SPACE, DataType, FunctionCode, Order
+from emm_pipeline.fleet import HIGHEST_ADDRESS, REGISTER_SPACE, DataType, FunctionCode, Order, TransportKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -41,6 +41,10 @@ def _check(name: str, condition: str) -> CheckConstraint:
 
 def _codes(codes: Iterable[int]) -> str:
     return ", ".join(str(int(code)) for code in codes)
+
+
+def _texts(values: Iterable[str]) -> str:
+    return ", ".join(f"'{value}'" for value in values)
 
 
 _REGISTERS_TAKEN = "CASE {} ELSE 1 END".format(
@@ -61,13 +65,18 @@ energy_meters = Table(
     Column("type", Text),
     Column("description", Text),
     Column("enabled", Boolean, nullable=False, server_default=text("true")),
+    Column("transport", Text, server_default=text("'tcp'")),
+    Column("serial_settings", Text),
     _check("energy_meters_id", "id IS NOT NULL"),
     _check("energy_meters_host", "host IS NOT NULL AND btrim(host) <> ''"),
     _check("energy_meters_port", "port IS NOT NULL AND port BETWEEN 1 AND 65535"),
     _check("energy_meters_slave_address", "slave_address IS NOT NULL AND slave_address BETWEEN 0 AND 255"),
     _check("energy_meters_type", "type IS NOT NULL AND btrim(type) <> ''"),
+    _check("energy_meters_transport", f"transport IN ({_texts(TransportKind)})"),
+    _check("energy_meters_serial_settings", "serial_settings ~ '^[1-9][0-9]{2,6} [78][NEO][12]$'"),
+    _check("energy_meters_serial", "transport <> 'serial' OR port = 1"),
 )
-"""The devices. `slave_address` is the Modbus unit id; `type` names rows of `registers`."""
+"""The devices. `slave_address` is the Modbus unit id; `type` names rows of `registers`; null for `transport` is tcp."""
 
 registers = Table(
     "registers",
@@ -110,11 +119,16 @@ meter_types = Table(
     Column("max_gap", Integer),
     Column("timeout_s", Double),
     Column("request_pause_s", Double),
+    Column("connect_pause_s", Double),
+    Column("keep_connection", Boolean),
+    Column("reopen_pause_s", Double),
     _check("meter_types_type", "btrim(type) <> ''"),
     _check("meter_types_max_registers_per_request", "max_registers_per_request BETWEEN 1 AND 125"),
     _check("meter_types_max_gap", "max_gap BETWEEN 0 AND 124"),
     _check("meter_types_timeout_s", "timeout_s > 0 AND timeout_s <= 60"),
     _check("meter_types_request_pause_s", "request_pause_s BETWEEN 0 AND 10"),
+    _check("meter_types_connect_pause_s", "connect_pause_s BETWEEN 0 AND 30"),
+    _check("meter_types_reopen_pause_s", "reopen_pause_s BETWEEN 0 AND 60"),
 )
 """Settings for requests to the meters of a type; optional. Null means the default of `fleet.MeterType`."""
 
@@ -141,6 +155,7 @@ meter_status = Table(
     Column("failed_samples", Integer, nullable=False, server_default=text("0")),
     Column("failed_samples_since", DateTime(timezone=True)),
     Column("failed_sample_reason", Text),
+    Column("was_silent", Boolean, nullable=False, server_default=text("false")),
     Column("first_seen_at", DateTime(timezone=True), server_default=text("now()")),
     Column("polled_at", DateTime(timezone=True)),
     Column("silent", Boolean, nullable=False, server_default=text("false")),
@@ -161,10 +176,25 @@ refused_registers = Table(
     Column("exception_code", Integer, nullable=False),
     Column("refused_at", DateTime(timezone=True), nullable=False),
     Column("configuration", Text, nullable=False),
+    Column("times_refused", Integer, nullable=False, server_default=text("1")),
+    Column("temporary", Boolean, nullable=False, server_default=text("false")),
 )
-"""Registers that a meter answered with an exception. Polls omit them for a day, or until its `configuration` (the
-fingerprint of the meter and of its type's registers) changes. They are stored by meter, because newer devices of the
-type may support more registers. Rows may be deleted: the registers are then requested again."""
+"""Registers that a meter answered with an exception, or not at all (`exception_code` 0). Polls leave them out for a
+day, or until its `configuration` (the fingerprint of the meter and of its type's registers) changes; those that it gave
+before, and values without a reply (`temporary`), are requested again sooner, by how often they were refused in a row
+(`times_refused`). By meter, since others of its type may be newer and know more registers. Deleting rows is fine: the
+meter is asked again.
+"""
+
+given_registers = Table(
+    "given_registers",
+    metadata,
+    Column("meter_id", Integer, primary_key=True, autoincrement=False),
+    Column("ranges", Text, nullable=False),
+    Column("configuration", Text, nullable=False),
+)
+"""Which registers a meter gave at any time, as JSON: lists of function code, first address, address behind the last.
+That one of these is refused is not taken for a property of the device."""
 
 register_issues = Table(
     "register_issues",

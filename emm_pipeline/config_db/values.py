@@ -13,7 +13,7 @@ from decimal import Decimal, InvalidOperation
 from enum import IntEnum
 from typing import Any, TypeVar
 
-from emm_pipeline.fleet import HIGHEST_ADDRESS, REGISTER_SPACE, FunctionCode
+from emm_pipeline.fleet import HIGHEST_ADDRESS, REGISTER_SPACE, FunctionCode, TransportKind
 from emm_pipeline.naming import label_issue, measurement_issue
 
 Code = TypeVar("Code", bound=IntEnum)
@@ -28,6 +28,10 @@ _SPELLINGS = (
     (re.compile(r"\s*[0-9a-fA-F]+[hH]\s*", re.ASCII), "; hexadecimal numbers begin with 0x"),
 )
 """Patterns of numbers that are not accepted, and the hint for each."""
+
+TRANSPORT_NAMES = tuple(str(each) for each in TransportKind)
+
+_SERIAL_SETTINGS = re.compile(r"([1-9]\d{2,6})[ ,/]+([78])[ -]?([NEOneo])[ -]?([12])", re.ASCII)
 
 _FLAGS = {"true": True, "t": True, "1": True, "false": False, "f": False, "0": False}
 _MANUAL_REFERENCES = {
@@ -195,3 +199,19 @@ def host(value: Any) -> str:
     if any(character.isspace() or not character.isprintable() for character in text):
         raise _invalid(value, "a name or an address without white space and control characters")
     return text
+
+
+def transport(value: Any) -> TransportKind:
+    """A kind of transport, by its name."""
+    try:
+        return TransportKind(_text(value).lower())
+    except ValueError:
+        raise _invalid(value, ", ".join(TRANSPORT_NAMES)) from None
+
+
+def serial_settings(value: Any) -> str:
+    """How a serial line is driven: baud rate, data bits, parity, stop bits, such as `9600 8N1`."""
+    found = _SERIAL_SETTINGS.fullmatch(_text(value))
+    if not found:
+        raise _invalid(value, "baud rate, then 7 or 8 bits, parity N, E or O, and 1 or 2 stop bits, such as 9600 8N1")
+    return f"{found[1]} {found[2]}{found[3].upper()}{found[4]}"

@@ -126,10 +126,7 @@ def _read_due(
         return run_fast(_read(plan, deadline, limits, Conditions(limits.max_connections), on_reading))
     not_due = states.not_due()
     due = replace(plan, meters=tuple(meter for meter in plan.meters if meter.id not in not_due))
-    conditions = Conditions(
-        limits.max_connections, unsupported=states.unsupported, failing=states.keep_failing, models=states.models
-    )
-    readings = run_fast(_read(due, deadline, limits, conditions, on_reading))
+    readings = run_fast(_read(due, deadline, limits, states.conditions(limits.max_connections), on_reading))
     by_id = not_due | {reading.meter.id: reading for reading in readings}
     return [by_id[meter.id] for meter in plan.meters]
 

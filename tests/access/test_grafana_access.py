@@ -1,6 +1,6 @@
-"""Grafana of the stack: its login, and `emm secrets rotate grafana`.
+"""The stack's Grafana: its login, and `emm secrets rotate grafana`.
 
-Grafana's image cannot be had here: tests/support/grafana_api.py plays what its HTTP API is documented to answer.
+Grafana's image is not available here: tests/support/grafana_api.py simulates its documented HTTP API.
 """
 
 import json
@@ -50,7 +50,7 @@ class Stack:
         return self._emm("secrets", *arguments, "--folder", str(self.folder), *grafana, **variables)
 
     def password(self, **variables: str) -> str:
-        """The one that a person is told."""
+        """Return Grafana's password as `emm settings --show-secrets` prints it."""
         shown = self._emm("settings", "--show-secrets", "--json", "--folder", str(self.folder), **variables)
         return next(one["password"] for one in json.loads(shown.stdout) if one["what"] == "Grafana")
 
@@ -67,7 +67,7 @@ def texts(done) -> str:
     return done.stdout + done.stderr
 
 
-def test_a_volume_made_with_the_published_password_gets_the_one_that_a_person_is_told(stack, grafana):
+def test_a_volume_made_with_the_published_password_gets_the_one_that_a_person_is_reported(stack, grafana):
     for _ in range(2):
         done = stack("apply", "grafana")
         assert done.returncode == 0
@@ -152,7 +152,7 @@ def test_a_rotation_that_grafana_refuses_fails_and_the_next_start_makes_up_for_i
 
 
 @pytest.mark.parametrize("command", ["apply", "rotate"])
-def test_a_grafana_that_is_away_or_not_ready_fails_with_its_address(stack, grafana, command):
+def test_a_grafana_that_is_unavailable_or_not_ready_fails_with_its_address(stack, grafana, command):
     grafana.ready = False
     done = stack(command, "grafana")
     assert done.returncode == 1

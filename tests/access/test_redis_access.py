@@ -1,4 +1,4 @@
-"""Redis of the stack: `emm secrets rotate redis`, with a real Redis."""
+"""The stack's Redis: `emm secrets rotate redis`, with a real Redis."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -96,7 +96,7 @@ def test_a_rotation_without_a_password_that_redis_accepts_fails_and_changes_noth
     assert accepts(server, server.password)
 
 
-def test_a_redis_that_is_away_fails_with_its_address_and_changes_nothing(stack, server, own):
+def test_a_redis_that_is_unavailable_fails_with_its_address_and_changes_nothing(stack, server, own):
     before = stack.files()
     server.off()
     server.port = free_port()

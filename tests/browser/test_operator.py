@@ -1,4 +1,4 @@
-"""What an operator does in Dagster's UI when a meter fails, with a real browser. The tests go on from one another."""
+"""An operator's steps in Dagster's UI when a meter fails, in a real browser. Each test continues the previous one."""
 
 import re
 from collections.abc import Iterator
@@ -39,7 +39,7 @@ def gateways(simulator_loop: SimulatorLoop) -> Iterator[dict[int, SimulatedGatew
 
 @pytest.fixture(scope="module")
 def stack(gateways) -> Iterator[Stack]:
-    # Readings go to PostgreSQL: what is looked at here is the same with either store.
+    # Readings are stored in PostgreSQL: the pages are the same with either store.
     environment = {"READINGS_STORE": "postgresql", "TZ": "UTC", "INFLUX_UPDATER_CRON_SECOND_TRIGGER": "0"}
     with postgres_folder() as folder, Stack(folder, environment) as stack:
         for id_, gateway in gateways.items():

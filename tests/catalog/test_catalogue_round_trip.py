@@ -1,4 +1,4 @@
-"""A type as it is used: its rows in a real database, and a meter of it on a real socket."""
+"""Each type with its rows in a real database, and a meter of the type on a real socket."""
 
 import csv
 import time
@@ -54,7 +54,7 @@ def test_the_database_takes_every_row_and_gives_the_same_types_back(config_engin
 
 
 def raw_values(meter_type):
-    """A raw value for each measurement, all different, and negative ones where the data type has them."""
+    """Return a different raw value for each measurement, and negative ones for signed data types."""
     values = {}
     for number, register in enumerate(meter_type.registers, 1):
         raw = number + 0.5 if register.data_type in (DataType.FLOAT, DataType.FLOAT64) else 100 + number
@@ -64,7 +64,7 @@ def raw_values(meter_type):
 
 
 def device(entry, raw):
-    """A device with these raw values, and its type with the addresses there; powers of ten from -3 to 3."""
+    """Return a device with these raw values, and its type with the device's addresses; powers of ten are -3 to 3."""
     if not has_models(entry.meter_type):
         return encode_registers(entry.meter_type, raw), entry.meter_type, {}
     ((model, begin),) = locate(entry.meter_type, {entry.registers[0].model: 40070}).models

@@ -1,4 +1,4 @@
-"""The database refuses what can never be right, and takes the lines that people have."""
+"""The database rejects invalid rows, and accepts the INSERT statements of people's scripts."""
 
 from collections.abc import Iterator
 
@@ -54,7 +54,7 @@ def engine(postgres: EmbeddedPostgres, migrated_template: str) -> Iterator[Engin
 
 @pytest.fixture
 def database(engine: Engine) -> Iterator[Connection]:
-    """A connection to an empty configuration database; what it does is undone."""
+    """A connection to an empty configuration database, whose changes are rolled back."""
     with engine.connect() as connection:
         yield connection
 
@@ -96,7 +96,7 @@ def test_the_insert_lines_of_the_manual_work(config_engine):
         ("enabled", None),
     ],
 )
-def test_a_meter_that_can_never_be_right_is_refused(database, column, value):
+def test_an_invalid_meter_is_refused(database, column, value):
     with pytest.raises(IntegrityError, match=f"energy_meters_{column}|null value"):
         insert(database, "energy_meters", METER | {column: value})
 
@@ -105,7 +105,7 @@ def test_a_meter_that_can_never_be_right_is_refused(database, column, value):
     ("column", "value"),
     [("id", 0), ("id", -5), ("port", 1), ("port", 65535), ("slave_address", 0), ("slave_address", 255)],
 )
-def test_a_meter_at_the_edge_of_what_is_allowed_is_taken(database, column, value):
+def test_a_meter_at_the_limits_of_the_allowed_values_is_accepted(database, column, value):
     insert(database, "energy_meters", METER | {column: value})
 
 
@@ -143,7 +143,7 @@ def test_a_meter_at_the_edge_of_what_is_allowed_is_taken(database, column, value
         ("model", 103),  # an input register
     ],
 )
-def test_a_register_that_can_never_be_right_is_refused(database, column, value):
+def test_an_invalid_register_is_refused(database, column, value):
     with pytest.raises(IntegrityError, match=f"registers_{column}"):
         insert(database, "registers", REGISTER | {column: value})
 
@@ -175,7 +175,7 @@ def test_a_register_may_end_at_the_last_address_and_not_beyond(database, data_ty
         ("request_pause_s", 10.1),
     ],
 )
-def test_a_meter_type_that_can_never_be_right_is_refused(database, column, value):
+def test_an_invalid_meter_type_is_refused(database, column, value):
     with pytest.raises(IntegrityError, match=f"meter_types_{column}"):
         insert(database, "meter_types", METER_TYPE | {column: value})
 

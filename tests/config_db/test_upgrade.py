@@ -87,7 +87,7 @@ def test_two_upgrades_at_once_are_safe(bare_database):
 
 @pytest.fixture
 def legacy_database(empty_database):
-    """Two tables made by hand: other types, no keys, and invalid rows among good ones."""
+    """Two tables that a person created, with other types, without keys, and with invalid rows among valid ones."""
     execute(
         empty_database,
         """CREATE TABLE energy_meters (id numeric, host varchar(80), port varchar, slave_address smallint,
@@ -121,7 +121,7 @@ def test_a_hand_made_database_is_read_the_same_before_and_after_the_upgrade(lega
     assert [register.measurement_name for register in fleet.types["sdm630"].registers] == ["voltageL1"]
 
 
-def test_what_is_wrong_with_old_rows_is_said_by_row_until_it_is_corrected(legacy_database):
+def test_issues_of_old_rows_are_reported_by_row_until_they_are_corrected(legacy_database):
     notes = "\n".join(upgrade(legacy_database))
     assert "energy_meters has no key on id: null or not unique in 3 rows" in notes
     assert "energy_meters_port" in notes
@@ -153,7 +153,7 @@ def test_numbers_kept_as_text_become_integers_where_all_of_them_are(legacy_datab
     assert (found["port"], found["slave_address"], found["type"]) == ("integer", "integer", "text")
 
 
-def test_a_text_that_is_no_number_stays_and_is_told(legacy_database):
+def test_a_text_that_is_not_a_number_stays_and_is_reported(legacy_database):
     execute(legacy_database, "INSERT INTO energy_meters VALUES (7, 'h', 'five', 1, 'sdm630', NULL)")
     notes = upgrade(legacy_database)
     reason = "energy_meters.port is character varying, not integer, and holds other values in 1 row (id 7)"
@@ -241,6 +241,6 @@ def test_a_database_is_created_once_also_by_several_at_once(postgres):
     engine.dispose()
 
 
-def test_ensuring_a_database_of_an_absent_server_says_so():
+def test_creating_a_database_on_an_unavailable_server_is_an_error():
     with pytest.raises(ConfigDatabaseError, match="is PostgreSQL running"):
         ensure_database("postgresql://emm:secret@127.0.0.1:1/dagster")

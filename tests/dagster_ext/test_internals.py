@@ -1,4 +1,4 @@
-"""The private names of Dagster that EMM uses. After an upgrade of Dagster this fails first, and says what to do."""
+"""The private names of Dagster that EMM uses. After an upgrade of Dagster this test fails and says what to do."""
 
 import inspect
 import re
@@ -40,7 +40,7 @@ def test_dagster_still_has(name):
 
 
 def attributes_set_by(cls: type) -> set[str]:
-    """The attributes that the methods of a class and of its bases set on `self`."""
+    """Return the attributes that the methods of a class and of its bases set on `self`."""
     sources = [inspect.getsource(base) for base in cls.__mro__ if base.__module__.startswith("dagster")]
     return set(re.findall(r"self\.(\w+)(?:: [^=\n]+)? =", "\n".join(sources)))
 

@@ -58,7 +58,7 @@ def guess(server: Client, times: int = ALLOWED, user: str = LOGIN[0], **more: st
         {"authorization": "Basic " + base64.b64encode(b"\xff:\xff").decode()},
     ],
 )
-def test_without_the_login_nothing_is_seen(guarded, headers):
+def test_without_the_login_no_page_is_shown(guarded, headers):
     status, reply, body = guarded.ask(**headers)
     assert status == 401
     assert reply["www-authenticate"].startswith("Basic")
@@ -67,11 +67,11 @@ def test_without_the_login_nothing_is_seen(guarded, headers):
     assert guarded.dagster.reached == []
 
 
-def test_an_empty_password_opens_nothing():
+def test_an_empty_password_is_not_accepted():
     assert client_with(Login(lambda: ("admin", ""))).ask(**basic("admin", ""))[0] == 401
 
 
-def test_a_changed_password_holds_from_the_next_request_on():
+def test_a_changed_password_applies_to_the_next_request():
     login = ["old"]
     client = client_with(Login(lambda: ("admin", login[0])))
     assert client.ask(**basic("admin", "old"))[0] == 200

@@ -1,4 +1,4 @@
-"""Discovery: partitions follow the database, and what is wrong is said by name."""
+"""Discovery: partitions follow the database, and issues are reported by name."""
 
 from datetime import UTC
 
@@ -48,7 +48,7 @@ def test_added_removed_and_changed_meters_are_reported_and_partitions_follow(pip
     assert (found["meters"], ids(found["changed"]), found["removed"]) == (1, [], "none")
 
 
-def test_a_new_meter_that_nothing_listens_for_is_reported_at_once_and_only_once(pipeline):
+def test_a_new_meter_that_cannot_be_reached_is_reported_at_once_and_only_once(pipeline):
     closed = free_port()
     pipeline.add_meter(1, closed)
     (record,) = report(pipeline)["unreachable"]
@@ -82,7 +82,7 @@ def test_a_disabled_meter_loses_its_partition(pipeline, simulated_gateway):
     assert pipeline.partitions() == set()
 
 
-def test_a_partition_that_a_run_in_flight_names_is_deleted_the_next_time(pipeline, simulated_gateway):
+def test_a_partition_of_a_run_in_progress_is_deleted_by_a_later_discovery(pipeline, simulated_gateway):
     pipeline.add_meter(1, simulated_gateway({1: SimulatedUnit()}).port)
     pipeline.add_meter(2, simulated_gateway({1: SimulatedUnit()}).port)
     report(pipeline)

@@ -1,4 +1,4 @@
-"""What a run does about meters that fail: a second attempt, fewer attempts, and what the person sees of it."""
+"""Failing meters: the second attempt, the back-off, and their display in Dagster."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -20,7 +20,7 @@ def unit(**faults):
 
 @pytest.fixture
 def gateway(pipeline, polled_gateway):
-    """A gateway with the meters 1 and 2, discovered. A run waits for no silence: the clock is the test's own."""
+    """A gateway with the discovered meters 1 and 2, with a simulated clock."""
     gateway = polled_gateway({1: unit(), 2: unit()})
     pipeline.add_meter(1, gateway.port)
     pipeline.add_meter(2, gateway.port, unit_id=2)
@@ -34,11 +34,11 @@ def asked(gateway, unit_id):
 
 
 NOW = datetime.now(UTC).replace(second=0, microsecond=0)
-"""The same for all ticks of a test, however long it takes."""
+"""The base time of all ticks of a test, however long it takes."""
 
 
 def tick(minutes_ago, lasts=timedelta(seconds=50)):
-    """The tags of the schedule's poll of so many minutes ago."""
+    """Return the tags of the scheduled poll of this number of minutes ago."""
     due = NOW - timedelta(minutes=minutes_ago)
     return ScheduledPoll(Shard(), Window(due, due + lasts)).tags()
 
@@ -91,7 +91,7 @@ def test_a_meter_that_keeps_failing_is_asked_less_often_and_its_partition_says_w
 
 
 @pytest.mark.parametrize("how", ["by hand", "one partition"])
-def test_a_person_who_asks_for_a_meter_that_is_not_due_gets_it_read(pipeline, gateway, how):
+def test_a_meter_that_is_not_due_is_read_if_a_person_requests_it(pipeline, gateway, how):
     gateway.units[2].silent = True
     for minutes_ago in (9, 8, 7):
         pipeline.run("poll", tags=tick(minutes_ago))
@@ -127,8 +127,8 @@ def test_unsupported_registers_are_reported_by_the_run_and_are_not_a_failure(pip
     ]
 
 
-def test_a_store_that_is_away_is_no_failure_of_any_meter(pipeline, gateway, monkeypatch):
-    """Its points wait in the outbox; and the meters are asked at every sample."""
+def test_an_unavailable_store_is_not_a_failure_of_a_meter(pipeline, gateway, monkeypatch):
+    """Its points wait in the outbox, and the meters are read at every sample time."""
     pipeline.sql("ALTER TABLE readings RENAME TO readings_away")
     for minutes_ago in (9, 8, 7, 6):
         pipeline.run("poll", tags=tick(minutes_ago))

@@ -1,4 +1,4 @@
-"""Ticks: which runs the schedules ask for, and when a tick is skipped."""
+"""Ticks: the runs that the schedules request, and skipped ticks."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -41,7 +41,7 @@ def test_a_free_shard_gets_a_run_with_its_window_a_priority_and_an_end():
     assert 60 <= int(request.tags["dagster/max_runtime"]) <= 180
 
 
-def test_a_run_that_is_late_by_less_than_an_interval_does_not_cost_the_next_tick():
+def test_a_run_that_is_late_by_less_than_an_interval_does_not_prevent_the_next_tick():
     requests, reasons = decide([poll_of(NOON - minutes(1))])
     assert requests
     assert not reasons
@@ -56,7 +56,7 @@ def test_a_tick_whose_shard_is_polled_by_a_run_that_is_late_by_an_interval_is_sk
     assert "11:58:00" in reason
 
 
-def test_nothing_waits_for_a_run_older_than_two_intervals():
+def test_no_tick_waits_for_a_run_older_than_two_intervals():
     requests, _ = decide([poll_of(NOON - minutes(2))])
     assert not requests
     requests, _ = decide([poll_of(NOON - minutes(3))])
@@ -76,7 +76,7 @@ def test_a_fleet_that_has_grown_into_more_shards_is_not_polled_twice():
 
 
 @pytest.mark.parametrize("second", ["30", "59", "*", "50-59"])
-def test_a_poll_that_may_last_into_the_next_minute_does_not_cost_the_next_tick(second):
+def test_a_poll_that_may_last_into_the_next_minute_does_not_prevent_the_next_tick(second):
     trigger = Trigger(second=second)
     requests, _ = decide([poll_of(NOON - minutes(1), trigger)], trigger)
     assert requests

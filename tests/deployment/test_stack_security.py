@@ -1,6 +1,6 @@
 """The stack under attack (`make test-stack`). Its volumes are those that the stack of commit 6e50f05 leaves.
 
-That stack accepted the published credentials. The tests share one stack and go on where the one before ended.
+That stack accepted the published credentials. The tests share one stack and depend on their order.
 Without an image registry Grafana is played by tests/support/grafana_api.py; InfluxDB, Redis and Caddy are Debian's.
 """
 
@@ -44,7 +44,7 @@ def stack() -> Iterator[ComposeStack]:
 
 @pytest.fixture(scope="module")
 def before(stack, tmp_path_factory) -> ComposeStack:
-    """The stack of the commit before, which has polled; its containers are removed, its volumes are there."""
+    """The stack of the older commit, which has polled; its containers are removed, its volumes exist."""
     checkout = tmp_path_factory.mktemp("before")
     archive = subprocess.run(["git", "archive", BEFORE], cwd=PROJECT_ROOT, capture_output=True, check=False)
     if archive.returncode:
@@ -64,7 +64,7 @@ def before(stack, tmp_path_factory) -> ComposeStack:
 
 @pytest.fixture(scope="module")
 def upgraded(stack, before) -> ComposeStack:
-    """The upgrade, as docs/operation.md says: the new checkout, and `up --build`."""
+    """The upgraded stack, as in docs/operation.md: the new checkout, and `up --build`."""
     stack.timed("the upgrade, until docker-compose returns", lambda: stack("up", "--build", "--detach"))
     stack.log_in()
     return stack
@@ -283,7 +283,7 @@ except OSError:
 
 
 @pytest.mark.parametrize("server", ["postgres", "influxdb", "dagster", "grafana"])
-def test_polling_goes_on_through_three_rotations_and_the_old_credentials_are_refused(upgraded, server):
+def test_polling_continues_through_three_rotations_and_the_old_credentials_are_refused(upgraded, server):
     failed_before = {run["runId"] for run in upgraded.ui.runs(statuses=["FAILURE"])}
     for _ in range(3):
         before = {"postgres": files(upgraded, "postgres"), "influxdb": files(upgraded, "influxdb")}
@@ -334,7 +334,7 @@ def test_no_profile_opens_anything_with_a_published_credential(with_profiles):
         assert status_of(url, with_profiles.logins()[what.partition("_")[0].capitalize()]) == 200
 
 
-def test_celerys_workers_poll_and_go_on_after_the_password_of_redis_was_rotated(with_profiles):
+def test_celerys_workers_poll_and_continue_after_the_password_of_redis_was_rotated(with_profiles):
     wait_for_points(with_profiles, time.time())
     celery = ("--profile", "celery")
     for _ in range(3):

@@ -71,8 +71,8 @@ def test_function_codes_are_never_mixed():
     assert plan(register(0), register(2, function_code=HOLDING)) == [(HOLDING, 2, 2), (INPUT, 0, 2)]
 
 
-def test_under_the_limit_the_cut_is_made_at_the_widest_gap_and_not_where_greed_ends():
-    """Greedily, 0 to 8 is read first, with the gap of 7; cutting at that gap reads only that of 1."""
+def test_because_of_the_limit_requests_are_separated_at_the_widest_gap_and_not_greedily():
+    """A greedy planner reads 0 to 8 with the gap of 7; a division at that gap reads only the gap of 1."""
     words = [register(a, DataType.UINT16) for a in (0, 8, 10, 11)]
     assert plan(*words, limit=10) == [(INPUT, 0, 1), (INPUT, 8, 4)]
 
@@ -88,7 +88,7 @@ def test_a_request_says_what_it_reads():
 
 
 def partitions(items):
-    """All ways to divide the items into groups."""
+    """Yield all ways to divide the items into groups."""
     if not items:
         yield []
         return
@@ -100,7 +100,7 @@ def partitions(items):
 
 
 def cheapest_by_brute_force(registers, limit, max_gap):
-    """The least (cost, requests) of all ways to divide the registers among requests."""
+    """Return the lowest (cost, requests) of all ways to divide the registers among requests."""
     best = (math.inf, math.inf)
     for groups in partitions(registers):
         counts = [max(r.end for r in g) - min(r.register_address for r in g) for g in groups]
@@ -120,7 +120,7 @@ small_maps = st.lists(
 )
 
 
-@settings(deadline=None)  # a busy machine is no failure
+@settings(deadline=None)  # a busy machine must not fail a test
 @given(registers=small_maps, limit=st.integers(4, 16), max_gap=st.integers(0, 8))
 def test_no_other_plan_of_a_small_map_is_cheaper(registers, limit, max_gap):
     requests = plan(*registers, limit=limit, max_gap=max_gap)
@@ -133,7 +133,7 @@ any_map = st.lists(
 )
 
 
-@settings(deadline=None)  # a busy machine is no failure
+@settings(deadline=None)  # a busy machine must not fail a test
 @given(registers=any_map, limit=st.integers(4, 125), max_gap=st.integers(0, 50))
 def test_every_register_lies_whole_in_a_request_that_fits_the_limit(registers, limit, max_gap):
     requests = plan_requests(MeterType("t", tuple(registers), limit, max_gap))
@@ -142,7 +142,7 @@ def test_every_register_lies_whole_in_a_request_that_fits_the_limit(registers, l
     assert all(before < after for before, after in pairwise(requests))
 
 
-@settings(deadline=None)  # a busy machine is no failure
+@settings(deadline=None)  # a busy machine must not fail a test
 @given(registers=any_map, max_gap=st.integers(0, 50))
 def test_no_request_reads_a_gap_wider_than_max_gap(registers, max_gap):
     for request in plan_requests(MeterType("t", tuple(registers), max_gap=max_gap)):

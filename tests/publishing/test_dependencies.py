@@ -1,4 +1,4 @@
-"""What the images install, with hashes, and the list of it (SBOM)."""
+"""The packages that the images install, with hashes, and the software bill of materials (SBOM)."""
 
 import json
 import re
@@ -20,7 +20,7 @@ IMAGE = FILES[0]
 
 
 def entries(file) -> dict[Requirement, list[str]]:
-    """Each package of a requirements file, and its hashes."""
+    """Return each package of a requirements file with its hashes."""
     text = re.sub(r"^#.*\n", "", file.read_text(), flags=re.MULTILINE)
     found = {}
     for entry in re.split(r"\n(?=\S)", text.strip()):

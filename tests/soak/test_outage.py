@@ -21,7 +21,7 @@ from emm_pipeline.stores.outbox.folder import Outbox
 
 METERS = 100
 POLLS = 60
-"""One a minute, taken without the minutes between them."""
+"""Number of polls, one per simulated minute, executed without pauses."""
 
 
 @pytest.mark.soak

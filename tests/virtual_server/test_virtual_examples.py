@@ -176,7 +176,7 @@ def test_a_port_in_use_is_an_error_in_one_line_and_an_exit_code(program):
         ("TZ", "Nowhere", "a name such as Europe/Warsaw"),
     ],
 )
-def test_a_bad_setting_is_an_error_in_one_line_and_an_exit_code(variable, value, allowed):
+def test_an_invalid_setting_is_an_error_in_one_line_and_an_exit_code(variable, value, allowed):
     code, text = refused(*MODULE, **{variable: value})
     assert code == 1
     assert text.startswith(f"error: {variable}={value!r}: ")
@@ -184,7 +184,7 @@ def test_a_bad_setting_is_an_error_in_one_line_and_an_exit_code(variable, value,
     assert len(text.splitlines()) == 1
 
 
-def test_a_port_that_cannot_be_is_an_error_in_one_line():
+def test_an_invalid_port_is_an_error_in_one_line():
     assert refused("-m", "virtual_modbustcp_server.test", "--port", "70000") == (
         1,
         "error: port 70000 is out of range: allowed are 0 to 65535\n",
@@ -215,7 +215,7 @@ def test_the_pinned_versions_are_those_that_the_repository_tests(pipfile):
 
 
 def installed(folder: Path) -> dict[str, str]:
-    """What the image of a folder installs: package to its exact version."""
+    """Return the packages that the image of a folder installs, with their exact versions."""
     program = [sys.executable, str(folder / "packages.py")]
     printed = subprocess.run(program, capture_output=True, text=True, check=True).stdout
     lines = [line.rstrip(" \\") for line in printed.splitlines() if line and not line.startswith(("#", " "))]

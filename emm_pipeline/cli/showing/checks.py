@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from emm_pipeline.cli.links import link_of
 from emm_pipeline.cli.output import say
 from emm_pipeline.cli.showing.tables import print_table, shown, styled
 from emm_pipeline.commissioning.checking import AD_HOC_ID, MeterCheck, RegisterCheck
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from emm_pipeline.modbus.session import Reply
+    from emm_pipeline.modbus.transport.base import TransportError
 
 
 MOST_NAMES = 6
@@ -69,7 +71,7 @@ def _print_requests(check: MeterCheck) -> None:
 
 def _print_what_to_do(check: MeterCheck) -> None:
     if check.failure:
-        say(f"failed: {check.failure}\n  {advise(check.failure.kind, check.failure.exception_code)}")
+        say(f"failed: {check.failure}\n  {_advice_on(check.failure)}")
     failed = [each for each in check.registers if not each.reply.words]
     for reason in dict.fromkeys(each.reply.reason for each in failed):
         alike = [each for each in failed if each.reply.reason == reason]
@@ -85,8 +87,10 @@ def _print_what_to_do(check: MeterCheck) -> None:
         say(
             f"unusual: {_names(odd)}. To find the right type and order:\n"
             f"  emm read {check.meter.address} --unit {check.meter.unit_id} --fc {first.function_code:d} "
-            f"--address {first.register_address} --count {first.count} --expect VALUE"
+            f"--address {first.register_address} --count {first.count}{link_of(check.meter.gateway)} --expect VALUE"
         )
+    for notice in check.notices:
+        say(notice)
     for row, why in check.meter_type.unusable:
         say(f"misconfigured: {row}: {why}")
     if check.remark:
@@ -114,7 +118,11 @@ def _summary(check: MeterCheck) -> str:
 
 
 def _advice(reply: Reply) -> str:
-    return advise(reply.kind or FailureKind.TIMEOUT, reply.exception_code)
+    return reply.advice or advise(reply.kind or FailureKind.TIMEOUT, reply.exception_code)
+
+
+def _advice_on(failure: TransportError) -> str:
+    return failure.advice or advise(failure.kind, failure.exception_code)
 
 
 def _hexadecimal(reply: Reply) -> str:
@@ -144,7 +152,7 @@ def _check_as_json(check: MeterCheck) -> dict[str, Any]:
         "type": meter.type,
         "ok": check.ok,
         "error": str(check.failure) if check.failure else None,
-        "what_to_do": advise(check.failure.kind, check.failure.exception_code) if check.failure else None,
+        "what_to_do": _advice_on(check.failure) if check.failure else None,
         "registers": [
             {
                 "measurement": each.register.measurement_name,
@@ -168,6 +176,7 @@ def _check_as_json(check: MeterCheck) -> dict[str, Any]:
         ],
         "misconfigured": [{"row": row, "reason": why} for row, why in check.meter_type.unusable],
         "remark": check.remark,
+        "notices": check.notices,
         "left_out": check.left_out,
     }
 

@@ -8,11 +8,11 @@ from emm_pipeline.cli.output import say, shown_time
 from emm_pipeline.cli.showing.tables import print_table
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from emm_pipeline.condition.meters import MeterCondition
 
-_COLUMNS = ("id", "description", "host", "port", "slave_address", "type")
+_COLUMNS = ("id", "description", "host", "port", "slave_address", "type", "transport", "serial_settings")
 
 
 def as_json(conditions: Sequence[MeterCondition]) -> list[dict[str, Any]]:
@@ -45,7 +45,7 @@ def print_list(conditions: Sequence[MeterCondition]) -> None:
     headers.append("next attempt (UTC)")
     rows = [
         (
-            *(each.row.get("id"), each.row.get("description"), f"{each.row.get('host')}:{each.row.get('port')}"),
+            *(each.row.get("id"), each.row.get("description"), _address(each.row)),
             *(each.row.get("slave_address"), each.row.get("type"), each.status.state, shown_time(each.last_read_at)),
             *(each.failures_in_a_row or "", shown_time(each.next_attempt_at)),
         )
@@ -59,3 +59,11 @@ def print_list(conditions: Sequence[MeterCondition]) -> None:
             alike.setdefault(f"{each.status.state}{since}: {each.status.reason}", []).append(str(each.row.get("id")))
     for text, ids in alike.items():
         say(f"{'meters' if len(ids) > 1 else 'meter'} {', '.join(ids)} {text}")
+
+
+def _address(row: Mapping[str, Any]) -> str:
+    """The gateway, with its transport where that is not Modbus TCP."""
+    if str(row.get("host")).startswith("/"):
+        return f"{row.get('host')} {row.get('serial_settings') or ''}".rstrip()
+    address = f"{row.get('host')}:{row.get('port')}"
+    return address if row.get("transport") in {None, "tcp"} else f"{row.get('transport')} {address}"

@@ -23,7 +23,7 @@ class Fingerprints:
         self._digests: dict[str, str] = {}
 
     def of(self, meter: EnergyMeter) -> str:
-        """Return a digest of the meter's host, port, transport, unit id, type, description and its type's registers.
+        """Return a digest of the meter's own columns, but for its id, and of its type's registers.
 
         The digest is the same in every process and on every machine.
         """
@@ -31,8 +31,9 @@ class Fingerprints:
         if digest is None:
             digest = _digest(*(astuple(register) for register in self._types[meter.type].registers))
             self._digests[meter.type] = digest
-        # Modbus TCP is omitted, so that fingerprints from versions without other transports stay valid.
-        transport: list[Any] = [] if meter.transport is TransportKind.TCP else [meter.transport]
+        # Modbus TCP is left out, so that fingerprints from before there were other transports stay the same.
+        is_tcp = meter.transport is TransportKind.TCP
+        transport: list[Any] = [] if is_tcp else [meter.transport, meter.serial_settings]
         return _digest([meter.host, meter.port, meter.unit_id, meter.type, meter.description, *transport], digest)
 
 

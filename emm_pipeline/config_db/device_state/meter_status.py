@@ -11,6 +11,7 @@ from sqlalchemy import delete, func, select
 from emm_pipeline.config_db.engine import database_errors
 from emm_pipeline.config_db.tables import (
     accepted_absences,
+    given_registers,
     meter_status,
     model_addresses,
     refused_registers,
@@ -108,8 +109,8 @@ def forget(engine: Engine, ids: Collection[int]) -> None:
     if not ids:
         return
     with database_errors(engine), engine.begin() as connection:
-        keys = (refused_registers.c.meter_id, model_addresses.c.meter_id, meter_status.c.id)
-        for key in (*keys, register_issues.c.meter_id, accepted_absences.c.meter_id):
+        tables = (refused_registers, model_addresses, given_registers, register_issues, accepted_absences)
+        for key in (*(table.c.meter_id for table in tables), meter_status.c.id):
             connection.execute(delete(key.table).where(key.in_(sorted(ids))))
 
 

@@ -24,8 +24,11 @@ NEEDED_COLUMNS = REGISTER_COLUMNS[:8]
 TEXT_COLUMNS = ("type", "measurement_name", "data_unit")
 """The columns that do not hold numbers."""
 
-SETTING_COLUMNS = ("max_registers_per_request", "max_gap", "timeout_s", "request_pause_s")
-"""The columns of `meter_types` after the type's name: settings for requests to its meters."""
+SETTING_COLUMNS = (
+    *("max_registers_per_request", "max_gap", "timeout_s", "request_pause_s"),
+    *("connect_pause_s", "keep_connection", "reopen_pause_s"),
+)
+"""How a type wants to be asked: the columns of `meter_types` behind its name."""
 
 Series = tuple[str, str, str, int | None]
 """Type, measurement name, unit, and model."""

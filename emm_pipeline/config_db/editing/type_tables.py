@@ -34,7 +34,7 @@ def load_type_rows(connection: Connection) -> dict[str, TypeRows]:
     for row in rows_of(connection, "registers"):
         found.setdefault(str(row["type"]).strip(), set()).add(comparable(row))
     settings = {
-        str(row["type"]).strip(): tuple(comparable_number(row[name]) for name in SETTING_COLUMNS)
+        str(row["type"]).strip(): tuple(comparable_number(row.get(name)) for name in SETTING_COLUMNS)
         for row in rows_of(connection, "meter_types")
     }
     return {name: TypeRows(frozenset(found.get(name, ())), settings.get(name)) for name in sorted({*found, *settings})}
@@ -104,4 +104,6 @@ def _parse(content: str) -> TypeRows:
     settings = data["settings"]
     # An older version of EMM with fewer columns wrote shorter rows: the missing columns are null.
     registers = (tuple(row) + (None,) * (len(REGISTER_COLUMNS) - len(row)) for row in data["registers"])
-    return TypeRows(frozenset(registers), None if settings is None else tuple(settings))
+    if settings is not None:
+        settings = (*settings, *[None] * (len(SETTING_COLUMNS) - len(settings)))
+    return TypeRows(frozenset(registers), settings)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from emm_pipeline.fleet import model_header
 from emm_pipeline.modbus.exception_codes import ILLEGAL_FUNCTION, UNSUPPORTED
 from emm_pipeline.modbus.meter_poll import MeterPoll
-from emm_pipeline.modbus.planning import Plans, avoided_requests
+from emm_pipeline.modbus.planning import Plans
 from emm_pipeline.modbus.sunspec.models import ModelSearch, is_where_it_was, missing, read_ends
+from emm_pipeline.modbus.unsupported import known_unsupported
 from emm_pipeline.readings import Failure, FailureKind, MeterReading
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class ModelPoll(MeterPoll):
     def take_registers(self, data: bytes) -> None:
         """Add the registers of the reply, or continue the search with them."""
         if self._search:
-            self._last_reply_s = time.monotonic()
+            self._note_reply()
             self._busy = None
             self._search.take(data)
             self._go_on()
@@ -83,9 +83,17 @@ class ModelPoll(MeterPoll):
             self.failure = failure
             self._give_up()
 
-    def _repeat_later(self, failure: Failure) -> None:
+    def fail_request(self, kind: FailureKind, reason: str) -> None:
+        """The request brought no reply, or none to be trusted. A search ends with that."""
+        if self._search:
+            self.failure = self._failure(kind, reason)
+            self._give_up()
+        else:
+            super().fail_request(kind, reason)
+
+    def _leave_for_another_turn(self, failure: Failure) -> None:
         self._paused = True
-        super()._repeat_later(failure)
+        super()._leave_for_another_turn(failure)
 
     def _give_up(self) -> None:
         self._search = None
@@ -118,7 +126,10 @@ class ModelPoll(MeterPoll):
         """Plan the registers at the device's addresses; registers without a model are planned in any case."""
         self.meter_type = self.plans.located(self.meter.type, addresses)
         if self.meter_type.registers:
-            plan = self.plans.requests(self.meter_type, avoided_requests(self.known_unsupported))
+            plan = self.plans.requests(
+                self.meter_type,
+                known_unsupported((*self.known_unsupported, *self.earlier.silent), self.meter_type.asked),
+            )
         else:
             plan = self._missing() or "there are no registers"
         if not isinstance(plan, str) and (self.found is not None or self._is_verified_by(plan)):

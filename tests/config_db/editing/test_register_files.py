@@ -1,4 +1,4 @@
-"""Registers to CSV and back, and what an installation changes: any rows that the database can hold."""
+"""Export and import of registers as CSV, and plans of installations, for any rows that the database can hold."""
 
 import string
 
@@ -40,13 +40,13 @@ def test_what_is_exported_is_imported_the_same(rows):
 
 
 @given(st.binary() | st.text().map(str.encode))
-def test_no_file_at_all_does_more_than_be_refused(content):
+def test_any_invalid_file_is_refused_without_an_exception(content):
     file = read_register_file(content)
     assert file.issues or file.rows or content.count(b"\n") <= 1 or b"type" in content
 
 
 @given(TYPE_ROWS, TYPE_ROWS, st.booleans())
-def test_after_an_import_the_files_rows_are_there_and_others_are_as_asked(before, coming, replace):
+def test_an_import_writes_the_files_rows_and_keeps_or_removes_others_as_requested(before, coming, replace):
     plan = plan_import({"t": TypeRows(frozenset(before))}, coming, replace=replace)
     after = (set(before) - set(plan.remove)) | set(plan.add)
     assert set(coming) <= after
@@ -57,7 +57,7 @@ def test_after_an_import_the_files_rows_are_there_and_others_are_as_asked(before
 
 
 @given(TYPE_ROWS, st.none() | TYPE_ROWS, TYPE_ROWS)
-def test_an_installation_ends_with_the_catalogues_rows_and_loses_no_edit_unsaid(database, installed, catalogue):
+def test_an_installation_gives_the_catalogues_rows_and_reports_every_lost_edit(database, installed, catalogue):
     there, now = TypeRows(frozenset(database)), TypeRows(frozenset(catalogue))
     plan = plan_installation(there, None if installed is None else TypeRows(frozenset(installed)), now)
     assert (there.registers - set(plan.remove)) | set(plan.add) == now.registers

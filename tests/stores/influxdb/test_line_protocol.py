@@ -1,4 +1,4 @@
-"""Points as line protocol: what InfluxDB reads is what was given. The parser of the outbox's format 1 reads it back."""
+"""Points as line protocol, read back with the parser of the outbox's format 1."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""The file of rejected points: readable, and read back as it was written, or said to be wrong line by line."""
+"""The file of rejected points: it is readable, and read back exactly or reported with the number of the wrong line."""
 
 import json
 
@@ -30,7 +30,7 @@ def file(tmp_path_factory):
     return tmp_path_factory.mktemp("rejected") / "file"
 
 
-def test_each_reason_is_once_above_its_points():
+def test_each_reason_is_written_once_above_its_points():
     batch = points(
         readings(reading(), reading(id=2)),
         [poll(description=None, ok=False, latency_ms=float("nan"), error="no reply", status="failing")],
@@ -111,7 +111,7 @@ def test_a_line_that_cannot_be_stored_is_named_with_the_reason(file, line, why):
 
 
 @pytest.mark.parametrize("header", ["", '{"format": "EMM rejected points", "version": 3}', READING])
-def test_a_file_without_its_header_is_not_taken_for_one(file, header):
+def test_a_file_without_the_header_is_refused(file, header):
     file.write_text(f"{header}\n{READING}\n")
     with pytest.raises(DamagedFileError, match="file is not a file of rejected points of version 2"):
         rejected.read(file)

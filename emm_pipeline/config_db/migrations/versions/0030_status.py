@@ -3,23 +3,23 @@
 from alembic import op
 
 revision = "0030"
-down_revision = "0009"
+down_revision = "0010"
 
 
 def upgrade() -> None:
     """Add columns to `meter_status` and `emm_poll`; make `register_issues` and `accepted_absences`."""
     op.execute("""
         ALTER TABLE meter_status
-            ADD COLUMN first_seen_at timestamptz DEFAULT now(),
-            ADD COLUMN polled_at timestamptz,
-            ADD COLUMN silent boolean NOT NULL DEFAULT false,
-            ADD COLUMN asleep boolean NOT NULL DEFAULT false,
-            ADD COLUMN observed_at timestamptz,
-            ADD COLUMN observed_reason text
+            ADD COLUMN IF NOT EXISTS first_seen_at timestamptz DEFAULT now(),
+            ADD COLUMN IF NOT EXISTS polled_at timestamptz,
+            ADD COLUMN IF NOT EXISTS silent boolean NOT NULL DEFAULT false,
+            ADD COLUMN IF NOT EXISTS asleep boolean NOT NULL DEFAULT false,
+            ADD COLUMN IF NOT EXISTS observed_at timestamptz,
+            ADD COLUMN IF NOT EXISTS observed_reason text
     """)
-    op.execute("ALTER TABLE emm_poll ADD COLUMN status text")
+    op.execute("ALTER TABLE emm_poll ADD COLUMN IF NOT EXISTS status text")
     op.execute("""
-        CREATE TABLE register_issues (
+        CREATE TABLE IF NOT EXISTS register_issues (
             meter_id integer NOT NULL,
             measurement_name text NOT NULL,
             kind text NOT NULL,
@@ -29,7 +29,7 @@ def upgrade() -> None:
         )
     """)
     op.execute("""
-        CREATE TABLE accepted_absences (
+        CREATE TABLE IF NOT EXISTS accepted_absences (
             meter_id integer NOT NULL,
             measurement_name text NOT NULL,
             accepted_at timestamptz NOT NULL DEFAULT now(),

@@ -8,4 +8,4 @@ down_revision = "0030"
 
 def upgrade() -> None:
     """Add the column; lines that wait already are of the mail."""
-    op.execute("ALTER TABLE mail_lines ADD COLUMN channel text NOT NULL DEFAULT 'mail'")
+    op.execute("ALTER TABLE mail_lines ADD COLUMN IF NOT EXISTS channel text NOT NULL DEFAULT 'mail'")
