@@ -255,7 +255,7 @@ def test_a_hand_made_table_with_invalid_ids_can_be_edited(emm, sdm630, config_en
             "INSERT INTO energy_meters VALUES ('NaN', 'h', 502, 1, 'sdm630', true), (7, 'h', 502, 2, 'sdm630', true),"
             " (NULL, NULL, NULL, NULL, NULL, NULL)"
         )
-    assert json.loads(emm("meters", "list", "--json").stdout)[0]["status"] == "misconfigured"
+    assert json.loads(emm("meters", "list", "--json").stdout)[0]["status"] == "new"
     assert emm("meters", "disable", 7).returncode == 0
     assert emm("meters", "edit", 7, "--unit", 3).returncode == 0
     assert emm("meters", "remove", 7, "--yes").returncode == 0
