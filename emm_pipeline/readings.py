@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING
+
+from emm_pipeline.registers import WORD_BYTES, FunctionCode
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from emm_pipeline.fleet import EnergyMeter, FunctionCode, MeterType, Register
+    from emm_pipeline.fleet import EnergyMeter, MeterType, Register
 
 READING_COLUMNS = ("time", "id", "description", "measurement", "unit", "value")
 """Columns of the readings DataFrame, one row per point.
 
-`time`: datetime64[ms, UTC], when the meter was read. `id`: int64. `description`, `measurement`, `unit`: categorical
-texts; where there is none, the cell is missing (NaN). `value`: float64, finite, in `unit`.
+`time`: datetime64[ms, UTC], the time of the reading. `id`: int64. `description`, `measurement`, `unit`: categorical
+texts; a missing text is NaN. `value`: float64, finite, in `unit`.
 """
+
+LABELS_LAST = timedelta(hours=24)
+"""How long the texts about a meter (serial number, model, firmware) are not read again."""
 
 REFUSAL_LASTS = timedelta(hours=24)
 """Time for which registers that a unit has refused are omitted from its requests."""
@@ -77,16 +82,38 @@ class Failure:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Request:
-    """A request to read `count` registers, starting at `address`."""
+    """A request to read `count` registers, starting at `address`; with function codes 1 and 2, `count` bits."""
 
     function_code: FunctionCode
     address: int
     count: int
+    register_bytes: int = WORD_BYTES
+    """Bytes that the device sends for a register: 2, or 4."""
 
     @property
     def end(self) -> int:
         """The address after the last register read."""
         return self.address + self.count
+
+    @property
+    def reply_size(self) -> int:
+        """Bytes of data that the reply brings: of registers, or of bits, eight in each byte."""
+        if self.function_code <= FunctionCode.READ_DISCRETE_INPUTS:  # no call of a property: this is done for each poll
+            return -(-self.count // 8)
+        return self.count * self.register_bytes
+
+    @property
+    def words(self) -> int:
+        """Words of 16 bits that its register block has; each bit is a word there."""
+        return self.count * self.register_bytes // WORD_BYTES
+
+    def address_of(self, word: int) -> int:
+        """Return the address of the register that holds this word of the register block, counted from 0."""
+        return self.address + word * WORD_BYTES // self.register_bytes
+
+    def part(self, address: int, end: int) -> Request:
+        """A request for some of the registers: from `address` to the one before `end`."""
+        return Request(self.function_code, address, end - address, self.register_bytes)
 
     def covers(self, register: Register) -> bool:
         """Whether the reply contains all registers of the value."""
@@ -97,7 +124,8 @@ class Request:
         )
 
     def __str__(self) -> str:
-        registers = f"registers {self.address}-{self.end - 1}" if self.count > 1 else f"register {self.address}"
+        what = "bit" if self.function_code.reads_bits else "register"
+        registers = f"{what}s {self.address}-{self.end - 1}" if self.count > 1 else f"{what} {self.address}"
         return f"function {self.function_code.value}, {registers}"
 
 
@@ -105,11 +133,13 @@ class Request:
 class RegisterBlock:
     """The registers of one reply.
 
-    `data` has 2 bytes for each of the request's `count` registers, as received (big-endian).
+    `data` is as on the wire (big-endian words); of bits, each is a word, 0 or 1. `order` says how many blocks of the
+    meter reading came before.
     """
 
     request: Request
     data: bytes
+    order: int = field(default=0, compare=False)
 
 
 GivenRange = tuple[int, int, int]
@@ -167,7 +197,8 @@ class MeterReading:
     `requests` is the number of requests sent, `latency_ms` the time from the first request to the last reply.
     `unsupported` are the registers that the unit does not support, known before or found now; `notices` describe them
     for a person, one line each. `located_type` is the meter's type with the addresses of this device's SunSpec models;
-    `models` maps model id to address, if they were searched for and found.
+    `models` maps `model_key` to address, if they were searched for and found. `labels` maps name to text, if the
+    registers that hold texts were requested.
     """
 
     meter: EnergyMeter
@@ -180,6 +211,7 @@ class MeterReading:
     notices: tuple[str, ...] = ()
     located_type: MeterType | None = None
     models: Mapping[int, int] | None = None
+    labels: Mapping[str, str] | None = None
 
     @property
     def is_silent(self) -> bool:

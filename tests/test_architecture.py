@@ -22,7 +22,9 @@ NEED_NO_SERVER_LIBRARY = [
     "emm_pipeline.errors",
     "emm_pipeline.fleet",
     "emm_pipeline.readings",
+    "emm_pipeline.registers",
     "emm_pipeline.commissioning.identification",
+    "emm_pipeline.commissioning.fitting",
     "emm_pipeline.commissioning.interpreting",
     "emm_pipeline.commissioning.searching",
     "emm_pipeline.stores.delivery",
@@ -32,8 +34,8 @@ NEED_NO_SERVER_LIBRARY = [
 
 FLOORS = [
     {
-        *("errors", "fleet", "readings", "naming", "cron", "credentials", "env_files", "event_loop", "status"),
-        "plausibility",
+        *("errors", "fleet", "registers", "readings", "naming", "cron", "credentials", "env_files", "event_loop"),
+        *("status", "plausibility"),
         *("postgres_errors", "reloading"),
     },
     {"settings", "modbus", "config_db", "stores", "catalog"},

@@ -24,6 +24,7 @@ PIPE_CLOSED = 141
 
 COMMANDS = {
     "code-server": "commands.code_server:code_server",
+    "combined": "commands.combined:combined",
     "daemon": "commands.daemon:daemon",
     "db": "commands.database:database",
     "demo": "demo.command:demo",

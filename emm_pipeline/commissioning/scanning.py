@@ -10,12 +10,13 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from emm_pipeline.commissioning.identification import Candidate, identify
+from emm_pipeline.commissioning.locating import read_labels
 from emm_pipeline.modbus.gateway_locks import GatewayLocks, Unlocked, locked
 from emm_pipeline.modbus.session import Session, Timing
 from emm_pipeline.readings import FailureKind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from emm_pipeline.catalog import CatalogueType
     from emm_pipeline.fleet import GatewayAddress
@@ -58,7 +59,9 @@ class FoundUnit:
     unit_id: int
     reply: Reply
     candidates: tuple[Candidate, ...] | None = None
-    """Possible types; None until the unit was compared with the catalogue."""
+    """None until it was compared with the catalogue."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """The labels of the unit, name to text, if its likeliest type has any."""
 
 
 @dataclass(slots=True)
@@ -69,9 +72,9 @@ class Scan:
     asked: int = 0
     found: list[FoundUnit] = field(default_factory=list)
     advice: str | None = None
-    """What to do about what the unclear units replied, where that is known."""
+    """Advice about the replies of the unclear units, if their cause is known."""
     notices: list[str] = field(default_factory=list)
-    """What was unusual about replies that were accepted."""
+    """Notices about unusual replies that were accepted."""
     unclear: dict[int, str] = field(default_factory=dict)
     """Units that neither sent a valid reply nor were silent, with the reason."""
     slow_s: float | None = None
@@ -175,7 +178,11 @@ async def _ask_unit(session: Session, unit_id: int, probe: Probe, state: Scan) -
         place = len(state.found)
         state.found.append(FoundUnit(unit_id, reply))  # added now, in case the identification is interrupted
         candidates = await identify(lambda request: session.read(unit_id, request), probe.types)
-        state.found[place] = FoundUnit(unit_id, reply, tuple(candidates))
+        state.found[place] = found = FoundUnit(unit_id, reply, tuple(candidates))
+        if candidates:
+            likeliest = next(each for each in probe.types if each.name == candidates[0].type)
+            labels = await read_labels(lambda request: session.read(unit_id, request), likeliest.meter_type)
+            state.found[place] = replace(found, labels=labels)
 
 
 async def _ask_patiently(session: Session, unit_id: int, probe: Probe, state: Scan) -> Reply:

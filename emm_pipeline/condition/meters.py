@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from emm_pipeline.config_db.device_state.failing_meters import load_failing
+from emm_pipeline.config_db.device_state.meter_labels import load_labels
 from emm_pipeline.config_db.device_state.meter_status import MeterStatus, load_statuses
 from emm_pipeline.config_db.device_state.register_issues import load_accepted, load_issues
 from emm_pipeline.config_db.editing.meter_rows import load_meter_rows
@@ -44,6 +45,7 @@ class MeterCondition:
     failures_in_a_row: int = 0
     next_attempt_at: datetime | None = None
     issues: Sequence[RegisterIssue] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -82,6 +84,7 @@ def meter_conditions(engine: Engine, settings: Settings, stopped: str | None = N
     statuses, failing = load_statuses(engine), load_failing(engine)
     issues, accepted, fleet = load_issues(engine), load_accepted(engine), load_fleet(engine)
     newest_reading = max((status.last_read_at for status in statuses.values() if status.last_read_at), default=None)
+    labels = load_labels(engine)
     polling = polling_facts(settings, newest_reading, datetime.now(UTC), stopped)
     meters, misconfigured = {meter.id: meter for meter in fleet.meters}, fleet.misconfigured
     conditions = []
@@ -107,6 +110,7 @@ def meter_conditions(engine: Engine, settings: Settings, stopped: str | None = N
                 max(fails.failures if fails else 0, status.failures_in_a_row),
                 fails.next_attempt_at if fails else None,
                 known,
+                labels.get(id_, {}) if id_ is not None else {},
             )
         )
     return conditions

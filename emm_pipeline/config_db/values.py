@@ -11,10 +11,13 @@ import math
 import re
 from decimal import Decimal, InvalidOperation
 from enum import IntEnum
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from emm_pipeline.fleet import HIGHEST_ADDRESS, REGISTER_SPACE, FunctionCode, TransportKind
 from emm_pipeline.naming import label_issue, measurement_issue
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 Code = TypeVar("Code", bound=IntEnum)
 
@@ -117,6 +120,36 @@ def factor(value: Any) -> float:
     if number == 0 or not math.isfinite(number):
         raise _invalid(value, allowed)
     return number
+
+
+def finite(value: Any) -> float:
+    """A finite number."""
+    allowed = "a finite number"
+    number = float(_number(value, allowed))
+    if not math.isfinite(number):
+        raise _invalid(value, allowed)
+    return number
+
+
+def one_of(value: Any, numbers: Sequence[int]) -> int:
+    """One of some whole numbers."""
+    allowed = ", ".join(map(str, numbers))
+    number = _number(value, allowed)
+    if number not in numbers:
+        raise _invalid(value, allowed)
+    return int(number)
+
+
+def raw_values(value: Any) -> tuple[int | float, ...]:
+    """Numbers to compare raw values with, in ascending order: a list, or a text with spaces between them."""
+    if isinstance(value, str):
+        value = value.strip("{} ").replace(",", " ").split()
+    elif not isinstance(value, list | tuple):
+        value = [value]
+    try:
+        return tuple(sorted({raw_value(each) for each in value}))
+    except InvalidValueError as err:
+        raise InvalidValueError(f"has a value that {err}") from None
 
 
 def raw_value(value: Any) -> int | float:

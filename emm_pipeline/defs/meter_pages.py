@@ -14,18 +14,28 @@ from emm_pipeline.polling.results import PollResult
 from emm_pipeline.status import State, decide_read
 
 
-def report_read(context: OpExecutionContext, results: Sequence[PollResult]) -> None:
+def report_read(
+    context: OpExecutionContext, results: Sequence[PollResult], labels: Mapping[int, Mapping[str, str]]
+) -> None:
     """Report meters as read: a materialization of each one's partition."""
     write_materializations(
         context,
         [
             (
                 f"Read meter {result.id}.",
-                AssetMaterialization(METER_READINGS, partition=str(result.id), metadata=_metadata(result)),
+                AssetMaterialization(
+                    METER_READINGS,
+                    partition=str(result.id),
+                    metadata=_metadata(result) | _label_metadata(labels.get(result.id, {})),
+                ),
             )
             for result in results
         ],
     )
+
+
+def _label_metadata(labels: Mapping[str, str]) -> dict[str, MetadataValue]:
+    return {f"label {name}": MetadataValue.text(text) for name, text in labels.items()}
 
 
 def _metadata(result: PollResult) -> dict[str, MetadataValue]:

@@ -32,6 +32,7 @@ from dagster import (
     op,
 )
 
+from emm_pipeline.config_db.device_state.meter_labels import load_labels
 from emm_pipeline.dagster_ext.internals import PlainFailureError
 from emm_pipeline.dagster_ext.outages import when_database_answers
 from emm_pipeline.defs.checks import CHECKS, OUTPUTS, Findings, evaluations, failing_of
@@ -205,7 +206,7 @@ def _report(
         if not planned_by_dagster:
             is_red = plan.is_red(scheduled=is_scheduled(context), unstored=unstored)
             report_planned(context, [*plan.recovered, *(plan.failing if is_red else ())])
-        report_read(context, plan.read)
+        report_read(context, plan.read, load_labels(engine))
         report_failing(context, plan.observed, report.statuses)
         return replace(save(engine, results, report), existing=meter_ids(existing))
 

@@ -18,6 +18,7 @@ from emm_pipeline.modbus.gateway_locks import (
     release_all,
     try_acquire_all,
 )
+from emm_pipeline.modbus.last_requests import LastRequests
 from emm_pipeline.modbus.meter_poll import RETRIES, MeterPoll
 from emm_pipeline.modbus.planning import Plans
 from emm_pipeline.modbus.sunspec.model_poll import ModelPoll
@@ -39,7 +40,8 @@ class Conditions:
 
     `unsupported` contains, by meter id, the registers that the unit does not support. `failing` are the ids of meters
     that keep failing; they get no second request if they are busy. `models` contains, by meter id, the last addresses
-    of the unit's SunSpec models (model id to address).
+    of the unit's SunSpec models (`model_key` to address). `labels_known` are the ids of meters whose labels are not
+    read now.
     """
 
     max_connections: int = 200
@@ -53,6 +55,8 @@ class Conditions:
     """By meter id the registers that it gave at any time."""
     silent: Collection[int] = ()
     """The ids of meters that did not reply when they were read last, or whose gateway closed the connection."""
+    labels_known: Collection[int] | None = None
+    """None: of all, so that no labels are read."""
 
 
 async def read_meters(
@@ -109,6 +113,10 @@ def _plan(meters: Iterable[EnergyMeter], types: Mapping[str, MeterType], conditi
     plans = Plans(types)
     searched = {name for name, meter_type in types.items() if has_models(meter_type)}
     polls: list[MeterPoll] = []
+
+    def reads_labels(meter: EnergyMeter) -> bool:
+        return conditions.labels_known is not None and meter.id not in conditions.labels_known
+
     for meter in meters:
         known = tuple(conditions.unsupported.get(meter.id, ()))
         retries = 0 if meter.id in conditions.failing else RETRIES
@@ -125,16 +133,24 @@ def _plan(meters: Iterable[EnergyMeter], types: Mapping[str, MeterType], conditi
             poll.fail(FailureKind.CONFIGURATION, f"type {meter.type} is not configured")
         elif meter.type in searched:
             place = conditions.models.get(meter.id)
-            poll = ModelPoll(meter, types[meter.type], (), known, retries, plans=plans, known=place, **manner)
-        else:
-            plan = plans.requests(
-                types[meter.type], known_unsupported((*known, *earlier.silent), types[meter.type].asked)
+            reads = reads_labels(meter)
+            poll = ModelPoll(
+                *(meter, types[meter.type], (), known, retries),
+                **manner,
+                plans=plans,
+                known=place,
+                reads_labels=reads,
             )
+        else:
+            meter_type = types[meter.type]
+            plan = plans.requests(meter_type, known_unsupported((*known, *earlier.silent), meter_type.asked))
             if isinstance(plan, str):
-                poll = MeterPoll(meter, types[meter.type], ())
+                poll = MeterPoll(meter, meter_type, ())
                 poll.fail(FailureKind.CONFIGURATION, plan)
             else:
-                poll = MeterPoll(meter, types[meter.type], plan, known, retries, **manner)
+                labels = plans.label_requests(meter_type) if reads_labels(meter) else ()
+                last = LastRequests(plans.confirmations(meter_type, plan), labels)
+                poll = MeterPoll(meter, meter_type, plan, known, retries, last=last, **manner)
         polls.append(poll)
     return polls
 

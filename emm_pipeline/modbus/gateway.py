@@ -99,8 +99,8 @@ class GatewayPoll:
     def _is_over(self, poll: MeterPoll) -> bool:
         """Whether a postponed meter needs no second request.
 
-        Some gateways lose the first request of each connection. So that a unit that does not answer costs the others
-        one timeout and no more, it gets a second one only if none of them has replied either; and if that gets no
+        Some gateways lose the first request of each connection. So that a unit that does not answer delays the
+        others by one timeout only, it gets a second one only if none of them has replied either; and if that gets no
         reply, it was the last.
         """
         err = self._postponed.get(poll.meter.unit_id)

@@ -37,7 +37,7 @@ def advise(kind: FailureKind, exception_code: int | None = None) -> str:
 
 def named(request: Request, meter_type: MeterType) -> str:
     """Return the request with the names of its measurements."""
-    names = [r.measurement_name for r in meter_type.asked if request.covers(r)]
+    names = [r.measurement_name for r in (*meter_type.asked, *meter_type.labels) if request.covers(r)]
     more = len(names) - _NAMES_SHOWN
     shown = ", ".join(names[:_NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")
     return f"{request} ({shown or 'a gap between measurements'})"

@@ -25,7 +25,7 @@ async def find_unreachable(
 ) -> dict[GatewayAddress, str]:
     """Connect to each gateway once, side by side; returns those that cannot be reached, each with the reason.
 
-    A gateway that a poll has locked is left alone: the poll shows whether it can be reached, and many devices take one
+    A gateway that a poll has locked is not tested: the poll shows whether it can be reached, and many devices take one
     connection only. Over UDP nothing shows before the first reply.
     """
     locks = locks or Unlocked()

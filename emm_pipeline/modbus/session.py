@@ -55,7 +55,7 @@ class Timing(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What came of a request: the registers (0 to 65535 each), or how it failed and why. It took `seconds`.
+    """The result of a request: the registers (0 to 65535 each), or the failure; it took `seconds`.
 
     `advice` says what to do, where the cause is known better than by `kind`. `notices` say what was unusual.
     """
@@ -154,7 +154,7 @@ class Session:
                 known to drop such requests gets it again in any case.
 
         Returns:
-            The registers as received: two bytes for each of `request.count` registers, the high byte first.
+            The words of a `RegisterBlock`: the registers as received, and a word for each bit.
 
         Raises:
             ConnectError: The gateway cannot be reached.
@@ -195,7 +195,7 @@ class Session:
             raise
         else:
             self._note_reply(was_resent=was_resent)
-            return data
+            return bits_as_words(data, request.count) if request.function_code.reads_bits else data
         finally:
             self._last_exchange_s = time.monotonic()
 
@@ -228,7 +228,7 @@ class Session:
         except ReadError as err:
             took_s = time.monotonic() - sent_s
             return Reply(took_s, (), err.kind, str(err), err.exception_code, err.advice, self.take_notices())
-        words = struct.unpack(f">{request.count}H", data)
+        words = struct.unpack(f">{request.words}H", data)
         return Reply(time.monotonic() - sent_s, words, notices=self.take_notices())
 
     def keep(self) -> None:
@@ -240,3 +240,9 @@ class Session:
         if self._transport.is_open:
             self._closed_s = time.monotonic()
         self._transport.close()
+
+
+def bits_as_words(data: bytes, count: int) -> bytes:
+    """Return a big-endian word, 0 or 1, for each of the first `count` bits; the lowest bit of a byte is the first."""
+    bits = int.from_bytes(data, "little")
+    return b"".join(b"\0\1" if bits >> place & 1 else b"\0\0" for place in range(count))

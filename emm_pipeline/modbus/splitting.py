@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from emm_pipeline.modbus.exception_codes import DEVICE_FAILURE, NO_REPLY
-from emm_pipeline.modbus.planning import AddressRange, outermost
-from emm_pipeline.readings import Request
+from emm_pipeline.modbus.planning import AddressRange, outermost, span
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from emm_pipeline.fleet import Register
+    from emm_pipeline.readings import Request
 
 
 @dataclass(slots=True, eq=False)
@@ -40,7 +40,9 @@ class TrackedRequest:
         """
         self.exception_code = exception_code
         covered = [r for r in registers if self.request.covers(r)]
-        values = outermost([(r.register_address, r.end) for r in covered])
+        values = outermost([self._together(register) for register in covered])
+        if len(values) == 1:
+            values = outermost([(r.register_address, r.end) for r in covered])
         self.is_one_value = len(values) == 1
         if self.is_one_value:
             inside = [r for r in covered if r.count < self.request.count]
@@ -50,8 +52,13 @@ class TrackedRequest:
             if len(groups) == 1:
                 middle = len(values) // 2
                 groups = [values[:middle], values[middle:]]
-        function_code = self.request.function_code
-        self.parts = [TrackedRequest(Request(function_code, g[0][0], g[-1][1] - g[0][0])) for g in groups]
+        self.parts = [TrackedRequest(self.request.part(g[0][0], g[-1][1])) for g in groups]
+
+    def _together(self, register: Register) -> AddressRange:
+        """Return the range of a value, and of its companions if the request covers all of them."""
+        if all(self.request.covers(companion) for companion in register.companions):
+            return span(register)
+        return register.register_address, register.end
 
     def split_beforehand(self, registers: Sequence[Register]) -> None:
         """Split it without having been sent: the unit is known not to reply to it."""
@@ -87,7 +94,7 @@ class TrackedRequest:
 def first_value(request: Request, registers: Sequence[Register]) -> Request:
     """Return the request for the first value that a request covers."""
     address, end = outermost([(r.register_address, r.end) for r in registers if request.covers(r)])[0]
-    return Request(request.function_code, address, end - address)
+    return request.part(address, end)
 
 
 def _runs(values: Sequence[AddressRange]) -> list[list[AddressRange]]:
@@ -133,7 +140,7 @@ def _explain(tracked: TrackedRequest, found: UnsupportedRegisters) -> None:
             found.ranges.append((tracked.request, tracked.exception_code))
     elif all(part.was_read for part in tracked.parts):
         gaps = [
-            Request(tracked.request.function_code, before.request.end, after.request.address - before.request.end)
+            tracked.request.part(before.request.end, after.request.address)
             for before, after in zip(tracked.parts, tracked.parts[1:], strict=False)
             if after.request.address > before.request.end
         ]

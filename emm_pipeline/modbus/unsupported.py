@@ -1,4 +1,4 @@
-"""What a unit is known not to give, and what a reading adds to that. Pure."""
+"""Registers that a unit is known not to give, and those that a reading adds. Pure."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from emm_pipeline.modbus.exception_codes import NO_REPLY
 from emm_pipeline.modbus.planning import avoided_requests, outermost
 from emm_pipeline.readings import Request, UnsupportedRange
+from emm_pipeline.registers import WORD_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class EarlierRequests:
-    """What earlier requests to a unit brought.
+    """The results of earlier requests to a unit.
 
     `retried` are registers that it did not give when they were requested last, and that are requested again now;
     `given` are those that it gave at any time.
@@ -72,9 +73,10 @@ def known_unsupported(known: Iterable[UnsupportedRange], registers: Sequence[Reg
     return avoided_requests(known) - known_too_long(known, registers)
 
 
-def request_of(range_: UnsupportedRange) -> Request:
-    """Return the request for just these registers."""
-    return Request(range_.function_code, range_.address, range_.count)
+def request_of(range_: UnsupportedRange, register_bytes: int = WORD_BYTES) -> Request:
+    """Return the request for just these registers, of so many bytes each."""
+    size = WORD_BYTES if range_.function_code.reads_bits else register_bytes
+    return Request(range_.function_code, range_.address, range_.count, size)
 
 
 def _values_in(request: Request, registers: Sequence[Register]) -> list[tuple[int, int]]:

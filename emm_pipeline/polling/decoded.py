@@ -26,7 +26,8 @@ class Decoded:
     """The meters as they were read from `started` (UTC) on, for a sample time, and their values.
 
     `frame` has the columns of `readings.READING_COLUMNS`. `clock_issue` says why the times are wrong, if they are.
-    `accepted` are by meter id the measurements whose absence a person has accepted.
+    `accepted` are by meter id the measurements whose absence a person has accepted, `notices` why values are absent
+    although the device sent something.
     """
 
     sample_time: SampleTime
@@ -36,6 +37,11 @@ class Decoded:
     types: Mapping[str, MeterType]
     clock_issue: str | None = None
     accepted: Mapping[int, Collection[str]] = field(default_factory=dict)
+    notices: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+
+    def notices_of(self, reading: MeterReading) -> tuple[str, ...]:
+        """Return everything that is to be reported of a meter."""
+        return reading.notices + self.notices.get(reading.meter.id, ())
 
 
 def describe(decoded: Decoded) -> FleetReading:
@@ -50,7 +56,7 @@ def describe(decoded: Decoded) -> FleetReading:
         decoded.started,
         decoded.sample_time.deadline,
         tuple(poll_points(readings, decoded.frame, statuses)),
-        notices={reading.meter.id: reading.notices for reading in readings if reading.notices},
+        notices={each.meter.id: lines for each in readings if (lines := decoded.notices_of(each))},
         retriable=frozenset(reading.meter.id for reading in readings if reading.is_retriable),
         clock_issue=decoded.clock_issue,
         issues=issues,

@@ -48,10 +48,11 @@ def register_issues(
         meter_type = types[reading.meter.type]
         issues = [RegisterIssue(name, RegisterIssueKind.MISCONFIGURED, why) for name, why in meter_type.unusable]
         start, stop = rows.get(reading.meter.id, (0, 0))
-        if stop - start < len(meter_type.registers):
+        series = meter_type.stored_series
+        if stop - start < len(series):
             present = set(frame["measurement"].iloc[start:stop])
             known = accepted.get(reading.meter.id, ())
-            names = {register.measurement_name for register in meter_type.registers}
+            names = {name for name, _ in series}
             absent = sorted(names - present - set(known))
             issues += [_absent(name, reading, meter_type) for name in absent]
         issues += implausible.get(reading.meter.id, [])
@@ -79,6 +80,8 @@ def _absent(name: str, reading: MeterReading, meter_type: MeterType) -> Register
             if same_table and range_.address < register.end and register.register_address < range_.end:
                 reason = f"the device refuses it with {describe(range_.exception_code)}"
                 return RegisterIssue(name, RegisterIssueKind.UNSUPPORTED, reason)
+    if any(combined.measurement_name == name for combined in meter_type.combined):
+        return RegisterIssue(name, RegisterIssueKind.ABSENT, "not all of its parts were read")
     if not registers:
         return RegisterIssue(name, RegisterIssueKind.UNSUPPORTED, "none of the device's SunSpec models has it")
     return RegisterIssue(name, RegisterIssueKind.ABSENT, "the device reports no value for it")

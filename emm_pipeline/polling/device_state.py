@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from emm_pipeline.config_db.device_state.failing_meters import load_failing, load_silent, save_failing, save_silent
 from emm_pipeline.config_db.device_state.given_registers import load_given, save_given
+from emm_pipeline.config_db.device_state.meter_labels import load_labels_known, save_labels
 from emm_pipeline.config_db.device_state.meter_status import load_newest_reading
 from emm_pipeline.config_db.device_state.model_addresses import load_model_addresses, save_model_addresses
 from emm_pipeline.config_db.device_state.register_issues import load_accepted
@@ -63,7 +64,7 @@ class DeviceStates:
     slot: ScheduleSlot | None
     failing: Mapping[int, FailingMeter] = field(default_factory=dict)
     refused: Mapping[int, Sequence[UnsupportedRange]] = field(default_factory=dict)
-    """What each meter did not give when it was requested last."""
+    """Registers that each meter did not give when they were requested last."""
     given: Mapping[int, Sequence[GivenRange]] = field(default_factory=dict)
     silent: frozenset[int] = frozenset()
     models: Mapping[int, Mapping[int, int]] = field(default_factory=dict)
@@ -71,6 +72,8 @@ class DeviceStates:
     """By meter id the measurements whose absence a person has accepted."""
     newest_reading: datetime | None = None
     """Time (UTC) of the latest reading of any of the meters."""
+    labels_known: Collection[int] | None = None
+    """The meters whose labels need not be read; None where that is not known, so that none are."""
 
     def left_out(self, now: datetime) -> tuple[_Ranges, _Ranges]:
         """Return by meter id which registers are not requested, and which are although they were refused last time.
@@ -97,6 +100,7 @@ class DeviceStates:
             retried=retried,
             given=self.given,
             silent=self.silent,
+            labels_known=self.labels_known,
         )
 
     @property
@@ -117,6 +121,13 @@ class DeviceStates:
             for meter in self.plan.meters
             if (failing := self.failing.get(meter.id)) and not failing.is_due(self.slot.due)
         }
+
+    def reported(self, readings: Sequence[MeterReading]) -> Sequence[MeterReading]:
+        """Return the readings that count: at a second attempt, without the meters that were not due."""
+        if self.slot is None or not self.slot.again:
+            return readings
+        not_due = self.not_due()
+        return [reading for reading in readings if reading.meter.id not in not_due]
 
     def changes(self, readings: Sequence[MeterReading]) -> dict[int, FailingMeter | None]:
         """Return the changes by these readings: each meter's failure state by id, None if it has recovered."""
@@ -151,9 +162,13 @@ def load_device_states(engine: Engine, plan: PollPlan, slot: ScheduleSlot | None
         given = load_given(engine, plan.meters, plan.types)
         models = load_model_addresses(engine, plan.meters, plan.types, now)
         newest_reading = load_newest_reading(engine, [meter.id for meter in plan.meters])
-        accepted = load_accepted(engine)
-        silent, failing = load_silent(engine), load_failing(engine)
-        return DeviceStates(plan, slot, failing, refused, given, silent, models, accepted, newest_reading)
+        labels_known = load_labels_known(engine, plan.meters, plan.types, now)
+        return DeviceStates(
+            *(plan, slot, load_failing(engine), refused, given, load_silent(engine), models),
+            accepted=load_accepted(engine),
+            newest_reading=newest_reading,
+            labels_known=labels_known,
+        )
     except ConfigDatabaseError as err:
         _log.warning("every meter is read completely, because device state could not be loaded: %s", err)
         return DeviceStates(plan, slot)
@@ -168,6 +183,7 @@ def save_device_states(engine: Engine, memory: DeviceStates, readings: Sequence[
         save_silent(engine, memory.silence(readings))
         save_failing(engine, memory.changes(readings))
         save_model_addresses(engine, readings, memory.plan.types)
+        save_labels(engine, readings, memory.plan.types)
     except ConfigDatabaseError as err:
         _log.warning("device state was not saved: %s", err)
 

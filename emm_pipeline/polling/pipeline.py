@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from sqlalchemy import Engine
 
+    from emm_pipeline.modbus.decoding import DecodedReadings
     from emm_pipeline.polling.device_state import ScheduleSlot
     from emm_pipeline.polling.plan import PollPlan
     from emm_pipeline.polling.timing import SampleTime
@@ -70,19 +71,11 @@ def read_and_decode(
     readings = _read_due(plan, sample_time.deadline, limits, states)
     wrong_clock = clock_issue(started, states.newest_reading if states else None)
     accepted = states.accepted if states else {}
-    reported = _reported(readings, limits, states)
-    frame = decode(plan, readings)
-    decoded = Decoded(sample_time, started, reported, frame, plan.types, wrong_clock, accepted)
+    reported, found = states.reported(readings) if states else readings, decode(plan, readings)
+    decoded = Decoded(sample_time, started, reported, found.frame, plan.types, wrong_clock, accepted, found.notices)
     fleet_reading = keep(delivery, decoded, run)
     _save(limits, states, readings)
     return fleet_reading, decoded.frame
-
-
-def _reported(readings: Sequence[MeterReading], limits: Limits, states: DeviceStates | None) -> Sequence[MeterReading]:
-    if states is None or limits.slot is None or not limits.slot.again:
-        return readings
-    not_due = states.not_due()
-    return [reading for reading in readings if reading.meter.id not in not_due]
 
 
 def read(
@@ -148,11 +141,11 @@ async def _read(
         return await read_meters(plan.meters, plan.types, deadline=ends_at, conditions=locked, on_reading=on_reading)
 
 
-def decode(plan: PollPlan, readings: Sequence[MeterReading]) -> pd.DataFrame:
-    """Return the values of the meter readings, with the columns of `readings.READING_COLUMNS`."""
-    from emm_pipeline.modbus.decoding import decode_readings  # noqa: PLC0415
+def decode(plan: PollPlan, readings: Sequence[MeterReading]) -> DecodedReadings:
+    """Return the values of the meter readings (columns: `readings.READING_COLUMNS`), and notices on others."""
+    from emm_pipeline.modbus.decoding import decode_with_notices  # noqa: PLC0415
 
-    return decode_readings(readings, plan.types)
+    return decode_with_notices(readings, plan.types)
 
 
 def keep(delivery: Delivery, decoded: Decoded, run: str) -> FleetReading:

@@ -20,7 +20,7 @@ EXAMPLE = "example_postgres_password"
 
 @pytest.fixture
 def stack(example_postgres, tmp_path):
-    """A stack whose volume was made with the published password."""
+    """A stack whose volume was created with the published password."""
     return stack_of(example_postgres, tmp_path, POSTGRES_PASSWORD=EXAMPLE)
 
 
@@ -73,7 +73,7 @@ def test_a_password_that_the_user_set_is_used_and_never_replaced(example_postgre
     assert example_postgres.accepts(ADMIN, "mine")
 
 
-def test_a_server_with_a_password_that_the_stack_never_had_says_what_to_do(example_postgres, tmp_path):
+def test_for_a_server_with_an_unknown_password_the_error_says_what_to_do(example_postgres, tmp_path):
     example_postgres.reset("of another installation")
     stack = stack_of(example_postgres, tmp_path)
     with pytest.raises(ConfigurationError, match=r"role emm has in config/\.env") as caught:
@@ -131,7 +131,7 @@ def test_a_user_that_cannot_create_roles_is_used_by_all_services(example_postgre
     assert role_of(stack, "pipeline") == role_of(stack, "dagster") == ("plain", "mine")
 
 
-def test_rotation_refuses_every_old_password_and_an_engine_that_is_in_use_continues(
+def test_after_a_rotation_old_passwords_are_refused_and_an_engine_in_use_continues(
     example_postgres, stack, monkeypatch
 ):
     upgrade(example_postgres, stack)
@@ -183,7 +183,7 @@ def test_a_rotated_password_stays_in_use_though_the_users_old_one_is_still_set(e
     assert not example_postgres.accepts(ADMIN, "mine")
 
 
-def test_the_services_files_are_settings_that_open_both_databases(example_postgres, stack, monkeypatch):
+def test_the_services_files_contain_settings_for_both_databases(example_postgres, stack, monkeypatch):
     upgrade(example_postgres, stack)
     monkeypatch.setenv("POSTGRES_HOST", str(example_postgres.server.socket_dir))
     monkeypatch.setenv("EMM_ACCESS_DIR", str(stack.folders.folder / "pipeline"))

@@ -34,6 +34,7 @@ ARGUMENTS = {
     ("meters", "remove"): ["1", "--yes"],
     ("registers", "accept-absent"): ["1"],
     ("registers", "import"): ["-"],
+    ("combined", "import"): ["-"],
     ("types", "install"): ["sdm630"],
     ("types", "show"): ["sdm630"],
     ("watch",): ["1"],

@@ -9,6 +9,7 @@ from support.ports import free_port
 from emm_pipeline.config_db.device_state.meter_status import forget, save_configurations
 from emm_pipeline.config_db.loader import load_fleet
 
+COLUMNS = "id, host, port, slave_address, type, description, enabled"
 HOSTILE = ["x'; DROP TABLE energy_meters; --", "ß" * 10_000, "a,b=c d", "Zähler 電", '"; rm -rf /']
 
 
@@ -20,7 +21,7 @@ def sdm630(config_engine):
 
 def rows(config_engine):
     with config_engine.connect() as connection:
-        return [tuple(row) for row in connection.exec_driver_sql("SELECT * FROM energy_meters ORDER BY id")]
+        return [tuple(row) for row in connection.exec_driver_sql(f"SELECT {COLUMNS} FROM energy_meters ORDER BY id")]
 
 
 def execute(config_engine, statement):
@@ -32,7 +33,7 @@ def listed(emm):
     return {meter["id"]: meter for meter in json.loads(emm("meters", "list", "--json").stdout)}
 
 
-def test_a_meter_is_added_with_the_next_free_id_and_is_one_that_a_poll_reads(emm, sdm630, config_engine):
+def test_a_meter_is_added_with_the_next_free_id_and_can_be_polled(emm, sdm630, config_engine):
     assert emm("meters", "add", "10.0.0.1:8502", "--unit", 1, "--type", "sdm630").returncode == 0
     second = emm("meters", "add", "meter.local", "--unit", 2, "--type", "sdm630", "--description", "barn", "--json")
     assert json.loads(second.stdout)["id"] == 2
@@ -43,7 +44,7 @@ def test_a_meter_is_added_with_the_next_free_id_and_is_one_that_a_poll_reads(emm
     assert [meter.id for meter in load_fleet(config_engine).meters] == [1, 2]
 
 
-def test_a_unit_is_not_added_twice_unless_a_person_insists(emm, sdm630, config_engine):
+def test_a_unit_is_not_added_twice_without_force(emm, sdm630, config_engine):
     add = ("meters", "add", "10.0.0.1", "--unit", 1, "--type", "sdm630")
     emm(*add)
     again = emm(*add)
@@ -114,7 +115,7 @@ def test_a_change_that_is_invalid_changes_nothing(emm, sdm630, config_engine, ar
     assert rows(config_engine) == before
 
 
-def test_a_new_host_keeps_the_port_and_a_unit_that_another_meter_is_is_refused(emm, sdm630, config_engine):
+def test_a_new_host_keeps_the_port_and_the_unit_of_another_meter_is_refused(emm, sdm630, config_engine):
     emm("meters", "add", "10.0.0.1:8502", "--unit", 1, "--type", "sdm630")
     emm("meters", "add", "10.0.0.1:8502", "--unit", 2, "--type", "sdm630")
     refused = emm("meters", "edit", 2, "--unit", 1)
@@ -124,7 +125,7 @@ def test_a_new_host_keeps_the_port_and_a_unit_that_another_meter_is_is_refused(e
     assert [row[1:4] for row in rows(config_engine)] == [("10.0.0.1", 8502, 1), ("10.0.0.2", 8502, 2)]
 
 
-def test_a_description_that_two_meters_have_names_neither(emm, sdm630, config_engine):
+def test_a_description_that_two_meters_have_is_ambiguous(emm, sdm630, config_engine):
     for unit in (1, 2):
         emm("meters", "add", "10.0.0.1", "--unit", unit, "--type", "sdm630", "--description", "barn")
     result = emm("meters", "remove", "barn", "--yes")
@@ -133,7 +134,7 @@ def test_a_description_that_two_meters_have_names_neither(emm, sdm630, config_en
     assert len(rows(config_engine)) == 2
 
 
-def test_a_meter_is_switched_off_and_on_even_where_its_row_is_invalid(emm, sdm630, config_engine):
+def test_a_meter_can_be_disabled_and_enabled_even_if_its_row_is_invalid(emm, sdm630, config_engine):
     with config_engine.begin() as connection:
         connection.exec_driver_sql("INSERT INTO energy_meters VALUES (1, '10.0.0.1', 502, 1, 'gone', NULL)")
     assert listed(emm)[1]["status"] == "misconfigured"
@@ -143,7 +144,7 @@ def test_a_meter_is_switched_off_and_on_even_where_its_row_is_invalid(emm, sdm63
     assert rows(config_engine)[0][6] is True
 
 
-def test_meters_are_removed_only_when_someone_agreed(emm, sdm630, config_engine):
+def test_meters_are_removed_only_after_confirmation(emm, sdm630, config_engine):
     emm("meters", "add", "10.0.0.1", "--unit", 1, "--type", "sdm630")
     refused = emm("meters", "remove", 1)
     assert refused.returncode == 2

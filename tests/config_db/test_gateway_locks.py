@@ -97,7 +97,7 @@ async def try_once(engine):
         return await locks.try_acquire(ADDRESS)
 
 
-def test_without_postgresql_every_gateway_is_read_and_that_is_logged_once(postgres, config_engine, caplog):
+def test_without_postgresql_every_gateway_is_read_and_a_warning_is_logged_once(postgres, config_engine, caplog):
     dead = create_config_engine(config_engine.url.set(database="no_such_database"))
 
     async def lock_two():
@@ -164,7 +164,7 @@ def keepalive_timers(port):
     return timers
 
 
-def test_the_server_asks_after_half_a_minute_whether_the_host_of_a_lock_is_still_there():
+def test_the_server_checks_after_half_a_minute_whether_the_host_of_a_lock_still_exists():
     port = free_port()
 
     async def timers_while_locked(engine):

@@ -54,7 +54,7 @@ def test_a_new_meter_that_cannot_be_reached_is_reported_at_once_and_only_once(pi
     (record,) = report(pipeline)["unreachable"]
     assert record.data["host:port"] == f"127.0.0.1:{closed}"
     assert record.data["reason"] == "connection refused"
-    assert not report(pipeline)["unreachable"], "from now on it is the poll's business"
+    assert not report(pipeline)["unreachable"], "from now on polls report it"
 
 
 def test_a_changed_register_is_a_change_of_every_meter_of_the_type(pipeline, simulated_gateway):
@@ -66,7 +66,9 @@ def test_a_changed_register_is_a_change_of_every_meter_of_the_type(pipeline, sim
     assert ids(report(pipeline)["changed"]) == [1, 2]
 
 
-def test_a_meter_without_registers_is_misconfigured_keeps_a_partition_and_stops_no_other(pipeline, simulated_gateway):
+def test_a_meter_without_registers_is_misconfigured_keeps_a_partition_and_does_not_affect_others(
+    pipeline, simulated_gateway
+):
     pipeline.add_meter(1, simulated_gateway({1: SimulatedUnit()}).port)
     pipeline.sql("INSERT INTO energy_meters VALUES (2, '127.0.0.1', 502, 1, 'no such type', 'odd one')")
     found = report(pipeline)

@@ -1,7 +1,7 @@
 """The stack under attack (`make test-stack`). Its volumes are those that the stack of commit 6e50f05 leaves.
 
 That stack accepted the published credentials. The tests share one stack and depend on their order.
-Without an image registry Grafana is played by tests/support/grafana_api.py; InfluxDB, Redis and Caddy are Debian's.
+Without an image registry tests/support/grafana_api.py simulates Grafana; InfluxDB, Redis and Caddy are Debian's.
 """
 
 import base64
@@ -252,7 +252,7 @@ def neighbour() -> Iterator[str]:
         for command in commands:
             done = subprocess.run(command.split(), capture_output=True, text=True, check=False)
             if done.returncode:
-                pytest.skip(f"no network namespace can be made here: {command}: {done.stderr}")
+                pytest.skip(f"network namespaces cannot be created here: {command}: {done.stderr}")
         yield name
     finally:
         subprocess.run(["ip", "link", "del", "emm-a"], capture_output=True, check=False)
@@ -304,7 +304,7 @@ def test_polling_continues_through_three_rotations_and_the_old_credentials_are_r
         if server == "influxdb" and upgraded.has_stand_ins:
             upgraded("restart", "influxdb")  # the stand-in reads its table of tokens when it starts
         wait_for_points(upgraded, time.time())
-    if server == "grafana":  # once: after five wrong logins within five minutes Grafana refuses the right one, too
+    if server == "grafana":  # once: after five wrong logins within five minutes Grafana refuses even the right one
         assert not grafana_accepts(upgraded, "web", grafana)
     failed = {run["runId"] for run in upgraded.ui.runs(statuses=["FAILURE"])} - failed_before
     assert not failed or server == "influxdb", "while the stand-in for InfluxDB restarts, points wait in the outbox"
@@ -327,7 +327,7 @@ def test_no_profile_opens_anything_with_a_published_credential(with_profiles):
     for what, page in (("DAGSTER_PROXY", "runs"), ("GRAFANA_PROXY", "api/user")):
         url = f"{with_profiles.url_of(what).replace('127.0.0.1', 'localhost')}/{page}"
         assert status_of(url) == 401
-        # One is enough at Grafana, which refuses the right password, too, after five wrong ones.
+        # One attempt is enough for Grafana, which refuses even the right password after five wrong ones.
         examples = EXAMPLES if what == "DAGSTER_PROXY" else {PUBLISHED["GF_SECURITY_ADMIN_PASSWORD"]}
         for example in sorted(examples):
             assert status_of(url, ("admin", example)) == 401
@@ -358,7 +358,7 @@ def test_celerys_workers_poll_and_continue_after_the_password_of_redis_was_rotat
 
 
 def files(stack: ComposeStack, service: str) -> dict[str, str]:
-    """The credentials that a service finds."""
+    """Return the credentials in a service's folder."""
     code = "import json, pathlib; print(json.dumps({f.name: f.read_text() for f in pathlib.Path('/access').iterdir()}))"
     volume = f"{stack.project}_{service}-access:/access:ro"
     return json.loads(docker("run", "--rm", "--volume", volume, "--entrypoint", "python", "emm-pipeline", "-c", code))

@@ -57,7 +57,7 @@ ACCEPTED = {
 
 
 @pytest.mark.parametrize(("oddity", "notice"), ACCEPTED.values(), ids=ACCEPTED)
-def test_a_device_with_this_oddity_is_read_whole_and_it_is_said_once(clock, oddity, notice):
+def test_a_device_with_this_oddity_is_read_whole_and_it_is_noted_once(clock, oddity, notice):
     gateway = clock.gateway({1: odd(**oddity), 2: SimulatedUnit(lambda _, address: 1000 + address)})
     strange, good = read_by(clock, gateway)
     assert is_whole(strange)
@@ -147,7 +147,7 @@ def test_a_device_that_is_deaf_after_connecting_is_read_with_a_pause(clock):
     assert reading.requests == 4
 
 
-def test_a_dead_unit_that_comes_first_costs_the_others_one_timeout_and_no_more(clock):
+def test_a_dead_unit_that_comes_first_delays_the_others_by_one_timeout(clock):
     gateway = clock.gateway({1: odd(silent=True), 2: odd(), 3: odd()})
     dead, *others = read_by(clock, gateway, IMPATIENT)
     assert all(map(is_whole, others))
@@ -228,7 +228,7 @@ def test_a_device_that_ignores_long_requests_is_read_whole_and_they_are_not_sent
 
 
 @pytest.mark.parametrize("manner", ["ignores", "closes_on"])
-def test_one_unknown_value_costs_only_itself_and_is_named(clock, manner):
+def test_one_unknown_value_affects_no_other_and_is_named(clock, manner):
     many = MeterType(
         "t", tuple(Register(2 * i, f"m{i}", None, DataType.FLOAT, HOLDING) for i in range(16)), timeout_s=0.5
     )

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from hypothesis import strategies as st
 
-from emm_pipeline.fleet import FunctionCode, GatewayAddress
+from emm_pipeline.fleet import REGISTER_FUNCTIONS, FunctionCode, GatewayAddress
 from emm_pipeline.modbus.transport.base import ReadError
 from emm_pipeline.modbus.transport.mbap import MbapFraming
 from emm_pipeline.modbus.transport.tcp import TcpTransport
@@ -189,7 +189,7 @@ def _case(unit_id, request, pieces, cuts, ending):
 hostile_replies = st.builds(
     _case,
     st.integers(0, 255),
-    st.builds(Request, st.sampled_from(FunctionCode), st.integers(0, 60_000), st.integers(1, 125)),
+    st.builds(Request, st.sampled_from(REGISTER_FUNCTIONS), st.integers(0, 60_000), st.integers(1, 125)),
     st.lists(
         st.builds(Piece, st.sampled_from(list(PIECES)), st.integers(0, 2**16), st.integers(0, 255)),
         min_size=1,

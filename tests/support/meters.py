@@ -24,7 +24,7 @@ import pytest
 
 from emm_pipeline.fleet import DataType, MeterType, Order
 
-HOLDING, INPUT = 3, 4
+COILS, DISCRETE_INPUTS, HOLDING, INPUT = 1, 2, 3, 4
 ILLEGAL_FUNCTION, ILLEGAL_DATA_ADDRESS = 1, 2
 
 _REQUEST = struct.Struct(">HHHBBHH")
@@ -52,13 +52,38 @@ def encode_value(
     byte_order: Order = Order.BIG_ENDIAN,
 ) -> list[int]:
     """Return the registers of a raw value, first register first."""
-    data = struct.pack(">" + _FORMATS[data_type], value)
+    data = _packed(value, data_type)
     pairs = [data[i : i + 2] for i in range(0, len(data), 2)]
     if word_order is Order.LITTLE_ENDIAN:
         pairs.reverse()
     if byte_order is Order.LITTLE_ENDIAN:
         pairs = [bytes(reversed(pair)) for pair in pairs]
     return [high << 8 | low for high, low in pairs]
+
+
+def _packed(value: Any, data_type: DataType) -> bytes:  # noqa: PLR0911 - a line for each type
+    """A raw value's bytes, the most significant first."""
+    match data_type:
+        case DataType.BOOL:
+            return struct.pack(">H", bool(value))
+        case DataType.SIGN_MAGNITUDE:
+            return struct.pack(">H", abs(int(value)) | (0x8000 if value < 0 else 0))
+        case DataType.UINT24:
+            return int(value).to_bytes(4, "big")
+        case DataType.UINT48 | DataType.INT48:
+            return int(value).to_bytes(6, "big", signed=data_type is DataType.INT48)
+        case DataType.BCD4 | DataType.BCD8:
+            return bytes.fromhex(f"{int(value):0{4 if data_type is DataType.BCD4 else 8}d}")
+        case DataType.MODULO_10000:
+            return struct.pack(">HH", *divmod(int(value), 10_000))
+        case _:
+            return struct.pack(">" + _FORMATS[data_type], value)
+
+
+def encode_text(text: str, length: int) -> list[int]:
+    """The words that hold a text, two characters in each, filled with NUL."""
+    data = text.encode().ljust(2 * length, b"\0")
+    return list(struct.unpack(f">{length}H", data))
 
 
 def holding(address: int, words: Sequence[int]) -> dict[tuple[int, int], int]:
@@ -75,11 +100,11 @@ def encode_registers(meter_type: MeterType, raw_values: Mapping[str, float]) -> 
     """Return the registers of a meter with these raw values; gaps between them are 0."""
     words: dict[tuple[int, int], int] = {}
     for function_code in (HOLDING, INPUT):
-        registers = [r for r in meter_type.registers if r.function_code == function_code]
+        registers = [r for r in meter_type.measured if r.function_code == function_code]
         start = min((r.register_address for r in registers), default=0)
         end = max((r.end for r in registers), default=0)
         words.update({(function_code, address): 0 for address in range(start, end)})
-    for register in meter_type.registers:
+    for register in meter_type.measured:
         raw = raw_values.get(register.measurement_name, 0)
         for i, word in enumerate(encode_value(raw, register.data_type, register.word_order, register.byte_order)):
             words[int(register.function_code), register.register_address + i] = word
@@ -125,6 +150,8 @@ class SimulatedUnit:
     """The connection is reset after this number of bytes of the reply."""
     byte_by_byte: bool = False
     """Whether each byte of the reply is sent in its own segment."""
+    register_bytes: int = 2
+    """With 4, each register is sent as four bytes, and its number may have 32 bits."""
 
 
 class Received(NamedTuple):
@@ -357,7 +384,8 @@ def _reply_frame(unit: SimulatedUnit, transaction_id: int, request: Received, *,
         pdu = struct.pack(">BB", function_code | 0x80, exception_code)
     else:
         words = [*words, *[0] * unit.extra_registers][: request.count + unit.extra_registers]
-        pdu = struct.pack(f">BB{len(words)}H", function_code, len(words) * 2, *words)
+        data = _packed_registers(unit, request, words)
+        pdu = struct.pack(">BB", function_code, len(data)) + data
     unit_id = request.unit_id if unit.answer_as_unit is None else unit.answer_as_unit
     pdu += unit.surplus_in_frame
     if rtu:
@@ -368,11 +396,19 @@ def _reply_frame(unit: SimulatedUnit, transaction_id: int, request: Received, *,
     return struct.pack(">HHHB", transaction_id, unit.protocol_id, len(pdu) + 1, unit_id) + pdu
 
 
+def _packed_registers(unit: SimulatedUnit, request: Received, words: Sequence[int]) -> bytes:
+    """The data of a reply: registers, or eight bits a byte, the first one the lowest."""
+    if request.function_code in (COILS, DISCRETE_INPUTS):
+        bits = sum(1 << place for place, word in enumerate(words) if word)
+        return bits.to_bytes(-(-len(words) // 8), "little")
+    return struct.pack(f">{len(words)}{'I' if unit.register_bytes == 4 else 'H'}", *words)
+
+
 def _lookup(unit: SimulatedUnit, request: Received) -> tuple[list[int], int]:
     """Return the requested registers, or an exception code."""
     if unit.exception:
         return [], unit.exception
-    if request.function_code not in (HOLDING, INPUT):
+    if request.function_code not in (COILS, DISCRETE_INPUTS, HOLDING, INPUT):
         return [], ILLEGAL_FUNCTION
     words = []
     for address in range(request.address, request.address + request.count):

@@ -1,4 +1,4 @@
-"""The examples as a user runs them, and what is shipped beside them."""
+"""The examples, run as a user runs them, and the other files of the folder."""
 
 import importlib.metadata
 import os
@@ -22,7 +22,7 @@ FOLDER = REPOSITORY / "virtual_modbustcp_server"
 
 @pytest.fixture
 def program():
-    """Start a virtual server as a process; returns it with its port once it listens."""
+    """Start a virtual server as a process, and wait until it listens; return the process and its port."""
     started = []
 
     def start(*command, cwd=REPOSITORY, **environment):
@@ -47,7 +47,7 @@ def program():
 
 
 def refused(*command, **environment):
-    """Run a virtual server that must not start; returns its exit code and what it says."""
+    """Run a virtual server that must not start; return its exit code and its output."""
     done = subprocess.run(
         [sys.executable, *command],
         cwd=REPOSITORY,
@@ -75,7 +75,7 @@ def test_the_random_example_runs_as_a_module_of_the_repository(program):
 
 def test_a_copy_of_the_folder_runs_as_a_script_without_the_repository(program, tmp_path):
     copy = shutil.copytree(FOLDER, tmp_path / "my_device")
-    # -P and -I would drop the script's folder too; an empty PYTHONPATH and a foreign folder are what a user has.
+    # -P and -I would also remove the script's folder; a user has an empty PYTHONPATH and another current folder.
     _, port = program("test.py", *ARGUMENTS, cwd=copy, PYTHONPATH="")
     assert 0 <= int.from_bytes(read(port, 0), "big", signed=True) <= 100
 
@@ -224,7 +224,7 @@ def installed(folder: Path) -> dict[str, str]:
 
 @pytest.fixture
 def copied(tmp_path) -> Path:
-    """A copy of the folder, for a device of one's own."""
+    """A copy of the folder, as for a user's own device."""
     for name in ("Pipfile", "packages.py", "requirements.txt"):
         shutil.copy(FOLDER / name, tmp_path)
     return tmp_path

@@ -29,7 +29,10 @@ if TYPE_CHECKING:
 
     from emm_pipeline.config_db.editing.meter_rows import MeterRow
 
-_COLUMNS = ("host", "port", "slave_address", "type", "description", "enabled", "transport", "serial_settings")
+_COLUMNS = (
+    *("host", "port", "slave_address", "type", "description", "enabled", "transport", "serial_settings"),
+    *("factor", "may_be_off"),
+)
 
 
 @click.group("meters", cls=LazyGroup, lazy={"check": "commands.meters_check:check_command"})
@@ -61,6 +64,8 @@ def list_command(env_files: tuple[Path, ...], as_json: bool) -> None:
 @click.option("--description", help="Its name for people; a tag of each point.")
 @click.option("--id", "id_", type=int, help="Its id; default: the next one that no meter ever had.")
 @click.option("--disabled", is_flag=True, help="Do not poll it yet.")
+@click.option("--factor", type=float, help="Its transformers' ratio; negative where it is mounted backwards.")
+@click.option("--may-be-off", is_flag=True, help="It may be silent without failing, such as an inverter at night.")
 @transport_options
 @click.option("--force", is_flag=True, help="Add it even if another meter is the same unit or had the id.")
 @json_option
@@ -73,6 +78,8 @@ def add_command(
     description: str | None,
     id_: int | None,
     disabled: bool,
+    factor: float | None,
+    may_be_off: bool,
     transport: str | None,
     serial_settings: str | None,
     force: bool,
@@ -92,6 +99,8 @@ def add_command(
         "type": type_name,
         "description": description,
         "enabled": not disabled,
+        "may_be_off": may_be_off,
+        **({} if factor is None else {"factor": factor}),
     }
     with open_config_database(load_settings(*env_files)) as engine:
         _require_type(engine, type_name)
@@ -111,6 +120,12 @@ def add_command(
 @click.option("--type", "type_name", help="Name of the type in the table registers.")
 @click.option("--description", help="Its name for people.")
 @click.option("--no-description", is_flag=True, help="Remove the description.")
+@click.option("--factor", type=float, help="Its transformers' ratio; negative where it is mounted backwards.")
+@click.option(
+    "--may-be-off/--always-on",
+    default=None,
+    help="Whether it may be silent, as an inverter at night.",
+)
 @transport_options
 @click.option("--force", is_flag=True, help="Change it even if another meter is the same unit.")
 @json_option
@@ -124,6 +139,8 @@ def edit_command(
     type_name: str | None,
     description: str | None,
     no_description: bool,
+    factor: float | None,
+    may_be_off: bool | None,
     transport: str | None,
     serial_settings: str | None,
     force: bool,
@@ -135,8 +152,9 @@ def edit_command(
     """
     if no_description and description is not None:
         raise click.UsageError("give either --description or --no-description, not both")
-    given = {"host": host, "port": port, "slave_address": unit, "type": type_name, "description": description}
-    given |= {"transport": transport, "serial_settings": serial_settings}
+    given: dict[str, Any] = {"host": host, "port": port, "slave_address": unit, "type": type_name}
+    given |= {"description": description, "transport": transport, "serial_settings": serial_settings}
+    given |= {"factor": factor, "may_be_off": may_be_off}
     changes: dict[str, Any] = {column: value for column, value in given.items() if value is not None}
     if no_description:
         changes["description"] = None
@@ -144,8 +162,8 @@ def edit_command(
         changes = {"port": SERIAL_PORT, "transport": "serial", **changes}
     if not changes:
         raise click.UsageError(
-            "nothing to change: give --host, --port, --unit, --type, --description, --no-description, --transport or "
-            "--serial"
+            "nothing to change: give --host, --port, --unit, --type, --description, --no-description, --transport, "
+            "--serial, --factor, --may-be-off or --always-on"
         )
     with open_config_database(load_settings(*env_files)) as engine:
         if type_name:

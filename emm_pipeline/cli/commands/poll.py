@@ -67,8 +67,8 @@ def poll(env_files: tuple[Path, ...], meters: tuple[str, ...], dry_run: bool, as
         wrong_clock = clock_issue(started, load_newest_reading(engine, [meter.id for meter in plan.meters]))
         with progress(f"reading {len(plan.meters)} meters", len(plan.meters)) as advance:
             meter_readings = pipeline.read(plan, sample_time.deadline, limits, lambda _: advance())
-    readings = pipeline.decode(plan, meter_readings)
-    decoded = Decoded(sample_time, started, meter_readings, readings, plan.types, wrong_clock, accepted)
+    readings, notices = pipeline.decode(plan, meter_readings)
+    decoded = Decoded(sample_time, started, meter_readings, readings, plan.types, wrong_clock, accepted, notices)
     if dry_run:
         fleet_result = pipeline.result_of(describe(decoded))
         whereabouts = "not stored"

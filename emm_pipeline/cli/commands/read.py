@@ -16,7 +16,14 @@ from emm_pipeline.cli.showing.interpretations import print_fits, print_meanings,
 from emm_pipeline.commissioning.searching import SearchedRegisters, Wanted, search, search_beside
 from emm_pipeline.config_db.validation.meters import HIGHEST_UNIT_ID
 from emm_pipeline.errors import ConfigurationError, TransientError
-from emm_pipeline.fleet import HIGHEST_ADDRESS, MAX_REGISTERS_PER_REQUEST, REGISTER_SPACE, FunctionCode
+from emm_pipeline.fleet import (
+    HIGHEST_ADDRESS,
+    MAX_REGISTERS_PER_REQUEST,
+    REGISTER_FUNCTIONS,
+    REGISTER_SPACE,
+    WORD_BYTES,
+    FunctionCode,
+)
 from emm_pipeline.modbus.gateway_locks import locked
 from emm_pipeline.modbus.messages import advise
 from emm_pipeline.modbus.session import Reply, Session, Timing
@@ -58,7 +65,11 @@ class ExpectedType(click.ParamType):  # type: ignore[type-arg]  # generic in new
     show_default=True,
     help="Number of registers.",
 )
-@click.option("--fc", type=click.Choice(["3", "4"]), help="3 holding, 4 input registers.  [default: both are tried]")
+@click.option(
+    "--fc",
+    type=click.Choice(["1", "2", "3", "4"]),
+    help="3 holding, 4 input registers; 1 coils, 2 discrete inputs.  [default: 3 and 4 are tried]",
+)
 @click.option("--expect", type=ExpectedType(), help="The value that the device's display shows, such as 231.4.")
 @click.option(
     "--within",
@@ -68,6 +79,13 @@ class ExpectedType(click.ParamType):  # type: ignore[type-arg]  # generic in new
     help="Allowed deviation from the expected value in percent; at least half of its last digit.",
 )
 @click.option("--timeout", type=click.FloatRange(0.05, 60), default=3.0, show_default=True, help="Seconds per request.")
+@click.option(
+    "--register-bytes",
+    type=click.Choice(["2", "4"]),
+    default="2",
+    show_default=True,
+    help="Bytes of each register; 4 for the few devices whose registers have 32 bits.",
+)
 @transport_options
 @pause_options
 @click.option("--all", "show_all", is_flag=True, help="Also show implausible values, for any number of registers.")
@@ -83,6 +101,7 @@ def read(
     expect: str | None,
     within: float,
     timeout: float,
+    register_bytes: str,
     transport: str | None,
     serial_settings: str | None,
     connect_pause: float | None,
@@ -104,8 +123,11 @@ def read(
     if address + count > REGISTER_SPACE:
         raise ConfigurationError(f"{count} registers from {address} on end beyond the last register, {HIGHEST_ADDRESS}")
     wanted = Wanted(expect, within) if expect else None
-    function_codes = [FunctionCode(int(fc))] if fc else list(FunctionCode)
-    requests = [Request(function_code, address, count) for function_code in function_codes]
+    function_codes = [FunctionCode(int(fc))] if fc else list(REGISTER_FUNCTIONS)
+    requests = [
+        Request(function_code, address, count, WORD_BYTES if function_code.reads_bits else int(register_bytes))
+        for function_code in function_codes
+    ]
     gateway = gateway_of(endpoint, transport, serial_settings)
     timing = Timing(timeout, PAUSE_S, connect_pause or 0.0, reopen_pause or 0.0)
     with known_fleet(env_files) as known:
@@ -160,9 +182,11 @@ def _print(
         say(f"  {block.reply.seconds * 1000:.0f} ms\n")
         for notice in block.reply.notices:
             say(f"  {notice}")
-        print_words(block.request.address, block.reply.words)
+        print_words(block.request, block.reply.words)
+        if block.request.function_code.reads_bits:
+            continue
         if not block.fits:
-            print_meanings(block.request.address, block.reply.words, show_all=show_all)
+            print_meanings(block.request, block.reply.words, show_all=show_all)
     if replied and not wanted:
         say("To find the right interpretation, give the value on the device's display: --expect VALUE")
 

@@ -131,10 +131,16 @@ def _duration(seconds: float) -> str:
 
 def _print(endpoint: Endpoint, gateway: GatewayAddress, state: Scan, known: KnownFleet) -> None:
     if state.found:
+        has_labels = any(found.labels for found in state.found)
+        headers = ("unit", "answer", "ms", "type", *(["labels"] if has_labels else []))
         rows = (
-            (found.unit_id, _said(found), f"{found.reply.seconds * 1000:.0f}", _named(found)) for found in state.found
+            (
+                *(found.unit_id, _said(found), f"{found.reply.seconds * 1000:.0f}", _named(found)),
+                ", ".join(f"{name} {text}" for name, text in found.labels.items()),
+            )[: len(headers)]
+            for found in state.found
         )
-        print_table(("unit", "answer", "ms", "type"), rows, right=("unit", "ms"))
+        print_table(headers, rows, right=("unit", "ms"))
         say()
     over = f" over {gateway.name}" if link_of(gateway) else ""
     say(f"{len(state.found)} of {state.asked} units answer{over}")
@@ -227,6 +233,7 @@ def _to_json(
                 "candidates": None
                 if found.candidates is None
                 else [{"type": each.type, "proven": each.proven} for each in found.candidates],
+                "labels": dict(found.labels),
                 "meter_id": meter.id if meter else None,
                 "add": add_line(endpoint, gateway, found) if found.candidates and not meter else None,
             }

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from emm_pipeline.fleet import EnergyMeter, MeterType, Register
+    from emm_pipeline.fleet import EnergyMeter, MeterType
     from emm_pipeline.readings import UnsupportedRange
 
 LONGEST_READING_S = 60.0
@@ -153,8 +153,8 @@ class _Watched:
 def _screen(out: Console, meter: EnergyMeter, meter_type: MeterType, now: Values, before: Values | None) -> Group:
     """Return the screen: as many tables side by side as needed to show all registers without scrolling."""
     rows = max(FEWEST_ROWS, out.height - ROWS_AROUND)
-    registers = list({each.measurement_name: each for each in meter_type.registers}.values())
-    parts = [registers[start : start + rows] for start in range(0, len(registers), rows)]
+    series = list(dict(meter_type.stored_series).items())
+    parts = [series[start : start + rows] for start in range(0, len(series), rows)]
     return Group(
         Text.assemble((printable(meter), "bold"), f", {now.time:%H:%M:%S} UTC, {now.status.state}"),
         Columns([_table(part, now, before) for part in parts], padding=(0, 4)),
@@ -163,22 +163,21 @@ def _screen(out: Console, meter: EnergyMeter, meter_type: MeterType, now: Values
     )
 
 
-def _table(registers: Sequence[Register], now: Values, before: Values | None) -> Table:
+def _table(series: Sequence[tuple[str, str | None]], now: Values, before: Values | None) -> Table:
     rows = []
-    for register in registers:
-        name = register.measurement_name
+    for name, unit in series:
         value = now.values.get(name)
         earlier = before.values.get(name) if before else None
         mark, style = "", ""
         if value is not None and earlier is not None and value != earlier:
             mark, style = ("▲" if value > earlier else "▼"), "bold green"
         shown_value = styled("no value", "dim") if value is None else styled(shown(value), style)
-        rows.append((styled(name, style), shown_value, styled(mark, style), styled(register.data_unit or "", style)))
+        rows.append((styled(name, style), shown_value, styled(mark, style), styled(unit or "", style)))
     return make_table(("measurement", "value", "", "unit"), rows, right=("value",))
 
 
 def _print_lines(meter: EnergyMeter, meter_type: MeterType, now: Values) -> None:
-    units = {register.measurement_name: register.data_unit for register in meter_type.registers}
+    units = dict(meter_type.stored_series)
     for name, value in now.values.items():
         say(f"{now.time:%H:%M:%S}  meter {meter.id}  {name} = {shown(value)} {units[name] or ''}".rstrip())
     if now.status.reason and not now.error:

@@ -33,6 +33,8 @@ def print_check(check: MeterCheck) -> None:
         say(f"connected to {meter.gateway.name} in {check.connected_s * 1000:.0f} ms\n")
     if check.registers:
         _print_registers(check)
+    if check.sums:
+        _print_sums(check)
     if check.requests:
         _print_requests(check)
     _print_what_to_do(check)
@@ -42,7 +44,7 @@ def _print_registers(check: MeterCheck) -> None:
     rows = (
         (
             *(each.register.measurement_name, int(each.register.function_code), each.register.register_address),
-            *(None if each.value is None else shown(each.value), each.register.data_unit),
+            *(each.text if each.value is None else shown(each.value), each.register.data_unit),
             *(_hexadecimal(each.reply), _milliseconds(each.reply), _remark(each)),
         )
         for each in check.registers
@@ -52,10 +54,19 @@ def _print_registers(check: MeterCheck) -> None:
     say()
 
 
+def _print_sums(check: MeterCheck) -> None:
+    rows = (
+        (each.name, None if each.value is None else shown(each.value), each.unit, styled(each.reason or "", "yellow"))
+        for each in check.sums
+    )
+    print_table(("combined", "value", "unit", ""), rows, right=("value",))
+    say()
+
+
 def _remark(each: RegisterCheck) -> Text | None:
     if not each.reply.words:
         return styled(each.reply.reason, "bold red")
-    if each.value is None:
+    if each.value is None and not each.text:
         return styled("the device has no value", "yellow")
     return styled(each.implausible, "yellow") if each.implausible else None
 
@@ -159,11 +170,16 @@ def _check_as_json(check: MeterCheck) -> dict[str, Any]:
                 "function_code": int(each.register.function_code),
                 "address": each.register.register_address,
                 "value": each.value,
+                "text": each.text,
                 "data_unit": each.register.data_unit,
                 "odd": each.is_odd,
                 **_reply_as_json(each.reply),
             }
             for each in check.registers
+        ],
+        "combined": [
+            {"measurement": each.name, "value": each.value, "data_unit": each.unit, "reason": each.reason}
+            for each in check.sums
         ],
         "requests": [
             {

@@ -31,6 +31,7 @@ def as_json(conditions: Sequence[MeterCondition]) -> list[dict[str, Any]]:
                 {"measurement": i.measurement, "issue": i.kind, "reason": i.reason, "since": i.since}
                 for i in each.issues
             ],
+            "labels": dict(each.labels),
         }
         for each in conditions
     ]
@@ -42,13 +43,14 @@ def print_list(conditions: Sequence[MeterCondition]) -> None:
         say("no meters yet: emm scan HOST finds the units behind a gateway, emm meters add takes one")
         return
     headers = [*("id", "description", "host:port", "unit", "type", "status"), "last reading (UTC)", "failures"]
-    headers.append("next attempt (UTC)")
+    headers += ["next attempt (UTC)", *(["labels"] if any(each.labels for each in conditions) else [])]
     rows = [
         (
             *(each.row.get("id"), each.row.get("description"), _address(each.row)),
             *(each.row.get("slave_address"), each.row.get("type"), each.status.state, shown_time(each.last_read_at)),
             *(each.failures_in_a_row or "", shown_time(each.next_attempt_at)),
-        )
+            ", ".join(f"{name} {text}" for name, text in each.labels.items()),
+        )[: len(headers)]
         for each in conditions
     ]
     print_table(headers, rows, right=("id", "unit", "failures"))

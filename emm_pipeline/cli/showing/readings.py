@@ -56,8 +56,8 @@ def print_issues(results: Iterable[PollResult]) -> None:
 
 
 def print_notices(results: Iterable[PollResult]) -> None:
-    """Print the registers that units do not support; print nothing if there are none."""
-    headers = ("notice", "host:port", "unit", "unsupported registers")
+    """Print the registers that units do not support, and values that were left out; nothing if there are none."""
+    headers = ("notice", "host:port", "unit", "registers or values left out")
     rows = [(each.id, each.address, each.unit_id, notice) for each in results for notice in each.notices]
     if rows:
         print_table(headers, rows, style="bold yellow")

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 from sqlalchemy import delete, func, select
 
 from emm_pipeline.config_db.engine import database_errors
-from emm_pipeline.config_db.tables import (
+from emm_pipeline.config_db.state_tables import (
     accepted_absences,
     given_registers,
+    meter_labels,
     meter_status,
     model_addresses,
     refused_registers,
@@ -109,7 +110,8 @@ def forget(engine: Engine, ids: Collection[int]) -> None:
     if not ids:
         return
     with database_errors(engine), engine.begin() as connection:
-        tables = (refused_registers, model_addresses, given_registers, register_issues, accepted_absences)
+        own = (register_issues, accepted_absences, meter_labels)
+        tables = (refused_registers, model_addresses, given_registers, *own)
         for key in (*(table.c.meter_id for table in tables), meter_status.c.id):
             connection.execute(delete(key.table).where(key.in_(sorted(ids))))
 

@@ -9,7 +9,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from emm_pipeline.config_db.device_state.meter_status import storable
 from emm_pipeline.config_db.engine import database_errors
-from emm_pipeline.config_db.tables import accepted_absences, register_issues
+from emm_pipeline.config_db.state_tables import accepted_absences, register_issues
 from emm_pipeline.config_db.upsert import upsert
 from emm_pipeline.status import RegisterIssue, RegisterIssueKind
 

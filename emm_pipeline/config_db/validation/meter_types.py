@@ -20,6 +20,7 @@ MAX_TIMEOUT_S = 60
 MAX_REQUEST_PAUSE_S = 10
 MAX_CONNECT_PAUSE_S = 30
 MAX_REOPEN_PAUSE_S = 60
+REGISTER_BYTES = (2, 4)
 
 
 def check_types(rows: Iterable[Row], issues: list[ConfigurationIssue]) -> dict[str, MeterType]:
@@ -51,4 +52,5 @@ def _check_type(name: str, reader: RowReader) -> MeterType:
         connect_pause_s=reader.read_or(default.connect_pause_s, "connect_pause_s", values.real, 0, MAX_CONNECT_PAUSE_S),
         keep_connection=reader.read_or(default.keep_connection, "keep_connection", values.flag),
         reopen_pause_s=reader.read_or(default.reopen_pause_s, "reopen_pause_s", values.real, 0, MAX_REOPEN_PAUSE_S),
+        register_bytes=reader.read_or(default.register_bytes, "register_bytes", values.one_of, REGISTER_BYTES),
     )

@@ -81,6 +81,7 @@ def _check_meter(reader: RowReader, types: Mapping[str, MeterType]) -> EnergyMet
         type=reader.read("type", values.name),
         description=reader.read_if_possible("description", values.label),
         transport=reader.read_or(TransportKind.TCP, "transport", values.transport),
+        factor=reader.read_or(1.0, "factor", values.factor),
         may_be_off=reader.read_or(False, "may_be_off", values.flag),
     )
     if meter.transport is TransportKind.SERIAL:

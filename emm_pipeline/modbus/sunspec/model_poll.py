@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from emm_pipeline.fleet import model_header
 from emm_pipeline.modbus.exception_codes import ILLEGAL_FUNCTION, UNSUPPORTED
+from emm_pipeline.modbus.last_requests import LastRequests
 from emm_pipeline.modbus.meter_poll import MeterPoll
 from emm_pipeline.modbus.planning import Plans
 from emm_pipeline.modbus.sunspec.models import ModelSearch, is_where_it_was, missing, read_ends
@@ -29,6 +30,7 @@ class ModelPoll(MeterPoll):
 
     plans: Plans = field(default_factory=lambda: Plans({}))
     known: Mapping[int, int] | None = None
+    reads_labels: bool = False
     found: dict[int, int] | None = None
     """Addresses found by a search in this reading."""
     _found_all: bool = False
@@ -125,7 +127,7 @@ class ModelPoll(MeterPoll):
     def _use(self, addresses: Mapping[int, int]) -> None:
         """Plan the registers at the device's addresses; registers without a model are planned in any case."""
         self.meter_type = self.plans.located(self.meter.type, addresses)
-        if self.meter_type.registers:
+        if self.meter_type.measured:
             plan = self.plans.requests(
                 self.meter_type,
                 known_unsupported((*self.known_unsupported, *self.earlier.silent), self.meter_type.asked),
@@ -133,6 +135,8 @@ class ModelPoll(MeterPoll):
         else:
             plan = self._missing() or "there are no registers"
         if not isinstance(plan, str) and (self.found is not None or self._is_verified_by(plan)):
+            labels = self.plans.label_requests(self.meter_type) if self.reads_labels else ()
+            self.last = LastRequests(self.plans.confirmations(self.meter_type, plan), labels)
             self.set_requests(plan)
         elif not isinstance(plan, str):
             self._search = ModelSearch()
@@ -163,13 +167,13 @@ class ModelPoll(MeterPoll):
 
         Registers of a model are used only if they are before its end and its header was read too.
         """
-        reading = super().reading()
+        reading = super().reading()  # decodes labels where they were found, ends or not
         if self.blocks:
             ends = read_ends(self.blocks, self.meter_type)
             self.meter_type = self.plans.located(self.meter.type, self._addresses, ends)
         notice = self._missing() if self.blocks else None
         notices = (*reading.notices, notice) if notice else reading.notices
         # If the search was incomplete or found no usable model, the next poll searches again.
-        is_news = self._found_all and self.meter_type.registers and self.found != self.known
+        is_news = self._found_all and self.meter_type.measured and self.found != self.known
         models = self.found if is_news else None
         return replace(reading, notices=notices, located_type=self.meter_type, models=models)

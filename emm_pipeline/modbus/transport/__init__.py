@@ -8,7 +8,7 @@
     serial     such a link over a serial line of this machine
     mbap       Modbus TCP's framing: a request as bytes, and a reply checked against its request
     rtu        the framing of serial lines, which converters also carry over TCP
-    history    what a gateway sent before, by which copies and late replies are told
+    history    what a gateway sent before, by which copies and late replies are recognized
 
 A transport joins a link (TCP, UDP, serial) with a framing (MBAP, RTU). Another one is a module of its own.
 """

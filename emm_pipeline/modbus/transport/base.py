@@ -59,7 +59,7 @@ class Transport(Protocol):
     """
 
     notices: list[str]
-    """What was unusual about replies that were accepted, a line each; whoever reads it empties it."""
+    """Notices about unusual replies that were accepted, a line each; whoever reads the list empties it."""
 
     @property
     def name(self) -> str:
@@ -88,7 +88,7 @@ class Transport(Protocol):
             on_resend: If given, a request without a reply is sent once more over the same link, and this is called.
 
         Returns:
-            The registers as received: two bytes for each of `request.count` registers, the high byte first.
+            The data as received, `request.reply_size` bytes: registers, the high byte first, or bits.
 
         Raises:
             ReadError: There is no reply to this request.
@@ -98,7 +98,7 @@ class Transport(Protocol):
         """Close the link immediately. It may be closed twice."""
 
     def keep(self) -> None:
-        """Close the link; where that is possible, the next `open` to this gateway goes on with the same connection."""
+        """Close the link; where possible, the next `open` to this gateway continues with the same connection."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What a gateway sent before: by this, copies, late replies and replies without an id of their own are told. Pure."""
+"""The earlier replies of a gateway, by which copies, late replies and replies without an id are recognized. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PATIENCE = 2.0
 
 @dataclass(slots=True)
 class ReplyHistory:
-    """What a gateway sent on this connection, and what its transaction ids are like on all of them."""
+    """The replies of a gateway on this connection, and the properties of its transaction ids on all of them."""
 
     echoes_ids: bool = False
     """Whether a reply had the transaction id of its request: from then on all must."""
@@ -29,6 +29,8 @@ class ReplyHistory:
     """Transaction ids of replies on earlier connections that were those of no request."""
     has_replied: bool = False
     """On this connection."""
+    reply_size: int | None = None
+    """How many bytes of data the awaited reply has; None for two bytes for each register of the request."""
     _ids_of_connection: set[int] = field(default_factory=set)
     _replies: deque[tuple[bytes, float]] = field(default_factory=lambda: deque(maxlen=_REPLIES_KEPT))
     _unanswered: dict[tuple[int, ...], float] = field(default_factory=dict)
@@ -63,7 +65,7 @@ class ReplyHistory:
         return any(known == frame and at >= since for known, at in self._replies)
 
     def got_no_reply(self, key: tuple[int, ...], waited_s: float) -> None:
-        """No reply came to a request. By `key` a late one is told: unit id, function code, number of registers."""
+        """Note a request without reply; `key` identifies a late one: unit id, function code, number of registers."""
         self._unanswered[key] = time.monotonic() + (_PATIENCE - 1) * waited_s
 
     def may_come_late(self, unit_id: int) -> bool:

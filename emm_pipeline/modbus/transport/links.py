@@ -7,7 +7,7 @@ from typing import Protocol
 
 
 class LinkOwner(Protocol):
-    """What is told of a link: a transport."""
+    """The owner of a link, which is notified of its events: a transport."""
 
     def begin(self, connection: Connection, link: Link) -> None:
         """The link is open."""
@@ -20,7 +20,7 @@ class LinkOwner(Protocol):
 
 
 class Link(Protocol):
-    """What carries bytes; asyncio's transports are such links."""
+    """A carrier of bytes, such as asyncio's transports."""
 
     def write(self, data: bytes) -> None:
         """Send bytes."""

@@ -41,7 +41,7 @@ _LONGEST_FRAME = 260
 """Bytes of the longest frame; more that cannot be understood are not waited for."""
 
 _LENGTHS = range(3, _LONGEST_FRAME - 5)
-"""What the header's length may be."""
+"""The allowed values of the header's length."""
 
 _FRAMER = FramerSocket(DECODER)
 
@@ -93,7 +93,7 @@ class MbapFraming:
     def parse(self, sent: bytes, received: bytes, history: ReplyHistory) -> FramedReply | ReadError | None:
         """Find the reply to a request; see `Framing.parse`."""
         transaction_id, _, _, unit_id, function_code = _HEADER.unpack_from(sent)
-        size = reply_size(_LENGTH.unpack_from(sent, _COUNT_AT)[0])
+        size = history.reply_size or reply_size(_LENGTH.unpack_from(sent, _COUNT_AT)[0])
         start = _REPLY_START.pack(transaction_id, 0, size + 3, unit_id, function_code, size)
         if received.startswith(start) and len(received) == len(start) + size:
             history.echoes_ids = True
@@ -163,7 +163,7 @@ class _Reply:
         return FramedReply(registers, code, frame, rest, tuple(self._notices), taints_link=SURPLUS in self._notices)
 
     def _mismatch(self, received: bytes) -> ReadError | None:
-        """What in the header of a frame cannot be that of the reply, but for the transaction id."""
+        """Return the error for the first field of the header, but the transaction id, that cannot be the reply's."""
         transaction_id, _, length, unit_id, function_code = _HEADER.unpack_from(received)
         body = received[_HEADER.size :]
         is_exception = bool(function_code & EXCEPTION_BIT)
@@ -216,7 +216,7 @@ class _Reply:
         return max(received.find(start) for start in (self._start, exception_start))
 
     def _behind_other_bytes(self, received: bytes) -> FramedReply | ReadError | None:
-        """What begins with no header: the reply behind it, if it has its id, or the error if none follows.
+        """Return the reply behind bytes that are not a header, if it has its id, or the error if no reply follows.
 
         Raises:
             ReadError: It is known what these bytes are, or they are too many.

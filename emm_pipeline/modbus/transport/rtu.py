@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _REQUEST = struct.Struct(">BBHH")
 _LONGEST_FRAME = 256
 _HEAD = 3
-"""Bytes by which a reply is told: unit id, function code, byte count (or exception code)."""
+"""Bytes by which a reply is recognized: unit id, function code, byte count (or exception code)."""
 
 _FRAMER = FramerRTU(DECODER)
 
@@ -54,7 +54,7 @@ class RtuFraming:
     def parse(self, sent: bytes, received: bytes, history: ReplyHistory) -> FramedReply | ReadError | None:
         """Find the reply to a request; see `Framing.parse`."""
         unit_id, function_code, _, count = _REQUEST.unpack_from(sent)
-        head = bytes([unit_id, function_code, reply_size(count)])
+        head = bytes([unit_id, function_code, history.reply_size or reply_size(count)])
         history.is_without_ids = True
         received, notices = _without_late_replies(received, head, history)
         if len(received) < _HEAD:
@@ -109,7 +109,7 @@ def _without_late_replies(received: bytes, head: bytes, history: ReplyHistory) -
 def _behind_other_bytes(
     received: bytes, head: bytes, history: ReplyHistory, notices: tuple[str, ...]
 ) -> FramedReply | ReadError:
-    """What does not begin like the reply: the one behind it, on a new connection, or the error if none follows.
+    """Return the reply behind other bytes, on a new connection, or the error if no reply follows.
 
     Raises:
         ReadError: It is a reply, but another one; or it is known what these bytes are; or they are too many.

@@ -42,10 +42,10 @@ class SerialSettings(NamedTuple):
         """Read settings such as `9600 8N1`.
 
         Raises:
-            ValueError: The text is none.
+            ValueError: The text has another form.
         """
         if not (found := _SETTINGS.fullmatch(text)):
-            raise ValueError(f"serial settings {text!r} are none; such as 9600 8N1")
+            raise ValueError(f"serial settings {text!r} are invalid; an example is 9600 8N1")
         return cls(int(found[1]), int(found[2]), found[3], int(found[4]))
 
     @property

@@ -1,4 +1,4 @@
-"""What else may listen where a Modbus gateway is expected, known by the first bytes that it sends. Pure."""
+"""Servers other than Modbus gateways, recognized by the first bytes that they send."""
 
 from __future__ import annotations
 

@@ -37,6 +37,7 @@ class StreamTransport(ABC):
         self._link: Link | None = None
         self._connection: Connection | None = None
         self._sent = b""
+        self._size = 0
         self._received = b""
         self._last_received_s = 0.0
         self._reply: asyncio.Future[bytes] | None = None
@@ -44,7 +45,7 @@ class StreamTransport(ABC):
         self._on_resend: Callable[[], None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._doubt: tuple[FramedReply | ReadError, asyncio.TimerHandle] | None = None
-        """What the exchange ends with unless other bytes follow, and when."""
+        """The result of the exchange unless other bytes follow, and the timer that ends the wait for them."""
         self._noticed: set[str] = set()
         self._closed_because = "the connection is closed"
 
@@ -65,6 +66,7 @@ class StreamTransport(ABC):
             raise ReadError(FailureKind.CLOSED, self._closed_because)
         try:
             self._sent = self._framing.build(unit_id, request)
+            self._history.reply_size = request.reply_size
         except Exception as err:  # an error of the library for a request fails only this request
             raise ReadError(FailureKind.INVALID_REPLY, one_line(err)) from err
         key = (unit_id, int(request.function_code), request.count)

@@ -76,7 +76,7 @@ class Maker:
         )
 
     def stream(self, sent, unit_id, request):
-        """What the device sends: near frames, whole, damaged, cut, doubled, with garbage around them."""
+        """Return what the device sends: near frames, whole, damaged, cut, doubled, with garbage around them."""
         size, parts = 2 * request.count, []
         for _ in range(self.at_random.choice([1, 1, 1, 2, 3])):
             frame = bytearray(self.frame(sent, unit_id, int(request.function_code), size))

@@ -61,7 +61,7 @@ def test_a_reply_in_single_bytes_is_put_together(simulated_gateway):
     assert values_of(read([over_rtu(gateway)])[0]) == [7, 107]
 
 
-def test_a_late_reply_of_one_unit_costs_its_neighbours_nothing_and_is_never_theirs(simulated_gateway):
+def test_a_late_reply_of_one_unit_does_not_affect_the_others(simulated_gateway):
     units = {1: SimulatedUnit(lambda _, address: 1, delay_s=0.7), 2: SimulatedUnit(address_as_value, delay_s=0.3)}
     gateway = simulated_gateway(units, rtu=True)
     late, good = read([over_rtu(gateway, 1), over_rtu(gateway, 2)], TYPE)
@@ -86,7 +86,7 @@ def test_a_late_reply_is_not_taken_for_that_to_the_next_request_to_the_same_unit
     assert second.words == (107,)
 
 
-def test_an_exception_reply_is_told(simulated_gateway):
+def test_an_exception_reply_is_reported(simulated_gateway):
     gateway = simulated_gateway({1: SimulatedUnit(address_as_value, exception=1)}, rtu=True)
     assert read([over_rtu(gateway)])[0].failure.exception_code == 1
 
@@ -118,7 +118,7 @@ def test_a_lost_datagram_is_a_timeout_of_its_unit():
     assert values_of(second) == [7, 107]
 
 
-def test_a_port_where_nothing_listens_is_said_so():
+def test_a_port_where_nothing_listens_is_reported():
     with UdpGateway({}) as gateway:
         pass
     [reading] = read([over_udp(gateway)])
@@ -137,7 +137,7 @@ def test_the_units_of_a_serial_line_are_read_in_turn():
     assert first.failure is None
 
 
-def test_a_silent_unit_of_a_serial_line_costs_its_neighbours_nothing():
+def test_a_silent_unit_of_a_serial_line_does_not_affect_the_others():
     with SerialLine({5: address_as_value}) as line:
         silent, good = read([on_line(line, 1), on_line(line, 5)], TYPE)
     assert silent.failure.kind is FailureKind.TIMEOUT
@@ -160,7 +160,7 @@ def test_noise_before_a_request_is_dropped():
     assert values_of(reading) == [7, 107]
 
 
-def test_a_device_that_is_not_there_is_said_so():
+def test_a_device_that_is_not_there_is_reported():
     [reading] = read([EnergyMeter(1, "/dev/emm-nothing", 1, 1, "t", transport=SERIAL)])
     assert reading.failure.kind is FailureKind.REFUSED
     assert reading.failure.reason == "serial /dev/emm-nothing unit 1: no such file or directory"

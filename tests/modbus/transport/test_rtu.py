@@ -70,7 +70,7 @@ def test_another_reply_is_refused_with_its_reason(received, reason):
         parse(received)
 
 
-@settings(deadline=None)  # a busy machine is no failure
+@settings(deadline=None)  # a busy machine may be slow
 @given(
     data=st.binary(min_size=2, max_size=250).filter(lambda data: len(data) % 2 == 0),
     flips=st.sets(st.integers(0, 255 * 8 - 1), min_size=1, max_size=3),
