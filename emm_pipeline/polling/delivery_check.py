@@ -41,14 +41,17 @@ def register_issues(
     for value in implausible_values(frame):
         issue = RegisterIssue(value.measurement, RegisterIssueKind.IMPLAUSIBLE, value.reason)
         implausible.setdefault(int(ids[value.row]), []).append(issue)
+    series_of = {name: meter_type.stored_series for name, meter_type in types.items()}
     found = {}
     for reading in readings:
         if reading.failure is not None or not reading.blocks:
             continue
+        meter_id, series = reading.meter.id, series_of[reading.meter.type]
+        start, stop = rows.get(meter_id, (0, 0))
         meter_type = types[reading.meter.type]
+        if stop - start >= len(series) and meter_id not in implausible and not meter_type.unusable:
+            continue
         issues = [RegisterIssue(name, RegisterIssueKind.MISCONFIGURED, why) for name, why in meter_type.unusable]
-        start, stop = rows.get(reading.meter.id, (0, 0))
-        series = meter_type.stored_series
         if stop - start < len(series):
             present = set(frame["measurement"].iloc[start:stop])
             known = accepted.get(reading.meter.id, ())

@@ -98,21 +98,23 @@ def statuses_after(
     for each in results:
         known = before.get(each.id) or MeterStatus(id=each.id)
         reason = each.reason or each.asleep
-        status = replace(
-            known,
+        status = MeterStatus(  # not `replace`, which takes four times as long
+            id=each.id,
+            configuration=known.configuration,
             last_read_at=max(filter(None, (each.read_at, known.last_read_at)), default=None),
             failing_since=(known.failing_since or now) if reason else None,
             failures_in_a_row=known.failures_in_a_row + 1 if reason else 0,
             reason=reason,
             recorded_at=now if each.id in recorded else known.recorded_at,
             polled_at=now,
+            first_seen_at=known.first_seen_at,
             silent=each.silent,
             asleep=each.asleep is not None,
+            observed_at=known.observed_at if reason else None,
+            observed_reason=known.observed_reason if reason else None,
         )
         if each.id in observed:
             status = replace(status, observed_at=now, observed_reason=core_reason(each))
-        elif not reason:
-            status = replace(status, observed_at=None, observed_reason=None)
         statuses.append(status)
     return statuses
 
