@@ -67,7 +67,7 @@ class Layout:
         hidden = np.empty((len(replies), len(self._hidden.placed)))
         hidden_present = np.empty_like(hidden, dtype=bool)
         own = len(self._stored.placed)
-        columns = [
+        columns: list[tuple[RegisterColumns, NDArray[np.float64], NDArray[np.bool_], list[Divided]]] = [
             (self._stored, matrix[:, :own], found.present[:, :own], []),
             *([(self._hidden, hidden, hidden_present, [])] if self._sums else []),
         ]

@@ -14,7 +14,7 @@ from emm_pipeline.modbus.no_value import no_value_numbers, no_value_patterns
 from emm_pipeline.modbus.words import Words, are_neighbours
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -85,7 +85,7 @@ class RawValues:
 
 
 def _bool(bits: NDArray[Any]) -> NDArray[Any]:
-    return np.not_equal(bits, 0)
+    return np.asarray(bits != 0)
 
 
 def _sign_magnitude(bits: NDArray[Any]) -> NDArray[Any]:
@@ -129,7 +129,7 @@ def _modulo_10000(bits: NDArray[Any]) -> NDArray[Any]:
     return np.where((high < 10_000) & (low < 10_000), high * 10_000.0 + low, np.nan)  # noqa: PLR2004 - four digits
 
 
-_OTHERS = {
+_OTHERS: dict[DataType, Callable[[NDArray[Any]], NDArray[Any]]] = {
     DataType.BOOL: _bool,
     DataType.SIGN_MAGNITUDE: _sign_magnitude,
     DataType.UINT24: _uint24,
