@@ -75,6 +75,8 @@ class DeviceStates:
     """Time (UTC) of the latest reading of any of the meters."""
     labels_known: Collection[int] | None = None
     """The meters whose labels need not be read; None where that is not known, so that none are."""
+    is_loaded: bool = True
+    """False if the database did not answer: every wait for it would delay the reading."""
 
     def left_out(self, now: datetime) -> tuple[_Ranges, _Ranges]:
         """Return by meter id which registers are not requested, and which are although they were refused last time.
@@ -172,7 +174,7 @@ def load_device_states(engine: Engine, plan: PollPlan, slot: ScheduleSlot | None
         )
     except ConfigDatabaseError as err:
         _log.warning("every meter is read completely, because device state could not be loaded: %s", err)
-        return DeviceStates(plan, slot)
+        return DeviceStates(plan, slot, is_loaded=False)
 
 
 def save_device_states(engine: Engine, memory: DeviceStates, readings: Sequence[MeterReading]) -> None:
