@@ -27,7 +27,7 @@ RAW_VALUES = {
 def everything():
     """A type with every data type, order and function code; the words of its registers; and the values."""
     registers, values, words = [], {}, []
-    for function_code in FunctionCode:
+    for function_code in (FunctionCode.READ_HOLDING_REGISTERS, FunctionCode.READ_INPUT_REGISTERS):
         half = []
         for data_type, word_order, byte_order in product(RAW_VALUES, Order, Order):
             name = f"{data_type.name} {word_order.name} {byte_order.name} {function_code.name}"
