@@ -76,6 +76,8 @@ class MeterType:
     """Where a device has the SunSpec models of its registers: `model_key`, address of its first register."""
     register_bytes: int = WORD_BYTES
     """Bytes that a register holds: 2, or 4."""
+    unusable: tuple[tuple[str, str], ...] = ()
+    """Rows that cannot be used: which, and why."""
     combined: tuple[CombinedMeasurement, ...] = ()
 
     @property
@@ -240,8 +242,4 @@ class Fleet:
     @property
     def misconfigured(self) -> dict[int, ConfigurationIssue]:
         """The first issue of each enabled meter that cannot be polled, by meter id."""
-        found: dict[int, ConfigurationIssue] = {}
-        for issue in self.issues:
-            if issue.meter_id is not None:
-                found.setdefault(issue.meter_id, issue)
-        return found
+        return {issue.meter_id: issue for issue in reversed(self.issues) if issue.meter_id is not None}

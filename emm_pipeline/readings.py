@@ -56,6 +56,8 @@ class FailureKind(StrEnum):
     """The unit keeps failing, and is polled less often."""
 
 
+_SILENCE = {FailureKind.TIMEOUT, FailureKind.REFUSED}
+
 _PASSING = {FailureKind.TIMEOUT, FailureKind.REFUSED, FailureKind.CLOSED, FailureKind.INVALID_REPLY}
 
 BUSY_EXCEPTIONS = frozenset({5, 6, 11})
@@ -69,6 +71,13 @@ class Failure:
     kind: FailureKind
     reason: str
     exception_code: int | None = None
+    was_silent: bool = False
+    """With NOT_DUE: whether the unit was silent when it was asked last."""
+
+    @property
+    def is_silence(self) -> bool:
+        """Whether nothing replied, as if the device were off."""
+        return self.kind in _SILENCE or (self.kind is FailureKind.NOT_DUE and self.was_silent)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -205,6 +214,11 @@ class MeterReading:
     labels: Mapping[str, str] | None = None
 
     @property
+    def is_silent(self) -> bool:
+        """Whether nothing replied, as if the device were off: no connection, or no reply to any request."""
+        return self.failure is not None and not self.blocks and self.failure.is_silence
+
+    @property
     def is_retriable(self) -> bool:
         """Whether the meter failed for a reason that may disappear a moment later."""
         return self.failure is not None and (
@@ -214,7 +228,11 @@ class MeterReading:
 
 @dataclass(frozen=True, slots=True)
 class PollPoint:
-    """The result of reading one meter: a point of the pipeline's own measurement `emm_poll`."""
+    """How reading one meter went: a point of the pipeline's own measurement `emm_poll`.
+
+    `status` is one of `status.State`, as far as it is known before the points are stored. `silent` says that nothing
+    replied; it is not stored.
+    """
 
     time: datetime
     id: int
@@ -224,31 +242,5 @@ class PollPoint:
     requests: int
     points: int
     error: str | None = None
-
-
-ASKED_LESS_AFTER = 3
-"""Number of failed readings in a row after which a meter is read less often."""
-
-
-@dataclass(frozen=True, slots=True)
-class FailingMeter:
-    """A meter whose last reading failed. Times are aware.
-
-    `failures` is the number of failed readings in a row, `since` the due time of the first of them, `reason` why the
-    last one failed. Scheduled polls skip the meter until `next_attempt_at`.
-    """
-
-    meter_id: int
-    failures: int
-    since: datetime
-    reason: str
-    next_attempt_at: datetime | None = None
-
-    def is_due(self, due: datetime) -> bool:
-        """Whether the meter is read at this due time."""
-        return self.next_attempt_at is None or self.next_attempt_at <= due
-
-    @property
-    def keeps_failing(self) -> bool:
-        """Whether it has failed often enough to be read less often."""
-        return self.failures >= ASKED_LESS_AFTER
+    status: str | None = None
+    silent: bool = False

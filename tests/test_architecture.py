@@ -35,10 +35,11 @@ NEED_NO_SERVER_LIBRARY = [
 FLOORS = [
     {
         *("errors", "fleet", "registers", "readings", "naming", "cron", "credentials", "env_files", "event_loop"),
+        *("status", "plausibility", "failing"),
         *("postgres_errors", "reloading"),
     },
     {"settings", "modbus", "config_db", "stores", "catalog"},
-    {"access", "opening", "polling", "commissioning", "alerts", "dagster_ext"},
+    {"access", "opening", "polling", "commissioning", "alerts", "dagster_ext", "condition"},
     {"defs"},
     {"definitions", "preload", "celery_app", "cli", "embedded_postgres"},
 ]
@@ -47,6 +48,8 @@ FLOORS = [
 NEIGHBOURS = {
     ("catalog", "config_db"),  # a catalogue file is checked like the rows that it becomes
     ("dagster_ext", "opening"),
+    ("condition", "opening"),
+    ("condition", "polling"),  # whether the clock can be right
     ("preload", "definitions"),
     ("preload", "cli"),  # what the code server is started as
     ("celery_app", "preload"),

@@ -19,6 +19,7 @@ from emm_pipeline.modbus.planning import plan_confirmations, plan_requests
 from emm_pipeline.modbus.session import Reply, Session, Timing
 from emm_pipeline.modbus.sunspec.models import has_models, locate, missing
 from emm_pipeline.modbus.transport.base import TransportError
+from emm_pipeline.plausibility import implausibility
 from emm_pipeline.readings import FailureKind, Request
 
 if TYPE_CHECKING:
@@ -35,8 +36,6 @@ MOST_TIMEOUTS = 2
 
 GATEWAYS_AT_ONCE = 50
 
-_ODD_SIZES = (1e-9, 1e12)
-
 
 @dataclass(frozen=True, slots=True)
 class RegisterCheck:
@@ -48,10 +47,16 @@ class RegisterCheck:
     text: str | None = None
 
     @property
+    def implausible(self) -> str | None:
+        """Why no meter measures such a number, so that type, order or scale must be wrong; None if one may."""
+        if self.value is None:
+            return None
+        return implausibility(self.register.measurement_name, self.register.data_unit, self.value)
+
+    @property
     def is_odd(self) -> bool:
-        """Whether the value is so unusual that the type or the order must be wrong."""
-        low, high = _ODD_SIZES
-        return bool(self.value) and not low < abs(self.value or 0.0) < high
+        """Whether no meter measures such a number."""
+        return self.implausible is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +105,8 @@ class MeterCheck:
 
     @property
     def ok(self) -> bool:
-        """Whether all registers were read."""
-        return not self.failure and not self.failed and not self.left_out
+        """Whether everything was read, and every row of its type can be used."""
+        return not self.failure and not self.failed and not self.left_out and not self.meter_type.unusable
 
 
 def steps_of(meter_type: MeterType) -> int:

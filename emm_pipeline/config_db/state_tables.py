@@ -20,6 +20,12 @@ meter_status = Table(
     Column("failed_samples_since", DateTime(timezone=True)),
     Column("failed_sample_reason", Text),
     Column("was_silent", Boolean, nullable=False, server_default=text("false")),
+    Column("first_seen_at", DateTime(timezone=True), server_default=text("now()")),
+    Column("polled_at", DateTime(timezone=True)),
+    Column("silent", Boolean, nullable=False, server_default=text("false")),
+    Column("asleep", Boolean, nullable=False, server_default=text("false")),
+    Column("observed_at", DateTime(timezone=True)),
+    Column("observed_reason", Text),
 )
 """The status of each meter between runs; people may read it, only the pipeline writes it."""
 
@@ -53,6 +59,27 @@ given_registers = Table(
 )
 """Which registers a meter gave at any time, as JSON: lists of function code, first address, address behind the last.
 That one of these is refused is not taken for a property of the device."""
+
+register_issues = Table(
+    "register_issues",
+    metadata,
+    Column("meter_id", Integer, primary_key=True, autoincrement=False),
+    Column("measurement_name", Text, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("since", DateTime(timezone=True), nullable=False),
+)
+"""Configured registers that did not deliver what they should when their meter was last read, written by the pipeline.
+`kind` is one of `status.RegisterIssueKind`. Deleting rows is fine: they come again with the next poll."""
+
+accepted_absences = Table(
+    "accepted_absences",
+    metadata,
+    Column("meter_id", Integer, primary_key=True, autoincrement=False),
+    Column("measurement_name", Text, primary_key=True),
+    Column("accepted_at", DateTime(timezone=True), nullable=False, server_default=text("now()")),
+)
+"""Registers that a person knows a meter not to have: `emm registers accept-absent`."""
 
 model_addresses = Table(
     "model_addresses",
@@ -100,5 +127,6 @@ mail_lines = Table(
     Column("at", DateTime(timezone=True), nullable=False, server_default=text("now()")),
     Column("begun", Boolean, nullable=False),
     Column("line", Text, nullable=False),
+    Column("channel", Text, nullable=False, server_default=text("'mail'")),
 )
-"""Lines of alerts that wait to be mailed, oldest first."""
+"""Lines of alerts that wait to be sent, oldest first; one for each channel (`alerts/channels.py`)."""

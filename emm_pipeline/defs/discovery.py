@@ -15,6 +15,7 @@ from emm_pipeline.config_db.device_state.fingerprints import fingerprints
 from emm_pipeline.config_db.device_state.meter_status import forget, load_statuses, save_configurations
 from emm_pipeline.config_db.gateway_locks import gateway_locks
 from emm_pipeline.config_db.loader import load_fleet
+from emm_pipeline.defs.lineage import changed_assets
 from emm_pipeline.defs.partitions import (
     METER_READINGS,
     METERS,
@@ -80,6 +81,8 @@ def discover(context: OpExecutionContext, config_database: ConfigDatabase, limit
         unreachable={m.id: refused[m.gateway] for m in to_test if m.gateway in refused},
     )
     _log(context, found, fleet)
+    for materialization in changed_assets(instance, fleet):
+        context.log_event(materialization)
     counts = {"added": len(to_add), "removed": len(to_delete), "changed": len(found.changed)}
     return Output(counts, metadata=_metadata(found, fleet))
 

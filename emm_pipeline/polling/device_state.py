@@ -15,6 +15,7 @@ from emm_pipeline.config_db.device_state.given_registers import load_given, save
 from emm_pipeline.config_db.device_state.meter_labels import load_labels_known, save_labels
 from emm_pipeline.config_db.device_state.meter_status import load_newest_reading
 from emm_pipeline.config_db.device_state.model_addresses import load_model_addresses, save_model_addresses
+from emm_pipeline.config_db.device_state.register_issues import load_accepted
 from emm_pipeline.config_db.device_state.unsupported_registers import (
     forget_given,
     forget_read,
@@ -34,9 +35,10 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Engine
 
+    from emm_pipeline.failing import FailingMeter
     from emm_pipeline.fleet import EnergyMeter, Fleet
     from emm_pipeline.polling.plan import PollPlan
-    from emm_pipeline.readings import FailingMeter, GivenRange, MeterReading, Request, UnsupportedRange
+    from emm_pipeline.readings import GivenRange, MeterReading, Request, UnsupportedRange
 
     _Ranges = dict[int, tuple[UnsupportedRange, ...]]
 
@@ -67,6 +69,8 @@ class DeviceStates:
     given: Mapping[int, Sequence[GivenRange]] = field(default_factory=dict)
     silent: frozenset[int] = frozenset()
     models: Mapping[int, Mapping[int, int]] = field(default_factory=dict)
+    accepted: Mapping[int, Collection[str]] = field(default_factory=dict)
+    """By meter id the measurements whose absence a person has accepted."""
     newest_reading: datetime | None = None
     """Time (UTC) of the latest reading of any of the meters."""
     labels_known: Collection[int] | None = None
@@ -161,7 +165,9 @@ def load_device_states(engine: Engine, plan: PollPlan, slot: ScheduleSlot | None
         newest_reading = load_newest_reading(engine, [meter.id for meter in plan.meters])
         labels_known = load_labels_known(engine, plan.meters, plan.types, now)
         return DeviceStates(
-            *(plan, slot, load_failing(engine), refused, given, load_silent(engine), models, newest_reading),
+            *(plan, slot, load_failing(engine), refused, given, load_silent(engine), models),
+            accepted=load_accepted(engine),
+            newest_reading=newest_reading,
             labels_known=labels_known,
         )
     except ConfigDatabaseError as err:

@@ -9,7 +9,7 @@ Functions import pandas and the stores' clients themselves, because imports take
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -18,11 +18,12 @@ from emm_pipeline.errors import OutboxError
 from emm_pipeline.event_loop import run_fast
 from emm_pipeline.modbus.fleet_reading import Conditions, read_meters
 from emm_pipeline.polling.clock import clock_issue
+from emm_pipeline.polling.decoded import Decoded, describe
 from emm_pipeline.polling.device_state import DeviceStates, load_device_states, save_device_states
 from emm_pipeline.polling.results import FleetReading, FleetResult
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     import pandas as pd
     from sqlalchemy import Engine
@@ -50,26 +51,6 @@ class Limits:
     slot: ScheduleSlot | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Decoded:
-    """The meter readings of a sample time, begun at `started` (UTC), and their values.
-
-    `frame` has the columns of `readings.READING_COLUMNS`. `clock_issue` says why the times are wrong, if they are.
-    `notices` are by meter id, why values are absent although the device sent something.
-    """
-
-    sample_time: SampleTime
-    started: datetime
-    readings: Sequence[MeterReading]
-    frame: pd.DataFrame
-    clock_issue: str | None = None
-    notices: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
-
-    def notices_of(self, reading: MeterReading) -> tuple[str, ...]:
-        """Everything that is to be said of a meter."""
-        return reading.notices + self.notices.get(reading.meter.id, ())
-
-
 def read_and_decode(
     plan: PollPlan, sample_time: SampleTime, delivery: Delivery, run: str, limits: Limits
 ) -> tuple[FleetReading, pd.DataFrame]:
@@ -89,8 +70,9 @@ def read_and_decode(
     started = datetime.now(UTC)
     readings = _read_due(plan, sample_time.deadline, limits, states)
     wrong_clock = clock_issue(started, states.newest_reading if states else None)
+    accepted = states.accepted if states else {}
     reported, found = states.reported(readings) if states else readings, decode(plan, readings)
-    decoded = Decoded(sample_time, started, reported, found.frame, wrong_clock, found.notices)
+    decoded = Decoded(sample_time, started, reported, found.frame, plan.types, wrong_clock, accepted, found.notices)
     fleet_reading = keep(delivery, decoded, run)
     _save(limits, states, readings)
     return fleet_reading, decoded.frame
@@ -201,22 +183,6 @@ def _release_batches_of_other_runs(run: str) -> None:
         _held.pop(name).close()
 
 
-def describe(decoded: Decoded) -> FleetReading:
-    """Return the fleet reading without storing anything."""
-    from emm_pipeline.stores.shaping import poll_points  # noqa: PLC0415
-
-    readings = decoded.readings
-    return FleetReading(
-        decoded.sample_time.due,
-        decoded.started,
-        decoded.sample_time.deadline,
-        tuple(poll_points(readings, decoded.frame)),
-        notices={each.meter.id: lines for each in readings if (lines := decoded.notices_of(each))},
-        retriable=frozenset(reading.meter.id for reading in readings if reading.is_retriable),
-        clock_issue=decoded.clock_issue,
-    )
-
-
 def load(delivery: Delivery, fleet_reading: FleetReading) -> FleetResult:
     """Load the points of a fleet reading from the outbox into the store; the result lists points that are not stored.
 
@@ -250,6 +216,7 @@ def result_of(fleet_reading: FleetReading, loaded: Loaded | None = None) -> Flee
         notices=fleet_reading.notices,
         retriable=fleet_reading.retriable,
         clock_issue=fleet_reading.clock_issue,
+        issues=fleet_reading.issues,
     )
 
 

@@ -11,6 +11,7 @@ from support.sunspec import sunspec_registers
 
 import emm_pipeline.catalog
 from emm_pipeline.catalog import load_catalogue
+from emm_pipeline.config_db.editing.register_rows import SETTING_COLUMNS
 from emm_pipeline.config_db.loader import load_fleet
 from emm_pipeline.event_loop import run_fast
 from emm_pipeline.fleet import DataType, EnergyMeter
@@ -22,7 +23,6 @@ from emm_pipeline.stores.texts import text_or_none
 
 CATALOGUE = load_catalogue()
 FOLDER = Path(emm_pipeline.catalog.__file__).parent
-TYPE_COLUMNS = ("max_registers_per_request", "max_gap", "timeout_s", "request_pause_s")
 
 
 def insert_catalogue(engine):
@@ -37,7 +37,7 @@ def insert_catalogue(engine):
                 values = ", ".join(f":{column}" for column in cells)
                 connection.execute(text(f"INSERT INTO registers ({columns}) VALUES ({values})"), cells)
         for entry in CATALOGUE.values():
-            row = {"type": entry.name} | {column: getattr(entry.meter_type, column) for column in TYPE_COLUMNS}
+            row = {"type": entry.name} | {column: getattr(entry.meter_type, column) for column in SETTING_COLUMNS}
             columns, values = ", ".join(row), ", ".join(f":{column}" for column in row)
             connection.execute(text(f"INSERT INTO meter_types ({columns}) VALUES ({values})"), row)
         for meter_id, name in enumerate(CATALOGUE, 1):

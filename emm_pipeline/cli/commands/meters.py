@@ -11,7 +11,8 @@ from emm_pipeline.cli.lazy import LazyGroup
 from emm_pipeline.cli.links import gateway_of, shown_gateway, transport_options
 from emm_pipeline.cli.meter_names import find_meters
 from emm_pipeline.cli.output import confirm, json_option, print_json, say, yes_option
-from emm_pipeline.cli.showing.meter_list import meter_states, print_states
+from emm_pipeline.cli.showing import meter_list
+from emm_pipeline.condition.meters import meter_conditions
 from emm_pipeline.config_db.editing.meter_rows import add_meter, edit_meter, load_meter_rows, remove_meters
 from emm_pipeline.config_db.editing.type_tables import load_types_of
 from emm_pipeline.config_db.loader import load_fleet
@@ -47,12 +48,13 @@ def list_command(env_files: tuple[Path, ...], as_json: bool) -> None:
 
     Example: emm meters list
     """
-    with open_config_database(load_settings(*env_files)) as engine:
-        states = meter_states(engine)
+    settings = load_settings(*env_files)
+    with open_config_database(settings) as engine:
+        conditions = meter_conditions(engine, settings)
     if as_json:
-        print_json(states)
+        print_json(meter_list.as_json(conditions))
     else:
-        print_states(states)
+        meter_list.print_list(conditions)
 
 
 @meters.command("add")

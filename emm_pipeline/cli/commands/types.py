@@ -119,6 +119,7 @@ def show_command(env_files: tuple[Path, ...], type_name: str, as_json: bool) -> 
                 **head,
                 "registers": registers_as_json(meter_type),
                 "combined": [asdict(combined) for combined in meter_type.combined],
+                "misconfigured": [{"row": row, "reason": why} for row, why in meter_type.unusable],
                 "requests": [asdict(request) for request in requests],
             }
         )
@@ -133,6 +134,8 @@ def show_command(env_files: tuple[Path, ...], type_name: str, as_json: bool) -> 
     print_registers(meter_type)
     for combined in meter_type.combined:
         say(f"combined: {combined_line(combined)}")
+    for row, why in meter_type.unusable:
+        say(f"misconfigured: {row}: {why}")
     count = "1 request" if len(requests) == 1 else f"{len(requests)} requests"
     say(f"read by {count}: {'; '.join(map(str, requests))}")
 

@@ -20,7 +20,9 @@ from emm_pipeline.cli.showing.tables import console, make_table, shown, styled
 from emm_pipeline.errors import ConfigurationError, TransientError
 from emm_pipeline.modbus.decoding import decode_readings
 from emm_pipeline.modbus.fleet_reading import Conditions, read_meters
+from emm_pipeline.polling.delivery_check import register_issues
 from emm_pipeline.polling.plan import plan_meters
+from emm_pipeline.status import State, Status, decide_read
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -48,6 +50,7 @@ class Values:
     time: datetime
     values: Mapping[str, float] = field(default_factory=dict)
     error: str | None = None
+    status: Status = field(default_factory=lambda: Status(State.OK))
 
 
 class Show(Protocol):
@@ -141,7 +144,10 @@ class _Watched:
         self.models = sample.models or self.models
         readings = decode_readings([sample], types)
         values = dict(zip(readings["measurement"], readings["value"], strict=True))
-        return Values(sample.time, values, sample.failure.reason if sample.failure else None)
+        if sample.failure:
+            return Values(sample.time, values, sample.failure.reason, Status(State.FAILING, sample.failure.reason))
+        issues = register_issues([sample], readings, types, {self.meter.id: self.known.accepted(self.meter.id)})
+        return Values(sample.time, values, None, decide_read(issues.get(self.meter.id, ())))
 
 
 def _screen(out: Console, meter: EnergyMeter, meter_type: MeterType, now: Values, before: Values | None) -> Group:
@@ -150,8 +156,9 @@ def _screen(out: Console, meter: EnergyMeter, meter_type: MeterType, now: Values
     series = list(dict(meter_type.stored_series).items())
     parts = [series[start : start + rows] for start in range(0, len(series), rows)]
     return Group(
-        Text.assemble((printable(meter), "bold"), f", {now.time:%H:%M:%S} UTC"),
+        Text.assemble((printable(meter), "bold"), f", {now.time:%H:%M:%S} UTC, {now.status.state}"),
         Columns([_table(part, now, before) for part in parts], padding=(0, 4)),
+        *([styled(now.status.reason, "yellow")] if now.status.reason and not now.error else []),
         styled(now.error, "bold red") if now.error else styled("▲▼ changed; Ctrl-C ends it", "dim"),
     )
 
@@ -173,9 +180,12 @@ def _print_lines(meter: EnergyMeter, meter_type: MeterType, now: Values) -> None
     units = dict(meter_type.stored_series)
     for name, value in now.values.items():
         say(f"{now.time:%H:%M:%S}  meter {meter.id}  {name} = {shown(value)} {units[name] or ''}".rstrip())
+    if now.status.reason and not now.error:
+        note(f"{now.time:%H:%M:%S}  meter {meter.id}  {now.status.state}: {now.status.reason}")
     if now.error:
         note(f"{now.time:%H:%M:%S}  meter {meter.id}  {now.error}")
 
 
 def _print_json(meter: EnergyMeter, now: Values) -> None:
-    print_json({"time": now.time, "id": meter.id, "values": dict(now.values), "error": now.error}, indent=None)
+    status = {"status": now.status.state, "reason": now.status.reason}
+    print_json({"time": now.time, "id": meter.id, "values": dict(now.values), "error": now.error} | status, indent=None)

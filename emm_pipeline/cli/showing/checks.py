@@ -10,6 +10,7 @@ from emm_pipeline.cli.showing.tables import print_table, shown, styled
 from emm_pipeline.commissioning.checking import AD_HOC_ID, MeterCheck, RegisterCheck
 from emm_pipeline.modbus.messages import advise
 from emm_pipeline.readings import FailureKind
+from emm_pipeline.stores.texts import number_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -67,7 +68,7 @@ def _remark(each: RegisterCheck) -> Text | None:
         return styled(each.reply.reason, "bold red")
     if each.value is None and not each.text:
         return styled("the device has no value", "yellow")
-    return styled("unusual value: check data type and order", "yellow") if each.is_odd else None
+    return styled(each.implausible, "yellow") if each.implausible else None
 
 
 def _print_requests(check: MeterCheck) -> None:
@@ -101,6 +102,8 @@ def _print_what_to_do(check: MeterCheck) -> None:
         )
     for notice in check.notices:
         say(notice)
+    for row, why in check.meter_type.unusable:
+        say(f"misconfigured: {row}: {why}")
     if check.remark:
         say(check.remark)
     if check.left_out:
@@ -117,9 +120,11 @@ def _names(checks: Sequence[RegisterCheck]) -> str:
 def _summary(check: MeterCheck) -> str:
     read = sum(bool(each.reply.words) for each in check.registers)
     joined = sum(bool(reply.words) for _, reply in check.requests)
+    unusable = len(check.meter_type.unusable)
+    rows = f", {number_of(unusable, 'row')} of the table registers cannot be used" if unusable else ""
     return (
         f"{read} of {len(check.meter_type.registers)} registers read one by one"
-        f", {joined} of {len(check.requests)} requests of a poll answered"
+        f", {joined} of {len(check.requests)} requests of a poll answered{rows}"
     )
 
 
@@ -185,6 +190,7 @@ def _check_as_json(check: MeterCheck) -> dict[str, Any]:
             }
             for request, reply in check.requests
         ],
+        "misconfigured": [{"row": row, "reason": why} for row, why in check.meter_type.unusable],
         "remark": check.remark,
         "notices": check.notices,
         "left_out": check.left_out,

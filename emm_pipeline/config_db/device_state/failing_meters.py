@@ -14,15 +14,15 @@ from emm_pipeline.config_db.device_state.meter_status import storable
 from emm_pipeline.config_db.engine import database_errors
 from emm_pipeline.config_db.tables import meter_status
 from emm_pipeline.config_db.upsert import upsert
-from emm_pipeline.readings import FailingMeter
+from emm_pipeline.failing import FailingMeter
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from sqlalchemy import Engine
 
-_COLUMNS = ("failed_samples", "failed_samples_since", "failed_sample_reason", "next_attempt_at")
-"""The columns, in the order of FailingMeter's fields after the id."""
+_COLUMNS = ("failed_samples", "failed_samples_since", "failed_sample_reason", "next_attempt_at", "silent")
+"""In the order of the fields of FailingMeter behind its id."""
 
 
 def load_failing(engine: Engine) -> dict[int, FailingMeter]:
@@ -58,7 +58,9 @@ def save_failing(engine: Engine, changes: Mapping[int, FailingMeter | None]) -> 
     rows = []
     for id_, state in changes.items():
         values = (
-            (state.failures, state.since, storable(state.reason), state.next_attempt_at) if state else (0, *[None] * 3)
+            (state.failures, state.since, storable(state.reason), state.next_attempt_at, state.silent)
+            if state
+            else (0, None, None, None, False)
         )
         rows.append({"id": id_, **dict(zip(_COLUMNS, values, strict=True))})
     with database_errors(engine), engine.begin() as connection:

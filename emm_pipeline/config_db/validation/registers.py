@@ -31,6 +31,7 @@ def check_registers(
 ) -> dict[str, MeterType]:
     """Return the types that have registers, with their registers."""
     found: dict[str, list[tuple[Register, RowReader]]] = defaultdict(list)
+    unusable: dict[str, list[ConfigurationIssue]] = defaultdict(list)
     for row in rows:
         name = (
             f"type {shown(row.get('type'))} register_address {shown(row.get('register_address'))} "
@@ -42,11 +43,25 @@ def check_registers(
         issues += reader.issues
         if register is not None:
             found[type_name].append((register, reader))
+        elif type_name is not None:
+            unusable[type_name] += reader.issues[:1]
     with_registers = {}
     for type_name in sorted(found):
-        registers = _without_repetitions(found[type_name], issues)
-        with_registers[type_name] = replace(types.get(type_name, MeterType(type_name)), registers=registers)
+        repeated: list[ConfigurationIssue] = []
+        registers = _without_repetitions(found[type_name], repeated)
+        issues += repeated
+        without = sorted((_row_within_type(issue), _why(issue)) for issue in [*unusable[type_name], *repeated])
+        meter_type = types.get(type_name, MeterType(type_name))
+        with_registers[type_name] = replace(meter_type, registers=registers, unusable=tuple(without))
     return with_registers
+
+
+def _row_within_type(issue: ConfigurationIssue) -> str:
+    return "register_address" + issue.row.rpartition(" register_address")[2]
+
+
+def _why(issue: ConfigurationIssue) -> str:
+    return f"its row in the table {issue.table} cannot be used: {issue.column} {issue.reason}"
 
 
 def _check_register(reader: RowReader, meter_type: MeterType) -> Register | None:

@@ -8,7 +8,7 @@ from support.meters import encode_value
 from support.third_parties import SERVERS, UNIT
 
 from emm_pipeline.event_loop import run_fast
-from emm_pipeline.fleet import DataType, EnergyMeter, FunctionCode, MeterType, Order, Register
+from emm_pipeline.fleet import REGISTER_FUNCTIONS, DataType, EnergyMeter, MeterType, Order, Register
 from emm_pipeline.modbus.decoding import decode_readings
 from emm_pipeline.modbus.fleet_reading import read_meters
 
@@ -27,7 +27,7 @@ RAW_VALUES = {
 def everything():
     """A type with every data type, order and function code; the words of its registers; and the values."""
     registers, values, words = [], {}, []
-    for function_code in (FunctionCode.READ_HOLDING_REGISTERS, FunctionCode.READ_INPUT_REGISTERS):
+    for function_code in REGISTER_FUNCTIONS:
         half = []
         for data_type, word_order, byte_order in product(RAW_VALUES, Order, Order):
             name = f"{data_type.name} {word_order.name} {byte_order.name} {function_code.name}"
