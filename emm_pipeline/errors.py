@@ -34,3 +34,7 @@ class StoreAccessError(StoreError):
 
 class OutboxError(TransientError):
     """The outbox's folder could not be read or written: the disk is full, or the folder is missing or not permitted."""
+
+
+class AlertError(TransientError):
+    """A channel did not accept a message about alerts."""

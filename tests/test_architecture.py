@@ -22,7 +22,9 @@ NEED_NO_SERVER_LIBRARY = [
     "emm_pipeline.errors",
     "emm_pipeline.fleet",
     "emm_pipeline.readings",
+    "emm_pipeline.registers",
     "emm_pipeline.commissioning.identification",
+    "emm_pipeline.commissioning.fitting",
     "emm_pipeline.commissioning.interpreting",
     "emm_pipeline.commissioning.searching",
     "emm_pipeline.stores.delivery",
@@ -32,11 +34,12 @@ NEED_NO_SERVER_LIBRARY = [
 
 FLOORS = [
     {
-        *("errors", "fleet", "readings", "naming", "cron", "credentials", "env_files", "event_loop"),
+        *("errors", "fleet", "registers", "readings", "naming", "cron", "credentials", "env_files", "event_loop"),
+        *("status", "plausibility"),
         *("postgres_errors", "reloading"),
     },
     {"settings", "modbus", "config_db", "stores", "catalog"},
-    {"access", "opening", "polling", "commissioning", "alerts", "dagster_ext"},
+    {"access", "opening", "polling", "commissioning", "alerts", "dagster_ext", "condition"},
     {"defs"},
     {"definitions", "preload", "celery_app", "cli", "embedded_postgres"},
 ]
@@ -45,6 +48,8 @@ FLOORS = [
 NEIGHBOURS = {
     ("catalog", "config_db"),  # a catalogue file is checked like the rows that it becomes
     ("dagster_ext", "opening"),
+    ("condition", "opening"),
+    ("condition", "polling"),  # whether the clock can be right
     ("preload", "definitions"),
     ("preload", "cli"),  # what the code server is started as
     ("celery_app", "preload"),
@@ -281,7 +286,10 @@ def test_the_modules_that_the_daemon_and_every_run_import_need_no_heavy_library(
 def test_a_transport_is_known_to_its_own_modules_to_the_chooser_and_to_the_configuration():
     """So that a new one changes three files: its own, the chooser, and `TransportKind` in fleet.py."""
     transports = {module_name(path) for path in MODULES if path.parent == PACKAGE / "modbus" / "transport"}
-    shared = {f"emm_pipeline.modbus.transport{name}" for name in ("", ".base", ".choosing", ".pacing")}
+    shared = {
+        f"emm_pipeline.modbus.transport{name}"
+        for name in ("", ".base", ".choosing", ".keeping", ".pacing", ".resolving")
+    }
     for path in MODULES:
         here = module_name(path)
         if here not in transports:

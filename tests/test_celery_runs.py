@@ -222,7 +222,8 @@ def test_the_shard_of_a_worker_that_is_killed_is_polled_by_the_other_at_the_next
     assert datetime.now(UTC) < next_tick, "run monitoring was in time"
 
     def polled_by_the_other() -> list[dict]:
-        ended = [run for run in stack.ui.runs(statuses=["SUCCESS"]) if tag(run, "emm/tick") == next_tick.isoformat()]
+        of_the_tick = [{"key": ".dagster/emm/tick", "value": next_tick.isoformat()}]
+        ended = stack.ui.runs(statuses=["SUCCESS"], tags=of_the_tick)
         return ended if len(ended) == 2 else []
 
     for run in wait_for("both shards at the next tick", polled_by_the_other, 120):
@@ -235,8 +236,9 @@ def test_the_shard_of_a_worker_that_is_killed_is_polled_by_the_other_at_the_next
 
 
 def test_missing_step_files_are_reported_if_more_than_the_last_step_is_re_executed(stack, workers):
+    of_the_schedule = [{"key": ".dagster/emm/kind", "value": "scheduled poll"}]
     (killed,) = [
-        run["runId"] for run in stack.ui.runs(statuses=["FAILURE"]) if tag(run, "emm/tick") and run["jobName"] == "poll"
+        run["runId"] for run in stack.ui.runs(statuses=["FAILURE"], tags=of_the_schedule) if run["jobName"] == "poll"
     ]
     again = stack.ui.re_execute(killed)
     assert stack.ui.wait_for_run(again)["status"] == "FAILURE"
@@ -245,12 +247,8 @@ def test_missing_step_files_are_reported_if_more_than_the_last_step_is_re_execut
     assert stack.ui.wait_for_run(all_steps)["status"] == "SUCCESS"
 
 
-def tag(run: dict, key: str) -> str:
-    return next((tag["value"] for tag in run["tags"] if tag["key"] == key), "")
-
-
 def tick_of(run: DagsterRun) -> datetime:
-    return datetime.fromisoformat(run.tags["emm/tick"])
+    return datetime.fromisoformat(run.tags[".dagster/emm/tick"])
 
 
 def test_the_password_of_redis_is_in_no_log_no_event_and_on_no_page(stack, workers, redis):

@@ -232,7 +232,7 @@ def test_no_credential_is_in_a_log_a_database_a_file_the_ui_or_the_process_list(
     influxdb._statement("SET PASSWORD FOR operator = 'another'")
     stack.ui.wait_for_run(stack.ui.launch("poll"))
     stack.sql("INSERT INTO mail_lines (begun, line) VALUES (true, 'x')")
-    assert stack.ui.wait_for_run(stack.ui.launch("mail"))["status"] == "FAILURE"
+    assert stack.ui.wait_for_run(stack.ui.launch("send_alerts"))["status"] == "FAILURE"
     stack.sql("ALTER USER postgres PASSWORD 'another'")
     refused = stack.ui.launch("poll")
     wait_for("the refused login", lambda: "password authentication failed" in logs(stack))

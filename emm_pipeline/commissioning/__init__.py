@@ -3,6 +3,8 @@
 identification   identify a unit's type in the catalogue by the content of its registers
 scanning         find the units behind a gateway, one by one
 checking         test a configured meter: connection, unit, each register, the requests of a poll
+locating         find the models of a SunSpec device, and read the labels of a unit
 searching        find a known value among registers that are not configured
 interpreting     interpret the registers of a reply in every type and order (pure)
+fitting          find the interpretations that give a known value (pure)
 """

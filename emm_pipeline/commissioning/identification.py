@@ -28,7 +28,7 @@ MOST_TIMEOUTS = 2
 
 
 class ReadUnit(Protocol):
-    """Sends one request to a unit."""
+    """Send one request to a unit."""
 
     def __call__(self, request: Request, /) -> Awaitable[Reply]:
         """Return the reply, or why there is none."""

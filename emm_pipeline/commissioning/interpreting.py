@@ -46,7 +46,7 @@ UNSIGNED_OF = {
     DataType.INT64: DataType.UINT64,
 }
 
-_ROWS = (
+PLAIN_TYPES = (
     DataType.INT,
     DataType.UINT16,
     DataType.LONG,
@@ -56,9 +56,6 @@ _ROWS = (
     DataType.UINT64,
     DataType.FLOAT64,
 )
-
-SCALES = (1.0, 0.1, 10.0, 0.01, 100.0, 0.001, 1000.0, 0.0001, 10000.0)
-"""The scales that are tried for a known value, the usual ones first."""
 
 _QUANTITIES = (("voltage", "V", 80.0, 500.0), ("frequency", "Hz", 45.0, 65.0))
 _INTEGER_SCALES = {
@@ -93,22 +90,11 @@ class Interpretation:
     plausible: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Fit:
-    """An interpretation whose raw value times `scale` is the expected value."""
-
-    interpretation: Interpretation
-    scale: float
-    value: float
-    error: float
-    """Relative deviation from the expected value."""
-
-
 def interpret(words: Sequence[int]) -> list[Interpretation]:
-    """Return every interpretation of the registers, ordered by offset, type and layout."""
+    """Returns every interpretation of the words as a plain type, by offset, type and layout."""
     found: list[Interpretation] = []
     for offset in range(len(words)):
-        for data_type in DataType:
+        for data_type in PLAIN_TYPES:
             part = words[offset : offset + data_type.count]
             if len(part) == data_type.count:
                 found += _in_every_layout(part, offset, data_type)
@@ -164,63 +150,13 @@ def no_value(words: Sequence[int]) -> str | None:
     return "often means: no value" if any(first == one and rest <= {other} for one, other in _NO_VALUE) else None
 
 
-def tolerance(expected: str, percent: float = 1.0) -> float:
-    """Return the allowed deviation from a displayed value: `percent` of it or half of its last digit, if that is more.
-
-    Args:
-        expected: The value as typed: "50" allows 49.5 to 50.5, "50.02" allows 1 % of it.
-        percent: The allowed deviation in percent.
-    """
-    mantissa, _, exponent = expected.lower().partition("e")
-    decimals = len(mantissa.partition(".")[2])
-    half_digit = 0.5 * 10.0 ** (int(exponent or 0) - decimals)
-    return max(abs(float(expected)) * percent / 100, half_digit * (1 + 1e-9))
-
-
-def find_fits(words: Sequence[int], expected: float, within: float) -> list[Fit]:
-    """Return the interpretations that give the expected value, each at most once, with the best scale.
-
-    Interpretations that use all of the requested registers come first. After that, usual scales come before unusual
-    ones, closer values before others, and a signed type before the unsigned type of the same size.
-    """
-    fits = []
-    for each in interpret(words):
-        if not math.isfinite(each.raw) or not each.raw:
-            continue
-        values = [(abs(each.raw * scale - expected), rank, scale) for rank, scale in enumerate(SCALES)]
-        distance, _, scale = min(values)
-        if distance <= within:
-            fits.append(Fit(each, scale, each.raw * scale, distance / abs(expected)))
-    return sorted(fits, key=lambda fit: _rank(fit, len(words)))
-
-
-def _rank(fit: Fit, words: int) -> tuple[bool, int, float, int, int]:
-    found = fit.interpretation
-    takes_all = found.data_type.count == words
-    return not takes_all, SCALES.index(fit.scale), round(fit.error, 6), found.offset, found.data_type
-
-
-def difference(first: Fit, other: Fit) -> str:
-    """Describe how the other fit differs from the first, for a person who has to choose."""
-    a, b = first.interpretation, other.interpretation
-    if a.offset == b.offset and a.layout == b.layout and UNSIGNED_OF.get(a.data_type) == b.data_type:
-        return f"the same up to {2 ** (16 * a.data_type.count - 1) - 1}; negative numbers need {a.data_type.name}"
-    if a.raw == b.raw and a.offset == b.offset and a.data_type.count > b.data_type.count:
-        return f"a part of the same registers: larger numbers need {a.data_type.name}"
-    if a.raw == b.raw and a.offset != b.offset:
-        return f"the same number, begins at another register ({b.offset - a.offset:+d}): wait for a larger one"
-    if a.offset != b.offset:
-        return f"begins at another register ({b.offset - a.offset:+d}): see which follows the display"
-    return "see which follows the display as the value changes"
-
-
 def grid(found: Sequence[Interpretation]) -> Iterator[tuple[int, list[DataType], dict[str, Interpretation]]]:
     """Yield table rows: offset, type (and the unsigned one if it gives the same value), interpretation by layout."""
     for offset, at_offset in groupby(found, key=lambda each: each.offset):
         rows: dict[DataType, dict[str, Interpretation]] = {}
         for each in at_offset:
             rows.setdefault(each.data_type, {})[each.layout.name] = each
-        for data_type in _ROWS:
+        for data_type in PLAIN_TYPES:
             if data_type not in rows:
                 continue
             unsigned = UNSIGNED_OF.get(data_type)

@@ -6,16 +6,17 @@ import asyncio
 import math
 import time
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from emm_pipeline.commissioning.identification import Candidate, identify
+from emm_pipeline.commissioning.locating import read_labels
 from emm_pipeline.modbus.gateway_locks import GatewayLocks, Unlocked, locked
 from emm_pipeline.modbus.session import Session, Timing
 from emm_pipeline.readings import FailureKind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from emm_pipeline.catalog import CatalogueType
     from emm_pipeline.fleet import GatewayAddress
@@ -58,7 +59,9 @@ class FoundUnit:
     unit_id: int
     reply: Reply
     candidates: tuple[Candidate, ...] | None = None
-    """Possible types; None until the unit was compared with the catalogue."""
+    """None until it was compared with the catalogue."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """The labels of the unit, name to text, if its likeliest type has any."""
 
 
 @dataclass(slots=True)
@@ -68,12 +71,21 @@ class Scan:
     units: Sequence[int]
     asked: int = 0
     found: list[FoundUnit] = field(default_factory=list)
+    advice: str | None = None
+    """Advice about the replies of the unclear units, if their cause is known."""
+    notices: list[str] = field(default_factory=list)
+    """Notices about unusual replies that were accepted."""
     unclear: dict[int, str] = field(default_factory=dict)
     """Units that neither sent a valid reply nor were silent, with the reason."""
     slow_s: float | None = None
     """Time of the first reply that was slower than the timeout; longer timeouts are used since then."""
     was_patient: bool = False
     """Whether the long timeout has been tried."""
+
+    def take(self, other: Scan) -> None:
+        """Take the place of its result by that of another scan."""
+        for name in self.__slots__:
+            setattr(self, name, getattr(other, name))
 
     @property
     def all_reply(self) -> bool:
@@ -91,12 +103,37 @@ class Probe:
     types: Sequence[CatalogueType] = ()
 
 
+async def scan_any(
+    probe: Probe, others: Sequence[GatewayAddress], state: Scan, locks: GatewayLocks, watcher: Watcher
+) -> GatewayAddress:
+    """Scan as `scan` does; where no unit replies, scans `others` in the place of the probe's gateway, one by one.
+
+    Returns:
+        The gateway behind which units were found; that of the probe if there are none. What was found is in `state`.
+
+    Raises:
+        ConnectError: The gateway cannot be reached.
+    """
+    await scan(probe, state, locks, watcher)
+    for gateway in others:
+        if state.found:
+            break
+        another = Scan(state.units)
+        watcher.on_other(gateway)
+        await scan(replace(probe, gateway=gateway), another, locks, watcher)
+        if another.found:
+            state.take(another)
+            return gateway
+    return probe.gateway
+
+
 @dataclass(frozen=True, slots=True)
 class Watcher:
-    """Callbacks: after the request to each unit, and when a scan has to wait for a poll."""
+    """Callbacks: after each unit that was asked, when a scan waits for a poll, and when another framing is tried."""
 
     on_unit: Callable[[], None]
     on_wait: Callable[[], None] | None = None
+    on_other: Callable[[GatewayAddress], None] = lambda _: None
 
 
 async def scan(probe: Probe, state: Scan, locks: GatewayLocks, watcher: Watcher) -> None:
@@ -111,7 +148,7 @@ async def scan(probe: Probe, state: Scan, locks: GatewayLocks, watcher: Watcher)
     turn_s = math.inf if isinstance(locks, Unlocked) else TURN_S
     waiting = deque(state.units)
     while waiting:
-        async with locked(locks, str(probe.gateway), watcher.on_wait):
+        async with locked(locks, probe.gateway, watcher.on_wait):
             turn_ends = time.monotonic() + turn_s
             try:
                 while waiting:
@@ -133,13 +170,19 @@ async def _ask_unit(session: Session, unit_id: int, probe: Probe, state: Scan) -
         await asyncio.sleep(_REPEAT_PAUSE_S)
         reply = await session.read(unit_id, probe.request)
     state.asked += 1
+    state.notices += [notice for notice in reply.notices if notice not in state.notices]
     if reply.kind in _NO_REPLY:
         state.unclear[unit_id] = reply.reason
+        state.advice = state.advice or reply.advice
     elif reply.kind is not FailureKind.TIMEOUT and reply.exception_code not in ABSENT:
         place = len(state.found)
         state.found.append(FoundUnit(unit_id, reply))  # added now, in case the identification is interrupted
         candidates = await identify(lambda request: session.read(unit_id, request), probe.types)
-        state.found[place] = FoundUnit(unit_id, reply, tuple(candidates))
+        state.found[place] = found = FoundUnit(unit_id, reply, tuple(candidates))
+        if candidates:
+            likeliest = next(each for each in probe.types if each.name == candidates[0].type)
+            labels = await read_labels(lambda request: session.read(unit_id, request), likeliest.meter_type)
+            state.found[place] = replace(found, labels=labels)
 
 
 async def _ask_patiently(session: Session, unit_id: int, probe: Probe, state: Scan) -> Reply:

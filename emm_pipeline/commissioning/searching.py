@@ -6,15 +6,15 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from emm_pipeline.commissioning.interpreting import Fit, find_fits, tolerance
+from emm_pipeline.commissioning.fitting import Fit, find_fits, tolerance
 from emm_pipeline.fleet import MAX_REGISTERS_PER_REQUEST, REGISTER_SPACE
-from emm_pipeline.readings import Request
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from emm_pipeline.commissioning.identification import ReadUnit
     from emm_pipeline.modbus.session import Reply
+    from emm_pipeline.readings import Request
 
 BESIDE = 2
 """Number of registers tried before and after: manuals count from 1, or count values of two registers."""
@@ -77,4 +77,4 @@ def _around(request: Request) -> Iterator[Request]:
     for before, behind in ((BESIDE, BESIDE), (1, -1), (-1, 1)):
         start, end = max(0, request.address - before), min(REGISTER_SPACE, request.end + behind)
         if 0 < end - start <= MAX_REGISTERS_PER_REQUEST:
-            yield Request(request.function_code, start, end - start)
+            yield request.part(start, end)

@@ -9,10 +9,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from dagster import MetadataValue, OpExecutionContext, Out, Output, job, op
+from sqlalchemy import Engine
 
 from emm_pipeline.config_db.device_state.fingerprints import fingerprints
 from emm_pipeline.config_db.device_state.meter_status import forget, load_statuses, save_configurations
+from emm_pipeline.config_db.gateway_locks import gateway_locks
 from emm_pipeline.config_db.loader import load_fleet
+from emm_pipeline.defs.lineage import changed_assets
 from emm_pipeline.defs.partitions import (
     METER_READINGS,
     METERS,
@@ -27,7 +30,7 @@ from emm_pipeline.defs.reporting import table
 from emm_pipeline.defs.resources import ConfigDatabase, Limits
 from emm_pipeline.defs.runs import MAX_RUNTIME_TAG, TICK_TAG, partitions_in_flight
 from emm_pipeline.event_loop import run_fast
-from emm_pipeline.fleet import EnergyMeter, Fleet
+from emm_pipeline.fleet import EnergyMeter, Fleet, GatewayAddress
 from emm_pipeline.modbus.reachability import find_unreachable
 from emm_pipeline.settings import current_settings
 
@@ -65,9 +68,7 @@ def discover(context: OpExecutionContext, config_database: ConfigDatabase, limit
             instance.add_dynamic_partitions(str(METERS.name), to_add)
         for key in to_delete:
             instance.delete_dynamic_partition(str(METERS.name), key)
-        refused = run_fast(
-            find_unreachable({meter.gateway for meter in to_test}, max_connections=limits.max_connections)
-        )
+        refused = run_fast(_find_unreachable(engine, {meter.gateway for meter in to_test}, limits.max_connections))
         save_configurations(engine, {meter.id: configurations[meter.id] for meter in to_test})
         forget(engine, meter_ids(to_delete))
 
@@ -80,8 +81,17 @@ def discover(context: OpExecutionContext, config_database: ConfigDatabase, limit
         unreachable={m.id: refused[m.gateway] for m in to_test if m.gateway in refused},
     )
     _log(context, found, fleet)
+    for materialization in changed_assets(instance, fleet):
+        context.log_event(materialization)
     counts = {"added": len(to_add), "removed": len(to_delete), "changed": len(found.changed)}
     return Output(counts, metadata=_metadata(found, fleet))
+
+
+async def _find_unreachable(
+    engine: Engine, gateways: set[GatewayAddress], max_connections: int
+) -> dict[GatewayAddress, str]:
+    async with gateway_locks(engine) as locks:
+        return await find_unreachable(gateways, max_connections=max_connections, locks=locks)
 
 
 def _wait_for_second(context: OpExecutionContext) -> None:

@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING
 
 from dagster import OpExecutionContext
 
+from emm_pipeline.condition.meters import STORE_IS_AWAY_AFTER
 from emm_pipeline.config_db.loader import load_fleet
 from emm_pipeline.defs.partitions import existing_partitions, meter_ids, other_keys
 from emm_pipeline.defs.reporting import failed_in_run
 from emm_pipeline.defs.resources import ConfigDatabase, Limits, Readings
 from emm_pipeline.defs.runs import ScheduledPoll, resumes_failed_run
+from emm_pipeline.errors import OutboxError
+from emm_pipeline.opening import open_outbox
 from emm_pipeline.polling import pipeline
 from emm_pipeline.polling.device_state import ScheduleSlot
 from emm_pipeline.polling.plan import PollPlan, plan_meters, plan_shard
@@ -52,6 +55,18 @@ def unknown_partitions(context: OpExecutionContext) -> list[str]:
     if context.has_partition_key or context.has_partition_key_range:
         return other_keys(context.partition_keys)
     return []
+
+
+def waiting_points() -> list[str]:
+    """Return in one line that points wait in the outbox, if they do so for long."""
+    outbox = open_outbox(current_settings())
+    try:
+        since = outbox.waiting_since()
+    except OutboxError as err:
+        return [str(err)]
+    if since is None or datetime.now(UTC) - since < STORE_IS_AWAY_AFTER:
+        return []
+    return [f"points since {since:%Y-%m-%d %H:%M:%S} UTC wait: {outbox.last_error() or 'loading was not tried yet'}"]
 
 
 def due_times(context: OpExecutionContext, plan: PollPlan) -> tuple[list[SampleTime], list[datetime]]:
@@ -117,6 +132,11 @@ def said_of(fleet_readings: Iterable[FleetReading]) -> str:
     """Return one line with the numbers of meters that were read."""
     parts = [f"read {reading.meters_read} of {len(reading.poll_points)} meters" for reading in fleet_readings]
     return "; ".join(parts)
+
+
+def is_scheduled(context: OpExecutionContext) -> bool:
+    """Whether the schedule started the run; not a person, a backfill or a re-execution."""
+    return _scheduled(context) is not None
 
 
 def _scheduled(context: OpExecutionContext) -> ScheduledPoll | None:

@@ -5,19 +5,17 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from dagster import (
-    AssetMaterialization,
     DagsterEventType,
     DagsterInstance,
     MetadataValue,
-    OpExecutionContext,
     TableColumn,
     TableMetadataValue,
     TableRecord,
     TableSchema,
 )
 
-from emm_pipeline.dagster_ext.event_writing import write_materializations, write_planned
-from emm_pipeline.defs.partitions import METER_READINGS, quoted
+from emm_pipeline.defs.partitions import quoted
+from emm_pipeline.polling.report_plan import ReportPlan
 from emm_pipeline.polling.results import FleetReading, FleetResult, PollResult
 
 if TYPE_CHECKING:
@@ -31,39 +29,6 @@ ROWS_SHOWN = 200
 
 NAMED = 5
 """Maximum number of failed meters, and of messages about the store, in an error; tables and logs have all."""
-
-
-def report_read(context: OpExecutionContext, results: Sequence[PollResult]) -> None:
-    """Report meters as read, by a materialization of each one's partition."""
-    write_materializations(
-        context,
-        [
-            (
-                f"Read meter {result.id}.",
-                AssetMaterialization(METER_READINGS, partition=str(result.id), metadata=_metadata(result)),
-            )
-            for result in results
-        ],
-    )
-
-
-def _metadata(result: PollResult) -> dict[str, MetadataValue]:
-    metadata: dict[str, MetadataValue] = {
-        "address": MetadataValue.text(f"{result.address} unit {result.unit_id}"),
-        "points": MetadataValue.int(result.points),
-        "requests": MetadataValue.int(result.requests),
-        "latency (ms)": MetadataValue.float(round(result.latency_ms, 1)),
-    }
-    if result.description:
-        metadata["description"] = MetadataValue.text(result.description)
-    if result.read_at:
-        metadata["read at"] = MetadataValue.timestamp(result.read_at)
-    return metadata
-
-
-def report_failed(context: OpExecutionContext, results: Sequence[PollResult]) -> None:
-    """Report that meters' partitions were planned in this run, so that they are shown as failed when the run fails."""
-    write_planned(context, METER_READINGS, [str(result.id) for result in results])
 
 
 def failed_in_run(instance: DagsterInstance, run_id: str) -> set[str] | None:
@@ -185,15 +150,19 @@ def _reading_row(result: FleetResult) -> dict[str, object]:
 
 
 def describe_failures(
-    results: Iterable[PollResult], fleet_results: Iterable[FleetResult] = (), unknown: Sequence[str] = ()
+    results: Sequence[PollResult],
+    report: ReportPlan,
+    fleet_results: Iterable[FleetResult] = (),
+    unknown: Sequence[str] = (),
 ) -> str:
     """Return one line with the first failed meters and their reasons, which name the address, and the store's problems.
 
-    `unknown` are partition keys that are not ids.
+    Those whose failure is new come first. `unknown` are partition keys that are no ids.
     """
-    results = list(results)
-    failed = [result for result in results if not result.ok]
-    parts = [f"{len(failed)} of {len(results)} meters failed: {_first(map(_describe, failed))}"] if failed else []
+    new = {each.id for each in report.begin_to_fail}
+    failed = sorted(report.failing, key=lambda each: each.id not in new)
+    news = f" ({len(report.begin_to_fail)} newly)" if 0 < len(report.begin_to_fail) < len(failed) else ""
+    parts = [f"{len(failed)} of {len(results)} meters failed{news}: {_first(map(_describe, failed))}"] if failed else []
     problems = [problem for result in fleet_results for problem in result.problems]
     parts += [f"Store: {_first(problems)}"] if problems else []
     parts += [_first(f"partition {quoted([key])} is not the id of a meter" for key in unknown)] if unknown else []

@@ -12,11 +12,12 @@ from emm_pipeline.dagster_ext.run_history import IN_FLIGHT
 from emm_pipeline.polling.sharding import Shard
 from emm_pipeline.polling.timing import Window
 
-KIND_TAG = "emm/kind"
+# Dagster shows no tags that begin with `.dagster/`; it filters by them, and re-execution copies them.
+KIND_TAG = ".dagster/emm/kind"
 SCHEDULED_POLL = "scheduled poll"
-SHARD_TAG = "emm/shard"
-TICK_TAG = "emm/tick"
-UNTIL_TAG = "emm/until"
+SHARD_TAG = ".dagster/emm/shard"
+TICK_TAG = ".dagster/emm/tick"
+UNTIL_TAG = ".dagster/emm/until"
 MAX_RUNTIME_TAG = "dagster/max_runtime"
 PRIORITY_TAG = "dagster/priority"
 PARTITION_TAG = "dagster/partition"

@@ -33,12 +33,17 @@ ILLEGAL_FUNCTION, DEVICE_FAILURE = 1, 4
 UNSUPPORTED = frozenset({2, 3, DEVICE_FAILURE})
 """Codes for which EMM splits the request: the unit does not support some of the registers, or their number."""
 
+NO_REPLY = 0
+"""In place of an exception code: some devices send nothing, or close the connection, instead of exception 2 or 3."""
+
 UNIT_IS_SILENT = 11
 """Code with which a gateway reports that the unit did not reply to it."""
 
 
 def describe(exception_code: int) -> str:
-    """Return the code with its name."""
+    """The code with its name."""
+    if exception_code == NO_REPLY:
+        return "no reply"
     return f"exception {exception_code} ({_NAMES.get(exception_code, 'unknown code')})"
 
 

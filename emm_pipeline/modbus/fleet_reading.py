@@ -6,22 +6,32 @@ import asyncio
 import time
 from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from emm_pipeline.fleet import EnergyMeter, MeterType
 from emm_pipeline.modbus.gateway import GatewayPoll
-from emm_pipeline.modbus.gateway_locks import LOCK_RETRY_S, GatewayLocks, Unlocked
+from emm_pipeline.modbus.gateway_locks import (
+    LOCK_RETRY_S,
+    GatewayLocks,
+    Unlocked,
+    lock_names,
+    release_all,
+    try_acquire_all,
+)
+from emm_pipeline.modbus.last_requests import LastRequests
 from emm_pipeline.modbus.meter_poll import RETRIES, MeterPoll
-from emm_pipeline.modbus.planning import Plans, avoided_requests
+from emm_pipeline.modbus.planning import Plans
 from emm_pipeline.modbus.sunspec.model_poll import ModelPoll
 from emm_pipeline.modbus.sunspec.models import has_models
 from emm_pipeline.modbus.transport.pacing import Pace, allowed_connections
+from emm_pipeline.modbus.unsupported import EarlierRequests, known_unsupported
 from emm_pipeline.readings import FailureKind, MeterReading, UnsupportedRange
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from emm_pipeline.fleet import GatewayAddress
+    from emm_pipeline.readings import GivenRange
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +40,8 @@ class Conditions:
 
     `unsupported` contains, by meter id, the registers that the unit does not support. `failing` are the ids of meters
     that keep failing; they get no second request if they are busy. `models` contains, by meter id, the last addresses
-    of the unit's SunSpec models (model id to address).
+    of the unit's SunSpec models (`model_key` to address). `labels_known` are the ids of meters whose labels are not
+    read now.
     """
 
     max_connections: int = 200
@@ -38,6 +49,14 @@ class Conditions:
     unsupported: Mapping[int, Sequence[UnsupportedRange]] = field(default_factory=dict)
     failing: Collection[int] = ()
     models: Mapping[int, Mapping[int, int]] = field(default_factory=dict)
+    retried: Mapping[int, Sequence[UnsupportedRange]] = field(default_factory=dict)
+    """By meter id the registers that it did not give last time, and that are requested again now."""
+    given: Mapping[int, Sequence[GivenRange]] = field(default_factory=dict)
+    """By meter id the registers that it gave at any time."""
+    silent: Collection[int] = ()
+    """The ids of meters that did not reply when they were read last, or whose gateway closed the connection."""
+    labels_known: Collection[int] | None = None
+    """None: of all, so that no labels are read."""
 
 
 async def read_meters(
@@ -94,22 +113,44 @@ def _plan(meters: Iterable[EnergyMeter], types: Mapping[str, MeterType], conditi
     plans = Plans(types)
     searched = {name for name, meter_type in types.items() if has_models(meter_type)}
     polls: list[MeterPoll] = []
+
+    def reads_labels(meter: EnergyMeter) -> bool:
+        return conditions.labels_known is not None and meter.id not in conditions.labels_known
+
     for meter in meters:
         known = tuple(conditions.unsupported.get(meter.id, ()))
         retries = 0 if meter.id in conditions.failing else RETRIES
+        earlier = EarlierRequests(
+            tuple(conditions.retried.get(meter.id, ())), tuple(conditions.given.get(meter.id, ()))
+        )
+        manner: dict[str, Any] = {
+            "earlier": earlier,
+            "keeps_failing": meter.id in conditions.failing,
+            "was_silent": meter.id in conditions.silent,
+        }
         if meter.type not in types:
             poll = MeterPoll(meter, MeterType(meter.type), ())
             poll.fail(FailureKind.CONFIGURATION, f"type {meter.type} is not configured")
         elif meter.type in searched:
             place = conditions.models.get(meter.id)
-            poll = ModelPoll(meter, types[meter.type], (), known, retries, plans=plans, known=place)
+            reads = reads_labels(meter)
+            poll = ModelPoll(
+                *(meter, types[meter.type], (), known, retries),
+                **manner,
+                plans=plans,
+                known=place,
+                reads_labels=reads,
+            )
         else:
-            plan = plans.requests(types[meter.type], avoided_requests(known))
+            meter_type = types[meter.type]
+            plan = plans.requests(meter_type, known_unsupported((*known, *earlier.silent), meter_type.asked))
             if isinstance(plan, str):
-                poll = MeterPoll(meter, types[meter.type], ())
+                poll = MeterPoll(meter, meter_type, ())
                 poll.fail(FailureKind.CONFIGURATION, plan)
             else:
-                poll = MeterPoll(meter, types[meter.type], plan, known, retries)
+                labels = plans.label_requests(meter_type) if reads_labels(meter) else ()
+                last = LastRequests(plans.confirmations(meter_type, plan), labels)
+                poll = MeterPoll(meter, meter_type, plan, known, retries, last=last, **manner)
         polls.append(poll)
     return polls
 
@@ -122,16 +163,18 @@ async def _read_gateway(
     While another run has the lock, other gateways can use the connection.
     """
     never_began: str | None = "all allowed connections were in use"
+    names: tuple[str, ...] = ()
     try:
         async with asyncio.timeout_at(loop_deadline):
             while True:
                 async with slots:
                     never_began = None
-                    if await locks.try_acquire(gateway.address):
+                    names = names or await lock_names(gateway.address, gateway.timeout_s)
+                    if await try_acquire_all(locks, names):
                         try:
                             await gateway.read()
                         finally:
-                            locks.release(gateway.address)
+                            release_all(locks, names)
                         return
                     never_began = f"another run is using {gateway.address}"
                 await asyncio.sleep(LOCK_RETRY_S)

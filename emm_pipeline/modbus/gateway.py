@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from emm_pipeline.event_loop import sleep_until
 from emm_pipeline.modbus.session import Session, Timing
 from emm_pipeline.modbus.transport.base import ConnectError, ReadError
+from emm_pipeline.readings import FailureKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class GatewayPoll:
-    """Reads the meters behind one gateway.
+    """Read the meters behind one gateway.
 
     Each meter has a turn, in the order of the unit ids. A meter with requests left gets another turn after all others,
     when it is ready.
@@ -26,13 +27,20 @@ class GatewayPoll:
 
     def __init__(self, polls: Sequence[MeterPoll], finish: Callable[[MeterPoll], None], pace: Pace) -> None:
         first = polls[0]
-        self.address = first.meter.address
+        self.address = first.meter.gateway
+        self.timeout_s = first.meter_type.timeout_s
         self._session = Session(first.meter.gateway, Timing.of(first.meter_type), pace=pace)
         self._finish = finish
         self._units = len(polls)
+        self._keeps_connection = any(poll.meter_type.keep_connection for poll in polls)
         self._order = count()
+        self._postponed: dict[int, ReadError] = {}
+        """By unit id why a connection's first request got no reply, where no other reply had come before."""
+        self._loses_no_requests = False
+        """Whether a postponed meter got no reply to a second request either."""
         self._waiting: list[tuple[float, int, MeterPoll]] = []
-        for poll in sorted(polls, key=lambda poll: poll.meter.unit_id):
+        # Units that keep failing come last: by then it is known whether the gateway replies at all.
+        for poll in sorted(polls, key=lambda poll: (poll.keeps_failing, poll.meter.unit_id)):
             self._queue(poll)
 
     def _queue(self, poll: MeterPoll) -> None:
@@ -45,12 +53,15 @@ class GatewayPoll:
                 _, _, poll = self._waiting[0]
                 await sleep_until(poll.ready_at)
                 poll.begin_turn()
-                await self._take_turn(poll)
+                if not self._is_over(poll):
+                    await self._take_turn(poll)
                 heapq.heappop(self._waiting)
                 if poll.is_done:
                     self._finish(poll)
                 else:
                     self._queue(poll)
+            if self._keeps_connection:
+                self._session.keep()
         except ConnectError as err:
             self._fail_all(err)
         finally:
@@ -59,22 +70,45 @@ class GatewayPoll:
     async def _take_turn(self, poll: MeterPoll) -> None:
         """Send the requests of the meter's turn.
 
-        An exception reply fails only one request. After any other failure the meter gets no further request.
+        An exception reply fails one request only. What the meter does about another failure, it decides itself.
 
         Raises:
             ConnectError: The gateway cannot be reached.
         """
         self._session.timing = Timing.of(poll.meter_type)
         while request := poll.next_request:
+            is_first = self._session.sends_first_request and not self._session.has_replied
+            unit_id = poll.meter.unit_id
+            was_postponed = unit_id in self._postponed
+            resend = is_first and (len(self._waiting) == 1 or was_postponed)
             try:
-                data = await self._session.exchange(poll.meter.unit_id, request, poll.request_sent)
+                data = await self._session.exchange(unit_id, request, poll.request_sent, resend_first=resend)
             except ReadError as err:
                 if err.exception_code is not None:
                     poll.take_exception(str(err), err.exception_code)
+                elif err.kind is FailureKind.TIMEOUT and is_first and not resend:
+                    self._postponed[unit_id] = err
+                    poll.postpone(err.kind, str(err))
                 else:
+                    self._loses_no_requests = self._loses_no_requests or was_postponed
                     poll.fail_request(err.kind, str(err))
             else:
                 poll.take_registers(data)
+            poll.notices += self._session.take_notices()
+
+    def _is_over(self, poll: MeterPoll) -> bool:
+        """Whether a postponed meter needs no second request.
+
+        Some gateways lose the first request of each connection. So that a unit that does not answer delays the
+        others by one timeout only, it gets a second one only if none of them has replied either; and if that gets no
+        reply, it was the last.
+        """
+        err = self._postponed.get(poll.meter.unit_id)
+        replies = self._session.has_replied or self._loses_no_requests
+        if err is None or not replies or self._session.drops_first_requests:
+            return False
+        poll.fail_request(err.kind, str(err))
+        return True
 
     def _fail_all(self, err: ConnectError) -> None:
         for poll in self._take_waiting():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from emm_pipeline.modbus.exception_codes import describe, remedy
+from emm_pipeline.modbus.exception_codes import NO_REPLY, describe, remedy
 from emm_pipeline.readings import FailureKind, Request
 
 if TYPE_CHECKING:
@@ -15,7 +15,8 @@ _NAMES_SHOWN = 3
 
 _REMEDIES = {
     FailureKind.TIMEOUT: "check the unit id, the baud rate and the wiring; a slow gateway or meter may need a longer "
-    "timeout",
+    "timeout; if no unit replies, the gateway may pass on RTU frames (transport rtu), or need a pause after connecting "
+    "(connect_pause_s, --connect-pause 2); some devices do not reply where they lack the register",
     FailureKind.REFUSED: "check host, port (Modbus TCP usually listens on 502) and network, and whether the device "
     "allows one more connection",
     FailureKind.CLOSED: "the gateway closes the connection instead of replying: check whether it allows one more "
@@ -36,7 +37,7 @@ def advise(kind: FailureKind, exception_code: int | None = None) -> str:
 
 def named(request: Request, meter_type: MeterType) -> str:
     """Return the request with the names of its measurements."""
-    names = [r.measurement_name for r in meter_type.asked if request.covers(r)]
+    names = [r.measurement_name for r in (*meter_type.asked, *meter_type.labels) if request.covers(r)]
     more = len(names) - _NAMES_SHOWN
     shown = ", ".join(names[:_NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")
     return f"{request} ({shown or 'a gap between measurements'})"
@@ -46,11 +47,21 @@ def describe_unsupported(range_: UnsupportedRange, meter_type: MeterType) -> str
     """Return the registers, the reason why they are not read, and when they will be tried again."""
     request = Request(range_.function_code, range_.address, range_.count)
     line = (
-        f"{named(request, meter_type)}: refused with {describe(range_.exception_code)} at "
-        f"{range_.refused_at:%Y-%m-%d %H:%M} UTC, tried again after {range_.tried_again_at:%Y-%m-%d %H:%M} UTC "
+        f"{named(request, meter_type)}: {_what_came(range_.exception_code)} at "
+        f"{range_.refused_at:%Y-%m-%d %H:%M} UTC, tried again {_when_again(range_)} "
         f"or when the registers of type {meter_type.name} change"
     )
     return " ".join(line.split())
+
+
+def _when_again(range_: UnsupportedRange) -> str:
+    if range_.tried_again_at <= range_.refused_at:
+        return "with the next poll"
+    return f"after {range_.tried_again_at:%Y-%m-%d %H:%M} UTC"
+
+
+def _what_came(exception_code: int) -> str:
+    return "no reply" if exception_code == NO_REPLY else f"refused with {describe(exception_code)}"
 
 
 def describe_most_registers(most: int, meter_type: MeterType) -> str:

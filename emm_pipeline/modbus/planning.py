@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from emm_pipeline.fleet import FunctionCode, MeterType
+from emm_pipeline.fleet import WORD_BYTES, FunctionCode, MeterType, model_header
 from emm_pipeline.modbus.sunspec.models import locate
 from emm_pipeline.readings import Request
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
+    from emm_pipeline.fleet import Register
     from emm_pipeline.readings import UnsupportedRange
 
 AddressRange = tuple[int, int]
@@ -18,11 +19,12 @@ AddressRange = tuple[int, int]
 
 
 def plan_requests(meter_type: MeterType, avoided: Collection[Request] = ()) -> tuple[Request, ...]:
-    """Return the cheapest requests that read every register of the type, and the registers that its values need.
+    """Return the cheapest requests that read every measured register of the type, and what its values need.
 
     The cost of a request is the number of its registers plus `max_gap`. Therefore a gap of up to `max_gap` unwanted
     registers is read to save a request, if the request does not exceed `max_registers_per_request`; a larger gap is
-    never read. Of equally cheap plans, the one with fewer requests is used.
+    read only between a value and its companions, since a value and its scale factor must be of one moment. Of equally
+    cheap plans, the one with fewer requests is used.
 
     Args:
         meter_type: The type.
@@ -30,8 +32,8 @@ def plan_requests(meter_type: MeterType, avoided: Collection[Request] = ()) -> t
             that contain one are omitted, and gaps that contain one are not read.
 
     Returns:
-        The requests, sorted by function code and address. Every register is in at least one of them, except omitted
-        ones.
+        The requests, sorted by function code and address; before them, those for companions that are not read together
+        with their value. Every register is in at least one of them, except omitted ones.
 
     Raises:
         ValueError: A register is wider than `max_registers_per_request`.
@@ -43,20 +45,93 @@ def plan_requests(meter_type: MeterType, avoided: Collection[Request] = ()) -> t
                 f"type {meter_type.name}: {register.measurement_name} takes {register.count} registers, but "
                 f"max_registers_per_request is {limit}; raise it, or remove the register"
             )
-    return tuple(
-        Request(function_code, start, end - start)
+    requests = tuple(
+        _request(meter_type, function_code, start, end)
         for function_code in FunctionCode
         for start, end in _plan_function(meter_type, function_code, avoided)
     )
+    return (*_plan_alone(meter_type, _companions_apart(meter_type, requests), avoided), *requests)
+
+
+def _request(meter_type: MeterType, function_code: FunctionCode, start: int, end: int) -> Request:
+    register_bytes = WORD_BYTES if function_code.reads_bits else meter_type.register_bytes
+    return Request(function_code, start, end - start, register_bytes)
 
 
 def _plan_function(
     meter_type: MeterType, function_code: FunctionCode, avoided: Collection[Request]
 ) -> list[AddressRange]:
-    forbidden = [(request.address, request.end) for request in avoided if request.function_code == function_code]
-    wanted = [(r.register_address, r.end) for r in meter_type.asked if r.function_code == function_code]
+    forbidden = _forbidden(avoided, function_code)
+    limit = meter_type.max_registers_per_request
+    wanted = [
+        (header.register_address, header.end)
+        for header in (model_header(*each) for each in meter_type.models)
+        if header.function_code == function_code
+    ]
+    wanted += [
+        _range(register, limit, forbidden)
+        for register in meter_type.measured
+        if register.function_code == function_code
+    ]
     readable = [(start, end) for start, end in wanted if not _covers_one(start, end, forbidden)]
-    return _cheapest_ranges(outermost(readable), forbidden, meter_type.max_registers_per_request, meter_type.max_gap)
+    return _cheapest_ranges(outermost(readable), forbidden, limit, meter_type.max_gap)
+
+
+def _range(register: Register, limit: int, forbidden: Sequence[AddressRange]) -> AddressRange:
+    """Return the range to read for a register, including its companions if one request can read all of them."""
+    start, end = span(register)
+    if end - start > limit or _covers_one(start, end, forbidden):
+        start, end = register.register_address, register.end
+    return start, end
+
+
+def span(register: Register) -> AddressRange:
+    """Returns the registers from the first to the last that the value of a register needs."""
+    ranges = [(each.register_address, each.end) for each in (register, *register.companions)]
+    return min(start for start, _ in ranges), max(end for _, end in ranges)
+
+
+def _companions_apart(meter_type: MeterType, requests: Sequence[Request]) -> list[Register]:
+    """The companions that no request reads together with their value."""
+    return [
+        companion
+        for register in meter_type.measured
+        for companion in register.companions
+        if not any(request.covers(register) and request.covers(companion) for request in requests)
+    ]
+
+
+def plan_confirmations(meter_type: MeterType, requests: Sequence[Request]) -> tuple[Request, ...]:
+    """Returns the requests that come last: for companions that were not read together with their value.
+
+    If they bring the same as before, the companion did not change while the value was read.
+    """
+    apart = [each for each in _companions_apart(meter_type, requests) if any(r.covers(each) for r in requests)]
+    return _plan_alone(meter_type, apart, ())
+
+
+def plan_labels(meter_type: MeterType) -> tuple[Request, ...]:
+    """Returns the requests that read the texts about a meter."""
+    return _plan_alone(meter_type, meter_type.labels, ())
+
+
+def _plan_alone(
+    meter_type: MeterType, registers: Sequence[Register], avoided: Collection[Request]
+) -> tuple[Request, ...]:
+    """Returns requests for these registers only; not for those that a unit does not support."""
+    requests = []
+    for function_code in FunctionCode if registers else ():
+        forbidden = _forbidden(avoided, function_code)
+        wanted = [(r.register_address, r.end) for r in registers if r.function_code == function_code]
+        readable = outermost([each for each in wanted if not _covers_one(*each, forbidden)])
+        limit = meter_type.max_registers_per_request
+        for start, end in _cheapest_ranges(readable, forbidden, limit, meter_type.max_gap):
+            requests.append(_request(meter_type, function_code, start, end))
+    return tuple(requests)
+
+
+def _forbidden(avoided: Collection[Request], function_code: FunctionCode) -> list[AddressRange]:
+    return [(request.address, request.end) for request in avoided if request.function_code == function_code]
 
 
 def _covers_one(start: int, end: int, ranges: Sequence[AddressRange]) -> bool:
@@ -116,6 +191,8 @@ class Plans:
     def __init__(self, types: Mapping[str, MeterType]) -> None:
         self.types = types
         self._requests: dict[tuple[int, frozenset[Request]], tuple[Request, ...] | str] = {}
+        self._confirmations: dict[tuple[int, int], tuple[Request, ...]] = {}
+        self._labels: dict[int, tuple[Request, ...]] = {}
         self._located: dict[tuple[object, ...], MeterType] = {}
 
     def requests(self, meter_type: MeterType, avoided: Collection[Request]) -> tuple[Request, ...] | str:
@@ -129,6 +206,19 @@ class Plans:
         if key not in self._requests:
             self._requests[key] = _plan(meter_type, key[1])
         return self._requests[key]
+
+    def confirmations(self, meter_type: MeterType, requests: tuple[Request, ...]) -> tuple[Request, ...]:
+        """Returns what is read once more behind these requests, which `requests` has returned of this type."""
+        key = id(meter_type), id(requests)  # both are kept here
+        if key not in self._confirmations:
+            self._confirmations[key] = plan_confirmations(meter_type, requests)
+        return self._confirmations[key]
+
+    def label_requests(self, meter_type: MeterType) -> tuple[Request, ...]:
+        """Returns what reads the texts about a meter; see `plan_labels`."""
+        if id(meter_type) not in self._labels:
+            self._labels[id(meter_type)] = plan_labels(meter_type)
+        return self._labels[id(meter_type)]
 
     def located(self, name: str, addresses: Mapping[int, int], ends: Mapping[int, int] | None = None) -> MeterType:
         """Return the type with this name for a device whose SunSpec models begin, and end, at these addresses."""

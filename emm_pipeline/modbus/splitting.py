@@ -9,14 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from emm_pipeline.modbus.exception_codes import DEVICE_FAILURE
-from emm_pipeline.modbus.planning import AddressRange, outermost
-from emm_pipeline.readings import Request
+from emm_pipeline.modbus.exception_codes import DEVICE_FAILURE, NO_REPLY
+from emm_pipeline.modbus.planning import AddressRange, outermost, span
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from emm_pipeline.fleet import Register
+    from emm_pipeline.readings import Request
 
 
 @dataclass(slots=True, eq=False)
@@ -26,19 +26,23 @@ class TrackedRequest:
     request: Request
     was_read: bool = False
     exception_code: int | None = None
-    """Set if the request failed with an exception and was split."""
+    """Set where it brought an exception reply, or none at all (NO_REPLY), and was split."""
     is_one_value: bool = False
-    """Set if the request was split: whether it covers only a single value."""
+    """Set where it was split: whether it covers a single value only."""
+    is_confirmed: bool = True
+    """False where it brought no reply, and none came to a later request: the unit may have died."""
     parts: list[TrackedRequest] = field(default_factory=list)
 
     def split(self, exception_code: int, registers: Sequence[Register]) -> None:
-        """Split the request after an exception reply: `parts` together cover all registers that may still be readable.
+        """Split it for an exception reply, or for silence: `parts` together cover all that may be readable still.
 
         For a single value these are registers inside it that belong to other values too; usually there are none.
         """
         self.exception_code = exception_code
         covered = [r for r in registers if self.request.covers(r)]
-        values = outermost([(r.register_address, r.end) for r in covered])
+        values = outermost([self._together(register) for register in covered])
+        if len(values) == 1:
+            values = outermost([(r.register_address, r.end) for r in covered])
         self.is_one_value = len(values) == 1
         if self.is_one_value:
             inside = [r for r in covered if r.count < self.request.count]
@@ -48,8 +52,18 @@ class TrackedRequest:
             if len(groups) == 1:
                 middle = len(values) // 2
                 groups = [values[:middle], values[middle:]]
-        function_code = self.request.function_code
-        self.parts = [TrackedRequest(Request(function_code, g[0][0], g[-1][1] - g[0][0])) for g in groups]
+        self.parts = [TrackedRequest(self.request.part(g[0][0], g[-1][1])) for g in groups]
+
+    def _together(self, register: Register) -> AddressRange:
+        """Return the range of a value, and of its companions if the request covers all of them."""
+        if all(self.request.covers(companion) for companion in register.companions):
+            return span(register)
+        return register.register_address, register.end
+
+    def split_beforehand(self, registers: Sequence[Register]) -> None:
+        """Split it without having been sent: the unit is known not to reply to it."""
+        self.split(NO_REPLY, registers)
+        self.exception_code = None
 
     def share_parts(self, tracked: Sequence[TrackedRequest]) -> list[TrackedRequest]:
         """Replace parts that equal requests in `tracked`, or their parts, by these; return the others, to be sent.
@@ -77,6 +91,12 @@ class TrackedRequest:
             yield from part.leaves
 
 
+def first_value(request: Request, registers: Sequence[Register]) -> Request:
+    """Return the request for the first value that a request covers."""
+    address, end = outermost([(r.register_address, r.end) for r in registers if request.covers(r)])[0]
+    return request.part(address, end)
+
+
 def _runs(values: Sequence[AddressRange]) -> list[list[AddressRange]]:
     """Group the values between which there is no gap."""
     runs: list[list[AddressRange]] = []
@@ -93,7 +113,10 @@ class UnsupportedRegisters:
     """The cause of exception replies: some of the registers, or their number."""
 
     ranges: list[tuple[Request, int]] = field(default_factory=list)
-    """Values and gaps with their exception codes, without values that the device may be able to read again later."""
+    """Values and gaps, each with its exception code; not a value that the device failed to read: it may come back.
+
+    With NO_REPLY also requests for more registers than the unit sends at once: they are not to be sent again.
+    """
     most_registers: int | None = None
     """Set if adjacent values could only be read separately: the largest count that could be read."""
 
@@ -108,16 +131,16 @@ def explain(requests: Iterable[TrackedRequest]) -> UnsupportedRegisters:
 
 
 def _explain(tracked: TrackedRequest, found: UnsupportedRegisters) -> None:
-    if tracked.exception_code is None:
-        return
     for part in tracked.parts:
         _explain(part, found)
+    if tracked.exception_code is None or not tracked.is_confirmed:
+        return
     if tracked.is_one_value:
         if tracked.exception_code != DEVICE_FAILURE:
             found.ranges.append((tracked.request, tracked.exception_code))
     elif all(part.was_read for part in tracked.parts):
         gaps = [
-            Request(tracked.request.function_code, before.request.end, after.request.address - before.request.end)
+            tracked.request.part(before.request.end, after.request.address)
             for before, after in zip(tracked.parts, tracked.parts[1:], strict=False)
             if after.request.address > before.request.end
         ]
@@ -125,3 +148,5 @@ def _explain(tracked: TrackedRequest, found: UnsupportedRegisters) -> None:
         if not gaps:
             most = max(part.request.count for part in tracked.parts)
             found.most_registers = min(most, found.most_registers or most)
+            if tracked.exception_code == NO_REPLY:
+                found.ranges.append((tracked.request, NO_REPLY))

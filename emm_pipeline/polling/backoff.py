@@ -45,7 +45,7 @@ def after(sample: MeterReading, before: FailingMeter | None, due: datetime, inte
     pause = delay(failures, interval)
     since = before.since if before else due
     next_attempt_at = due + pause if pause else None
-    return FailingMeter(sample.meter.id, failures, since, sample.failure.reason, next_attempt_at)
+    return FailingMeter(sample.meter.id, failures, since, sample.failure.reason, next_attempt_at, sample.is_silent)
 
 
 def not_asked(meter: EnergyMeter, failing: FailingMeter, now: datetime) -> MeterReading:
@@ -54,4 +54,4 @@ def not_asked(meter: EnergyMeter, failing: FailingMeter, now: datetime) -> Meter
         f"{failing.reason}; failing since {failing.since:%Y-%m-%d %H:%M:%S} UTC, "
         f"next attempt at {failing.next_attempt_at:%Y-%m-%d %H:%M:%S} UTC"
     )
-    return MeterReading(meter, now, failure=Failure(FailureKind.NOT_DUE, reason))
+    return MeterReading(meter, now, failure=Failure(FailureKind.NOT_DUE, reason, was_silent=failing.silent))

@@ -10,7 +10,7 @@ from support.meters import SimulatedUnit
 
 from emm_pipeline.alerts.state import claimed_lines
 from emm_pipeline.definitions import build_definitions
-from emm_pipeline.defs.alerts import mail_sensor
+from emm_pipeline.defs.alerts import alert_sensor
 from emm_pipeline.defs.resources import ConfigDatabase
 from emm_pipeline.defs.runs import ScheduledPoll
 from emm_pipeline.opening import open_outbox
@@ -53,13 +53,13 @@ def gateways(mailing, simulated_gateway):
 def look(pipeline) -> list[str]:
     """Evaluate the sensor once; return the keys of the runs that it requests."""
     context = build_sensor_context(instance=pipeline.instance)
-    asked = list(mail_sensor(context, config_database=ConfigDatabase()))
+    asked = list(alert_sensor(context, config_database=ConfigDatabase()))
     return [request.run_key for request in asked if isinstance(request, RunRequest)]
 
 
 def look_and_mail(pipeline) -> None:
     if look(pipeline):
-        assert pipeline.run("mail").success
+        assert pipeline.run("send_alerts").success
 
 
 def poll(pipeline, times: int = 1) -> None:
@@ -114,7 +114,7 @@ def test_an_unavailable_mail_server_affects_no_poll_and_gets_all_lines_later(mai
     gateways[2].stop()
     poll(mailing, 3)
     (first,) = look(mailing)
-    failed = mailing.run("mail")
+    failed = mailing.run("send_alerts")
     assert not failed.success
     assert waiting(mailing) == 1
     assert look(mailing) == [first], "the same key again: Dagster starts no second run for it"
@@ -123,7 +123,7 @@ def test_an_unavailable_mail_server_affects_no_poll_and_gets_all_lines_later(mai
     poll(mailing)
     (second,) = look(mailing)
     assert second != first, "a new line is tried at once"
-    assert not mailing.run("mail").success
+    assert not mailing.run("send_alerts").success
     assert waiting(mailing) == 2
     read = mailing.sql("SELECT count(*) FROM emm_poll WHERE ok")[0][0]
     assert read == 5, "of meter 1 four polls, of meter 2 one"
@@ -141,7 +141,7 @@ def test_the_failed_mail_says_where_and_why_and_no_password(mailing, gateways, p
     gateways[2].stop()
     poll(mailing, 3)
     look(mailing)
-    result = mailing.run("mail")
+    result = mailing.run("send_alerts")
     (event,) = mailing.events(result, DagsterEventType.STEP_FAILURE)
     text = event.event_specific_data.user_failure_data.description
     assert f"127.0.0.1:{post_office.port}" in text
@@ -238,10 +238,10 @@ def test_a_hostile_description_adds_neither_a_header_nor_a_second_line(mailing, 
 
 def test_without_mail_there_is_no_sensor_and_no_alert_is_recorded(pipeline):
     definitions = build_definitions(current_settings())
-    assert "mail_sensor" not in {sensor.name for sensor in definitions.sensors or ()}
+    assert "alert_sensor" not in {sensor.name for sensor in definitions.sensors or ()}
 
 
 def test_with_mail_the_sensor_runs_by_default(mailing):
-    (sensor,) = [one for one in build_definitions(current_settings()).sensors or () if one.name == "mail_sensor"]
+    (sensor,) = [one for one in build_definitions(current_settings()).sensors or () if one.name == "alert_sensor"]
     assert sensor.default_status.value == "RUNNING"
     assert timedelta(seconds=sensor.minimum_interval_seconds or 0) <= timedelta(minutes=1)

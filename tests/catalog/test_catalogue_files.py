@@ -61,7 +61,7 @@ def test_registers_do_not_overlap(entry):
 def test_a_type_can_be_read_in_requests_within_its_limits(entry):
     requests = plan_requests(entry.meter_type)
     assert all(request.count <= entry.meter_type.max_registers_per_request for request in requests)
-    for register in entry.registers:
+    for register in entry.meter_type.measured:
         assert any(request.covers(register) for request in requests), register
 
 
@@ -90,10 +90,11 @@ def test_no_type_answers_to_the_strong_identification_of_another():
 def test_a_sunspec_type_lies_within_its_model_and_scales_its_integers(model):
     entry = CATALOGUE[f"sunspec_{model}"]
     length = 52 if model < 110 else 62  # with the header; sunspec/models has 50 and 60 without
-    values = {register.register_address + i for register in entry.registers for i in range(register.count)}
+    values = {register.register_address + i for register in entry.meter_type.measured for i in range(register.count)}
     assert min(values) >= 2
     assert max(values) < length
-    for register in entry.registers:
+    assert [register.model for register in entry.meter_type.labels] == [1] * 4
+    for register in entry.meter_type.measured:
         assert register.model == model
         is_scaled = model < 110 and register.measurement_name != "operatingState"
         assert (register.scale_register is not None) is is_scaled

@@ -9,7 +9,7 @@ from support.sunspec import sunspec_registers
 
 from emm_pipeline.catalog import load_catalogue
 from emm_pipeline.fleet import DataType, Order
-from emm_pipeline.modbus.values import invalid_raw
+from emm_pipeline.modbus.no_value import no_value_patterns
 
 CATALOGUE = load_catalogue()
 
@@ -95,4 +95,5 @@ def test_a_single_phase_growatt_gives_no_voltage_of_phases_2_and_3(simulated_gat
 @pytest.mark.parametrize("type_name", CATALOGUE)
 def test_every_invalid_value_is_one_that_its_register_can_hold(type_name):
     for register in CATALOGUE[type_name].registers:
-        assert (invalid_raw(register) is None) is (register.invalid_value is None), register
+        given = [value for value in (register.invalid_value, *register.invalid_values) if value is not None]
+        assert len(no_value_patterns(register)) == len(given), register

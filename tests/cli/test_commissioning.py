@@ -125,7 +125,7 @@ def test_read_says_when_nothing_fits_and_where_to_look(emm_alone, simulated_gate
     [
         (SimulatedUnit(silent=True), "no reply within 0.3 s"),
         (SimulatedUnit(exception=4), "exception 4 (device failure)"),
-        (SimulatedUnit(garbage=b"HTTP/1.1 400 Bad Request\r\n\r\n"), "the replies are not Modbus TCP"),
+        (SimulatedUnit(garbage=b"HTTP/1.1 400 Bad Request\r\n\r\n"), "a web server replied"),
         (None, "exception 11 (gateway target device did not respond)"),
     ],
 )

@@ -9,12 +9,21 @@ from support.ports import free_port
 from emm_pipeline.cli.main import emm as root
 
 SECRETS = {("secrets", "apply"), ("secrets", "create"), ("secrets", "rotate")}
-WITHOUT_JSON = {("code-server",), ("demo",), ("influxdb", "setup"), ("webserver",), *SECRETS}
+WITHOUT_JSON = {
+    ("code-server",),
+    ("daemon",),
+    ("demo",),
+    ("influxdb", "setup"),
+    ("watchdog",),
+    ("webserver",),
+    *SECRETS,
+}
 """Commands whose output is not data."""
 
 NO_DATABASE = {
-    *(("code-server",), ("demo",), ("influxdb", "setup"), ("outbox",), ("outbox", "replay"), ("read",), ("scan",)),
-    *(("outbox", "show"), ("settings",), ("settings", "check"), ("webserver",), *SECRETS),
+    *(("code-server",), ("daemon",), ("webserver",), ("demo",), ("influxdb", "setup"), ("read",), ("scan",)),
+    *(("outbox",), ("outbox", "replay"), ("outbox", "show"), ("settings",), ("settings", "check"), *SECRETS),
+    *(("status",), ("watchdog",)),  # they report that it is unavailable
 }
 ARGUMENTS = {
     ("meters", "add"): ["10.0.0.1", "--unit", "1", "--type", "sdm630"],
@@ -23,7 +32,9 @@ ARGUMENTS = {
     ("meters", "edit"): ["1", "--unit", "1"],
     ("meters", "enable"): ["1"],
     ("meters", "remove"): ["1", "--yes"],
+    ("registers", "accept-absent"): ["1"],
     ("registers", "import"): ["-"],
+    ("combined", "import"): ["-"],
     ("types", "install"): ["sdm630"],
     ("types", "show"): ["sdm630"],
     ("watch",): ["1"],

@@ -8,12 +8,13 @@ from support.ports import free_port
 
 from emm_pipeline.catalog import CatalogueType, Identification, load_catalogue
 from emm_pipeline.commissioning.identification import MOST_TIMEOUTS, Candidate
-from emm_pipeline.commissioning.scanning import Probe, Scan, Watcher, scan
+from emm_pipeline.commissioning.scanning import Probe, Scan, Watcher, scan, scan_any
 from emm_pipeline.config_db.gateway_locks import gateway_locks
 from emm_pipeline.fleet import DataType, FunctionCode, GatewayAddress, MeterType, Register
 from emm_pipeline.modbus.gateway_locks import Unlocked
 from emm_pipeline.modbus.session import Timing
 from emm_pipeline.modbus.transport.base import ConnectError
+from emm_pipeline.modbus.transport.choosing import other_framings
 from emm_pipeline.readings import Request
 
 
@@ -91,7 +92,7 @@ def test_the_long_timeout_is_used_once_and_other_silent_units_take_only_the_time
     state = scanned(gateway, range(1, 6), timeout_s=0.1)
     assert not state.found
     assert state.slow_s is None
-    assert gateway.requests == 6
+    assert gateway.requests == 7, "the first one twice, and then patiently"
 
 
 def test_one_connection_is_enough_while_units_answer(simulated_gateway):
@@ -262,3 +263,18 @@ def test_each_type_of_the_catalogue_is_recognised_when_it_holds_what_it_should(s
             words[int(register.function_code), register.register_address + i] = word
     gateway = simulated_gateway({1: SimulatedUnit(words)})
     assert name in [each.type for each in candidates(gateway, list(load_catalogue().values()))]
+
+
+def test_a_scan_tries_rtu_where_nothing_answers_over_modbus_tcp(simulated_gateway):
+    gateway = simulated_gateway({unit: SimulatedUnit(WELL) for unit in (2, 3)}, rtu=True, missing_unit_exception=None)
+    address, told = GatewayAddress(gateway.host, gateway.port), []
+    state = Scan(range(1, 4))
+    probe = Probe(address, ONE_REGISTER, Timing(0.1))
+    watcher = Watcher(lambda: None, on_other=told.append)
+
+    async def run():
+        told.append(await scan_any(probe, other_framings(address), state, Unlocked(), watcher))
+
+    gateway.loop.run(run())
+    assert [found.unit_id for found in state.found] == [2, 3]
+    assert [each.transport for each in told] == ["rtu", "rtu"]

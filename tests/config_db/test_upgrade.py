@@ -4,6 +4,7 @@ import logging
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import CheckConstraint, Engine, text
@@ -11,7 +12,7 @@ from sqlalchemy import CheckConstraint, Engine, text
 from emm_pipeline.config_db.engine import create_config_engine
 from emm_pipeline.config_db.loader import load_fleet
 from emm_pipeline.config_db.tables import metadata
-from emm_pipeline.config_db.upgrade import VERSION_TABLE, check, ensure_database, upgrade
+from emm_pipeline.config_db.upgrade import VERSION_TABLE, _alembic, check, ensure_database, upgrade
 from emm_pipeline.errors import ConfigDatabaseError, ConfigurationError
 from emm_pipeline.stores.postgresql import tables as readings_tables
 
@@ -172,11 +173,12 @@ def test_a_column_that_a_view_needs_does_not_stop_the_upgrade(legacy_database):
     assert not state.up_to_date
 
 
-def test_every_id_that_any_table_names_is_known_as_used_after_the_upgrade(config_engine):
+def test_every_id_that_any_table_names_is_known_as_used_after_the_upgrade(bare_database):
+    config_engine = bare_database
+    with config_engine.begin() as connection:
+        command.upgrade(_alembic(connection), "0008")
     execute(
         config_engine,
-        "DROP TABLE used_meter_ids",
-        f"UPDATE {VERSION_TABLE} SET version_num = '0008'",
         "INSERT INTO energy_meters VALUES (1, 'h', 502, 1, 't', NULL), (-5, 'h', 502, 2, 't', NULL)",
         "INSERT INTO meter_status (id) VALUES (2)",
         "INSERT INTO readings VALUES (now(), 3, NULL, 'm', NULL, 1), (now(), 3, NULL, 'n', NULL, 1)",
@@ -184,7 +186,15 @@ def test_every_id_that_any_table_names_is_known_as_used_after_the_upgrade(config
         "INSERT INTO emm_poll VALUES (now(), 6, NULL, true, 1, 1, 1, NULL)",
     )
     upgrade(config_engine)
-    assert select(config_engine, "SELECT id FROM used_meter_ids ORDER BY id") == [(-5,), (1,), (2,), (3,), (6,), (40,)]
+    assert select(config_engine, "SELECT id FROM used_meter_ids ORDER BY id") == [
+        (-5,),
+        (0,),
+        (1,),
+        (2,),
+        (3,),
+        (6,),
+        (40,),
+    ]
 
 
 def test_columns_that_a_person_added_stay(bare_database):

@@ -189,7 +189,13 @@ def test_two_meters_may_share_host_port_and_unit():
         ("measurement_name", " ", "is ' '; allowed: a name"),
         ("measurement_name", "emm_poll", "'emm_poll' is the name of the pipeline's own measurement"),
         ("data_unit", "k\nW", "'k\\nW' holds a line break or NUL, which InfluxDB cannot store"),
-        ("function_code", 6, "is 6; allowed: 3 (READ_HOLDING_REGISTERS), 4 (READ_INPUT_REGISTERS)"),
+        (
+            *("function_code", 6),
+            (
+                "is 6; allowed: 1 (READ_COILS), 2 (READ_DISCRETE_INPUTS), 3 (READ_HOLDING_REGISTERS), "
+                "4 (READ_INPUT_REGISTERS)"
+            ),
+        ),
         ("word_order", 0, "is 0; allowed: 1 (LITTLE_ENDIAN), 2 (BIG_ENDIAN)"),
         ("byte_order", None, "is null; allowed: 1 (LITTLE_ENDIAN), 2 (BIG_ENDIAN)"),
         ("scale", 0, "is 0; allowed: a finite number other than 0"),
@@ -226,15 +232,17 @@ def test_a_register_with_an_invalid_column_is_reported_and_affects_no_other(colu
 
 
 def test_an_unknown_data_type_is_reported_with_the_known_ones():
-    fleet = check_rows([METER], [REGISTER | {"data_type": 9}, OTHER_REGISTER], [])
+    fleet = check_rows([METER], [REGISTER | {"data_type": 18}, OTHER_REGISTER], [])
     assert str(fleet.issues[0]) == (
-        "registers, type 'sdm630' register_address 0 measurement_name 'voltageL1': data_type is 9; allowed: "
-        "1 (INT), 2 (LONG), 3 (FLOAT), 4 (UINT16), 5 (UINT32), 6 (INT64), 7 (UINT64), 8 (FLOAT64)"
+        "registers, type 'sdm630' register_address 0 measurement_name 'voltageL1': data_type is 18; allowed: "
+        "1 (INT), 2 (LONG), 3 (FLOAT), 4 (UINT16), 5 (UINT32), 6 (INT64), 7 (UINT64), 8 (FLOAT64), 9 (BOOL), "
+        "10 (SIGN_MAGNITUDE), 11 (UINT24), 12 (UINT48), 13 (INT48), 14 (BCD4), 15 (BCD8), "
+        "16 (MODULO_10000), 17 (STRING)"
     )
 
 
 def test_a_meter_whose_registers_are_all_invalid_is_reported_too():
-    fleet = check_rows([METER], [REGISTER | {"data_type": 9}], [])
+    fleet = check_rows([METER], [REGISTER | {"data_type": 18}], [])
     assert [(issue.table, issue.meter_id) for issue in fleet.issues] == [
         ("energy_meters", 1),
         ("registers", None),

@@ -8,6 +8,7 @@ import dagster
 import pytest
 from dagster._core.storage.event_log.schema import SqlEventLogStorageMetadata
 from dagster._core.storage.runs.schema import RunStorageSqlMetadata
+from dagster._core.storage.schedules.schema import ScheduleStorageSqlMetadata
 
 from emm_pipeline.dagster_ext import internals
 
@@ -47,7 +48,8 @@ def attributes_set_by(cls: type) -> set[str]:
 @pytest.mark.parametrize("name", TABLES)
 def test_dagsters_database_still_has(name):
     table, columns = re.fullmatch(r"table (\w+)\((.*)\)", name).groups()
-    tables = SqlEventLogStorageMetadata.tables | RunStorageSqlMetadata.tables
+    parts = (SqlEventLogStorageMetadata, RunStorageSqlMetadata, ScheduleStorageSqlMetadata)
+    tables = {name: table for part in parts for name, table in part.tables.items()}
     assert set(columns.split(", ")) <= {column.name for column in tables[table].columns}
 
 

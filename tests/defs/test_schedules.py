@@ -66,7 +66,7 @@ def test_no_tick_waits_for_a_run_older_than_two_intervals():
 def test_a_busy_shard_does_not_prevent_the_poll_of_others():
     shards = shards_for(range(5000), 2500)
     requests, reasons = decide([poll_of(NOON - minutes(2), shard=shards[0])], shards=shards)
-    assert [request.tags["emm/shard"] for request in requests] == ["1/2"]
+    assert [request.tags[".dagster/emm/shard"] for request in requests] == ["1/2"]
     assert len(reasons) == 1
 
 

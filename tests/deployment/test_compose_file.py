@@ -24,7 +24,7 @@ FOLDERS = {
     "influxdb-access": {"check", "init", "influxdb"},
     "grafana-access": {"check", "init", "grafana-login", "grafana"},
     "redis-access": {"check", "init", "redis"},
-    "pipeline-access": {"check", "init", "code", "worker"},
+    "pipeline-access": {"check", "init", "code", "worker", "watchdog"},
     "dagster-access": {"check", "init", "webserver", "daemon"},
 }
 """The services by the volume of credentials that they mount."""
@@ -42,13 +42,13 @@ def is_given(service: str, variable: str) -> bool:
 
 
 def credentials() -> list[str]:
-    names = {name for name in dotenv_values(ENV_FILES[0]) if re.search(r"PASSWORD|TOKEN|SECRET", name)}
+    names = {name for name in dotenv_values(ENV_FILES[0]) if re.search(r"PASSWORD|TOKEN|SECRET|ALERT_URLS", name)}
     return sorted(names - {"INFLUXDB_TOKEN_FILE"})
 
 
 @pytest.mark.parametrize("variable", credentials())
 def test_no_running_service_finds_a_credential_in_its_environment(variable):
-    mail = {"code", "worker"} if variable == "LOGGER_SENDER_EMAIL_PASSWORD" else set()
+    mail = {"code", "worker", "watchdog"} if variable in {"LOGGER_SENDER_EMAIL_PASSWORD", "ALERT_URLS"} else set()
     assert {service for service in SERVICES if is_given(service, variable)} - SETS_UP == mail
 
 
@@ -131,11 +131,12 @@ def test_the_databases_are_in_networks_without_a_way_out():
         assert STACK["networks"][network] == {"internal": True}
 
 
-def test_the_code_server_listens_for_webserver_and_daemon_only():
+def test_the_code_server_listens_for_webserver_daemon_and_watchdog_only():
     name = SERVICES["code"]["command"][SERVICES["code"]["command"].index("--host") + 1]
     aliases = {network: options.get("aliases", []) for network, options in SERVICES["code"]["networks"].items()}
     assert [network for network, names in aliases.items() if name in names] == ["dagster"]
-    assert {service for service in SERVICES if "dagster" in networks_of(service)} == {"code", "webserver", "daemon"}
+    clients = {"webserver", "daemon", "watchdog"}
+    assert {service for service in SERVICES if "dagster" in networks_of(service)} == {"code", *clients}
 
 
 @pytest.mark.parametrize("service", OURS)
@@ -199,6 +200,14 @@ def test_the_override_publishes_the_databases_on_the_address_of_the_others():
     }
     command = "docker compose -f docker-compose.yml -f docker/databases.yml up -d"
     assert command in (PROJECT_ROOT / "README.md").read_text()
+
+
+def test_the_override_gives_the_code_server_alone_a_serial_device_under_the_same_path():
+    services = yaml.safe_load((PROJECT_ROOT / "docker" / "serial.yml").read_text())["services"]
+    device = "${SERIAL_DEVICE:-/dev/ttyUSB0}"
+    assert services == {"code": {"devices": [f"{device}:{device}"], "group_add": ["${SERIAL_GROUP:-20}"]}}
+    command = "docker compose -f docker-compose.yml -f docker/serial.yml up -d"
+    assert command in (PROJECT_ROOT / "docs" / "adding-a-device.md").read_text()
 
 
 def test_an_optional_service_starts_only_with_its_profile():

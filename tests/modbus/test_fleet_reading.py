@@ -206,7 +206,7 @@ def test_a_refused_connection_fails_every_unit_behind_it_with_the_reason():
     samples = read([EnergyMeter(i, "127.0.0.1", port, i, "one") for i in range(3)])
     for unit_id, sample in enumerate(samples):
         assert sample.failure.kind is FailureKind.REFUSED
-        assert sample.failure.reason == f"127.0.0.1:{port} unit {unit_id}: connection refused"
+        assert sample.failure.reason == f"tcp 127.0.0.1:{port} unit {unit_id}: connection refused"
         assert (sample.blocks, sample.requests, sample.latency_ms) == ((), 0, 0.0)
 
 
@@ -304,15 +304,16 @@ def test_when_no_address_of_a_host_can_be_connected_to_the_reason_names_them(nam
 # --- a unit that does not answer
 
 
-def test_a_silent_unit_is_asked_once_and_times_out_with_the_registers_named(simulated_gateway):
+def test_a_silent_unit_is_asked_twice_and_times_out_with_the_registers_named(simulated_gateway):
+    """Some gateways lose the first request of a connection, and no other unit shows that this one does not."""
     gateway = simulated_gateway({1: unit(silent=True)})
     [sample] = read(meters_of(gateway, type_name="two"), IMPATIENT)
     assert sample.failure.kind is FailureKind.TIMEOUT
     assert sample.failure.reason == (
-        f"127.0.0.1:{gateway.port} unit 1: no reply within 0.5 s to function 3, registers 0-1 (voltage); "
+        f"tcp 127.0.0.1:{gateway.port} unit 1: no reply within 0.5 s to function 3, registers 0-1 (voltage); "
         "0 of 2 requests answered"
     )
-    assert gateway.requests == sample.requests == 1
+    assert gateway.requests == sample.requests == 2
 
 
 def test_a_dead_unit_among_30_does_not_affect_the_others(clock):
@@ -351,7 +352,7 @@ def test_an_exception_reply_fails_only_its_own_request(simulated_gateway):
     assert sample.failure.kind is FailureKind.EXCEPTION
     assert sample.failure.exception_code == 1
     assert sample.failure.reason == (
-        f"127.0.0.1:{gateway.port} unit 1: exception 1 (illegal function) for function 3, "
+        f"tcp 127.0.0.1:{gateway.port} unit 1: exception 1 (illegal function) for function 3, "
         "registers 0-1 (voltage); 1 of 2 requests answered"
     )
     assert sample.blocks == (CURRENT_BLOCK,)
@@ -430,7 +431,7 @@ def test_a_reason_names_three_measurements_at_most_and_has_no_line_breaks(simula
 # --- invalid replies
 
 INVALID = {
-    "a foreign transaction id": ({"transaction_id_offset": -1}, "transaction id 0 instead of 1"),
+    "a foreign transaction id": ({"transaction_id_offset": 5}, "transaction id 7 instead of 2"),
     "a foreign unit": ({"answer_as_unit": 9}, "unit id 9 instead of 1"),
     "unit 0": ({"answer_as_unit": 0}, "unit id 0 instead of 1"),
     "a foreign function code": ({"answer_as_function": 4}, "function code 4 instead of 3"),
@@ -440,10 +441,9 @@ INVALID = {
     "too many registers": ({"extra_registers": 1}, "length 9 instead of 7"),
     "no registers": ({"extra_registers": -2}, "length 3 instead of 7"),
     "another protocol": ({"protocol_id": 1}, "protocol id 1 instead of 0"),
-    "text": ({"garbage": b"HTTP/1.1 400 Bad Request\r\n\r\n"}, "protocol id"),
+    "text": ({"garbage": b"HTTP/1.1 400 Bad Request\r\n\r\n"}, "a web server replied"),
     "zeros": ({"garbage": bytes(300)}, "transaction id 0 instead of 1"),
     "a byte count of its own": ({"garbage": bytes.fromhex("0001 0000 0007 01 03 02 00010002")}, "byte count 2 instead"),
-    "bytes behind it": ({"trailing": b"\0\0"}, "2 bytes too many"),
     "a reset in mid-reply": ({"reset_after": 5}, "closed before the reply was complete"),
 }
 
@@ -463,10 +463,13 @@ def test_a_wrong_reply_is_reported_at_once_never_used_and_affects_only_its_unit(
     assert bad.failure.kind is FailureKind.INVALID_REPLY
     assert reason in bad.failure.reason
     assert "asked for function 3, registers 0-1 (voltage)" in bad.failure.reason
-    assert (bad.blocks, bad.requests) == ((), 1)
+    assert bad.blocks == ()
+    assert bad.requests == (2 if "transaction_id_offset" in fault else 1), (
+        "sent again, to see whether the id is constant"
+    )
     assert good.failure is None
     assert good.blocks == (VOLTAGE_BLOCK, CURRENT_BLOCK)
-    assert gateway.connections == 2
+    assert gateway.connections == bad.requests + 1
 
 
 @pytest.mark.parametrize(
@@ -533,7 +536,7 @@ def test_a_request_that_makes_the_gateway_close_is_sent_again_once(simulated_gat
     bad, good = read(meters_of(gateway, type_name="two"))
     assert bad.failure.kind is FailureKind.CLOSED
     assert bad.failure.reason == (
-        f"127.0.0.1:{gateway.port} unit 1: the connection was closed without a reply, asked for function 3, "
+        f"tcp 127.0.0.1:{gateway.port} unit 1: the connection was closed without a reply, asked for function 3, "
         "registers 0-1 (voltage); 0 of 2 requests answered"
     )
     assert bad.requests == 2
@@ -608,7 +611,7 @@ def test_at_the_deadline_what_was_read_stays_and_the_rest_says_why_not(clock):
     gateway = clock.gateway({1: unit(), 2: unit(exceptions={100: 1}), 3: unit(delay_s=0.35), 4: unit()})
     samples = read_by(clock, meters_of(gateway, type_name="two"), TYPES, seconds=0.6)
     assert clock.seconds == pytest.approx(0.6)
-    where = f"127.0.0.1:{gateway.port} unit"
+    where = f"tcp 127.0.0.1:{gateway.port} unit"
     assert samples[0].failure is None
     assert samples[1].failure.kind is FailureKind.EXCEPTION
     assert [s.failure.kind for s in samples[2:]] == [FailureKind.DEADLINE] * 2

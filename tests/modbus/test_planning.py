@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emm_pipeline.fleet import DataType, FunctionCode, MeterType, Register
-from emm_pipeline.modbus.planning import plan_requests
+from emm_pipeline.modbus.planning import plan_confirmations, plan_labels, plan_requests
 from emm_pipeline.readings import Request
 
 HOLDING, INPUT = FunctionCode.READ_HOLDING_REGISTERS, FunctionCode.READ_INPUT_REGISTERS
@@ -128,8 +128,9 @@ def test_no_other_plan_of_a_small_map_is_cheaper(registers, limit, max_gap):
     assert (cost, len(requests)) == cheapest_by_brute_force(registers, limit, max_gap)
 
 
+MEASURED = [each for each in DataType if each is not DataType.STRING]
 any_map = st.lists(
-    st.builds(register, st.integers(0, 2000), st.sampled_from(DataType), st.sampled_from(FunctionCode)), max_size=60
+    st.builds(register, st.integers(0, 2000), st.sampled_from(MEASURED), st.sampled_from(FunctionCode)), max_size=60
 )
 
 
@@ -148,3 +149,52 @@ def test_no_request_reads_a_gap_wider_than_max_gap(registers, max_gap):
     for request in plan_requests(MeterType("t", tuple(registers), max_gap=max_gap)):
         wanted = {a for r in registers if request.covers(r) for a in range(r.register_address, r.end)}
         assert all(after - before - 1 <= max_gap for before, after in pairwise(sorted(wanted)))
+
+
+def scaled(address, scale_register, function_code=HOLDING):
+    return Register(address, f"r{address}", None, DataType.INT, function_code, scale_register=scale_register)
+
+
+def test_one_request_reads_a_value_and_its_scale_factor_over_a_gap_wider_than_max_gap():
+    assert plan(scaled(181, 104), max_gap=0) == [(HOLDING, 104, 78)]
+
+
+def test_scale_factors_that_are_too_far_away_are_read_before_their_values_and_once_more_behind_all():
+    meter_type = MeterType("t", (scaled(0, 900), register(500, DataType.INT, HOLDING)))
+    requests = plan_requests(meter_type)
+    assert [request.address for request in requests] == [900, 0, 500]
+    assert plan_confirmations(meter_type, requests) == (Request(HOLDING, 900, 1),)
+
+
+def test_a_gap_to_the_scale_factor_that_a_unit_does_not_support_is_not_bridged():
+    meter_type = MeterType("t", (scaled(181, 104),))
+    requests = plan_requests(meter_type, [Request(HOLDING, 105, 76)])
+    assert requests == (Request(HOLDING, 104, 1), Request(HOLDING, 181, 1))
+    assert plan_confirmations(meter_type, requests) == (Request(HOLDING, 104, 1),)
+
+
+@settings(deadline=None)  # a busy machine must not fail a test
+@given(
+    registers=st.lists(st.builds(scaled, st.integers(0, 400), st.integers(0, 400)), min_size=1, max_size=10),
+    limit=st.integers(4, 125),
+    max_gap=st.integers(0, 50),
+)
+def test_a_value_comes_with_its_scale_factor_or_between_two_readings_of_it(registers, limit, max_gap):
+    meter_type = MeterType("t", tuple(registers), limit, max_gap)
+    requests = plan_requests(meter_type)
+    everything = [*requests, *plan_confirmations(meter_type, requests)]
+    assert all(request.count <= limit for request in everything)
+    for each in registers:
+        (companion,) = each.companions
+        values = [place for place, request in enumerate(everything) if request.covers(each)]
+        factors = [place for place, request in enumerate(everything) if request.covers(companion)]
+        assert set(values) & set(factors) or any(min(factors) < place < max(factors) for place in values)
+        if max(each.end, companion.end) - min(each.register_address, companion.register_address) <= limit:
+            assert set(values) & set(factors), "one request can read both"
+
+
+def test_texts_are_read_by_requests_of_their_own():
+    text = Register(40, "serialNumber", None, DataType.STRING, HOLDING, length=8)
+    meter_type = MeterType("t", (register(30, DataType.INT, HOLDING), text))
+    assert plan_requests(meter_type) == (Request(HOLDING, 30, 1),)
+    assert plan_labels(meter_type) == (Request(HOLDING, 40, 8),)

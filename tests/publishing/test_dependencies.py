@@ -29,7 +29,7 @@ def entries(file) -> dict[Requirement, list[str]]:
     return found
 
 
-def tested() -> dict[str, str]:
+def pinned() -> dict[str, str]:
     lines = (PROJECT_ROOT / "constraints.txt").read_text().splitlines()
     pins = [Requirement(line) for line in lines if line and not line.startswith("#")]
     return {canonicalize_name(pin.name): str(pin.specifier) for pin in pins}
@@ -40,7 +40,7 @@ def test_an_image_installs_tested_versions_only_and_checks_each_files_hash(file)
     assert entries(file)
     for requirement, hashes in entries(file).items():
         for_linux = requirement.marker is None or requirement.marker.evaluate({"sys_platform": "linux"})
-        assert tested().get(canonicalize_name(requirement.name)) == str(requirement.specifier) or not for_linux, (
+        assert pinned().get(canonicalize_name(requirement.name)) == str(requirement.specifier) or not for_linux, (
             f"{requirement}: run make requirements"
         )
         assert hashes

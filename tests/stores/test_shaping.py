@@ -97,6 +97,7 @@ def test_a_poll_becomes_a_point_with_its_result():
         "requests": 2,
         "points": 7,
         "error": None,
+        "status": None,
     }
     assert failed == good | {"id": 2, "ok": False, "description": None, "latency_ms": None, "error": "no reply"}
 
@@ -141,7 +142,7 @@ def test_poll_records_count_the_points_of_that_meter_at_that_time():
     frame = readings(reading(), reading(measurement="voltageL2"), reading(time=NOON + timedelta(milliseconds=1)))
     assert poll_points(samples, frame) == [
         poll(description=None, points=2),
-        poll(id=2, description=None, ok=False, latency_ms=3000.0, requests=1, points=0, error="no reply"),
+        poll(id=2, description=None, ok=False, latency_ms=3000.0, requests=1, points=0, error="no reply", silent=True),
     ]
 
 

@@ -65,7 +65,8 @@ class Pipeline:
 
     def observation(self, result: ExecuteInProcessResult) -> dict[str, Any]:
         """Return the metadata of a poll's observation."""
-        (event,) = self.events(result, DagsterEventType.ASSET_OBSERVATION)
+        events = self.events(result, DagsterEventType.ASSET_OBSERVATION)
+        (event,) = [event for event in events if not event.partition]
         metadata = event.event_specific_data.asset_observation.metadata
         return {name: getattr(value, "records", getattr(value, "value", value)) for name, value in metadata.items()}
 

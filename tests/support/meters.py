@@ -24,7 +24,7 @@ import pytest
 
 from emm_pipeline.fleet import DataType, MeterType, Order
 
-HOLDING, INPUT = 3, 4
+COILS, DISCRETE_INPUTS, HOLDING, INPUT = 1, 2, 3, 4
 ILLEGAL_FUNCTION, ILLEGAL_DATA_ADDRESS = 1, 2
 
 _REQUEST = struct.Struct(">HHHBBHH")
@@ -52,13 +52,38 @@ def encode_value(
     byte_order: Order = Order.BIG_ENDIAN,
 ) -> list[int]:
     """Return the registers of a raw value, first register first."""
-    data = struct.pack(">" + _FORMATS[data_type], value)
+    data = _packed(value, data_type)
     pairs = [data[i : i + 2] for i in range(0, len(data), 2)]
     if word_order is Order.LITTLE_ENDIAN:
         pairs.reverse()
     if byte_order is Order.LITTLE_ENDIAN:
         pairs = [bytes(reversed(pair)) for pair in pairs]
     return [high << 8 | low for high, low in pairs]
+
+
+def _packed(value: Any, data_type: DataType) -> bytes:  # noqa: PLR0911 - a line for each type
+    """A raw value's bytes, the most significant first."""
+    match data_type:
+        case DataType.BOOL:
+            return struct.pack(">H", bool(value))
+        case DataType.SIGN_MAGNITUDE:
+            return struct.pack(">H", abs(int(value)) | (0x8000 if value < 0 else 0))
+        case DataType.UINT24:
+            return int(value).to_bytes(4, "big")
+        case DataType.UINT48 | DataType.INT48:
+            return int(value).to_bytes(6, "big", signed=data_type is DataType.INT48)
+        case DataType.BCD4 | DataType.BCD8:
+            return bytes.fromhex(f"{int(value):0{4 if data_type is DataType.BCD4 else 8}d}")
+        case DataType.MODULO_10000:
+            return struct.pack(">HH", *divmod(int(value), 10_000))
+        case _:
+            return struct.pack(">" + _FORMATS[data_type], value)
+
+
+def encode_text(text: str, length: int) -> list[int]:
+    """The words that hold a text, two characters in each, filled with NUL."""
+    data = text.encode().ljust(2 * length, b"\0")
+    return list(struct.unpack(f">{length}H", data))
 
 
 def holding(address: int, words: Sequence[int]) -> dict[tuple[int, int], int]:
@@ -75,11 +100,11 @@ def encode_registers(meter_type: MeterType, raw_values: Mapping[str, float]) -> 
     """Return the registers of a meter with these raw values; gaps between them are 0."""
     words: dict[tuple[int, int], int] = {}
     for function_code in (HOLDING, INPUT):
-        registers = [r for r in meter_type.registers if r.function_code == function_code]
+        registers = [r for r in meter_type.measured if r.function_code == function_code]
         start = min((r.register_address for r in registers), default=0)
         end = max((r.end for r in registers), default=0)
         words.update({(function_code, address): 0 for address in range(start, end)})
-    for register in meter_type.registers:
+    for register in meter_type.measured:
         raw = raw_values.get(register.measurement_name, 0)
         for i, word in enumerate(encode_value(raw, register.data_type, register.word_order, register.byte_order)):
             words[int(register.function_code), register.register_address + i] = word
@@ -102,6 +127,16 @@ class SimulatedUnit:
     exception: int | None = None
     """Exception code of the reply to every request."""
     transaction_id_offset: int = 0
+    transaction_id: int | None = None
+    """The transaction id of each reply, whatever that of the request is."""
+    doubled_after_s: float | None = None
+    """Each reply is sent twice, the second time so much later; 0: in the same segment."""
+    surplus_in_frame: bytes = b""
+    """Behind the registers, covered by the header's length."""
+    ignores: Callable[[Received], bool] | None = None
+    """Which requests get no reply."""
+    closes_on: Callable[[Received], bool] | None = None
+    """At which requests the connection is closed in place of a reply."""
     answer_as_unit: int | None = None
     answer_as_function: int | None = None
     extra_registers: int = 0
@@ -115,6 +150,8 @@ class SimulatedUnit:
     """The connection is reset after this number of bytes of the reply."""
     byte_by_byte: bool = False
     """Whether each byte of the reply is sent in its own segment."""
+    register_bytes: int = 2
+    """With 4, each register is sent as four bytes, and its number may have 32 bits."""
 
 
 class Received(NamedTuple):
@@ -177,9 +214,17 @@ class SimulatedGateway:
     resets_every: int | None = None
     """The gateway resets every n-th connection at its first request."""
     replies_on_newest: bool = False
-    """Whether replies are sent on the connection opened last, not on that of the request."""
-    missing_unit_exception: int = 11
-    """The exception code for a unit that does not exist."""
+    """A reply is sent on the connection that was opened last, whichever the request came on."""
+    missing_unit_exception: int | None = 11
+    """The exception code for a unit that is not there; None: no reply."""
+    rtu: bool = False
+    """RTU frames instead of Modbus TCP's, as a transparent converter passes them on."""
+    greeting: bytes = b""
+    """Sent as soon as a connection is open."""
+    loses_first_request: bool = False
+    """The first request of each connection gets no reply."""
+    deaf_s: float = 0.0
+    """Requests that come so soon after the connection was opened get no reply."""
 
     requests: int = field(default=0, init=False)
     connections: int = field(default=0, init=False)
@@ -250,15 +295,25 @@ class SimulatedGateway:
     async def _answer_requests(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         answered = 0
         number = self.connections
+        opened_at = time.monotonic()
+        is_first = True
+        writer.write(self.greeting)
         while answered != self.requests_per_connection:
             async with asyncio.timeout(self.idle_s):
-                request = await reader.readexactly(_REQUEST.size)
+                request = await reader.readexactly(RTU_REQUEST_SIZE if self.rtu else _REQUEST.size)
+            if self.rtu:
+                if crc(request[:-2]) != request[-2:]:
+                    continue
+                request = bytes(6) + request[:-2]
             if self.resets_every and number % self.resets_every == 0:
                 writer.transport.abort()
                 raise ConnectionResetError
             transaction_id, _, _, unit_id, function_code, address, count = _REQUEST.unpack(request)
             self.requests += 1
             self.received.append(Received(unit_id, function_code, address, count, time.monotonic()))
+            was_first, is_first = is_first, False
+            if (was_first and self.loses_first_request) or time.monotonic() - opened_at < self.deaf_s:
+                continue
             self._simultaneous_requests += 1
             self.max_simultaneous_requests = max(self.max_simultaneous_requests, self._simultaneous_requests)
             try:
@@ -271,48 +326,89 @@ class SimulatedGateway:
     async def _reply(self, writer: asyncio.StreamWriter, transaction_id: int, request: Received) -> None:
         unit = self.units.get(request.unit_id)
         if unit is None:
-            unit = SimulatedUnit(exception=self.missing_unit_exception)
+            unit = SimulatedUnit(exception=self.missing_unit_exception, silent=self.missing_unit_exception is None)
         if unit.delay_s:
             await asyncio.sleep(unit.delay_s)
         while unit.waits_for and not unit.waits_for():  # noqa: ASYNC110 - a condition of any kind
             await asyncio.sleep(0.005)
-        if unit.silent() if callable(unit.silent) else unit.silent:
+        if _is_ignored(unit, request):
             return
+        if unit.closes_on and unit.closes_on(request):
+            raise ConnectionAbortedError
         if self.replies_on_newest and self._newest:
             writer = self._newest
-        frame = unit.garbage if unit.garbage is not None else _reply_frame(unit, transaction_id, request)
+        frame = unit.garbage if unit.garbage is not None else _reply_frame(unit, transaction_id, request, rtu=self.rtu)
         if unit.reset_after is not None:
             writer.write(frame[: unit.reset_after])
             await writer.drain()
             writer.transport.abort()
             raise ConnectionResetError
-        if unit.byte_by_byte:
-            for i in range(len(frame)):
-                writer.write(frame[i : i + 1])
-                await asyncio.sleep(0.0005)
-        else:
-            writer.write(frame + unit.trailing)
+        await _send(unit, writer, frame)
         await writer.drain()
 
 
-def _reply_frame(unit: SimulatedUnit, transaction_id: int, request: Received) -> bytes:
+def _is_ignored(unit: SimulatedUnit, request: Received) -> bool:
+    silent = unit.silent() if callable(unit.silent) else unit.silent
+    return silent or bool(unit.ignores and unit.ignores(request))
+
+
+async def _send(unit: SimulatedUnit, writer: asyncio.StreamWriter, frame: bytes) -> None:
+    if unit.byte_by_byte:
+        for i in range(len(frame)):
+            writer.write(frame[i : i + 1])
+            await asyncio.sleep(0.0005)
+        return
+    copy = frame if unit.doubled_after_s == 0 else b""
+    writer.write(frame + unit.trailing + copy)
+    if unit.doubled_after_s:
+        asyncio.get_running_loop().call_later(unit.doubled_after_s, writer.write, frame)
+
+
+RTU_REQUEST_SIZE = 8
+
+
+def crc(data: bytes) -> bytes:
+    """The checksum of an RTU frame, bit by bit as the standard describes it."""
+    value = 0xFFFF
+    for byte in data:
+        value ^= byte
+        for _ in range(8):
+            value = value >> 1 ^ 0xA001 if value & 1 else value >> 1
+    return struct.pack("<H", value)
+
+
+def _reply_frame(unit: SimulatedUnit, transaction_id: int, request: Received, *, rtu: bool) -> bytes:
     function_code = unit.answer_as_function or request.function_code
     words, exception_code = _lookup(unit, request)
     if exception_code:
         pdu = struct.pack(">BB", function_code | 0x80, exception_code)
     else:
         words = [*words, *[0] * unit.extra_registers][: request.count + unit.extra_registers]
-        pdu = struct.pack(f">BB{len(words)}H", function_code, len(words) * 2, *words)
+        data = _packed_registers(unit, request, words)
+        pdu = struct.pack(">BB", function_code, len(data)) + data
     unit_id = request.unit_id if unit.answer_as_unit is None else unit.answer_as_unit
+    pdu += unit.surplus_in_frame
+    if rtu:
+        return bytes([unit_id]) + pdu + crc(bytes([unit_id]) + pdu)
+    if unit.transaction_id is not None:
+        transaction_id = unit.transaction_id
     transaction_id = (transaction_id + unit.transaction_id_offset) % 65536
     return struct.pack(">HHHB", transaction_id, unit.protocol_id, len(pdu) + 1, unit_id) + pdu
+
+
+def _packed_registers(unit: SimulatedUnit, request: Received, words: Sequence[int]) -> bytes:
+    """The data of a reply: registers, or eight bits a byte, the first one the lowest."""
+    if request.function_code in (COILS, DISCRETE_INPUTS):
+        bits = sum(1 << place for place, word in enumerate(words) if word)
+        return bits.to_bytes(-(-len(words) // 8), "little")
+    return struct.pack(f">{len(words)}{'I' if unit.register_bytes == 4 else 'H'}", *words)
 
 
 def _lookup(unit: SimulatedUnit, request: Received) -> tuple[list[int], int]:
     """Return the requested registers, or an exception code."""
     if unit.exception:
         return [], unit.exception
-    if request.function_code not in (HOLDING, INPUT):
+    if request.function_code not in (COILS, DISCRETE_INPUTS, HOLDING, INPUT):
         return [], ILLEGAL_FUNCTION
     words = []
     for address in range(request.address, request.address + request.count):

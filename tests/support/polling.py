@@ -51,5 +51,5 @@ def slot(number, again=False):
 
 
 def values(plan, samples):
-    frame = pipeline.decode(plan, samples)
+    frame = pipeline.decode(plan, samples).frame
     return dict(zip(zip(frame["id"], frame["measurement"], strict=True), frame["value"], strict=True))

@@ -21,20 +21,34 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Engine
 
-_COLUMNS = ("failed_samples", "failed_samples_since", "failed_sample_reason", "next_attempt_at")
-"""The columns, in the order of FailingMeter's fields after the id."""
+_COLUMNS = ("failed_samples", "failed_samples_since", "failed_sample_reason", "next_attempt_at", "silent")
+"""In the order of the fields of FailingMeter behind its id."""
 
 
 def load_failing(engine: Engine) -> dict[int, FailingMeter]:
     """Return the failing meters, by id.
 
     Raises:
-        ConfigDatabaseError: The database cannot be read. The function below raises it too.
+        ConfigDatabaseError: The database cannot be read. Like the functions below.
     """
     columns = (meter_status.c[name] for name in ("id", *_COLUMNS))
     with database_errors(engine), engine.connect() as connection:
         rows = connection.execute(select(*columns).where(meter_status.c.failed_samples > 0))
         return {row.id: FailingMeter(*row) for row in rows}
+
+
+def load_silent(engine: Engine) -> frozenset[int]:
+    """Return the ids of meters that did not reply when they were read last."""
+    with database_errors(engine), engine.connect() as connection:
+        return frozenset(connection.scalars(select(meter_status.c.id).where(meter_status.c.was_silent)))
+
+
+def save_silent(engine: Engine, changes: Mapping[int, bool]) -> None:
+    """Keep by meter id whether it was silent when it was read last."""
+    if changes:
+        rows = [{"id": id_, "was_silent": silent} for id_, silent in changes.items()]
+        with database_errors(engine), engine.begin() as connection:
+            upsert(connection, meter_status, rows)
 
 
 def save_failing(engine: Engine, changes: Mapping[int, FailingMeter | None]) -> None:
@@ -44,7 +58,9 @@ def save_failing(engine: Engine, changes: Mapping[int, FailingMeter | None]) -> 
     rows = []
     for id_, state in changes.items():
         values = (
-            (state.failures, state.since, storable(state.reason), state.next_attempt_at) if state else (0, *[None] * 3)
+            (state.failures, state.since, storable(state.reason), state.next_attempt_at, state.silent)
+            if state
+            else (0, None, None, None, False)
         )
         rows.append({"id": id_, **dict(zip(_COLUMNS, values, strict=True))})
     with database_errors(engine), engine.begin() as connection:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from emm_pipeline.fleet import model_header
 from emm_pipeline.modbus.exception_codes import ILLEGAL_FUNCTION, UNSUPPORTED
+from emm_pipeline.modbus.last_requests import LastRequests
 from emm_pipeline.modbus.meter_poll import MeterPoll
-from emm_pipeline.modbus.planning import Plans, avoided_requests
+from emm_pipeline.modbus.planning import Plans
 from emm_pipeline.modbus.sunspec.models import ModelSearch, is_where_it_was, missing, read_ends
+from emm_pipeline.modbus.unsupported import known_unsupported
 from emm_pipeline.readings import Failure, FailureKind, MeterReading
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ class ModelPoll(MeterPoll):
 
     plans: Plans = field(default_factory=lambda: Plans({}))
     known: Mapping[int, int] | None = None
+    reads_labels: bool = False
     found: dict[int, int] | None = None
     """Addresses found by a search in this reading."""
     _found_all: bool = False
@@ -61,7 +63,7 @@ class ModelPoll(MeterPoll):
     def take_registers(self, data: bytes) -> None:
         """Add the registers of the reply, or continue the search with them."""
         if self._search:
-            self._last_reply_s = time.monotonic()
+            self._note_reply()
             self._busy = None
             self._search.take(data)
             self._go_on()
@@ -83,9 +85,17 @@ class ModelPoll(MeterPoll):
             self.failure = failure
             self._give_up()
 
-    def _repeat_later(self, failure: Failure) -> None:
+    def fail_request(self, kind: FailureKind, reason: str) -> None:
+        """The request brought no reply, or none to be trusted. A search ends with that."""
+        if self._search:
+            self.failure = self._failure(kind, reason)
+            self._give_up()
+        else:
+            super().fail_request(kind, reason)
+
+    def _leave_for_another_turn(self, failure: Failure) -> None:
         self._paused = True
-        super()._repeat_later(failure)
+        super()._leave_for_another_turn(failure)
 
     def _give_up(self) -> None:
         self._search = None
@@ -117,11 +127,16 @@ class ModelPoll(MeterPoll):
     def _use(self, addresses: Mapping[int, int]) -> None:
         """Plan the registers at the device's addresses; registers without a model are planned in any case."""
         self.meter_type = self.plans.located(self.meter.type, addresses)
-        if self.meter_type.registers:
-            plan = self.plans.requests(self.meter_type, avoided_requests(self.known_unsupported))
+        if self.meter_type.measured:
+            plan = self.plans.requests(
+                self.meter_type,
+                known_unsupported((*self.known_unsupported, *self.earlier.silent), self.meter_type.asked),
+            )
         else:
             plan = self._missing() or "there are no registers"
         if not isinstance(plan, str) and (self.found is not None or self._is_verified_by(plan)):
+            labels = self.plans.label_requests(self.meter_type) if self.reads_labels else ()
+            self.last = LastRequests(self.plans.confirmations(self.meter_type, plan), labels)
             self.set_requests(plan)
         elif not isinstance(plan, str):
             self._search = ModelSearch()
@@ -152,13 +167,13 @@ class ModelPoll(MeterPoll):
 
         Registers of a model are used only if they are before its end and its header was read too.
         """
-        reading = super().reading()
+        reading = super().reading()  # decodes labels where they were found, ends or not
         if self.blocks:
             ends = read_ends(self.blocks, self.meter_type)
             self.meter_type = self.plans.located(self.meter.type, self._addresses, ends)
         notice = self._missing() if self.blocks else None
         notices = (*reading.notices, notice) if notice else reading.notices
         # If the search was incomplete or found no usable model, the next poll searches again.
-        is_news = self._found_all and self.meter_type.registers and self.found != self.known
+        is_news = self._found_all and self.meter_type.measured and self.found != self.known
         models = self.found if is_news else None
         return replace(reading, notices=notices, located_type=self.meter_type, models=models)

@@ -10,7 +10,17 @@ import struct
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from emm_pipeline.fleet import REGISTER_SPACE, FunctionCode, MeterType, Register
+from emm_pipeline.fleet import (
+    REGISTER_SPACE,
+    DataType,
+    FunctionCode,
+    MeterType,
+    Register,
+    model_id,
+    model_key,
+    model_name,
+)
+from emm_pipeline.modbus.sunspec.not_implemented import not_implemented
 from emm_pipeline.readings import Request
 
 if TYPE_CHECKING:
@@ -32,7 +42,7 @@ _MOST_HEADERS = 100
 class ModelSearch:
     """A search in progress: `request` is the next one to send, or None at the end of the search.
 
-    `found` contains the address of each model; if a model occurs more than once, that of the first. `failure` is the
+    `found` contains the address of each model, by `model_key`: each copy of a model has its own. `failure` is the
     reason why there is no list of models. `complete` is true if the list was read to its end or to the maximum number
     of entries, and did not end too early.
     """
@@ -45,6 +55,7 @@ class ModelSearch:
     request: Request | None = None
     _marks_left: list[int] = field(default_factory=lambda: list(MARK_ADDRESSES))
     _in_list: bool = False
+    _copies: dict[int, int] = field(default_factory=dict)
     _headers: int = 0
 
     def __post_init__(self) -> None:
@@ -66,8 +77,10 @@ class ModelSearch:
         if model == _END_OF_LIST:
             self.request, self.complete = None, True
             return
-        if self.found.setdefault(model, address) == address:
-            self.ends[model] = after
+        if address not in self.found.values():
+            self._copies[model] = self._copies.get(model, 0) + 1
+            key = model_key(model, self._copies[model])
+            self.found[key], self.ends[key] = address, after
         self._headers += 1
         self.complete = self._headers == _MOST_HEADERS
         # A list that exceeds the address range or the maximum number of entries is used up to there.
@@ -109,28 +122,36 @@ def locate(meter_type: MeterType, addresses: Mapping[int, int], ends: Mapping[in
             continue
         if register.model is None:
             located[series] = register
-        elif register.model in addresses:
-            begin = addresses[register.model]
+            continue
+        key = model_key(register.model, register.model_copy)
+        if key in addresses:
+            begin = addresses[key]
             moved = _moved(register, begin)
-            end = REGISTER_SPACE if ends is None else min(ends.get(register.model, 0), REGISTER_SPACE)
-            if max(moved.end, (moved.scale_register or 0) + 1) <= end:
+            end = REGISTER_SPACE if ends is None else min(ends.get(key, 0), REGISTER_SPACE)
+            is_text = register.data_type is DataType.STRING
+            if is_text or max(each.end for each in (moved, *moved.companions)) <= end:
                 located[series] = moved
-                used[register.model] = begin
+                if not is_text:
+                    used[key] = begin
     return replace(meter_type, registers=tuple(located.values()), models=tuple(sorted(used.items())))
 
 
 def missing(meter_type: MeterType, located: MeterType, addresses: Mapping[int, int]) -> str | None:
     """Return a notice about measurements that no model of the device provides; None if there are none."""
     given = {(register.measurement_name, register.data_unit) for register in located.registers}
-    absent = [r for r in meter_type.registers if (r.measurement_name, r.data_unit) not in given]
+    absent = [r for r in meter_type.measured if (r.measurement_name, r.data_unit) not in given]
     if not absent:
         return None
     names = ", ".join(dict.fromkeys(register.measurement_name for register in absent))
-    models = ", ".join(str(model) for model in sorted({r.model for r in absent if r.model is not None}))
-    line = f"not read: {names}, of model {models}; the device has models {', '.join(map(str, addresses)) or 'none'}"
-    if there := sorted({r.model for r in absent if r.model is not None} & addresses.keys()):
-        line += f", and model {', '.join(map(str, there))} ends before them or did not give its length"
+    keys = {model_key(r.model, r.model_copy) for r in absent if r.model is not None}
+    line = f"not read: {names}, of model {_named(sorted(keys))}; the device has models {_named(addresses) or 'none'}"
+    if there := sorted(keys & addresses.keys()):
+        line += f", and model {_named(there)} ends before them or did not give its length"
     return line
+
+
+def _named(keys: Iterable[int]) -> str:
+    return ", ".join(map(model_name, keys))
 
 
 def read_ends(blocks: Iterable[RegisterBlock], located: MeterType) -> dict[int, int]:
@@ -144,7 +165,7 @@ def read_ends(blocks: Iterable[RegisterBlock], located: MeterType) -> dict[int, 
                 and 0 <= offset <= len(block.data) - 4
             ):
                 model_read, length = struct.unpack_from(">HH", block.data, offset)
-                if model_read == model:
+                if model_read == model_id(model):
                     ends[model] = address + _HEADER_COUNT + length
     return ends
 
@@ -154,16 +175,22 @@ def is_where_it_was(block: RegisterBlock, located: MeterType) -> bool:
     for model, address in located.models:
         offset = 2 * (address - block.request.address)
         holds_it = block.request.function_code is FunctionCode.READ_HOLDING_REGISTERS and 0 <= offset < len(block.data)
-        if holds_it and int.from_bytes(block.data[offset : offset + 2], "big") != model:
+        if holds_it and int.from_bytes(block.data[offset : offset + 2], "big") != model_id(model):
             return False
     return True
 
 
 def _moved(register: Register, begin: int) -> Register:
-    scale_register = None if register.scale_register is None else register.scale_register + begin
-    return replace(
-        register, register_address=register.register_address + begin, scale_register=scale_register, model=None
-    )
+    """The register where the model begins there; SunSpec's "not implemented" is no value unless it has its own."""
+    addresses = {
+        name: getattr(register, name) + begin
+        for name in ("register_address", "scale_register", "sign_register", "high_register_address")
+        if getattr(register, name) is not None
+    }
+    invalid_values = register.invalid_values
+    if not invalid_values and register.invalid_value is None:
+        invalid_values = not_implemented(register)
+    return replace(register, model=None, model_copy=1, invalid_values=invalid_values, **addresses)
 
 
 def _holding(address: int, count: int) -> Request:

@@ -1,10 +1,14 @@
 """Transports: send requests to a gateway and receive replies.
 
-    choosing   select a gateway's transport; the only module that imports all transports
-    base       the interfaces of transports and framings, and their errors
-    stream     one exchange at a time over a stream of bytes
-    tcp        a stream over TCP
-    mbap       Modbus TCP's framing: build requests, and check replies against their requests
+    choosing   which transport a gateway is reached by: the only module that knows them all
+    base       what a session asks of a transport, and how it fails
+    stream     one exchange at a time over a link that carries bytes, whatever it is
+    tcp        such a link over TCP
+    udp        such a link by datagrams
+    serial     such a link over a serial line of this machine
+    mbap       Modbus TCP's framing: a request as bytes, and a reply checked against its request
+    rtu        the framing of serial lines, which converters also carry over TCP
+    history    what a gateway sent before, by which copies and late replies are recognized
 
-A transport combines a link (TCP) with a framing (MBAP). Each link and each framing has its own module.
+A transport joins a link (TCP, UDP, serial) with a framing (MBAP, RTU). Another one is a module of its own.
 """

@@ -2,33 +2,47 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from emm_pipeline.errors import TransientError
 from emm_pipeline.readings import FailureKind
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from emm_pipeline.modbus.transport.history import ReplyHistory
     from emm_pipeline.readings import Request
 
 
 class TransportError(TransientError):
-    """A failed exchange with a unit: the kind of failure, and a reason without gateway, unit and registers."""
+    """Something failed between us and a unit: the kind of failure, and a reason without gateway, unit and registers.
 
-    def __init__(self, kind: FailureKind, reason: str, exception_code: int | None = None) -> None:
+    `advice` says what to do, where the cause is known better than by the kind of failure.
+    """
+
+    def __init__(
+        self, kind: FailureKind, reason: str, exception_code: int | None = None, *, advice: str | None = None
+    ) -> None:
         super().__init__(reason)
         self.kind = kind
         self.exception_code = exception_code
+        self.advice = advice
 
 
 class ConnectError(TransportError):
     """The gateway cannot be reached."""
 
-    def __init__(self, reason: str) -> None:
-        super().__init__(FailureKind.REFUSED, reason)
+    def __init__(self, reason: str, *, advice: str | None = None) -> None:
+        super().__init__(FailureKind.REFUSED, reason, advice=advice)
 
 
 class ReadError(TransportError):
-    """A failed request: TIMEOUT, CLOSED, INVALID_REPLY or EXCEPTION."""
+    """A request that brought no registers: TIMEOUT, CLOSED, INVALID_REPLY or EXCEPTION; REFUSED over UDP."""
+
+
+class ResendError(ReadError):
+    """A request that may bring registers if it is sent again, over a link that was opened again."""
 
 
 class ExceptionReplyError(ReadError):
@@ -39,10 +53,13 @@ class ExceptionReplyError(ReadError):
 
 
 class Transport(Protocol):
-    """A link to one gateway for one request at a time, which is opened and closed once.
+    """A link to one gateway, for one request at a time. It may be opened again after it was closed.
 
     After any failure except an exception reply it is closed, so that a late reply cannot be mistaken for the next one.
     """
+
+    notices: list[str]
+    """Notices about unusual replies that were accepted, a line each; whoever reads the list empties it."""
 
     @property
     def name(self) -> str:
@@ -59,11 +76,19 @@ class Transport(Protocol):
             ConnectError: With the operating system's reason.
         """
 
-    async def exchange(self, unit_id: int, request: Request, timeout_s: float) -> bytes:
-        """Send a request and wait up to `timeout_s` seconds for its reply.
+    async def exchange(
+        self, unit_id: int, request: Request, timeout_s: float, on_resend: Callable[[], None] | None = None
+    ) -> bytes:
+        """Send a request and waits up to `timeout_s` seconds for its reply.
+
+        Args:
+            unit_id: The unit that is to reply.
+            request: What to read.
+            timeout_s: How long to wait.
+            on_resend: If given, a request without a reply is sent once more over the same link, and this is called.
 
         Returns:
-            The registers as received: two bytes for each of `request.count` registers, the high byte first.
+            The data as received, `request.reply_size` bytes: registers, the high byte first, or bits.
 
         Raises:
             ReadError: There is no reply to this request.
@@ -72,21 +97,53 @@ class Transport(Protocol):
     def close(self) -> None:
         """Close the link immediately. It may be closed twice."""
 
+    def keep(self) -> None:
+        """Close the link; where possible, the next `open` to this gateway continues with the same connection."""
+
+
+@dataclass(frozen=True, slots=True)
+class FramedReply:
+    """A reply, found among the bytes that were received.
+
+    `registers` are two bytes each; an exception reply has an `exception_code` in their place. `frame` are the bytes of
+    the reply, `rest` what was received behind it. `notices` say what is unusual about it.
+    """
+
+    registers: bytes
+    exception_code: int | None
+    frame: bytes
+    rest: bytes = b""
+    notices: tuple[str, ...] = ()
+    is_certain: bool = True
+    """Otherwise it is the reply unless a better one follows within a moment."""
+    taints_link: bool = False
+    """Whether bytes came with it that cannot be understood: what follows on this link cannot be either."""
+
 
 class Framing(Protocol):
-    """Conversion of requests and replies to and from bytes. It has no state, so several links can share an object."""
+    """How requests and replies are written as bytes."""
+
+    silent_s: float
+    """For how long a link must be silent before a request: what comes before that is no reply to it. 0: not at all."""
 
     def build(self, unit_id: int, request: Request) -> bytes:
         """Return the frame of a request."""
 
-    def parse(self, sent: bytes, received: bytes) -> bytes | None:
-        """Return the registers of a reply, two bytes each; None if the reply is still incomplete.
+    def parse(self, sent: bytes, received: bytes, history: ReplyHistory) -> FramedReply | ReadError | None:
+        """Find the reply to a request.
 
         Args:
             sent: The frame of the request.
-            received: All bytes received since then.
+            received: All bytes that were received since, or before it over the same link.
+            history: What the gateway sent before. It is changed by what these bytes tell of the gateway.
+
+        Returns:
+            The reply; None while it may come with further bytes; an error while that is unlikely, and no further bytes
+            should be awaited for long.
 
         Raises:
-            ExceptionReplyError: It is an exception reply.
             ReadError: INVALID_REPLY: these bytes do not begin a reply to this request.
         """
+
+    def explain(self, received: bytes) -> ReadError | None:
+        """Return what these bytes are, which never became a reply; None where that is not known."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import socket
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -15,6 +16,14 @@ if TYPE_CHECKING:
 _FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
 
 
+def is_numeric(host: str) -> bool:
+    """Whether a host is an address, and no name."""
+    with suppress(ValueError):
+        ipaddress.ip_address(host)
+        return True
+    return False
+
+
 async def resolve(host: str, port: int) -> list[AddrInfoType]:
     """Return the addresses of a host as `socket.getaddrinfo` does, the preferred one first.
 
@@ -24,7 +33,7 @@ async def resolve(host: str, port: int) -> list[AddrInfoType]:
         OSError: The name does not resolve (`socket.gaierror`).
         ValueError: The name is invalid.
     """
-    with suppress(ValueError):
+    if is_numeric(host):
         address = ipaddress.ip_address(host)
         return [(_FAMILIES[address.version], socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (str(address), port))]
 
@@ -32,3 +41,14 @@ async def resolve(host: str, port: int) -> list[AddrInfoType]:
         return list(dict.fromkeys(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)))
 
     return await in_thread(look_up, f"resolve {host}")
+
+
+def why_not_connected(err: Exception) -> str:
+    """Return the operating system's reason, in words."""
+    if isinstance(err, socket.gaierror):
+        return f"name does not resolve ({err.strerror})"
+    if isinstance(err, UnicodeError):
+        return "name does not resolve: it is not a valid host name"
+    if isinstance(err, OSError) and err.errno:
+        return os.strerror(err.errno).lower()
+    return " ".join(str(err).split()) or type(err).__name__

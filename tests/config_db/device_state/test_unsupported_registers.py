@@ -1,6 +1,6 @@
 """The device state between fleet readings."""
 
-from dataclasses import astuple, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -86,7 +86,8 @@ def test_the_unsupported_registers_of_a_removed_meter_are_deleted(config_engine)
 
 def test_a_type_is_digested_once_for_all_its_meters_that_do_not_support_something(config_engine, monkeypatch):
     digested = []
-    monkeypatch.setattr(fingerprints, "astuple", lambda register: digested.append(register) or astuple(register))
+    content_of = fingerprints.content_of
+    monkeypatch.setattr(fingerprints, "content_of", lambda register: digested.append(register) or content_of(register))
     meters = [replace(OLD, id=id_) for id_ in range(50)]
     save_unsupported(config_engine, [sample(REFUSED, meter=meter) for meter in meters], TYPES, NOW)
     assert len(digested) == len(TYPES["sdm630"].registers)
@@ -97,7 +98,8 @@ def test_a_type_is_digested_once_for_all_its_meters_that_do_not_support_somethin
 
 def test_a_type_is_digested_once_for_all_its_meters_with_sunspec_models(config_engine, monkeypatch):
     digested = []
-    monkeypatch.setattr(fingerprints, "astuple", lambda register: digested.append(register) or astuple(register))
+    content_of = fingerprints.content_of
+    monkeypatch.setattr(fingerprints, "content_of", lambda register: digested.append(register) or content_of(register))
     meters = [replace(OLD, id=id_) for id_ in range(50)]
     readings = [MeterReading(meter, NOW, models={103: 40_072}) for meter in meters]
     save_model_addresses(config_engine, readings, TYPES)

@@ -8,26 +8,50 @@ from hypothesis import strategies as st
 from emm_pipeline.config_db.editing.installing import plan_installation
 from emm_pipeline.config_db.editing.register_files import plan_import, read_register_file, write_register_file
 from emm_pipeline.config_db.editing.register_rows import TypeRows, register_row, series_of
-from emm_pipeline.fleet import DataType, FunctionCode, Order, Register
+from emm_pipeline.fleet import REGISTER_FUNCTIONS, DataType, FunctionCode, Order, Register
 
 NAMES = (
     st.text(st.sampled_from(string.ascii_letters + " ,;#\"'=äΩ電\r"), min_size=1, max_size=8)
     .map(str.strip)
     .filter(bool)
 )
-REGISTERS = st.builds(
-    Register,
+RAW_VALUES = st.integers(-(2**63), 2**64 - 1) | st.floats(-1e300, 1e300)
+COLUMNS = st.builds(
+    dict,
     register_address=st.integers(0, 65532),
     measurement_name=NAMES.filter(lambda name: not name.startswith("#")),
     data_unit=st.none() | NAMES,
-    data_type=st.sampled_from(DataType),
-    function_code=st.sampled_from(FunctionCode),
+    data_type=st.sampled_from([each for each in DataType if each not in {DataType.BOOL, DataType.STRING}]),
+    function_code=st.sampled_from(REGISTER_FUNCTIONS),
     word_order=st.sampled_from(Order),
     byte_order=st.sampled_from(Order),
     scale=st.floats(1e-9, 1e9),
     scale_register=st.none() | st.integers(0, 65535),
-    invalid_value=st.none() | st.integers(-(2**63), 2**64 - 1) | st.floats(-1e300, 1e300),
+    invalid_value=st.none() | RAW_VALUES,
+    value_offset=st.floats(-1e9, 1e9),
+    invalid_values=st.lists(RAW_VALUES, max_size=3).map(lambda values: tuple(sorted(set(values)))),
+    absolute=st.booleans(),
+    uses_factor=st.booleans(),
+    stored=st.booleans(),
 )
+FURTHER = st.sampled_from(
+    [
+        {},
+        {"data_type": DataType.INT, "mask": 0xFF00},
+        {"sign_register": 5, "sign_mask": 0x8000},
+        {"model": 203, "model_copy": 3, "function_code": FunctionCode.READ_HOLDING_REGISTERS},
+        {"register_address": 10, "data_type": DataType.LONG, "high_register_address": 20},
+        {"data_type": DataType.STRING, "length": 8, "register_address": 10},
+        {
+            "data_type": DataType.BOOL,
+            "function_code": FunctionCode.READ_COILS,
+            "scale_register": None,
+            "sign_register": None,
+        },
+    ]
+)
+"""Columns that go together only."""
+REGISTERS = st.builds(lambda columns, further: Register(**columns | further), COLUMNS, FURTHER)
 ROWS = st.lists(st.builds(register_row, NAMES, REGISTERS), unique_by=series_of, max_size=6)
 TYPE_ROWS = st.lists(st.builds(register_row, st.just("t"), REGISTERS), unique_by=series_of, max_size=6)
 

@@ -30,6 +30,7 @@ class Bus:
     """A transport without sockets: the registers of unit 3 contain their addresses; the host `gone` does not exist."""
 
     def __init__(self, gateway):
+        self.notices = []
         self.name, self._host, self.is_open = gateway.name, gateway.host, False
 
     async def open(self, timeout_s):
@@ -38,7 +39,7 @@ class Bus:
             raise ConnectError("no such bus")
         self.is_open = True
 
-    async def exchange(self, unit_id, request, timeout_s):
+    async def exchange(self, unit_id, request, timeout_s, on_resend=None):
         await asyncio.sleep(0)
         if unit_id != 3:
             raise ExceptionReplyError("exception 11", 11)
@@ -59,7 +60,7 @@ def test_polls_use_the_transport_of_each_meter(simulated_gateway):
     readings = run_fast(read_meters(meters, {"t": TYPE}, deadline=time.monotonic() + 60))
     assert [block.data for block in readings[0].blocks] == [b"\0\7"]
     assert readings[1].failure.kind is FailureKind.REFUSED
-    assert readings[1].failure.reason == "gone:1 unit 3: no such bus"
+    assert readings[1].failure.reason == "bus gone:1 unit 3: no such bus"
     assert readings[2].failure.exception_code == 11
 
 

@@ -51,6 +51,11 @@ def test_a_poll_becomes_a_line_of_emm_poll():
     ]
 
 
+def test_a_poll_has_the_meters_status_as_a_field():
+    (line,) = lines(readings(), [poll(status="waiting for store")])
+    assert line.split(" ", 1)[1].startswith('ok=1i,requests=2i,points=7i,latency_ms=12.5,status="waiting for store" ')
+
+
 def test_a_failed_poll_says_why_in_one_line():
     (line,) = lines(readings(), [poll(ok=False, description=None, error='no "reply"\nfrom C:\\')])
     assert line.startswith("emm_poll,id=1 ok=0i,")

@@ -52,7 +52,7 @@ def reading_row(**columns):
 
 def poll_row(**columns):
     row = {"time": NOON_MS, "id": 1, "description": "example", "ok": True, "latency_ms": 12.5, "requests": 2}
-    return row | {"points": 7, "error": None} | columns
+    return row | {"points": 7, "error": None, "status": None} | columns
 
 
 def test_batches_of_an_earlier_version_are_shown_and_loaded_completely(outbox):
@@ -129,7 +129,7 @@ READINGS = st.fixed_dictionaries(
 POLLS = st.fixed_dictionaries(
     TAGS
     | {"ok": st.booleans(), "latency_ms": st.none() | FLOATS, "requests": COUNTS, "points": COUNTS}
-    | {"error": st.none() | TEXTS.map(one_line).filter(bool)}
+    | {"error": st.none() | TEXTS.map(one_line).filter(bool), "status": st.none()}
 )
 
 

@@ -24,7 +24,14 @@ TAGS = {"time": NUMBERS, "id": NUMBERS, "description": TEXTS}
 READINGS = st.fixed_dictionaries(TAGS | {"measurement": TEXTS, "unit": TEXTS, "value": FLOATS})
 POLLS = st.fixed_dictionaries(
     TAGS
-    | {"ok": st.booleans(), "latency_ms": st.none() | FLOATS, "requests": NUMBERS, "points": NUMBERS, "error": TEXTS}
+    | {
+        "ok": st.booleans(),
+        "latency_ms": st.none() | FLOATS,
+        "requests": NUMBERS,
+        "points": NUMBERS,
+        "error": TEXTS,
+        "status": TEXTS,
+    }
 )
 
 

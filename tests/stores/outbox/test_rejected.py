@@ -21,7 +21,7 @@ READING = (
 )
 POLL = (
     '{"time": "2026-03-01T12:00:00.000Z", "id": 1, "description": null, "measurement": "emm_poll",'
-    ' "ok": false, "latency_ms": null, "requests": 2, "points": 7, "error": "no reply"}'
+    ' "ok": false, "latency_ms": null, "requests": 2, "points": 7, "error": "no reply", "status": "failing"}'
 )
 
 
@@ -33,7 +33,7 @@ def file(tmp_path_factory):
 def test_each_reason_is_written_once_above_its_points():
     batch = points(
         readings(reading(), reading(id=2)),
-        [poll(description=None, ok=False, latency_ms=float("nan"), error="no reply")],
+        [poll(description=None, ok=False, latency_ms=float("nan"), error="no reply", status="failing")],
     )
     content = rejected.pack(
         [RejectedPoints(batch[:1], "no"), RejectedPoints(batch[1:2], "never"), RejectedPoints(batch[2:], "no")]
@@ -59,7 +59,7 @@ READINGS = st.fixed_dictionaries(
 POLLS = st.fixed_dictionaries(
     TAGS
     | {"ok": st.booleans(), "latency_ms": st.none() | FLOATS, "requests": NUMBERS, "points": NUMBERS}
-    | {"error": st.none() | TEXTS.map(one_line).filter(bool)}
+    | {"error": st.none() | TEXTS.map(one_line).filter(bool), "status": st.sampled_from([None, "ok", "degraded"])}
 )
 
 

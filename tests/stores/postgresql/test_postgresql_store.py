@@ -57,6 +57,7 @@ def test_a_poll_is_stored_with_its_result(store, rows):
         "requests": 2,
         "points": 7,
         "error": None,
+        "status": None,
     }
     assert (failed["ok"], failed["error"], failed["latency_ms"]) == (False, "no reply", None)
 

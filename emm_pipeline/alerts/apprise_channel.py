@@ -1,0 +1,53 @@
+"""One channel of Apprise: chat, push, webhook and many more, by a URL. The only module that imports apprise.
+
+The URLs are described in https://appriseit.com/services/. They hold credentials, so no message names one as it is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+
+from emm_pipeline.errors import AlertError, ConfigurationError
+
+TIMEOUT_S = 30
+
+
+@dataclass(frozen=True, slots=True)
+class AppriseChannel:
+    """The channel that a URL of Apprise names."""
+
+    url: str = field(repr=False)
+
+    @property
+    def name(self) -> str:
+        """What identifies the channel in the database: not the URL, which holds credentials."""
+        return f"apprise {hashlib.sha256(self.url.encode()).hexdigest()[:12]}"
+
+    def send(self, subject: str, body: str) -> list[str]:
+        """Send a message; returns an empty list, as no receiver can be refused by itself.
+
+        Raises:
+            AlertError: The service did not accept it.
+            ConfigurationError: Apprise does not know such a URL.
+        """
+        import apprise  # noqa: PLC0415  # 0.3 s, which only sending needs
+
+        notifier = apprise.Apprise()
+        if not notifier.add(self.url):
+            scheme = self.url.partition("://")[0][:20]
+            raise ConfigurationError(f"ALERT_URLS: Apprise does not understand the URL that begins with {scheme}://")
+        reasons: list[str] = []
+        told = notifier.notify(
+            body=body,
+            title=subject,
+            body_format=apprise.NotifyFormat.TEXT,
+            timeout=TIMEOUT_S,
+            log_callback=lambda entry, _service: reasons.append(entry.message),
+            log_level=apprise.logging.WARNING,
+        )
+        if told:
+            return []
+        shown = str(notifier[0].url(privacy=True))  # type: ignore[no-untyped-call]  # of a package without types
+        reason = " ".join(" ".join(reasons).split()).replace(self.url, shown) or "no reason given"
+        raise AlertError(f"{shown}: {reason}")

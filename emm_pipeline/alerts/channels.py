@@ -1,0 +1,44 @@
+"""Channels of alerts: mail, and those of Apprise. Each gets every line, also while another one is away."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from emm_pipeline.settings import Settings
+
+
+class Channel(Protocol):
+    """A way to tell people."""
+
+    @property
+    def name(self) -> str:
+        """What identifies it in the database; without credentials."""
+
+    def send(self, subject: str, body: str) -> list[str]:
+        """Send a message.
+
+        Returns:
+            The receivers that were refused while others got the message.
+
+        Raises:
+            EmmError: It was not accepted; the text names the place and holds no credential.
+        """
+
+
+def channels_of(settings: Settings) -> list[Channel]:
+    """Return the channels that the settings name: EMAIL_NOTIFICATIONS and ALERT_URLS."""
+    from emm_pipeline.alerts.apprise_channel import AppriseChannel  # noqa: PLC0415
+    from emm_pipeline.alerts.mail import MailChannel, MailServer  # noqa: PLC0415
+
+    found: list[Channel] = []
+    if settings.email_notifications:
+        server = MailServer(
+            settings.logger_sender_email_host,
+            settings.logger_sender_email_port,
+            settings.logger_sender_email_address,
+            settings.logger_sender_email_password.get_secret_value(),
+        )
+        addresses = settings.logger_sender_email_address, settings.logger_receiver_email_address
+        found.append(MailChannel(server, *addresses))
+    return found + [AppriseChannel(url) for url in dict.fromkeys(settings.alert_urls.get_secret_value().split())]

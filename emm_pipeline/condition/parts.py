@@ -1,0 +1,112 @@
+"""What the pipeline depends on, part by part: database, Dagster, code server, schedule, store, outbox, clock.
+
+Each part is looked at by itself and within seconds, so that one that is away hides none of the others.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from emm_pipeline.condition.dagster_tables import DagsterFacts
+from emm_pipeline.condition.meters import MeterCondition, meter_conditions
+from emm_pipeline.errors import ConfigDatabaseError
+from emm_pipeline.opening import open_config_database
+from emm_pipeline.status import State, Status, exit_code
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from emm_pipeline.settings import Settings
+    from emm_pipeline.status import ExitCode
+
+from emm_pipeline.condition.probes import (
+    DAEMON,
+    JOBS,
+    OUTBOX,
+    SCHEDULE,
+    Part,
+    dagster_facts,
+    look_at_clock,
+    look_at_code_server,
+    look_at_dagster,
+    look_at_database,
+    look_at_jobs,
+    look_at_outbox,
+    look_at_store,
+    schedule_status,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineCondition:
+    """All parts in the order in which they are to be corrected, and the meters; None where these are not known."""
+
+    parts: Sequence[Part]
+    meters: Sequence[MeterCondition] | None
+    at: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """What `emm status` exits with."""
+        states: list[State | None] = [part.status.state for part in self.parts]
+        states += [None] if self.meters is None else [meter.status.state for meter in self.meters]
+        return exit_code(states)
+
+
+def pipeline_condition(settings: Settings) -> PipelineCondition:
+    """Look at every part and at every meter. Nothing is raised for a part that is away: its status says so."""
+    now = datetime.now(UTC)
+    with ThreadPoolExecutor(max_workers=4) as threads:
+        store = threads.submit(look_at_store, settings)
+        code_server = threads.submit(look_at_code_server, settings)
+        dagster = threads.submit(dagster_facts, settings)
+        database = look_at_database(settings)
+        facts = dagster.result()
+        polling = [*look_at_dagster(facts, now), code_server.result()] if database.is_ok else [code_server.result()]
+        stopped = next((part for part in [database, *polling] if not part.is_ok), None)
+        meters = _meters(settings, f"{stopped.name}: {stopped.status.reason}" if stopped else None)
+        newest = max((each.last_read_at for each in meters or () if each.last_read_at), default=None)
+        parts = [
+            database,
+            *polling,
+            *look_at_jobs(facts),
+            store.result(),
+            look_at_outbox(settings, now),
+            look_at_clock(now, newest),
+        ]
+    return PipelineCondition(parts, meters, now)
+
+
+def parts_seen_by_the_daemon(settings: Settings, now: datetime) -> list[Part]:
+    """Look at the parts that can fail while daemon, code server and PostgreSQL work: schedule, jobs, outbox."""
+    facts = dagster_facts(settings)
+    # That alerts cannot be sent is not told by the same channel.
+    names = [f"job {job}" for job in JOBS if job != "send_alerts"]
+    jobs = {name: Part(name, Status(State.OK)) for name in names}
+    jobs |= {part.name: part for part in look_at_jobs(facts) if part.name in jobs}
+    schedule = [] if facts.error else [Part(SCHEDULE, schedule_status(facts, now))]
+    outbox = look_at_outbox(settings, now)
+    told = outbox if outbox.status.state is State.FAILING else Part(OUTBOX, Status(State.OK))
+    return [*schedule, *jobs.values(), told]
+
+
+def parts_seen_by_the_watchdog(settings: Settings, now: datetime) -> list[Part]:
+    """Look at the parts without which Dagster's sensors do not run: PostgreSQL, daemon, code server.
+
+    What cannot be known while PostgreSQL is away is left out.
+    """
+    database = look_at_database(settings)
+    facts = dagster_facts(settings) if database.is_ok else DagsterFacts(error="PostgreSQL is away")
+    daemon = [] if facts.error else [part for part in look_at_dagster(facts, now) if part.name == DAEMON]
+    return [database, *daemon, look_at_code_server(settings)]
+
+
+def _meters(settings: Settings, stopped: str | None) -> list[MeterCondition] | None:
+    try:
+        with open_config_database(settings) as engine:
+            return meter_conditions(engine, settings, stopped)
+    except ConfigDatabaseError:
+        return None

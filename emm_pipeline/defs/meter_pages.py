@@ -1,0 +1,101 @@
+"""What Dagster shows on the page of each meter's partition: its status, why and since when, and where it is.
+
+Asset events: https://docs.dagster.io/guides/build/assets/metadata-and-tags
+"""
+
+from collections.abc import Mapping, Sequence
+
+from dagster import AssetMaterialization, AssetObservation, MetadataValue, OpExecutionContext
+
+from emm_pipeline.config_db.device_state.meter_status import MeterStatus
+from emm_pipeline.dagster_ext.event_writing import write_materializations, write_observations, write_planned
+from emm_pipeline.defs.partitions import METER_READINGS
+from emm_pipeline.polling.results import PollResult
+from emm_pipeline.status import State, decide_read
+
+
+def report_read(
+    context: OpExecutionContext, results: Sequence[PollResult], labels: Mapping[int, Mapping[str, str]]
+) -> None:
+    """Report meters as read: a materialization of each one's partition."""
+    write_materializations(
+        context,
+        [
+            (
+                f"Read meter {result.id}.",
+                AssetMaterialization(
+                    METER_READINGS,
+                    partition=str(result.id),
+                    metadata=_metadata(result) | _label_metadata(labels.get(result.id, {})),
+                ),
+            )
+            for result in results
+        ],
+    )
+
+
+def _label_metadata(labels: Mapping[str, str]) -> dict[str, MetadataValue]:
+    return {f"label {name}": MetadataValue.text(text) for name, text in labels.items()}
+
+
+def _metadata(result: PollResult) -> dict[str, MetadataValue]:
+    status = decide_read(result.issues)
+    metadata: dict[str, MetadataValue] = {
+        "status": MetadataValue.text(status.state.value),
+        "address": MetadataValue.text(f"{result.address} unit {result.unit_id}"),
+        "points": MetadataValue.int(result.points),
+        "dagster/row_count": MetadataValue.int(result.points),
+        "requests": MetadataValue.int(result.requests),
+        "latency (ms)": MetadataValue.float(round(result.latency_ms, 1)),
+    }
+    if result.type:
+        metadata["type"] = MetadataValue.text(result.type)
+    if status.reason:
+        metadata["reason"] = MetadataValue.text(status.reason)
+    if result.description:
+        metadata["description"] = MetadataValue.text(result.description)
+    if result.read_at:
+        metadata["read at"] = MetadataValue.timestamp(result.read_at)
+    return metadata
+
+
+def report_planned(context: OpExecutionContext, results: Sequence[PollResult]) -> None:
+    """Report that meters' partitions were to be read in this run; they are shown as failed once the run fails."""
+    write_planned(context, METER_READINGS, [str(result.id) for result in results])
+
+
+def report_failing(
+    context: OpExecutionContext, results: Sequence[PollResult], statuses: Mapping[int, MeterStatus]
+) -> None:
+    """State on the pages of meters' partitions why they fail and since when."""
+    observations = [
+        (
+            f"Meter {result.id} fails: {result.reason}",
+            AssetObservation(
+                METER_READINGS, partition=str(result.id), metadata=_failing_metadata(result, statuses[result.id])
+            ),
+        )
+        for result in results
+    ]
+    write_observations(context, observations)
+
+
+def _failing_metadata(result: PollResult, status: MeterStatus) -> dict[str, MetadataValue]:
+    # The keys of `_metadata`, too: the page merges both, and must not show what was true when it was last read.
+    metadata: dict[str, MetadataValue] = {
+        "status": MetadataValue.text(State.FAILING.value),
+        "reason": MetadataValue.text(result.reason or ""),
+        "points": MetadataValue.int(result.points),
+        "requests": MetadataValue.int(result.requests),
+    }
+    if result.type:
+        metadata["type"] = MetadataValue.text(result.type)
+    if result.address:
+        metadata["address"] = MetadataValue.text(f"{result.address} unit {result.unit_id}")
+    if result.description:
+        metadata["description"] = MetadataValue.text(result.description)
+    if status.failing_since:
+        metadata["failing since"] = MetadataValue.timestamp(status.failing_since)
+    if status.last_read_at:
+        metadata["read at"] = MetadataValue.timestamp(status.last_read_at)
+    return metadata

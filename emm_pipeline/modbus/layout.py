@@ -1,0 +1,88 @@
+"""From replies with one layout to values: a matrix with a row per reply, a column per series. Pure, and vectorised."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from emm_pipeline.modbus.combining import Sums
+from emm_pipeline.modbus.converting import Divided
+from emm_pipeline.modbus.placing import NOT_READ, PlacedRegister, Unplaced, place
+from emm_pipeline.modbus.register_columns import RegisterColumns
+from emm_pipeline.modbus.scaling import Factors
+from emm_pipeline.modbus.words import Words
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from emm_pipeline.fleet import MeterType
+    from emm_pipeline.readings import RegisterBlock, Request
+
+_METERS_AT_ONCE = 1000
+"""So that their words, and the part of the matrix that is filled column by column, stay in the processor's cache."""
+
+
+@dataclass(slots=True)
+class LayoutValues:
+    """The values in replies.
+
+    `matrix` of values, and `present` (which of them there are), have the shape (replies, series). `notices` say why
+    values are absent although the device sent something: index of the reply, and a line.
+    """
+
+    matrix: NDArray[np.float64]
+    present: NDArray[np.bool_]
+    notices: list[tuple[int, str]] = field(default_factory=list)
+
+
+class Layout:
+    """Where the registers of a type are in the words of its replies, and what becomes of them.
+
+    `series` are the names and units of the columns that `decode` returns: the type's stored registers, then its sums.
+    """
+
+    def __init__(self, meter_type: MeterType, requests: Sequence[Request]) -> None:
+        places = list(place(meter_type.measured, requests))
+        placed = [each for each in places if isinstance(each, PlacedRegister)]
+        unplaced = [each for each in places if isinstance(each, Unplaced)]
+        self._stored = RegisterColumns([each for each in placed if each.register.stored])
+        # What is not stored has a matrix of its own, so that the other one need not be copied to leave it out.
+        self._hidden = RegisterColumns([each for each in placed if not each.register.stored])
+        reasons = {each.register.measurement_name: each.reason for each in unplaced}
+        self._sums = Sums(meter_type.combined, [self._stored, self._hidden], reasons)
+        lost = [(each.register.measurement_name, each.reason) for each in unplaced if each.reason != NOT_READ]
+        self._notices = [f"left out: {name}, since {reason}" for name, reason in (*lost, *self._sums.missing.items())]
+        registers = [each.register for each in self._stored.placed]
+        self.series = [(register.measurement_name, register.data_unit) for register in registers]
+        self.series += [(combined.measurement_name, combined.data_unit) for combined in meter_type.combined]
+
+    def decode(self, replies: Sequence[tuple[RegisterBlock, ...]], meters_factors: Sequence[float]) -> LayoutValues:
+        """Decode replies; `meters_factors` are those of their meters."""
+        matrix = np.empty((len(replies), len(self.series)))
+        found = LayoutValues(matrix, np.empty_like(matrix, dtype=bool))
+        hidden = np.empty((len(replies), len(self._hidden.placed)))
+        hidden_present = np.empty_like(hidden, dtype=bool)
+        own = len(self._stored.placed)
+        columns: list[tuple[RegisterColumns, NDArray[np.float64], NDArray[np.bool_], list[Divided]]] = [
+            (self._stored, matrix[:, :own], found.present[:, :own], []),
+            *([(self._hidden, hidden, hidden_present, [])] if self._sums else []),
+        ]
+        factors = Factors.of(meters_factors)
+        for first in range(0, len(replies), _METERS_AT_ONCE):
+            some = slice(first, first + _METERS_AT_ONCE)
+            words = Words(b"".join([block.data for blocks in replies[some] for block in blocks]), len(replies[some]))
+            for registers, values, present, divided in columns:
+                part = registers.fill(
+                    values[some], present[some], words, replies[some], factors.part(some) if factors else None
+                )
+                divided.append(part)
+                found.notices += [(first + index, line) for index, line in part.notices]
+        if self._sums:
+            matrices = [(values, present, Divided.joined(divided)) for _, values, present, divided in columns]
+            found.notices += self._sums.add_into(matrix[:, own:], found.present[:, own:], matrices)
+        found.notices += [(index, line) for index in range(len(replies)) for line in self._notices]
+        return found
