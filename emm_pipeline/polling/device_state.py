@@ -35,9 +35,10 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Engine
 
+    from emm_pipeline.failing import FailingMeter
     from emm_pipeline.fleet import EnergyMeter, Fleet
     from emm_pipeline.polling.plan import PollPlan
-    from emm_pipeline.readings import FailingMeter, GivenRange, MeterReading, Request, UnsupportedRange
+    from emm_pipeline.readings import GivenRange, MeterReading, Request, UnsupportedRange
 
     _Ranges = dict[int, tuple[UnsupportedRange, ...]]
 
