@@ -37,7 +37,7 @@ LAYOUTS = (
 )
 
 LAYOUTS_OF_ONE_WORD = (LAYOUTS[0], LAYOUTS[2])
-"""A single register has no word order; it is given as big-endian."""
+"""Word order that is reported for a single register, which has none."""
 
 FLOATS = (DataType.FLOAT, DataType.FLOAT64)
 UNSIGNED_OF = {
@@ -69,7 +69,7 @@ _INTEGER_SCALES = {
 """The scales of a plausible value, by quantity and number of registers."""
 
 _NO_VALUE = ((0xFFFF, 0xFFFF), (0x7FFF, 0xFFFF), (0x8000, 0))
-"""The first word, and all others."""
+"""Patterns that often mean "no value": the first register, and all others."""
 
 _LARGEST_ORDINARY = {1: 9_999, 2: 10**8, 4: 10**12}
 _ORDINARY_FLOATS = (1e-3, 1e7)
@@ -107,7 +107,7 @@ def _in_every_layout(words: Sequence[int], offset: int, data_type: DataType) -> 
     if data_type in FLOATS:
         remarks = [_plausible_float(raw, data_type) for raw in raws]
     else:
-        half = len(raws) // 2  # big-endian bytes first
+        half = len(raws) // 2  # the first half has big-endian bytes
         as_they_are = _plausible_integers(raws[:half], data_type)
         swapped = [None] * half if any(as_they_are) else _plausible_integers(raws[half:], data_type)
         remarks = [*as_they_are, *swapped]
@@ -126,7 +126,7 @@ def _plausible_float(raw: float, data_type: DataType) -> str | None:
 
 
 def _plausible_integers(raws: Sequence[int | float], data_type: DataType) -> list[str | None]:
-    """Return for each word order why its value is plausible, which at most the smallest one is."""
+    """Return for each word order why its value is plausible; at most the smallest value is."""
     smallest = min(raws, key=abs)
     return [_plausible_integer(raw, data_type.count) if raw == smallest else None for raw in raws]
 

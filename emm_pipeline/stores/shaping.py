@@ -1,4 +1,4 @@
-"""From a DataFrame of readings and the polls to a batch of points that every store can hold. Pure."""
+"""Convert a DataFrame of readings, and the polls, to a batch of points that every store can hold (pure)."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def grafana(clock) -> Iterator[GrafanaAPI]:
-    """One that an older version's stack set up with the published password."""
+    """A simulated Grafana that an older version's stack set up with the published password."""
     with running_grafana(EXAMPLE, clock=clock) as grafana:
         yield grafana
 
@@ -67,7 +67,7 @@ def texts(done) -> str:
     return done.stdout + done.stderr
 
 
-def test_a_volume_made_with_the_published_password_gets_the_one_that_a_person_is_reported(stack, grafana):
+def test_a_volume_with_the_published_password_gets_the_one_that_emm_settings_prints(stack, grafana):
     for _ in range(2):
         done = stack("apply", "grafana")
         assert done.returncode == 0
@@ -76,13 +76,13 @@ def test_a_volume_made_with_the_published_password_gets_the_one_that_a_person_is
         assert grafana.password not in texts(done)
 
 
-def test_a_password_set_in_the_settings_later_takes_the_place_of_the_one_before(stack, grafana):
+def test_a_password_that_is_set_later_replaces_the_previous_one(stack, grafana):
     stack("apply", "grafana")
     assert stack("apply", "grafana", **{NAME: "mine!"}).returncode == 0
     assert grafana.password == "mine!"
 
 
-def test_a_password_changed_in_grafana_is_left_as_it_is_at_a_start_and_the_stack_says_so(stack, grafana):
+def test_a_password_changed_in_grafana_is_kept_at_a_start_and_the_stack_reports_it(stack, grafana):
     grafana.password = "changed by a person"
     done = stack("apply", "grafana")
     assert done.returncode == 0, "the stack starts"
@@ -140,7 +140,7 @@ def test_a_rotation_while_grafana_refuses_all_logins_fails_and_succeeds_afterwar
     assert grafana.password == stack.password() != before
 
 
-def test_a_rotation_that_grafana_refuses_fails_and_the_next_start_makes_up_for_it(stack, grafana, monkeypatch):
+def test_a_rotation_that_grafana_refuses_fails_and_the_next_start_completes_it(stack, grafana, monkeypatch):
     stack("apply", "grafana")
     monkeypatch.setattr(grafana, "_change", lambda _: (500, {"message": "Failed to update user"}))
     done = stack("rotate", "grafana")

@@ -48,7 +48,7 @@ def test_a_run_that_is_late_by_less_than_an_interval_does_not_prevent_the_next_t
 
 
 @pytest.mark.parametrize("second", ["0", "10", "5,35", "0,20,40", "59"])
-def test_a_tick_whose_shard_is_polled_by_a_run_that_is_late_by_an_interval_is_skipped_and_says_by_which_run(second):
+def test_a_tick_whose_shard_is_polled_by_a_run_that_is_late_by_an_interval_is_skipped_with_the_name_of_the_run(second):
     trigger = Trigger(second=second)
     requests, (reason,) = decide([poll_of(NOON - minutes(2), trigger), poll_of(NOON - minutes(1), trigger)], trigger)
     assert not requests
@@ -63,7 +63,7 @@ def test_no_tick_waits_for_a_run_older_than_two_intervals():
     assert requests
 
 
-def test_a_busy_shard_does_not_keep_the_others_from_their_poll():
+def test_a_busy_shard_does_not_prevent_the_poll_of_others():
     shards = shards_for(range(5000), 2500)
     requests, reasons = decide([poll_of(NOON - minutes(2), shard=shards[0])], shards=shards)
     assert [request.tags[".dagster/emm/shard"] for request in requests] == ["1/2"]
@@ -82,7 +82,7 @@ def test_a_poll_that_may_last_into_the_next_minute_does_not_prevent_the_next_tic
     assert requests
 
 
-def test_a_scheduled_run_knows_its_poll_by_its_tags():
+def test_the_tags_of_a_scheduled_run_contain_its_poll():
     poll = replace(poll_of(NOON), run_id="")
     run = type("Run", (), {"tags": poll.tags(), "run_id": ""})
     assert ScheduledPoll.of_run(run) == poll
@@ -113,7 +113,7 @@ def test_without_meters_a_tick_is_skipped_and_says_what_is_missing(definitions):
     assert "energy_meters" in tick.skip_message
 
 
-def test_a_tick_asks_for_a_run_per_shard_each_with_a_key_of_its_own(definitions):
+def test_a_tick_requests_a_run_per_shard_each_with_its_own_key(definitions):
     with instance_for_test() as instance:
         instance.add_dynamic_partitions(METERS.name, ["1", "2", "3"])
         tick = evaluate(definitions, "poll_schedule", instance)
@@ -121,7 +121,7 @@ def test_a_tick_asks_for_a_run_per_shard_each_with_a_key_of_its_own(definitions)
     assert all(request.partition_key is None for request in tick.run_requests)
 
 
-def test_a_discovery_tick_asks_for_one_run(definitions):
+def test_a_discovery_tick_requests_one_run(definitions):
     with instance_for_test() as instance:
         tick = evaluate(definitions, "discovery_schedule", instance)
     assert [type(request) for request in tick.run_requests] == [RunRequest]

@@ -97,7 +97,7 @@ def get(port: int, login: str | None = None) -> tuple[int, str]:
     return answer.status, body
 
 
-def test_dagsters_guard_asks_for_the_login_and_is_reported_host_and_client(ports):
+def test_dagsters_guard_asks_for_the_login_and_gets_host_and_client(ports):
     status, body = get(ports["DAGSTER"], "anna:pass $word")
     assert status == 200
     path, scheme, login, host, client = body.split()

@@ -69,14 +69,14 @@ def test_one_address_over_two_transports_is_two_gateways():
     assert over_tcp.gateway != replace(over_tcp, transport="bus").gateway
 
 
-def test_a_scan_uses_it():
+def test_a_scan_uses_the_selected_transport():
     state = Scan(range(1, 6))
     probe = Probe(ON_THE_BUS.gateway, ONE_REGISTER, Timing(30))
     asyncio.run(scan(probe, state, Unlocked(), Watcher(lambda: None)))
     assert [(found.unit_id, found.reply.words) for found in state.found] == [(3, (7,))]
 
 
-def test_a_check_uses_it():
+def test_a_check_uses_the_selected_transport():
     steps = []
     checks = check_meters([ON_THE_BUS, GONE], {"t": TYPE}, Unlocked(), lambda: steps.append(1), lambda: None)
     good, gone = asyncio.run(checks)
@@ -85,11 +85,11 @@ def test_a_check_uses_it():
     assert str(gone.failure) == "no such bus"
 
 
-def test_reading_registers_uses_it():
+def test_reading_registers_uses_the_selected_transport():
     assert asyncio.run(Session(ON_THE_BUS.gateway, Timing(30)).read(3, ONE_REGISTER)).words == (7,)
 
 
-def test_the_test_whether_gateways_can_be_reached_uses_it():
+def test_the_test_of_reachability_uses_the_selected_transport():
     unreachable = asyncio.run(find_unreachable({ON_THE_BUS.gateway, GONE.gateway}))
     assert unreachable == {GONE.gateway: "no such bus"}
 
