@@ -2,8 +2,8 @@
 
     (raw * factor + addend) / divisor, absolute or with a sign from another register, times the meter's factor
 
-Divisions come last, so that each value is one division of two whole numbers (see `scaling`). What few registers have
-does not slow down the others.
+Divisions come last, so that each value is one division of two whole numbers (see `scaling`). Steps that only few
+registers need do not slow down the others.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Divided:
-    """By what values were divided beyond their register's divisor, so that sums can be exact too.
+    """The divisors of values in addition to their register's divisor, from which sums can be computed exactly.
 
-    `powers` is by column, `factors` for the columns of registers that use the meter's factor. `notices` say why values
-    are absent although the device sent something: index of the row, and a line.
+    `powers` is by column; `factors` applies to the columns of registers that use the meter's factor. `notices` say why
+    values are absent although the device replied: index of the row, and a line.
     """
 
     powers: dict[int, NDArray[np.float64]] = field(default_factory=dict)
@@ -39,7 +39,7 @@ class Divided:
 
     @classmethod
     def joined(cls, parts: Sequence[Divided]) -> Divided:
-        """Return the same of several matrices, one behind the other; without notices."""
+        """Return the divisors of several matrices, one after the other, without notices."""
         if len(parts) == 1:
             return parts[0]
         powers = {column: np.concatenate([part.powers[column] for part in parts]) for column in parts[0].powers}
@@ -56,7 +56,7 @@ class Conversion:
         self.linear = [Linear.of(register.scale, register.value_offset) for register in registers]
         self._factors, self._addends, self._divisors = np.array(self.linear).reshape(-1, 3).T.copy()
         self._scaled = [position for position, each in enumerate(placed) if each.scale is not None]
-        # Where each meter has a power of ten of its own, offset and division follow it.
+        # If each meter has its own power of ten, the offset and the division are applied after it.
         self._addends[self._scaled], self._divisors[self._scaled] = 0.0, 1.0
         self._with_factor = np.flatnonzero(self._factors != 1).tolist()
         self._with_addend = np.flatnonzero(self._addends).tolist()
@@ -66,12 +66,12 @@ class Conversion:
         self.uses_factor = [position for position, register in enumerate(registers) if register.uses_factor]
 
     def apply(self, values: NDArray[np.float64], words: Words, factors: Factors | None) -> Divided:
-        """Convert raw values, shape (meters, registers), in place. What is too large becomes infinite.
+        """Convert raw values, shape (meters, registers), in place. Values that are too large become infinite.
 
         Args:
             values: The raw values; NaN where there is none.
-            words: From which they are.
-            factors: Those of the meters; None where all are 1.
+            words: The words from which they were made.
+            factors: The meters' factors; None if all are 1.
         """
         divided = Divided()
         with np.errstate(all="ignore"):
@@ -123,7 +123,7 @@ class Conversion:
         divided.factors = None if factors.are_whole else factors.denominators
 
     def _divide(self, values: NDArray[np.float64], divided: Divided) -> None:
-        """One division each: two would round twice."""
+        """Divide each value only once, because two divisions would round twice."""
         of_meters = self.uses_factor if divided.factors is not None else []
         divisors = self._divisors
         if of_meters:

@@ -37,10 +37,10 @@ class RegisterColumns:
         replies: Sequence[tuple[RegisterBlock, ...]],
         meters_factors: Factors | None,
     ) -> Divided:
-        """Fill the matrices of values, and of which of them there are, both of shape (replies, registers).
+        """Fill the matrices of the values and of whether each exists, both of shape (replies, registers).
 
         Returns:
-            By what the values were divided, and why values are absent.
+            The divisors of the values, and why values are absent.
         """
         raws = [each.raw.of(words) for each in self.placed]
         with np.errstate(invalid="ignore"):  # a signalling NaN is absent like any other
@@ -59,7 +59,7 @@ class RegisterColumns:
     def _drop_changed(
         self, position: int, present: NDArray[np.bool_], words: Words, orders: NDArray[np.int_]
     ) -> list[tuple[int, str]]:
-        """Drop the values whose companion was not the same before and after."""
+        """Drop the values whose companion was not the same before and after them."""
         placed, notices = self.placed[position], []
         for copy in placed.copies:
             before, after = (orders[:, block] for block in copy.blocks)
