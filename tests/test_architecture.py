@@ -35,7 +35,7 @@ NEED_NO_SERVER_LIBRARY = [
 FLOORS = [
     {
         *("errors", "fleet", "registers", "readings", "naming", "cron", "credentials", "env_files", "event_loop"),
-        *("status", "plausibility"),
+        *("status", "plausibility", "failing"),
         *("postgres_errors", "reloading"),
     },
     {"settings", "modbus", "config_db", "stores", "catalog"},

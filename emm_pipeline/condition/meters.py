@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Engine
 
+    from emm_pipeline.failing import FailingMeter
     from emm_pipeline.fleet import ConfigurationIssue, MeterType
-    from emm_pipeline.readings import FailingMeter
     from emm_pipeline.settings import Settings
 
 STORE_IS_AWAY_AFTER = timedelta(minutes=2)

@@ -117,21 +117,28 @@ class Sums:
         Returns:
             Why sums are absent: index of the reply, and a line.
         """
-        gathered = zip(matrices, self._columns, strict=True)
-        parts, there = (
-            np.concatenate(each, axis=1)
-            for each in zip(*((m[0][:, columns], m[1][:, columns]) for m, columns in gathered), strict=True)
-        )
+        if not self._terms:
+            totals[:], present[:] = 0.0, False
+            return []
+        used = [(each, columns) for each, columns in zip(matrices, self._columns, strict=True) if columns]
+        if len(used) == 1:
+            ((values, available, _), columns) = used[0]
+            parts, there = values[:, columns], available[:, columns]
+        else:
+            parts = np.concatenate([values[:, columns] for (values, _, _), columns in used], axis=1)
+            there = np.concatenate([available[:, columns] for (_, available, _), columns in used], axis=1)
         complete = bool(there.all())
         if not complete:
             parts = np.where(there, parts, 0.0)
         with np.errstate(all="ignore"):
-            totals[:] = 0.0
-            # Column by column: for such small matrices, a product's threads take longer than the computation.
+            # In an array of their own: the columns of the large matrix are far apart in memory.
+            sums = np.zeros((len(self._combined), len(parts)))
+            # Column by column: a product of matrices that is so small costs more in threads than in numbers.
             for term, number in zip(*np.nonzero(self._factors), strict=True):
-                totals[:, number] += parts[:, term] * self._factors[term, number]
-            self._make_exact(totals, parts, self._steps_of(matrices))
-        np.isfinite(totals, out=present)
+                sums[number] += parts[:, term] * self._factors[term, number]
+            self._make_exact(sums.T, parts, self._steps_of(matrices))
+        totals[:] = sums.T
+        present[:] = np.isfinite(sums).T
         if self.missing:
             present[:, [each.measurement_name in self.missing for each in self._combined]] = False
         return [] if complete else self._drop_incomplete(present, there)

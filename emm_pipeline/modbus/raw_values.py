@@ -33,6 +33,10 @@ KINDS: dict[DataType, str] = {
 """The types whose raw values are a type of NumPy."""
 
 
+_EXACT_AS_FLOATS = frozenset({"i2", "i4", "u2", "u4"})
+"""The kinds whose numbers are exact as floats of 64 bits, which are faster to compare."""
+
+
 class RawValues:
     """The extraction of a register's raw values from words.
 
@@ -67,6 +71,12 @@ class RawValues:
         """Set `present` to False for raw values which mean that there is no reading."""
         for nothing in self._nothing:
             present &= raws != nothing
+
+    def clear_absent(self, raws: NDArray[Any], numbers: NDArray[np.float64]) -> None:
+        """Write NaN into `numbers`, the same raw values as floats, in place of those that mean "no reading"."""
+        exact = self._is_view and self._kind in _EXACT_AS_FLOATS
+        for nothing in self._nothing:
+            numbers[numbers == float(nothing) if exact else raws == nothing] = np.nan
 
     @property
     def has_absent(self) -> bool:

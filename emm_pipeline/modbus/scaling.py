@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -48,6 +49,7 @@ class Linear(NamedTuple):
         return cls(scale, offset, 1.0)
 
 
+@lru_cache(maxsize=10_000)
 def fraction_of(number: float) -> Fraction | None:
     """Return the fraction that a person meant: a short decimal number, or the reciprocal of an integer, such as 1/3."""
     if number and math.isfinite(1 / number):

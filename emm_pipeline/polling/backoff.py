@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from emm_pipeline.readings import ASKED_LESS_AFTER, FailingMeter, Failure, FailureKind, MeterReading
+from emm_pipeline.failing import ASKED_LESS_AFTER, FailingMeter
+from emm_pipeline.readings import Failure, FailureKind, MeterReading
 
 if TYPE_CHECKING:
     from datetime import datetime

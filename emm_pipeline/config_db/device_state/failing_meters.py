@@ -14,7 +14,7 @@ from emm_pipeline.config_db.device_state.meter_status import storable
 from emm_pipeline.config_db.engine import database_errors
 from emm_pipeline.config_db.tables import meter_status
 from emm_pipeline.config_db.upsert import upsert
-from emm_pipeline.readings import FailingMeter
+from emm_pipeline.failing import FailingMeter
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

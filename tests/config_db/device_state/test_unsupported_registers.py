@@ -16,8 +16,9 @@ from emm_pipeline.config_db.device_state.meter_status import (
 )
 from emm_pipeline.config_db.device_state.model_addresses import load_model_addresses, save_model_addresses
 from emm_pipeline.config_db.device_state.unsupported_registers import load_unsupported, save_unsupported
+from emm_pipeline.failing import FailingMeter
 from emm_pipeline.fleet import DataType, EnergyMeter, FunctionCode, MeterType, Register
-from emm_pipeline.readings import FailingMeter, MeterReading, UnsupportedRange
+from emm_pipeline.readings import MeterReading, UnsupportedRange
 
 NOW = datetime(2026, 3, 29, 0, 59, 59, 999000, tzinfo=UTC)
 HOUR = timedelta(hours=1)
