@@ -114,9 +114,9 @@ class Trigger:
         return longest
 
     def two_intervals_before(self, now: datetime) -> datetime:
-        """Return the time since which something that this trigger starts has last reported, if it goes on.
+        """Return the time after which each meter must have reported, if this trigger's runs continue.
 
-        That is the second but last tick, of which a run has reported unless it is late by more than RUN_LATENESS.
+        That is the last but one tick: its run has ended, unless it is late by more than RUN_LATENESS.
         """
         last = self.previous_tick(now - RUN_LATENESS)
         return self.previous_tick(last - _MINUTE)

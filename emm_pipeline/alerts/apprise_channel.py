@@ -1,6 +1,6 @@
 """One channel of Apprise: chat, push, webhook and many more, by a URL. The only module that imports apprise.
 
-The URLs are described in https://appriseit.com/services/. They hold credentials, so no message names one as it is.
+https://appriseit.com/services/ describes the URLs. They contain credentials, so messages show them only redacted.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ class AppriseChannel:
 
     @property
     def name(self) -> str:
-        """What identifies the channel in the database: not the URL, which holds credentials."""
+        """The channel's name in the database: a hash, because the URL contains credentials."""
         return f"apprise {hashlib.sha256(self.url.encode()).hexdigest()[:12]}"
 
     def send(self, subject: str, body: str) -> list[str]:
-        """Send a message; returns an empty list, as no receiver can be refused by itself.
+        """Send a message. Returns an empty list, because Apprise does not report single receivers.
 
         Raises:
             AlertError: The service did not accept it.
-            ConfigurationError: Apprise does not know such a URL.
+            ConfigurationError: Apprise does not support the URL.
         """
         import apprise  # noqa: PLC0415  # 0.3 s, which only sending needs
 

@@ -1,4 +1,4 @@
-"""Channels of alerts: mail, and those of Apprise. Each gets every line, also while another one is away."""
+"""Channels of alerts: mail, and those of Apprise. Each receives every line, even while another one is unavailable."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ if TYPE_CHECKING:
 
 
 class Channel(Protocol):
-    """A way to tell people."""
+    """A service that delivers alerts to people."""
 
     @property
     def name(self) -> str:
-        """What identifies it in the database; without credentials."""
+        """The channel's name in the database; it contains no credentials."""
 
     def send(self, subject: str, body: str) -> list[str]:
         """Send a message.
 
         Returns:
-            The receivers that were refused while others got the message.
+            The receivers that the service refused, although it accepted the message for others.
 
         Raises:
-            EmmError: It was not accepted; the text names the place and holds no credential.
+            EmmError: The service did not accept the message. The error names the service and contains no credentials.
         """
 
 

@@ -1,6 +1,7 @@
-"""The alerts that people were told about, and the lines that wait to be sent: tables `troubles` and `mail_lines`.
+"""The alerts that were sent to people, and the lines that wait to be sent: tables `troubles` and `mail_lines`.
 
-Both outlive runs: each change is told once, whichever process is killed, and a channel that is away loses no line.
+Both are kept between runs: each change is reported once, even if a process is killed, and lines for a channel that is
+unavailable wait.
 """
 
 from __future__ import annotations
@@ -82,7 +83,7 @@ def raised_alerts(engine: Engine) -> list[Alert]:
 def save_changes(
     engine: Engine, changes: AlertChanges, lines: Sequence[AlertLine], channels: Sequence[str] = ("mail",)
 ) -> None:
-    """Save the changes and the lines that tell them, once for each channel, in one transaction."""
+    """Save the changes, and for each channel the lines that report them, in one transaction."""
     with database_errors(engine), engine.begin() as connection:
         for alert in changes.raised:
             values = {"name": storable(alert.name), "reason": storable(alert.reason)}

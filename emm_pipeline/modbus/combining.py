@@ -23,16 +23,16 @@ if TYPE_CHECKING:
     from emm_pipeline.modbus.register_columns import RegisterColumns
 
 _SAFE = EXACT / 8
-"""Up to this, in steps of the sum, the rounding of each term is far less than half a step."""
+"""Up to this number of steps of the sum, the rounding error of each term is far less than half a step."""
 
 Matrix: TypeAlias = "tuple[NDArray[np.float64], NDArray[np.bool_], Divided]"
-"""Values, which of them there are, and by what they were divided."""
+"""Values, whether each of them exists, and their divisors."""
 
 
 class Sums:
-    """The combined measurements of a layout. False where the type has none.
+    """The combined measurements of a layout. False if the type has none.
 
-    `missing` says by name why some cannot be computed from replies of this layout.
+    `missing` says, by name, why some cannot be computed from replies of this layout.
     """
 
     def __init__(
@@ -45,8 +45,8 @@ class Sums:
 
         Args:
             combined: The measurements.
-            columns: The registers whose values there are, in several matrices.
-            unplaced: By name of the other registers, why their values are not there.
+            columns: The registers that have values, in several matrices.
+            unplaced: Why the values of the other registers are absent, by name.
         """
         self._combined = combined
         places = [(matrix, column) for matrix, each in enumerate(columns) for column in range(len(each.placed))]
@@ -56,7 +56,7 @@ class Sums:
         used = dict.fromkeys(
             part.measurement_name for each in combined for part in each.parts if part.measurement_name in self._place_of
         )
-        # Those of one matrix are neighbours.
+        # Terms of the same matrix are next to each other.
         self._terms = sorted(used, key=self._place_of.__getitem__)
         self._columns = [
             [self._place_of[name][1] for name in self._terms if self._place_of[name][0] == matrix]
@@ -96,7 +96,7 @@ class Sums:
             divisors.append(int(linear.divisor) * (1 if fraction is None else fraction.denominator))
             is_exact &= fraction is not None and register.data_type not in FLOATS
         steps = math.lcm(*divisors)
-        # How many steps of the exact sum are in 1: 10 where its parts are tenths; 0 where that is not known.
+        # The number of steps of the exact sum in 1: 10 if its parts are tenths; 0 if that is unknown.
         self._steps[number] = steps if is_exact and steps <= EXACT else 0
 
     def _there(self, each: CombinedMeasurement) -> Iterator[tuple[Part, int]]:
@@ -107,12 +107,12 @@ class Sums:
     def add_into(
         self, totals: NDArray[np.float64], present: NDArray[np.bool_], matrices: Sequence[Matrix]
     ) -> list[tuple[int, str]]:
-        """Write the sums, and which of them there are, into matrices of shape (replies, sums).
+        """Write the sums, and whether each of them exists, into matrices of shape (replies, sums).
 
         Args:
-            totals: For the sums.
-            present: For which of them there are.
-            matrices: Those of the registers.
+            totals: Receives the sums.
+            present: Receives whether each sum exists.
+            matrices: The values of the registers.
 
         Returns:
             Why sums are absent: index of the reply, and a line.
@@ -144,16 +144,16 @@ class Sums:
         return [] if complete else self._drop_incomplete(present, there)
 
     def _make_exact(self, totals: NDArray[np.float64], parts: NDArray[np.float64], steps: NDArray[np.float64]) -> None:
-        """Take the step that is nearest, where the rounding of the terms is far less than half a step."""
+        """Round to the nearest step, if the rounding errors of the terms are far less than half a step."""
         if not len(parts) or not parts.shape[1]:
             return
         is_exact = (steps >= 1) & (np.abs(parts).max(axis=0) @ np.abs(self._factors) * steps < _SAFE)
-        if not is_exact.all():  # of each row by itself
+        if not is_exact.all():  # check each row separately
             is_exact = (steps >= 1) & (np.abs(parts) @ np.abs(self._factors) * steps < _SAFE)
         np.copyto(totals, np.rint(totals * steps) / steps, where=is_exact)
 
     def _steps_of(self, matrices: Sequence[Matrix]) -> NDArray[np.float64]:
-        """The steps of the sums, of each reply where they differ."""
+        """Return the steps of the sums, for each reply if they differ."""
         steps = self._steps
         for number, (_, _, divided) in enumerate(matrices):
             for column, powers in divided.powers.items():
@@ -186,9 +186,9 @@ class Sums:
 
 
 def combine(combined: CombinedMeasurement, values: Mapping[str, float]) -> tuple[float | None, str | None]:
-    """Return a sum of single values, by name, as a poll would store it; or why there is none.
+    """Return a sum of single values, given by name, as a poll would store it; or why there is none.
 
-    Exact where the values are short decimal numbers: what a poll makes of floats may differ in the last digits.
+    It is exact if the values are short decimal numbers. For floats, a poll's result may differ in the last digits.
     """
     absent = [each.measurement_name for each in combined.parts if each.measurement_name not in values]
     required = [each.measurement_name for each in combined.parts if not each.optional]

@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Divided:
-    """By what values were divided beyond their register's divisor, so that sums can be exact too.
+    """The divisors of values in addition to their register's divisor, from which sums can be computed exactly.
 
-    `powers` is by column, `factors` for the columns of registers that use the meter's factor. `notices` say why values
-    are absent although the device sent something: index of the row, and a line.
+    `powers` is by column; `factors` applies to the columns of registers that use the meter's factor. `notices` say why
+    values are absent although the device replied: index of the row, and a line.
     """
 
     powers: dict[int, NDArray[np.float64]] = field(default_factory=dict)

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 class LastRequests:
     """The requests that come last, and the replies to those for labels, which affect neither values nor failures.
 
-    `confirmations` read companions a second time (see `planning.plan_confirmations`), `labels` texts about the meter.
+    `confirmations` read companions a second time (see `planning.plan_confirmations`); `labels` read texts about the
+    meter.
     """
 
     def __init__(self, confirmations: Iterable[Request] = (), labels: Sequence[Request] = ()) -> None:
@@ -30,24 +31,24 @@ class LastRequests:
 
     @property
     def next(self) -> Request | None:
-        """The next one; None where none is left."""
+        """The next request; None if none is left."""
         return self._left[0] if self._left else None
 
     @property
     def is_at_labels(self) -> bool:
-        """Whether the next one is for labels."""
+        """Whether the next request is for labels."""
         return 0 < len(self._left) <= self._labels
 
     def pop(self) -> Request:
-        """Removes the next one, and returns it."""
+        """Remove the next request, and return it."""
         return self._left.popleft()
 
     def take_label(self, data: bytes) -> None:
-        """Keeps the registers that the next one, which is for labels, brought."""
+        """Keep the registers that the unit sent in reply to the next request, which is for labels."""
         self._label_blocks.append(RegisterBlock(self.pop(), data))
 
     def fail_label(self, reason: str, exception_code: int | None) -> None:
-        """The next one, for labels, has failed: they are tried again in a day; if it was busy, at the next poll."""
+        """Record that the next request, for labels, failed. It is sent again in a day; if busy, at the next poll."""
         self.pop()
         if exception_code in BUSY_EXCEPTIONS:
             self._label_blocks.clear()
@@ -56,11 +57,11 @@ class LastRequests:
             self.notice = f"labels of the meter were not read: {reason}"
 
     def clear(self) -> None:
-        """Leaves out what is left."""
+        """Drop the requests that are left."""
         self._left.clear()
 
     def labels_of(self, registers: Iterable[Register]) -> dict[str, str] | None:
-        """The texts that were read; None if no request was sent, so that the next poll sends one."""
+        """Return the texts that were read; None if no request was sent, so that the next poll sends one."""
         if not self._label_blocks and self.notice is None:
             return None
         return decode_labels(registers, self._label_blocks)

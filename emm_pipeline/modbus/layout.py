@@ -22,15 +22,15 @@ if TYPE_CHECKING:
     from emm_pipeline.readings import RegisterBlock, Request
 
 _METERS_AT_ONCE = 1000
-"""So that their words, and the part of the matrix that is filled column by column, stay in the processor's cache."""
+"""Small enough that the replies' words, and the part of the matrix that is being filled, stay in the CPU's cache."""
 
 
 @dataclass(slots=True)
 class LayoutValues:
     """The values in replies.
 
-    `matrix` of values, and `present` (which of them there are), have the shape (replies, series). `notices` say why
-    values are absent although the device sent something: index of the reply, and a line.
+    `matrix` (the values) and `present` (whether each value exists) have the shape (replies, series). `notices` say why
+    values are absent although the device replied: index of the reply, and a line.
     """
 
     matrix: NDArray[np.float64]
@@ -39,7 +39,7 @@ class LayoutValues:
 
 
 class Layout:
-    """Where the registers of a type are in the words of its replies, and what becomes of them.
+    """The positions of a type's registers in the words of its replies, and their conversion to values.
 
     `series` are the names and units of the columns that `decode` returns: the type's stored registers, then its sums.
     """
@@ -61,7 +61,7 @@ class Layout:
         self.series += [(combined.measurement_name, combined.data_unit) for combined in meter_type.combined]
 
     def decode(self, replies: Sequence[tuple[RegisterBlock, ...]], meters_factors: Sequence[float]) -> LayoutValues:
-        """Decode replies; `meters_factors` are those of their meters."""
+        """Decode replies; `meters_factors` are the factors of their meters."""
         matrix = np.empty((len(replies), len(self.series)))
         found = LayoutValues(matrix, np.empty_like(matrix, dtype=bool))
         factors = Factors.of(meters_factors)

@@ -1,4 +1,4 @@
-"""The progress of a meter reading: the registers read so far, the requests that are left, and what comes of them."""
+"""The progress of a meter reading: the registers read so far, the requests that are left, and their results."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ RETRIES = 2
 class PollProgress:
     """The requests to one meter that are left, and the results of the others.
 
-    `was_silent` says that the unit gave nothing when it was read last: then it first gets a request for one value,
-    since there are units that reply to none for several.
+    `was_silent` is true if the unit sent nothing when it was read last: it then first receives a request for one value,
+    because some units reply to no request for several values.
     """
 
     meter: EnergyMeter
@@ -48,7 +48,7 @@ class PollProgress:
     keeps_failing: bool = False
     was_silent: bool = False
     last: LastRequests = field(default_factory=LastRequests)
-    """The requests after all others."""
+    """The requests that are sent after all others."""
     blocks: list[RegisterBlock] = field(default_factory=list)
     failure: Failure | None = None
     notices: tuple[str, ...] = ()
@@ -62,7 +62,7 @@ class PollProgress:
     _busy: Failure | None = None
     """The exception reply of a busy unit, to which the same request is sent again after a pause."""
     _first_split: Failure | None = None
-    """Why the first request that was split had to be."""
+    """Why the first split request had to be split."""
     _silences: Silences = field(default_factory=Silences)
     _time: datetime | None = None
     _first_request_s: float = 0.0
@@ -147,7 +147,7 @@ class PollProgress:
         unsupported = self.known_unsupported + tuple(
             self.earlier.judge(range_, code, at, self.meter_type.asked) for range_, code in found.ranges
         )
-        # A value without reply for the first time: it may be chance, and another attempt shows whether the unit has it.
+        # A single value without a reply for the first time may be chance: another attempt shows if the unit has it.
         by_chance = [r for r in unsupported if r.times_refused == 1 and is_silent_value(r, self.meter_type.asked)]
         failure = failure or (self._silences.first if by_chance else None)
         notices = [*self.notices, *(describe_unsupported(each, self.meter_type) for each in unsupported)]
@@ -182,7 +182,7 @@ class PollProgress:
 
 
 def _by_place(block: RegisterBlock) -> tuple[int, int, int]:
-    """The same place twice in the order in which it was read."""
+    """Sort blocks by their place; blocks of the same place are in the order in which they were read."""
     return block.request.function_code, block.request.address, block.order
 
 

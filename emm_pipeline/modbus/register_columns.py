@@ -42,7 +42,7 @@ class RegisterColumns:
         """Fill the registers' columns in the matrices of values, and of which of them there are; a row for each reply.
 
         Returns:
-            By what the values were divided, and why values are absent.
+            The divisors of the values, and why values are absent.
         """
         raws = [each.raw.of(words) for each in self.placed]
         divided = self.conversion.fill(values, raws, words, meters_factors)
@@ -58,7 +58,7 @@ class RegisterColumns:
     def _drop_changed(
         self, position: int, present: NDArray[np.bool_], words: Words, orders: NDArray[np.int_]
     ) -> list[tuple[int, str]]:
-        """Drop the values whose companion was not the same before and after."""
+        """Drop the values whose companion was not the same before and after them."""
         placed, notices = self.placed[position], []
         for copy in placed.copies:
             before, after = (orders[:, block] for block in copy.blocks)

@@ -1,6 +1,6 @@
-"""Rows of `combined_measurements`, checked: the sums of each type (pure).
+"""Check the rows of `combined_measurements`, the sums of each type (pure).
 
-A sum is used only where all of its rows are right: with a part left out, it would be another number.
+A sum is used only if all of its rows are valid: without one of its parts, it would be another number.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ def check_combined(
     """Return the types with their sums.
 
     Args:
-        rows: Of `combined_measurements`; columns that the first rows do not have may be absent.
-        types: Those that have registers.
-        issues: Where issues are added.
+        rows: The rows of `combined_measurements`; columns that the oldest versions do not have may be absent.
+        types: The types that have registers.
+        issues: The list to which issues are added.
     """
     sums: dict[str, dict[tuple[str, str | None], _Sum]] = defaultdict(dict)
     for row in sorted(rows, key=repr):
