@@ -114,9 +114,9 @@ class Trigger:
         return longest
 
     def two_intervals_before(self, now: datetime) -> datetime:
-        """Return the time since which something that this trigger starts has last reported, if it goes on.
+        """Return the earliest time of the last report of something that this trigger starts, if it still works.
 
-        That is the second but last tick, of which a run has reported unless it is late by more than RUN_LATENESS.
+        That is the last tick but one: its run has reported, unless it is late by more than RUN_LATENESS.
         """
         last = self.previous_tick(now - RUN_LATENESS)
         return self.previous_tick(last - _MINUTE)

@@ -1,4 +1,4 @@
-"""Whether values can be right: ranges by quantity and unit (pure).
+"""Check whether values are plausible: ranges by quantity and unit (pure).
 
 A wrong word order, data type or address gives values that no meter measures. The ranges are wide: a value outside of
 them is wrong, one inside may be wrong, too.
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SMALLEST, LARGEST = 1e-9, 1e12
-"""No quantity of a meter is closer to zero, but for zero itself, or farther away."""
+"""The limits of the absolute value of any quantity, except zero."""
 
 
 class Range(NamedTuple):
-    """What values of a quantity may be, with both ends; zero is always allowed."""
+    """The allowed values of a quantity, including both ends; zero is always allowed."""
 
     lowest: float
     highest: float

@@ -17,7 +17,7 @@ REGISTER_SPACE = 65536
 HIGHEST_ADDRESS = REGISTER_SPACE - 1
 
 HIGHEST_COPY = 100
-"""Of a SunSpec model that a device has more than once."""
+"""Highest number of a copy of a SunSpec model that a device has more than once."""
 
 
 class DataType(IntEnum):

@@ -1,7 +1,7 @@
-"""The status of meters, and of what the pipeline depends on: one definition for everything that shows one (pure).
+"""The status of meters, and of the parts that the pipeline depends on: one definition for all (pure).
 
 `emm status`, `emm meters list`, `check`, `poll` and `watch`, the demo, Dagster's pages, `emm_poll.status`, alerts and
-the web page all call `decide`. It reads no clock and no database: who calls it has gathered what is known.
+the web page all call `decide`. It reads no clock and no database: the caller has gathered the facts.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class State(StrEnum):
-    """How a meter is, or something that the pipeline depends on. The values are fixed."""
+    """The state of a meter, or of a part that the pipeline depends on. The values are fixed."""
 
     OK = "ok"
     DEGRADED = "degraded"
@@ -36,7 +36,7 @@ class State(StrEnum):
 
 
 class ExitCode(IntEnum):
-    """What `emm status` exits with."""
+    """The exit code of `emm status`."""
 
     OK = 0
     DEGRADED = 1
@@ -87,7 +87,7 @@ class RegisterIssue:
 
 @dataclass(frozen=True, slots=True)
 class MeterFacts:
-    """What is known of one meter; times are aware.
+    """The facts about one meter; times are aware.
 
     `configuration_issue` is why it cannot be polled. `polled_at` is when a poll last reported a result of it,
     `failing_since`, `reason` and `next_attempt_at` say how it fails, `silent` whether it then gave no reply at all.
@@ -109,7 +109,7 @@ class MeterFacts:
 
 @dataclass(frozen=True, slots=True)
 class PollingFacts:
-    """What is known of polling as a whole; times are aware.
+    """The facts about polling as a whole; times are aware.
 
     A meter that was polled at `polled_since` or later was polled within two intervals of the schedule. `stopped` says
     why nothing polls, if that is known. `waiting_since` is when the oldest points were read that wait for the store,
@@ -174,7 +174,7 @@ def decide_read(issues: Sequence[RegisterIssue], clock_issue: str | None = None)
 
 
 NAMED = 3
-"""Registers that a reason names."""
+"""Maximum number of registers that a reason names."""
 
 
 def described(issues: Sequence[RegisterIssue]) -> str:

@@ -1,6 +1,6 @@
-"""`emm status` beside the real processes: all is fine, and each process that is away is told apart from the others.
+"""`emm status` beside the real processes: all is fine, and each process that has failed is reported as such.
 
-The tests go on from one another.
+Each test continues from the one before.
 """
 
 import json
@@ -76,7 +76,7 @@ def test_a_dead_meter_is_failing_and_the_other_is_ok(stack, gateway):
     assert meters[2]["since"]
 
 
-def test_a_schedule_that_is_switched_off_is_told_with_what_to_do(stack):
+def test_a_schedule_that_is_switched_off_is_reported_with_what_to_do(stack):
     stack.ui.toggle("poll_schedule", on=False)
     code, parts, _ = status(stack)
     assert code == 2
@@ -86,7 +86,7 @@ def test_a_schedule_that_is_switched_off_is_told_with_what_to_do(stack):
     assert "switch poll_schedule on" in parts["polling"]["what_to_do"]
 
 
-def test_a_dead_code_server_is_told(stack):
+def test_a_dead_code_server_is_reported(stack):
     stack.kill("code_server")
     _, parts, _ = status(stack)
     assert "code server" in parts
@@ -95,7 +95,7 @@ def test_a_dead_code_server_is_told(stack):
     assert "code server" not in status(stack)[1]
 
 
-def test_a_dead_daemon_is_told_once_its_heartbeat_is_old(stack):
+def test_a_dead_daemon_is_reported_once_its_heartbeat_is_old(stack):
     assert "Dagster's daemon" not in status(stack)[1]
     stack.kill("daemon")
     dagster = create_engine(stack.settings.dagster_database_url)
@@ -109,7 +109,7 @@ def test_a_dead_daemon_is_told_once_its_heartbeat_is_old(stack):
     wait_for("the daemon", lambda: "Dagster's daemon" not in status(stack)[1], 90, 3)
 
 
-def test_a_postgresql_that_is_away_is_told_and_nothing_else_hides_it(stack):
+def test_a_postgresql_that_is_unavailable_is_reported_and_nothing_else_hides_it(stack):
     stack.postgres.stop()
     code, parts, meters = status(stack)
     assert (code, meters) == (2, None)

@@ -1,6 +1,6 @@
-"""One channel of Apprise: chat, push, webhook and many more, by a URL. The only module that imports apprise.
+"""An alert channel of Apprise (chat, push, webhook and others), given by a URL. The only module that imports apprise.
 
-The URLs are described in https://appriseit.com/services/. They hold credentials, so no message names one as it is.
+The URLs are described in https://appriseit.com/services/. They contain credentials, which messages do not show.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ class AppriseChannel:
 
     @property
     def name(self) -> str:
-        """What identifies the channel in the database: not the URL, which holds credentials."""
+        """The channel's identifier in the database; not the URL, which contains credentials."""
         return f"apprise {hashlib.sha256(self.url.encode()).hexdigest()[:12]}"
 
     def send(self, subject: str, body: str) -> list[str]:
-        """Send a message; returns an empty list, as no receiver can be refused by itself.
+        """Send a message. Return an empty list, since Apprise does not report which receivers were refused.
 
         Raises:
             AlertError: The service did not accept it.
-            ConfigurationError: Apprise does not know such a URL.
+            ConfigurationError: Apprise does not support such a URL.
         """
         import apprise  # noqa: PLC0415  # 0.3 s, which only sending needs
 

@@ -1,4 +1,4 @@
-"""Channels of alerts: mail, and those of Apprise. Each gets every line, also while another one is away."""
+"""The channels of alerts: mail, and those of Apprise. Each gets every line, even while another one is unavailable."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ if TYPE_CHECKING:
 
 
 class Channel(Protocol):
-    """A way to tell people."""
+    """A service through which people receive alerts."""
 
     @property
     def name(self) -> str:
-        """What identifies it in the database; without credentials."""
+        """The channel's identifier in the database; it contains no credentials."""
 
     def send(self, subject: str, body: str) -> list[str]:
         """Send a message.
@@ -22,7 +22,7 @@ class Channel(Protocol):
             The receivers that were refused while others got the message.
 
         Raises:
-            EmmError: It was not accepted; the text names the place and holds no credential.
+            EmmError: The channel did not accept the message. The error names the channel and contains no credentials.
         """
 
 

@@ -33,7 +33,7 @@ class MailServer:
 
 @dataclass(frozen=True, slots=True)
 class MailChannel:
-    """The channel that sends mail; `receivers` is one address, or several with commas between."""
+    """The channel that sends mail; `receivers` is one address, or several separated by commas."""
 
     server: MailServer
     sender: str
@@ -41,7 +41,7 @@ class MailChannel:
 
     @property
     def name(self) -> str:
-        """What identifies the channel in the database."""
+        """The channel's identifier in the database."""
         return "mail"
 
     def send(self, subject: str, body: str) -> list[str]:

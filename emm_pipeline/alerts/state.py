@@ -1,6 +1,6 @@
-"""The alerts that people were told about, and the lines that wait to be sent: tables `troubles` and `mail_lines`.
+"""The reported alerts, and the lines that wait to be sent: tables `troubles` and `mail_lines`.
 
-Both outlive runs: each change is told once, whichever process is killed, and a channel that is away loses no line.
+Both outlive runs: each change is reported once, even if a process is killed, and an unavailable channel loses no line.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def raised_alerts(engine: Engine) -> list[Alert]:
 def save_changes(
     engine: Engine, changes: AlertChanges, lines: Sequence[AlertLine], channels: Sequence[str] = ("mail",)
 ) -> None:
-    """Save the changes and the lines that tell them, once for each channel, in one transaction."""
+    """Save the changes, and for each channel the lines that report them, in one transaction."""
     with database_errors(engine), engine.begin() as connection:
         for alert in changes.raised:
             values = {"name": storable(alert.name), "reason": storable(alert.reason)}

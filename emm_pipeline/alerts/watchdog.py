@@ -1,6 +1,6 @@
-"""The watchdog's memory: the alerts that it has told, and the lines that wait for channels, in one file.
+"""The watchdog's memory: the alerts that it has reported, and the lines that wait for channels, in one file.
 
-It needs neither PostgreSQL nor Dagster: it tells that these have failed.
+It needs neither PostgreSQL nor Dagster, since it reports their failures.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class WatchdogState:
-    """The alerts that people were told about, and by channel the lines that wait; kept in `file`."""
+    """The reported alerts, and the waiting lines of each channel; kept in `file`."""
 
     file: Path
     raised: list[Alert] = field(default_factory=list)
@@ -49,7 +49,7 @@ class WatchdogState:
         return cls(file, raised, waiting)
 
     def save(self) -> None:
-        """Write the file, durably and at once.
+        """Write the file durably, as a whole.
 
         Raises:
             EmmError: The folder cannot be written.
@@ -73,7 +73,7 @@ class WatchdogState:
             raise EmmError(f"{self.file} cannot be written: {err.strerror}") from None
 
     def look(self, conditions: Sequence[Condition], zone: ZoneInfo, channels: Sequence[str]) -> list[AlertLine]:
-        """Raise and resolve alerts; what is not among the conditions stays as it is. Returns the new lines, saved."""
+        """Raise and resolve alerts, and save and return the new lines. Alerts without a condition are not changed."""
         seen = {condition.subject for condition in conditions}
         changes = compare(conditions, [alert for alert in self.raised if alert.subject in seen])
         if not changes:
@@ -87,7 +87,7 @@ class WatchdogState:
         return new
 
     def send(self, channels: Sequence[Channel], subject: str, on_error: Callable[[str], None]) -> None:
-        """Send what waits. A channel that does not accept it gets it at the next look."""
+        """Send the waiting lines. Lines that a channel does not accept are sent again at the next call."""
         for channel in channels:
             waits = self.waiting.get(channel.name)
             if not waits:

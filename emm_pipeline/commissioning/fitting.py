@@ -1,7 +1,7 @@
-"""Which interpretations of registers give a value that a display shows, and what tells them apart. Pure.
+"""Find the interpretations of registers that give a value shown by a display, and how they differ. Pure.
 
-The plain types come first. What few devices use (`FURTHER_TYPES`, and then `OFFSETS`) is tried only where nothing
-usual fits: of so many interpretations some fit by chance.
+The plain types come first. The types and offsets of few devices (`FURTHER_TYPES`, then `OFFSETS`) are tried only if no
+usual interpretation fits: among so many, some fit by chance.
 """
 
 from __future__ import annotations
@@ -67,12 +67,12 @@ def tolerance(expected: str, percent: float = 1.0) -> float:
 
 
 def find_fits(words: Sequence[int], expected: float, within: float) -> list[Fit]:
-    """Returns what gives the expected value: each interpretation at most once, with the scale that comes nearest.
+    """Return the interpretations that give the expected value, each at most once, with the scale that comes nearest.
 
-    What few devices use (`FURTHER_TYPES`, and then `OFFSETS`) is tried only where nothing usual fits.
+    The types and offsets of few devices (`FURTHER_TYPES`, then `OFFSETS`) are tried only if no usual one fits.
 
-    First what takes all of the words, since they were asked for; then the usual scales before the unusual, the nearer
-    value before the farther, and a signed type before its unsigned twin.
+    Those that use all of the words come first, since the person chose these words; then the usual scales before the
+    unusual ones, the nearer value before the farther one, and a signed type before its unsigned counterpart.
     """
     fits = _fits(interpret(words), expected, within)
     if not any(fit.interpretation.data_type.count == len(words) for fit in fits):
@@ -105,7 +105,7 @@ def _fits(found: Iterable[Interpretation], expected: float, within: float) -> li
 
 
 def _fits_with_offset(words: Sequence[int], expected: float, within: float) -> list[Fit]:
-    """Of single registers, in the order of bytes that nearly all devices have."""
+    """Return the fits with an offset: of single registers, in the byte order of nearly all devices."""
     fits = []
     for offset, word in enumerate(words):
         for scale, value_offset in OFFSETS:
@@ -123,7 +123,7 @@ def _rank(fit: Fit, words: int) -> tuple[bool, int, float, int, int]:
 
 
 def difference(first: Fit, other: Fit) -> str:
-    """Returns what tells the other fit from the first, for a person who has to choose."""
+    """Return how the other fit differs from the first, for a person who has to choose."""
     a, b = first.interpretation, other.interpretation
     if a.offset == b.offset and a.layout == b.layout and UNSIGNED_OF.get(a.data_type) == b.data_type:
         return f"the same up to {2 ** (16 * a.data_type.count - 1) - 1}; negative numbers need {a.data_type.name}"

@@ -1,4 +1,4 @@
-"""Where a SunSpec device has its models, and what a unit says of itself, asked over a session."""
+"""Find the models of a SunSpec device, and read the labels of a unit, over an open session."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ async def search_models(read: ReadUnit) -> ModelSearch:
     """Return where the unit has its SunSpec models, or why it has none.
 
     Raises:
-        TransportError: It does not say.
+        TransportError: The list of its models could not be read.
     """
     search = ModelSearch()
     while search.request:

@@ -1,1 +1,1 @@
-"""The present condition of meters and pipeline: gathers what is known for `status.decide`, and reads nothing else."""
+"""The present condition of the meters and the pipeline: gathers the facts from which `status.decide` decides."""

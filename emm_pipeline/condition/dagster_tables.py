@@ -1,4 +1,4 @@
-"""What Dagster's database says of the daemon, the schedule, the queue and the last runs, without importing Dagster.
+"""Read the state of the daemon, the schedule, the queue and the last runs from Dagster's database, without Dagster.
 
 The tables are Dagster's own: `dagster_ext/internals.py` lists their columns with the version that they were read in.
 """
@@ -52,10 +52,10 @@ class FailedRun:
 
 @dataclass(frozen=True, slots=True)
 class DagsterFacts:
-    """What Dagster's database says; times are aware.
+    """The facts in Dagster's database; times are aware.
 
     `schedule_stopped_at` is when the poll's schedule was switched off, None while it is on. `queued_since` is when the
-    oldest scheduled poll was created that is not started. `failed_jobs` are by job the last runs that failed.
+    oldest scheduled poll that has not started was created. `failed_jobs` are the failed ones among the jobs' last runs.
     `error` is why nothing is known.
     """
 
@@ -68,7 +68,7 @@ class DagsterFacts:
 
 
 def load_dagster_facts(engine: Engine) -> DagsterFacts:
-    """Read what is known.
+    """Read the facts.
 
     Raises:
         ConfigDatabaseError: The database cannot be read, or has no tables of Dagster.

@@ -49,7 +49,7 @@ class MeterCondition:
 
     @property
     def name(self) -> str:
-        """What the meter is called in messages."""
+        """The meter's name in messages."""
         described = f" ({self.row['description']})" if self.row.get("description") else ""
         return f"meter {self.row.get('id')}{described}"
 

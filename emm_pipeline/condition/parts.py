@@ -1,6 +1,6 @@
-"""What the pipeline depends on, part by part: database, Dagster, code server, schedule, store, outbox, clock.
+"""The parts that the pipeline depends on: database, Dagster, code server, schedule, store, outbox, clock.
 
-Each part is looked at by itself and within seconds, so that one that is away hides none of the others.
+Each part is checked separately and within seconds, so that a part that has failed does not hide the others.
 """
 
 from __future__ import annotations
@@ -50,14 +50,14 @@ class PipelineCondition:
 
     @property
     def exit_code(self) -> ExitCode:
-        """What `emm status` exits with."""
+        """The exit code of `emm status`."""
         states: list[State | None] = [part.status.state for part in self.parts]
         states += [None] if self.meters is None else [meter.status.state for meter in self.meters]
         return exit_code(states)
 
 
 def pipeline_condition(settings: Settings) -> PipelineCondition:
-    """Look at every part and at every meter. Nothing is raised for a part that is away: its status says so."""
+    """Check every part and every meter. A part that has failed raises no exception: its status says so."""
     now = datetime.now(UTC)
     with ThreadPoolExecutor(max_workers=4) as threads:
         store = threads.submit(look_at_store, settings)
@@ -81,9 +81,9 @@ def pipeline_condition(settings: Settings) -> PipelineCondition:
 
 
 def parts_seen_by_the_daemon(settings: Settings, now: datetime) -> list[Part]:
-    """Look at the parts that can fail while daemon, code server and PostgreSQL work: schedule, jobs, outbox."""
+    """Check the parts that can fail while daemon, code server and PostgreSQL work: schedule, jobs, outbox."""
     facts = dagster_facts(settings)
-    # That alerts cannot be sent is not told by the same channel.
+    # A failure to send alerts cannot be reported by an alert.
     names = [f"job {job}" for job in JOBS if job != "send_alerts"]
     jobs = {name: Part(name, Status(State.OK)) for name in names}
     jobs |= {part.name: part for part in look_at_jobs(facts) if part.name in jobs}
@@ -94,12 +94,12 @@ def parts_seen_by_the_daemon(settings: Settings, now: datetime) -> list[Part]:
 
 
 def parts_seen_by_the_watchdog(settings: Settings, now: datetime) -> list[Part]:
-    """Look at the parts without which Dagster's sensors do not run: PostgreSQL, daemon, code server.
+    """Check the parts without which Dagster's sensors do not run: PostgreSQL, daemon, code server.
 
-    What cannot be known while PostgreSQL is away is left out.
+    Parts whose state is not known without PostgreSQL are left out.
     """
     database = look_at_database(settings)
-    facts = dagster_facts(settings) if database.is_ok else DagsterFacts(error="PostgreSQL is away")
+    facts = dagster_facts(settings) if database.is_ok else DagsterFacts(error="PostgreSQL is unavailable")
     daemon = [] if facts.error else [part for part in look_at_dagster(facts, now) if part.name == DAEMON]
     return [database, *daemon, look_at_code_server(settings)]
 

@@ -1,4 +1,4 @@
-"""Looks at the parts of the pipeline, each by itself and within seconds."""
+"""Checks of the parts of the pipeline, each separate and within seconds."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 DATABASE, DAEMON, CODE_SERVER, SCHEDULE = "PostgreSQL", "Dagster's daemon", "code server", "polling"
 STORE, OUTBOX, CLOCK = "readings store", "outbox", "clock"
 JOBS = ("discovery", "prune", "replay", "send_alerts")
-"""Jobs whose last run must not have failed; that of the poll is told by its meters."""
+"""Jobs whose last run must not have failed. The poll is not one of them: its failures show in the meters' status."""
 
 HEARTBEAT_LASTS = timedelta(seconds=90)
 """Dagster's daemon writes a heartbeat every 30 s."""
@@ -54,12 +54,12 @@ class Part:
 
     @property
     def is_ok(self) -> bool:
-        """Whether there is nothing to tell."""
+        """Whether there is nothing to report."""
         return self.status.state is State.OK
 
 
 def look_at_database(settings: Settings) -> Part:
-    """Look at PostgreSQL: whether it answers, has EMM's tables, and can write."""
+    """Check PostgreSQL: whether it answers, has EMM's tables, and can write."""
     try:
         with open_config_database(settings) as engine:
             with database_errors(engine), engine.begin() as connection:
@@ -74,7 +74,7 @@ def require_writable(engine: Engine) -> None:
     """Write a few pages of a temporary table, which is dropped at once.
 
     Raises:
-        ConfigDatabaseError: PostgreSQL could not write them, as where its disk is full.
+        ConfigDatabaseError: PostgreSQL could not write them, for example because its disk is full.
     """
     with database_errors(engine), engine.begin() as connection:
         connection.execute(_WRITE_PROBE)
@@ -100,7 +100,7 @@ def dagster_facts(settings: Settings) -> DagsterFacts:
 
 
 def look_at_dagster(facts: DagsterFacts, now: datetime) -> list[Part]:
-    """Look at the daemon and at the schedule of the poll."""
+    """Check the daemon and the schedule of the poll."""
     if facts.error:
         return [Part(DAEMON, Status(State.FAILING, f"Dagster's database: {facts.error}", what_to_do="emm db upgrade"))]
     beat = facts.heartbeat_at
@@ -127,7 +127,7 @@ def schedule_status(facts: DagsterFacts, now: datetime) -> Status:
 
 
 def look_at_code_server(settings: Settings) -> Part:
-    """Look at the code server."""
+    """Check the code server."""
     issue = code_server_issue(settings.emm_code_server_host, settings.emm_code_server_port)
     to_do = "start it: docker compose up -d code, or emm code-server"
     return Part(CODE_SERVER, Status(State.STALE, issue, what_to_do=to_do) if issue else Status(State.OK))
@@ -151,7 +151,7 @@ def look_at_jobs(facts: DagsterFacts) -> list[Part]:
 
 
 def look_at_store(settings: Settings) -> Part:
-    """Look at the readings store: whether it would take points now."""
+    """Check the readings store: whether it would take points now."""
     try:
         with open_readings_store(settings) as store:
             store.ping()
@@ -163,7 +163,7 @@ def look_at_store(settings: Settings) -> Part:
 
 
 def look_at_outbox(settings: Settings, now: datetime) -> Part:
-    """Look at the outbox: whether it can be used, is full, or holds points that wait or were rejected."""
+    """Check the outbox: whether it can be used, is full, or holds points that wait or were rejected."""
     outbox = open_outbox(settings)
     try:
         since, used, rejected = outbox.waiting_since(), _size(outbox.folder), len(outbox.rejected())
@@ -193,7 +193,7 @@ def _size(folder: Path) -> int:
 
 
 def look_at_clock(now: datetime, newest_reading: datetime | None) -> Part:
-    """Look at the clock of this computer."""
+    """Check the clock of this computer."""
     issue = clock_issue(now, newest_reading)
     to_do = "set the clock of this computer"
     return Part(CLOCK, Status(State.DEGRADED, issue, what_to_do=to_do) if issue else Status(State.OK))

@@ -45,9 +45,9 @@ refused_registers = Table(
 )
 """Registers that a meter answered with an exception, or not at all (`exception_code` 0). Polls leave them out for a
 day, or until its `configuration` (the fingerprint of the meter and of its type's registers) changes; those that it gave
-before, and values without a reply (`temporary`), are requested again sooner, by how often they were refused in a row
-(`times_refused`). By meter, since others of its type may be newer and know more registers. Deleting rows is fine: the
-meter is asked again.
+before, and values without a reply (`temporary`), are requested again sooner; how soon depends on how often in
+a row they were refused (`times_refused`). By meter, since others of its type may be newer and know more registers.
+Deleting rows is fine: the registers are requested again.
 """
 
 given_registers = Table(
@@ -57,8 +57,8 @@ given_registers = Table(
     Column("ranges", Text, nullable=False),
     Column("configuration", Text, nullable=False),
 )
-"""Which registers a meter gave at any time, as JSON: lists of function code, first address, address behind the last.
-That one of these is refused is not taken for a property of the device."""
+"""The registers that a meter has ever given, as JSON: lists of function code, first address, address after the last.
+If one of these is refused, that is not taken for a property of the device."""
 
 register_issues = Table(
     "register_issues",

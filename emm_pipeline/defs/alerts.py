@@ -1,8 +1,8 @@
-"""Alerts: a sensor raises and resolves them, a job sends them. Built where mail or a channel of Apprise is configured.
+"""Alerts: a sensor raises and resolves them, a job sends them. Created if mail or a channel of Apprise is configured.
 
 Sending is never part of a poll: a slow mail server delays no reading. The lines wait in the database, so that changes
-that come together, or while a channel is away, are one message. What needs a dead daemon, code server or PostgreSQL to
-be noticed is raised by `emm watchdog`.
+that occur together, or while a channel is unavailable, are sent as one message. `emm watchdog` reports failures of the
+daemon, the code server and PostgreSQL.
 """
 
 from collections.abc import Iterator
@@ -48,14 +48,14 @@ if TYPE_CHECKING:
 
 LOOK_EVERY_S = 30
 TRY_AGAIN_EVERY_S = 300
-"""How often a message is tried again that a channel does not accept."""
+"""Seconds between two attempts to send a message that a channel does not accept."""
 
 LINES_PER_MESSAGE = 1000
 
 
 @op(name="send_alerts")
 def send_waiting_lines(context: OpExecutionContext, config_database: ConfigDatabase) -> None:
-    """Send the lines that wait, as one message per channel. Those that a channel does not accept go on waiting."""
+    """Send the lines that wait, as one message per channel. Those that a channel does not accept keep waiting."""
     settings = current_settings()
     failed: list[str] = []
     with config_database.open() as engine:
@@ -94,7 +94,7 @@ def send_alerts_job() -> None:
 def alert_sensor(
     context: SensorEvaluationContext, config_database: ConfigDatabase
 ) -> Iterator[RunRequest | SkipReason]:
-    """Compare the present conditions with the alerts that people were told about."""
+    """Compare the present conditions with the reported alerts."""
     _ = context
     now = datetime.now(UTC)
     settings = current_settings()

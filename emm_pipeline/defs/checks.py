@@ -1,8 +1,8 @@
-"""Checks of the asset `meter_readings` as a whole: whether all meters were read, and what they deliver can be right.
+"""Checks of the asset `meter_readings` as a whole: whether all meters were read, and whether values are plausible.
 
-Each run of a poll evaluates them, with a table of offenders, over all meters that are known: a run over one meter turns
-no check green for the others. A failed check of a red run is blocking: without it, Dagster could not re-execute the run
-"from asset failure".
+Each run of a poll evaluates them over all known meters, with a table of those that fail: a run over one meter does not
+turn a check green for the others. A failed check of a red run is blocking: without it, Dagster could not re-execute the
+run "from asset failure".
 
 Asset checks: https://docs.dagster.io/guides/test/asset-checks
 """
@@ -46,12 +46,12 @@ CHECKS = (
     ),
 )
 OUTPUTS = tuple(f"{METER_READINGS.path[-1]}_{check.name}" for check in CHECKS)
-"""The outputs of the last step that stand for the checks; it yields none of them, and logs the evaluations."""
+"""The outputs of the last step for the checks. The step does not yield them, but logs the evaluations."""
 
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What the checks look at: meters that fail, by meter id registers that do not deliver, and why points wait."""
+    """The facts for the checks: meters that fail, registers that do not deliver by meter id, and why points wait."""
 
     failing: Sequence[MeterStatus] = ()
     issues: Mapping[int, Collection[RegisterIssue]] = field(default_factory=dict)

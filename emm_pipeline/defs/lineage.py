@@ -1,4 +1,4 @@
-"""Where the configuration of a poll comes from: assets before `meter_readings`, which the discovery reports on.
+"""The sources of a poll's configuration: assets upstream of `meter_readings`, on which the discovery reports.
 
 A materialization says when the rows last changed, and how many there are. Nothing is reported while they stay the same.
 

@@ -1,4 +1,4 @@
-"""What Dagster shows on the page of each meter's partition: its status, why and since when, and where it is.
+"""The page of each meter's partition in Dagster: its status, why and since when, and the meter's address.
 
 Asset events: https://docs.dagster.io/guides/build/assets/metadata-and-tags
 """

@@ -23,16 +23,16 @@ if TYPE_CHECKING:
     from emm_pipeline.modbus.register_columns import RegisterColumns
 
 _SAFE = EXACT / 8
-"""Up to this, in steps of the sum, the rounding of each term is far less than half a step."""
+"""The largest sum, in steps, for which the rounding of each term is far less than half a step."""
 
 Matrix: TypeAlias = "tuple[NDArray[np.float64], NDArray[np.bool_], Divided]"
-"""Values, which of them there are, and by what they were divided."""
+"""Values, which of them are present, and by what they were divided."""
 
 
 class Sums:
-    """The combined measurements of a layout. False where the type has none.
+    """The combined measurements of a layout. False if the type has none.
 
-    `missing` says by name why some cannot be computed from replies of this layout.
+    `missing` says, by name, why some of them cannot be computed from replies of this layout.
     """
 
     def __init__(
@@ -45,8 +45,8 @@ class Sums:
 
         Args:
             combined: The measurements.
-            columns: The registers whose values there are, in several matrices.
-            unplaced: By name of the other registers, why their values are not there.
+            columns: The registers that have values, in several matrices.
+            unplaced: Why the other registers have no values, by name.
         """
         self._combined = combined
         places = [(matrix, column) for matrix, each in enumerate(columns) for column in range(len(each.placed))]
@@ -107,7 +107,7 @@ class Sums:
     def add_into(
         self, totals: NDArray[np.float64], present: NDArray[np.bool_], matrices: Sequence[Matrix]
     ) -> list[tuple[int, str]]:
-        """Write the sums, and which of them there are, into matrices of shape (replies, sums).
+        """Write the sums, and which of them are present, into matrices of shape (replies, sums).
 
         Args:
             totals: For the sums.
@@ -127,7 +127,8 @@ class Sums:
             parts = np.where(there, parts, 0.0)
         with np.errstate(all="ignore"):
             totals[:] = 0.0
-            # Column by column: a product of matrices that is so small costs more in threads than in numbers.
+            # Column by column: for matrices this small, the threads of a matrix product take longer than the
+            # arithmetic.
             for term, number in zip(*np.nonzero(self._factors), strict=True):
                 totals[:, number] += parts[:, term] * self._factors[term, number]
             self._make_exact(totals, parts, self._steps_of(matrices))
@@ -137,7 +138,7 @@ class Sums:
         return [] if complete else self._drop_incomplete(present, there)
 
     def _make_exact(self, totals: NDArray[np.float64], parts: NDArray[np.float64], steps: NDArray[np.float64]) -> None:
-        """Take the step that is nearest, where the rounding of the terms is far less than half a step."""
+        """Round to the nearest step if the rounding of the terms is far less than half a step."""
         if not len(parts) or not parts.shape[1]:
             return
         is_exact = (steps >= 1) & (np.abs(parts).max(axis=0) @ np.abs(self._factors) * steps < _SAFE)
@@ -146,7 +147,7 @@ class Sums:
         np.copyto(totals, np.rint(totals * steps) / steps, where=is_exact)
 
     def _steps_of(self, matrices: Sequence[Matrix]) -> NDArray[np.float64]:
-        """The steps of the sums, of each reply where they differ."""
+        """Return the steps of the sums, for each reply if they differ."""
         steps = self._steps
         for number, (_, _, divided) in enumerate(matrices):
             for column, powers in divided.powers.items():

@@ -1,9 +1,9 @@
-"""From the raw values of registers to their values: a matrix with a row per meter, a column per register. Pure.
+"""Convert the raw values of registers to values, in a matrix with a row per meter and a column per register. Pure.
 
     (raw * factor + addend) / divisor, absolute or with a sign from another register, times the meter's factor
 
-Divisions come last, so that each value is one division of two whole numbers (see `scaling`). What few registers have
-does not slow down the others.
+Divisions come last, so that each value is one division of two whole numbers (see `scaling`). Features of few registers
+do not slow down the others.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Divided:
-    """By what values were divided beyond their register's divisor, so that sums can be exact too.
+    """The divisors of values beyond their register's divisor, with which sums can be exact too.
 
     `powers` is by column, `factors` for the columns of registers that use the meter's factor. `notices` say why values
     are absent although the device sent something: index of the row, and a line.
@@ -39,7 +39,7 @@ class Divided:
 
     @classmethod
     def joined(cls, parts: Sequence[Divided]) -> Divided:
-        """Return the same of several matrices, one behind the other; without notices."""
+        """Return the divisors of several matrices as one, in the same order; without notices."""
         if len(parts) == 1:
             return parts[0]
         powers = {column: np.concatenate([part.powers[column] for part in parts]) for column in parts[0].powers}
@@ -66,12 +66,12 @@ class Conversion:
         self.uses_factor = [position for position, register in enumerate(registers) if register.uses_factor]
 
     def apply(self, values: NDArray[np.float64], words: Words, factors: Factors | None) -> Divided:
-        """Convert raw values, shape (meters, registers), in place. What is too large becomes infinite.
+        """Convert raw values, shape (meters, registers), in place. Values that are too large become infinite.
 
         Args:
             values: The raw values; NaN where there is none.
-            words: From which they are.
-            factors: Those of the meters; None where all are 1.
+            words: The words of the raw values.
+            factors: The meters' factors; None if all are 1.
         """
         divided = Divided()
         with np.errstate(all="ignore"):
@@ -123,7 +123,7 @@ class Conversion:
         divided.factors = None if factors.are_whole else factors.denominators
 
     def _divide(self, values: NDArray[np.float64], divided: Divided) -> None:
-        """One division each: two would round twice."""
+        """Divide once: two divisions would round twice."""
         of_meters = self.uses_factor if divided.factors is not None else []
         divisors = self._divisors
         if of_meters:

@@ -29,8 +29,8 @@ def decode_labels(registers: Iterable[Register], blocks: Sequence[RegisterBlock]
 def decode_text(data: bytes, register: Register) -> str:
     """Return the text in a register's bytes, as on the wire: up to the first NUL, without spaces around it.
 
-    UTF-8, of which ASCII is a part. Bytes that are no UTF-8 are taken as Latin-1, and what cannot be printed is left
-    out: also the 0xFF of a device that has no such text.
+    UTF-8, of which ASCII is a part. Bytes that are not UTF-8 are taken as Latin-1. Unprintable characters are left
+    out, including the 0xFF of a device that has no such text.
     """
     size = register.register_bytes
     each = [data[at : at + size] for at in range(0, len(data), size)]

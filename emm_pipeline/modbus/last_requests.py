@@ -39,15 +39,15 @@ class LastRequests:
         return 0 < len(self._left) <= self._labels
 
     def pop(self) -> Request:
-        """Removes the next one, and returns it."""
+        """Remove and return the next one."""
         return self._left.popleft()
 
     def take_label(self, data: bytes) -> None:
-        """Keeps the registers that the next one, which is for labels, brought."""
+        """Keep the registers that the next request, for labels, brought."""
         self._label_blocks.append(RegisterBlock(self.pop(), data))
 
     def fail_label(self, reason: str, exception_code: int | None) -> None:
-        """The next one, for labels, has failed: they are tried again in a day; if it was busy, at the next poll."""
+        """The next request, for labels, has failed: it is sent again in a day, or at the next poll after "busy"."""
         self.pop()
         if exception_code in BUSY_EXCEPTIONS:
             self._label_blocks.clear()
@@ -56,7 +56,7 @@ class LastRequests:
             self.notice = f"labels of the meter were not read: {reason}"
 
     def clear(self) -> None:
-        """Leaves out what is left."""
+        """Drop the remaining requests."""
         self._left.clear()
 
     def labels_of(self, registers: Iterable[Register]) -> dict[str, str] | None:

@@ -1,4 +1,4 @@
-"""From replies with one layout to values: a matrix with a row per reply, a column per series. Pure, and vectorised."""
+"""Decode replies with one layout to a matrix with a row per reply and a column per series. Pure, and vectorised."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from emm_pipeline.readings import RegisterBlock, Request
 
 _METERS_AT_ONCE = 1000
-"""So that their words, and the part of the matrix that is filled column by column, stay in the processor's cache."""
+"""So few that their words, and the part of the matrix that is filled by columns, stay in the processor's cache."""
 
 
 @dataclass(slots=True)
@@ -40,7 +40,7 @@ class LayoutValues:
 
 
 class Layout:
-    """Where the registers of a type are in the words of its replies, and what becomes of them.
+    """The places of a type's registers in the words of its replies, and their decoding.
 
     `series` are the names and units of the columns that `decode` returns: the type's stored registers, then its sums.
     """
@@ -50,7 +50,7 @@ class Layout:
         placed = [each for each in places if isinstance(each, PlacedRegister)]
         unplaced = [each for each in places if isinstance(each, Unplaced)]
         self._stored = RegisterColumns([each for each in placed if each.register.stored])
-        # What is not stored has a matrix of its own, so that the other one need not be copied to leave it out.
+        # Registers that are not stored have a separate matrix, so that the other need not be copied to leave them out.
         self._hidden = RegisterColumns([each for each in placed if not each.register.stored])
         reasons = {each.register.measurement_name: each.reason for each in unplaced}
         self._sums = Sums(meter_type.combined, [self._stored, self._hidden], reasons)
@@ -61,7 +61,7 @@ class Layout:
         self.series += [(combined.measurement_name, combined.data_unit) for combined in meter_type.combined]
 
     def decode(self, replies: Sequence[tuple[RegisterBlock, ...]], meters_factors: Sequence[float]) -> LayoutValues:
-        """Decode replies; `meters_factors` are those of their meters."""
+        """Decode replies; `meters_factors` are the factors of their meters."""
         matrix = np.empty((len(replies), len(self.series)))
         found = LayoutValues(matrix, np.empty_like(matrix, dtype=bool))
         hidden = np.empty((len(replies), len(self._hidden.placed)))

@@ -1,4 +1,4 @@
-"""Which raw values mean that there is no reading. Pure."""
+"""The raw values that mean that there is no reading. Pure."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ if TYPE_CHECKING:
     from emm_pipeline.fleet import Register
 
 _SIGNED = {DataType.INT: 16, DataType.LONG: 32, DataType.INT64: 64, DataType.INT48: 48}
-"""The bits of the types whose negative numbers are two's complements."""
+"""Number of bits of the types whose negative numbers are two's complements."""
 
 _BITS = {DataType.UINT24: 24}
-"""Of the types that do not fill their words."""
+"""Number of bits of the types that do not fill their words."""
 
 
 def no_value_patterns(register: Register) -> tuple[int, ...]:
-    """Return the bit patterns of the register's words, as unsigned integers, that mean "no reading". Not of floats.
+    """Return the bit patterns of the register's words, as unsigned integers, that mean "no reading". Not for floats.
 
-    A negative one of a signed type may be given as its bit pattern, as manuals do: 65535 for -1. For the types that are
-    not plain integers (sign and magnitude, decimal digits) it always is the bit pattern.
+    A negative value of a signed type may be given as its bit pattern, as in manuals: 65535 for -1. For the types that
+    are not plain integers (sign and magnitude, decimal digits) it always is the bit pattern.
     """
     bits = _BITS.get(register.data_type, 16 * register.words)
     lowest = -(1 << bits - 1) if register.data_type in _SIGNED else 0

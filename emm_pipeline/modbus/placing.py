@@ -1,6 +1,7 @@
-"""Where the words of a type's registers are among the words of replies. Pure.
+"""Find the words of a type's registers among the words of replies. Pure.
 
-Replies of meters alike were brought by the same requests. Their words, one reply behind the other, have columns.
+All meters of a layout were read with the same requests. The words of a meter's replies, one after the other, are its
+columns.
 """
 
 from __future__ import annotations
@@ -23,18 +24,18 @@ NOT_READ = "was not read"
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """A second reply with a companion: the value counts only where both brought the same, and its own between them."""
+    """A companion in two replies: the value counts only if both are equal, and the value was read between them."""
 
     what: str
     first: RawValues
     second: RawValues
     blocks: tuple[int, int]
-    """The blocks that hold them."""
+    """The blocks that hold the two."""
 
 
 @dataclass(frozen=True, slots=True)
 class PlacedRegister:
-    """A register, all of whose words are in the replies: how its raw values, and its companions, come out of them."""
+    """A register whose words are all in the replies: where its raw values, and its companions, are."""
 
     register: Register
     raw: RawValues
@@ -46,7 +47,7 @@ class PlacedRegister:
 
 @dataclass(frozen=True, slots=True)
 class Unplaced:
-    """Why the replies do not tell a register's value."""
+    """A register whose value cannot be decoded from the replies, and why."""
 
     register: Register
     reason: str
@@ -55,7 +56,7 @@ class Unplaced:
 def place(registers: Sequence[Register], requests: Sequence[Request]) -> Iterator[PlacedRegister | Unplaced]:
     """Yield where each register is, or why it is not there, in the order of the registers.
 
-    A value and its companions are taken from one reply. Where they are in different ones, the companion must be in two,
+    A value and its companions are taken from one reply. If they are in different ones, the companion must be in two,
     since the device may have changed it between value and companion.
     """
     places = _Places(requests)
@@ -104,7 +105,7 @@ def _what(companion: Register, register: Register) -> str:
 
 
 class _Places:
-    """Which requests' replies hold a register, and in which columns."""
+    """Finds the replies that hold a register, and its columns."""
 
     def __init__(self, requests: Sequence[Request]) -> None:
         self._requests = requests

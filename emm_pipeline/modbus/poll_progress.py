@@ -1,4 +1,4 @@
-"""The progress of a meter reading: the registers read so far, the requests that are left, and what comes of them."""
+"""The progress of a meter reading: the registers read so far, the requests that are left, and their results."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class PollProgress:
     """The requests to one meter that are left, and the results of the others.
 
     `was_silent` says that the unit gave nothing when it was read last: then it first gets a request for one value,
-    since there are units that reply to none for several.
+    since some units do not reply to requests for several.
     """
 
     meter: EnergyMeter
@@ -62,7 +62,7 @@ class PollProgress:
     _busy: Failure | None = None
     """The exception reply of a busy unit, to which the same request is sent again after a pause."""
     _first_split: Failure | None = None
-    """Why the first request that was split had to be."""
+    """Why the first split request had to be split."""
     _silences: Silences = field(default_factory=Silences)
     _time: datetime | None = None
     _first_request_s: float = 0.0
@@ -182,7 +182,7 @@ class PollProgress:
 
 
 def _by_place(block: RegisterBlock) -> tuple[int, int, int]:
-    """The same place twice in the order in which it was read."""
+    """The sort key of blocks; blocks of the same registers are in the order in which they were read."""
     return block.request.function_code, block.request.address, block.order
 
 

@@ -1,6 +1,6 @@
-"""Raw values: what the words of a register are as numbers, in every data type. Pure, and vectorised.
+"""Raw values: the words of a register as numbers, in every data type. Pure, and vectorised.
 
-The plain types of 16, 32 and 64 bits are views of the words. All others, and what a mask leaves, are made of bits.
+The plain types of 16, 32 and 64 bits are views of the words. All others, and masked values, are assembled from bits.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ KINDS: dict[DataType, str] = {
     DataType.UINT64: "u8",
     DataType.FLOAT64: "f8",
 }
-"""The types whose raw values are numbers as NumPy has them."""
+"""The types whose raw values are numbers of a NumPy type."""
 
 
 class RawValues:
-    """How the raw values of a register come out of words.
+    """The extraction of a register's raw values from words.
 
-    `columns` are those of all its words, the most significant first.
+    `columns` are the columns of all its words, the most significant first.
     """
 
     def __init__(self, register: Register, columns: Sequence[int]) -> None:
@@ -56,7 +56,7 @@ class RawValues:
         if self._is_view and self._kind:
             return words.view(self._columns, self._kind, self._register.byte_order)
         bits = words.bits(self._columns, self._register.byte_order)
-        bits = bits.astype(bits.dtype.newbyteorder("="))  # what follows is faster with numbers of this machine's order
+        bits = bits.astype(bits.dtype.newbyteorder("="))  # the following is faster with numbers of this machine's order
         return bits.view(self._kind) if self._kind and self._is_float else bits
 
     @property
@@ -64,7 +64,7 @@ class RawValues:
         return self._kind is not None and self._kind.startswith("f")
 
     def drop_absent(self, raws: NDArray[Any], present: NDArray[np.bool_]) -> None:
-        """Clear in `present` those that mean that there is no reading."""
+        """Clear, in `present`, the raw values that mean that there is no reading."""
         for nothing in self._nothing:
             present &= raws != nothing
 

@@ -37,7 +37,7 @@ class RegisterColumns:
         replies: Sequence[tuple[RegisterBlock, ...]],
         meters_factors: Factors | None,
     ) -> Divided:
-        """Fill the matrices of values, and of which of them there are, both of shape (replies, registers).
+        """Fill the matrices of values, and of which are present, both of shape (replies, registers).
 
         Returns:
             By what the values were divided, and why values are absent.

@@ -1,8 +1,8 @@
-"""From raw values to values: scale, power of ten, offset, the meter's factor; exact where the decimal value is. Pure.
+"""The scaling of raw values: scale, power of ten, offset, and the meter's factor; exact if the decimal value is. Pure.
 
-A person writes a scale as a decimal number, which hardly any float is: 2314 * 0.1 is 231.40000000000003. So scales and
+A person writes a scale as a decimal number, which floats rarely equal: 2314 * 0.1 is 231.40000000000003. So scales and
 offsets are fractions here, and a value is one division of two whole numbers, (raw * factor + addend) / divisor. That is
-the float next to the exact result as long as the whole numbers are below 2 ** 53.
+the float nearest to the exact result as long as the whole numbers are below 2 ** 53.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ EXACT = 2**53
 """Every whole number up to this is a float."""
 
 HIGHEST_POWER = 10
-"""SunSpec's scale factors go from -10 to 10; whatever else means that there is no reading."""
+"""SunSpec's scale factors go from -10 to 10; anything else means that there is no reading."""
 
 NO_POWER = -0x8000
-"""With which SunSpec says that there is none."""
+"""SunSpec's "not implemented" of a scale factor."""
 
 
 class Linear(NamedTuple):
@@ -38,7 +38,7 @@ class Linear(NamedTuple):
 
     @classmethod
     def of(cls, scale: float, offset: float) -> Linear:
-        """The fractions of a scale and an offset; the floats themselves where these are no short decimal numbers."""
+        """The fractions of a scale and an offset; the floats themselves if they are not short decimal numbers."""
         slope, shift = fraction_of(scale), fraction_of(offset)
         if slope is not None and shift is not None:
             divisor = math.lcm(slope.denominator, shift.denominator)
@@ -49,7 +49,7 @@ class Linear(NamedTuple):
 
 
 def fraction_of(number: float) -> Fraction | None:
-    """The number that a person has written: a short decimal number, or one part of something, such as 1/3."""
+    """The number that a person has written: a short decimal number, or a fraction such as 1/3."""
     if number and math.isfinite(1 / number):
         whole = round(1 / number)
         if whole and abs(1 / whole - number) <= math.ulp(number):
@@ -65,7 +65,7 @@ class Factors:
     numerators: NDArray[np.float64]
     denominators: NDArray[np.float64]
     are_whole: bool
-    """Whether no denominator is other than 1."""
+    """Whether all denominators are 1."""
     are_positive: bool
 
     @classmethod
@@ -81,7 +81,7 @@ class Factors:
         return cls(numerators, denominators, bool((denominators == 1).all()), bool(different[0] > 0))
 
     def part(self, some: slice) -> Factors:
-        """Those of some meters."""
+        """The factors of some of the meters."""
         return replace(self, numerators=self.numerators[some], denominators=self.denominators[some])
 
 

@@ -47,7 +47,7 @@ class Silences:
         self._unconfirmed.clear()
 
     def add(self, tracked: TrackedRequest, failure: Failure) -> bool:
-        """A request got no reply, or an invalid one; returns whether it may be split, and others be sent."""
+        """A request got no reply, or an invalid one. Return whether it may be split, and others may be sent."""
         self._count += 1
         if failure.kind not in SILENCE or not self.has_replied or tracked is self.sign_of_life:
             return False
@@ -60,7 +60,7 @@ class Silences:
 
     @property
     def unconfirmed(self) -> Failure | None:
-        """Why requests got no reply of which it is not known whether the unit was off."""
+        """Why requests got no reply, if it is not known whether the unit was off."""
         return self.first if self._unconfirmed else None
 
     def look_for_a_sign_of_life(self, tracked: Iterable[TrackedRequest], *, is_last: bool) -> TrackedRequest | None:

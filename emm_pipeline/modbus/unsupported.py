@@ -48,11 +48,11 @@ class EarlierRequests:
 
 
 NOTHING_EARLIER = EarlierRequests()
-"""Of a unit to which nothing was sent before."""
+"""For a unit to which nothing was sent before."""
 
 
 def is_silent_value(range_: UnsupportedRange, registers: Sequence[Register]) -> bool:
-    """Whether no reply came to a request for a single value. That may be chance; of a gap, nothing is lost."""
+    """Whether no reply came to a request for a single value. That may be chance; for a gap, it does not matter."""
     return range_.exception_code == NO_REPLY and is_value(range_, registers)
 
 

@@ -19,7 +19,7 @@ _WIDTHS = (1, 2, 4, 4)
 
 
 class Words:
-    """The words of meters whose replies have the same layout, one meter's behind the other's, as on the wire."""
+    """The words of meters whose replies have the same layout, one meter's after the other's, as on the wire."""
 
     def __init__(self, data: bytes, meters: int) -> None:
         self._wire = np.frombuffer(data, dtype=np.uint16)
@@ -34,8 +34,8 @@ class Words:
     def view(self, columns: Sequence[int], kind: str, byte_order: Order) -> NDArray[Any]:
         """The meters' numbers of a NumPy kind, such as `i4`, in neighbouring words. A view, not a copy.
 
-        Where words and bytes have the same order, a value is a number of that order on the wire already; where they
-        have not, it is one once the bytes of each word are swapped.
+        Where words and bytes have the same order, a value is a number of that order on the wire already; if they
+        differ, it is one after the bytes of each word are swapped.
 
         Args:
             columns: Those of the words, the most significant first.

@@ -1,4 +1,4 @@
-"""Which configured registers a meter reading did not deliver, or with values that cannot be right (pure)."""
+"""Find the registers that a meter reading did not deliver, or delivered with values that cannot be right (pure)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def register_issues(
     types: Mapping[str, MeterType],
     accepted: Mapping[int, Collection[str]] = NOTHING,
 ) -> dict[int, tuple[RegisterIssue, ...]]:
-    """Return by meter id the registers that did not deliver; meters that were not read to their end are left out.
+    """Return by meter id the registers that did not deliver; meters that were not read completely are left out.
 
     Args:
         readings: As read, each meter once.
@@ -65,7 +65,7 @@ def register_issues(
 
 
 def _rows_of(frame: pd.DataFrame) -> dict[int, tuple[int, int]]:
-    """Return by meter id the first of its rows and the one behind the last. A meter's rows are next to each other."""
+    """Return by meter id the first of its rows and the one after the last. A meter's rows are next to each other."""
     ids = frame["id"].to_numpy()
     if not len(ids):
         return {}

@@ -1,11 +1,11 @@
-"""What a run reports of its results: which meters were read, begin to fail or have recovered; red or green (pure).
+"""The report of a run's results: which meters were read, begin to fail or have recovered; red or green (pure).
 
 A run that a person started is red if any of its meters fails. A scheduled run is red only when something new has
 failed: a meter begins to fail, or points are not stored. A meter that is known to fail turns no further run red.
 
-Dagster shows a partition as failed that was planned in a failed run and not materialized since. So a red run states
-again all meters that fail now, and a green one none of them: it would turn them green. A meter that has recovered is
-planned and then materialized, or its page would go on showing the failed run.
+Dagster shows a partition as failed that was planned in a failed run and not materialized since. So a red run reports
+all meters that fail now once more, and a green one none of them: it would turn them green. A meter that has recovered
+is planned and then materialized; otherwise its page would still show the failed run.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from emm_pipeline.polling.results import PollResult
 
 OBSERVED_EVERY = timedelta(minutes=15)
-"""How often the reason of a meter that goes on failing is stated again, at most."""
+"""Minimum time between two observations of a meter that keeps failing for the same reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReportPlan:
-    """What to report; each part in the order of the results.
+    """The parts of a report, each in the order of the results.
 
     `read` are materialized, `recovered` of these are planned before. `begin_to_fail` are those whose failure is new,
     `failing` all that fail. `observed` are those whose failure is to be stated on their pages.
@@ -65,7 +65,7 @@ def plan_report(
         before: By meter id what was known before.
         shown_as_failed: The meters whose partitions Dagster counts as failed: a run may have been killed before it
             reported anything.
-        interval: How old the last report of a meter may be that is still read (STATUS_INTERVAL_S).
+        interval: The maximum age of the last report of a meter that is still read (STATUS_INTERVAL_S).
         now: Aware.
     """
     failing = tuple(each for each in results if not each.ok)

@@ -99,8 +99,8 @@ class PollResult:
     """The result of polling one meter in a run: success, or failure with a one-line reason.
 
     `unread` is true where a reading failed, and false where only storing failed. `asleep` is the reason why a meter
-    that may be off was not read: silence, which is no failure. `silent` says that nothing replied. `notices` are one
-    line each, `issues` the registers that did not deliver at one of the sample times at least.
+    that may be off was not read: silence, which does not count as a failure. `silent` says that nothing replied.
+    `notices` are one line each, `issues` the registers that did not deliver at one of the sample times at least.
     """
 
     id: int

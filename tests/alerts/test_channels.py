@@ -107,7 +107,9 @@ def tell(pipeline, endpoint, text="meter 5 fails: no reply"):
     save_changes(pipeline.engine, changes, [AlertLine(True, text)], channels)
 
 
-def test_a_channel_that_is_away_gets_its_lines_later_and_the_other_gets_them_once(two_channels, endpoint, post_office):
+def test_a_channel_that_is_unavailable_gets_its_lines_later_and_the_other_gets_them_once(
+    two_channels, endpoint, post_office
+):
     tell(two_channels, endpoint)
     endpoint.status = 503
     result = two_channels.run("send_alerts")
@@ -142,7 +144,7 @@ def back(at):
     return Condition("PostgreSQL", "PostgreSQL", last_ok_at=at)
 
 
-def test_the_watchdog_tells_each_change_once_also_after_it_was_killed(tmp_path):
+def test_the_watchdog_reports_each_change_once_even_after_it_was_killed(tmp_path):
     file = tmp_path / "state.json"
     told = []
     for condition in (away(), away(), back(NOON + timedelta(minutes=5)), back(NOON + timedelta(minutes=6))):
@@ -152,7 +154,7 @@ def test_the_watchdog_tells_each_change_once_also_after_it_was_killed(tmp_path):
     assert [line.raised for line in WatchdogState.load(file).waiting["mail"]] == [True, False]
 
 
-def test_what_the_watchdog_cannot_see_now_stays_as_it_was(tmp_path):
+def test_a_condition_that_the_watchdog_cannot_see_now_stays_unchanged(tmp_path):
     state = WatchdogState(tmp_path / "state.json")
     daemon = Condition("Dagster's daemon", "Dagster's daemon", FAILURES, NOON, "it does not run")
     state.look([daemon], UTC_ZONE, [])
@@ -160,7 +162,7 @@ def test_what_the_watchdog_cannot_see_now_stays_as_it_was(tmp_path):
     assert {alert.subject for alert in state.raised} == {"Dagster's daemon", "PostgreSQL"}
 
 
-def test_the_watchdog_tells_that_postgresql_is_away_and_that_it_is_back(emm, endpoint, tmp_path, config_url):
+def test_the_watchdog_reports_that_postgresql_has_failed_and_recovered(emm, endpoint, tmp_path, config_url):
     port = free_port()
     environment = {**emm.settings, "ALERT_URLS": endpoint.url, "EMM_CODE_SERVER_PORT": str(port)}
     state = ["--state", str(tmp_path / "state.json"), "--interval", "1", "--patience", "0"]

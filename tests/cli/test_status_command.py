@@ -156,7 +156,7 @@ def test_a_misconfigured_meter_says_which_row_and_column(emm, database):
     assert "nothing" in out
 
 
-def test_a_dead_daemon_is_told_with_its_last_heartbeat_and_the_meters_are_stale(emm, database):
+def test_a_dead_daemon_is_reported_with_its_last_heartbeat_and_the_meters_are_stale(emm, database):
     add(database, 1, "polled_at = now() - interval '1 hour', last_read_at = now() - interval '1 hour'")
     settings = Settings(**{name.lower(): value for name, value in emm.settings.items()})
     dagster = create_engine(settings.dagster_database_url)
@@ -171,7 +171,7 @@ def test_a_dead_daemon_is_told_with_its_last_heartbeat_and_the_meters_are_stale(
     assert "start it" in out
 
 
-def test_a_store_that_is_away_and_points_that_wait_for_it_are_told(emm, database):
+def test_a_store_that_is_unavailable_and_points_that_wait_for_it_are_reported(emm, database):
     add(database, 1)
     outbox = Outbox(Path(emm.settings["OUTBOX_DIR"]), 10**9)
     outbox.put(points(readings(reading())), datetime.now(UTC) - timedelta(minutes=5), "run-a").close()
@@ -194,7 +194,7 @@ def test_a_full_outbox_is_failing_because_the_oldest_readings_are_lost(emm, data
     assert "the oldest readings are lost" in " ".join(out.split())
 
 
-def test_a_wrong_clock_is_told_and_makes_the_meters_degraded(emm, database):
+def test_a_wrong_clock_is_reported_and_makes_the_meters_degraded(emm, database):
     add(database, 1, "last_read_at = '2100-01-01 00:00+00'")
     _, out, parts, meters = shown(emm)
     assert "clock" in parts
@@ -202,7 +202,7 @@ def test_a_wrong_clock_is_told_and_makes_the_meters_degraded(emm, database):
     assert "2100-01-01" in out
 
 
-def test_a_database_that_is_away_is_told_and_the_meters_are_unknown(emm):
+def test_a_database_that_is_unavailable_is_reported_and_the_meters_are_unknown(emm):
     port = str(free_port())
     code, out, parts, meters = shown(emm, POSTGRES_HOST="127.0.0.1", POSTGRES_PORT=port)
     assert code == 2
@@ -211,7 +211,7 @@ def test_a_database_that_is_away_is_told_and_the_meters_are_unknown(emm):
     assert "meters unknown" in out
 
 
-def test_a_database_whose_disk_is_full_is_told_apart_from_one_that_is_away(emm, database):
+def test_a_full_disk_of_the_database_is_reported_as_such(emm, database):
     """PostgreSQL itself raises what it raises on a full disk: SQLSTATE 53100, here from an event trigger."""
     add(database, 1)
     database("""
@@ -228,7 +228,7 @@ def test_a_database_whose_disk_is_full_is_told_apart_from_one_that_is_away(emm, 
     assert meters is not None, "it can still be read"
 
 
-def test_one_screen_tells_of_many_meters(emm, database):
+def test_one_screen_shows_many_meters(emm, database):
     for number in range(40):
         add(database, number, f"failing_since = now(), reason = 'reason {number}'")
     _, out, _, _ = shown(emm)

@@ -55,7 +55,7 @@ REGISTER = {
             "high_register_address",
             "is 10, where the lower half is; leave it out, or correct it",
         ),
-        ({"model_copy": 2}, "model_copy", "goes with model, of which it says the how many-th one is meant"),
+        ({"model_copy": 2}, "model_copy", "goes with model: it says which of several copies of the model is meant"),
         ({"model": 203, "model_copy": 0}, "model_copy", "is 0; allowed: 1 to 100"),
         ({"invalid_values": "65535 none"}, "invalid_values", "has a value that is 'none'; allowed: a finite number"),
         ({"value_offset": "nan"}, "value_offset", "is 'nan'; allowed: a finite number"),
@@ -116,7 +116,7 @@ def test_the_parts_of_a_sum_are_measurements_of_its_type():
 @pytest.mark.parametrize(
     ("columns", "column", "reason"),
     [
-        ({"part": "sun"}, "part", "is 'sun', which is no valid measurement of the type's registers"),
+        ({"part": "sun"}, "part", "is 'sun', which is not a valid measurement of the type's registers"),
         ({"part": "export"}, "part", "is 'export' a second time: use one row with the sum of the factors"),
         ({"factor": 0}, "factor", "is 0; allowed: a finite number other than 0"),
         ({"part": None}, "part", "is null; allowed: a name"),
@@ -170,7 +170,7 @@ def test_a_file_replaces_the_sums_that_it_has_and_leaves_others():
     ("content", "reason"),
     [
         (b"type,measurement_name\n", "line 1: the header lacks data_unit, part"),
-        (b"type,measurement_name,data_unit,part\nt,sum,W,sun\n", "part is 'sun', which is no valid measurement"),
+        (b"type,measurement_name,data_unit,part\nt,sum,W,sun\n", "part is 'sun', which is not a valid measurement"),
         (b"\xff", "is not UTF-8"),
     ],
 )

@@ -1,4 +1,4 @@
-"""`emm watchdog`: raises the alerts that need a dead daemon, code server or PostgreSQL to be noticed."""
+"""`emm watchdog`: raises an alert when PostgreSQL, Dagster's daemon or the code server has failed."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from emm_pipeline.errors import EmmError
 from emm_pipeline.settings import Settings, load_settings
 
 FAILS_AFTER_S = 60.0
-"""How long a part is away before an alert is raised: a restart takes less."""
+"""Seconds for which a part has failed before an alert is raised: a restart takes less."""
 
 
 @click.command("watchdog")
 @click.option("--interval", type=click.FloatRange(1, 3600), default=20.0, show_default=True, help="Seconds.")
 @click.option("--patience", type=click.FloatRange(0, 3600), default=FAILS_AFTER_S, show_default=True, help="Seconds.")
-@click.option("--state", type=click.Path(path_type=Path, dir_okay=False), help="Where it remembers what it has told.")
+@click.option("--state", type=click.Path(path_type=Path, dir_okay=False), help="The file of reported alerts.")
 @click.pass_obj
 def watchdog(env_files: tuple[Path, ...], interval: float, patience: float, state: Path | None) -> None:
-    """Watch PostgreSQL, Dagster's daemon and the code server; tell by mail and ALERT_URLS when one fails and recovers.
+    """Watch PostgreSQL, Dagster's daemon and the code server; report by mail and ALERT_URLS when one fails or recovers.
 
-    Everything else is told by Dagster's alert_sensor, which cannot run while one of these is away. Run it as a service
-    of its own; it ends with SIGTERM or Ctrl-C. Each line is also printed.
+    Everything else is reported by Dagster's alert_sensor, which cannot run while one of these has failed. Run it as a
+    separate service; it ends with SIGTERM or Ctrl-C. Each line is also printed.
 
     Example: emm watchdog
     """
@@ -49,7 +49,7 @@ def watchdog(env_files: tuple[Path, ...], interval: float, patience: float, stat
             for line in remembered.look(conditions, ZoneInfo(settings.tz), [channel.name for channel in channels]):
                 say(line.text)
             remembered.send(channels, settings.logger_notification_email_subject, note)
-            remembered.save()  # its time tells a health check that the watchdog works
+            remembered.save()  # the file's time shows a health check that the watchdog works
         except EmmError as err:
             note(f"error: {err}")
         if ended.wait(interval):
@@ -57,7 +57,7 @@ def watchdog(env_files: tuple[Path, ...], interval: float, patience: float, stat
 
 
 def _conditions(settings: Settings, first_failed: dict[str, float], patience_s: float) -> list[Condition]:
-    """Return the conditions of the parts; one that has failed for a moment only is neither failing nor over."""
+    """Return the conditions of the parts. A part that failed less than `patience_s` ago has none yet."""
     now = datetime.now(UTC)
     conditions = []
     for part in parts_seen_by_the_watchdog(settings, now):

@@ -1,4 +1,4 @@
-"""What `emm status` prints: one screen of 80 columns."""
+"""The output of `emm status`: one screen of 80 columns."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 WIDTH = 80
 METERS_SHOWN = 5
 MOST_CHARACTERS = 230
-"""Of a reason: three lines."""
+"""Maximum length of a reason: three lines."""
 
 _FINE = {State.OK, State.ASLEEP, State.DISABLED, State.NEW}
 _WORST_FIRST = (
@@ -36,7 +36,7 @@ _WORST_FIRST = (
 
 
 def print_screen(condition: PipelineCondition) -> None:
-    """Print whether all is fine, and what is not: parts first, in the order in which they are to be corrected."""
+    """Print whether everything is fine, and what is wrong: parts first, in the order in which to correct them."""
     say(_headline(condition))
     for part in condition.parts:
         if not part.is_ok:
@@ -69,7 +69,7 @@ def _print_meters(meters: Sequence[MeterCondition]) -> None:
 
 
 def _entries(meters: Sequence[MeterCondition]) -> Iterator[tuple[str, Status]]:
-    """Yield an entry per meter, worst first; meters that are alike in state and reason are one entry."""
+    """Yield an entry per meter, worst first; meters with the same state and reason share one entry."""
     alike: dict[tuple[State, str], list[MeterCondition]] = {}
     for each in sorted(meters, key=lambda meter: _WORST_FIRST.index(meter.status.state)):
         alike.setdefault((each.status.state, _shared_reason(each)), []).append(each)
@@ -83,7 +83,7 @@ def _entries(meters: Sequence[MeterCondition]) -> Iterator[tuple[str, Status]]:
 
 
 def _shared_reason(meter: MeterCondition) -> str:
-    """Return what meters have in common that fail for one cause: the reason without their own unit."""
+    """Return the reason without the meter's unit: it is the same for all meters that fail for one cause."""
     reason = (meter.status.reason or "").partition("; failing since")[0]
     return reason.replace(f" unit {meter.row.get('slave_address')}:", ":")
 

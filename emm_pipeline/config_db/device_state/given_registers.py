@@ -1,4 +1,4 @@
-"""Which registers meters gave at any time: table `given_registers`. If it refuses one of these, that is temporary."""
+"""The registers that each meter has ever given: table `given_registers`. If it refuses one, that is temporary."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Given = dict[int, tuple["GivenRange", ...]]
 
 
 def load_given(engine: Engine, meters: Sequence[EnergyMeter], types: Mapping[str, MeterType]) -> Given:
-    """Return the registers that meters gave, as long as their configuration is that of now.
+    """Return the registers that meters gave with their present configuration.
 
     Raises:
         ConfigDatabaseError: The database cannot be read. Like the function below.
@@ -52,7 +52,7 @@ def save_given(
     types: Mapping[str, MeterType],
     known: Mapping[int, Sequence[GivenRange]],
 ) -> None:
-    """Keep what meters gave for the first time; `known` is what was loaded before."""
+    """Save the registers that meters gave for the first time; `known` are those that were loaded before."""
     fingerprints = Fingerprints(types)
     rows = []
     for reading in readings:
@@ -73,7 +73,7 @@ def _is_in(one: GivenRange, ranges: Iterable[GivenRange]) -> bool:
 
 
 def merged(ranges: Iterable[GivenRange]) -> list[GivenRange]:
-    """Return the ranges with those joined that touch or overlap."""
+    """Return the ranges; those that touch or overlap are joined."""
     joined: list[GivenRange] = []
     for function_code, start, end in sorted(ranges):
         if joined and joined[-1][0] == function_code and start <= joined[-1][2]:

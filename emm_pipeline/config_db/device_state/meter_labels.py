@@ -38,9 +38,9 @@ def load_labels(engine: Engine) -> dict[int, dict[str, str]]:
 def load_labels_known(
     engine: Engine, meters: Sequence[EnergyMeter], types: Mapping[str, MeterType], now: datetime
 ) -> frozenset[int]:
-    """Return the ids of meters whose labels need not be read now: they have none, or were asked less than a day ago.
+    """Return the ids of meters whose labels need not be read now: they have none, or were read less than a day ago.
 
-    A meter whose configuration has changed since is asked again.
+    They are requested again if the meter's configuration has changed since.
     """
     with_labels = {name for name, meter_type in types.items() if meter_type.labels}
     if not with_labels:
@@ -59,7 +59,7 @@ def load_labels_known(
 
 
 def save_labels(engine: Engine, readings: Sequence[MeterReading], types: Mapping[str, MeterType]) -> None:
-    """Keep the labels that were read in these meter readings. Where none came, the ones before stay."""
+    """Save the labels of these meter readings. If a meter sent none, its earlier ones stay."""
     asked = [reading for reading in readings if reading.labels is not None]
     if not asked:
         return

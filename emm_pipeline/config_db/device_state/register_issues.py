@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def load_issues(engine: Engine) -> dict[int, tuple[RegisterIssue, ...]]:
-    """Return by meter id the registers that did not deliver when it was last read.
+    """Return by meter id the registers that did not deliver when the meter was last read.
 
     Raises:
         ConfigDatabaseError: The database cannot be read, or was never upgraded. Like all functions here.
@@ -42,14 +42,14 @@ def save_issues(
     before: Mapping[int, Collection[RegisterIssue]],
     now: datetime,
 ) -> None:
-    """Keep the registers that do not deliver; where nothing has changed, write nothing.
+    """Save the registers that do not deliver. If nothing has changed, nothing is written.
 
     Args:
         engine: The configuration database.
-        read: The ids of the meters that were read to their end.
-        issues: By meter id what was found.
+        read: The ids of the meters that were read completely.
+        issues: The issues that were found, by meter id.
         before: What `load_issues` returned.
-        now: Since when a register counts that delivered before.
+        now: The start of an issue of a register that delivered before.
     """
     known = {(id_, each.measurement): each for id_ in read for each in before.get(id_, ())}
     current = {(id_, each.measurement): each for id_ in read for each in issues.get(id_, ())}
@@ -76,7 +76,7 @@ def save_issues(
 
 
 def _is_same(before: RegisterIssue | None, now: RegisterIssue) -> bool:
-    """Whether a person need not read it again. The value of an implausible register changes all the time."""
+    """Whether the issue is the same for a person. The value of an implausible register changes all the time."""
     if before is None or before.kind is not now.kind:
         return False
     return now.kind is RegisterIssueKind.IMPLAUSIBLE or before.reason == now.reason
@@ -108,7 +108,7 @@ def accept(engine: Engine, meter_id: int, measurements: Iterable[str]) -> None:
 
 
 def expect_again(engine: Engine, meter_id: int, measurements: Iterable[str]) -> None:
-    """Take back that their absence is accepted."""
+    """Withdraw the acceptance of their absence."""
     table = accepted_absences.c
     with database_errors(engine), engine.begin() as connection:
         connection.execute(

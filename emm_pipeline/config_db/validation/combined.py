@@ -1,6 +1,6 @@
 """Rows of `combined_measurements`, checked: the sums of each type (pure).
 
-A sum is used only where all of its rows are right: with a part left out, it would be another number.
+A sum is used only if all of its rows are valid: without one of its parts, it would be another number.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ def check_combined(
     """Return the types with their sums.
 
     Args:
-        rows: Of `combined_measurements`; columns that the first rows do not have may be absent.
-        types: Those that have registers.
-        issues: Where issues are added.
+        rows: Rows of `combined_measurements`; columns that are not in the table yet may be absent.
+        types: The types that have registers.
+        issues: The list to which issues are added.
     """
     sums: dict[str, dict[tuple[str, str | None], _Sum]] = defaultdict(dict)
     for row in sorted(rows, key=repr):
@@ -94,7 +94,7 @@ def _check_part(
     registers = [each for each in meter_type.registers if each.measurement_name == part.measurement_name]
     if not registers:
         reader.report(
-            "part", f"is {shown(part.measurement_name)}, which is no valid measurement of the type's registers"
+            "part", f"is {shown(part.measurement_name)}, which is not a valid measurement of the type's registers"
         )
     elif any(each.data_type is DataType.STRING for each in registers):
         reader.report("part", f"is {shown(part.measurement_name)}, which is a text")

@@ -17,7 +17,7 @@ _NOT_IMPLEMENTED: dict[DataType, tuple[int, ...]] = {
     DataType.INT64: (0x8000_0000_0000_0000,),
     DataType.UINT64: (0xFFFF_FFFF_FFFF_FFFF,),
 }
-"""SunSpec's (Device Information Model Specification 1.1, section 4); of floats it is NaN, which is never a reading."""
+"""By data type (Device Information Model Specification 1.1, section 4); for floats it is NaN, never a reading."""
 
 _ACCUMULATORS = (DataType.UINT32, DataType.UINT64)
 _FIRST_WITHOUT_ACCUMULATORS = 700

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 class TransportError(TransientError):
-    """Something failed between us and a unit: the kind of failure, and a reason without gateway, unit and registers.
+    """The communication with a unit failed: the kind of failure, and a reason without gateway, unit and registers.
 
-    `advice` says what to do, where the cause is known better than by the kind of failure.
+    `advice` says what to do, if more is known about the cause than the kind of failure.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class ReadError(TransportError):
 
 
 class ResendError(ReadError):
-    """A request that may bring registers if it is sent again, over a link that was opened again."""
+    """A request that may bring registers if it is sent again over a new link."""
 
 
 class ExceptionReplyError(ReadError):
@@ -59,7 +59,7 @@ class Transport(Protocol):
     """
 
     notices: list[str]
-    """Notices about unusual replies that were accepted, a line each; whoever reads the list empties it."""
+    """Notices about unusual replies that were accepted, a line each; the reader empties the list."""
 
     @property
     def name(self) -> str:
@@ -79,7 +79,7 @@ class Transport(Protocol):
     async def exchange(
         self, unit_id: int, request: Request, timeout_s: float, on_resend: Callable[[], None] | None = None
     ) -> bytes:
-        """Send a request and waits up to `timeout_s` seconds for its reply.
+        """Send a request and wait up to `timeout_s` seconds for its reply.
 
         Args:
             unit_id: The unit that is to reply.
@@ -115,16 +115,16 @@ class FramedReply:
     rest: bytes = b""
     notices: tuple[str, ...] = ()
     is_certain: bool = True
-    """Otherwise it is the reply unless a better one follows within a moment."""
+    """False if it is the reply only if no better one follows within a moment."""
     taints_link: bool = False
-    """Whether bytes came with it that cannot be understood: what follows on this link cannot be either."""
+    """Whether bytes came with it that cannot be understood: then nothing that follows on this link can be."""
 
 
 class Framing(Protocol):
     """How requests and replies are written as bytes."""
 
     silent_s: float
-    """For how long a link must be silent before a request: what comes before that is no reply to it. 0: not at all."""
+    """Seconds for which a link must be silent before a request; 0 for none. Bytes received before are not a reply."""
 
     def build(self, unit_id: int, request: Request) -> bytes:
         """Return the frame of a request."""
@@ -134,8 +134,8 @@ class Framing(Protocol):
 
         Args:
             sent: The frame of the request.
-            received: All bytes that were received since, or before it over the same link.
-            history: What the gateway sent before. It is changed by what these bytes tell of the gateway.
+            received: All bytes that were received over this link, before the request and since.
+            history: What the gateway sent before. It is updated with what these bytes show about the gateway.
 
         Returns:
             The reply; None while it may come with further bytes; an error while that is unlikely, and no further bytes
@@ -146,4 +146,4 @@ class Framing(Protocol):
         """
 
     def explain(self, received: bytes) -> ReadError | None:
-        """Return what these bytes are, which never became a reply; None where that is not known."""
+        """Explain bytes that never became a reply; return None if it is not known what they are."""

@@ -1,4 +1,4 @@
-"""Links that carry bytes, and what asyncio calls for one of them."""
+"""Links that carry bytes, and their protocol for asyncio."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class LinkOwner(Protocol):
         """Bytes were received."""
 
     def lose(self, connection: Connection) -> None:
-        """The link has ended, by whichever end."""
+        """The link was closed, by either end."""
 
 
 class Link(Protocol):
@@ -30,7 +30,7 @@ class Link(Protocol):
 
 
 class Connection(asyncio.Protocol):
-    """One link of a transport, as asyncio knows it. Once the transport has another one, it does nothing."""
+    """The protocol of one link for asyncio. It does nothing once the transport has another link."""
 
     def __init__(self, owner: LinkOwner) -> None:
         self._owner = owner

@@ -1,8 +1,8 @@
 """Modbus TCP's framing (Modbus Messaging on TCP/IP 1.0b, section 3.1): the MBAP header, and a reply's check against it.
 
-Requests are built by pymodbus. Replies are not read by it: its client drops a reply with another transaction or unit id
-without a word, and waits on after garbage. Here each byte is checked as it comes. What many devices do wrong is
-accepted where the data is beyond doubt: unit, function and byte count are always those that were asked for.
+pymodbus builds the requests, but does not read the replies: its client silently drops a reply with another transaction
+or unit id, and keeps waiting after garbage. Here each byte is checked as it comes. Common faults of devices are
+accepted if the data is beyond doubt: unit, function and byte count are always those of the request.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _COUNT_AT = 10
 """Position of the register count in a request."""
 
 _LONGEST_FRAME = 260
-"""Bytes of the longest frame; more that cannot be understood are not waited for."""
+"""Bytes of the longest frame; the wait ends when more bytes cannot be understood."""
 
 _LENGTHS = range(3, _LONGEST_FRAME - 5)
 """The allowed values of the header's length."""
@@ -106,7 +106,7 @@ class MbapFraming:
 
 
 class _Reply:
-    """The search for the reply that begins with `start` among bytes that are not just that."""
+    """The search for the reply that begins with `start` among other bytes."""
 
     def __init__(self, start: bytes, history: ReplyHistory) -> None:
         self._start = start
@@ -117,7 +117,7 @@ class _Reply:
         self._notices: list[str] = []
 
     def found_in(self, received: bytes) -> FramedReply | ReadError | None:
-        """Drop copies of earlier replies, then judges what comes first."""
+        """Drop copies of earlier replies, then judge what comes first."""
         while copy := self._history.copy_in(received):
             if self._history.is_without_ids:
                 if not self._history.was_just_taken(copy):
@@ -163,7 +163,7 @@ class _Reply:
         return FramedReply(registers, code, frame, rest, tuple(self._notices), taints_link=SURPLUS in self._notices)
 
     def _mismatch(self, received: bytes) -> ReadError | None:
-        """Return the error for the first field of the header, but the transaction id, that cannot be the reply's."""
+        """Return the error for the first wrong field of the header, except the transaction id."""
         transaction_id, _, length, unit_id, function_code = _HEADER.unpack_from(received)
         body = received[_HEADER.size :]
         is_exception = bool(function_code & EXCEPTION_BIT)
@@ -185,12 +185,12 @@ class _Reply:
         return next((self._wrong(*each) for each in checks if each[1] != each[2]), None)
 
     def _may_lack_id(self, transaction_id: int) -> bool:
-        """Whether a reply with another id may be the one: of a gateway that has never echoed one."""
+        """Whether a reply with another id may be the right one, since the gateway has never echoed an id."""
         is_ours = transaction_id and transaction_id.to_bytes(2) in self._history.sent_ids
         return not self._history.echoes_ids and not is_ours
 
     def _without_id(self, reply: FramedReply, transaction_id: int) -> FramedReply | ReadError | None:
-        """A reply that is right but for its transaction id: accepted if the id is always the same, and it is no copy.
+        """Judge a reply with a wrong transaction id only: accepted if the id is always the same, and it is no copy.
 
         Raises:
             ResendError: It may be a copy of an earlier reply, or it is not known yet whether the id is always the same.

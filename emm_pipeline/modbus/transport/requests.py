@@ -1,4 +1,4 @@
-"""Requests as pymodbus's records, of which its framers make bytes."""
+"""Requests as objects of pymodbus, which its framers turn into bytes."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ _REQUESTS: dict[FunctionCode, type[ModbusPDU]] = {
 
 
 def request_pdu(unit_id: int, transaction_id: int, request: Request) -> ModbusPDU:
-    """Return the request as pymodbus has it."""
+    """Return the request as an object of pymodbus."""
     kind = _REQUESTS[request.function_code]
     return kind(dev_id=unit_id, transaction_id=transaction_id, address=request.address, count=request.count)
 
 
 def reply_size(count: int) -> int:
-    """How many bytes of data the reply to a request for so many registers of two bytes has."""
+    """Return the bytes of data in the reply to a request for so many registers of two bytes."""
     return 2 * count

@@ -29,7 +29,7 @@ _HEAD = 3
 _FRAMER = FramerRTU(DECODER)
 
 SILENT_S = 0.004
-"""Silence between two frames over TCP: 3.5 characters at 9600 baud. The converter keeps those of its line itself."""
+"""Silence between two frames over TCP: 3.5 characters at 9600 baud. The converter keeps the pauses of its line."""
 
 BEFORE = "bytes that are no reply came before the first one; they are dropped"
 SURPLUS = "surplus bytes come with the replies; they are dropped"
@@ -96,7 +96,7 @@ def _reply(frame: bytes, rest: bytes, notices: tuple[str, ...]) -> FramedReply:
 
 
 def _without_late_replies(received: bytes, head: bytes, history: ReplyHistory) -> tuple[bytes, tuple[str, ...]]:
-    """Drop whole replies with which the bytes begin, of units that have not replied in time."""
+    """Drop whole replies at the start of the bytes, from units that have not replied in time."""
     notices: tuple[str, ...] = ()
     while len(received) >= LEAST_FRAME and not _begins(received, head) and history.may_come_late(received[0]):
         size = _frame_size(received)

@@ -30,7 +30,7 @@ _READ_AT_ONCE = 4096
 
 
 class SerialSettings(NamedTuple):
-    """How a line is driven."""
+    """The settings of a serial line."""
 
     baud_rate: int
     data_bits: int
@@ -96,7 +96,7 @@ class SerialTransport(StreamTransport):
 
 
 class _Link:
-    """An open device whose bytes the event loop hands on."""
+    """An open device, whose bytes the event loop passes on."""
 
     def __init__(self, owner: SerialTransport, device: Serial) -> None:
         self._owner, self._device = owner, device

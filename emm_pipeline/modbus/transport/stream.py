@@ -1,4 +1,4 @@
-"""One exchange at a time over a link that carries bytes: what all transports have in common."""
+"""The common part of all transports: one exchange at a time over a link that carries bytes."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class StreamTransport(ABC):
     async def exchange(
         self, unit_id: int, request: Request, timeout_s: float, on_resend: Callable[[], None] | None = None
     ) -> bytes:
-        """Send a request and waits for its reply; see `Transport.exchange`."""
+        """Send a request and wait for its reply; see `Transport.exchange`."""
         if self._link is None:
             raise ReadError(FailureKind.CLOSED, self._closed_because)
         try:
@@ -86,7 +86,7 @@ class StreamTransport(ABC):
             self._reply = None
 
     async def _wait_for_silence(self, safe_at: float) -> None:
-        """Wait as long as late replies may come, and as the framing wants it; what comes meanwhile is dropped.
+        """Wait as long as late replies may come, and as the framing requires; bytes received meanwhile are dropped.
 
         Raises:
             ReadError: The link was closed meanwhile.
@@ -150,7 +150,7 @@ class StreamTransport(ABC):
             self._accept(found)
 
     def _take_unsolicited(self) -> None:
-        """Drop what came before the first request, and copies of replies; closes the link after other bytes."""
+        """Drop what came before the first request, and copies of replies; close the link after other bytes."""
         if len(self._received) > MOST_UNSOLICITED:
             self._fail(ReadError(FailureKind.INVALID_REPLY, "unsolicited bytes were received"))
         elif not self._framing.silent_s and self._history.has_replied:
@@ -177,13 +177,13 @@ class StreamTransport(ABC):
             self.close()
 
     def _notice(self, notice: str) -> None:
-        """Once per connection."""
+        """Add a notice, once per connection."""
         if notice not in self._noticed:
             self._noticed.add(notice)
             self.notices.append(notice)
 
     def lose(self, connection: Connection) -> None:
-        """The link has ended, by whichever end."""
+        """The link was closed, by either end."""
         if self._link is None or connection is not self._connection:
             return
         self._link = None

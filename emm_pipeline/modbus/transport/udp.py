@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class _Datagrams(asyncio.DatagramProtocol):
-    """The socket as asyncio knows it."""
+    """The protocol of the socket for asyncio."""
 
     def __init__(self, owner: UdpTransport) -> None:
         self._owner = owner
@@ -53,9 +53,9 @@ class _Link:
 
 
 class UdpTransport(StreamTransport):
-    """A socket that sends datagrams to a gateway. It has another port each time that it is opened.
+    """A socket that sends datagrams to a gateway. It uses another local port each time it is opened.
 
-    That a gateway is there shows with its first reply only.
+    Only a reply shows that there is a gateway.
     """
 
     def __init__(self, gateway: GatewayAddress, framing: Framing) -> None:

@@ -1,4 +1,4 @@
-"""How a meter is reached, how patiently, and which of its registers it gave before."""
+"""Transports, serial settings and pauses, and the registers that each meter gave before."""
 
 from alembic import op
 

@@ -1,4 +1,4 @@
-"""What a meter's status is decided from: when it was polled, and which of its registers do not deliver."""
+"""The facts for a meter's status: when it was polled, and which of its registers do not deliver."""
 
 from alembic import op
 
