@@ -54,7 +54,8 @@ def _mechanisms(meters: int) -> Row:
     plain, hybrid = _plain_inverter(), _hybrid_inverter()
     samples = _samples(meters, plain, factor=40.0)
     frame = decode_readings(samples, {"bench": hybrid})
-    assert len(frame) == len(decode_readings(samples, {"bench": plain})), "as many values of both"
+    parts = sum(not register.stored for register in hybrid.registers)
+    assert len(frame) == meters * (REGISTERS_PER_METER - parts + len(hybrid.combined)), "each value is there"
     with_mechanisms, without = [], []
     for _ in range(15):  # in turn, so that whatever else the machine does hits both
         without.append(_timed(lambda: decode_readings(samples, {"bench": plain})))
@@ -72,16 +73,16 @@ def _plain_inverter() -> MeterType:
 
 
 def _hybrid_inverter() -> MeterType:
-    """The same registers with what a Deye, a Sungrow and a GEN24 have in place of some of them; as many values."""
+    """The same registers, of which as many as on a Deye, a Sungrow or a GEN24 have something particular."""
     registers = list(_plain_inverter().registers)
     columns: list[dict[str, Any]] = [
-        *[{"value_offset": -100.0}] * 6,
-        *[{"mask": 0x00F0, "scale": 1.0}] * 2,
-        *[{"data_type": DataType.BOOL, "mask": 1, "scale": 1.0}] * 2,
+        *[{"value_offset": -100.0}] * 5,
+        {"mask": 0x00F0, "scale": 1.0},
+        {"data_type": DataType.BOOL, "mask": 1, "scale": 1.0},
         {"sign_register": 0, "sign_mask": 2},
         {"data_type": DataType.SIGN_MAGNITUDE},
         {"absolute": True, "data_type": DataType.INT},
-        *[{"invalid_values": (0x7FFF, 0xFFFF)}] * 10,
+        *[{"invalid_values": (0x7FFF, 0xFFFF)}] * 4,
         *[{"stored": False}] * 4,
         *[{"uses_factor": True}] * 12,
         {"scale_register": 1, "scale": 1.0},
@@ -91,7 +92,7 @@ def _hybrid_inverter() -> MeterType:
     parts = [register.measurement_name for register in registers if not register.stored]
     sums = tuple(
         CombinedMeasurement(f"sum{number}", "V", (Part(first), Part(second, -1.0)))
-        for number, (first, second) in enumerate([parts[:2], parts[2:], parts[::2], parts[1::2]])
+        for number, (first, second) in enumerate([parts[:2], parts[2:]])
     )
     return MeterType("bench", tuple(registers), combined=sums)
 

@@ -114,9 +114,9 @@ class Trigger:
         return longest
 
     def two_intervals_before(self, now: datetime) -> datetime:
-        """Return the earliest time of the last report of something that this trigger starts, if it still works.
+        """Return the time after which each meter must have reported, if this trigger's runs continue.
 
-        That is the last tick but one: its run has reported, unless it is late by more than RUN_LATENESS.
+        That is the last but one tick: its run has ended, unless it is late by more than RUN_LATENESS.
         """
         last = self.previous_tick(now - RUN_LATENESS)
         return self.previous_tick(last - _MINUTE)

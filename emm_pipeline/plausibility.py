@@ -1,7 +1,7 @@
-"""Check whether values are plausible: ranges by quantity and unit (pure).
+"""Check whether values can be right: ranges by quantity and unit (pure).
 
 A wrong word order, data type or address gives values that no meter measures. The ranges are wide: a value outside of
-them is wrong, one inside may be wrong, too.
+them is certainly wrong, but a value inside can also be wrong.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SMALLEST, LARGEST = 1e-9, 1e12
-"""The limits of the absolute value of any quantity, except zero."""
+"""Limits of the absolute value of any quantity that a meter measures, other than zero itself."""
 
 
 class Range(NamedTuple):
-    """The allowed values of a quantity, including both ends; zero is always allowed."""
+    """The values that a quantity may have, including both ends; zero is always allowed."""
 
     lowest: float
     highest: float
@@ -44,7 +44,7 @@ _RANGES = (
     (re.compile(""), "°C", Range(-100.0, 300.0)),
     (re.compile(""), "A", Range(-100_000.0, 100_000.0)),
 )
-"""A pattern that the measurement's name holds, its unit, and the range."""
+"""A pattern that the measurement's name contains, its unit (None: no unit), and the range."""
 
 
 @lru_cache(maxsize=10_000)

@@ -114,16 +114,16 @@ class Register:
         scale * raw * 10 ** n + value_offset
 
     where n is the INT in the `scale_register`, 0 without one. A raw value equal to `invalid_value`, or to one of
-    `invalid_values`, is no reading. With a `mask`, raw is what the mask leaves, shifted to its lowest bit. Then
-    `absolute` takes the absolute value, and a `sign_register` makes it negative where a bit of `sign_mask` is set.
-    With `uses_factor` it is multiplied by the meter's factor. Where `high_register_address` is set, the upper half of
-    the raw value is there, and the lower one at `register_address`.
+    `invalid_values`, is not a reading. With a `mask`, raw is the bits that the mask selects, shifted to its lowest bit.
+    Then `absolute` takes the absolute value, and a `sign_register` makes it negative if a bit of `sign_mask` is set.
+    With `uses_factor` it is multiplied by the meter's factor. If `high_register_address` is set, it is the address of
+    the upper half of the raw value, and `register_address` that of the lower half.
 
-    With a `model` all addresses count from the first register of this SunSpec model, wherever the device has it; of
-    several with this id, `model_copy` says which. `length` is the number of registers of a STRING. What is not
-    `stored` is read for combined measurements only.
+    With a `model`, all addresses count from the first register of this SunSpec model, wherever the device has it; if
+    there are several with this id, `model_copy` selects one. `length` is the number of registers of a STRING. A
+    register that is not `stored` is read only for combined measurements.
 
-    `register_bytes` is that of the type, and no column of the table.
+    `register_bytes` comes from the type and is not a column of the table.
     """
 
     register_address: int
@@ -198,7 +198,7 @@ class Register:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A part of a combined measurement: `factor` times the measurement. An `optional` one may be absent."""
+    """A part of a combined measurement: `factor` times the measurement. An `optional` part may be absent."""
 
     measurement_name: str
     factor: float = 1.0
@@ -209,7 +209,7 @@ class Part:
 class CombinedMeasurement:
     """A measurement that is a sum: rows of the table `combined_measurements`.
 
-    It is there only where all parts that are not optional were read in the same poll, and at least one part was.
+    It has a value only if all parts that are not optional were read in the same poll, and at least one part was.
     """
 
     measurement_name: str
@@ -218,7 +218,7 @@ class CombinedMeasurement:
 
 
 def scale_factor(register: Register) -> Register:
-    """The register that holds the power of ten of another one."""
+    """The register that contains the power of ten of another one."""
     return Register(
         register_address=register.scale_register or 0,
         measurement_name=f"scale factor of {register.measurement_name}",

@@ -1,7 +1,7 @@
-"""The status of meters, and of the parts that the pipeline depends on: one definition for all (pure).
+"""The status of meters and of the parts of the pipeline: one definition for everything that shows a status (pure).
 
 `emm status`, `emm meters list`, `check`, `poll` and `watch`, the demo, Dagster's pages, `emm_poll.status`, alerts and
-the web page all call `decide`. It reads no clock and no database: the caller has gathered the facts.
+the web page all call `decide`. It reads no clock and no database: its caller collects the facts.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class State(StrEnum):
-    """The state of a meter, or of a part that the pipeline depends on. The values are fixed."""
+    """The state of a meter, or of a part of the pipeline. The values do not change between versions."""
 
     OK = "ok"
     DEGRADED = "degraded"
@@ -54,13 +54,13 @@ _EXIT_CODES = {
 
 
 def exit_code(states: Iterable[State | None]) -> ExitCode:
-    """Return the exit code for these states; None stands for one that is unknown."""
+    """Return the exit code for these states; None means that a state is unknown."""
     codes = (_EXIT_CODES.get(state, ExitCode.FAILING) if state else ExitCode.FAILING for state in states)
     return max(codes, default=ExitCode.OK)
 
 
 class RegisterIssueKind(StrEnum):
-    """Why a configured register does not deliver what it should."""
+    """Why a configured register does not deliver a valid value."""
 
     MISCONFIGURED = "misconfigured"
     """Its row cannot be used."""
@@ -74,7 +74,7 @@ class RegisterIssueKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RegisterIssue:
-    """A configured register of a meter that does not deliver what it should; `since` is aware, None if not known."""
+    """A configured register of a meter that does not deliver a valid value; `since` is aware, None if not known."""
 
     measurement: str
     kind: RegisterIssueKind
@@ -89,9 +89,9 @@ class RegisterIssue:
 class MeterFacts:
     """The facts about one meter; times are aware.
 
-    `configuration_issue` is why it cannot be polled. `polled_at` is when a poll last reported a result of it,
-    `failing_since`, `reason` and `next_attempt_at` say how it fails, `silent` whether it then gave no reply at all.
-    `issues` are those registers that do not deliver, without those whose absence a person has accepted.
+    `configuration_issue` says why it cannot be polled. `polled_at` is the time at which a poll last reported a result
+    of it. `failing_since`, `reason` and `next_attempt_at` describe its failure, and `silent` is true if it then gave no
+    reply at all. `issues` are the registers that do not deliver, without those whose absence a person has accepted.
     """
 
     enabled: bool = True
@@ -112,8 +112,8 @@ class PollingFacts:
     """The facts about polling as a whole; times are aware.
 
     A meter that was polled at `polled_since` or later was polled within two intervals of the schedule. `stopped` says
-    why nothing polls, if that is known. `waiting_since` is when the oldest points were read that wait for the store,
-    `waiting_reason` why they do. `clock_issue` says why the times of readings are wrong.
+    why polling has stopped, if that is known. `waiting_since` is the time of the oldest points that wait for the store,
+    and `waiting_reason` says why they wait. `clock_issue` says why the times of readings are wrong.
     """
 
     polled_since: datetime | None = None
@@ -134,7 +134,7 @@ class Status:
 
 
 def decide(meter: MeterFacts, polling: PollingFacts) -> Status:
-    """Return a meter's status. What prevents reading comes before what is wrong with what was read."""
+    """Return a meter's status. A reason why it is not read takes precedence over an issue with its values."""
     unread = _decide_unread(meter, polling)
     if unread:
         return unread
@@ -174,11 +174,11 @@ def decide_read(issues: Sequence[RegisterIssue], clock_issue: str | None = None)
 
 
 NAMED = 3
-"""Maximum number of registers that a reason names."""
+"""The number of registers that a reason names."""
 
 
 def described(issues: Sequence[RegisterIssue]) -> str:
-    """Return in one line which registers do not deliver, and why: the first of them, and how many more."""
+    """Return in one line which registers do not deliver, and why: the first ones, and the number of the others."""
     more = f"; and {len(issues) - NAMED} more registers" if len(issues) > NAMED else ""
     return "; ".join(map(str, issues[:NAMED])) + more
 

@@ -1,6 +1,6 @@
-"""`emm status` beside the real processes: all is fine, and each process that has failed is reported as such.
+"""`emm status` with the real processes: all is fine, and each process that has failed is reported separately.
 
-Each test continues from the one before.
+Each test continues where the one before it ended.
 """
 
 import json
@@ -109,7 +109,7 @@ def test_a_dead_daemon_is_reported_once_its_heartbeat_is_old(stack):
     wait_for("the daemon", lambda: "Dagster's daemon" not in status(stack)[1], 90, 3)
 
 
-def test_a_postgresql_that_is_unavailable_is_reported_and_nothing_else_hides_it(stack):
+def test_an_unavailable_postgresql_is_reported_before_everything_else(stack):
     stack.postgres.stop()
     code, parts, meters = status(stack)
     assert (code, meters) == (2, None)

@@ -1,6 +1,6 @@
 """An alert channel of Apprise (chat, push, webhook and others), given by a URL. The only module that imports apprise.
 
-The URLs are described in https://appriseit.com/services/. They contain credentials, which messages do not show.
+https://appriseit.com/services/ describes the URLs. They contain credentials, so messages show them only redacted.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ class AppriseChannel:
 
     @property
     def name(self) -> str:
-        """The channel's identifier in the database; not the URL, which contains credentials."""
+        """The channel's name in the database: a hash, because the URL contains credentials."""
         return f"apprise {hashlib.sha256(self.url.encode()).hexdigest()[:12]}"
 
     def send(self, subject: str, body: str) -> list[str]:
-        """Send a message. Return an empty list, since Apprise does not report which receivers were refused.
+        """Send a message. Returns an empty list, because Apprise does not report single receivers.
 
         Raises:
             AlertError: The service did not accept it.
-            ConfigurationError: Apprise does not support such a URL.
+            ConfigurationError: Apprise does not support the URL.
         """
         import apprise  # noqa: PLC0415  # 0.3 s, which only sending needs
 

@@ -1,4 +1,4 @@
-"""The channels of alerts: mail, and those of Apprise. Each gets every line, even while another one is unavailable."""
+"""Channels of alerts: mail, and those of Apprise. Each receives every line, even while another one is unavailable."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ if TYPE_CHECKING:
 
 
 class Channel(Protocol):
-    """A service through which people receive alerts."""
+    """A service that delivers alerts to people."""
 
     @property
     def name(self) -> str:
-        """The channel's identifier in the database; it contains no credentials."""
+        """The channel's name in the database; it contains no credentials."""
 
     def send(self, subject: str, body: str) -> list[str]:
         """Send a message.
 
         Returns:
-            The receivers that were refused while others got the message.
+            The receivers that the service refused, although it accepted the message for others.
 
         Raises:
-            EmmError: The channel did not accept the message. The error names the channel and contains no credentials.
+            EmmError: The service did not accept the message. The error names the service and contains no credentials.
         """
 
 

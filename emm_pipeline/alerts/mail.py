@@ -41,7 +41,7 @@ class MailChannel:
 
     @property
     def name(self) -> str:
-        """The channel's identifier in the database."""
+        """The channel's name in the database."""
         return "mail"
 
     def send(self, subject: str, body: str) -> list[str]:

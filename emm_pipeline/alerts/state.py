@@ -1,6 +1,7 @@
-"""The reported alerts, and the lines that wait to be sent: tables `troubles` and `mail_lines`.
+"""The alerts that were sent to people, and the lines that wait to be sent: tables `troubles` and `mail_lines`.
 
-Both outlive runs: each change is reported once, even if a process is killed, and an unavailable channel loses no line.
+Both are kept between runs: each change is reported once, even if a process is killed, and lines for a channel that is
+unavailable wait.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The watchdog's memory: the alerts that it has reported, and the lines that wait for channels, in one file.
+"""The watchdog's state in one file: the alerts that it has sent, and the lines that wait for channels.
 
-It needs neither PostgreSQL nor Dagster, since it reports their failures.
+It needs neither PostgreSQL nor Dagster, because the watchdog reports the failure of these.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class WatchdogState:
-    """The reported alerts, and the waiting lines of each channel; kept in `file`."""
+    """The alerts that were sent to people, and the lines that wait, by channel; kept in `file`."""
 
     file: Path
     raised: list[Alert] = field(default_factory=list)
@@ -33,7 +33,7 @@ class WatchdogState:
 
     @classmethod
     def load(cls, file: Path) -> WatchdogState:
-        """Read the file; a missing or damaged one is an empty memory."""
+        """Read the file. If it is missing or damaged, the state is empty."""
         try:
             content = json.loads(file.read_text(encoding="utf-8"))
             raised = [
@@ -49,7 +49,7 @@ class WatchdogState:
         return cls(file, raised, waiting)
 
     def save(self) -> None:
-        """Write the file durably, as a whole.
+        """Write the file durably, replacing the old one in a single step.
 
         Raises:
             EmmError: The folder cannot be written.
@@ -73,7 +73,7 @@ class WatchdogState:
             raise EmmError(f"{self.file} cannot be written: {err.strerror}") from None
 
     def look(self, conditions: Sequence[Condition], zone: ZoneInfo, channels: Sequence[str]) -> list[AlertLine]:
-        """Raise and resolve alerts, and save and return the new lines. Alerts without a condition are not changed."""
+        """Raise and resolve alerts; those without a condition do not change. Saves and returns the new lines."""
         seen = {condition.subject for condition in conditions}
         changes = compare(conditions, [alert for alert in self.raised if alert.subject in seen])
         if not changes:
@@ -87,7 +87,7 @@ class WatchdogState:
         return new
 
     def send(self, channels: Sequence[Channel], subject: str, on_error: Callable[[str], None]) -> None:
-        """Send the waiting lines. Lines that a channel does not accept are sent again at the next call."""
+        """Send the lines that wait. Lines that a channel does not accept are sent again the next time."""
         for channel in channels:
             waits = self.waiting.get(channel.name)
             if not waits:

@@ -26,7 +26,7 @@ def parse_combined(type_name: str, text: str) -> Iterator[dict[str, Any]]:
     found = _LINE.fullmatch(text)
     terms = list(_TERM.finditer(found[3])) if found else []
     if not found or "".join(term[0] for term in terms) != found[3] or not all(term[1] for term in terms[1:]):
-        raise ValueError(f"is {text!r}; allowed: NAME [UNIT] = PART + PART - FACTOR PART, ? behind an optional part")
+        raise ValueError(f"is {text!r}; allowed: NAME [UNIT] = PART + PART - FACTOR PART, ? after an optional part")
     for sign, factor, part, optional in (term.groups() for term in terms):
         yield {
             "type": type_name,

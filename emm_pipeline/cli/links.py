@@ -35,7 +35,7 @@ _REOPEN_PAUSE = click.option(
 
 
 class Pauses(NamedTuple):
-    """The pauses of a connection, in seconds; None where the type decides."""
+    """The pauses of a connection, in seconds; None if the type determines them."""
 
     connect: float | None
     reopen: float | None
@@ -64,7 +64,7 @@ def gateway_of(endpoint: Endpoint, transport: str | None, serial_settings: str |
 
 
 def shown_gateway(gateway: GatewayAddress) -> str:
-    """Return the gateway as messages show it, with its transport if that is not Modbus TCP."""
+    """Return the gateway's name for people, with its transport if that is not Modbus TCP."""
     return str(gateway) if gateway.transport == TRANSPORT_NAMES[0] else gateway.name
 
 

@@ -1,7 +1,7 @@
-"""Find the interpretations of registers that give a value shown by a display, and how they differ. Pure.
+"""Find the interpretations of registers that give the value on a display, and how they differ. Pure.
 
-The plain types come first. The types and offsets of few devices (`FURTHER_TYPES`, then `OFFSETS`) are tried only if no
-usual interpretation fits: among so many, some fit by chance.
+The plain types come first. The types and offsets of few devices (`FURTHER_TYPES`, and then `OFFSETS`) are tried only if
+no usual interpretation fits, because some of so many would fit by chance.
 """
 
 from __future__ import annotations
@@ -32,29 +32,29 @@ FURTHER_TYPES = (
     DataType.BCD8,
     DataType.MODULO_10000,
 )
-"""Types of few devices: they are tried for a known value that no plain type gives."""
+"""Types that few devices use, tried for a known value that no plain type gives."""
 
 SCALES = (1.0, 0.1, 10.0, 0.01, 100.0, 0.001, 1000.0, 0.0001, 10000.0)
 """The scales that are tried for a known value, the usual ones first."""
 
 OFFSETS = ((0.1, -100.0), (1.0, -10_000.0), (1.0, -16_384.0), (1.0, -20_000.0), (0.1, -1000.0), (1.0, -40.0))
-"""Scale and offset as devices use them to send negative numbers without a sign: tried where nothing else fits."""
+"""Scales and offsets with which devices send negative numbers without a sign, tried if nothing else fits."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """An interpretation that, times `scale` and plus `value_offset`, gives the value which was expected."""
+    """An interpretation that, times `scale` and plus `value_offset`, gives the expected value."""
 
     interpretation: Interpretation
     scale: float
     value: float
     error: float
-    """Distance from the expected value, as a part of it."""
+    """Distance from the expected value, as a fraction of it."""
     value_offset: float = 0.0
 
 
 def tolerance(expected: str, percent: float = 1.0) -> float:
-    """How far a value may be from what a display shows: `percent`, or half of the last digit, whichever is more.
+    """Return how far a value may be from a display: `percent`, or half of the last digit, whichever is more.
 
     Args:
         expected: As it was typed: "50" may be 49.5 to 50.5, "50.02" is within 1 % of that.
@@ -69,10 +69,10 @@ def tolerance(expected: str, percent: float = 1.0) -> float:
 def find_fits(words: Sequence[int], expected: float, within: float) -> list[Fit]:
     """Return the interpretations that give the expected value, each at most once, with the scale that comes nearest.
 
-    The types and offsets of few devices (`FURTHER_TYPES`, then `OFFSETS`) are tried only if no usual one fits.
+    `FURTHER_TYPES`, and then `OFFSETS`, are tried only if no usual interpretation fits.
 
-    Those that use all of the words come first, since the person chose these words; then the usual scales before the
-    unusual ones, the nearer value before the farther one, and a signed type before its unsigned counterpart.
+    Interpretations that use all words, as requested, come first. Usual scales come before unusual ones, nearer values
+    before farther ones, and a signed type before its unsigned counterpart.
     """
     fits = _fits(interpret(words), expected, within)
     if not any(fit.interpretation.data_type.count == len(words) for fit in fits):
@@ -105,7 +105,7 @@ def _fits(found: Iterable[Interpretation], expected: float, within: float) -> li
 
 
 def _fits_with_offset(words: Sequence[int], expected: float, within: float) -> list[Fit]:
-    """Return the fits with an offset: of single registers, in the byte order of nearly all devices."""
+    """Yield interpretations of single registers, in the byte order that nearly all devices have."""
     fits = []
     for offset, word in enumerate(words):
         for scale, value_offset in OFFSETS:
@@ -123,7 +123,7 @@ def _rank(fit: Fit, words: int) -> tuple[bool, int, float, int, int]:
 
 
 def difference(first: Fit, other: Fit) -> str:
-    """Return how the other fit differs from the first, for a person who has to choose."""
+    """Return how the other fit differs from the first, for the person who has to choose."""
     a, b = first.interpretation, other.interpretation
     if a.offset == b.offset and a.layout == b.layout and UNSIGNED_OF.get(a.data_type) == b.data_type:
         return f"the same up to {2 ** (16 * a.data_type.count - 1) - 1}; negative numbers need {a.data_type.name}"

@@ -1,4 +1,4 @@
-"""Find the models of a SunSpec device, and read the labels of a unit, over an open session."""
+"""Read the places of a SunSpec device's models, and a unit's labels, over a session."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 
 async def search_models(read: ReadUnit) -> ModelSearch:
-    """Return where the unit has its SunSpec models, or why it has none.
+    """Return the places of the unit's SunSpec models, or why it has none.
 
     Raises:
-        TransportError: The list of its models could not be read.
+        TransportError: It does not reply.
     """
     search = ModelSearch()
     while search.request:
@@ -39,7 +39,7 @@ async def search_models(read: ReadUnit) -> ModelSearch:
 
 
 async def read_labels(read: ReadUnit, meter_type: MeterType) -> dict[str, str]:
-    """Return the labels of a unit of this type, name to text: those that can be read."""
+    """Return the labels of a unit of this type that can be read, name to text."""
     if not meter_type.labels:
         return {}
     if has_models(meter_type):

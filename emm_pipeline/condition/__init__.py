@@ -1,1 +1,1 @@
-"""The present condition of the meters and the pipeline: gathers the facts from which `status.decide` decides."""
+"""The present condition of the meters and the pipeline: collects the facts from which `status.decide` decides."""

@@ -1,4 +1,4 @@
-"""Whether Dagster's code server replies: the health service of gRPC, without importing Dagster."""
+"""Check with gRPC's health service whether Dagster's code server replies, without importing Dagster."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ TIMEOUT_S = 4.0
 
 def code_server_issue(host: str, port: int) -> str | None:
     """Return why the code server does not serve, in one line; None if it does."""
-    import grpc  # noqa: PLC0415  # 0.1 s, which only those who look at it need
+    import grpc  # noqa: PLC0415  # 0.1 s, which only this check needs
     from grpc_health.v1 import health_pb2, health_pb2_grpc  # noqa: PLC0415
 
     where = f"{host}:{port}"

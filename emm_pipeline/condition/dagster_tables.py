@@ -1,6 +1,7 @@
-"""Read the state of the daemon, the schedule, the queue and the last runs from Dagster's database, without Dagster.
+"""Read the state of the daemon, the schedule, the queue and the last runs from Dagster's database.
 
-The tables are Dagster's own: `dagster_ext/internals.py` lists their columns with the version that they were read in.
+It does not import Dagster. The tables are Dagster's own: `dagster_ext/internals.py` lists their columns, and the
+version of Dagster in which they were checked.
 """
 
 from __future__ import annotations
@@ -52,11 +53,11 @@ class FailedRun:
 
 @dataclass(frozen=True, slots=True)
 class DagsterFacts:
-    """The facts in Dagster's database; times are aware.
+    """The content of Dagster's database; times are aware.
 
-    `schedule_stopped_at` is when the poll's schedule was switched off, None while it is on. `queued_since` is when the
-    oldest scheduled poll that has not started was created. `failed_jobs` are the failed ones among the jobs' last runs.
-    `error` is why nothing is known.
+    `schedule_stopped_at` is the time at which the poll's schedule was switched off, None while it is on.
+    `queued_since` is the time at which the oldest scheduled poll that has not started was created. `failed_jobs`
+    contains, by job, the last runs that failed. `error` says why nothing is known.
     """
 
     heartbeat_at: datetime | None = None
@@ -71,7 +72,7 @@ def load_dagster_facts(engine: Engine) -> DagsterFacts:
     """Read the facts.
 
     Raises:
-        ConfigDatabaseError: The database cannot be read, or has no tables of Dagster.
+        ConfigDatabaseError: The database cannot be read, or does not contain Dagster's tables.
     """
     with database_errors(engine), engine.connect() as connection:
         tick = connection.execute(_TICK).first()

@@ -28,14 +28,14 @@ if TYPE_CHECKING:
     from emm_pipeline.settings import Settings
 
 STORE_IS_AWAY_AFTER = timedelta(minutes=2)
-"""How long points wait before they count as waiting: first the run tries to load them, then the replay."""
+"""How long points may wait before they are reported: first the run tries to load them, then the replay."""
 
 
 @dataclass(frozen=True, slots=True)
 class MeterCondition:
     """A row of `energy_meters`, its status, and the times that are shown with it (aware).
 
-    `id` is None where the row has none that can be used.
+    `id` is None if the row's id is invalid.
     """
 
     row: Mapping[str, Any]
@@ -57,13 +57,13 @@ class MeterCondition:
 def polling_facts(
     settings: Settings, newest_reading: datetime | None, now: datetime, stopped: str | None = None
 ) -> PollingFacts:
-    """Return what is known of polling as a whole.
+    """Return the facts about polling as a whole.
 
     Args:
         settings: Trigger and outbox.
-        newest_reading: When any meter was read last (aware).
+        newest_reading: The time at which any meter was read last (aware).
         now: Aware.
-        stopped: Why nothing polls, if that is known.
+        stopped: Why polling has stopped, if that is known.
     """
     polled_since = settings.poll_trigger.two_intervals_before(now)
     try:
@@ -140,7 +140,7 @@ def _facts(status: MeterStatus, fails: FailingMeter | None) -> MeterFacts:
 def _issues(
     meter_type: MeterType, stored: Collection[RegisterIssue], accepted: Collection[str]
 ) -> tuple[RegisterIssue, ...]:
-    """Return a meter's register issues: those of its last reading, and of its type's rows as they are now."""
+    """Return a meter's register issues: those of its last reading, and those of its type's present rows."""
     absent = {RegisterIssueKind.ABSENT, RegisterIssueKind.UNSUPPORTED}
     since = {issue.measurement: issue.since for issue in stored}
     unusable = [

@@ -1,6 +1,6 @@
-"""The parts that the pipeline depends on: database, Dagster, code server, schedule, store, outbox, clock.
+"""The parts on which the pipeline depends: database, Dagster, code server, schedule, store, outbox, clock.
 
-Each part is checked separately and within seconds, so that a part that has failed does not hide the others.
+Each part is checked separately and within seconds, so that an unavailable one does not hide the others.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from emm_pipeline.condition.probes import (
 
 @dataclass(frozen=True, slots=True)
 class PipelineCondition:
-    """All parts in the order in which they are to be corrected, and the meters; None where these are not known."""
+    """All parts, in the order in which to correct them, and the meters (None if they are unknown)."""
 
     parts: Sequence[Part]
     meters: Sequence[MeterCondition] | None
@@ -57,7 +57,7 @@ class PipelineCondition:
 
 
 def pipeline_condition(settings: Settings) -> PipelineCondition:
-    """Check every part and every meter. A part that has failed raises no exception: its status says so."""
+    """Check every part and every meter. An unavailable part raises no error: its status reports it."""
     now = datetime.now(UTC)
     with ThreadPoolExecutor(max_workers=4) as threads:
         store = threads.submit(look_at_store, settings)
@@ -83,7 +83,7 @@ def pipeline_condition(settings: Settings) -> PipelineCondition:
 def parts_seen_by_the_daemon(settings: Settings, now: datetime) -> list[Part]:
     """Check the parts that can fail while daemon, code server and PostgreSQL work: schedule, jobs, outbox."""
     facts = dagster_facts(settings)
-    # A failure to send alerts cannot be reported by an alert.
+    # If `send_alerts` fails, it cannot send an alert about itself.
     names = [f"job {job}" for job in JOBS if job != "send_alerts"]
     jobs = {name: Part(name, Status(State.OK)) for name in names}
     jobs |= {part.name: part for part in look_at_jobs(facts) if part.name in jobs}
@@ -96,7 +96,7 @@ def parts_seen_by_the_daemon(settings: Settings, now: datetime) -> list[Part]:
 def parts_seen_by_the_watchdog(settings: Settings, now: datetime) -> list[Part]:
     """Check the parts without which Dagster's sensors do not run: PostgreSQL, daemon, code server.
 
-    Parts whose state is not known without PostgreSQL are left out.
+    While PostgreSQL is unavailable, the daemon is left out, because its state is unknown.
     """
     database = look_at_database(settings)
     facts = dagster_facts(settings) if database.is_ok else DagsterFacts(error="PostgreSQL is unavailable")

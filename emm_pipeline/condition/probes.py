@@ -1,4 +1,4 @@
-"""Checks of the parts of the pipeline, each separate and within seconds."""
+"""Checks of the parts of the pipeline, each separately and within seconds."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ if TYPE_CHECKING:
 DATABASE, DAEMON, CODE_SERVER, SCHEDULE = "PostgreSQL", "Dagster's daemon", "code server", "polling"
 STORE, OUTBOX, CLOCK = "readings store", "outbox", "clock"
 JOBS = ("discovery", "prune", "replay", "send_alerts")
-"""Jobs whose last run must not have failed. The poll is not one of them: its failures show in the meters' status."""
+"""Jobs whose last run must not have failed. The status of the meters shows failures of the job `poll`."""
 
 HEARTBEAT_LASTS = timedelta(seconds=90)
 """Dagster's daemon writes a heartbeat every 30 s."""
 QUEUE_LASTS = timedelta(minutes=3)
 """How long a scheduled run may wait in the queue."""
 FULL = 0.95
-"""The part of OUTBOX_MAX_MB from which the outbox counts as full: then the oldest readings are deleted."""
+"""The fraction of OUTBOX_MAX_MB at which the outbox counts as full: it then deletes the oldest readings."""
 
 _ROOM = "bring the store back, or raise OUTBOX_MAX_MB"
 
@@ -59,7 +59,7 @@ class Part:
 
 
 def look_at_database(settings: Settings) -> Part:
-    """Check PostgreSQL: whether it answers, has EMM's tables, and can write."""
+    """Check whether PostgreSQL answers, has EMM's tables, and can write."""
     try:
         with open_config_database(settings) as engine:
             with database_errors(engine), engine.begin() as connection:
@@ -82,12 +82,12 @@ def require_writable(engine: Engine) -> None:
 
 def _advice(reason: str) -> str:
     if "No space left" in reason or "could not extend" in reason:
-        return "make room on PostgreSQL's disk: it cannot write, so that nothing is polled and no status is kept"
+        return "make room on PostgreSQL's disk: while it cannot write, EMM neither polls nor saves a status"
     return "start PostgreSQL, or correct POSTGRES_* (emm settings)"
 
 
 def dagster_facts(settings: Settings) -> DagsterFacts:
-    """Read what Dagster's database says; `error` says why it cannot be read."""
+    """Read the content of Dagster's database; `error` says why it cannot be read."""
     engine = create_config_engine(settings.dagster_database_url)
     if settings.emm_access_dir:
         follow_rotation(engine, lambda: current_settings().dagster_database_url)
@@ -106,13 +106,13 @@ def look_at_dagster(facts: DagsterFacts, now: datetime) -> list[Part]:
     beat = facts.heartbeat_at
     daemon = Status(State.OK)
     if beat is None or now - beat > HEARTBEAT_LASTS:
-        reason = "it does not run: " + ("it never did" if beat is None else "its last heartbeat is old")
+        reason = "it does not run: " + ("it was never started" if beat is None else "its last heartbeat is old")
         daemon = Status(State.STALE, reason, beat, "start it: docker compose up -d daemon, or emm daemon")
     return [Part(DAEMON, daemon), Part(SCHEDULE, schedule_status(facts, now))]
 
 
 def schedule_status(facts: DagsterFacts, now: datetime) -> Status:
-    """Return the status of polling, as schedule and queue show it."""
+    """Return the status of polling, from the schedule and the queue."""
     if facts.schedule_stopped_at:
         to_do = "switch poll_schedule on: Dagster's UI, Automation"
         return Status(State.STALE, "poll_schedule is switched off", facts.schedule_stopped_at, to_do)
@@ -151,7 +151,7 @@ def look_at_jobs(facts: DagsterFacts) -> list[Part]:
 
 
 def look_at_store(settings: Settings) -> Part:
-    """Check the readings store: whether it would take points now."""
+    """Check whether the readings store would accept points now."""
     try:
         with open_readings_store(settings) as store:
             store.ping()
@@ -163,7 +163,7 @@ def look_at_store(settings: Settings) -> Part:
 
 
 def look_at_outbox(settings: Settings, now: datetime) -> Part:
-    """Check the outbox: whether it can be used, is full, or holds points that wait or were rejected."""
+    """Check whether the outbox can be used, is full, or contains points that wait or were rejected."""
     outbox = open_outbox(settings)
     try:
         since, used, rejected = outbox.waiting_since(), _size(outbox.folder), len(outbox.rejected())
@@ -184,7 +184,7 @@ def look_at_outbox(settings: Settings, now: datetime) -> Part:
 
 
 def _size(folder: Path) -> int:
-    """Return how many bytes the files in a folder have; those that are deleted meanwhile have none."""
+    """Return the size of the files in a folder, in bytes, without those that are deleted in the meantime."""
     size = 0
     for path in folder.rglob("*"):
         with suppress(OSError):

@@ -1,4 +1,4 @@
-"""The tables that only the pipeline writes: what it knows of devices, alerts and types between runs."""
+"""The tables that only the pipeline writes: the state of devices, alerts and types between runs."""
 
 from sqlalchemy import BigInteger, Boolean, Column, DateTime, Identity, Integer, MetaData, Table, Text, text
 
@@ -44,10 +44,10 @@ refused_registers = Table(
     Column("temporary", Boolean, nullable=False, server_default=text("false")),
 )
 """Registers that a meter answered with an exception, or not at all (`exception_code` 0). Polls leave them out for a
-day, or until its `configuration` (the fingerprint of the meter and of its type's registers) changes; those that it gave
-before, and values without a reply (`temporary`), are requested again sooner; how soon depends on how often in
-a row they were refused (`times_refused`). By meter, since others of its type may be newer and know more registers.
-Deleting rows is fine: the registers are requested again.
+day, or until its `configuration` (the fingerprint of the meter and of its type's registers) changes. Polls request
+registers that it sent before, and values without a reply (`temporary`), again sooner, depending on how often they were
+refused in a row (`times_refused`). The rows are by meter, because others of its type may be newer and have more
+registers. Rows may be deleted: the registers are then requested again.
 """
 
 given_registers = Table(
@@ -57,8 +57,8 @@ given_registers = Table(
     Column("ranges", Text, nullable=False),
     Column("configuration", Text, nullable=False),
 )
-"""The registers that a meter has ever given, as JSON: lists of function code, first address, address after the last.
-If one of these is refused, that is not taken for a property of the device."""
+"""Registers that a meter has ever sent, as JSON: lists of function code, first address, address behind the last. If the
+meter refuses one of these, EMM takes that as temporary."""
 
 register_issues = Table(
     "register_issues",
@@ -69,8 +69,8 @@ register_issues = Table(
     Column("reason", Text, nullable=False),
     Column("since", DateTime(timezone=True), nullable=False),
 )
-"""Configured registers that did not deliver what they should when their meter was last read, written by the pipeline.
-`kind` is one of `status.RegisterIssueKind`. Deleting rows is fine: they come again with the next poll."""
+"""Configured registers that did not deliver a valid value when their meter was last read. `kind` is one of
+`status.RegisterIssueKind`. Rows may be deleted: the next poll writes them again."""
 
 accepted_absences = Table(
     "accepted_absences",
@@ -79,7 +79,7 @@ accepted_absences = Table(
     Column("measurement_name", Text, primary_key=True),
     Column("accepted_at", DateTime(timezone=True), nullable=False, server_default=text("now()")),
 )
-"""Registers that a person knows a meter not to have: `emm registers accept-absent`."""
+"""Registers whose absence a person has accepted with `emm registers accept-absent`."""
 
 model_addresses = Table(
     "model_addresses",
@@ -101,7 +101,7 @@ meter_labels = Table(
     Column("read_at", DateTime(timezone=True), nullable=False),
 )
 """The last content of a meter's registers of data type STRING, as JSON (name to text). They are read
-once a day. Deleting rows is fine: they are read again."""
+once a day. Rows may be deleted: the registers are then read again."""
 
 used_meter_ids = Table(
     "used_meter_ids",

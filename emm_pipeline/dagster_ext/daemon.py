@@ -1,4 +1,4 @@
-"""Dagster's daemon, which triggers the schedules, starts the runs that wait in the queue and watches over them."""
+"""Dagster's daemon, which triggers the schedules, starts the runs that wait in the queue and monitors them."""
 
 from pathlib import Path
 

@@ -20,7 +20,7 @@ _KEPT_S = 5.0
 
 
 class ForwardedClient:
-    """Returns the client's address: the one that a trusted proxy reports, or that of the connection.
+    """Return the client's address: the one that a trusted proxy reports, or that of the connection.
 
     Args:
         proxies: names and addresses of proxies whose X-Forwarded-For is trusted. Its last address is the one that the

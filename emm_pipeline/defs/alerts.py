@@ -1,8 +1,8 @@
 """Alerts: a sensor raises and resolves them, a job sends them. Created if mail or a channel of Apprise is configured.
 
 Sending is never part of a poll: a slow mail server delays no reading. The lines wait in the database, so that changes
-that occur together, or while a channel is unavailable, are sent as one message. `emm watchdog` reports failures of the
-daemon, the code server and PostgreSQL.
+that occur together, or while a channel is unavailable, are sent as one message. `emm watchdog` raises the alerts for a
+dead daemon, code server or PostgreSQL.
 """
 
 from collections.abc import Iterator
@@ -48,14 +48,14 @@ if TYPE_CHECKING:
 
 LOOK_EVERY_S = 30
 TRY_AGAIN_EVERY_S = 300
-"""Seconds between two attempts to send a message that a channel does not accept."""
+"""Time between attempts to send a message that a channel does not accept."""
 
 LINES_PER_MESSAGE = 1000
 
 
 @op(name="send_alerts")
 def send_waiting_lines(context: OpExecutionContext, config_database: ConfigDatabase) -> None:
-    """Send the lines that wait, as one message per channel. Those that a channel does not accept keep waiting."""
+    """Send the lines that wait, as one message per channel. Those that a channel does not accept continue to wait."""
     settings = current_settings()
     failed: list[str] = []
     with config_database.open() as engine:
@@ -88,13 +88,13 @@ def send_alerts_job() -> None:
     minimum_interval_seconds=LOOK_EVERY_S,
     default_status=DefaultSensorStatus.RUNNING,
     description="Raises an alert for a meter that fails for the third time, for a store for which readings wait, for a "
-    "full outbox, for jobs that crash, and when polling stops; resolves it when that is over; starts the job "
-    "send_alerts.",
+    "full outbox, for jobs that crash, and when polling stops. Resolves the alert when the cause is gone. Starts the "
+    "job send_alerts.",
 )
 def alert_sensor(
     context: SensorEvaluationContext, config_database: ConfigDatabase
 ) -> Iterator[RunRequest | SkipReason]:
-    """Compare the present conditions with the reported alerts."""
+    """Compare the present conditions with the alerts that were raised before."""
     _ = context
     now = datetime.now(UTC)
     settings = current_settings()
@@ -137,5 +137,5 @@ def store_condition(outbox: "Outbox", now: datetime) -> rules.Condition:
 
 
 def alert_definitions(settings: Settings) -> tuple[list[JobDefinition], list[SensorDefinition]]:
-    """Return the job and the sensor; none where neither EMAIL_NOTIFICATIONS nor ALERT_URLS is set."""
+    """Return the job and the sensor; nothing if neither EMAIL_NOTIFICATIONS nor ALERT_URLS is set."""
     return ([send_alerts_job], [alert_sensor]) if channels_of(settings) else ([], [])

@@ -1,8 +1,8 @@
-"""Checks of the asset `meter_readings` as a whole: whether all meters were read, and whether values are plausible.
+"""Checks of the asset `meter_readings` as a whole: whether all meters were read, and whether their values can be right.
 
-Each run of a poll evaluates them over all known meters, with a table of those that fail: a run over one meter does not
-turn a check green for the others. A failed check of a red run is blocking: without it, Dagster could not re-execute the
-run "from asset failure".
+Each run of a poll evaluates them over all known meters, with a table of the meters that fail the check: a run over one
+meter does not turn a check green while others fail. A failed check of a red run is blocking, because only then can
+Dagster re-execute the run "from asset failure".
 
 Asset checks: https://docs.dagster.io/guides/test/asset-checks
 """
@@ -27,31 +27,31 @@ CHECKS = (
     AssetCheckSpec(
         ALL_METERS_READ,
         asset=METER_READINGS,
-        description="Every enabled meter was read when it was last polled. One that may be off may be silent.",
+        description="Every enabled meter was read when it was last polled, or may be off and did not reply.",
     ),
     AssetCheckSpec(
         ALL_REGISTERS_DELIVERED,
         asset=METER_READINGS,
-        description="Every configured register was delivered, or a person has accepted its absence.",
+        description="Each device delivered every configured register, or a person has accepted its absence.",
     ),
     AssetCheckSpec(
         VALUES_PLAUSIBLE,
         asset=METER_READINGS,
-        description="No value is of a size that no meter measures: frequency, voltage, power factor and others.",
+        description="Every value is within the range that meters measure: frequency, voltage, power factor and others.",
     ),
     AssetCheckSpec(
         OUTBOX_EMPTY,
         asset=METER_READINGS,
-        description="No points wait for the readings store, and none of this run were lost or rejected.",
+        description="No points wait for the readings store, and no points of this run were lost or rejected.",
     ),
 )
 OUTPUTS = tuple(f"{METER_READINGS.path[-1]}_{check.name}" for check in CHECKS)
-"""The outputs of the last step for the checks. The step does not yield them, but logs the evaluations."""
+"""The outputs of the last step for the checks. The step does not yield them: it logs the evaluations instead."""
 
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """The facts for the checks: meters that fail, registers that do not deliver by meter id, and why points wait."""
+    """The input of the checks: meters that fail, registers that do not deliver by meter id, and why points wait."""
 
     failing: Sequence[MeterStatus] = ()
     issues: Mapping[int, Collection[RegisterIssue]] = field(default_factory=dict)
@@ -75,7 +75,7 @@ def evaluations(findings: Findings, *, red: bool) -> list[AssetCheckEvaluation]:
         _evaluation(ALL_METERS_READ, "meters that fail", failing, error, red=red),
         _evaluation(ALL_REGISTERS_DELIVERED, "registers that are missing", absent, warn, red=red),
         _evaluation(VALUES_PLAUSIBLE, "registers with implausible values", implausible, warn, red=red),
-        _evaluation(OUTBOX_EMPTY, "what is not in the store", problems, error, red=red),
+        _evaluation(OUTBOX_EMPTY, "reasons why points are not stored", problems, error, red=red),
     ]
 
 

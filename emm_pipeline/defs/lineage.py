@@ -1,6 +1,6 @@
-"""The sources of a poll's configuration: assets upstream of `meter_readings`, on which the discovery reports.
+"""The sources of a poll's configuration: upstream assets of `meter_readings`, which the discovery materializes.
 
-A materialization says when the rows last changed, and how many there are. Nothing is reported while they stay the same.
+A materialization shows when the rows last changed, and their number. The discovery reports only changes.
 
 External assets: https://docs.dagster.io/guides/build/assets/external-assets
 """

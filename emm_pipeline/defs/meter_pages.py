@@ -1,4 +1,4 @@
-"""The page of each meter's partition in Dagster: its status, why and since when, and the meter's address.
+"""The content of each meter's page in Dagster (its partition): status, reason, since when, and address.
 
 Asset events: https://docs.dagster.io/guides/build/assets/metadata-and-tags
 """
@@ -60,7 +60,7 @@ def _metadata(result: PollResult) -> dict[str, MetadataValue]:
 
 
 def report_planned(context: OpExecutionContext, results: Sequence[PollResult]) -> None:
-    """Report that meters' partitions were to be read in this run; they are shown as failed once the run fails."""
+    """Report that this run was to read these meters' partitions. If the run fails, Dagster shows them as failed."""
     write_planned(context, METER_READINGS, [str(result.id) for result in results])
 
 
@@ -81,7 +81,7 @@ def report_failing(
 
 
 def _failing_metadata(result: PollResult, status: MeterStatus) -> dict[str, MetadataValue]:
-    # The keys of `_metadata`, too: the page merges both, and must not show what was true when it was last read.
+    # Includes the keys of `_metadata`: the page merges both, and would otherwise show values of the last reading.
     metadata: dict[str, MetadataValue] = {
         "status": MetadataValue.text(State.FAILING.value),
         "reason": MetadataValue.text(result.reason or ""),

@@ -1,4 +1,4 @@
-"""The report of a poll in Dagster, and saving all of its results in the tables `meter_status` and `register_issues`."""
+"""Decide what a poll reports in Dagster, and save its results in the tables `meter_status` and `register_issues`."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The report of a run, and the facts about all meters after it; `issues` are by meter id."""
+    """The report of a run, and the status of all meters after it; `issues` are by meter id."""
 
     plan: ReportPlan
     statuses: Mapping[int, MeterStatus]
@@ -32,10 +32,10 @@ class Report:
 def report_of(
     engine: "Engine", instance: DagsterInstance, results: Sequence[PollResult], interval: timedelta
 ) -> Report:
-    """Return the report of the results, and the meters' status that is to be saved after reporting."""
+    """Return what to report of the results, and the statuses of the meters to save after that."""
     before = load_statuses(engine)
     shown_as_failed: set[int] = set()
-    if interval:  # otherwise all meters that were read are reported anyway
+    if interval:  # otherwise all meters that were read are reported in any case
         storage = instance.event_log_storage
         failed = storage.get_latest_asset_partition_materialization_attempts_without_materializations(METER_READINGS)
         shown_as_failed = meter_ids(failed)
@@ -46,7 +46,7 @@ def report_of(
 
 
 def save(engine: "Engine", results: Sequence[PollResult], report: Report) -> Report:
-    """Save the status of the meters, and which of their registers did not deliver.
+    """Save the statuses of the meters, and which of their registers did not deliver.
 
     Returns:
         The report, with the issues of all meters.

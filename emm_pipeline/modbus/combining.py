@@ -23,16 +23,16 @@ if TYPE_CHECKING:
     from emm_pipeline.modbus.register_columns import RegisterColumns
 
 _SAFE = EXACT / 8
-"""The largest sum, in steps, for which the rounding of each term is far less than half a step."""
+"""Up to this number of steps of the sum, the rounding error of each term is far less than half a step."""
 
 Matrix: TypeAlias = "tuple[NDArray[np.float64], NDArray[np.bool_], Divided]"
-"""Values, which of them are present, and by what they were divided."""
+"""Values, whether each of them exists, and their divisors."""
 
 
 class Sums:
     """The combined measurements of a layout. False if the type has none.
 
-    `missing` says, by name, why some of them cannot be computed from replies of this layout.
+    `missing` says, by name, why some cannot be computed from replies of this layout.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Sums:
         Args:
             combined: The measurements.
             columns: The registers that have values, in several matrices.
-            unplaced: Why the other registers have no values, by name.
+            unplaced: Why the values of the other registers are absent, by name.
         """
         self._combined = combined
         places = [(matrix, column) for matrix, each in enumerate(columns) for column in range(len(each.placed))]
@@ -56,7 +56,7 @@ class Sums:
         used = dict.fromkeys(
             part.measurement_name for each in combined for part in each.parts if part.measurement_name in self._place_of
         )
-        # Those of one matrix are neighbours.
+        # Terms of the same matrix are next to each other.
         self._terms = sorted(used, key=self._place_of.__getitem__)
         self._columns = [
             [self._place_of[name][1] for name in self._terms if self._place_of[name][0] == matrix]
@@ -96,7 +96,7 @@ class Sums:
             divisors.append(int(linear.divisor) * (1 if fraction is None else fraction.denominator))
             is_exact &= fraction is not None and register.data_type not in FLOATS
         steps = math.lcm(*divisors)
-        # How many steps of the exact sum are in 1: 10 where its parts are tenths; 0 where that is not known.
+        # The number of steps of the exact sum in 1: 10 if its parts are tenths; 0 if that is unknown.
         self._steps[number] = steps if is_exact and steps <= EXACT else 0
 
     def _there(self, each: CombinedMeasurement) -> Iterator[tuple[Part, int]]:
@@ -107,42 +107,48 @@ class Sums:
     def add_into(
         self, totals: NDArray[np.float64], present: NDArray[np.bool_], matrices: Sequence[Matrix]
     ) -> list[tuple[int, str]]:
-        """Write the sums, and which of them are present, into matrices of shape (replies, sums).
+        """Write the sums, and whether each of them exists, into matrices of shape (replies, sums).
 
         Args:
-            totals: For the sums.
-            present: For which of them there are.
-            matrices: Those of the registers.
+            totals: Receives the sums.
+            present: Receives whether each sum exists.
+            matrices: The values of the registers.
 
         Returns:
             Why sums are absent: index of the reply, and a line.
         """
-        gathered = zip(matrices, self._columns, strict=True)
-        parts, there = (
-            np.concatenate(each, axis=1)
-            for each in zip(*((m[0][:, columns], m[1][:, columns]) for m, columns in gathered), strict=True)
-        )
+        if not self._terms:
+            totals[:], present[:] = 0.0, False
+            return []
+        used = [(each, columns) for each, columns in zip(matrices, self._columns, strict=True) if columns]
+        if len(used) == 1:
+            ((values, available, _), columns) = used[0]
+            parts, there = values[:, columns], available[:, columns]
+        else:
+            parts = np.concatenate([values[:, columns] for (values, _, _), columns in used], axis=1)
+            there = np.concatenate([available[:, columns] for (_, available, _), columns in used], axis=1)
         complete = bool(there.all())
         if not complete:
             parts = np.where(there, parts, 0.0)
         with np.errstate(all="ignore"):
-            totals[:] = 0.0
-            # Column by column: for matrices this small, the threads of a matrix product take longer than the
-            # arithmetic.
+            # In an array of their own: the columns of the large matrix are far apart in memory.
+            sums = np.zeros((len(self._combined), len(parts)))
+            # Column by column: a product of matrices that is so small costs more in threads than in numbers.
             for term, number in zip(*np.nonzero(self._factors), strict=True):
-                totals[:, number] += parts[:, term] * self._factors[term, number]
-            self._make_exact(totals, parts, self._steps_of(matrices))
-        np.isfinite(totals, out=present)
+                sums[number] += parts[:, term] * self._factors[term, number]
+            self._make_exact(sums.T, parts, self._steps_of(matrices))
+        totals[:] = sums.T
+        present[:] = np.isfinite(sums).T
         if self.missing:
             present[:, [each.measurement_name in self.missing for each in self._combined]] = False
         return [] if complete else self._drop_incomplete(present, there)
 
     def _make_exact(self, totals: NDArray[np.float64], parts: NDArray[np.float64], steps: NDArray[np.float64]) -> None:
-        """Round to the nearest step if the rounding of the terms is far less than half a step."""
+        """Round to the nearest step, if the rounding errors of the terms are far less than half a step."""
         if not len(parts) or not parts.shape[1]:
             return
         is_exact = (steps >= 1) & (np.abs(parts).max(axis=0) @ np.abs(self._factors) * steps < _SAFE)
-        if not is_exact.all():  # of each row by itself
+        if not is_exact.all():  # check each row separately
             is_exact = (steps >= 1) & (np.abs(parts) @ np.abs(self._factors) * steps < _SAFE)
         np.copyto(totals, np.rint(totals * steps) / steps, where=is_exact)
 
@@ -180,9 +186,9 @@ class Sums:
 
 
 def combine(combined: CombinedMeasurement, values: Mapping[str, float]) -> tuple[float | None, str | None]:
-    """Return a sum of single values, by name, as a poll would store it; or why there is none.
+    """Return a sum of single values, given by name, as a poll would store it; or why there is none.
 
-    Exact where the values are short decimal numbers: what a poll makes of floats may differ in the last digits.
+    It is exact if the values are short decimal numbers. For floats, a poll's result may differ in the last digits.
     """
     absent = [each.measurement_name for each in combined.parts if each.measurement_name not in values]
     required = [each.measurement_name for each in combined.parts if not each.optional]

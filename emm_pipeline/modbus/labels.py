@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def decode_labels(registers: Iterable[Register], blocks: Sequence[RegisterBlock]) -> dict[str, str]:
-    """Return the texts that the blocks hold, by name; not those that are empty."""
+    """Return the texts in the blocks, by name, without empty ones."""
     found: dict[str, str] = {}
     for register in registers:
         for block in blocks:
@@ -29,8 +29,8 @@ def decode_labels(registers: Iterable[Register], blocks: Sequence[RegisterBlock]
 def decode_text(data: bytes, register: Register) -> str:
     """Return the text in a register's bytes, as on the wire: up to the first NUL, without spaces around it.
 
-    UTF-8, of which ASCII is a part. Bytes that are not UTF-8 are taken as Latin-1. Unprintable characters are left
-    out, including the 0xFF of a device that has no such text.
+    The text is read as UTF-8 (which includes ASCII), or as Latin-1 if it is not valid UTF-8. Unprintable characters are
+    left out, including the 0xFF of a device that has no such text.
     """
     size = register.register_bytes
     each = [data[at : at + size] for at in range(0, len(data), size)]

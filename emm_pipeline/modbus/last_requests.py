@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 class LastRequests:
     """The requests that come last, and the replies to those for labels, which affect neither values nor failures.
 
-    `confirmations` read companions a second time (see `planning.plan_confirmations`), `labels` texts about the meter.
+    `confirmations` read companions a second time (see `planning.plan_confirmations`); `labels` read texts about the
+    meter.
     """
 
     def __init__(self, confirmations: Iterable[Request] = (), labels: Sequence[Request] = ()) -> None:
@@ -30,24 +31,24 @@ class LastRequests:
 
     @property
     def next(self) -> Request | None:
-        """The next one; None where none is left."""
+        """The next request; None if none is left."""
         return self._left[0] if self._left else None
 
     @property
     def is_at_labels(self) -> bool:
-        """Whether the next one is for labels."""
+        """Whether the next request is for labels."""
         return 0 < len(self._left) <= self._labels
 
     def pop(self) -> Request:
-        """Remove and return the next one."""
+        """Remove the next request, and return it."""
         return self._left.popleft()
 
     def take_label(self, data: bytes) -> None:
-        """Keep the registers that the next request, for labels, brought."""
+        """Keep the registers that the unit sent in reply to the next request, which is for labels."""
         self._label_blocks.append(RegisterBlock(self.pop(), data))
 
     def fail_label(self, reason: str, exception_code: int | None) -> None:
-        """The next request, for labels, has failed: it is sent again in a day, or at the next poll after "busy"."""
+        """Record that the next request, for labels, failed. It is sent again in a day; if busy, at the next poll."""
         self.pop()
         if exception_code in BUSY_EXCEPTIONS:
             self._label_blocks.clear()
@@ -56,11 +57,11 @@ class LastRequests:
             self.notice = f"labels of the meter were not read: {reason}"
 
     def clear(self) -> None:
-        """Drop the remaining requests."""
+        """Drop the requests that are left."""
         self._left.clear()
 
     def labels_of(self, registers: Iterable[Register]) -> dict[str, str] | None:
-        """The texts that were read; None if no request was sent, so that the next poll sends one."""
+        """Return the texts that were read; None if no request was sent, so that the next poll sends one."""
         if not self._label_blocks and self.notice is None:
             return None
         return decode_labels(registers, self._label_blocks)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from emm_pipeline.modbus.combining import Sums
-from emm_pipeline.modbus.converting import Divided
 from emm_pipeline.modbus.placing import NOT_READ, PlacedRegister, Unplaced, place
 from emm_pipeline.modbus.register_columns import RegisterColumns
 from emm_pipeline.modbus.scaling import Factors
@@ -23,15 +22,15 @@ if TYPE_CHECKING:
     from emm_pipeline.readings import RegisterBlock, Request
 
 _METERS_AT_ONCE = 1000
-"""So few that their words, and the part of the matrix that is filled by columns, stay in the processor's cache."""
+"""Small enough that the replies' words, and the part of the matrix that is being filled, stay in the CPU's cache."""
 
 
 @dataclass(slots=True)
 class LayoutValues:
     """The values in replies.
 
-    `matrix` of values, and `present` (which of them there are), have the shape (replies, series). `notices` say why
-    values are absent although the device sent something: index of the reply, and a line.
+    `matrix` (the values) and `present` (whether each value exists) have the shape (replies, series). `notices` say why
+    values are absent although the device replied: index of the reply, and a line.
     """
 
     matrix: NDArray[np.float64]
@@ -40,7 +39,7 @@ class LayoutValues:
 
 
 class Layout:
-    """The places of a type's registers in the words of its replies, and their decoding.
+    """The positions of a type's registers in the words of its replies, and their conversion to values.
 
     `series` are the names and units of the columns that `decode` returns: the type's stored registers, then its sums.
     """
@@ -49,8 +48,9 @@ class Layout:
         places = list(place(meter_type.measured, requests))
         placed = [each for each in places if isinstance(each, PlacedRegister)]
         unplaced = [each for each in places if isinstance(each, Unplaced)]
-        self._stored = RegisterColumns([each for each in placed if each.register.stored])
-        # Registers that are not stored have a separate matrix, so that the other need not be copied to leave them out.
+        stored = [each for each in placed if each.register.stored]
+        self._stored = RegisterColumns(stored, len(meter_type.combined))
+        # What is not stored has a matrix of its own, so that the other one need not be copied to leave it out.
         self._hidden = RegisterColumns([each for each in placed if not each.register.stored])
         reasons = {each.register.measurement_name: each.reason for each in unplaced}
         self._sums = Sums(meter_type.combined, [self._stored, self._hidden], reasons)
@@ -64,25 +64,27 @@ class Layout:
         """Decode replies; `meters_factors` are the factors of their meters."""
         matrix = np.empty((len(replies), len(self.series)))
         found = LayoutValues(matrix, np.empty_like(matrix, dtype=bool))
-        hidden = np.empty((len(replies), len(self._hidden.placed)))
-        hidden_present = np.empty_like(hidden, dtype=bool)
-        own = len(self._stored.placed)
-        columns: list[tuple[RegisterColumns, NDArray[np.float64], NDArray[np.bool_], list[Divided]]] = [
-            (self._stored, matrix[:, :own], found.present[:, :own], []),
-            *([(self._hidden, hidden, hidden_present, [])] if self._sums else []),
-        ]
         factors = Factors.of(meters_factors)
         for first in range(0, len(replies), _METERS_AT_ONCE):
             some = slice(first, first + _METERS_AT_ONCE)
-            words = Words(b"".join([block.data for blocks in replies[some] for block in blocks]), len(replies[some]))
-            for registers, values, present, divided in columns:
-                part = registers.fill(
-                    values[some], present[some], words, replies[some], factors.part(some) if factors else None
-                )
-                divided.append(part)
-                found.notices += [(first + index, line) for index, line in part.notices]
-        if self._sums:
-            matrices = [(values, present, Divided.joined(divided)) for _, values, present, divided in columns]
-            found.notices += self._sums.add_into(matrix[:, own:], found.present[:, own:], matrices)
+            part = LayoutValues(matrix[some], found.present[some])
+            self._decode_into(part, replies[some], factors.part(some) if factors else None)
+            found.notices += [(first + index, line) for index, line in part.notices]
         found.notices += [(index, line) for index in range(len(replies)) for line in self._notices]
         return found
+
+    def _decode_into(
+        self, part: LayoutValues, replies: Sequence[tuple[RegisterBlock, ...]], factors: Factors | None
+    ) -> None:
+        words = Words(b"".join([block.data for blocks in replies for block in blocks]), len(replies))
+        own = len(self._stored.placed)
+        divided = self._stored.fill(part.matrix, part.present, words, replies, factors)
+        part.notices += divided.notices
+        if not self._sums:
+            return
+        hidden = np.empty((len(replies), len(self._hidden.placed)))
+        hidden_present = np.empty_like(hidden, dtype=bool)
+        hidden_divided = self._hidden.fill(hidden, hidden_present, words, replies, factors)
+        part.notices += hidden_divided.notices
+        matrices = [(part.matrix, part.present, divided), (hidden, hidden_present, hidden_divided)]
+        part.notices += self._sums.add_into(part.matrix[:, own:], part.present[:, own:], matrices)

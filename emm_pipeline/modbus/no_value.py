@@ -1,4 +1,4 @@
-"""The raw values that mean that there is no reading. Pure."""
+"""Find the raw values which mean that there is no reading. Pure."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _SIGNED = {DataType.INT: 16, DataType.LONG: 32, DataType.INT64: 64, DataType.INT
 """Number of bits of the types whose negative numbers are two's complements."""
 
 _BITS = {DataType.UINT24: 24}
-"""Number of bits of the types that do not fill their words."""
+"""The bits of the types that do not fill their words."""
 
 
 def no_value_patterns(register: Register) -> tuple[int, ...]:
-    """Return the bit patterns of the register's words, as unsigned integers, that mean "no reading". Not for floats.
+    """Return the bit patterns of the register's words which mean "no reading", as unsigned integers. Not for floats.
 
-    A negative value of a signed type may be given as its bit pattern, as in manuals: 65535 for -1. For the types that
-    are not plain integers (sign and magnitude, decimal digits) it always is the bit pattern.
+    Like manuals, the table may give a negative value of a signed type as its bit pattern: 65535 for -1. For types that
+    are not plain integers (sign and magnitude, decimal digits) it always gives the bit pattern.
     """
     bits = _BITS.get(register.data_type, 16 * register.words)
     lowest = -(1 << bits - 1) if register.data_type in _SIGNED else 0
@@ -35,7 +35,7 @@ def no_value_patterns(register: Register) -> tuple[int, ...]:
 
 
 def no_value_numbers(register: Register, dtype: np.dtype[Any]) -> tuple[Any, ...]:
-    """Return the same as numbers of the NumPy type of the register's raw values."""
+    """Return these bit patterns as numbers of the NumPy type of the register's raw values."""
     if dtype.kind == "f":
         with np.errstate(over="ignore"):
             given = [register.invalid_value, *register.invalid_values]

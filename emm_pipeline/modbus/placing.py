@@ -1,7 +1,6 @@
 """Find the words of a type's registers among the words of replies. Pure.
 
-All meters of a layout were read with the same requests. The words of a meter's replies, one after the other, are its
-columns.
+Similar meters were read with the same requests. The words of a meter's replies, one reply after the other, are columns.
 """
 
 from __future__ import annotations
@@ -24,18 +23,18 @@ NOT_READ = "was not read"
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """A companion in two replies: the value counts only if both are equal, and the value was read between them."""
+    """Two replies with a companion: the value counts only if it was read between them, and both agree."""
 
     what: str
     first: RawValues
     second: RawValues
     blocks: tuple[int, int]
-    """The blocks that hold the two."""
+    """The indices of the two blocks that contain the companion."""
 
 
 @dataclass(frozen=True, slots=True)
 class PlacedRegister:
-    """A register whose words are all in the replies: where its raw values, and its companions, are."""
+    """A register whose words are all in the replies: where to find its raw values, and its companions."""
 
     register: Register
     raw: RawValues
@@ -47,17 +46,17 @@ class PlacedRegister:
 
 @dataclass(frozen=True, slots=True)
 class Unplaced:
-    """A register whose value cannot be decoded from the replies, and why."""
+    """Why a register's value cannot be determined from the replies."""
 
     register: Register
     reason: str
 
 
 def place(registers: Sequence[Register], requests: Sequence[Request]) -> Iterator[PlacedRegister | Unplaced]:
-    """Yield where each register is, or why it is not there, in the order of the registers.
+    """Yield the place of each register, or why it has none, in the order of the registers.
 
-    A value and its companions are taken from one reply. If they are in different ones, the companion must be in two,
-    since the device may have changed it between value and companion.
+    A value and its companions are taken from one reply. If they are in different replies, the companion must be in two
+    of them, because the device may have changed it after it sent the value.
     """
     places = _Places(requests)
     for register in registers:
@@ -76,7 +75,7 @@ def _with_companions(register: Register, blocks: Sequence[int], places: _Places)
     for companion, its_blocks in zip(companions, where, strict=True):
         if not its_blocks:
             return Unplaced(register, f"its {_what(companion, register)} was not read")
-    # Of several replies with the value, the one that has most of its companions.
+    # If several replies contain the value, use the one that has most of its companions.
     block = max(blocks, key=lambda each: sum(each in its_blocks for its_blocks in where))
     columns = places.columns(register, block)
     copies = []
@@ -105,7 +104,7 @@ def _what(companion: Register, register: Register) -> str:
 
 
 class _Places:
-    """Finds the replies that hold a register, and its columns."""
+    """The replies that contain a register, and its columns in them."""
 
     def __init__(self, requests: Sequence[Request]) -> None:
         self._requests = requests
@@ -114,10 +113,10 @@ class _Places:
             self._offsets.append(self._offsets[-1] + request.words)
 
     def blocks(self, register: Register) -> list[int]:
-        """The replies that hold all words at the register's address."""
+        """Return the indices of the replies that contain all words at the register's address."""
         return [place for place, request in enumerate(self._requests) if request.covers(register)]
 
     def columns(self, register: Register, block: int) -> tuple[int, ...]:
-        """The columns of the register's words in this reply, the most significant first."""
+        """Return the columns of the register's words in this reply, the most significant first."""
         begin = (register.register_address - self._requests[block].address) * register.register_bytes // WORD_BYTES
         return word_columns(register, self._offsets[block] + begin)

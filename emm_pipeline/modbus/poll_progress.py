@@ -35,8 +35,8 @@ RETRIES = 2
 class PollProgress:
     """The requests to one meter that are left, and the results of the others.
 
-    `was_silent` says that the unit gave nothing when it was read last: then it first gets a request for one value,
-    since some units do not reply to requests for several.
+    `was_silent` is true if the unit sent nothing when it was read last: it then first receives a request for one value,
+    because some units reply to no request for several values.
     """
 
     meter: EnergyMeter
@@ -48,7 +48,7 @@ class PollProgress:
     keeps_failing: bool = False
     was_silent: bool = False
     last: LastRequests = field(default_factory=LastRequests)
-    """The requests after all others."""
+    """The requests that are sent after all others."""
     blocks: list[RegisterBlock] = field(default_factory=list)
     failure: Failure | None = None
     notices: tuple[str, ...] = ()
@@ -147,7 +147,7 @@ class PollProgress:
         unsupported = self.known_unsupported + tuple(
             self.earlier.judge(range_, code, at, self.meter_type.asked) for range_, code in found.ranges
         )
-        # A value without reply for the first time: it may be chance, and another attempt shows whether the unit has it.
+        # A single value without a reply for the first time may be chance: another attempt shows if the unit has it.
         by_chance = [r for r in unsupported if r.times_refused == 1 and is_silent_value(r, self.meter_type.asked)]
         failure = failure or (self._silences.first if by_chance else None)
         notices = [*self.notices, *(describe_unsupported(each, self.meter_type) for each in unsupported)]
@@ -182,7 +182,7 @@ class PollProgress:
 
 
 def _by_place(block: RegisterBlock) -> tuple[int, int, int]:
-    """The sort key of blocks; blocks of the same registers are in the order in which they were read."""
+    """Sort blocks by their place; blocks of the same place are in the order in which they were read."""
     return block.request.function_code, block.request.address, block.order
 
 

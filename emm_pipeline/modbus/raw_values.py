@@ -30,7 +30,11 @@ KINDS: dict[DataType, str] = {
     DataType.UINT64: "u8",
     DataType.FLOAT64: "f8",
 }
-"""The types whose raw values are numbers of a NumPy type."""
+"""The types whose raw values are a type of NumPy."""
+
+
+_EXACT_AS_FLOATS = frozenset({"i2", "i4", "u2", "u4"})
+"""The kinds whose numbers are exact as floats of 64 bits, which are faster to compare."""
 
 
 class RawValues:
@@ -56,7 +60,7 @@ class RawValues:
         if self._is_view and self._kind:
             return words.view(self._columns, self._kind, self._register.byte_order)
         bits = words.bits(self._columns, self._register.byte_order)
-        bits = bits.astype(bits.dtype.newbyteorder("="))  # the following is faster with numbers of this machine's order
+        bits = bits.astype(bits.dtype.newbyteorder("="))  # later steps are faster in this machine's byte order
         return bits.view(self._kind) if self._kind and self._is_float else bits
 
     @property
@@ -64,9 +68,15 @@ class RawValues:
         return self._kind is not None and self._kind.startswith("f")
 
     def drop_absent(self, raws: NDArray[Any], present: NDArray[np.bool_]) -> None:
-        """Clear, in `present`, the raw values that mean that there is no reading."""
+        """Set `present` to False for raw values which mean that there is no reading."""
         for nothing in self._nothing:
             present &= raws != nothing
+
+    def clear_absent(self, raws: NDArray[Any], numbers: NDArray[np.float64]) -> None:
+        """Write NaN into `numbers`, the same raw values as floats, in place of those that mean "no reading"."""
+        exact = self._is_view and self._kind in _EXACT_AS_FLOATS
+        for nothing in self._nothing:
+            numbers[numbers == float(nothing) if exact else raws == nothing] = np.nan
 
     @property
     def has_absent(self) -> bool:
@@ -74,7 +84,7 @@ class RawValues:
         return bool(self._nothing)
 
     def numbers(self, raws: NDArray[Any]) -> NDArray[Any]:
-        """The raw values, as numbers; NaN where they are not of the register's type, such as a digit above 9."""
+        """Return the raw values as numbers; NaN for those that are invalid in the register's type (a digit above 9)."""
         if self._is_view or self._is_float:
             return raws
         if self._register.mask is not None:

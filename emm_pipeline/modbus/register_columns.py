@@ -21,12 +21,14 @@ if TYPE_CHECKING:
 
 
 class RegisterColumns:
-    """The decoding of some registers, each a column."""
+    """The decoding of some registers, each a column of a matrix.
 
-    def __init__(self, placed: Sequence[PlacedRegister]) -> None:
+    `further_columns` are behind theirs, and filled later: steps over whole rows are faster than over parts of rows.
+    """
+
+    def __init__(self, placed: Sequence[PlacedRegister], further_columns: int = 0) -> None:
         self.placed = placed
-        self.conversion = Conversion(placed)
-        self._with_absent = [position for position, each in enumerate(placed) if each.raw.has_absent]
+        self.conversion = Conversion(placed, further_columns)
         self._copied = [position for position, each in enumerate(placed) if each.copies]
 
     def fill(
@@ -37,18 +39,15 @@ class RegisterColumns:
         replies: Sequence[tuple[RegisterBlock, ...]],
         meters_factors: Factors | None,
     ) -> Divided:
-        """Fill the matrices of values, and of which are present, both of shape (replies, registers).
+        """Fill the registers' columns in the matrices of values, and of which of them there are; a row for each reply.
 
         Returns:
-            By what the values were divided, and why values are absent.
+            The divisors of the values, and why values are absent.
         """
         raws = [each.raw.of(words) for each in self.placed]
-        with np.errstate(invalid="ignore"):  # a signalling NaN is absent like any other
-            for position, (each, raw) in enumerate(zip(self.placed, raws, strict=True)):
-                values[:, position] = each.raw.numbers(raw)
-        divided = self.conversion.apply(values, words, meters_factors)
+        divided = self.conversion.fill(values, raws, words, meters_factors)
         np.isfinite(values, out=present)
-        for position in self._with_absent:
+        for position in self.conversion.with_absent:
             self.placed[position].raw.drop_absent(raws[position], present[:, position])
         if self._copied:
             orders = np.array([[block.order for block in blocks] for blocks in replies])
@@ -59,7 +58,7 @@ class RegisterColumns:
     def _drop_changed(
         self, position: int, present: NDArray[np.bool_], words: Words, orders: NDArray[np.int_]
     ) -> list[tuple[int, str]]:
-        """Drop the values whose companion was not the same before and after."""
+        """Drop the values whose companion was not the same before and after them."""
         placed, notices = self.placed[position], []
         for copy in placed.copies:
             before, after = (orders[:, block] for block in copy.blocks)

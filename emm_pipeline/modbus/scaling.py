@@ -1,8 +1,8 @@
-"""The scaling of raw values: scale, power of ten, offset, and the meter's factor; exact if the decimal value is. Pure.
+"""From raw values to values: scale, power of ten, offset and the meter's factor, without rounding errors. Pure.
 
-A person writes a scale as a decimal number, which floats rarely equal: 2314 * 0.1 is 231.40000000000003. So scales and
-offsets are fractions here, and a value is one division of two whole numbers, (raw * factor + addend) / divisor. That is
-the float nearest to the exact result as long as the whole numbers are below 2 ** 53.
+A person writes a scale as a decimal number, which a float can rarely represent: 2314 * 0.1 is 231.40000000000003. So
+scales and offsets are fractions here, and a value is one division of two whole numbers, (raw * factor + addend) /
+divisor. As long as the whole numbers are below 2 ** 53, the result is the float nearest to the exact value.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -20,13 +21,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 EXACT = 2**53
-"""Every whole number up to this is a float."""
+"""A float can represent every whole number up to this."""
 
 HIGHEST_POWER = 10
-"""SunSpec's scale factors go from -10 to 10; anything else means that there is no reading."""
+"""SunSpec's scale factors are from -10 to 10; any other value means that there is no reading."""
 
 NO_POWER = -0x8000
-"""SunSpec's "not implemented" of a scale factor."""
+"""SunSpec's value for "no scale factor"."""
 
 
 class Linear(NamedTuple):
@@ -38,7 +39,7 @@ class Linear(NamedTuple):
 
     @classmethod
     def of(cls, scale: float, offset: float) -> Linear:
-        """The fractions of a scale and an offset; the floats themselves if they are not short decimal numbers."""
+        """Return a scale and an offset as fractions; as floats if they are not short decimal numbers."""
         slope, shift = fraction_of(scale), fraction_of(offset)
         if slope is not None and shift is not None:
             divisor = math.lcm(slope.denominator, shift.denominator)
@@ -48,8 +49,9 @@ class Linear(NamedTuple):
         return cls(scale, offset, 1.0)
 
 
+@lru_cache(maxsize=10_000)
 def fraction_of(number: float) -> Fraction | None:
-    """The number that a person has written: a short decimal number, or a fraction such as 1/3."""
+    """Return the fraction that a person meant: a short decimal number, or the reciprocal of an integer, such as 1/3."""
     if number and math.isfinite(1 / number):
         whole = round(1 / number)
         if whole and abs(1 / whole - number) <= math.ulp(number):
@@ -81,7 +83,7 @@ class Factors:
         return cls(numerators, denominators, bool((denominators == 1).all()), bool(different[0] > 0))
 
     def part(self, some: slice) -> Factors:
-        """The factors of some of the meters."""
+        """Return the factors of some meters."""
         return replace(self, numerators=self.numerators[some], denominators=self.denominators[some])
 
 
@@ -90,7 +92,7 @@ _NUMERATORS, _DENOMINATORS = 10.0 ** np.maximum(_POWERS, 0), 10.0 ** np.maximum(
 
 
 def powers_of_ten(exponents: NDArray[np.int16]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Ten to these exponents as fractions: numerators and denominators. NaN for an invalid exponent."""
+    """Return ten to the power of these exponents: numerators and denominators. NaN for an invalid exponent."""
     places = exponents.astype(np.intp) + (HIGHEST_POWER + 1)
     places[(places < 0) | (places >= len(_POWERS))] = 0
     return _NUMERATORS[places], _DENOMINATORS[places]

@@ -1,6 +1,6 @@
-"""Requests of one meter reading that brought no reply, and what they show. Pure.
+"""Requests of one meter reading without a reply, and the conclusions from them. Pure.
 
-Some devices send nothing, or close the connection, in place of exception 2 or 3. Silence shows that only if the unit
+Some devices send nothing, or close the connection, instead of exception 2 or 3. Silence means this only if the unit
 replies to other requests, before and afterwards: otherwise it may be off.
 """
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from emm_pipeline.readings import Failure
 
 MOST_SILENCES = 8
-"""After so many requests without reply, in one meter reading, a unit that replies to others gets no more."""
+"""Maximum number of requests without a reply in one meter reading, if the unit replies to others."""
 
 _IN_A_ROW = 2
-"""After so many, a request that was answered before shows whether the unit still replies."""
+"""Number of requests without a reply after which an earlier request is repeated, to see if the unit still replies."""
 
 SILENCE = frozenset({FailureKind.TIMEOUT, FailureKind.CLOSED})
 
@@ -40,14 +40,14 @@ class Silences:
     """Requests without reply since the last reply."""
 
     def note_reply(self) -> None:
-        """A reply came: the unit is not off, so the silence before was due to what was requested."""
+        """Record a reply: the unit is not off, so the requests before had no reply because of their registers."""
         self.has_replied = True
         for each in self._unconfirmed:
             each.is_confirmed = True
         self._unconfirmed.clear()
 
     def add(self, tracked: TrackedRequest, failure: Failure) -> bool:
-        """A request got no reply, or an invalid one. Return whether it may be split, and others may be sent."""
+        """Record a request without a valid reply; return whether it may be split, and whether others may be sent."""
         self._count += 1
         if failure.kind not in SILENCE or not self.has_replied or tracked is self.sign_of_life:
             return False
@@ -60,7 +60,7 @@ class Silences:
 
     @property
     def unconfirmed(self) -> Failure | None:
-        """Why requests got no reply, if it is not known whether the unit was off."""
+        """Why requests had no reply, if it is unknown whether the unit was off."""
         return self.first if self._unconfirmed else None
 
     def look_for_a_sign_of_life(self, tracked: Iterable[TrackedRequest], *, is_last: bool) -> TrackedRequest | None:

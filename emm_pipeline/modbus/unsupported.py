@@ -1,4 +1,4 @@
-"""Registers that a unit is known not to give, and those that a reading adds. Pure."""
+"""Registers that a unit is known not to send, and those that a meter reading adds. Pure."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 class EarlierRequests:
     """The results of earlier requests to a unit.
 
-    `retried` are registers that it did not give when they were requested last, and that are requested again now;
-    `given` are those that it gave at any time.
+    `retried` are registers that it did not send when they were requested last, and that are requested again now;
+    `given` are those that it has ever sent.
     """
 
     retried: tuple[UnsupportedRange, ...] = ()
     given: tuple[GivenRange, ...] = ()
 
     def judge(self, request: Request, code: int, at: datetime, registers: Sequence[Register]) -> UnsupportedRange:
-        """Return registers that the unit has not given at `at`, with whether it may give them soon."""
+        """Return registers that the unit has not sent at `at`, with whether it may send them soon."""
         found = UnsupportedRange(request.function_code, request.address, request.count, code, at)
         function_code, start, end = found.key
         before = next((each for each in self.retried if each.key == found.key), None)
@@ -43,21 +43,21 @@ class EarlierRequests:
 
     @property
     def silent(self) -> tuple[UnsupportedRange, ...]:
-        """Those of `retried` to which no reply came. They are requested last, and each by itself."""
+        """The registers of `retried` that had no reply. They are requested last, and each separately."""
         return tuple(each for each in self.retried if each.exception_code == NO_REPLY)
 
 
 NOTHING_EARLIER = EarlierRequests()
-"""For a unit to which nothing was sent before."""
+"""The earlier requests of a unit to which nothing was sent before."""
 
 
 def is_silent_value(range_: UnsupportedRange, registers: Sequence[Register]) -> bool:
-    """Whether no reply came to a request for a single value. That may be chance; for a gap, it does not matter."""
+    """Whether a request for a single value had no reply, which may be chance. A gap has no value to lose."""
     return range_.exception_code == NO_REPLY and is_value(range_, registers)
 
 
 def is_value(range_: UnsupportedRange, registers: Sequence[Register]) -> bool:
-    """Whether these are the registers of one value, and not a gap, nor too many at once."""
+    """Whether these are the registers of one value, not a gap, and not too many for one request."""
     return len(_values_in(request_of(range_), registers)) == 1
 
 
@@ -68,13 +68,13 @@ def known_too_long(known: Iterable[UnsupportedRange], registers: Sequence[Regist
 
 
 def known_unsupported(known: Iterable[UnsupportedRange], registers: Sequence[Register]) -> frozenset[Request]:
-    """Return the values and gaps that no request may cover whole."""
+    """Return the values and gaps that no request may cover completely."""
     known = tuple(known)
     return avoided_requests(known) - known_too_long(known, registers)
 
 
 def request_of(range_: UnsupportedRange, register_bytes: int = WORD_BYTES) -> Request:
-    """Return the request for just these registers, of so many bytes each."""
+    """Return the request for exactly these registers, with this number of bytes each."""
     size = WORD_BYTES if range_.function_code.reads_bits else register_bytes
     return Request(range_.function_code, range_.address, range_.count, size)
 

@@ -19,7 +19,7 @@ _WIDTHS = (1, 2, 4, 4)
 
 
 class Words:
-    """The words of meters whose replies have the same layout, one meter's after the other's, as on the wire."""
+    """The words of meters whose replies have the same layout, meter after meter, as on the wire."""
 
     def __init__(self, data: bytes, meters: int) -> None:
         self._wire = np.frombuffer(data, dtype=np.uint16)
@@ -28,19 +28,19 @@ class Words:
 
     @cached_property
     def _swapped(self) -> NDArray[np.uint16]:
-        """The same with the two bytes of each word swapped."""
+        """The words with the two bytes of each swapped."""
         return self._wire.byteswap()
 
     def view(self, columns: Sequence[int], kind: str, byte_order: Order) -> NDArray[Any]:
-        """The meters' numbers of a NumPy kind, such as `i4`, in neighbouring words. A view, not a copy.
+        """Return the meters' numbers of a NumPy kind, such as `i4`, in neighbouring words, as a view, not a copy.
 
-        Where words and bytes have the same order, a value is a number of that order on the wire already; if they
-        differ, it is one after the bytes of each word are swapped.
+        If words and bytes have the same order, the bytes on the wire are a number in this order. Otherwise they are one
+        after the bytes of each word were swapped.
 
         Args:
-            columns: Those of the words, the most significant first.
-            kind: Its size is that of the words.
-            byte_order: Of each word.
+            columns: The columns of the words, the most significant first.
+            kind: A kind with the size of the words.
+            byte_order: The order of the bytes in each word.
         """
         rising = columns[-1] > columns[0] if len(columns) > 1 else byte_order is Order.BIG_ENDIAN
         words = self._wire if rising == (byte_order is Order.BIG_ENDIAN) else self._swapped
@@ -49,7 +49,7 @@ class Words:
         return np.ndarray((self._meters,), np.dtype(order + kind), words.data, offset=offset, strides=(self._stride,))
 
     def bits(self, columns: Sequence[int], byte_order: Order) -> NDArray[Any]:
-        """The meters' words in these columns, the most significant first, as one unsigned integer. May be a view."""
+        """Return the meters' words in these columns, most significant first, as one unsigned integer; maybe a view."""
         width = _WIDTHS[len(columns) - 1]
         if width == len(columns) and are_neighbours(columns):
             return self.view(columns, f"u{WORD_BYTES * width}", byte_order)
@@ -67,10 +67,10 @@ def are_neighbours(columns: Sequence[int]) -> bool:
 
 
 def word_columns(register: Register, column: int) -> tuple[int, ...]:
-    """The columns of the words at a register's address, the most significant first.
+    """Return the columns of the words at a register's address, the most significant first.
 
-    `word_order` is that of the registers, `byte_order` that of the bytes in each, also where a register has four. A
-    value that is shorter than its registers is at their least significant end.
+    `word_order` is the order of the registers and `byte_order` the order of the bytes in each, even if a register has
+    four bytes. A value that is shorter than its registers is at their least significant end.
     """
     each = register.register_bytes // WORD_BYTES
     registers = range(register.count) if register.word_order is Order.BIG_ENDIAN else range(register.count)[::-1]

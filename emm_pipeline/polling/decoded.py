@@ -1,4 +1,4 @@
-"""A fleet reading as it was decoded: its values, and how reading each meter went (pure)."""
+"""A decoded fleet reading: its values, and the result for each meter (pure)."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """The meters as they were read from `started` (UTC) on, for a sample time, and their values.
+    """The meter readings for a sample time, which started at `started` (UTC), and their values.
 
     `frame` has the columns of `readings.READING_COLUMNS`. `clock_issue` says why the times are wrong, if they are.
-    `accepted` are by meter id the measurements whose absence a person has accepted, `notices` why values are absent
-    although the device sent something.
+    `accepted` contains, by meter id, the measurements whose absence a person has accepted, and `notices` why values are
+    absent although the device replied.
     """
 
     sample_time: SampleTime
@@ -40,12 +40,12 @@ class Decoded:
     notices: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
 
     def notices_of(self, reading: MeterReading) -> tuple[str, ...]:
-        """Return everything that is to be reported of a meter."""
+        """Return all notices about a meter."""
         return reading.notices + self.notices.get(reading.meter.id, ())
 
 
 def describe(decoded: Decoded) -> FleetReading:
-    """Return how reading each meter went, without storing anything."""
+    """Return the result of reading each meter, without storing anything."""
     from emm_pipeline.stores.shaping import poll_points  # noqa: PLC0415
 
     readings = decoded.readings

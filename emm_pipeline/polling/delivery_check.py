@@ -1,4 +1,4 @@
-"""Find the registers that a meter reading did not deliver, or delivered with values that cannot be right (pure)."""
+"""Find the configured registers that a meter reading did not deliver, or whose values cannot be right (pure)."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def register_issues(
     types: Mapping[str, MeterType],
     accepted: Mapping[int, Collection[str]] = NOTHING,
 ) -> dict[int, tuple[RegisterIssue, ...]]:
-    """Return by meter id the registers that did not deliver; meters that were not read completely are left out.
+    """Return, by meter id, the registers that did not deliver; meters that were not read completely are left out.
 
     Args:
-        readings: As read, each meter once.
-        frame: Their values, in their order, with the columns of `readings.READING_COLUMNS`.
+        readings: One per meter.
+        frame: Their values, in the same order, with the columns of `readings.READING_COLUMNS`.
         types: Their meter types by name.
-        accepted: By meter id the measurements whose absence a person has accepted.
+        accepted: The measurements whose absence a person has accepted, by meter id.
     """
     rows = _rows_of(frame)
     implausible: dict[int, list[RegisterIssue]] = {}
@@ -65,7 +65,7 @@ def register_issues(
 
 
 def _rows_of(frame: pd.DataFrame) -> dict[int, tuple[int, int]]:
-    """Return by meter id the first of its rows and the one after the last. A meter's rows are next to each other."""
+    """Return, by meter id, the first of its rows and the one after the last. A meter's rows follow each other."""
     ids = frame["id"].to_numpy()
     if not len(ids):
         return {}

@@ -24,9 +24,7 @@ from emm_pipeline.config_db.device_state.unsupported_registers import (
 )
 from emm_pipeline.errors import ConfigDatabaseError
 from emm_pipeline.modbus.fleet_reading import Conditions
-from emm_pipeline.modbus.messages import describe_unsupported
 from emm_pipeline.modbus.silences import SILENCE
-from emm_pipeline.modbus.unsupported import is_value
 from emm_pipeline.polling.backoff import after, not_asked
 
 if TYPE_CHECKING:
@@ -36,7 +34,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from emm_pipeline.failing import FailingMeter
-    from emm_pipeline.fleet import EnergyMeter, Fleet
+    from emm_pipeline.fleet import EnergyMeter
     from emm_pipeline.polling.plan import PollPlan
     from emm_pipeline.readings import GivenRange, MeterReading, Request, UnsupportedRange
 
@@ -75,6 +73,8 @@ class DeviceStates:
     """Time (UTC) of the latest reading of any of the meters."""
     labels_known: Collection[int] | None = None
     """The meters whose labels need not be read; None where that is not known, so that none are."""
+    is_loaded: bool = True
+    """False if the database did not answer: every wait for it would delay the reading."""
 
     def left_out(self, now: datetime) -> tuple[_Ranges, _Ranges]:
         """Return by meter id which registers are not requested, and which are although they were refused last time.
@@ -172,7 +172,7 @@ def load_device_states(engine: Engine, plan: PollPlan, slot: ScheduleSlot | None
         )
     except ConfigDatabaseError as err:
         _log.warning("every meter is read completely, because device state could not be loaded: %s", err)
-        return DeviceStates(plan, slot)
+        return DeviceStates(plan, slot, is_loaded=False)
 
 
 def save_device_states(engine: Engine, memory: DeviceStates, readings: Sequence[MeterReading]) -> None:
@@ -195,23 +195,3 @@ def forget_what_was_read(engine: Engine, given: Mapping[EnergyMeter, Sequence[Re
         forget_read(engine, {meter.id: requests for meter, requests in given.items()})
     except ConfigDatabaseError as err:
         _log.warning("device state was not saved: %s", err)
-
-
-def absent_registers(engine: Engine, fleet: Fleet, now: datetime) -> dict[int, tuple[str, ...]]:
-    """Return by meter id which configured registers the meter does not give at present, a line each.
-
-    Raises:
-        ConfigDatabaseError: The database cannot be read.
-    """
-    absent: dict[int, tuple[str, ...]] = {}
-    refused = load_refused(engine, fleet.meters, fleet.types, now)
-    for meter in fleet.meters:
-        meter_type = fleet.types[meter.type]
-        lines = [
-            describe_unsupported(each, meter_type)
-            for each in refused.get(meter.id, ())
-            if is_value(each, meter_type.asked)
-        ]
-        if lines:
-            absent[meter.id] = tuple(lines)
-    return absent

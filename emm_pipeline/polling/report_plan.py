@@ -1,11 +1,11 @@
-"""The report of a run's results: which meters were read, begin to fail or have recovered; red or green (pure).
+"""Plan the report of a run: which meters were read, begin to fail or have recovered; red or green (pure).
 
 A run that a person started is red if any of its meters fails. A scheduled run is red only when something new has
-failed: a meter begins to fail, or points are not stored. A meter that is known to fail turns no further run red.
+failed: a meter begins to fail, or points are not stored. A meter that is known to fail does not turn later runs red.
 
-Dagster shows a partition as failed that was planned in a failed run and not materialized since. So a red run reports
-all meters that fail now once more, and a green one none of them: it would turn them green. A meter that has recovered
-is planned and then materialized; otherwise its page would still show the failed run.
+Dagster shows a partition as failed if it was planned in a failed run and not materialized since. So a red run plans all
+meters that fail now, and a green run plans none of them, because that would turn them green. A meter that has recovered
+is planned and then materialized; otherwise its page would continue to show the failed run.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
     from emm_pipeline.polling.results import PollResult
 
 OBSERVED_EVERY = timedelta(minutes=15)
-"""Minimum time between two observations of a meter that keeps failing for the same reason."""
+"""Shortest time between two reports of the same reason for a meter that continues to fail."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReportPlan:
-    """The parts of a report, each in the order of the results.
+    """The results to report; each part is in the order of the results.
 
-    `read` are materialized, `recovered` of these are planned before. `begin_to_fail` are those whose failure is new,
-    `failing` all that fail. `observed` are those whose failure is to be stated on their pages.
+    The run materializes `read`, and first plans those that are also in `recovered`. `begin_to_fail` are those whose
+    failure is new, `failing` are all that fail. The run states the failure of each of `observed` on the meter's page.
     """
 
     read: tuple[PollResult, ...] = ()
@@ -62,10 +62,10 @@ def plan_report(
 
     Args:
         results: One per meter.
-        before: By meter id what was known before.
+        before: The statuses before this run, by meter id.
         shown_as_failed: The meters whose partitions Dagster counts as failed: a run may have been killed before it
             reported anything.
-        interval: The maximum age of the last report of a meter that is still read (STATUS_INTERVAL_S).
+        interval: Maximum age of the last report of a meter that continues to be read (STATUS_INTERVAL_S).
         now: Aware.
     """
     failing = tuple(each for each in results if not each.ok)
@@ -75,7 +75,7 @@ def plan_report(
     oldest = now - interval
     stated = [each for each in read if each.id in known or not _is_fresh(before.get(each.id), oldest)]
     if read and not stated:
-        # Dagster's freshness policy looks at materializations: one of them says that polling works.
+        # Dagster's freshness policy checks materializations: a single one shows that polling works.
         stated = [min(read, key=lambda each: (_recorded(before, each, now), each.id))]
     return ReportPlan(
         read=tuple(stated),
@@ -89,7 +89,7 @@ def plan_report(
 def statuses_after(
     results: Iterable[PollResult], before: Mapping[int, MeterStatus], plan: ReportPlan, now: datetime
 ) -> list[MeterStatus]:
-    """Return what to remember of each meter. One that was read, but not stored, counts as read."""
+    """Return the status of each meter to save. A meter that was read counts as read, even if it was not stored."""
     from emm_pipeline.config_db.device_state.meter_status import MeterStatus  # noqa: PLC0415  # needs SQLAlchemy
 
     recorded = {each.id for each in (*plan.read, *plan.failing)}
@@ -120,7 +120,7 @@ def statuses_after(
 
 
 def _fails(status: MeterStatus | None) -> bool:
-    """Whether the meter was known to fail. One that was asleep was not."""
+    """Whether the meter was known to fail. A meter that was asleep was not failing."""
     return bool(status and status.failing_since and not status.asleep)
 
 

@@ -99,8 +99,8 @@ class PollResult:
     """The result of polling one meter in a run: success, or failure with a one-line reason.
 
     `unread` is true where a reading failed, and false where only storing failed. `asleep` is the reason why a meter
-    that may be off was not read: silence, which does not count as a failure. `silent` says that nothing replied.
-    `notices` are one line each, `issues` the registers that did not deliver at one of the sample times at least.
+    that may be off was not read: it did not reply, which is not a failure. `silent` is true if nothing replied.
+    `notices` are one line each. `issues` are the registers that did not deliver at one or more sample times.
     """
 
     id: int
@@ -141,8 +141,8 @@ _AT_SOME = re.compile(r" \(at \d+ of \d+ sample times\)$")
 def results_of(plan: PollPlan, fleet_results: Iterable[FleetResult]) -> list[PollResult]:
     """Return one result per meter of the plan, ordered by id.
 
-    A meter that was not read at one of several sample times has failed, because data is missing; the reason tells at
-    how many. A meter whose points wait in the outbox has not failed.
+    A meter that was not read at one of several sample times has failed, because data is missing; the reason contains
+    the number of these sample times. A meter whose points wait in the outbox has not failed.
     """
     fleet_results = list(fleet_results)
     by_meter: dict[int, list[tuple[PollPoint, str | None]]] = {meter.id: [] for meter in plan.meters}
@@ -160,7 +160,7 @@ def results_of(plan: PollPlan, fleet_results: Iterable[FleetResult]) -> list[Pol
 
 
 def _issues_of(attempts: Iterable[FleetResult]) -> dict[int, tuple[RegisterIssue, ...]]:
-    """Return by meter id what did not deliver at one of the attempts at least, each measurement once."""
+    """Return, by meter id, the registers that did not deliver in one or more attempts, each measurement once."""
     found: dict[int, dict[str, RegisterIssue]] = {}
     for attempt in attempts:
         for meter_id, issues in attempt.issues.items():

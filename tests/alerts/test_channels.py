@@ -28,7 +28,7 @@ UTC_ZONE = ZoneInfo("UTC")
 
 
 class Endpoint:
-    """An HTTP server that keeps the JSON that it is sent, and answers with `status`."""
+    """An HTTP server that keeps the JSON that it receives, and replies with `status`."""
 
     def __init__(self) -> None:
         self.received: list[dict] = []
@@ -85,7 +85,7 @@ def test_a_url_that_apprise_does_not_know_is_a_configuration_error_without_its_c
 
 @pytest.fixture
 def two_channels(pipeline, post_office, endpoint, monkeypatch):
-    """A pipeline that tells by mail and by an HTTP endpoint."""
+    """A pipeline that sends alerts by mail and to an HTTP endpoint."""
     values = {
         "EMAIL_NOTIFICATIONS": "on",
         "LOGGER_SENDER_EMAIL_HOST": "127.0.0.1",
@@ -107,9 +107,7 @@ def tell(pipeline, endpoint, text="meter 5 fails: no reply"):
     save_changes(pipeline.engine, changes, [AlertLine(True, text)], channels)
 
 
-def test_a_channel_that_is_unavailable_gets_its_lines_later_and_the_other_gets_them_once(
-    two_channels, endpoint, post_office
-):
+def test_an_unavailable_channel_gets_its_lines_later_and_the_other_gets_them_once(two_channels, endpoint, post_office):
     tell(two_channels, endpoint)
     endpoint.status = 503
     result = two_channels.run("send_alerts")
@@ -154,7 +152,7 @@ def test_the_watchdog_reports_each_change_once_even_after_it_was_killed(tmp_path
     assert [line.raised for line in WatchdogState.load(file).waiting["mail"]] == [True, False]
 
 
-def test_a_condition_that_the_watchdog_cannot_see_now_stays_unchanged(tmp_path):
+def test_the_watchdog_keeps_the_alert_of_a_part_that_it_cannot_check_now(tmp_path):
     state = WatchdogState(tmp_path / "state.json")
     daemon = Condition("Dagster's daemon", "Dagster's daemon", FAILURES, NOON, "it does not run")
     state.look([daemon], UTC_ZONE, [])
@@ -162,7 +160,7 @@ def test_a_condition_that_the_watchdog_cannot_see_now_stays_unchanged(tmp_path):
     assert {alert.subject for alert in state.raised} == {"Dagster's daemon", "PostgreSQL"}
 
 
-def test_the_watchdog_reports_that_postgresql_has_failed_and_recovered(emm, endpoint, tmp_path, config_url):
+def test_the_watchdog_reports_that_postgresql_has_failed_and_has_recovered(emm, endpoint, tmp_path, config_url):
     port = free_port()
     environment = {**emm.settings, "ALERT_URLS": endpoint.url, "EMM_CODE_SERVER_PORT": str(port)}
     state = ["--state", str(tmp_path / "state.json"), "--interval", "1", "--patience", "0"]

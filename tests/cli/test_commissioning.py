@@ -187,7 +187,7 @@ def test_scan_finds_and_names_units_and_prints_lines_that_work(emm, simulated_ga
         done = emm(*line[1:])
         assert done.returncode == 0, done.stderr
     again = emm("scan", place(gateway), "--units", "3")
-    assert "unit 3 is meter 1" in again.stdout
+    assert "unit 3 is already configured as meter 1" in again.stdout
     assert "emm meters add" not in again.stdout
 
 

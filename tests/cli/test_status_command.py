@@ -1,4 +1,4 @@
-"""`emm status` tells faults apart: what is wrong, since when, and what to do; and each meter where it is named."""
+"""`emm status` reports each failure separately: what has failed, since when, and what to do."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -64,7 +64,7 @@ def add(sql, id_, status="", **columns):
 
 
 def shown(emm, **environment):
-    """Return what the command says: exit code, text, parts that are not ok by name, and meters by id."""
+    """Return the command's results: exit code, text, parts that are not ok by name, and meters by id."""
     text_ = emm("status", **environment)
     as_json = emm("status", "--json", **environment)
     assert text_.returncode == as_json.returncode
@@ -171,7 +171,7 @@ def test_a_dead_daemon_is_reported_with_its_last_heartbeat_and_the_meters_are_st
     assert "start it" in out
 
 
-def test_a_store_that_is_unavailable_and_points_that_wait_for_it_are_reported(emm, database):
+def test_an_unavailable_store_and_the_points_that_wait_for_it_are_reported(emm, database):
     add(database, 1)
     outbox = Outbox(Path(emm.settings["OUTBOX_DIR"]), 10**9)
     outbox.put(points(readings(reading())), datetime.now(UTC) - timedelta(minutes=5), "run-a").close()
@@ -202,7 +202,7 @@ def test_a_wrong_clock_is_reported_and_makes_the_meters_degraded(emm, database):
     assert "2100-01-01" in out
 
 
-def test_a_database_that_is_unavailable_is_reported_and_the_meters_are_unknown(emm):
+def test_an_unavailable_database_is_reported_and_the_meters_are_unknown(emm):
     port = str(free_port())
     code, out, parts, meters = shown(emm, POSTGRES_HOST="127.0.0.1", POSTGRES_PORT=port)
     assert code == 2
@@ -211,8 +211,8 @@ def test_a_database_that_is_unavailable_is_reported_and_the_meters_are_unknown(e
     assert "meters unknown" in out
 
 
-def test_a_full_disk_of_the_database_is_reported_as_such(emm, database):
-    """PostgreSQL itself raises what it raises on a full disk: SQLSTATE 53100, here from an event trigger."""
+def test_a_database_whose_disk_is_full_is_distinguished_from_an_unavailable_one(emm, database):
+    """PostgreSQL itself raises the error of a full disk, SQLSTATE 53100, here from an event trigger."""
     add(database, 1)
     database("""
         CREATE FUNCTION full_disk() RETURNS event_trigger LANGUAGE plpgsql AS $$
@@ -228,7 +228,7 @@ def test_a_full_disk_of_the_database_is_reported_as_such(emm, database):
     assert meters is not None, "it can still be read"
 
 
-def test_one_screen_shows_many_meters(emm, database):
+def test_one_screen_is_enough_for_many_failing_meters(emm, database):
     for number in range(40):
         add(database, number, f"failing_since = now(), reason = 'reason {number}'")
     _, out, _, _ = shown(emm)

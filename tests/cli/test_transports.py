@@ -48,9 +48,7 @@ def test_a_meter_is_found_added_checked_polled_and_watched(emm, line):
     assert (values["voltageL1"], polled["failed"]) == (pytest.approx(231.4), [])
     watched = emm("watch", 1, "--count", 1, "--json")
     assert json.loads(watched.stdout)["values"]["frequency"] == pytest.approx(49.98)
-    listed = emm("meters", "list")
-    assert place in listed.stdout
-    assert "ok" in listed.stdout
+    assert place in emm("meters", "list").stdout
 
 
 def test_registers_are_read_and_checked_without_a_database(emm_alone, line):

@@ -241,7 +241,7 @@ def test_a_row_with_surrounding_spaces_is_replaced_by_the_import_of_the_same_mea
         (f"{HEADER}\nmine,0,a,V,18,4,2,2\n\n# x\nmine,2,b,V,3,4,3,2\n", ["line 2: data_type", "line 5: word_order"]),
         (f"{HEADER}\nmine,0,a,V,3,4,2\n", ["line 2: has 7 cells, the header has 8"]),
         (f'{HEADER}\nmine,0,"a,V,3,4,2,2\n', ["line 2: "]),
-        (f"{HEADER}\nmine,0,a,V,3,4,2,2\nmine,2,a,V,3,4,2,2\n", ["line 3: ", "in line 2 already"]),
+        (f"{HEADER}\nmine,0,a,V,3,4,2,2\nmine,2,a,V,3,4,2,2\n", ["line 3: ", "already in line 2"]),
         (f"{HEADER}\nmine,65535,a,V,3,4,2,2\n", ["line 2: register_address"]),
         (f"{HEADER}\nmine,156h,a,V,3,4,2,2\n", ["line 2: register_address is '156h'", "numbers begin with 0x"]),
         (
@@ -249,7 +249,7 @@ def test_a_row_with_surrounding_spaces_is_replaced_by_the_import_of_the_same_mea
             ["register_address is '300343'", "in a manual this is function_code 4 and register_address 342"],
         ),
         (f'{HEADER},scale\nmine,0,a,V,3,4,2,2,"0,01"\n', ["line 2: scale is '0,01'", "a decimal point is needed"]),
-        (f"{HEADER}\nmine,0,a,V,3,4,2,2\nmine,2, a\u00a0,V,3,4,2,2\n", ["line 3: ", "in line 2 already"]),
+        (f"{HEADER}\nmine,0,a,V,3,4,2,2\nmine,2, a\u00a0,V,3,4,2,2\n", ["line 3: ", "already in line 2"]),
         (b"\xff\xfe" + HEADER.encode("utf-16-le"), ["line 1: is not UTF-8"]),
     ],
 )

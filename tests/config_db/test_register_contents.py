@@ -55,7 +55,7 @@ REGISTER = {
             "high_register_address",
             "is 10, where the lower half is; leave it out, or correct it",
         ),
-        ({"model_copy": 2}, "model_copy", "goes with model: it says which of several copies of the model is meant"),
+        ({"model_copy": 2}, "model_copy", "goes with model: it selects one of several copies of the model"),
         ({"model": 203, "model_copy": 0}, "model_copy", "is 0; allowed: 1 to 100"),
         ({"invalid_values": "65535 none"}, "invalid_values", "has a value that is 'none'; allowed: a finite number"),
         ({"value_offset": "nan"}, "value_offset", "is 'nan'; allowed: a finite number"),

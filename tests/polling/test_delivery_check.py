@@ -1,4 +1,4 @@
-"""Which configured registers a meter reading did not deliver."""
+"""The configured registers that a meter reading did not deliver."""
 
 from dataclasses import replace
 from datetime import UTC, datetime

@@ -173,6 +173,15 @@ def test_readings_continue_while_postgresql_is_unavailable_and_no_state_is_saved
     assert any("every meter is read completely" in message for message in caplog.messages)
 
 
+def test_without_device_state_no_gateway_lock_is_requested(simulated_gateway, monkeypatch, caplog):
+    asked = []
+    monkeypatch.setattr(pipeline, "gateway_locks", lambda engine: asked.append(engine))
+    nowhere = create_config_engine("postgresql+psycopg2://postgres@127.0.0.1:1/emm")
+    plan = plan_of(simulated_gateway({1: unit(), 2: unit()}))
+    assert all(reading.blocks for reading in read(nowhere, plan))
+    assert asked == []
+
+
 def test_a_gateway_that_restarted_is_read_with_the_next_poll(config_engine, simulated_gateway):
     gateway = simulated_gateway({1: unit()})
     plan = plan_of(gateway)

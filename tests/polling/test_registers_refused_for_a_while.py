@@ -6,7 +6,6 @@ import pytest
 from sqlalchemy import text
 from support.meters import HOLDING, SimulatedUnit, encode_value, holding
 
-from emm_pipeline.cli.showing.meter_list import meter_states
 from emm_pipeline.config_db.device_state.unsupported_registers import load_refused
 from emm_pipeline.fleet import DataType, EnergyMeter, FunctionCode, MeterType, Register
 from emm_pipeline.modbus.unsupported import EarlierRequests
@@ -89,19 +88,6 @@ def test_a_check_that_reads_a_register_lets_the_next_poll_request_it(config_engi
     meter = EnergyMeter(1, inverter.host, inverter.port, 1, "t")
     forget_what_was_read(config_engine, {meter: [Request(FC, 40, 2)]})
     assert poll(config_engine, inverter) == {0, 40}
-
-
-def test_the_list_of_meters_names_a_register_that_is_absent(config_engine, inverter):
-    execute(
-        config_engine,
-        f"INSERT INTO energy_meters VALUES (1, '{inverter.host}', {inverter.port}, 1, 't', NULL)",
-        "INSERT INTO registers VALUES ('t', 0, 'voltageL1', 'V', 3, 3, 2, 2), ('t', 40, 'pvPower', 'W', 3, 3, 2, 2)",
-    )
-    inverter.units[1].registers = registers_of(day=False)
-    poll(config_engine, inverter)
-    [state] = meter_states(config_engine)
-    [line] = state["absent"]
-    assert "registers 40-41 (pvPower): refused with exception 2" in line
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ def after(result, before=None, now=NOW, interval=timedelta(0)):
     return plan, status
 
 
-def test_a_scheduled_run_is_red_when_a_meter_begins_to_fail_and_green_when_it_continues_failing():
+def test_a_scheduled_run_is_red_when_a_meter_begins_to_fail_and_green_when_it_continues_to_fail():
     plan, status = after(failed())
     assert plan.is_red(scheduled=True, unstored=False)
     later, _ = after(failed(), status, NOW + MINUTE)
@@ -69,7 +69,7 @@ def test_a_meter_that_only_dagster_counts_as_failed_is_stated_again():
     assert plan_report([read()], known, {1}, HOUR, NOW).recovered
 
 
-def test_each_run_that_read_any_meter_reports_the_one_reported_longest_ago():
+def test_each_run_that_read_any_meter_reports_at_least_the_one_with_the_oldest_report():
     known = {id_: MeterStatus(id_, recorded_at=NOW - id_ * MINUTE) for id_ in (1, 2, 3)}
     plan = plan_report([read(1), read(2), read(3)], known, (), HOUR, NOW)
     assert [each.id for each in plan.read] == [3]
@@ -86,7 +86,7 @@ def test_a_failure_is_observed_when_it_begins_when_its_reason_changes_and_from_t
     assert after(failed(reason="refused"), status, NOW + 3 * MINUTE + OBSERVED_EVERY)[0].observed
 
 
-def test_a_pause_between_attempts_is_not_a_new_reason():
+def test_waiting_for_the_next_attempt_does_not_count_as_a_new_reason():
     _, status = after(failed(reason="no reply"))
     waits = failed(reason="no reply; failing since 2026-07-01 11:00:00 UTC, asked again at 2026-07-01 12:05:00 UTC")
     assert not after(waits, status, NOW + MINUTE)[0].observed

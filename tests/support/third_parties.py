@@ -228,7 +228,7 @@ def _modbus_serial(place: str, words: Sequence[int]) -> Iterator[None]:
     need(shutil.which("node"), "node")
     modules = os.environ.get("NODE_PATH") or str(HERE.parents[1] / "node_modules")
     if not (Path(modules) / "modbus-serial").exists():
-        # Not `need`: a registry that cannot be reached today is not the project's fault.
+        # Not `need`: the project is not at fault if a registry cannot be reached today.
         pytest.skip("npm's modbus-serial is not installed: npm install --no-save modbus-serial@8.0.25")
     command = ["node", HERE / "modbus_serial_server.js", place, str(UNIT)]
     with process(command, json.dumps(list(words)), env=os.environ | {"NODE_PATH": modules}):

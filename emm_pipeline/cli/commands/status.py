@@ -1,4 +1,4 @@
-"""`emm status`: whether everything is fine; if not, what is wrong, since when, and what to do."""
+"""`emm status`: whether everything is fine, and if not, what has failed, since when, and what to do."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 @json_option
 @click.pass_obj
 def status(env_files: tuple[Path, ...], as_json: bool) -> None:
-    """Say whether everything is fine; if not, what is wrong, since when, and what to do.
+    """Show whether everything is fine, and if not, what has failed, since when, and what to do.
 
-    Looks at PostgreSQL, Dagster, the code server, the schedule, the store, the outbox, the clock and every meter. A
-    part that has failed does not hide the others. Exits with 0 if all is fine, 1 if something is degraded or waits for
-    the store, 2 if something is failing, stale, misconfigured or unknown.
+    Checks PostgreSQL, Dagster, the code server, the schedule, the store, the outbox, the clock and every meter. If one
+    of them is unavailable, it still shows the others. Exits with 0 if all is fine, 1 if something is degraded or waits
+    for the store, 2 if something is failing, stale, misconfigured or unknown.
 
     Example: emm status
     """

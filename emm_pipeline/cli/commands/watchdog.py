@@ -1,4 +1,4 @@
-"""`emm watchdog`: raises an alert when PostgreSQL, Dagster's daemon or the code server has failed."""
+"""`emm watchdog`: raises alerts when PostgreSQL, Dagster's daemon or the code server has failed."""
 
 from __future__ import annotations
 
@@ -20,19 +20,20 @@ from emm_pipeline.errors import EmmError
 from emm_pipeline.settings import Settings, load_settings
 
 FAILS_AFTER_S = 60.0
-"""Seconds for which a part has failed before an alert is raised: a restart takes less."""
+"""How long a part is unavailable before an alert is raised: a restart takes less."""
 
 
 @click.command("watchdog")
 @click.option("--interval", type=click.FloatRange(1, 3600), default=20.0, show_default=True, help="Seconds.")
 @click.option("--patience", type=click.FloatRange(0, 3600), default=FAILS_AFTER_S, show_default=True, help="Seconds.")
-@click.option("--state", type=click.Path(path_type=Path, dir_okay=False), help="The file of reported alerts.")
+@click.option("--state", type=click.Path(path_type=Path, dir_okay=False), help="File that records the sent alerts.")
 @click.pass_obj
 def watchdog(env_files: tuple[Path, ...], interval: float, patience: float, state: Path | None) -> None:
-    """Watch PostgreSQL, Dagster's daemon and the code server; report by mail and ALERT_URLS when one fails or recovers.
+    """Watch PostgreSQL, Dagster's daemon and the code server; send an alert when one fails, and when it recovers.
 
-    Everything else is reported by Dagster's alert_sensor, which cannot run while one of these has failed. Run it as a
-    separate service; it ends with SIGTERM or Ctrl-C. Each line is also printed.
+    It sends to the mail address and the ALERT_URLS. Dagster's alert_sensor, which cannot run while one of these three
+    is unavailable, reports all other failures. Run the watchdog as a separate service; it ends with SIGTERM or Ctrl-C.
+    It also prints each line.
 
     Example: emm watchdog
     """
@@ -57,7 +58,7 @@ def watchdog(env_files: tuple[Path, ...], interval: float, patience: float, stat
 
 
 def _conditions(settings: Settings, first_failed: dict[str, float], patience_s: float) -> list[Condition]:
-    """Return the conditions of the parts. A part that failed less than `patience_s` ago has none yet."""
+    """Return the conditions of the parts. A part that has failed only briefly neither raises nor resolves an alert."""
     now = datetime.now(UTC)
     conditions = []
     for part in parts_seen_by_the_watchdog(settings, now):

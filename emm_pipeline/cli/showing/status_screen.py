@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 WIDTH = 80
 METERS_SHOWN = 5
 MOST_CHARACTERS = 230
-"""Maximum length of a reason: three lines."""
+"""The length of a reason that is shown: three lines."""
 
 _FINE = {State.OK, State.ASLEEP, State.DISABLED, State.NEW}
 _WORST_FIRST = (
@@ -36,7 +36,7 @@ _WORST_FIRST = (
 
 
 def print_screen(condition: PipelineCondition) -> None:
-    """Print whether everything is fine, and what is wrong: parts first, in the order in which to correct them."""
+    """Print whether all is fine, and what has failed: parts first, in the order in which to correct them."""
     say(_headline(condition))
     for part in condition.parts:
         if not part.is_ok:
@@ -83,7 +83,7 @@ def _entries(meters: Sequence[MeterCondition]) -> Iterator[tuple[str, Status]]:
 
 
 def _shared_reason(meter: MeterCondition) -> str:
-    """Return the reason without the meter's unit: it is the same for all meters that fail for one cause."""
+    """Return the reason without the meter's unit id, which is equal for meters that fail for the same cause."""
     reason = (meter.status.reason or "").partition("; failing since")[0]
     return reason.replace(f" unit {meter.row.get('slave_address')}:", ":")
 

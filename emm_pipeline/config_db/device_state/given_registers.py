@@ -1,4 +1,4 @@
-"""The registers that each meter has ever given: table `given_registers`. If it refuses one, that is temporary."""
+"""Registers that meters have ever sent: table `given_registers`. If a meter later refuses one, that is temporary."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ if TYPE_CHECKING:
     from emm_pipeline.readings import GivenRange, MeterReading
 
 Given = dict[int, tuple["GivenRange", ...]]
-"""By meter id."""
+"""The ranges by meter id."""
 
 
 def load_given(engine: Engine, meters: Sequence[EnergyMeter], types: Mapping[str, MeterType]) -> Given:
-    """Return the registers that meters gave with their present configuration.
+    """Return the registers that meters have sent, for meters whose configuration has not changed since.
 
     Raises:
-        ConfigDatabaseError: The database cannot be read. Like the function below.
+        ConfigDatabaseError: The database cannot be read. `save_given` raises it, too.
     """
     with database_errors(engine), engine.connect() as connection:
         found = {row.meter_id: row for row in connection.execute(select(given_registers))}
     known = Fingerprints(types)
-    ranges_of: dict[str, tuple[GivenRange, ...]] = {}  # many meters have the same
+    ranges_of: dict[str, tuple[GivenRange, ...]] = {}  # many meters have equal ones
     given: Given = {}
     for meter in meters:
         row = found.get(meter.id)
@@ -52,7 +52,7 @@ def save_given(
     types: Mapping[str, MeterType],
     known: Mapping[int, Sequence[GivenRange]],
 ) -> None:
-    """Save the registers that meters gave for the first time; `known` are those that were loaded before."""
+    """Save the registers that meters sent for the first time; `known` are those that were loaded before."""
     fingerprints = Fingerprints(types)
     rows = []
     for reading in readings:
@@ -73,7 +73,7 @@ def _is_in(one: GivenRange, ranges: Iterable[GivenRange]) -> bool:
 
 
 def merged(ranges: Iterable[GivenRange]) -> list[GivenRange]:
-    """Return the ranges; those that touch or overlap are joined."""
+    """Return the ranges, joining those that touch or overlap."""
     joined: list[GivenRange] = []
     for function_code, start, end in sorted(ranges):
         if joined and joined[-1][0] == function_code and start <= joined[-1][2]:

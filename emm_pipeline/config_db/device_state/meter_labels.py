@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
 
 def load_labels(engine: Engine) -> dict[int, dict[str, str]]:
-    """Return by meter id the labels that were read last, name to text.
+    """Return, by meter id, the labels that were read last, name to text.
 
     Raises:
-        ConfigDatabaseError: The database cannot be read. Like the functions below.
+        ConfigDatabaseError: The database cannot be read. All functions here raise it.
     """
     with database_errors(engine), engine.connect() as connection:
         rows = connection.execute(select(meter_labels.c.meter_id, meter_labels.c.labels)).tuples()
@@ -40,7 +40,7 @@ def load_labels_known(
 ) -> frozenset[int]:
     """Return the ids of meters whose labels need not be read now: they have none, or were read less than a day ago.
 
-    They are requested again if the meter's configuration has changed since.
+    The labels of a meter whose configuration has changed since are read again.
     """
     with_labels = {name for name, meter_type in types.items() if meter_type.labels}
     if not with_labels:
@@ -59,7 +59,7 @@ def load_labels_known(
 
 
 def save_labels(engine: Engine, readings: Sequence[MeterReading], types: Mapping[str, MeterType]) -> None:
-    """Save the labels of these meter readings. If a meter sent none, its earlier ones stay."""
+    """Save the labels that were read in these meter readings. If none were read, the earlier ones stay."""
     asked = [reading for reading in readings if reading.labels is not None]
     if not asked:
         return

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 
 def load_issues(engine: Engine) -> dict[int, tuple[RegisterIssue, ...]]:
-    """Return by meter id the registers that did not deliver when the meter was last read.
+    """Return, by meter id, the registers that did not deliver when the meter was last read.
 
     Raises:
-        ConfigDatabaseError: The database cannot be read, or was never upgraded. Like all functions here.
+        ConfigDatabaseError: The database cannot be read, or was never upgraded. All functions here raise it.
     """
     found: dict[int, list[RegisterIssue]] = {}
     ordered = select(register_issues).order_by(register_issues.c.meter_id, register_issues.c.measurement_name)
@@ -42,14 +42,14 @@ def save_issues(
     before: Mapping[int, Collection[RegisterIssue]],
     now: datetime,
 ) -> None:
-    """Save the registers that do not deliver. If nothing has changed, nothing is written.
+    """Save the registers that do not deliver; write nothing if nothing has changed.
 
     Args:
         engine: The configuration database.
         read: The ids of the meters that were read completely.
-        issues: The issues that were found, by meter id.
-        before: What `load_issues` returned.
-        now: The start of an issue of a register that delivered before.
+        issues: The new issues, by meter id.
+        before: The earlier issues, from `load_issues`.
+        now: The start of new issues (aware).
     """
     known = {(id_, each.measurement): each for id_ in read for each in before.get(id_, ())}
     current = {(id_, each.measurement): each for id_ in read for each in issues.get(id_, ())}
@@ -76,14 +76,14 @@ def save_issues(
 
 
 def _is_same(before: RegisterIssue | None, now: RegisterIssue) -> bool:
-    """Whether the issue is the same for a person. The value of an implausible register changes all the time."""
+    """Whether two issues are the same to a person. The value of an implausible register changes all the time."""
     if before is None or before.kind is not now.kind:
         return False
     return now.kind is RegisterIssueKind.IMPLAUSIBLE or before.reason == now.reason
 
 
 def load_accepted(engine: Engine) -> dict[int, set[str]]:
-    """Return by meter id the measurements whose absence a person has accepted."""
+    """Return, by meter id, the measurements whose absence a person has accepted."""
     accepted: dict[int, set[str]] = {}
     with database_errors(engine), engine.connect() as connection:
         for row in connection.execute(select(accepted_absences)):
@@ -108,7 +108,7 @@ def accept(engine: Engine, meter_id: int, measurements: Iterable[str]) -> None:
 
 
 def expect_again(engine: Engine, meter_id: int, measurements: Iterable[str]) -> None:
-    """Withdraw the acceptance of their absence."""
+    """Undo `accept` for these measurements."""
     table = accepted_absences.c
     with database_errors(engine), engine.begin() as connection:
         connection.execute(

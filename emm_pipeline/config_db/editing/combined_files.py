@@ -23,14 +23,14 @@ _TEXTS = _NEEDED
 def read_combined_file(
     content: bytes, register_rows: Sequence[Mapping[str, Any]]
 ) -> tuple[list[CombinedRow], list[CsvIssue]]:
-    """Parse and check a whole file.
+    """Parse and check a complete file.
 
     Args:
         content: The file's bytes; UTF-8, with or without a byte order mark.
         register_rows: The rows of `registers`, whose measurements are the parts.
 
     Returns:
-        The rows, and the issues of the file; issues of a line have its number.
+        The rows, and the issues of the file, with line numbers where possible.
     """
     try:
         text = content.decode("utf-8-sig")

@@ -1,4 +1,4 @@
-"""Rows of `combined_measurements`, checked: the sums of each type (pure).
+"""Check the rows of `combined_measurements`, the sums of each type (pure).
 
 A sum is used only if all of its rows are valid: without one of its parts, it would be another number.
 """
@@ -35,7 +35,7 @@ def check_combined(
     """Return the types with their sums.
 
     Args:
-        rows: Rows of `combined_measurements`; columns that are not in the table yet may be absent.
+        rows: The rows of `combined_measurements`; columns that the oldest versions do not have may be absent.
         types: The types that have registers.
         issues: The list to which issues are added.
     """

@@ -1,4 +1,4 @@
-"""Check that the columns of a register, each valid by itself, go together (pure)."""
+"""Check that the columns of a register, each of them valid, fit together (pure)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _HALVABLE = (2, 4)
 
 
 def check_together(register: Register, meter_type: MeterType, reader: RowReader) -> None:
-    """Report to `reader` the combinations of columns that are never valid for a register of this type."""
+    """Report to `reader` combinations of columns that are invalid for a register of this type."""
     _check_place(register, meter_type, reader)
     _check_bits(register, reader)
     _check_text(register, reader)
@@ -97,4 +97,4 @@ def _check_model(register: Register, reader: RowReader) -> None:
     if register.model is not None and register.function_code is not FunctionCode.READ_HOLDING_REGISTERS:
         reader.report("model", "needs function_code 3 (READ_HOLDING_REGISTERS), the registers of SunSpec models")
     if register.model is None and register.model_copy != 1:
-        reader.report("model_copy", "goes with model: it says which of several copies of the model is meant")
+        reader.report("model_copy", "goes with model: it selects one of several copies of the model")

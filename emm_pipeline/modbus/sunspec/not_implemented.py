@@ -1,4 +1,4 @@
-"""The raw values with which SunSpec devices say that they do not have a value. Pure."""
+"""The raw values that SunSpec devices send if they do not have a value. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _NOT_IMPLEMENTED: dict[DataType, tuple[int, ...]] = {
     DataType.INT64: (0x8000_0000_0000_0000,),
     DataType.UINT64: (0xFFFF_FFFF_FFFF_FFFF,),
 }
-"""By data type (Device Information Model Specification 1.1, section 4); for floats it is NaN, never a reading."""
+"""SunSpec's values (Device Information Model Specification 1.1, section 4). Floats use NaN, never a reading."""
 
 _ACCUMULATORS = (DataType.UINT32, DataType.UINT64)
 _FIRST_WITHOUT_ACCUMULATORS = 700
@@ -25,10 +25,10 @@ _FIRST_WITHOUT_ACCUMULATORS = 700
 
 
 def not_implemented(register: Register) -> tuple[int, ...]:
-    """Return SunSpec's raw values for "not implemented" of a register that belongs to a model.
+    """Return SunSpec's raw values for "not implemented", for a register that belongs to a model.
 
-    Counters of energy and charge (acc32, acc64) read 0 where a device does not have them: an unsigned number whose unit
-    is that of a product with hours, such as Wh, kvarh or Ah, in a model below 700.
+    Counters of energy and charge (acc32, acc64) are 0 if a device does not have them. These are unsigned numbers in a
+    model below 700 whose unit is a product with hours, such as Wh, kvarh or Ah.
     """
     patterns = _NOT_IMPLEMENTED.get(register.data_type, ())
     is_accumulator = (

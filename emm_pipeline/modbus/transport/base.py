@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 class TransportError(TransientError):
-    """The communication with a unit failed: the kind of failure, and a reason without gateway, unit and registers.
+    """A failure of communication with a unit: its kind, and a reason without gateway, unit and registers.
 
-    `advice` says what to do, if more is known about the cause than the kind of failure.
+    `advice` says what to do, if the cause is known more precisely than from the kind of failure.
     """
 
     def __init__(
@@ -38,11 +38,11 @@ class ConnectError(TransportError):
 
 
 class ReadError(TransportError):
-    """A request that brought no registers: TIMEOUT, CLOSED, INVALID_REPLY or EXCEPTION; REFUSED over UDP."""
+    """A request failed without registers: TIMEOUT, CLOSED, INVALID_REPLY or EXCEPTION; REFUSED over UDP."""
 
 
 class ResendError(ReadError):
-    """A request that may bring registers if it is sent again over a new link."""
+    """A request failed, but may succeed if it is sent again over a newly opened link."""
 
 
 class ExceptionReplyError(ReadError):
@@ -59,7 +59,7 @@ class Transport(Protocol):
     """
 
     notices: list[str]
-    """Notices about unusual replies that were accepted, a line each; the reader empties the list."""
+    """Notices about unusual replies that were accepted, a line each; the reader of the list empties it."""
 
     @property
     def name(self) -> str:
@@ -106,7 +106,7 @@ class FramedReply:
     """A reply, found among the bytes that were received.
 
     `registers` are two bytes each; an exception reply has an `exception_code` in their place. `frame` are the bytes of
-    the reply, `rest` what was received behind it. `notices` say what is unusual about it.
+    the reply, `rest` are the bytes that were received after it. `notices` describe anything unusual about it.
     """
 
     registers: bytes
@@ -115,16 +115,16 @@ class FramedReply:
     rest: bytes = b""
     notices: tuple[str, ...] = ()
     is_certain: bool = True
-    """False if it is the reply only if no better one follows within a moment."""
+    """If false, the reply is used only if no better one follows within a moment."""
     taints_link: bool = False
-    """Whether bytes came with it that cannot be understood: then nothing that follows on this link can be."""
+    """Whether it came with unknown bytes, so that later bytes on this link cannot be understood either."""
 
 
 class Framing(Protocol):
-    """How requests and replies are written as bytes."""
+    """The format of requests and replies as bytes."""
 
     silent_s: float
-    """Seconds for which a link must be silent before a request; 0 for none. Bytes received before are not a reply."""
+    """Seconds for which a link must be silent before a request; bytes before that are not its reply. 0: no silence."""
 
     def build(self, unit_id: int, request: Request) -> bytes:
         """Return the frame of a request."""
@@ -134,16 +134,16 @@ class Framing(Protocol):
 
         Args:
             sent: The frame of the request.
-            received: All bytes that were received over this link, before the request and since.
-            history: What the gateway sent before. It is updated with what these bytes show about the gateway.
+            received: All bytes that were received since, or before it over the same link.
+            history: What the gateway sent before. It is updated from these bytes.
 
         Returns:
-            The reply; None while it may come with further bytes; an error while that is unlikely, and no further bytes
-            should be awaited for long.
+            The reply; None if further bytes may complete it; an error if that is unlikely, so that the caller should
+            wait only briefly for further bytes.
 
         Raises:
             ReadError: INVALID_REPLY: these bytes do not begin a reply to this request.
         """
 
     def explain(self, received: bytes) -> ReadError | None:
-        """Explain bytes that never became a reply; return None if it is not known what they are."""
+        """Return an error that explains bytes which never became a reply; None if they are unknown."""

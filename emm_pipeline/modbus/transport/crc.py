@@ -11,7 +11,7 @@ LEAST_FRAME = 5
 
 
 def has_right_crc(frame: bytes) -> bool:
-    """Whether the bytes end with the checksum of those before it."""
+    """Whether the bytes end with the checksum of the bytes before it."""
     if len(frame) < LEAST_FRAME:
         return False
     return FramerRTU.compute_CRC(frame[:-CRC_SIZE]) == int.from_bytes(frame[-CRC_SIZE:])

@@ -1,4 +1,4 @@
-"""Connections that stay open from one reading of this process to the next, although each has its own event loop."""
+"""Connections that stay open from one reading of this process to the next, though each has its own event loop."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def keep(gateway: GatewayAddress, open_socket: socket.socket) -> None:
 
 
 def take(gateway: GatewayAddress) -> socket.socket | None:
-    """Return the connection that was kept, which the caller owns from now on."""
+    """Return the connection that was kept; the caller must close it."""
     return _kept.pop(gateway, None)
 
 
@@ -31,6 +31,6 @@ def discard(gateway: GatewayAddress) -> None:
 
 
 def close_all() -> None:
-    """Close all kept connections, at the end of a run."""
+    """Close all connections that were kept, at the end of a run."""
     for gateway in list(_kept):
         discard(gateway)

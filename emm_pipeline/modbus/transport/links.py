@@ -1,4 +1,4 @@
-"""Links that carry bytes, and their protocol for asyncio."""
+"""Links that carry bytes, and the protocol that asyncio calls for each link."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ class LinkOwner(Protocol):
     """The owner of a link, which is notified of its events: a transport."""
 
     def begin(self, connection: Connection, link: Link) -> None:
-        """The link is open."""
+        """Called when the link is open."""
 
     def receive(self, connection: Connection, data: bytes) -> None:
-        """Bytes were received."""
+        """Called when bytes were received."""
 
     def lose(self, connection: Connection) -> None:
-        """The link was closed, by either end."""
+        """Called when either end has closed the link."""
 
 
 class Link(Protocol):
@@ -30,7 +30,7 @@ class Link(Protocol):
 
 
 class Connection(asyncio.Protocol):
-    """The protocol of one link for asyncio. It does nothing once the transport has another link."""
+    """One link of a transport, as asyncio's protocol. It does nothing once the transport has another link."""
 
     def __init__(self, owner: LinkOwner) -> None:
         self._owner = owner

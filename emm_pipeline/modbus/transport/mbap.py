@@ -1,8 +1,8 @@
 """Modbus TCP's framing (Modbus Messaging on TCP/IP 1.0b, section 3.1): the MBAP header, and a reply's check against it.
 
-pymodbus builds the requests, but does not read the replies: its client silently drops a reply with another transaction
-or unit id, and keeps waiting after garbage. Here each byte is checked as it comes. Common faults of devices are
-accepted if the data is beyond doubt: unit, function and byte count are always those of the request.
+Pymodbus builds the requests. It does not read the replies: its client silently drops a reply with another transaction
+or unit id, and continues to wait after garbage. This module checks each byte when it arrives. It accepts common errors
+of devices if the data is certain: unit, function and byte count must always be those of the request.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _COUNT_AT = 10
 """Position of the register count in a request."""
 
 _LONGEST_FRAME = 260
-"""Bytes of the longest frame; the wait ends when more bytes cannot be understood."""
+"""Bytes of the longest frame. After more bytes without a valid frame, waiting ends."""
 
 _LENGTHS = range(3, _LONGEST_FRAME - 5)
 """The allowed values of the header's length."""
@@ -47,7 +47,7 @@ _FRAMER = FramerSocket(DECODER)
 
 TWICE = "the device sends replies twice; the copies are dropped"
 SURPLUS = "surplus bytes come with the replies; they are dropped, and the connection is opened again"
-BEFORE = "bytes that are no reply came before the first one; they are dropped"
+BEFORE = "the gateway sent other bytes before its first reply; they are dropped"
 NO_ID = "replies have transaction id 0, or another one that is not that of the request; they are accepted, since only \
 one request is under way"
 COPY = "the reply is equal to the one before, and has no id that tells whether it is a copy"
@@ -106,7 +106,7 @@ class MbapFraming:
 
 
 class _Reply:
-    """The search for the reply that begins with `start` among other bytes."""
+    """The search for the reply that begins with `start` among bytes that include others."""
 
     def __init__(self, start: bytes, history: ReplyHistory) -> None:
         self._start = start
@@ -185,19 +185,19 @@ class _Reply:
         return next((self._wrong(*each) for each in checks if each[1] != each[2]), None)
 
     def _may_lack_id(self, transaction_id: int) -> bool:
-        """Whether a reply with another id may be the right one, since the gateway has never echoed an id."""
+        """Whether a reply with another id may be the right one, because the gateway has never echoed an id."""
         is_ours = transaction_id and transaction_id.to_bytes(2) in self._history.sent_ids
         return not self._history.echoes_ids and not is_ours
 
     def _without_id(self, reply: FramedReply, transaction_id: int) -> FramedReply | ReadError | None:
-        """Judge a reply with a wrong transaction id only: accepted if the id is always the same, and it is no copy.
+        """Accept a reply with a wrong transaction id if the id is always the same, and the reply is not a copy.
 
         Raises:
             ResendError: It may be a copy of an earlier reply, or it is not known yet whether the id is always the same.
         """
         history = self._history
         if (at := self._find_start(reply.rest)) >= 0 and not history.is_without_ids:
-            return self.found_in(reply.rest[at:])  # the right one follows: the gateway sent someone else's first
+            return self.found_in(reply.rest[at:])  # the right one follows: the gateway first sent another client's
         if transaction_id and transaction_id not in history.other_ids:
             history.note_id(transaction_id)
             wrong = self._wrong("transaction id", transaction_id, self._transaction_id)
@@ -210,16 +210,16 @@ class _Reply:
         )
 
     def _find_start(self, received: bytes) -> int:
-        """Where the reply with the right id begins, or an exception reply with it; -1 if it does not."""
+        """Return the position of the reply, or exception reply, with the right id; -1 if there is none."""
         exception = self._function_code | EXCEPTION_BIT
         exception_start = _HEADER.pack(self._transaction_id, 0, 3, self._unit_id, exception)
         return max(received.find(start) for start in (self._start, exception_start))
 
     def _behind_other_bytes(self, received: bytes) -> FramedReply | ReadError | None:
-        """Return the reply behind bytes that are not a header, if it has its id, or the error if no reply follows.
+        """Return the reply with the right id that follows other bytes, or the error if no reply follows.
 
         Raises:
-            ReadError: It is known what these bytes are, or they are too many.
+            ReadError: The bytes are those of a known other protocol, or there are too many.
         """
         if (at := self._find_start(received)) > 0:
             self._note(SURPLUS if self._history.has_replied else BEFORE)

@@ -1,4 +1,4 @@
-"""Requests as objects of pymodbus, which its framers turn into bytes."""
+"""Requests as pymodbus's records, which its framers convert to bytes."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ _REQUESTS: dict[FunctionCode, type[ModbusPDU]] = {
 
 
 def request_pdu(unit_id: int, transaction_id: int, request: Request) -> ModbusPDU:
-    """Return the request as an object of pymodbus."""
+    """Return the request as pymodbus's record."""
     kind = _REQUESTS[request.function_code]
     return kind(dev_id=unit_id, transaction_id=transaction_id, address=request.address, count=request.count)
 
 
 def reply_size(count: int) -> int:
-    """Return the bytes of data in the reply to a request for so many registers of two bytes."""
+    """Return the number of data bytes in the reply to a request for this number of two-byte registers."""
     return 2 * count

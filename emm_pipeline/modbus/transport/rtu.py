@@ -1,7 +1,7 @@
 """RTU's framing (Modbus over Serial Line 1.02, section 2.5.1): unit, function, data, and a checksum.
 
-A frame has no transaction id. Which request a reply belongs to is known by unit, function and byte count, and by the
-order in which they come: see `history` for copies and late replies.
+A frame has no transaction id. A reply is matched to its request by unit, function and byte count, and by the order of
+arrival; `history` recognizes copies and late replies.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ _HEAD = 3
 _FRAMER = FramerRTU(DECODER)
 
 SILENT_S = 0.004
-"""Silence between two frames over TCP: 3.5 characters at 9600 baud. The converter keeps the pauses of its line."""
+"""Silence between two frames over TCP: 3.5 characters at 9600 baud. The converter keeps those of its serial line."""
 
-BEFORE = "bytes that are no reply came before the first one; they are dropped"
+BEFORE = "the gateway sent other bytes before its first reply; they are dropped"
 SURPLUS = "surplus bytes come with the replies; they are dropped"
 LATE = "a reply came after its timeout; it is dropped: set a longer timeout_s"
 _CHECKSUM = "the checksum of the reply is wrong"
@@ -96,7 +96,7 @@ def _reply(frame: bytes, rest: bytes, notices: tuple[str, ...]) -> FramedReply:
 
 
 def _without_late_replies(received: bytes, head: bytes, history: ReplyHistory) -> tuple[bytes, tuple[str, ...]]:
-    """Drop whole replies at the start of the bytes, from units that have not replied in time."""
+    """Drop complete late replies at the beginning of the bytes, of units that did not reply in time."""
     notices: tuple[str, ...] = ()
     while len(received) >= LEAST_FRAME and not _begins(received, head) and history.may_come_late(received[0]):
         size = _frame_size(received)
@@ -109,10 +109,11 @@ def _without_late_replies(received: bytes, head: bytes, history: ReplyHistory) -
 def _behind_other_bytes(
     received: bytes, head: bytes, history: ReplyHistory, notices: tuple[str, ...]
 ) -> FramedReply | ReadError:
-    """Return the reply behind other bytes, on a new connection, or the error if no reply follows.
+    """Return the reply that follows other bytes on a new connection, or the error if no reply follows.
 
     Raises:
-        ReadError: It is a reply, but another one; or it is known what these bytes are; or they are too many.
+        ReadError: It is the reply to another request; or the bytes are not Modbus, or of another transport; or there
+            are too many bytes.
     """
     size = _frame_size(received)
     if len(received) >= size and has_right_crc(received[:size]):

@@ -30,7 +30,7 @@ _READ_AT_ONCE = 4096
 
 
 class SerialSettings(NamedTuple):
-    """The settings of a serial line."""
+    """Baud rate and character format of a serial line."""
 
     baud_rate: int
     data_bits: int
@@ -50,13 +50,13 @@ class SerialSettings(NamedTuple):
 
     @property
     def silent_s(self) -> float:
-        """How long the line is silent between two frames: 3.5 characters."""
+        """Time in seconds for which the line must be silent between two frames: 3.5 characters."""
         bits = 1 + self.data_bits + (self.parity != "N") + self.stop_bits
         return max(_LEAST_SILENT_S, _SILENT_CHARACTERS * bits / self.baud_rate)
 
 
 class SerialTransport(StreamTransport):
-    """A serial device of this machine, opened for this process alone."""
+    """A serial device of this machine, opened exclusively by this process."""
 
     def __init__(self, gateway: GatewayAddress) -> None:
         self._path = gateway.host
@@ -64,7 +64,7 @@ class SerialTransport(StreamTransport):
         super().__init__(gateway.name, RtuFraming(self._settings.silent_s))
 
     async def open(self, timeout_s: float) -> None:
-        """Open the device within `timeout_s` seconds; what it has received before is dropped.
+        """Open the device within `timeout_s` seconds; bytes that it received before are dropped.
 
         Raises:
             ConnectError: With the operating system's reason.
@@ -79,7 +79,7 @@ class SerialTransport(StreamTransport):
         _Link(self, device)
 
     def _open_device(self) -> Serial:
-        from serial import Serial  # noqa: PLC0415 - who has no serial line needs no pyserial in memory
+        from serial import Serial  # noqa: PLC0415 - without a serial line, pyserial need not be in memory
 
         settings = self._settings
         device = Serial(
@@ -96,7 +96,7 @@ class SerialTransport(StreamTransport):
 
 
 class _Link:
-    """An open device, whose bytes the event loop passes on."""
+    """An open device whose bytes the event loop passes to the transport."""
 
     def __init__(self, owner: SerialTransport, device: Serial) -> None:
         self._owner, self._device = owner, device
@@ -136,7 +136,7 @@ class _Link:
 
 
 def _why_not_opened(err: Exception, path: str) -> tuple[str]:
-    """The operating system's reason, without the number and the path that pyserial adds."""
+    """Return the operating system's reason, without the number and the path that pyserial adds."""
     if "exclusively lock" in str(err):
         return (f"another program has {path} open",)
     return (why_not_connected(err),)

@@ -27,7 +27,7 @@ _MODBUS_FUNCTIONS = range(1, 5)
 
 
 def recognized(received: bytes) -> ReadError | None:
-    """Return an error that says what sent these bytes, with what to do; None where that is not known."""
+    """Return an error that names the sender of these bytes and what to do; None if the sender is unknown."""
     for beginning, reason, advice in _SIGNATURES:
         if received.startswith(beginning):
             return ReadError(FailureKind.INVALID_REPLY, f"{reason} in place of a Modbus gateway", advice=advice)
@@ -35,14 +35,14 @@ def recognized(received: bytes) -> ReadError | None:
 
 
 def rtu_frame(received: bytes) -> ReadError | None:
-    """Return an error where the bytes are an RTU frame, and one of Modbus TCP was expected."""
+    """Return an error if the bytes are an RTU frame; a Modbus TCP frame was expected."""
     if not has_right_crc(received):
         return None
     return ReadError(FailureKind.INVALID_REPLY, "an RTU frame was received, not one of Modbus TCP", advice=USE_RTU)
 
 
 def mbap_frame(received: bytes) -> ReadError | None:
-    """Return an error where the bytes are a frame of Modbus TCP, and one of RTU was expected."""
+    """Return an error if the bytes are a Modbus TCP frame; an RTU frame was expected."""
     if len(received) < _LEAST_MBAP or received[2:4] != b"\0\0":
         return None
     if int.from_bytes(received[4:6]) != len(received) - 6 or received[7] & 0x7F not in _MODBUS_FUNCTIONS:

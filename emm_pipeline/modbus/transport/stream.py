@@ -1,4 +1,4 @@
-"""The common part of all transports: one exchange at a time over a link that carries bytes."""
+"""One exchange at a time over a link that carries bytes: the common part of all transports."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from emm_pipeline.readings import Request
 
 MOST_UNSOLICITED = 1024
-"""Bytes that may come between two exchanges, and before the first one; more are an error."""
+"""Maximum number of bytes between two exchanges, and before the first one; more are an error."""
 
 DOUBT_S = 0.3
-"""How long to wait for further bytes once those that came are most likely no reply, or not the best one."""
+"""Time to wait for further bytes if the received bytes are probably not a reply, or not the best one."""
 
 
 class StreamTransport(ABC):
@@ -86,10 +86,10 @@ class StreamTransport(ABC):
             self._reply = None
 
     async def _wait_for_silence(self, safe_at: float) -> None:
-        """Wait as long as late replies may come, and as the framing requires; bytes received meanwhile are dropped.
+        """Wait until late replies are not possible, and as the framing requires; drop bytes received in this time.
 
         Raises:
-            ReadError: The link was closed meanwhile.
+            ReadError: The link was closed in this time.
         """
         while (until := max(safe_at, self._last_received_s + self._framing.silent_s)) > (now := time.monotonic()):
             await asyncio.sleep(until - now)
@@ -150,7 +150,7 @@ class StreamTransport(ABC):
             self._accept(found)
 
     def _take_unsolicited(self) -> None:
-        """Drop what came before the first request, and copies of replies; close the link after other bytes."""
+        """Drop bytes before the first request, and copies of replies; close the link after other bytes."""
         if len(self._received) > MOST_UNSOLICITED:
             self._fail(ReadError(FailureKind.INVALID_REPLY, "unsolicited bytes were received"))
         elif not self._framing.silent_s and self._history.has_replied:
@@ -183,7 +183,7 @@ class StreamTransport(ABC):
             self.notices.append(notice)
 
     def lose(self, connection: Connection) -> None:
-        """The link was closed, by either end."""
+        """End the exchange, because one end has closed the link."""
         if self._link is None or connection is not self._connection:
             return
         self._link = None
@@ -210,7 +210,7 @@ class StreamTransport(ABC):
             )
 
     def _end_doubt(self) -> None:
-        """No better reply has come."""
+        """End the exchange, because no better reply has arrived."""
         if self._doubt is None:
             return
         found = self._doubt[0]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class _Datagrams(asyncio.DatagramProtocol):
-    """The protocol of the socket for asyncio."""
+    """The protocol that asyncio calls for the socket."""
 
     def __init__(self, owner: UdpTransport) -> None:
         self._owner = owner
@@ -33,7 +33,7 @@ class _Datagrams(asyncio.DatagramProtocol):
         self._owner.receive(self._connection, data)
 
     def error_received(self, exc: Exception) -> None:
-        """Called by asyncio where the host says that nothing listens at the port."""
+        """Called by asyncio when the host reports that nothing listens at the port."""
         self._owner.refuse(exc)
 
 
@@ -53,9 +53,9 @@ class _Link:
 
 
 class UdpTransport(StreamTransport):
-    """A socket that sends datagrams to a gateway. It uses another local port each time it is opened.
+    """A socket that sends datagrams to a gateway. It uses another local port each time that it is opened.
 
-    Only a reply shows that there is a gateway.
+    Only the first reply shows whether the gateway exists.
     """
 
     def __init__(self, gateway: GatewayAddress, framing: Framing) -> None:
@@ -81,5 +81,5 @@ class UdpTransport(StreamTransport):
             raise ConnectError(why_not_connected(err)) from err
 
     def refuse(self, err: Exception) -> None:
-        """The host says that nothing listens there."""
+        """Fail the exchange, because the host reports that nothing listens at the port."""
         self._fail(ReadError(FailureKind.REFUSED, f"{why_not_connected(err)} (nothing listens at this UDP port)"))

@@ -48,7 +48,7 @@ class Maker:
         self.at_random = Random(seed)
 
     def request(self):
-        function_code = self.at_random.choice(list(FunctionCode))
+        function_code = self.at_random.choice([FunctionCode.READ_HOLDING_REGISTERS, FunctionCode.READ_INPUT_REGISTERS])
         request = Request(function_code, self.at_random.randrange(60_000), self.at_random.randint(1, 8))
         return self.at_random.choice([0, 1, 7, 247]), request
 

@@ -1,4 +1,4 @@
-"""Transports, serial settings and pauses, and the registers that each meter gave before."""
+"""Transports and pauses of meters, and the registers that each meter has sent before."""
 
 from alembic import op
 
@@ -7,7 +7,7 @@ down_revision = "0009"
 
 
 def upgrade() -> None:
-    """Add the columns, and make `given_registers`."""
+    """Add the columns, and create `given_registers`."""
     op.execute("""
         ALTER TABLE energy_meters ADD COLUMN IF NOT EXISTS transport text DEFAULT 'tcp',
             ADD COLUMN IF NOT EXISTS serial_settings text

@@ -7,7 +7,7 @@ down_revision = "0010"
 
 
 def upgrade() -> None:
-    """Add the columns, with defaults that keep the meaning of existing rows, and create the tables."""
+    """Add the columns, with defaults that do not change the meaning of existing rows, and create the tables."""
     op.execute("""
         ALTER TABLE energy_meters
             ADD COLUMN IF NOT EXISTS factor double precision DEFAULT 1,

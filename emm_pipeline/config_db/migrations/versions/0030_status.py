@@ -1,4 +1,4 @@
-"""The facts for a meter's status: when it was polled, and which of its registers do not deliver."""
+"""Columns and tables for a meter's status: when it was polled, and which of its registers do not deliver."""
 
 from alembic import op
 
@@ -7,7 +7,7 @@ down_revision = "0020"
 
 
 def upgrade() -> None:
-    """Add columns to `meter_status` and `emm_poll`; make `register_issues` and `accepted_absences`."""
+    """Add columns to `meter_status` and `emm_poll`; create `register_issues` and `accepted_absences`."""
     op.execute("""
         ALTER TABLE meter_status
             ADD COLUMN IF NOT EXISTS first_seen_at timestamptz DEFAULT now(),

@@ -1,4 +1,4 @@
-"""Lines of alerts by channel: each channel gets each line, and an unavailable one does not delay the others."""
+"""Lines of alerts by channel: each channel receives each line, and an unavailable one does not delay the others."""
 
 from alembic import op
 
@@ -7,5 +7,5 @@ down_revision = "0030"
 
 
 def upgrade() -> None:
-    """Add the column; lines that wait already belong to the channel mail."""
+    """Add the column. Lines that are already waiting belong to the channel `mail`."""
     op.execute("ALTER TABLE mail_lines ADD COLUMN IF NOT EXISTS channel text NOT NULL DEFAULT 'mail'")
