@@ -34,7 +34,7 @@ _FREES_LATE = (
 
 
 class Timing(NamedTuple):
-    """Timeout and pauses of the requests to a unit, in seconds: `timeout_s` is for opening the transport and each reply.
+    """Timeout and pauses of the requests to a unit, in seconds: `timeout_s` is for opening the transport, and a reply.
 
     `connect_pause_s` is between opening the transport and the first request, `reopen_pause_s` between closing it and
     opening it again.
