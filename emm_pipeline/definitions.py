@@ -22,7 +22,7 @@ from emm_pipeline.settings import Settings, current_settings
 
 
 def with_freshness(spec: AssetSpec, trigger: Trigger) -> AssetSpec:
-    """Return the spec with the policy that polling works: something was read within two intervals of the schedule."""
+    """Return the spec with a freshness policy: a meter must have been read within two intervals of the schedule."""
     interval = trigger.longest_interval()
     slack = timedelta(seconds=30)
     policy = FreshnessPolicy.time_window(fail_window=3 * interval + slack, warn_window=2 * interval + slack)

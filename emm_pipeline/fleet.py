@@ -73,11 +73,11 @@ class MeterType:
     reopen_pause_s: float = 0.0
     """Seconds at least between closing a connection and opening the next one."""
     models: tuple[tuple[int, int], ...] = ()
-    """Where a device has the SunSpec models of its registers: `model_key`, address of its first register."""
+    """The places of a device's SunSpec models: `model_key`, and the address of the model's first register."""
     register_bytes: int = WORD_BYTES
     """Bytes that a register holds: 2, or 4."""
     unusable: tuple[tuple[str, str], ...] = ()
-    """Rows that cannot be used: which, and why."""
+    """Rows that cannot be used, with the reasons."""
     combined: tuple[CombinedMeasurement, ...] = ()
 
     @property
@@ -92,7 +92,7 @@ class MeterType:
 
     @property
     def stored_series(self) -> tuple[tuple[str, str | None], ...]:
-        """The names and units of what a poll stores: measured values, then sums."""
+        """The names and units of the measurements that a poll stores: measured values, then sums."""
         stored = [(each.measurement_name, each.data_unit) for each in self.measured if each.stored]
         return (*stored, *((each.measurement_name, each.data_unit) for each in self.combined))
 
@@ -115,7 +115,7 @@ _COPY = 65536
 
 
 def model_key(model: int, copy: int = 1) -> int:
-    """Which SunSpec model of a device: its id; of the second and further ones with this id, that plus 65536 each."""
+    """The key of a SunSpec model of a device: its id, plus 65536 for each earlier model with this id."""
     return model + (copy - 1) * _COPY
 
 
@@ -142,7 +142,7 @@ class TransportKind(StrEnum):
     TCP = "tcp"
     """Modbus TCP."""
     RTU = "rtu"
-    """RTU frames over TCP: what transparent converters of serial lines carry."""
+    """RTU frames over TCP, as transparent converters of serial lines carry them."""
     UDP = "udp"
     """Modbus TCP's frames as datagrams."""
     SERIAL = "serial"
@@ -155,9 +155,9 @@ SERIAL_PORT = 1
 
 
 class GatewayAddress(NamedTuple):
-    """Where a gateway listens, and what it speaks there.
+    """The endpoint of a gateway, and its transport.
 
-    Of a serial line, `host` is the path of the device, and `serial_settings` how it is driven, such as `9600 8N1`.
+    For a serial line, `host` is the path of the device, and `serial_settings` are such as `9600 8N1`.
     """
 
     host: str

@@ -17,7 +17,7 @@ from emm_pipeline.plausibility import implausibility, implausible_values
         ("importActiveEnergy", "kWh", 0.0),
     ],
 )
-def test_what_a_meter_measures_is_plausible(measurement, unit, value):
+def test_usual_values_of_meters_are_plausible(measurement, unit, value):
     assert implausibility(measurement, unit, value) is None
 
 

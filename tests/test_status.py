@@ -79,7 +79,7 @@ def test_a_wrong_clock_makes_every_meter_degraded():
         (MeterFacts(first_seen_at=NOON - timedelta(hours=1)), State.STALE),
     ],
 )
-def test_what_prevents_reading_comes_first(facts, state):
+def test_a_reason_that_prevents_reading_comes_first(facts, state):
     assert decide(facts, POLLING).state is state
 
 

@@ -1,4 +1,4 @@
-"""One channel of Apprise: chat, push, webhook and many more, by a URL. The only module that imports apprise.
+"""An alert channel of Apprise (chat, push, webhook and others), given by a URL. The only module that imports apprise.
 
 https://appriseit.com/services/ describes the URLs. They contain credentials, so messages show them only redacted.
 """

@@ -17,7 +17,7 @@ _UNITS = re.compile(r"(\d{1,3})(?:-(\d{1,3}))?", re.ASCII)
 
 
 class Endpoint(NamedTuple):
-    """Where a gateway or a device listens; of a serial line, the path of its device."""
+    """Host and port of a gateway or a device; for a serial line, the path of its device."""
 
     host: str
     port: int

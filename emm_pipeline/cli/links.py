@@ -1,4 +1,4 @@
-"""Options of the commands that communicate with a device: over which transport, and with which pauses."""
+"""Options of the commands that communicate with a device: the transport and the pauses."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def gateway_of(endpoint: Endpoint, transport: str | None, serial_settings: str |
     """Return the gateway at an endpoint.
 
     Raises:
-        click.UsageError: The options do not go together.
+        click.UsageError: The options cannot be combined.
     """
     try:
         return gateway_address(endpoint.host, endpoint.port, transport, serial_settings)

@@ -48,7 +48,7 @@ class RegisterCheck:
 
     @property
     def implausible(self) -> str | None:
-        """Why no meter measures such a number, so that type, order or scale must be wrong; None if one may."""
+        """Why the value cannot be right, so that type, order or scale must be wrong; None if it can."""
         if self.value is None:
             return None
         return implausibility(self.register.measurement_name, self.register.data_unit, self.value)
@@ -61,7 +61,7 @@ class RegisterCheck:
 
 @dataclass(frozen=True, slots=True)
 class SumCheck:
-    """A combined measurement of what was read; without a value, why it has none."""
+    """A combined measurement of the registers that were read. If it has no value, `reason` says why."""
 
     name: str
     unit: str | None
@@ -192,7 +192,7 @@ async def _read_all(session: Session, checked: MeterCheck, on_step: Callable[[],
 async def _value_of(
     session: Session, checked: MeterCheck, register: Register, reply: Reply, companions: dict[Register, Reply]
 ) -> float | None:
-    """The value of a register, for which its companions are read too, each once for all registers that share it."""
+    """Return the value of a register. Its companions are read too, each once for all registers that share it."""
     words = []
     for companion in register.companions:
         shared = replace(companion, measurement_name="of others")

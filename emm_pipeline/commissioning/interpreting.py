@@ -91,7 +91,7 @@ class Interpretation:
 
 
 def interpret(words: Sequence[int]) -> list[Interpretation]:
-    """Returns every interpretation of the words as a plain type, by offset, type and layout."""
+    """Return every interpretation of the words as a plain type, by offset, type and layout."""
     found: list[Interpretation] = []
     for offset in range(len(words)):
         for data_type in PLAIN_TYPES:

@@ -83,7 +83,7 @@ class Scan:
     """Whether the long timeout has been tried."""
 
     def take(self, other: Scan) -> None:
-        """Take the place of its result by that of another scan."""
+        """Replace its result by that of another scan."""
         for name in self.__slots__:
             setattr(self, name, getattr(other, name))
 
@@ -106,7 +106,7 @@ class Probe:
 async def scan_any(
     probe: Probe, others: Sequence[GatewayAddress], state: Scan, locks: GatewayLocks, watcher: Watcher
 ) -> GatewayAddress:
-    """Scan as `scan` does; where no unit replies, scans `others` in the place of the probe's gateway, one by one.
+    """Scan as `scan` does. If no unit replies, scan `others` instead of the probe's gateway, one after the other.
 
     Returns:
         The gateway behind which units were found; that of the probe if there are none. What was found is in `state`.

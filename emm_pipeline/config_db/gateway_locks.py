@@ -69,10 +69,10 @@ class PostgresGatewayLocks:
         self._worker: asyncio.Task[None] | None = None
         self._is_away = False
         self._held: set[str] = set()
-        """Locked, or about to be: in one session of PostgreSQL a lock can be taken twice."""
+        """Locked or being locked by us: PostgreSQL lets one session take a lock twice."""
 
     async def try_acquire(self, address: str) -> bool:
-        """Returns whether the gateway is ours now."""
+        """Try to lock a gateway; return whether it succeeded."""
         if address in self._held:
             return False
         self._held.add(address)
@@ -94,7 +94,7 @@ class PostgresGatewayLocks:
         return await answer
 
     def release(self, address: str) -> None:
-        """Gives the gateway back."""
+        """Unlock the gateway."""
         self._held.discard(address)
         self._unwanted.append(address)
         self._wake()

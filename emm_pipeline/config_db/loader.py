@@ -69,7 +69,7 @@ def load_fleet(engine: Engine, *, all_types: bool = False) -> Fleet:
 
 
 def _rows_if_there(connection: Connection, table: str) -> Sequence[Mapping[str, Any]]:
-    """Return the rows of a table that a database without any upgrade lacks."""
+    """Return the rows of a table; none if the database lacks it, since it was never upgraded."""
     there = connection.scalar(text("SELECT to_regclass(:table) IS NOT NULL"), {"table": table})
     return rows_of(connection, table) if there else []
 

@@ -132,7 +132,7 @@ def finite(value: Any) -> float:
 
 
 def one_of(value: Any, numbers: Sequence[int]) -> int:
-    """One of some whole numbers."""
+    """One of several whole numbers."""
     allowed = ", ".join(map(str, numbers))
     number = _number(value, allowed)
     if number not in numbers:
@@ -243,7 +243,7 @@ def transport(value: Any) -> TransportKind:
 
 
 def serial_settings(value: Any) -> str:
-    """How a serial line is driven: baud rate, data bits, parity, stop bits, such as `9600 8N1`."""
+    """The settings of a serial line: baud rate, data bits, parity, stop bits, such as `9600 8N1`."""
     found = _SERIAL_SETTINGS.fullmatch(_text(value))
     if not found:
         raise _invalid(value, "baud rate, then 7 or 8 bits, parity N, E or O, and 1 or 2 stop bits, such as 9600 8N1")

@@ -1,4 +1,4 @@
-"""Alerts: a sensor raises and resolves them, a job sends them. Built where mail or a channel of Apprise is configured.
+"""Alerts: a sensor raises and resolves them, a job sends them. Created if mail or a channel of Apprise is configured.
 
 Sending is never part of a poll: a slow mail server delays no reading. The lines wait in the database, so that changes
 that occur together, or while a channel is unavailable, are sent as one message. `emm watchdog` raises the alerts for a

@@ -122,7 +122,7 @@ def _load(context: OpExecutionContext, reading: FleetReading, readings: Readings
 
 @op(
     out={"result": Out(Nothing, is_required=False), **{name: Out(is_required=False) for name in OUTPUTS}},
-    # Of any type: executed again alone, it may get none of them (step_files.py).
+    # Of any type: if this step alone is executed again, it may get none of them (step_files.py).
     ins={"fleet_results": In(Any), "plan": In(Any), "skipped": In(Any)},
     tags={"dagster/priority": "3"},
 )
@@ -175,7 +175,7 @@ def report_results(
         )
     if report.plan.failing:
         context.log.warning(f"known before: {describe_failures(results, report.plan)}")
-    # An output would be one more materialization, of no partition; a generator may leave it out.
+    # An output would be one more materialization, without a partition; a generator may leave it out.
     yield from ()
 
 
@@ -237,7 +237,7 @@ COLUMNS = TableSchema(
     description="The registers of every meter, read over Modbus and stored as points; one partition per meter.",
 )
 def meter_readings(energy_meters: Any, registers: Any) -> Any:
-    """The path of the data, one sample time after the other."""
+    """The steps of a poll, with the sample times one after the other."""
     plan, skipped, due = sample_times(energy_meters=energy_meters, registers=registers)
 
     def at_sample_time(sample_time: Any) -> Any:

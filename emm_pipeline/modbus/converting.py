@@ -1,4 +1,4 @@
-"""From the raw values of registers to their values: a matrix with a row per meter, a column per register. Pure.
+"""Convert the raw values of registers to values, in a matrix with a row per meter and a column per register. Pure.
 
     (raw * factor + addend) / divisor, absolute or with a sign from another register, times the meter's factor
 

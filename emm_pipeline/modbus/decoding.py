@@ -38,10 +38,10 @@ def decode_readings(meter_readings: Sequence[MeterReading], types: Mapping[str, 
 
 
 def decode_with_notices(meter_readings: Sequence[MeterReading], types: Mapping[str, MeterType]) -> DecodedReadings:
-    """Decodes every register that the meter readings hold, and the sums of their values.
+    """Decode every register that the meter readings hold, and the sums of their values.
 
-    Absent is what cannot be told: a register whose words are not all inside one block, a raw value that means "no
-    reading", what is not finite, a value whose scale factor may be that of another moment, and a sum without its parts.
+    A value is absent if a word of its register is not inside the block, if its raw value means "no reading", if it is
+    not finite, if its scale factor may be that of another moment, and if it is a sum without its parts.
 
     Args:
         meter_readings: As read; one without blocks gives no rows.
@@ -70,9 +70,9 @@ def decode_with_notices(meter_readings: Sequence[MeterReading], types: Mapping[s
 def _alike(
     meter_readings: Sequence[MeterReading], types: Mapping[str, MeterType]
 ) -> Iterator[tuple[Layout, list[int]]]:
-    """Groups the meter readings that have blocks by type and layout: yields both, and their indices."""
-    # By the type's identity: to compare two types, all their registers would have to be. And looked up only where the
-    # reading before had another, since an enum's hash costs more than all the rest.
+    """Group the meter readings that have blocks by type and layout: yield both, and the indices of the readings."""
+    # By the type's identity: comparing two types would compare all their registers. The group is looked up only if it
+    # differs from that of the reading before, since hashing an enum takes longer than everything else here.
     groups: dict[tuple[int, tuple[Request, ...]], tuple[MeterType, list[int]]] = {}
     last_type: MeterType | None = None
     last_requests: list[Request] = []
@@ -91,13 +91,13 @@ def _alike(
 def decode_value(
     words: Sequence[int], register: Register, companions: Sequence[Sequence[int]] = (), factor: float = 1.0
 ) -> float | None:
-    """Returns what polling makes of the words of one register; None where it would be absent.
+    """Return the value that a poll decodes from the words of one register; None if it would be absent.
 
     Args:
-        words: Those at the register's address.
+        words: The words at the register's address.
         register: With its type's `register_bytes`.
         companions: The words of each of `register.companions`.
-        factor: That of the meter.
+        factor: The meter's factor.
     """
     if len(companions) < len(register.companions) or not all(companions):
         return None

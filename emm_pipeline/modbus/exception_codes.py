@@ -34,7 +34,7 @@ UNSUPPORTED = frozenset({2, 3, DEVICE_FAILURE})
 """Codes for which EMM splits the request: the unit does not support some of the registers, or their number."""
 
 NO_REPLY = 0
-"""In place of an exception code: some devices send nothing, or close the connection, instead of exception 2 or 3."""
+"""Stands for an exception code: some devices send nothing, or close the connection, instead of exception 2 or 3."""
 
 UNIT_IS_SILENT = 11
 """Code with which a gateway reports that the unit did not reply to it."""

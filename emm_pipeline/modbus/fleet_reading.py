@@ -50,13 +50,13 @@ class Conditions:
     failing: Collection[int] = ()
     models: Mapping[int, Mapping[int, int]] = field(default_factory=dict)
     retried: Mapping[int, Sequence[UnsupportedRange]] = field(default_factory=dict)
-    """By meter id the registers that it did not give last time, and that are requested again now."""
+    """By meter id the registers that the meter did not give last time, and that are requested again now."""
     given: Mapping[int, Sequence[GivenRange]] = field(default_factory=dict)
-    """By meter id the registers that it gave at any time."""
+    """By meter id the registers that the meter has ever given."""
     silent: Collection[int] = ()
     """The ids of meters that did not reply when they were read last, or whose gateway closed the connection."""
     labels_known: Collection[int] | None = None
-    """None: of all, so that no labels are read."""
+    """None means all meters: no labels are read."""
 
 
 async def read_meters(

@@ -70,7 +70,7 @@ class GatewayPoll:
     async def _take_turn(self, poll: MeterPoll) -> None:
         """Send the requests of the meter's turn.
 
-        An exception reply fails one request only. What the meter does about another failure, it decides itself.
+        An exception reply fails one request only. After any other failure, the meter's poll decides what to do.
 
         Raises:
             ConnectError: The gateway cannot be reached.

@@ -1,6 +1,6 @@
 """Locks that keep two sessions, of one process or of two, from communicating with one gateway at the same time.
 
-A gateway is known by the addresses that its name resolves to, so that two names of it have one lock.
+A gateway is identified by the addresses that its name resolves to, so that two names of it share one lock.
 """
 
 from __future__ import annotations
@@ -21,27 +21,27 @@ LOCK_RETRY_S = 0.2
 """Seconds between attempts to lock a gateway that another process has locked."""
 
 LOOK_UP_S = 3.0
-"""How long the name server may take; after that, the name itself is locked."""
+"""Maximum seconds for the name server; after that, the name itself is locked."""
 
 
 class GatewayLocks(Protocol):
-    """Lock by the name of what is locked, such as `10.0.0.5:502`."""
+    """Locks with names, such as `10.0.0.5:502`."""
 
     async def try_acquire(self, address: str) -> bool:
-        """Return at once whether it is locked for us now. What is locked already, by us too, is not."""
+        """Try to lock without waiting; return whether it succeeded. A name that we have locked is locked, too."""
 
     def release(self, address: str) -> None:
         """Unlock the gateway, possibly a moment after the call returns."""
 
 
 class Unlocked:
-    """Lock for a process that is alone: only its own sessions wait for each other."""
+    """Locks for a single process: only its own sessions wait for each other."""
 
     def __init__(self) -> None:
         self._held: set[str] = set()
 
     async def try_acquire(self, address: str) -> bool:
-        """Return whether none of this process has it."""
+        """Try to lock; return whether no other session of this process has the lock."""
         if address in self._held:
             return False
         self._held.add(address)
@@ -53,9 +53,9 @@ class Unlocked:
 
 
 async def lock_names(gateway: GatewayAddress, look_up_s: float = LOOK_UP_S) -> tuple[str, ...]:
-    """Return what to lock for a gateway: each of its addresses with the port, sorted.
+    """Return the names to lock for a gateway: each of its addresses with the port, sorted.
 
-    The transport does not matter: a gateway that is reached over two is one. A serial line is known by its device. A
+    The transport does not matter: with two transports, it is still one gateway. A serial line is known by its device. A
     name that does not resolve within `look_up_s` seconds is locked as it is.
     """
     if gateway.host.startswith("/"):
@@ -70,7 +70,7 @@ async def lock_names(gateway: GatewayAddress, look_up_s: float = LOOK_UP_S) -> t
 
 
 async def try_acquire_all(locks: GatewayLocks, names: tuple[str, ...]) -> bool:
-    """Return whether all names are locked for us now; otherwise none is."""
+    """Try to lock all names; return whether it succeeded. Otherwise none of them is locked."""
     acquired: list[str] = []
     try:
         for name in names:
@@ -93,7 +93,7 @@ def release_all(locks: GatewayLocks, names: tuple[str, ...] | list[str]) -> None
 async def locked(
     locks: GatewayLocks, gateway: GatewayAddress, on_wait: Callable[[], None] | None = None
 ) -> AsyncIterator[None]:
-    """Hold the lock of a gateway; waits while a poll has it, and calls `on_wait` once if so."""
+    """Hold the lock of a gateway. While a poll has it, call `on_wait` once and wait."""
     names = await lock_names(gateway)
     while not await try_acquire_all(locks, names):
         if on_wait:

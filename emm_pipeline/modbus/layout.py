@@ -1,4 +1,4 @@
-"""From replies with one layout to values: a matrix with a row per reply, a column per series. Pure, and vectorised."""
+"""Decode replies with one layout to a matrix with a row per reply and a column per series. Pure, and vectorised."""
 
 from __future__ import annotations
 

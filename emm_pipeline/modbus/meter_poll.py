@@ -20,8 +20,8 @@ RETRY_PAUSE_S = 0.5
 class MeterPoll(PollProgress):
     """The requests to one meter, and their results. This class sends nothing itself.
 
-    A meter has turns. What must be requested again, after a pause or in smaller pieces, is left for another turn, so
-    that it does not delay the other units behind the gateway.
+    A meter is read in turns. Requests that must be repeated, after a pause or in smaller pieces, are left for another
+    turn, so that they do not delay the other units behind the gateway.
     """
 
     def take_registers(self, data: bytes) -> None:
@@ -44,7 +44,7 @@ class MeterPoll(PollProgress):
             self.blocks.append(RegisterBlock(self.last.pop(), data, len(self.blocks)))
 
     def take_exception(self, reason: str, exception_code: int) -> None:
-        """The request brought an exception reply: its code decides what is requested further."""
+        """The request brought an exception reply: its code decides what is requested next."""
         self._note_reply()
         failure = self._failure(FailureKind.EXCEPTION, reason, exception_code)
         if self._is_at_last:
@@ -79,14 +79,14 @@ class MeterPoll(PollProgress):
         self._leave_for_another_turn(self._failure(kind, reason))
 
     def _leave_for_another_turn(self, failure: Failure) -> None:
-        if self._is_at_last:  # what comes last is not repeated
+        if self._is_at_last:  # the last requests are not repeated
             self.last.clear()
         self._busy = failure
         self._next_turn = [*self._this_turn, *self._next_turn]
         self._this_turn.clear()
 
     def fail_request(self, kind: FailureKind, reason: str) -> None:
-        """The request brought no reply, or none to be trusted.
+        """The request brought no reply, or an invalid one.
 
         A unit that replied to something else may send nothing, or close the connection, where it does not support some
         of the registers or so many of them: the request is split. Otherwise nothing more is requested.

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from emm_pipeline.fleet import Register
 
 _SIGNED = {DataType.INT: 16, DataType.LONG: 32, DataType.INT64: 64, DataType.INT48: 48}
-"""The bits of the types whose negative numbers are two's complements."""
+"""Number of bits of the types whose negative numbers are two's complements."""
 
 _BITS = {DataType.UINT24: 24}
 """The bits of the types that do not fill their words."""

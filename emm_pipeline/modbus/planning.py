@@ -19,7 +19,7 @@ AddressRange = tuple[int, int]
 
 
 def plan_requests(meter_type: MeterType, avoided: Collection[Request] = ()) -> tuple[Request, ...]:
-    """Return the cheapest requests that read every measured register of the type, and what its values need.
+    """Return the cheapest requests that read every measured register of the type, and the companions of their values.
 
     The cost of a request is the number of its registers plus `max_gap`. Therefore a gap of up to `max_gap` unwanted
     registers is read to save a request, if the request does not exceed `max_registers_per_request`; a larger gap is
@@ -86,7 +86,7 @@ def _range(register: Register, limit: int, forbidden: Sequence[AddressRange]) ->
 
 
 def span(register: Register) -> AddressRange:
-    """Returns the registers from the first to the last that the value of a register needs."""
+    """Return the registers from the first to the last that the value of a register needs."""
     ranges = [(each.register_address, each.end) for each in (register, *register.companions)]
     return min(start for start, _ in ranges), max(end for _, end in ranges)
 
@@ -102,7 +102,7 @@ def _companions_apart(meter_type: MeterType, requests: Sequence[Request]) -> lis
 
 
 def plan_confirmations(meter_type: MeterType, requests: Sequence[Request]) -> tuple[Request, ...]:
-    """Returns the requests that come last: for companions that were not read together with their value.
+    """Return the requests that come last: for companions that were not read together with their value.
 
     If they bring the same as before, the companion did not change while the value was read.
     """
@@ -111,14 +111,14 @@ def plan_confirmations(meter_type: MeterType, requests: Sequence[Request]) -> tu
 
 
 def plan_labels(meter_type: MeterType) -> tuple[Request, ...]:
-    """Returns the requests that read the texts about a meter."""
+    """Return the requests that read the texts about a meter."""
     return _plan_alone(meter_type, meter_type.labels, ())
 
 
 def _plan_alone(
     meter_type: MeterType, registers: Sequence[Register], avoided: Collection[Request]
 ) -> tuple[Request, ...]:
-    """Returns requests for these registers only; not for those that a unit does not support."""
+    """Return requests for these registers only, without those that a unit does not support."""
     requests = []
     for function_code in FunctionCode if registers else ():
         forbidden = _forbidden(avoided, function_code)
@@ -208,14 +208,14 @@ class Plans:
         return self._requests[key]
 
     def confirmations(self, meter_type: MeterType, requests: tuple[Request, ...]) -> tuple[Request, ...]:
-        """Returns what is read once more behind these requests, which `requests` has returned of this type."""
+        """Return the requests that confirm the companions of these requests, which are from `requests`."""
         key = id(meter_type), id(requests)  # both are kept here
         if key not in self._confirmations:
             self._confirmations[key] = plan_confirmations(meter_type, requests)
         return self._confirmations[key]
 
     def label_requests(self, meter_type: MeterType) -> tuple[Request, ...]:
-        """Returns what reads the texts about a meter; see `plan_labels`."""
+        """Return the requests for the texts about a meter; see `plan_labels`."""
         if id(meter_type) not in self._labels:
             self._labels[id(meter_type)] = plan_labels(meter_type)
         return self._labels[id(meter_type)]

@@ -23,10 +23,10 @@ async def find_unreachable(
     max_connections: int = 200,
     locks: GatewayLocks | None = None,
 ) -> dict[GatewayAddress, str]:
-    """Connect to each gateway once, side by side; returns those that cannot be reached, each with the reason.
+    """Connect to each gateway once, to all at the same time. Return those that cannot be reached, with the reason.
 
     A gateway that a poll has locked is not tested: the poll shows whether it can be reached, and many devices take one
-    connection only. Over UDP nothing shows before the first reply.
+    connection only. Over UDP only a reply shows that a gateway can be reached.
     """
     locks = locks or Unlocked()
     free = asyncio.Semaphore(allowed_connections(max_connections))

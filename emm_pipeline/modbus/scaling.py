@@ -67,7 +67,7 @@ class Factors:
     numerators: NDArray[np.float64]
     denominators: NDArray[np.float64]
     are_whole: bool
-    """Whether no denominator is other than 1."""
+    """Whether all denominators are 1."""
     are_positive: bool
 
     @classmethod

@@ -34,7 +34,7 @@ _FREES_LATE = (
 
 
 class Timing(NamedTuple):
-    """How patiently a unit is asked, in seconds: `timeout_s` is for opening the transport, and for each reply.
+    """Timeout and pauses of the requests to a unit, in seconds: `timeout_s` is for opening the transport, and a reply.
 
     `connect_pause_s` is between opening the transport and the first request, `reopen_pause_s` between closing it and
     opening it again.
@@ -47,7 +47,7 @@ class Timing(NamedTuple):
 
     @classmethod
     def of(cls, meter_type: MeterType) -> Timing:
-        """The timing that meters of a type want."""
+        """Return the timing for meters of a type."""
         return cls(
             meter_type.timeout_s, meter_type.request_pause_s, meter_type.connect_pause_s, meter_type.reopen_pause_s
         )
@@ -57,7 +57,7 @@ class Timing(NamedTuple):
 class Reply:
     """The result of a request: the registers (0 to 65535 each), or the failure; it took `seconds`.
 
-    `advice` says what to do, where the cause is known better than by `kind`. `notices` say what was unusual.
+    `advice` says what to do, if more is known about the cause than its `kind`. `notices` say what was unusual.
     """
 
     seconds: float
@@ -70,7 +70,7 @@ class Reply:
 
 
 class Session:
-    """Open the transport when it is needed, and reopens it after any failure except an exception reply.
+    """Opens the transport when it is needed, and reopens it after any failure except an exception reply.
 
     Therefore a late reply cannot be mistaken for the next one or for another unit's.
     """
@@ -89,7 +89,7 @@ class Session:
         self.has_replied = False
         """Whether a reply came to any request, an exception too."""
         self.drops_first_requests = False
-        """Whether a connection's first request got no reply, and the same one did when it was sent again."""
+        """Whether a connection's first request got no reply, but the same one did when it was sent again."""
         self._pace = pace
         self._reopen_pauses_s = reopen_pauses_s
         self._transport: Transport = transport_to(gateway)
@@ -140,7 +140,7 @@ class Session:
     async def exchange(
         self, unit_id: int, request: Request, on_send: Callable[[], None], *, resend_first: bool = False
     ) -> bytes:
-        """Send a request and waits for its reply, at least the pause after the exchange before.
+        """Send a request and wait for its reply, at least the pause after the exchange before.
 
         If the gateway closes the connection instead of replying, the request is sent a second time over a new
         connection: many gateways close connections after each reply or when idle, possibly just when the request is
@@ -232,7 +232,7 @@ class Session:
         return Reply(time.monotonic() - sent_s, words, notices=self.take_notices())
 
     def keep(self) -> None:
-        """End the session, but leaves the connection to the next one of this process."""
+        """End the session, but leave the connection to the next one of this process."""
         self._transport.keep()
 
     def close(self) -> None:

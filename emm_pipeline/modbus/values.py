@@ -1,4 +1,4 @@
-"""A single raw value, for those who try what the words of an unknown device may be. Pure."""
+"""A single raw value, for interpreting the words of an unknown device. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def decode_raw(words: Sequence[int], data_type: DataType, word_order: Order, byte_order: Order) -> int | float:
-    """Returns the raw value in the words of one value: an int, or a float that may be infinite or NaN.
+    """Return the raw value in the words of one value: an int, or a float that may be infinite or NaN.
 
     NaN also for words that no value of the type has, such as decimal digits above 9.
     """

@@ -79,7 +79,7 @@ class DeviceStates:
     def left_out(self, now: datetime) -> tuple[_Ranges, _Ranges]:
         """Return by meter id which registers are not requested, and which are although they were refused last time.
 
-        A poll that a person starts requests whatever the meter gave before.
+        A poll that a person starts requests every register that the meter gave before.
         """
         left_out: _Ranges = {}
         retried: _Ranges = {}
@@ -146,7 +146,7 @@ class DeviceStates:
         return changed
 
     def silence(self, readings: Sequence[MeterReading]) -> dict[int, bool]:
-        """Return what these readings change: by meter id whether it was silent."""
+        """Return the changes by these readings: by meter id whether the meter was silent."""
         now = {
             reading.meter.id: not reading.blocks and reading.failure is not None and reading.failure.kind in SILENCE
             for reading in readings
@@ -190,7 +190,7 @@ def save_device_states(engine: Engine, memory: DeviceStates, readings: Sequence[
 
 
 def forget_what_was_read(engine: Engine, given: Mapping[EnergyMeter, Sequence[Request]]) -> None:
-    """Delete what meters are known to refuse, as far as a check has read it; the next polls request it again."""
+    """Delete the refused registers that a check has read; the next polls request them again."""
     try:
         forget_read(engine, {meter.id: requests for meter, requests in given.items()})
     except ConfigDatabaseError as err:

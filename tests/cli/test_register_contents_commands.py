@@ -45,7 +45,7 @@ def meter(emm, configured, simulated_gateway):
     return gateway
 
 
-def test_what_was_imported_is_exported_the_same_and_loaded(emm, configured, config_engine, tmp_path):
+def test_imported_sums_are_exported_unchanged_and_loaded(emm, configured, config_engine, tmp_path):
     exported = emm("registers", "export", "meter").stdout
     assert "sign_register" in exported
     assert "high_register_address" not in exported, "no row uses it"
@@ -60,11 +60,11 @@ def test_what_was_imported_is_exported_the_same_and_loaded(emm, configured, conf
     )
 
 
-def test_a_wrong_sum_is_reported_and_nothing_written(emm, configured, config_engine):
+def test_a_wrong_sum_is_reported_and_nothing_is_written(emm, configured, config_engine):
     wrong = SUMS.replace("export", "exports")
     result = emm("combined", "import", "-", stdin=wrong)
     assert result.returncode == 2
-    assert "part is 'exports', which is no valid measurement of the type's registers" in result.stderr
+    assert "part is 'exports', which is not a valid measurement of the type's registers" in result.stderr
     assert len(load_fleet(config_engine, all_types=True).types["meter"].combined) == 1
 
 
@@ -181,7 +181,7 @@ def test_read_reads_registers_of_four_bytes(emm_alone, simulated_gateway):
     assert (116, "UINT32", 77) in [(fit["address"], fit["type"], fit["value"]) for fit in fits]
 
 
-def test_scan_shows_what_a_unit_says_of_itself(emm_alone, simulated_gateway):
+def test_scan_shows_the_labels_of_a_unit(emm_alone, simulated_gateway):
     common = [*encode_text("Fronius", 16), *[0] * 32, *encode_text("32145678", 16)]
     inverter = [0] * 50
     inverter[22 - 2 : 24 - 2] = encode_value(1234, DataType.UINT32)

@@ -116,7 +116,7 @@ def test_the_parts_of_a_sum_are_measurements_of_its_type():
 @pytest.mark.parametrize(
     ("columns", "column", "reason"),
     [
-        ({"part": "sun"}, "part", "is 'sun', which is no valid measurement of the type's registers"),
+        ({"part": "sun"}, "part", "is 'sun', which is not a valid measurement of the type's registers"),
         ({"part": "export"}, "part", "is 'export' a second time: use one row with the sum of the factors"),
         ({"factor": 0}, "factor", "is 0; allowed: a finite number other than 0"),
         ({"part": None}, "part", "is null; allowed: a name"),
@@ -170,7 +170,7 @@ def test_a_file_replaces_the_sums_that_it_has_and_leaves_others():
     ("content", "reason"),
     [
         (b"type,measurement_name\n", "line 1: the header lacks data_unit, part"),
-        (b"type,measurement_name,data_unit,part\nt,sum,W,sun\n", "part is 'sun', which is no valid measurement"),
+        (b"type,measurement_name,data_unit,part\nt,sum,W,sun\n", "part is 'sun', which is not a valid measurement"),
         (b"\xff", "is not UTF-8"),
     ],
 )

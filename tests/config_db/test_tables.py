@@ -177,7 +177,7 @@ def test_an_invalid_register_is_refused(database, column, value):
         dict.fromkeys(["value_offset", "absolute", "model_copy", "uses_factor", "stored", "invalid_values"]),
     ],
 )
-def test_a_register_with_further_columns_is_taken(database, columns):
+def test_a_register_with_further_columns_is_accepted(database, columns):
     insert(database, "registers", REGISTER | columns)
 
 

@@ -52,7 +52,7 @@ def test_a_serial_line_without_settings_has_the_usual_ones():
         ({"transport": "serial", "port": 1}, "host"),
     ],
 )
-def test_what_can_never_be_right_is_a_configuration_issue_of_its_column(columns, column):
+def test_an_impossible_value_is_a_configuration_issue_of_its_column(columns, column):
     fleet = checked(**columns)
     assert fleet.meters == ()
     assert [issue.column for issue in fleet.issues] == [column]
@@ -69,7 +69,7 @@ def test_other_serial_settings_are_refused_with_an_example(written):
         serial_settings(written)
 
 
-def test_the_database_takes_what_is_right_and_refuses_what_never_is(config_engine):
+def test_the_database_accepts_valid_rows_and_refuses_impossible_ones(config_engine):
     columns = "INSERT INTO energy_meters (id, host, port, slave_address, type, transport, serial_settings) VALUES "
     with config_engine.begin() as connection:
         connection.execute(text("INSERT INTO registers VALUES ('t', 0, 'voltage', 'V', 3, 4, 2, 2)"))

@@ -91,7 +91,7 @@ def test_a_week_of_one_dead_meter_among_ten_is_one_red_run_and_one_alert_at_each
     assert pipeline.statuses()["failed"] == set()
 
 
-def test_a_second_meter_that_fails_is_news_and_the_red_run_states_both(pipeline, ten):
+def test_a_second_meter_that_fails_makes_a_red_run_that_reports_both(pipeline, ten):
     ten.units[7].silent = True
     assert not poll(pipeline).success
     assert poll(pipeline).success

@@ -6,7 +6,7 @@ from support.meters import SimulatedUnit, encode_text, encode_value, inputs
 from emm_pipeline.fleet import DataType
 
 
-def test_a_run_shows_labels_stores_sums_and_says_what_is_left_out(pipeline, simulated_gateway):
+def test_a_run_shows_labels_stores_sums_and_says_what_is_omitted(pipeline, simulated_gateway):
     words = {(4, address): 0 for address in range(80)} | inputs(60, encode_text("SN-1", 4)) | inputs(70, [500, 65535])
     words |= inputs(0, encode_value(230.5, DataType.FLOAT)) | inputs(52, encode_value(1000.0, DataType.FLOAT))
     pipeline.add_meter(1, simulated_gateway({1: SimulatedUnit(words)}).port)

@@ -207,19 +207,19 @@ def test_relays_and_inputs_of_a_board_are_0_or_1(device):
     assert len(values) == 12
 
 
-def test_an_export_counter_that_comes_negative_is_positive(device):
+def test_a_negative_export_counter_is_stored_as_positive(device):
     rows = table(f"{REGISTER},scale,absolute", "37119,exportActiveEnergy,kWh,2,3,2,2,0.01,true")
     assert device(holding(37119, encode_value(-12345, DataType.LONG)), rows).poll() == {"exportActiveEnergy": 123.45}
 
 
-def test_two_meters_of_one_type_with_other_transformers_and_one_mounted_backwards(device):
+def test_two_meters_of_one_type_have_different_transformers_one_mounted_backwards(device):
     rows = table(f"{REGISTER},scale,uses_factor", "0,voltageL1,V,4,4,2,2,0.1,", "1,activePower,W,1,4,2,2,,true")
     registers = inputs(0, [2314, 25])
     assert device(registers, rows, factor=40).poll() == {"voltageL1": 231.4, "activePower": 1000}
     assert device(registers, rows, factor=-60).poll() == {"voltageL1": 231.4, "activePower": -1500}
 
 
-def test_digits_and_longer_numbers_of_other_devices(device):
+def test_decimal_digits_and_longer_numbers_of_other_devices_are_read(device):
     rows = table(
         f"{REGISTER},scale",
         "0,energyBcd,kWh,15,3,2,2,0.01",
@@ -277,7 +277,7 @@ def test_where_one_request_cannot_read_both_the_scale_factor_is_read_before_and_
     assert [each.address for each in meter.gateway.received] == [104, 181, 104]
 
 
-def test_a_value_whose_scale_factor_changed_meanwhile_is_dropped_and_reported(device):
+def test_a_value_whose_scale_factor_changed_in_the_meantime_is_dropped_and_reported(device):
     inverter = Inverter([(6000, -1), (6000, -1), (650, 0)])
     meter = device(None, SCALED, unit=inverter.unit, max_registers_per_request=50)
     assert meter.poll() == {}
@@ -306,7 +306,7 @@ LABELS = table(
 )
 
 
-def test_a_meters_texts_are_labels_and_no_values(device):
+def test_a_meters_texts_are_labels_and_not_values(device):
     registers = inputs(0, [230]) | holding(100, [*encode_text("SN-12345 ", 8), 0, 0, *encode_text("1.02", 4)])
     meter = device(registers, LABELS)
     assert meter.poll() == {"voltageL1": 230}

@@ -57,7 +57,7 @@ ACCEPTED = {
 
 
 @pytest.mark.parametrize(("oddity", "notice"), ACCEPTED.values(), ids=ACCEPTED)
-def test_a_device_with_this_oddity_is_read_whole_and_it_is_noted_once(clock, oddity, notice):
+def test_a_device_with_this_oddity_is_read_completely_and_the_oddity_reported_once(clock, oddity, notice):
     gateway = clock.gateway({1: odd(**oddity), 2: SimulatedUnit(lambda _, address: 1000 + address)})
     strange, good = read_by(clock, gateway)
     assert is_whole(strange)
@@ -81,7 +81,7 @@ def test_bytes_before_the_first_request_are_dropped(simulated_gateway):
     assert "came before the first one" in " ".join(reading.notices)
 
 
-def test_a_device_that_doubles_every_third_reply_is_read_whole(clock):
+def test_a_device_that_doubles_every_third_reply_is_read_completely(clock):
     gateway = clock.gateway({1: odd()})
     unit = gateway.units[1]
     unit.waits_for = lambda: setattr(unit, "doubled_after_s", None if gateway.requests % 3 else 0.005) or True
@@ -102,7 +102,7 @@ def test_another_unit_id_is_refused_and_named(simulated_gateway):
     ids=["more registers", "fewer registers", "another function", "another protocol"],
 )
 @pytest.mark.parametrize("transaction_id", [None, 0])
-def test_other_registers_than_those_asked_for_are_never_accepted(clock, oddity, transaction_id):
+def test_other_registers_than_the_requested_ones_are_never_accepted(clock, oddity, transaction_id):
     [reading] = read_by(clock, clock.gateway({1: odd(**oddity, transaction_id=transaction_id)}))
     assert reading.blocks == ()
     assert reading.failure.kind is FailureKind.INVALID_REPLY
@@ -129,12 +129,12 @@ def test_a_well_behaved_device_gets_one_request_per_block_over_one_connection(si
 # --- connections
 
 
-def test_a_gateway_that_loses_the_first_request_of_each_connection_is_read_whole(clock):
+def test_a_gateway_that_loses_the_first_request_of_each_connection_is_read_completely(clock):
     gateway = clock.gateway({1: odd(), 2: odd()}, loses_first_request=True)
     assert all(map(is_whole, read_by(clock, gateway)))
 
 
-def test_a_meter_alone_behind_such_a_gateway_is_read_whole(clock):
+def test_a_meter_alone_behind_such_a_gateway_is_read_completely(clock):
     assert is_whole(read_by(clock, clock.gateway({1: odd()}, loses_first_request=True))[0])
 
 
@@ -204,7 +204,7 @@ def polled(clock, gateway, meter_type, times):
 
 
 @pytest.mark.parametrize("manner", ["ignores", "closes_on"])
-def test_a_device_that_does_not_answer_where_a_register_is_unknown_is_read_whole(clock, manner):
+def test_a_device_that_does_not_answer_for_unknown_registers_is_read_completely(clock, manner):
     gateway = clock.gateway({1: odd(**{manner: touches_others})})
     first, *others = polled(clock, gateway, SPARSE, 4)
     assert first.blocks == ()
@@ -217,7 +217,7 @@ def test_a_device_that_does_not_answer_where_a_register_is_unknown_is_read_whole
     assert gateway.requests > requests
 
 
-def test_a_device_that_ignores_long_requests_is_read_whole_and_they_are_not_sent_again(clock):
+def test_a_device_that_ignores_long_requests_is_read_completely_and_they_are_not_repeated(clock):
     long = MeterType(
         "t", tuple(Register(2 * i, f"m{i}", None, DataType.FLOAT, HOLDING) for i in range(15)), timeout_s=0.5
     )
@@ -280,7 +280,7 @@ def test_names_of_one_gateway_are_read_one_after_the_other(simulated_gateway):
         (bytes.fromhex("0103040000 0001 3b f3".replace(" ", "")), "an RTU frame was received"),
     ],
 )
-def test_what_replies_in_place_of_a_gateway_is_named(clock, garbage, reason):
+def test_another_server_that_replies_in_place_of_a_gateway_is_named(clock, garbage, reason):
     [reading] = read_by(clock, clock.gateway({1: odd(garbage=garbage)}), IMPATIENT)
     assert reason in reading.failure.reason
     assert reading.failure.kind is FailureKind.INVALID_REPLY

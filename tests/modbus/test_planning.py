@@ -159,7 +159,7 @@ def test_one_request_reads_a_value_and_its_scale_factor_over_a_gap_wider_than_ma
     assert plan(scaled(181, 104), max_gap=0) == [(HOLDING, 104, 78)]
 
 
-def test_scale_factors_that_are_too_far_away_are_read_before_their_values_and_once_more_behind_all():
+def test_scale_factors_too_far_away_are_read_before_their_values_and_again_after_all():
     meter_type = MeterType("t", (scaled(0, 900), register(500, DataType.INT, HOLDING)))
     requests = plan_requests(meter_type)
     assert [request.address for request in requests] == [900, 0, 500]
@@ -193,7 +193,7 @@ def test_a_value_comes_with_its_scale_factor_or_between_two_readings_of_it(regis
             assert set(values) & set(factors), "one request can read both"
 
 
-def test_texts_are_read_by_requests_of_their_own():
+def test_texts_are_read_by_separate_requests():
     text = Register(40, "serialNumber", None, DataType.STRING, HOLDING, length=8)
     meter_type = MeterType("t", (register(30, DataType.INT, HOLDING), text))
     assert plan_requests(meter_type) == (Request(HOLDING, 30, 1),)

@@ -65,6 +65,6 @@ def test_a_row_that_cannot_be_used_is_an_issue_of_every_meter_of_its_type():
     assert [issue.kind for id_ in (1, 2) for issue in found[id_]] == [RegisterIssueKind.MISCONFIGURED] * 2
 
 
-def test_a_meter_that_was_not_read_to_its_end_says_nothing_of_its_registers():
+def test_the_registers_of_a_meter_that_was_not_read_completely_are_not_judged():
     failure = Failure(FailureKind.TIMEOUT, "no reply")
     assert issues_of(read(230.5, float("nan"), failure=failure)) == {}

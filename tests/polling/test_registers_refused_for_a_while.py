@@ -57,7 +57,7 @@ def test_a_register_that_was_given_before_is_read_again_with_the_first_poll_of_t
     assert poll(config_engine, inverter) == {0, 40}, "three times it is requested with each poll"
 
 
-def test_after_a_long_night_it_is_left_out_for_half_an_hour_at_most(config_engine, inverter):
+def test_after_a_long_night_it_is_omitted_for_half_an_hour_at_most(config_engine, inverter):
     poll(config_engine, inverter)
     inverter.units[1].registers = registers_of(day=False)
     for _ in range(12):

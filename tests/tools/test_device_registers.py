@@ -46,11 +46,11 @@ def test_98_percent_of_the_device_definitions_can_have_every_measured_value(devi
         ({"not_expressible_because": "special transform"}, False),
     ],
 )
-def test_a_register_counts_as_expressed_where_its_row_is_valid(row, expressed):
+def test_a_register_counts_as_expressed_if_its_row_is_valid(row, expressed):
     assert is_expressed(ROW | row) is expressed
 
 
-def test_texts_states_and_clocks_are_no_measured_values():
+def test_texts_states_and_clocks_are_not_measured_values():
     reasons = ["string", "bit/mask", "date/time; offset", "structure (PeakSettingPeriods)", "type 8"]
     assert not any(is_measured(ROW | {"not_expressible_because": reason}) for reason in reasons)
     assert is_measured(ROW | {"not_expressible_because": "structure (I32AbsoluteValue)"})

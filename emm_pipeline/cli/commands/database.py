@@ -59,8 +59,8 @@ def upgrade_databases(settings: Settings, on_note: Callable[[str], None]) -> Non
 def check_command(env_files: tuple[Path, ...], as_json: bool) -> None:
     """Check whether the tables are as this version needs them. Exits with 1 if they are not.
 
-    Compared are the revision, columns, their types, lengths and nullability, keys, and conditions. Rows of meters and
-    registers that cannot be used are named, too. Changes nothing.
+    It compares the revision, columns, their types, lengths and nullability, keys, and conditions. It also names rows
+    of meters and registers that cannot be used. It changes nothing.
 
     Example: emm db check
     """

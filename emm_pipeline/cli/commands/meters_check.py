@@ -95,7 +95,7 @@ def _configured(known: KnownFleet, names: tuple[str, ...]) -> PollPlan:
 
 
 def _with_pauses(plan: PollPlan, connect: float | None, reopen: float | None) -> PollPlan:
-    """The plan with the pauses that were asked for, in place of those of the types."""
+    """Return the plan with the pauses of the options instead of those of the types."""
     given = {"connect_pause_s": connect, "reopen_pause_s": reopen}
     changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     return replace(plan, types={name: replace(each, **changes) for name, each in plan.types.items()})

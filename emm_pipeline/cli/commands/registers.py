@@ -137,8 +137,8 @@ def accept_absent_command(
 ) -> None:
     """Accept that METER does not have MEASUREMENTs of its type, so that it is ok without them.
 
-    METER is an id or a description. Without a MEASUREMENT, all that were absent when it was last read. The registers
-    are read on, and stored where the device sends them.
+    METER is an id or a description. Without a MEASUREMENT, all those are accepted that were absent when the meter was
+    last read. Polls still read the registers, and store their values if the device sends them.
 
     Example: emm registers accept-absent 1 powerFactorL3
     """

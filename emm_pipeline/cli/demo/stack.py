@@ -154,7 +154,7 @@ class DemoStack:
         return new
 
     def status_changes(self) -> list[str]:
-        """Return a line for each meter whose status has changed since the last call; ok is not told at first."""
+        """Return a line for each meter whose status has changed since the last call; at first, only if it is not ok."""
         settings = self._settings or current_settings()
         with open_config_database(settings) as engine:
             conditions = meter_conditions(engine, settings)

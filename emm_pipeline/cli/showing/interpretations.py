@@ -26,7 +26,7 @@ MOST_REGISTERS_IN_FULL = 8
 """With more registers than this, only plausible interpretations are shown, because a full table would hide them."""
 
 SHORTEST_TEXT = 4
-"""Characters; fewer are more likely a number."""
+"""Minimum number of characters; shorter texts are more likely numbers."""
 
 TYPE_PLACEHOLDER = "my_type"
 NAME_PLACEHOLDER = "my_measurement"
@@ -53,7 +53,7 @@ def print_words(request: Request, words: Sequence[int]) -> None:
 
 
 def likely_text(words: Sequence[int]) -> str | None:
-    """Return the words as text, if that is what they are: printable ASCII but for what follows its end."""
+    """Return the words as text if they are printable ASCII, apart from the padding at the end."""
     holding = FunctionCode.READ_HOLDING_REGISTERS
     text = words_as_text(words, Register(0, "", None, DataType.STRING, holding, length=len(words)))
     raw = b"".join(word.to_bytes(2, "big") for word in words).rstrip(b"\0 ")
@@ -144,7 +144,7 @@ def insert_line(register: Register) -> str:
 
 
 def csv_header(register: Register) -> str:
-    """Return the first line of a file with such a line."""
+    """Return the first line of a CSV file that contains such a line."""
     return ",".join((*NEEDED_COLUMNS[:4], *_numbers(register)))
 
 
@@ -155,7 +155,7 @@ def csv_line(register: Register) -> str:
 
 
 def _numbers(register: Register) -> dict[str, float]:
-    """The columns behind the unit, and of those beyond the first eight the ones that are in use."""
+    """Return the columns after the unit; those after the first eight only if they are in use."""
     numbers: dict[str, float] = {name: getattr(register, name) for name in NEEDED_COLUMNS[4:]}
     if register.scale != 1 or register.value_offset:
         numbers["scale"] = register.scale

@@ -38,9 +38,9 @@ def as_json(conditions: Sequence[MeterCondition]) -> list[dict[str, Any]]:
 
 
 def print_list(conditions: Sequence[MeterCondition]) -> None:
-    """Print the meters as a table, and below it why those are not ok that are not."""
+    """Print the meters as a table, and below it the reasons of those that are not ok."""
     if not conditions:
-        say("no meters yet: emm scan HOST finds the units behind a gateway, emm meters add takes one")
+        say("no meters yet: emm scan HOST finds the units behind a gateway, emm meters add adds one")
         return
     headers = [*("id", "description", "host:port", "unit", "type", "status"), "last reading (UTC)", "failures"]
     headers += ["next attempt (UTC)", *(["labels"] if any(each.labels for each in conditions) else [])]

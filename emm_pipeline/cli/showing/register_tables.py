@@ -53,7 +53,7 @@ _SHOWN_ALREADY = {*NEEDED_COLUMNS, "scale", "invalid_value", "invalid_values", "
 
 
 def _further(register: Register) -> str:
-    """The columns that are in use and have none of their own in the table."""
+    """Return the columns that are in use, but are not columns of the printed table."""
     used = [
         (field.name, getattr(register, field.name))
         for field in fields(Register)
@@ -74,7 +74,7 @@ def combined_line(combined: CombinedMeasurement) -> str:
 
 
 def combined_changes(after: Collection[CombinedRow], before: Collection[CombinedRow]) -> list[str]:
-    """Return which parts of sums come (+) and go (-)."""
+    """Return the parts of sums that are added (+) and removed (-)."""
     changes = [("+", row) for row in after if row not in before] + [("-", row) for row in before if row not in after]
     return [
         f"{sign} combined {row[1]} {row[2] or ''}: {row[4]} * {row[3]}{' (optional)' if row[5] else ''}"

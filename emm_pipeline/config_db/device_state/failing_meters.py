@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
 _COLUMNS = ("failed_samples", "failed_samples_since", "failed_sample_reason", "next_attempt_at", "silent")
-"""In the order of the fields of FailingMeter behind its id."""
+"""The columns, in the order of the fields of FailingMeter after its id."""
 
 
 def load_failing(engine: Engine) -> dict[int, FailingMeter]:
@@ -44,7 +44,7 @@ def load_silent(engine: Engine) -> frozenset[int]:
 
 
 def save_silent(engine: Engine, changes: Mapping[int, bool]) -> None:
-    """Keep by meter id whether it was silent when it was read last."""
+    """Save, by meter id, whether the meter was silent when it was last read."""
     if changes:
         rows = [{"id": id_, "was_silent": silent} for id_, silent in changes.items()]
         with database_errors(engine), engine.begin() as connection:

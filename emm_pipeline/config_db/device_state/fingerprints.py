@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from emm_pipeline.fleet import Fleet, MeterType
 
 _FIRST_FIELDS = 11
-"""Fields of a register that every fingerprint has; of the others, those that are in use."""
+"""Fields of a register that every fingerprint contains; other fields are added only if they are in use."""
 
 
 class Fingerprints:
@@ -26,10 +26,10 @@ class Fingerprints:
         self._digests: dict[str, str] = {}
 
     def of(self, meter: EnergyMeter) -> str:
-        """Return a digest of what a person has configured: the meter, and its type's registers and sums.
+        """Return a digest of the configuration of the meter, and of its type's registers and sums.
 
-        It is the same in every process and on every machine. What is as it is without being configured is left out, so
-        that fingerprints from before it could be configured stay the same.
+        It is the same in every process and on every machine. Fields with their default value are left out, so that
+        fingerprints from before a field existed stay the same.
         """
         digest = self._digests.get(meter.type)
         if digest is None:
@@ -70,7 +70,7 @@ def _digest_of(meter_type: MeterType) -> str:
 
 
 def content_of(register: Register) -> list[Any]:
-    """Return what is configured of a register."""
+    """Return the configured fields of a register."""
     first, further = fields(register)[:_FIRST_FIELDS], fields(register)[_FIRST_FIELDS:]
     used = [(field.name, getattr(register, field.name)) for field in further]
     return [

@@ -35,7 +35,7 @@ class MeterStatus:
     `configuration` is the fingerprint at the last discovery, None before the first. `failing_since` and `reason`
     are None unless the meter is failing. `recorded_at` is when its result was last reported to Dagster, `polled_at`
     when a poll last had a result. `asleep` says that it may be off and did not reply. `observed_at` and
-    `observed_reason` are of the last observation of its failure.
+    `observed_reason` are the time and the reason of the last observation of its failure.
     """
 
     id: int

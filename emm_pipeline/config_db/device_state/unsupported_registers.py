@@ -27,7 +27,7 @@ _COLUMNS = (
     *("meter_id", "configuration", "function_code", "register_address", "count", "exception_code", "refused_at"),
     *("times_refused", "temporary"),
 )
-"""Those from the third on in the order of the fields of UnsupportedRange."""
+"""The columns; from the third on in the order of the fields of UnsupportedRange."""
 _BEHIND_FUNCTION_CODE = 3
 
 
@@ -47,7 +47,7 @@ def load_unsupported(
 def load_refused(
     engine: Engine, meters: Sequence[EnergyMeter], types: Mapping[str, MeterType], now: datetime
 ) -> dict[int, tuple[UnsupportedRange, ...]]:
-    """Return by meter id the registers that it did not give when they were requested last, less than a day ago.
+    """Return by meter id the registers that the meter did not give when they were last requested, less than a day ago.
 
     Entries from before the meter's configuration changed, or before its SunSpec models were found at other addresses,
     are ignored.
@@ -111,12 +111,12 @@ def save_unsupported(
 def forget_given(
     engine: Engine, refused: Mapping[int, Sequence[UnsupportedRange]], readings: Sequence[MeterReading]
 ) -> None:
-    """Delete what meters refused and have given now.
+    """Delete the refused registers that meters have given now.
 
     Args:
         engine: The configuration database.
-        refused: By meter id what was refused, of whatever meters.
-        readings: What was read now.
+        refused: The refused registers by meter id, also of other meters.
+        readings: The readings of this poll.
     """
     given = [
         (reading.meter.id, range_)
@@ -131,7 +131,7 @@ def forget_given(
 
 
 def forget_read(engine: Engine, requests: Mapping[int, Sequence[Request]]) -> None:
-    """Delete what meters refused, by meter id as far as these requests have brought it."""
+    """Delete the refused registers that these requests, by meter id, have brought."""
     with database_errors(engine), engine.begin() as connection:
         for meter_id, read in requests.items():
             for request in read:

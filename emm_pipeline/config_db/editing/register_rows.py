@@ -109,7 +109,7 @@ def combined_rows(meter_type: MeterType) -> frozenset[CombinedRow]:
 
 
 def comparable_combined(row: Mapping[str, Any]) -> CombinedRow:
-    """Return a row of `combined_measurements` so that equal ones are equal."""
+    """Return a row of `combined_measurements` in a form in which equal rows compare equal."""
     defaults = {"factor": 1, "optional": False}
     return tuple(_comparable(row.get(name), defaults.get(name)) for name in COMBINED_COLUMNS)
 

@@ -94,7 +94,7 @@ def _check_part(
     registers = [each for each in meter_type.registers if each.measurement_name == part.measurement_name]
     if not registers:
         reader.report(
-            "part", f"is {shown(part.measurement_name)}, which is no valid measurement of the type's registers"
+            "part", f"is {shown(part.measurement_name)}, which is not a valid measurement of the type's registers"
         )
     elif any(each.data_type is DataType.STRING for each in registers):
         reader.report("part", f"is {shown(part.measurement_name)}, which is a text")

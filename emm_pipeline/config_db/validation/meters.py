@@ -97,16 +97,16 @@ def _check_meter(reader: RowReader, types: Mapping[str, MeterType]) -> EnergyMet
 
 
 def gateway_address(host: str, port: int | None, transport: str | None, serial_settings: str | None) -> GatewayAddress:
-    """Return where a gateway is, of what a person typed; a path is a serial line.
+    """Return the endpoint of a gateway that a person typed; a path means a serial line.
 
     Args:
         host: A name, an address, or the path of a serial device.
-        port: None for the usual one.
-        transport: None for the usual one.
-        serial_settings: None for the usual ones.
+        port: None for the default.
+        transport: None for the default.
+        serial_settings: None for the default.
 
     Raises:
-        InvalidValueError: The values do not go together.
+        InvalidValueError: The values cannot be combined.
     """
     is_path = host.startswith("/")
     kind = values.transport(transport) if transport else TransportKind.SERIAL if is_path else TransportKind.TCP

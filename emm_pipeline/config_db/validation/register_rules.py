@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from emm_pipeline.fleet import MeterType
 
 _HALVABLE = (2, 4)
-"""Words of the values whose halves may be apart."""
+"""Sizes, in words, of values whose halves may be apart."""
 
 
 def check_together(register: Register, meter_type: MeterType, reader: RowReader) -> None:

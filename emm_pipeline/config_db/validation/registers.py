@@ -104,7 +104,7 @@ def _without_repetitions(
     """
     used: dict[tuple[str, str, int | None, int], Register] = {}
     for register, reader in sorted(registers, key=lambda pair: _register_order(pair[0])):
-        # Of several models that give the same, a device has one.
+        # Of several models with the same measurement, a device has one.
         series = register.measurement_name, register.data_unit or "", register.model, register.model_copy
         first = used.setdefault(series, register)
         if first is not register:

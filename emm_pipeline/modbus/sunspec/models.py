@@ -181,7 +181,7 @@ def is_where_it_was(block: RegisterBlock, located: MeterType) -> bool:
 
 
 def _moved(register: Register, begin: int) -> Register:
-    """The register where the model begins there; SunSpec's "not implemented" is no value unless it has its own."""
+    """Return the register with its address in a model that begins there, and SunSpec's "not implemented" values."""
     addresses = {
         name: getattr(register, name) + begin
         for name in ("register_address", "scale_register", "sign_register", "high_register_address")

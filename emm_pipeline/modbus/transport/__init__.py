@@ -1,8 +1,8 @@
 """Transports: send requests to a gateway and receive replies.
 
-    choosing   which transport a gateway is reached by: the only module that knows them all
-    base       what a session asks of a transport, and how it fails
-    stream     one exchange at a time over a link that carries bytes, whatever it is
+    choosing   chooses the transport of a gateway: the only module that knows them all
+    base       the interface of a transport, and its errors
+    stream     one exchange at a time over any link that carries bytes
     tcp        such a link over TCP
     udp        such a link by datagrams
     serial     such a link over a serial line of this machine

@@ -79,7 +79,7 @@ class Transport(Protocol):
     async def exchange(
         self, unit_id: int, request: Request, timeout_s: float, on_resend: Callable[[], None] | None = None
     ) -> bytes:
-        """Send a request and waits up to `timeout_s` seconds for its reply.
+        """Send a request and wait up to `timeout_s` seconds for its reply.
 
         Args:
             unit_id: The unit that is to reply.

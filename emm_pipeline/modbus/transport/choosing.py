@@ -35,7 +35,7 @@ _OTHER_FRAMINGS = {TransportKind.TCP: (TransportKind.RTU,), TransportKind.RTU: (
 
 
 def other_framings(gateway: GatewayAddress) -> tuple[GatewayAddress, ...]:
-    """Return what else may be spoken at the same host and port."""
+    """Return the other transports that may be in use at the same host and port."""
     return tuple(gateway._replace(transport=kind) for kind in _OTHER_FRAMINGS.get(gateway.transport, ()))
 
 

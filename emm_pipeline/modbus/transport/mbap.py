@@ -117,7 +117,7 @@ class _Reply:
         self._notices: list[str] = []
 
     def found_in(self, received: bytes) -> FramedReply | ReadError | None:
-        """Drop copies of earlier replies, then judges what comes first."""
+        """Drop copies of earlier replies, then judge what comes first."""
         while copy := self._history.copy_in(received):
             if self._history.is_without_ids:
                 if not self._history.was_just_taken(copy):
@@ -163,7 +163,7 @@ class _Reply:
         return FramedReply(registers, code, frame, rest, tuple(self._notices), taints_link=SURPLUS in self._notices)
 
     def _mismatch(self, received: bytes) -> ReadError | None:
-        """Return the error for the first field of the header, but the transaction id, that cannot be the reply's."""
+        """Return the error for the first wrong field of the header, except the transaction id."""
         transaction_id, _, length, unit_id, function_code = _HEADER.unpack_from(received)
         body = received[_HEADER.size :]
         is_exception = bool(function_code & EXCEPTION_BIT)

@@ -61,7 +61,7 @@ class StreamTransport(ABC):
     async def exchange(
         self, unit_id: int, request: Request, timeout_s: float, on_resend: Callable[[], None] | None = None
     ) -> bytes:
-        """Send a request and waits for its reply; see `Transport.exchange`."""
+        """Send a request and wait for its reply; see `Transport.exchange`."""
         if self._link is None:
             raise ReadError(FailureKind.CLOSED, self._closed_because)
         try:

@@ -58,7 +58,7 @@ class TcpTransport(StreamTransport):
             raise ConnectError(why_not_connected(err) + where) from err
 
     def keep(self) -> None:
-        """Close the link, and keeps its connection for the next `open` to this gateway in this process."""
+        """Close the link, and keep its connection for the next `open` to this gateway in this process."""
         if self._link and not self._received:
             keep(self._gateway, self._link.get_extra_info("socket"))  # type: ignore[attr-defined]  # asyncio's
         self.close()

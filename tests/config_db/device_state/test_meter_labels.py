@@ -37,7 +37,7 @@ def test_a_type_without_labels_is_never_asked_for_them(config_engine):
     assert load_labels_known(config_engine, [METER], {"t": MeterType("t", (VOLTAGE,))}, datetime.now(UTC)) == {1}
 
 
-def test_labels_that_do_not_come_once_stay_as_they_were_and_are_asked_for_again_in_a_day(config_engine):
+def test_labels_that_were_not_read_once_stay_and_are_requested_again_in_a_day(config_engine):
     now = datetime.now(UTC)
     saved(config_engine, now, {"serialNumber": "SN1"})
     saved(config_engine, now + timedelta(hours=25), {})

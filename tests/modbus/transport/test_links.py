@@ -91,7 +91,7 @@ def test_an_exception_reply_is_reported(simulated_gateway):
     assert read([over_rtu(gateway)])[0].failure.exception_code == 1
 
 
-def test_what_a_transparent_converter_replies_to_modbus_tcp_is_silence(simulated_gateway):
+def test_a_transparent_converter_does_not_reply_to_modbus_tcp(simulated_gateway):
     gateway = simulated_gateway({1: SimulatedUnit(address_as_value)}, rtu=True)
     [reading] = read([replace(over_rtu(gateway), transport=TransportKind.TCP)], TYPE)
     assert reading.failure.kind is FailureKind.TIMEOUT
@@ -145,7 +145,7 @@ def test_a_silent_unit_of_a_serial_line_does_not_affect_the_others():
     assert values_of(good) == [7, 107]
 
 
-def test_a_flipped_bit_on_a_serial_line_is_no_value():
+def test_a_flipped_bit_on_a_serial_line_gives_no_value():
     with SerialLine({1: address_as_value}, reply=lambda frame: frame[:4] + bytes([frame[4] ^ 1]) + frame[5:]) as line:
         [reading] = read([on_line(line)])
     assert reading.failure.kind is FailureKind.INVALID_REPLY
@@ -166,7 +166,7 @@ def test_a_device_that_is_not_there_is_reported():
     assert reading.failure.reason == "serial /dev/emm-nothing unit 1: no such file or directory"
 
 
-def test_two_meters_with_other_settings_on_one_line_are_read_one_after_the_other():
+def test_two_meters_with_different_settings_on_one_line_are_read_one_after_the_other():
     with SerialLine({1: address_as_value, 5: address_as_value}) as line:
         faster = replace(on_line(line, 5), serial_settings="19200 8E1")
         readings = read([on_line(line, 1), faster])
@@ -201,7 +201,7 @@ def test_a_link_to_a_serial_device_is_the_same_line(tmp_path):
     assert [reading.failure for reading in readings] == [None, None]
 
 
-def test_discovery_leaves_a_gateway_alone_while_a_poll_has_it(simulated_gateway):
+def test_discovery_does_not_connect_to_a_gateway_while_a_poll_has_it(simulated_gateway):
     gateway = simulated_gateway({})
     address = GatewayAddress(gateway.host, gateway.port)
 

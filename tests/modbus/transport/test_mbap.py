@@ -54,14 +54,14 @@ def test_every_part_of_an_exception_reply_is_accepted(cut):
 @example(garbage=exception() + b"\0")
 @example(garbage=reply() * 2)
 @example(garbage=b"hello" + reply())
-def test_nine_bytes_tell_garbage_from_a_reply(garbage):
+def test_nine_bytes_distinguish_garbage_from_a_reply(garbage):
     starts = (reply()[:9], exception()[:8])
     assert (wrong(request(), garbage) is None) == any(start in garbage for start in starts)
 
 
 @settings(deadline=None)  # a busy machine may be slow
 @given(position=st.integers(2, 8), value=bytes_of_ids)
-def test_no_byte_of_the_header_may_differ_but_for_the_transaction_id_and_a_larger_length(position, value):
+def test_no_byte_of_the_header_may_differ_except_the_transaction_id_and_a_larger_length(position, value):
     right = reply()
     changed = right[:position] + bytes([value]) + right[position + 1 :]
     is_longer = position == 5 and value >= right[5] and value < 255

@@ -32,7 +32,7 @@ def parse(received, request=REQUEST, history=None):
     return framing.parse(framing.build(1, request), received, history or ReplyHistory())
 
 
-def test_a_request_is_the_one_of_the_standard():
+def test_a_request_has_the_bytes_of_the_standard():
     """Modbus over Serial Line 1.02: unit, function, address, count, and the checksum with its low byte first."""
     assert (
         RtuFraming().build(1, REQUEST) == framed(struct.pack(">BBHH", 1, 3, 0, 2)) == bytes.fromhex("010300000002c40b")
@@ -43,7 +43,7 @@ def test_the_right_reply_gives_its_registers():
     assert parse(reply()).registers == DATA
 
 
-def test_an_exception_reply_is_one():
+def test_an_exception_reply_is_recognized():
     assert parse(framed(bytes.fromhex("018302"))).exception_code == 2
 
 
@@ -103,13 +103,13 @@ def test_bursts_of_flipped_bits_never_pass():
         assert not isinstance(found, FramedReply)
 
 
-def test_what_comes_before_the_first_reply_of_a_connection_is_dropped():
+def test_bytes_before_the_first_reply_of_a_connection_are_dropped():
     found = parse(b"\0\xff" + reply())
     assert found.registers == DATA
     assert "before the first one" in found.notices[0]
 
 
-def test_what_comes_before_a_later_reply_is_refused():
+def test_bytes_before_a_later_reply_are_refused():
     history = ReplyHistory()
     history.took(reply(data=b"\0\1\0\2"))
     assert isinstance(parse(b"\0\xff" + reply(), history=history), ReadError)

@@ -39,7 +39,7 @@ def everything():
 
 
 @pytest.mark.parametrize("serve", SERVERS.values(), ids=SERVERS)
-def test_all_types_in_all_orders_are_read_right_from_a_server_of_others(serve, tmp_path):
+def test_all_types_in_all_orders_are_read_correctly_from_a_server_of_another_project(serve, tmp_path):
     meter_type, words, values = everything()
     with serve(words, tmp_path) as gateway:
         meter = EnergyMeter(
