@@ -131,9 +131,9 @@ class Sums:
         if not complete:
             parts = np.where(there, parts, 0.0)
         with np.errstate(all="ignore"):
-            # In an array of their own: the columns of the large matrix are far apart in memory.
+            # In a separate array, because the elements of a column of the large matrix are far apart in memory.
             sums = np.zeros((len(self._combined), len(parts)))
-            # Column by column: a product of matrices that is so small costs more in threads than in numbers.
+            # Column by column: for such small matrices, a product's threads take longer than the computation.
             for term, number in zip(*np.nonzero(self._factors), strict=True):
                 sums[number] += parts[:, term] * self._factors[term, number]
             self._make_exact(sums.T, parts, self._steps_of(matrices))

@@ -3,8 +3,8 @@
     (raw * factor + addend) / divisor, absolute or with a sign from another register, times the meter's factor
 
 Divisions come last, so that each value is one division of two whole numbers (see `scaling`). Most registers only need a
-division, which is done for the whole matrix at once. Values that need more are computed in an array of their own before
-they are written into the matrix, whose columns are far apart in memory.
+division, which is done for the whole matrix at once. Values that need more steps are computed in a separate array and
+then written into the matrix, because the elements of its columns are far apart in memory.
 """
 
 from __future__ import annotations
@@ -65,9 +65,9 @@ class Conversion:
 
         Args:
             values: The matrix.
-            raws: For each register what `RawValues.of` returned.
-            words: From which they are.
-            factors: Those of the meters; None where all are 1.
+            raws: For each register, the result of `RawValues.of`.
+            words: The words from which the raw values were made.
+            factors: The meters' factors; None if all are 1.
         """
         divided = Divided()
         with np.errstate(all="ignore"):

@@ -50,7 +50,7 @@ class Layout:
         unplaced = [each for each in places if isinstance(each, Unplaced)]
         stored = [each for each in placed if each.register.stored]
         self._stored = RegisterColumns(stored, len(meter_type.combined))
-        # What is not stored has a matrix of its own, so that the other one need not be copied to leave it out.
+        # Values that are not stored have a separate matrix, so that leaving them out needs no copy.
         self._hidden = RegisterColumns([each for each in placed if not each.register.stored])
         reasons = {each.register.measurement_name: each.reason for each in unplaced}
         self._sums = Sums(meter_type.combined, [self._stored, self._hidden], reasons)
