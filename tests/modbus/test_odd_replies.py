@@ -138,7 +138,7 @@ def test_a_meter_alone_behind_such_a_gateway_is_read_completely(clock):
     assert is_whole(read_by(clock, clock.gateway({1: odd()}, loses_first_request=True))[0])
 
 
-def test_a_device_that_is_deaf_after_connecting_is_read_with_a_pause(clock):
+def test_a_device_that_receives_nothing_after_connecting_is_read_with_a_pause(clock):
     patient = replace(IMPATIENT, connect_pause_s=2.0)
     gateway = clock.gateway({1: odd()}, deaf_s=1.9)
     assert read_by(clock, gateway, IMPATIENT)[0].failure.kind is FailureKind.TIMEOUT
