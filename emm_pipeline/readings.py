@@ -98,9 +98,7 @@ class Request:
     @property
     def reply_size(self) -> int:
         """Bytes of data that the reply brings: of registers, or of bits, eight in each byte."""
-        if (
-            self.function_code <= FunctionCode.READ_DISCRETE_INPUTS
-        ):  # a property would be slower, and this is computed for each poll
+        if self.function_code <= FunctionCode.READ_DISCRETE_INPUTS:  # a property is slower
             return -(-self.count // 8)
         return self.count * self.register_bytes
 

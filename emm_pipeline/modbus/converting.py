@@ -84,7 +84,8 @@ class Conversion:
         self, position: int, raw: NDArray[Any], words: Words, factors: Factors | None, divided: Divided
     ) -> NDArray[np.float64]:
         """Return the values of a register that needs more than a division; NaN where there is none."""
-        placed, (factor, addend, divisor) = self._placed[position], self.linear[position]
+        placed, (factor, offset, divisor) = self._placed[position], self.linear[position]
+        addend: Any = offset
         column = placed.raw.numbers(raw).astype(np.float64)
         placed.raw.clear_absent(raw, column)
         divisors: Any = divisor
