@@ -56,7 +56,7 @@ COMMANDS = {
 )
 @click.pass_context
 def emm(context: click.Context, env_file: tuple[Path, ...]) -> None:
-    """Energy Monitoring Management: reads energy meters over Modbus TCP into InfluxDB."""
+    """Energy Monitoring Management: reads energy meters over Modbus, and stores their values in InfluxDB."""
     context.obj = env_file
 
 
