@@ -98,7 +98,7 @@ class MeterType:
 
     @property
     def asked(self) -> tuple[Register, ...]:
-        """All registers that a poll reads: the measured ones, their companions, and those that identify the SunSpec models."""
+        """All registers that a poll reads: the measured ones, their companions, and those that identify models."""
         companions = {
             (each.function_code, each.register_address, each.data_type, each.byte_order): each
             for register in self.measured

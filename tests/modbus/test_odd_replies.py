@@ -191,7 +191,7 @@ def touches_others(request):
 
 
 def polled(clock, gateway, meter_type, times):
-    """Polls as the schedule does: what a poll learns, the next one knows."""
+    """Poll as the schedule does: each poll knows the results of the one before."""
     conditions, readings = Conditions(), []
     for _ in range(times):
         [reading] = read_by(clock, gateway, meter_type, conditions=conditions)
@@ -268,7 +268,7 @@ def test_names_of_one_gateway_are_read_one_after_the_other(simulated_gateway):
     assert gateway.max_open_connections == 1
 
 
-# --- what else may listen there
+# --- other servers at the port
 
 
 @pytest.mark.parametrize(
