@@ -98,7 +98,7 @@ class MeterType:
 
     @property
     def asked(self) -> tuple[Register, ...]:
-        """All that a poll reads: the measured registers, their companions, and those that say which model it is."""
+        """All registers that a poll reads: the measured ones, their companions, and those that identify models."""
         companions = {
             (each.function_code, each.register_address, each.data_type, each.byte_order): each
             for register in self.measured
@@ -157,7 +157,7 @@ SERIAL_PORT = 1
 class GatewayAddress(NamedTuple):
     """The endpoint of a gateway, and its transport.
 
-    For a serial line, `host` is the path of the device, and `serial_settings` are such as `9600 8N1`.
+    For a serial line, `host` is the path of the device, and `serial_settings` are its settings, such as `9600 8N1`.
     """
 
     host: str
@@ -198,7 +198,7 @@ class EnergyMeter:
 
     @property
     def address(self) -> str:
-        """`host:port` of the gateway; of a serial line, the path of the device."""
+        """`host:port` of the gateway; for a serial line, the path of the device."""
         return str(self.gateway)
 
     def __str__(self) -> str:

@@ -23,16 +23,16 @@ texts; a missing text is NaN. `value`: float64, finite, in `unit`.
 """
 
 LABELS_LAST = timedelta(hours=24)
-"""How long the texts about a meter (serial number, model, firmware) are not read again."""
+"""Time for which the texts about a meter (serial number, model, firmware) are not read again."""
 
 REFUSAL_LASTS = timedelta(hours=24)
 """Time for which registers that a unit has refused are omitted from its requests."""
 
 ASKED_EACH_TIME = 3
-"""How often in a row registers that the unit gave before may be refused, and still be requested with each poll."""
+"""Number of times in a row that a register which the unit gave before may be refused, and is still requested."""
 
 LEFT_OUT_AT_MOST = timedelta(minutes=30)
-"""How long registers that the unit gave before are left out of its requests at most."""
+"""Maximum time for which registers that the unit gave before are omitted from its requests."""
 
 
 class FailureKind(StrEnum):
@@ -45,7 +45,7 @@ class FailureKind(StrEnum):
     EXCEPTION = "exception"
     """The unit replied with a Modbus exception code."""
     CLOSED = "closed"
-    """The connection was closed instead of a reply."""
+    """The connection was closed without a reply."""
     INVALID_REPLY = "invalid reply"
     """The received bytes are not a reply to the request, or only a part of one."""
     CONFIGURATION = "configuration"
@@ -72,7 +72,7 @@ class Failure:
     reason: str
     exception_code: int | None = None
     was_silent: bool = False
-    """With NOT_DUE: whether the unit was silent when it was asked last."""
+    """With NOT_DUE: whether the unit was silent at the last attempt."""
 
     @property
     def is_silence(self) -> bool:
@@ -98,7 +98,7 @@ class Request:
     @property
     def reply_size(self) -> int:
         """Bytes of data that the reply brings: of registers, or of bits, eight in each byte."""
-        if self.function_code <= FunctionCode.READ_DISCRETE_INPUTS:  # no call of a property: this is done for each poll
+        if self.function_code <= FunctionCode.READ_DISCRETE_INPUTS:  # a property is slower
             return -(-self.count // 8)
         return self.count * self.register_bytes
 
@@ -112,7 +112,7 @@ class Request:
         return self.address + word * WORD_BYTES // self.register_bytes
 
     def part(self, address: int, end: int) -> Request:
-        """A request for some of the registers: from `address` to the one before `end`."""
+        """Return a request for some of the registers: from `address` to the one before `end`."""
         return Request(self.function_code, address, end - address, self.register_bytes)
 
     def covers(self, register: Register) -> bool:
@@ -143,7 +143,7 @@ class RegisterBlock:
 
 
 GivenRange = tuple[int, int, int]
-"""Registers: function code, first address, address behind the last one."""
+"""Registers: function code, first address, address after the last one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +185,7 @@ class UnsupportedRange:
 
     @property
     def key(self) -> GivenRange:
-        """Which registers these are."""
+        """The key of these registers."""
         return int(self.function_code), self.address, self.end
 
 
@@ -228,7 +228,7 @@ class MeterReading:
 
 @dataclass(frozen=True, slots=True)
 class PollPoint:
-    """How reading one meter went: a point of the pipeline's own measurement `emm_poll`.
+    """The result of reading one meter: a point of the pipeline's own measurement `emm_poll`.
 
     `status` is one of `status.State`, as far as it is known before the points are stored. `silent` says that nothing
     replied; it is not stored.

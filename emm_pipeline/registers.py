@@ -165,7 +165,7 @@ class Register:
 
     @property
     def end(self) -> int:
-        """The address behind the last register at `register_address`."""
+        """The address after the last register at `register_address`."""
         return self.register_address + self.count
 
     @property

@@ -1,4 +1,4 @@
-"""The one definition of status: which state a meter has, and what `emm status` exits with."""
+"""The definition of status: the state of a meter, and the exit code of `emm status`."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta

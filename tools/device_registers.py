@@ -1,15 +1,15 @@
-"""Count which registers of public device maps can be rows of `registers`, by source, and why others cannot.
+"""Count the registers of public device maps that can be rows of `registers`, and the reasons why others cannot.
 
     python -m tools.device_registers [FILE]
 
 FILE is a gzipped CSV file with the columns source, device, name, function_code, address, encoding, word_order,
 byte_order, scale, offset, not_expressible_because; without it, tools/data/device-registers.csv.gz is read: the
 registers of 572 device definitions of 17 public projects (evcc, mbmd, OpenEMS, and others), as they were in 2026. The
-last column names what a row of EMM could not say before there were masks, offsets and the like. What a mechanism of
-today says instead is tried: the row that it gives must be one that the configuration database's own checks accept.
+last column is the reason why a register could not be a row before EMM had masks, offsets and other further columns.
+This script writes the row with these columns, and the checks of the configuration database must accept it.
 
-An address that a source computes is taken as 0 here, and a half that is elsewhere as 1000 registers further on: whether
-a row can be written does not depend on it.
+An address that a source computes counts as 0 here, and a half that is elsewhere as 1000 registers further on: the
+result does not depend on them.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ NOT_MEASURED = (
     "type ",
     *("4 registers", "5 registers", "12 registers"),
 )
-"""How reasons begin that concern texts, states, faults, clocks and coils, not measured values."""
+"""Beginnings of the reasons that concern texts, states, faults, clocks and coils, not measured values."""
 
 NOT_COUNTED = "derived"
-"""Values that a source computes of others: no registers. Sums are rows of `combined_measurements`."""
+"""Values that a source computes from others: they are not registers. Sums are rows of `combined_measurements`."""
 
 _LENGTHS = {f"type {words}": words for words in (2, 4, 8, 10, 32, 64)}
 """SolarNetwork's texts, by their number of registers."""
@@ -81,9 +81,9 @@ def read_rows(file: Path) -> Iterator[dict[str, str]]:
 
 
 def columns_of(row: Mapping[str, str]) -> list[dict[str, Any]] | None:
-    """Return the rows of `registers` that say what a device's register holds; None where none does.
+    """Return the rows of `registers` that describe a device's register; None if it cannot be described.
 
-    Mostly it is one; a value whose digits or words are in several places is several, which a sum adds.
+    Usually this is one row. A value whose digits or words are in several places needs several rows and a sum.
     """
     reason, encoding = row["not_expressible_because"], row["encoding"]
     plain = {
@@ -103,7 +103,7 @@ def columns_of(row: Mapping[str, str]) -> list[dict[str, Any]] | None:
 
 
 def _further(reason: str, encoding: str, row: Mapping[str, str]) -> list[dict[str, Any]] | None:
-    """Return the columns that a mechanism adds to the plain row, by the reason why that is not enough."""
+    """Return the columns to add to the plain row, for the reason why the plain row is not enough."""
     if reason == "string" and encoding != "VERSION":
         return [{"data_type": int(DataType.STRING), "length": 8, "scale": None}]
     if reason in _LENGTHS and row["name"].startswith("Info"):
@@ -125,7 +125,7 @@ def _further(reason: str, encoding: str, row: Mapping[str, str]) -> list[dict[st
 
 
 def _sign_magnitude(encoding: str, row: Mapping[str, str]) -> dict[str, Any]:
-    """Of 16 bits it is a data type; of 32, the sign is a bit of the value's own first register."""
+    """Return the columns for sign and magnitude: a data type for 16 bits, a sign bit in the first register for 32."""
     if encoding == "INT":
         return {"data_type": int(DataType.SIGN_MAGNITUDE)}
     sign = {"sign_register": int(row["address"]), "sign_mask": 0x8000} if row["address"].isdecimal() else {}
@@ -133,7 +133,7 @@ def _sign_magnitude(encoding: str, row: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _apart(encoding: str, row: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Two halves are one row; four words, each somewhere else, are a sum."""
+    """Return the rows for a value in several places: one row for two halves, the parts of a sum for four words."""
     address = int(row["address"]) if row["address"].isdecimal() else 0
     if encoding == "UINT64":
         return [
@@ -144,7 +144,7 @@ def _apart(encoding: str, row: Mapping[str, str]) -> list[dict[str, Any]]:
 
 
 def is_expressed(row: Mapping[str, str]) -> bool:
-    """Whether rows of `registers`, with a sum where they are several, say what the register holds."""
+    """Whether rows of `registers`, with a sum if there are several, describe the register."""
     rows = columns_of(row)
     if rows is None:
         return False
@@ -182,13 +182,13 @@ def judge(rows: Iterable[Mapping[str, str]]) -> dict[tuple[str, str], Device]:
 
 
 def percent_complete(devices: Mapping[tuple[str, str], Device]) -> float:
-    """Return how many percent of the devices that speak Modbus have every measured value."""
+    """Return the percentage of the Modbus devices of which every measured value can be read."""
     modbus = [device for device in devices.values() if device.is_modbus]
     return 100 * sum(not device.lost_values for device in modbus) / len(modbus)
 
 
 def coverage(devices: Mapping[tuple[str, str], Device], reasons: Mapping[str, tuple[int, int]]) -> Iterator[str]:
-    """Yield lines on what can be expressed: by source, by reason, and the devices that lose measured values."""
+    """Yield the lines of the report: by source, by reason, and the devices with values that cannot be read."""
     yield f"{'source':24}{'devices':>9}{'registers':>11}{'expressed':>11}{'%':>7}{'all':>6}{'measured':>10}  partly"
     by_source: dict[str, list[Device]] = defaultdict(list)
     for (source, _), device in devices.items():

@@ -1,7 +1,7 @@
 """`emm`: the command line's entry point, its list of commands, and its exit codes.
 
-Exit codes: 0 success, 1 something was not read or not stored, 2 wrong usage or configuration, 130 interrupted. Those of
-`emm status` are its own.
+Exit codes: 0 success, 1 something was not read or not stored, 2 wrong usage or configuration, 130 interrupted. The
+command `emm status` has its own.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ COMMANDS = {
 )
 @click.pass_context
 def emm(context: click.Context, env_file: tuple[Path, ...]) -> None:
-    """Energy Monitoring Management: reads energy meters over Modbus TCP into InfluxDB."""
+    """Energy Monitoring Management: reads energy meters over Modbus, and stores their values in InfluxDB."""
     context.obj = env_file
 
 

@@ -57,7 +57,7 @@ given_registers = Table(
     Column("ranges", Text, nullable=False),
     Column("configuration", Text, nullable=False),
 )
-"""Registers that a meter has ever sent, as JSON: lists of function code, first address, address behind the last. If the
+"""Registers that a meter has ever sent, as JSON: lists of function code, first address, address after the last. If the
 meter refuses one of these, EMM takes that as temporary."""
 
 register_issues = Table(

@@ -49,7 +49,7 @@ def decode_with_notices(meter_readings: Sequence[MeterReading], types: Mapping[s
 
     Returns:
         One row per value, with READING_COLUMNS, in the order of the meter readings and of their type's registers, with
-        the sums behind them; and notices.
+        the sums after them; and notices.
     """
     names, units = Texts(), Texts()
     parts = []

@@ -41,7 +41,7 @@ UNIT_IS_SILENT = 11
 
 
 def describe(exception_code: int) -> str:
-    """The code with its name."""
+    """Return the code with its name."""
     if exception_code == NO_REPLY:
         return "no reply"
     return f"exception {exception_code} ({_NAMES.get(exception_code, 'unknown code')})"

@@ -101,7 +101,7 @@ class GatewayPoll:
 
         Some gateways lose the first request of each connection. So that a unit that does not answer delays the
         others by one timeout only, it gets a second one only if none of them has replied either; and if that gets no
-        reply, it was the last.
+        reply either, no other request follows.
         """
         err = self._postponed.get(poll.meter.unit_id)
         replies = self._session.has_replied or self._loses_no_requests

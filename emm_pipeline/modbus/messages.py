@@ -16,7 +16,7 @@ _NAMES_SHOWN = 3
 _REMEDIES = {
     FailureKind.TIMEOUT: "check the unit id, the baud rate and the wiring; a slow gateway or meter may need a longer "
     "timeout; if no unit replies, the gateway may pass on RTU frames (transport rtu), or need a pause after connecting "
-    "(connect_pause_s, --connect-pause 2); some devices do not reply where they lack the register",
+    "(connect_pause_s, --connect-pause 2); some devices do not reply if they lack the register",
     FailureKind.REFUSED: "check host, port (Modbus TCP usually listens on 502) and network, and whether the device "
     "allows one more connection",
     FailureKind.CLOSED: "the gateway closes the connection instead of replying: check whether it allows one more "

@@ -83,7 +83,7 @@ def _with_companions(register: Register, blocks: Sequence[int], places: _Places)
     for companion, its_blocks in zip(companions, where, strict=True):
         what = _what(companion, register)
         own = block in its_blocks
-        if not own and len(its_blocks) < 2:  # noqa: PLR2004 - before and behind
+        if not own and len(its_blocks) < 2:  # noqa: PLR2004 - before and after
             return Unplaced(register, f"its {what} was read at another moment")
         first = block if own else its_blocks[0]
         first_columns = places.columns(companion, first)

@@ -92,7 +92,7 @@ def span(register: Register) -> AddressRange:
 
 
 def _companions_apart(meter_type: MeterType, requests: Sequence[Request]) -> list[Register]:
-    """The companions that no request reads together with their value."""
+    """Return the companions that no request reads together with their value."""
     return [
         companion
         for register in meter_type.measured
@@ -209,7 +209,7 @@ class Plans:
 
     def confirmations(self, meter_type: MeterType, requests: tuple[Request, ...]) -> tuple[Request, ...]:
         """Return the requests that confirm the companions of these requests, which are from `requests`."""
-        key = id(meter_type), id(requests)  # both are kept here
+        key = id(meter_type), id(requests)  # the plans keep both
         if key not in self._confirmations:
             self._confirmations[key] = plan_confirmations(meter_type, requests)
         return self._confirmations[key]

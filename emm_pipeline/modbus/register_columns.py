@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class RegisterColumns:
     """The decoding of some registers, each a column of a matrix.
 
-    `further_columns` follow their columns and are filled later: steps over whole rows are faster than over parts.
+    `further_columns` columns follow, which are filled later: steps over whole rows are faster than over parts of rows.
     """
 
     def __init__(self, placed: Sequence[PlacedRegister], further_columns: int = 0) -> None:
@@ -39,7 +39,7 @@ class RegisterColumns:
         replies: Sequence[tuple[RegisterBlock, ...]],
         meters_factors: Factors | None,
     ) -> Divided:
-        """Fill the registers' columns in the matrices of the values and of whether each exists; a row for each reply.
+        """Fill the registers' columns in the matrices of values and of their presence; a row for each reply.
 
         Returns:
             The divisors of the values, and why values are absent.

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 class FleetReading:
     """One reading of all meters of a run; its points are in the outbox. Times are UTC.
 
-    `due` and `deadline` are those of its sample time. `poll_points` say how reading each meter went. `batch` is the
-    name of the file in the outbox; where the outbox could not take the points, `loaded` is what became of them in the
-    store. `unstored` is by meter id why no store can hold a point of it. `notices` are by meter id, one line each.
-    `retriable` are the ids of meters that failed in a way in which they may answer a moment later. `clock_issue` says
+    `due` and `deadline` are those of its sample time. `poll_points` are the results of reading each meter. `batch` is
+    the name of the file in the outbox; if the outbox could not take the points, `loaded` is the result of writing them
+    to the store. `unstored` contains, by meter id, the reason why no store can hold one of its points. `notices` are by
+    meter id, one line each. `retriable` are the ids of failed meters that may answer a moment later. `clock_issue` says
     why the times of the points are wrong, if they are. `issues` are by meter id the registers that did not deliver.
     """
 
@@ -50,12 +50,12 @@ class FleetReading:
 class FleetResult:
     """The result of one fleet reading after loading. Times are UTC.
 
-    `poll_points` say how reading each meter went. `unstored` is by meter id why points of it are not in the store and
-    never will be. `store_problems`, one line each, concern no single meter: points wait in the outbox, or the outbox
-    cannot be used. `notices` are by meter id, one line each. `retriable` are the ids of meters that failed in a way in
-    which they may answer a moment later, and `second_attempt` is the result of reading these once more. `clock_issue`
-    says why the times of the points are wrong, if they are. `issues` are by meter id the registers that did
-    not deliver.
+    `poll_points` are the results of reading each meter. `unstored` contains, by meter id, the reason why some of its
+    points are not in the store and never will be. `store_problems`, one line each, concern no single meter: points wait
+    in the outbox, or the outbox cannot be used. `notices` are by meter id, one line each. `retriable` are the ids of
+    failed meters that may answer a moment later, and `second_attempt` is the result of reading these once more.
+    `clock_issue` says why the times of the points are wrong, if they are. `issues` are by meter id the registers that
+    did not deliver.
     """
 
     due: datetime
@@ -98,7 +98,7 @@ class FleetResult:
 class PollResult:
     """The result of polling one meter in a run: success, or failure with a one-line reason.
 
-    `unread` is true where a reading failed, and false where only storing failed. `asleep` is the reason why a meter
+    `unread` is true if a reading failed, and false if only storing failed. `asleep` is the reason why a meter
     that may be off was not read: it did not reply, which is not a failure. `silent` is true if nothing replied.
     `notices` are one line each. `issues` are the registers that did not deliver at one or more sample times.
     """

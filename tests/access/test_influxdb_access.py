@@ -227,7 +227,7 @@ class TestRealVersion1:
 
     @pytest.fixture
     def user(self, influxdb: InfluxDB) -> str:
-        """An administrator of its own for each test; returns its token."""
+        """Create an administrator for the test; return its token."""
         token = influxdb.create_user("admin_of_a_test", "old-password")
         influxdb._statement("GRANT ALL PRIVILEGES TO admin_of_a_test")
         yield token

@@ -57,7 +57,7 @@ def accepts(server: Redis, password: str) -> bool:
         return False
 
 
-def test_three_rotations_refuse_the_old_password_and_what_is_connected_stays_so(stack, server, own):
+def test_after_three_rotations_old_passwords_are_refused_and_clients_stay_connected(stack, server, own):
     passwords = [server.password]
     with redis.Redis(port=server.port, password=server.password, single_connection_client=True) as worker:
         worker.set("task", "waits")
@@ -107,7 +107,7 @@ def test_a_redis_that_is_unavailable_fails_with_its_address_and_changes_nothing(
     assert stack.files() == before
 
 
-def test_a_redis_that_lets_no_client_change_its_password_fails(stack, server, own):
+def test_a_redis_whose_password_no_client_may_change_fails(stack, server, own):
     with redis.Redis(port=server.port, password=server.password) as client:
         client.execute_command("ACL", "SETUSER", "default", "-config")
     done = stack.rotate(**own)

@@ -151,7 +151,7 @@ def test_sums_are_loaded_with_the_types_of_enabled_meters(config_engine):
     assert fleet.issues == ()
 
 
-def test_sums_that_are_exported_are_imported_the_same():
+def test_exported_sums_are_imported_unchanged():
     rows = combined_rows(MeterType("t", combined=(GRID, CombinedMeasurement("x", None, (Part("import", 0.5),)))))
     text = write_combined_file(rows)
     assert read_combined_file(text.encode(), [IMPORT, EXPORT]) == (sorted(rows, key=str), [])

@@ -1,4 +1,4 @@
-"""The login before Dagster's pages: who gets in, and whose failed logins keep whom out."""
+"""The login before Dagster's pages: which clients it accepts, and which clients failed logins lock out."""
 
 import base64
 
@@ -37,7 +37,7 @@ def webserver(monkeypatch) -> Client:
 
 
 def log_in(server: Client, **more: str) -> tuple[int, str]:
-    """Log in as a browser does; returns the status and the cookie that it sends from now on."""
+    """Log in as a browser does; return the status and the cookie that it sends from now on."""
     status, reply, _ = server.ask(**basic(*LOGIN), **more)
     return status, reply.get("set-cookie", "").partition(";")[0]
 
@@ -151,14 +151,14 @@ def test_behind_the_proxy_each_client_is_counted_by_its_own_address(webserver):
     assert log_in(webserver, client=PROXY, x_forwarded_for="203.0.113.6")[0] == 200
 
 
-def test_what_a_client_claims_before_the_proxys_own_word_is_ignored(webserver):
+def test_addresses_that_a_client_claims_before_the_proxys_entry_are_ignored(webserver):
     for number in range(ALLOWED):
         guess(webserver, 1, client=PROXY, x_forwarded_for=f"198.51.100.{number}, 203.0.113.5")
     assert log_in(webserver, client=PROXY, x_forwarded_for="203.0.113.5")[0] == 429
 
 
 @pytest.mark.parametrize("sender", ["10.0.0.9", "127.0.0.1"])
-def test_only_the_trusted_proxy_is_believed_who_sent_a_request(webserver, sender):
+def test_only_a_trusted_proxy_may_name_the_sender_of_a_request(webserver, sender):
     for number in range(ALLOWED):
         guess(webserver, 1, client=sender, x_forwarded_for=f"198.51.100.{number}")
     assert log_in(webserver, client=sender, x_forwarded_for="198.51.100.77")[0] == 429

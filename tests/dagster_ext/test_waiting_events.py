@@ -77,7 +77,7 @@ def test_events_of_an_outage_are_stored_in_their_order_once_the_database_is_back
     assert log.stored == ["a", "b", "c", "d", "end"]
 
 
-def test_a_batch_is_stored_behind_the_events_that_wait(log):
+def test_a_batch_is_stored_after_the_events_that_wait(log):
     log.store_event(event("a"))
     log.is_away = True
     log.store_event(event("b"))
@@ -129,5 +129,5 @@ class Rejected(Exception):  # noqa: N818 - psycopg2's errors have no suffix eith
     ("state", "outage"),
     [("57P01", True), ("08006", True), ("53300", True), (None, True), ("54000", False), ("57014", False)],
 )
-def test_a_statement_that_is_rejected_for_its_content_is_no_outage(state, outage):
+def test_a_statement_that_is_rejected_for_its_content_is_not_an_outage(state, outage):
     assert is_outage(OperationalError("INSERT", {}, Rejected(state))) is outage

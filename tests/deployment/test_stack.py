@@ -135,8 +135,8 @@ def test_readings_during_an_outage_of_influxdb_are_stored_afterwards(stack):
 def test_stop_ends_every_service_without_killing_it_and_start_continues(stack):
     before = points(stack)
     stack.timed("stop", lambda: stack("stop"))
-    # docker/stack.yml: `code` is killed if a run still reads, as often happens with six samples a minute. What it has
-    # read is in the outbox, as the end of this test shows.
+    # docker/stack.yml: `code` is killed if a run still reads, as often happens with six samples a minute. Its
+    # readings are in the outbox, as the end of this test shows.
     assert {one["Service"] for one in stack.containers() if one["ExitCode"] == KILLED} <= {"code"}
     began = time.time()
     stack.timed("start", lambda: stack("start"))

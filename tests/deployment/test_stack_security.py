@@ -1,4 +1,4 @@
-"""The stack under attack (`make test-stack`). Its volumes are those that the stack of commit 6e50f05 leaves.
+"""The stack under attack (`make test-stack`). Its volumes are those of the stack of commit 6e50f05.
 
 That stack accepted the published credentials. The tests share one stack and depend on their order.
 Without an image registry tests/support/grafana_api.py simulates Grafana; InfluxDB, Redis and Caddy are Debian's.
@@ -147,7 +147,7 @@ def status_of(url: str, login: tuple[str, str] | None = None, **headers: str) ->
         return err.code
 
 
-def test_a_stack_that_was_set_up_with_the_published_credentials_polls_on_after_the_upgrade(upgraded):
+def test_a_stack_that_was_set_up_with_the_published_credentials_continues_to_poll_after_the_upgrade(upgraded):
     began = time.time()
     upgraded.wait_until_healthy()
     wait_for_points(upgraded, began)

@@ -98,7 +98,7 @@ def query_of(dashboard: str, title: str) -> str:
 
 
 def only(rows: list[dict]) -> float:
-    """The number of a query that returns a single one."""
+    """Return the number of a query with a single result."""
     (row,) = rows
     (value,) = [value for key, value in row.items() if key not in {"time", "measurement"}]
     return value

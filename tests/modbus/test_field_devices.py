@@ -49,7 +49,7 @@ class Device:
         return reading
 
     def poll(self):
-        """The values by name, the notices, and whether reading failed."""
+        """Return the values by name, the notices, and whether reading failed."""
         reading = self.reading()
         decoded = decode_with_notices([reading], self.fleet.types)
         assert reading.failure is None, reading.failure

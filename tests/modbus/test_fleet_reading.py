@@ -106,7 +106,7 @@ def test_holding_and_input_registers_are_asked_with_their_own_function_code(simu
     assert sample.blocks == (VOLTAGE_BLOCK, block(0, CURRENT, INPUT))
 
 
-def test_a_request_of_125_registers_is_answered_whole(simulated_gateway):
+def test_a_request_of_125_registers_is_answered_completely(simulated_gateway):
     registers = tuple(Register(a, f"r{a}", None, DataType.UINT16, HOLDING) for a in range(125))
     gateway = simulated_gateway({1: SimulatedUnit(lambda function_code, address: 40_000 + address)})
     [sample] = read(meters_of(gateway), {"one": MeterType("one", registers)})
@@ -507,13 +507,13 @@ MANY_REQUESTS = MeterType(
     [{"requests_per_connection": 1}, {"requests_per_connection": 3}, {"idle_s": 0.01}],
     ids=["after each reply", "after some replies", "when idle"],
 )
-def test_a_meter_behind_a_gateway_that_closes_connections_is_read_whole(simulated_gateway, closing, pause_s):
+def test_a_meter_behind_a_gateway_that_closes_connections_is_read_completely(simulated_gateway, closing, pause_s):
     """The next request may be sent just when the gateway closes the connection: it is sent again."""
     gateway = simulated_gateway({1: SimulatedUnit(lambda _, address: address), 2: unit()}, **closing)
     check_that_all_is_read(gateway, pause_s, read)
 
 
-def test_a_meter_behind_a_gateway_that_closes_when_idle_and_resets_every_second_connection_is_read_whole(clock):
+def test_a_gateway_that_closes_when_idle_and_resets_every_second_connection_is_read_completely(clock):
     """With a simulated clock, since a request can fail if it is sent when a connection closes and the next is reset."""
     units = {1: SimulatedUnit(lambda _, address: address), 2: unit()}
     gateway = clock.gateway(units, idle_s=0.2, resets_every=2)

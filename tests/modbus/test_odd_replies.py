@@ -138,7 +138,7 @@ def test_a_meter_alone_behind_such_a_gateway_is_read_completely(clock):
     assert is_whole(read_by(clock, clock.gateway({1: odd()}, loses_first_request=True))[0])
 
 
-def test_a_device_that_is_deaf_after_connecting_is_read_with_a_pause(clock):
+def test_a_device_that_receives_nothing_after_connecting_is_read_with_a_pause(clock):
     patient = replace(IMPATIENT, connect_pause_s=2.0)
     gateway = clock.gateway({1: odd()}, deaf_s=1.9)
     assert read_by(clock, gateway, IMPATIENT)[0].failure.kind is FailureKind.TIMEOUT
@@ -191,7 +191,7 @@ def touches_others(request):
 
 
 def polled(clock, gateway, meter_type, times):
-    """Polls as the schedule does: what a poll learns, the next one knows."""
+    """Poll as the schedule does: each poll knows the results of the one before."""
     conditions, readings = Conditions(), []
     for _ in range(times):
         [reading] = read_by(clock, gateway, meter_type, conditions=conditions)
@@ -268,7 +268,7 @@ def test_names_of_one_gateway_are_read_one_after_the_other(simulated_gateway):
     assert gateway.max_open_connections == 1
 
 
-# --- what else may listen there
+# --- other servers at the port
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ def test_a_missing_description_or_unit_becomes_null(missing):
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
-def test_what_is_not_a_finite_number_is_omitted(value):
+def test_a_value_that_is_not_a_finite_number_is_omitted(value):
     shaped = shape_points(readings(reading(value=value), reading(id=2)), [])
     assert rows(shaped.points) == [POINT | {"id": 2}]
     assert shaped.unstorable == {}

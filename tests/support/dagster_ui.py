@@ -90,7 +90,7 @@ class DagsterUI:
         return self._launch({**LOCATION, "pipelineName": job}, tags)
 
     def materialize(self, partition: str) -> str:
-        """Press "materialize" for one partition on the asset's page; returns the run id."""
+        """Press "materialize" for one partition on the asset's page; return the run id."""
         selector = {**LOCATION, "pipelineName": "__ASSET_JOB", "assetSelection": ASSET, "assetCheckSelection": []}
         return self._launch(selector, {"dagster/partition": partition})
 
@@ -110,7 +110,7 @@ class DagsterUI:
         return str(result["run"]["runId"])
 
     def re_execute(self, run_id: str, strategy: str = "FROM_FAILURE") -> str:
-        """Press "re-execute from failure"; returns the new run's id."""
+        """Press "re-execute from failure"; return the new run's id."""
         result = self.ask(
             """mutation($params: ReexecutionParams!) { launchRunReexecution(reexecutionParams: $params) {
                  __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }""",
@@ -129,7 +129,7 @@ class DagsterUI:
         assert result["__typename"] == "TerminateRunSuccess", result
 
     def backfill(self, partitions: list[str]) -> str:
-        """Launch a backfill of partitions; returns its id."""
+        """Launch a backfill of partitions; return its id."""
         result = self.ask(
             """mutation($params: LaunchBackfillParams!) { launchPartitionBackfill(backfillParams: $params) {
                  __typename ... on LaunchBackfillSuccess { backfillId } ... on PythonError { message } } }""",

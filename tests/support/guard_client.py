@@ -55,7 +55,7 @@ class Client:
         return sent[0]["status"], reply, b"".join(part.get("body", b"") for part in sent[1:]).decode()
 
     def connect(self, host: str = "127.0.0.1:3001", **headers: str) -> list[str]:
-        """Open a WebSocket; returns the types of the messages that come back."""
+        """Open a WebSocket; return the types of the messages that come back."""
         scope = {
             "type": "websocket",
             "path": "/graphql",

@@ -56,7 +56,7 @@ class Case:
         return right_reply(1, self.unit_id, self.request.function_code, self.words)
 
     def values(self):
-        """The words that may be taken: those behind a header that replies to the request, or has no transaction id."""
+        """Return the words that may be accepted: after a header that replies to the request, or has no id."""
         size = len(self.words)
         return {
             self.stream[at + 9 : at + 9 + size]
@@ -67,7 +67,7 @@ class Case:
         }
 
     def exception_codes(self):
-        """The same of exception replies."""
+        """Return the exception codes that may be accepted."""
         ends = bytes([self.unit_id, self.request.function_code | 0x80])
         starts = [struct.pack(">HHH", transaction_id, 0, 3) + ends for transaction_id in (0, 1)]
         return {self.stream[at + 8] for at in range(len(self.stream) - 8) if self.stream[at : at + 8] in starts}

@@ -76,18 +76,18 @@ class InfluxDB:
             raise
 
     def create_database(self, name: str) -> str:
-        """Makes an empty database; returns its bucket."""
+        """Create an empty database; return its bucket."""
         self._statement(f'DROP DATABASE "{name}"')
         self._statement(f'CREATE DATABASE "{name}"')
         return f"{name}/autogen"
 
     def create_user(self, name: str, password: str) -> str:
-        """Makes a user without any privilege; returns the token."""
+        """Create a user without any privilege; return the token."""
         self._statement(f"CREATE USER {name} WITH PASSWORD '{password}'")
         return f"{name}:{password}"
 
     def write(self, lines: str, bucket: str | None = None) -> None:
-        """Writes line protocol as it is, with timestamps in milliseconds."""
+        """Write line protocol as it is, with timestamps in milliseconds."""
         query = urllib.parse.urlencode({"org": self.org, "bucket": bucket or self.bucket, "precision": "ms"})
         request = urllib.request.Request(f"{self.url}/api/v2/write?{query}", data=lines.encode())
         request.add_header("Authorization", f"Token {self.token}")

@@ -24,7 +24,7 @@ Words = "Callable[[int, int], int | None]"
 
 
 def answer(units: Mapping[int, Words], request: bytes) -> bytes | None:
-    """The reply to a request without its framing (unit id, function code, address, count); None for silence."""
+    """Return the reply to a request without its framing (unit id, function code, address, count); None for silence."""
     unit_id, function_code, address, count = struct.unpack(">BBHH", request)
     if unit_id not in units:
         return None
@@ -35,7 +35,7 @@ def answer(units: Mapping[int, Words], request: bytes) -> bytes | None:
 
 
 class _Thread:
-    """Something that answers in a thread of its own."""
+    """A device that answers in its own thread."""
 
     def __enter__(self) -> Self:
         self._ended = threading.Event()

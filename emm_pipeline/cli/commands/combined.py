@@ -41,8 +41,8 @@ def combined() -> None:
 def import_command(env_files: tuple[Path, ...], file: BinaryIO, dry_run: bool, as_json: bool) -> None:
     """Write sums from FILE into the database: all of them, or none if a line is wrong.
 
-    The columns are type, measurement_name, data_unit, part, factor, optional, named in the first line; a line for each
-    part; - reads stdin. A sum with the same type, measurement_name and data_unit is replaced.
+    The first line names the columns: type, measurement_name, data_unit, part, factor, optional. Each further line is a
+    part of a sum. If FILE is -, stdin is read. A sum with the same type, measurement_name and data_unit is replaced.
 
     Example: emm combined import grid_power.csv
     """
@@ -51,7 +51,7 @@ def import_command(env_files: tuple[Path, ...], file: BinaryIO, dry_run: bool, a
         rows, issues = read_combined_file(content, rows_of(connection, "registers"))
         if issues:
             told = "\n  ".join(map(str, issues))
-            raise ConfigurationError(f"nothing was written; {file.name} is not right:\n  {told}")
+            raise ConfigurationError(f"nothing was written; {file.name} has errors:\n  {told}")
         there = {row for each in load_type_rows(connection).values() for row in each.combined}
         remove, add = plan_combined_import(there, rows)
         if not dry_run:
@@ -67,13 +67,13 @@ def import_command(env_files: tuple[Path, ...], file: BinaryIO, dry_run: bool, a
 
 @combined.command("export")
 @click.argument("type_names", metavar="[TYPE]...", nargs=-1)
-@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write into this file.")
+@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write to this file.")
 @json_option
 @click.pass_obj
 def export_command(
     env_files: tuple[Path, ...], type_names: tuple[str, ...], output: Path | None, as_json: bool
 ) -> None:
-    """Print the sums of types, or all, as CSV that `emm combined import` reads.
+    """Print the sums of types (default: all types) as CSV that `emm combined import` can read.
 
     Example: emm combined export sma_home_manager
     """

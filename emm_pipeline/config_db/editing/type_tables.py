@@ -132,7 +132,7 @@ def save_installed(connection: Connection, type_name: str, rows: TypeRows) -> No
 
 
 def _parse(content: str) -> TypeRows:
-    """Read what was saved. A version of EMM that had fewer columns wrote shorter rows."""
+    """Return the saved rows. A version of EMM that had fewer columns wrote shorter rows."""
     data = json.loads(content)
     registers = (comparable(dict(zip(REGISTER_COLUMNS, row, strict=False))) for row in data["registers"])
     combined = (comparable_combined(dict(zip(COMBINED_COLUMNS, row, strict=True))) for row in data.get("combined", ()))

@@ -8,7 +8,7 @@
     serial     such a link over a serial line of this machine
     mbap       Modbus TCP's framing: a request as bytes, and a reply checked against its request
     rtu        the framing of serial lines, which converters also carry over TCP
-    history    what a gateway sent before, by which copies and late replies are recognized
+    history    the gateway's earlier replies, to recognize copies and late replies
 
-A transport joins a link (TCP, UDP, serial) with a framing (MBAP, RTU). Another one is a module of its own.
+A transport joins a link (TCP, UDP, serial) with a framing (MBAP, RTU). A new one is a separate module.
 """

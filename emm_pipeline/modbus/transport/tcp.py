@@ -74,6 +74,6 @@ class TcpTransport(StreamTransport):
 
 
 def _named(addresses: Sequence[AddrInfoType]) -> str:
-    """The addresses of a name, for the end of a reason."""
+    """Return the addresses of a name, for the end of a reason."""
     which = "address" if len(addresses) == 1 else "addresses"
     return f" ({which} tried: {', '.join(str(info[4][0]) for info in addresses)})"

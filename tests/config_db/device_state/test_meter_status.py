@@ -124,7 +124,7 @@ def test_a_meter_of_a_changed_type_has_another_fingerprint(change):
     assert fingerprint(METER, changed) != fingerprint(METER, TYPE)
 
 
-def test_a_type_that_is_asked_in_another_way_is_the_same_meter():
+def test_other_requests_for_a_type_do_not_change_the_fingerprint():
     assert fingerprint(METER, replace(TYPE, timeout_s=1.0)) == fingerprint(METER, TYPE)
 
 

@@ -57,7 +57,7 @@ TYPE_ROWS = st.lists(st.builds(register_row, st.just("t"), REGISTERS), unique_by
 
 
 @given(ROWS)
-def test_what_is_exported_is_imported_the_same(rows):
+def test_exported_registers_are_imported_unchanged(rows):
     file = read_register_file(write_register_file(rows).encode())
     assert file.issues == []
     assert {row for _, row in file.rows} == set(rows)

@@ -1,4 +1,4 @@
-"""A hundred thousand hostile frames per transport, without sockets: what is accepted is a reply to the request.
+"""A hundred thousand hostile frames per transport, without sockets: only replies to the request are accepted.
 
 The frames are made and judged here with struct alone: neither pymodbus nor EMM's own check is used. Sockets are in
 test_hostile_replies.py.
@@ -41,7 +41,7 @@ def rtu(unit_id, pdu):
 
 
 class Maker:
-    """Makes requests and what a hostile device sends in reply, and knows what may be taken from that."""
+    """Makes requests and the replies of a hostile device, and knows which registers may be accepted from them."""
 
     def __init__(self, kind, seed):
         self.is_rtu = kind in RTU
@@ -53,7 +53,7 @@ class Maker:
         return self.at_random.choice([0, 1, 7, 247]), request
 
     def frame(self, sent, unit_id, function_code, size):
-        """A frame that is near to a right one."""
+        """Return a frame that is almost a valid reply."""
         data = self.at_random.randbytes(size)
         pdu = self.at_random.choices(
             [
@@ -76,7 +76,7 @@ class Maker:
         )
 
     def stream(self, sent, unit_id, request):
-        """Return what the device sends: near frames, whole, damaged, cut, doubled, with garbage around them."""
+        """Return the bytes that the device sends: almost valid frames, whole, damaged, cut or doubled, and garbage."""
         size, parts = 2 * request.count, []
         for _ in range(self.at_random.choice([1, 1, 1, 2, 3])):
             frame = bytearray(self.frame(sent, unit_id, int(request.function_code), size))
@@ -94,7 +94,7 @@ class Maker:
         return b"".join(parts)
 
     def takeable(self, sent, unit_id, request, stream):
-        """The registers that replies in the stream bring; MBAP's with another id only where it may be constant."""
+        """Return the registers of valid replies; those of MBAP with another id only if it may be constant."""
         size, function_code = 2 * request.count, int(request.function_code)
         head = bytes([unit_id, function_code, size])
         found = set()
@@ -136,7 +136,7 @@ def test_no_hostile_frame_of_a_hundred_thousand_gives_a_wrong_value(kind):
 
 
 class Loopback:
-    """A link that hands what is written to the device."""
+    """A link that passes written bytes to the device."""
 
     def __init__(self, on_write):
         self.write, self.is_closed = on_write, False
@@ -147,7 +147,7 @@ class Loopback:
 
 @pytest.mark.parametrize("kind", TransportKind)
 def test_no_hostile_stream_gives_a_wrong_value_to_a_transport_or_stalls_it(kind, monkeypatch):
-    """Several requests over one connection, of which copies and the rest of earlier replies are left; in pieces."""
+    """Several requests over one connection, with copies and remainders of earlier replies, in pieces."""
     monkeypatch.setattr(clock_module, "IN_FLIGHT_S", 0)  # nothing is on its way through the kernel
     monkeypatch.setattr(time, "monotonic", (clock := ClockLoop()).monotonic)
     maker = Maker(kind, seed=2)
