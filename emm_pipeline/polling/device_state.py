@@ -72,7 +72,7 @@ class DeviceStates:
     newest_reading: datetime | None = None
     """Time (UTC) of the latest reading of any of the meters."""
     labels_known: Collection[int] | None = None
-    """The meters whose labels need not be read; None where that is not known, so that none are."""
+    """The meters whose labels need not be read; None if that is unknown: then no labels are read."""
     is_loaded: bool = True
     """False if the database did not answer: every wait for it would delay the reading."""
 
