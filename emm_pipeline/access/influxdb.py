@@ -132,7 +132,7 @@ class InfluxAccess:
         self._note("InfluxDB: new tokens for administrator, pipeline and Grafana")
         left = [] if has_new_password else [self._unknown_password()]
         if not is_revoked:
-            left.append("It does not tell which token was the administrator's before: revoke that one in InfluxDB")
+            left.append("InfluxDB does not say which token the administrator had before: revoke that one in InfluxDB")
         if left:
             raise ConfigurationError(f"only a part was rotated: the tokens are new. {'. '.join(left)}")
         self._note("InfluxDB: a new password for the administrator; the old credentials are refused")

@@ -53,7 +53,7 @@ TRY_AGAIN_EVERY_S = 300
 LINES_PER_MESSAGE = 1000
 
 
-@op(name="send_alerts")
+@op(name="send")
 def send_waiting_lines(context: OpExecutionContext, config_database: ConfigDatabase) -> None:
     """Send the lines that wait, as one message per channel. Those that a channel does not accept continue to wait."""
     settings = current_settings()

@@ -78,7 +78,7 @@ def test_bytes_before_the_first_request_are_dropped(simulated_gateway):
     gateway = simulated_gateway({1: odd()}, greeting=b"welcome\r\n")
     [reading] = read(gateway)
     assert is_whole(reading)
-    assert "came before the first one" in " ".join(reading.notices)
+    assert "sent other bytes before its first reply" in " ".join(reading.notices)
 
 
 def test_a_device_that_doubles_every_third_reply_is_read_completely(clock):

@@ -91,7 +91,7 @@ class DagsterUI:
 
     def materialize(self, partition: str) -> str:
         """Press "materialize" for one partition on the asset's page; return the run id."""
-        selector = {**LOCATION, "pipelineName": "__ASSET_JOB", "assetSelection": ASSET, "assetCheckSelection": []}
+        selector = {**LOCATION, "pipelineName": "__ASSET_JOB", "assetSelection": ASSET}
         return self._launch(selector, {"dagster/partition": partition})
 
     def _launch(self, selector: dict[str, Any], tags: dict[str, str]) -> str:

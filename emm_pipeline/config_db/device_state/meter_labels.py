@@ -49,7 +49,7 @@ def load_labels_known(
         meter_labels.c.read_at > now - LABELS_LAST
     )
     with database_errors(engine), engine.connect() as connection:
-        known = dict(connection.execute(recent).tuples().all())
+        known = {row.meter_id: row.configuration for row in connection.execute(recent)}
     fingerprints = Fingerprints(types)
     return frozenset(
         meter.id

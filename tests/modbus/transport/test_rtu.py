@@ -106,7 +106,7 @@ def test_bursts_of_flipped_bits_never_pass():
 def test_bytes_before_the_first_reply_of_a_connection_are_dropped():
     found = parse(b"\0\xff" + reply())
     assert found.registers == DATA
-    assert "before the first one" in found.notices[0]
+    assert "sent other bytes before its first reply" in found.notices[0]
 
 
 def test_bytes_before_a_later_reply_are_refused():
