@@ -31,8 +31,8 @@ def load_labels(engine: Engine) -> dict[int, dict[str, str]]:
         ConfigDatabaseError: The database cannot be read. All functions here raise it.
     """
     with database_errors(engine), engine.connect() as connection:
-        rows = connection.execute(select(meter_labels.c.meter_id, meter_labels.c.labels)).tuples()
-        return {meter_id: json.loads(labels) for meter_id, labels in rows}
+        rows = connection.execute(select(meter_labels.c.meter_id, meter_labels.c.labels))
+        return {row.meter_id: json.loads(row.labels) for row in rows}
 
 
 def load_labels_known(
