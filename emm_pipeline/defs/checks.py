@@ -58,6 +58,15 @@ class Findings:
     store_problems: Sequence[str] = ()
 
 
+_OFFENDERS = {
+    ALL_METERS_READ: ("meter that fails", "meters that fail"),
+    ALL_REGISTERS_DELIVERED: ("register that is missing", "registers that are missing"),
+    VALUES_PLAUSIBLE: ("register with an implausible value", "registers with implausible values"),
+    OUTBOX_EMPTY: ("reason why points are not stored", "reasons why points are not stored"),
+}
+"""By check, the names of one offender and of several."""
+
+
 def evaluations(findings: Findings, *, red: bool) -> list[AssetCheckEvaluation]:
     """Return the evaluation of each check."""
     implausible: list[dict[str, object]] = []
@@ -72,27 +81,28 @@ def evaluations(findings: Findings, *, red: bool) -> list[AssetCheckEvaluation]:
     problems: list[dict[str, object]] = [{"reason": problem} for problem in findings.store_problems]
     error, warn = AssetCheckSeverity.ERROR, AssetCheckSeverity.WARN
     return [
-        _evaluation(ALL_METERS_READ, "meters that fail", failing, error, red=red),
-        _evaluation(ALL_REGISTERS_DELIVERED, "registers that are missing", absent, warn, red=red),
-        _evaluation(VALUES_PLAUSIBLE, "registers with implausible values", implausible, warn, red=red),
-        _evaluation(OUTBOX_EMPTY, "reasons why points are not stored", problems, error, red=red),
+        _evaluation(ALL_METERS_READ, failing, error, red=red),
+        _evaluation(ALL_REGISTERS_DELIVERED, absent, warn, red=red),
+        _evaluation(VALUES_PLAUSIBLE, implausible, warn, red=red),
+        _evaluation(OUTBOX_EMPTY, problems, error, red=red),
     ]
 
 
 def _evaluation(
-    name: str, what: str, offenders: Sequence[Mapping[str, object]], severity: AssetCheckSeverity, *, red: bool
+    name: str, offenders: Sequence[Mapping[str, object]], severity: AssetCheckSeverity, *, red: bool
 ) -> AssetCheckEvaluation:
+    singular, plural = _OFFENDERS[name]
     metadata: dict[str, MetadataValue] = {"count": MetadataValue.int(len(offenders))}
     if offenders:
         kinds = {"id": "int"}
-        metadata[what] = table({column: kinds.get(column, "string") for column in offenders[0]}, offenders)
+        metadata[plural] = table({column: kinds.get(column, "string") for column in offenders[0]}, offenders)
     return AssetCheckEvaluation(
         METER_READINGS,
         name,
         passed=not offenders,
         severity=severity,
         metadata=metadata,
-        description=None if not offenders else f"{len(offenders)} {what}",
+        description=None if not offenders else f"{len(offenders)} {singular if len(offenders) == 1 else plural}",
         blocking=bool(red and offenders),
     )
 

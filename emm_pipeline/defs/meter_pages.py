@@ -4,6 +4,7 @@ Asset events: https://docs.dagster.io/guides/build/assets/metadata-and-tags
 """
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 
 from dagster import AssetMaterialization, AssetObservation, MetadataValue, OpExecutionContext
 
@@ -26,7 +27,7 @@ def report_read(
                 AssetMaterialization(
                     METER_READINGS,
                     partition=str(result.id),
-                    metadata=_metadata(result) | _label_metadata(labels.get(result.id, {})),
+                    metadata=_read_metadata(result) | _label_metadata(labels.get(result.id, {})),
                 ),
             )
             for result in results
@@ -38,24 +39,29 @@ def _label_metadata(labels: Mapping[str, str]) -> dict[str, MetadataValue]:
     return {f"label {name}": MetadataValue.text(text) for name, text in labels.items()}
 
 
-def _metadata(result: PollResult) -> dict[str, MetadataValue]:
-    status = decide_read(result.issues)
+def _metadata(result: PollResult, state: State, read_at: datetime | None) -> dict[str, MetadataValue]:
+    """Return the metadata of every event, so that none of an older event is left when Dagster's page merges them."""
     metadata: dict[str, MetadataValue] = {
-        "status": MetadataValue.text(status.state.value),
-        "address": MetadataValue.text(f"{result.address} unit {result.unit_id}"),
+        "status": MetadataValue.text(state.value),
         "points": MetadataValue.int(result.points),
         "dagster/row_count": MetadataValue.int(result.points),
         "requests": MetadataValue.int(result.requests),
         "latency (ms)": MetadataValue.float(round(result.latency_ms, 1)),
     }
-    if result.type:
-        metadata["type"] = MetadataValue.text(result.type)
+    texts = {"type": result.type, "description": result.description}
+    if result.address:
+        texts["address"] = f"{result.address} unit {result.unit_id}"
+    metadata |= {name: MetadataValue.text(text) for name, text in texts.items() if text}
+    if read_at:
+        metadata["read at"] = MetadataValue.timestamp(read_at)
+    return metadata
+
+
+def _read_metadata(result: PollResult) -> dict[str, MetadataValue]:
+    status = decide_read(result.issues)
+    metadata = _metadata(result, status.state, result.read_at)
     if status.reason:
         metadata["reason"] = MetadataValue.text(status.reason)
-    if result.description:
-        metadata["description"] = MetadataValue.text(result.description)
-    if result.read_at:
-        metadata["read at"] = MetadataValue.timestamp(result.read_at)
     return metadata
 
 
@@ -81,21 +87,8 @@ def report_failing(
 
 
 def _failing_metadata(result: PollResult, status: MeterStatus) -> dict[str, MetadataValue]:
-    # Includes the keys of `_metadata`: the page merges both, and would otherwise show values of the last reading.
-    metadata: dict[str, MetadataValue] = {
-        "status": MetadataValue.text(State.FAILING.value),
-        "reason": MetadataValue.text(result.reason or ""),
-        "points": MetadataValue.int(result.points),
-        "requests": MetadataValue.int(result.requests),
-    }
-    if result.type:
-        metadata["type"] = MetadataValue.text(result.type)
-    if result.address:
-        metadata["address"] = MetadataValue.text(f"{result.address} unit {result.unit_id}")
-    if result.description:
-        metadata["description"] = MetadataValue.text(result.description)
+    metadata = _metadata(result, State.FAILING, status.last_read_at)
+    metadata["reason"] = MetadataValue.text(result.reason or "")
     if status.failing_since:
         metadata["failing since"] = MetadataValue.timestamp(status.failing_since)
-    if status.last_read_at:
-        metadata["read at"] = MetadataValue.timestamp(status.last_read_at)
     return metadata

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import BinaryIO
 
 import click
 
-from emm_pipeline.cli.output import json_option, note, print_json, say
+from emm_pipeline.cli.exporting import load_named_types, write_export
+from emm_pipeline.cli.output import json_option, print_json, say
 from emm_pipeline.cli.showing.register_tables import combined_changes
 from emm_pipeline.config_db.editing.combined_files import (
     plan_combined_import,
@@ -19,11 +19,10 @@ from emm_pipeline.config_db.editing.register_rows import COMBINED_COLUMNS
 from emm_pipeline.config_db.editing.type_tables import (
     editing_registers,
     load_type_rows,
-    load_types_of,
     write_combined,
 )
 from emm_pipeline.config_db.loader import rows_of
-from emm_pipeline.errors import ConfigurationError, EmmError
+from emm_pipeline.errors import ConfigurationError
 from emm_pipeline.opening import open_config_database
 from emm_pipeline.settings import load_settings
 
@@ -77,21 +76,8 @@ def export_command(
 
     Example: emm combined export sma_home_manager
     """
-    with open_config_database(load_settings(*env_files)) as engine:
-        database = load_types_of(engine)
-    missing = [name for name in type_names if name not in database]
-    if missing:
-        raise ConfigurationError(f"the database has no type {', '.join(map(repr, missing))}; emm types list shows them")
-    rows = [row for name in type_names or database for row in database[name].combined]
+    rows = [row for each in load_named_types(env_files, type_names) for row in each.combined]
     if as_json:
         print_json([dict(zip(COMBINED_COLUMNS, row, strict=True)) for row in sorted(rows, key=str)])
         return
-    text = write_combined_file(rows)
-    if output is None:
-        sys.stdout.write(text)
-        return
-    try:
-        output.write_text(text, encoding="utf-8")
-    except OSError as err:
-        raise EmmError(f"{output} cannot be written: {err.strerror}") from None
-    note(f"{len(rows)} parts of sums written to {output}")
+    write_export(write_combined_file(rows), output, f"{len(rows)} parts of sums")

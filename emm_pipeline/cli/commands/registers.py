@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
+from emm_pipeline.cli.exporting import load_named_types, write_export
 from emm_pipeline.cli.meter_names import find_meters
-from emm_pipeline.cli.output import json_option, note, print_json, say
+from emm_pipeline.cli.output import json_option, print_json, say
 from emm_pipeline.cli.showing.register_tables import print_changes
 from emm_pipeline.config_db.device_state.register_issues import accept, expect_again, load_accepted, load_issues
 from emm_pipeline.config_db.editing.meter_rows import load_meter_rows
@@ -18,12 +18,11 @@ from emm_pipeline.config_db.editing.register_rows import REGISTER_COLUMNS, serie
 from emm_pipeline.config_db.editing.type_tables import (
     editing_registers,
     load_type_rows,
-    load_types_of,
     write_registers,
 )
 from emm_pipeline.config_db.loader import load_fleet, rows_of
 from emm_pipeline.config_db.validation.meters import id_of
-from emm_pipeline.errors import ConfigurationError, EmmError
+from emm_pipeline.errors import ConfigurationError
 from emm_pipeline.opening import open_config_database
 from emm_pipeline.settings import load_settings
 from emm_pipeline.status import RegisterIssueKind
@@ -105,25 +104,11 @@ def export_command(
 
     Example: emm registers export sdm630 -o sdm630.csv
     """
-    with open_config_database(load_settings(*env_files)) as engine:
-        database = load_types_of(engine)
-    missing = [name for name in type_names if name not in database]
-    if missing:
-        raise ConfigurationError(f"the database has no type {', '.join(map(repr, missing))}; emm types list shows them")
-    chosen = [database[name] for name in type_names or database]
-    rows = [row for each in chosen for row in each.registers]
+    rows = [row for each in load_named_types(env_files, type_names) for row in each.registers]
     if as_json:
         print_json([dict(zip(REGISTER_COLUMNS, row, strict=True)) for row in sorted(rows, key=str)])
         return
-    text = write_register_file(rows)
-    if output is None:
-        sys.stdout.write(text)
-        return
-    try:
-        output.write_text(text, encoding="utf-8")
-    except OSError as err:
-        raise EmmError(f"{output} cannot be written: {err.strerror}") from None
-    note(f"{len(rows)} registers written to {output}")
+    write_export(write_register_file(rows), output, f"{len(rows)} registers")
 
 
 @registers.command("accept-absent")
