@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -32,13 +32,6 @@ _REOPEN_PAUSE = click.option(
     type=click.FloatRange(0, MAX_REOPEN_PAUSE_S),
     help="Seconds between closing a connection and opening the next one.",
 )
-
-
-class Pauses(NamedTuple):
-    """The pauses of a connection, in seconds; None if the type determines them."""
-
-    connect: float | None
-    reopen: float | None
 
 
 def transport_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -49,8 +49,8 @@ def import_command(env_files: tuple[Path, ...], file: BinaryIO, dry_run: bool, a
     with open_config_database(load_settings(*env_files)) as engine, editing_registers(engine) as connection:
         rows, issues = read_combined_file(content, rows_of(connection, "registers"))
         if issues:
-            told = "\n  ".join(map(str, issues))
-            raise ConfigurationError(f"nothing was written; {file.name} has errors:\n  {told}")
+            lines = "\n  ".join(map(str, issues))
+            raise ConfigurationError(f"nothing was written; {file.name} has errors:\n  {lines}")
         there = {row for each in load_type_rows(connection).values() for row in each.combined}
         remove, add = plan_combined_import(there, rows)
         if not dry_run:
