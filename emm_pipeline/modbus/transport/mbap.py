@@ -82,6 +82,7 @@ class MbapFraming:
     """Requests and replies with an MBAP header."""
 
     silent_s = 0.0
+    has_ids = True
 
     def __init__(self, transaction_ids: Iterator[int] = _of_this_process) -> None:
         self._transaction_ids = transaction_ids
@@ -99,6 +100,11 @@ class MbapFraming:
             history.echoes_ids = True
             return FramedReply(received[len(start) :], None, received)
         return _Reply(start, history).found_in(received)
+
+    def strip(self, sent: bytes, received: bytes, history: ReplyHistory) -> tuple[bytes, tuple[str, ...]]:
+        """Drop nothing: `parse` recognizes late replies by their ids; see `Framing.strip`."""
+        del sent, history
+        return received, ()
 
     def explain(self, received: bytes) -> ReadError | None:
         """Return what these bytes are; see `Framing.explain`."""
@@ -206,7 +212,11 @@ class _Reply:
             raise ResendError(FailureKind.INVALID_REPLY, COPY)
         notices = (NO_ID, SURPLUS) if reply.rest else (NO_ID,)
         return replace(
-            reply, notices=notices, is_certain=history.is_without_ids, taints_link=bool(reply.rest) or reply.taints_link
+            reply,
+            notices=notices,
+            is_certain=history.is_without_ids,
+            has_id=False,
+            taints_link=bool(reply.rest) or reply.taints_link,
         )
 
     def _find_start(self, received: bytes) -> int:
