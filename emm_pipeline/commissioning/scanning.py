@@ -133,7 +133,7 @@ async def scan_any(
         another = Scan(state.units)
         watcher.on_other(gateway)
         await scan(replace(probe, gateway=gateway), another, locks, watcher)
-        if another.found:
+        if another.found or (another.unclear and not state.replied and not state.unclear):
             state.take(another)
             return gateway
     if not state.replied and not state.unclear:

@@ -272,6 +272,17 @@ def test_each_type_of_the_catalogue_is_recognised_when_it_holds_what_it_should(s
     assert name in [each.type for each in candidates(gateway, list(load_catalogue().values()))]
 
 
+def test_a_scan_reports_invalid_replies_over_rtu_where_nothing_answers_over_modbus_tcp(simulated_gateway):
+    """As from a device that sends two registers, whatever number is requested."""
+    unit = SimulatedUnit(WELL, extra_registers=1)
+    gateway = simulated_gateway({2: unit}, rtu=True, missing_unit_exception=None)
+    address = address_of(gateway)
+    state, probe = Scan(range(1, 4)), Probe(address, ONE_REGISTER, Timing(0.1))
+    found = gateway.loop.run(scan_any(probe, other_framings(address), state, Unlocked(), Watcher(lambda: None)))
+    assert found.transport == "rtu"
+    assert state.unclear == {2: "the reply has byte count 4 instead of 2"}
+
+
 def test_a_scan_finds_all_units_behind_a_gateway_that_loses_the_first_request_of_each_connection(
     simulated_gateway, little_patience
 ):

@@ -40,7 +40,10 @@ _COUNT_AT = 10
 _LONGEST_FRAME = 260
 """Bytes of the longest frame. After more bytes without a valid frame, waiting ends."""
 
-_LENGTHS = range(3, _LONGEST_FRAME - 5)
+_EXCEPTION_LENGTH = 3
+"""The header's length in an exception reply: unit id, function code, exception code."""
+
+_LENGTHS = range(_EXCEPTION_LENGTH, _LONGEST_FRAME - 5)
 """The allowed values of the header's length."""
 
 _FRAMER = FramerSocket(DECODER)
@@ -176,8 +179,8 @@ class _Reply:
         if not is_exception and length > self._length and not body:
             return None  # the byte count decides whether these are surplus bytes
         wrong_count = bool(body) and not is_exception and body[0] != self._size
-        length_wanted = 3 if is_exception else self._length
-        surplus_only = length > length_wanted and not wrong_count and not is_exception
+        length_wanted = _EXCEPTION_LENGTH if is_exception else self._length
+        surplus_only = length > length_wanted and not wrong_count
         checks = [
             ("unit id", unit_id, self._unit_id),
             ("function code", function_code & ~EXCEPTION_BIT, self._function_code),
