@@ -34,3 +34,7 @@ class StoreAccessError(StoreError):
 
 class OutboxError(TransientError):
     """The outbox's folder could not be read or written: the disk is full, or the folder is missing or not permitted."""
+
+
+class BrokerError(TransientError):
+    """The MQTT broker cannot be reached, refuses the login, or has closed the connection."""

@@ -77,6 +77,16 @@ class Settings(BaseSettings):
     outbox_max_mb: int = Field(default=1024, ge=1)
     run_retention_hours: int = Field(default=72, ge=1)
 
+    mqtt_url: str = ""
+    mqtt_user: str = ""
+    mqtt_password: SecretStr = SecretStr("")
+    mqtt_ca_file: Path | None = None
+    mqtt_format: Literal["values", "json"] = "values"
+    mqtt_retain: bool = False
+    mqtt_discovery: bool = True
+    mqtt_topic_prefix: str = "emm"
+    mqtt_discovery_prefix: str = "homeassistant"
+
     emm_bind: str = "127.0.0.1"
     emm_access_dir: Path | None = None
     emm_hosts: str = ""
@@ -112,6 +122,22 @@ class Settings(BaseSettings):
     def _is_http(cls, value: str) -> str:
         if not re.fullmatch(r"https?://[^\s/?#]+\S*", value):
             raise ValueError("allowed: http://host:port or https://host:port")
+        return value
+
+    @field_validator("mqtt_url")
+    @classmethod
+    def _is_mqtt(cls, value: str) -> str:
+        if "@" in value:
+            raise ValueError("user and password belong into MQTT_USER and MQTT_PASSWORD")
+        if value and not re.fullmatch(r"mqtts?://(\[[0-9a-fA-F:.]+\]|[^\s/?#:\[\]]+)(:\d{1,5})?/?", value):
+            raise ValueError("allowed: mqtt://host:port, or mqtts://host:port for TLS")
+        return value
+
+    @field_validator("mqtt_topic_prefix", "mqtt_discovery_prefix")
+    @classmethod
+    def _is_topic(cls, value: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*", value):
+            raise ValueError("allowed: letters, digits, _ and -, and / between levels")
         return value
 
     @field_validator("postgres_host", "postgres_user", "postgres_db", "redis_host")
@@ -246,7 +272,7 @@ def all_variables(*env_files: Path) -> dict[str, str]:
 
 def visible(name: str, value: object) -> str:
     """Return a setting's value for display: a URL without its password."""
-    return hide_credentials(str(value)) if name == "influxdb_url" else str(value)
+    return hide_credentials(str(value)) if name in {"influxdb_url", "mqtt_url"} else str(value)
 
 
 def _explain(error: ErrorDetails) -> str:

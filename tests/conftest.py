@@ -23,6 +23,7 @@ pytest_plugins = [
     "support.polling",
     "support.instance",
     "support.mail",
+    "support.mosquitto",
     "support.passwords",
 ]
 

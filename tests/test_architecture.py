@@ -36,7 +36,7 @@ FLOORS = [
         *("postgres_errors", "reloading"),
     },
     {"settings", "modbus", "config_db", "stores", "catalog"},
-    {"access", "opening", "polling", "commissioning", "alerts", "dagster_ext"},
+    {"access", "opening", "polling", "commissioning", "alerts", "mqtt", "dagster_ext"},
     {"defs"},
     {"definitions", "preload", "celery_app", "cli", "embedded_postgres"},
 ]
@@ -179,6 +179,7 @@ def test_the_document_shows_every_room_on_its_floor():
         ("redis", {"dagster_ext/celery_launcher.py"}),
         ("click", {"cli/"}),
         ("smtplib", {"alerts/mail.py"}),
+        ("paho", {"mqtt/connection.py"}),
     ],
 )
 def test_a_library_has_one_home(library, homes):

@@ -9,12 +9,20 @@ from support.ports import free_port
 from emm_pipeline.cli.main import emm as root
 
 SECRETS = {("secrets", "apply"), ("secrets", "create"), ("secrets", "rotate")}
-WITHOUT_JSON = {("code-server",), ("demo",), ("influxdb", "setup"), ("webserver",), *SECRETS}
+WITHOUT_JSON = {("code-server",), ("demo",), ("influxdb", "setup"), ("mqtt",), ("webserver",), *SECRETS}
 """Nothing that they print is data."""
 
 NO_DATABASE = {
     *(("code-server",), ("demo",), ("influxdb", "setup"), ("outbox",), ("outbox", "replay"), ("read",), ("scan",)),
-    *(("outbox", "show"), ("settings",), ("settings", "check"), ("webserver",), *SECRETS),
+    *(
+        ("mqtt",),
+        ("mqtt", "status"),
+        ("outbox", "show"),
+        ("settings",),
+        ("settings", "check"),
+        ("webserver",),
+        *SECRETS,
+    ),
 }
 ARGUMENTS = {
     ("meters", "add"): ["10.0.0.1", "--unit", "1", "--type", "sdm630"],

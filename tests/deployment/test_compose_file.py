@@ -14,8 +14,8 @@ REMOTE_WORKER = yaml.safe_load((PROJECT_ROOT / "docker" / "worker.yml").read_tex
 STACK = yaml.safe_load((PROJECT_ROOT / "docker" / "stack.yml").read_text())
 SERVICES = STACK["services"]
 ONCE = ["check", "init", "grafana-login"]
-OURS = [*ONCE, "code", "webserver", "daemon", "worker", "redis", "virtual_modbustcp_server"]
-ON_DEMAND = {"proxy": {"proxy"}, "celery": {"redis", "worker"}}
+OURS = [*ONCE, "code", "webserver", "daemon", "worker", "redis", "mqtt", "virtual_modbustcp_server"]
+ON_DEMAND = {"proxy": {"proxy"}, "celery": {"redis", "worker"}, "mqtt": {"mqtt"}}
 """By profile: the services that are there only when asked for."""
 
 FOLDERS = {
@@ -24,7 +24,7 @@ FOLDERS = {
     "influxdb-access": {"check", "init", "influxdb"},
     "grafana-access": {"check", "init", "grafana-login", "grafana"},
     "redis-access": {"check", "init", "redis"},
-    "pipeline-access": {"check", "init", "code", "worker"},
+    "pipeline-access": {"check", "init", "code", "worker", "mqtt"},
     "dagster-access": {"check", "init", "webserver", "daemon"},
 }
 """Which service is given which credentials, as a volume."""
@@ -48,8 +48,8 @@ def credentials() -> list[str]:
 
 @pytest.mark.parametrize("variable", credentials())
 def test_no_running_service_finds_a_credential_in_its_environment(variable):
-    mail = {"code", "worker"} if variable == "LOGGER_SENDER_EMAIL_PASSWORD" else set()
-    assert {service for service in SERVICES if is_given(service, variable)} - SETS_UP == mail
+    users = {"LOGGER_SENDER_EMAIL_PASSWORD": {"code", "worker"}, "MQTT_PASSWORD": {"mqtt"}}
+    assert {service for service in SERVICES if is_given(service, variable)} - SETS_UP == users.get(variable, set())
 
 
 def volumes_of(service: str) -> dict[str, str]:
