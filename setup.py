@@ -13,7 +13,7 @@ from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).parent
 SHIPPED = ("dagster.yaml", "workspace.yaml", "config/.env.dev", "config/postgres_init.sql", "config/grafana/**/*.*")
-"""Named one by one: config/.env, which has credentials, must not be in an archive."""
+"""The files, listed singly, because config/.env with its credentials must not be in an archive."""
 
 
 class BuildWithProductFiles(build_py):

@@ -74,7 +74,7 @@ def _memory(worker: object) -> list[Row]:
 
 
 def _ticks(name: str, product: Product, more_cpu_s: Callable[[], float]) -> list[Row]:
-    """Measure 40 idle seconds, then ticks of the schedule; returns medians without the first tick, which warms up."""
+    """Measure 40 idle seconds, then ticks of the schedule; return medians without the first tick, which warms up."""
 
     def cpu_s() -> float:
         return product.all_cpu_seconds() + more_cpu_s()

@@ -53,7 +53,7 @@ def pages(*, quick: bool) -> list[Row]:
 
 
 def _two_ticks(product: Product) -> None:
-    """The first tick records the status of all meters, the second of none."""
+    """Let the schedule tick twice: the first tick records the status of all meters, the second that of none."""
     first = next_minute(10)
     sleep_until(first - timedelta(seconds=5))
     product.stack.ui.toggle("poll_schedule", on=True)

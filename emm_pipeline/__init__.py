@@ -1,4 +1,4 @@
-"""Energy Monitoring Management: Modbus TCP meters into InfluxDB, orchestrated by Dagster.
+"""Energy Monitoring Management: reads Modbus meters and stores their values in InfluxDB, orchestrated by Dagster.
 
 The path of the data, and the packages that it passes through:
 

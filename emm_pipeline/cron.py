@@ -11,6 +11,9 @@ _PART = re.compile(r"(?:(?P<all>\*)|(?P<first>\d{1,2})(?:-(?P<last>\d{1,2}))?)(?
 _ONE_NUMBER_RANGE = re.compile(r"\b0*(\d+)-0*\1(?!\d)(?:/\d+)?", re.ASCII)
 _MINUTE = timedelta(minutes=1)
 
+RUN_LATENESS = timedelta(minutes=1)
+"""How late the results of a tick may come before the tick counts as missed: runs are late on a busy machine."""
+
 HIGHEST = {"hour": 23, "minute": 59, "second": 59}
 """Highest number allowed in each field of a trigger; the lowest is 0."""
 
@@ -87,6 +90,36 @@ class Trigger:
                 due = [*_left_out(before, wall), *([] if _comes_again(wall) else [wall])]
             if any(time.minute in minutes and time.hour in hours for time in due):
                 return tick
+
+    def previous_tick(self, before: datetime) -> datetime:
+        """Return the last tick at or before `before` (aware), in UTC."""
+        before = before.astimezone(UTC)
+        span = _MINUTE
+        while True:
+            span *= 2
+            tick = self.next_tick(before - span)
+            if tick <= before:
+                break
+        while (later := self.next_tick(tick)) <= before:
+            tick = later
+        return tick
+
+    def longest_interval(self) -> timedelta:
+        """Return the largest distance between two ticks, on days without a change of the clocks."""
+        first = self.next_tick(datetime(2026, 1, 15, tzinfo=UTC))
+        longest, tick = timedelta(0), first
+        while tick < first + timedelta(days=1):
+            after = self.next_tick(tick)
+            longest, tick = max(longest, after - tick), after
+        return longest
+
+    def two_intervals_before(self, now: datetime) -> datetime:
+        """Return the time after which each meter must have reported, if this trigger's runs continue.
+
+        That is the last but one tick: its run has ended, unless it is late by more than RUN_LATENESS.
+        """
+        last = self.previous_tick(now - RUN_LATENESS)
+        return self.previous_tick(last - _MINUTE)
 
 
 def _cron_field(text: str) -> str:

@@ -3,11 +3,16 @@
 What Dagster executes and shows is defined in `defs`. https://docs.dagster.io/api/dagster/definitions
 """
 
-from dagster import Definitions, in_process_executor
+from datetime import timedelta
+from functools import partial
 
+from dagster import AssetSpec, Definitions, FreshnessPolicy, in_process_executor
+
+from emm_pipeline.cron import Trigger
 from emm_pipeline.dagster_ext.step_files import StepFiles
-from emm_pipeline.defs.alerts import mail_definitions
+from emm_pipeline.defs.alerts import alert_definitions
 from emm_pipeline.defs.discovery import discovery_job
+from emm_pipeline.defs.lineage import SPECS
 from emm_pipeline.defs.poll import meter_readings, poll_job, report_results
 from emm_pipeline.defs.prune import prune_job, prune_schedule
 from emm_pipeline.defs.replay import replay_job, replay_sensor
@@ -16,14 +21,22 @@ from emm_pipeline.defs.schedules import build_schedules
 from emm_pipeline.settings import Settings, current_settings
 
 
+def with_freshness(spec: AssetSpec, trigger: Trigger) -> AssetSpec:
+    """Return the spec with a freshness policy: a meter must have been read within two intervals of the schedule."""
+    interval = trigger.longest_interval()
+    slack = timedelta(seconds=30)
+    policy = FreshnessPolicy.time_window(fail_window=3 * interval + slack, warn_window=2 * interval + slack)
+    return spec.replace_attributes(freshness_policy=policy)
+
+
 def build_definitions(settings: Settings) -> Definitions:
     """Return everything that Dagster executes and shows, for these settings."""
-    mail_jobs, mail_sensors = mail_definitions(settings)
+    alert_jobs, alert_sensors = alert_definitions(settings)
     return Definitions(
-        assets=[meter_readings],
-        jobs=[discovery_job, poll_job, prune_job, replay_job, *mail_jobs],
+        assets=[meter_readings.map_asset_specs(partial(with_freshness, trigger=settings.poll_trigger)), *SPECS],
+        jobs=[discovery_job, poll_job, prune_job, replay_job, *alert_jobs],
         schedules=[*build_schedules(settings), prune_schedule],
-        sensors=[replay_sensor, *mail_sensors],
+        sensors=[replay_sensor, *alert_sensors],
         resources={
             "config_database": ConfigDatabase(),
             "readings": Readings(),

@@ -36,5 +36,9 @@ class OutboxError(TransientError):
     """The outbox's folder could not be read or written: the disk is full, or the folder is missing or not permitted."""
 
 
+class AlertError(TransientError):
+    """A channel did not accept a message about alerts."""
+
+
 class BrokerError(TransientError):
     """The MQTT broker cannot be reached, refuses the login, or has closed the connection."""

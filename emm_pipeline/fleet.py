@@ -1,101 +1,55 @@
-"""The fleet: frozen records for meters, and for the registers of each meter type.
-
-The integer codes are those of the configuration database (SPEC section 4) and are fixed.
-"""
+"""The fleet: frozen records for meters, and for the registers and sums of each meter type."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import IntEnum, StrEnum
+from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
+
+from emm_pipeline.registers import (
+    FLOATS,
+    HIGHEST_ADDRESS,
+    MAX_REGISTERS_PER_REQUEST,
+    REGISTER_FUNCTIONS,
+    REGISTER_SPACE,
+    WORD_BYTES,
+    CombinedMeasurement,
+    DataType,
+    FunctionCode,
+    Order,
+    Part,
+    Register,
+    scale_factor,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-MAX_REGISTERS_PER_REQUEST = 125
-"""Maximum number of registers in one Modbus reply (Modbus Application Protocol 1.1b3, 6.3)."""
-
-REGISTER_SPACE = 65536
-"""Number of registers that a unit can have per function code."""
-
-HIGHEST_ADDRESS = REGISTER_SPACE - 1
-
-
-class DataType(IntEnum):
-    """Encoding of a value in one or more 16-bit registers."""
-
-    INT = 1
-    LONG = 2
-    FLOAT = 3
-    UINT16 = 4
-    UINT32 = 5
-    INT64 = 6
-    UINT64 = 7
-    FLOAT64 = 8
-
-    @property
-    def count(self) -> int:
-        """Number of registers that one value takes: 1, 2 or 4."""
-        return _COUNTS[self]
-
-
-_COUNTS = {
-    DataType.INT: 1,
-    DataType.LONG: 2,
-    DataType.FLOAT: 2,
-    DataType.UINT16: 1,
-    DataType.UINT32: 2,
-    DataType.INT64: 4,
-    DataType.UINT64: 4,
-    DataType.FLOAT64: 4,
-}
-
-
-class FunctionCode(IntEnum):
-    """The Modbus functions that read registers."""
-
-    READ_HOLDING_REGISTERS = 3
-    READ_INPUT_REGISTERS = 4
-
-
-class Order(IntEnum):
-    """Order of the bytes in a register, or of the registers in a value."""
-
-    LITTLE_ENDIAN = 1
-    BIG_ENDIAN = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Register:
-    """One measurement of a meter type: a row of the table `registers`.
-
-    `register_address` is zero-based, as in a request. The value is `scale * raw`, in `data_unit`; a raw value equal to
-    `invalid_value` means that the device has no value. With a `scale_register`, the value is `scale * raw * 10 ** n`,
-    where n is the INT in that register. With a `model`, both addresses are relative to the first register of this
-    SunSpec model in the device.
-    """
-
-    register_address: int
-    measurement_name: str
-    data_unit: str | None
-    data_type: DataType
-    function_code: FunctionCode
-    word_order: Order = Order.BIG_ENDIAN
-    byte_order: Order = Order.BIG_ENDIAN
-    scale: float = 1.0
-    invalid_value: int | float | None = None
-    scale_register: int | None = None
-    model: int | None = None
-
-    @property
-    def count(self) -> int:
-        """Number of registers that the value takes."""
-        return self.data_type.count
-
-    @property
-    def end(self) -> int:
-        """The address after the value's last register."""
-        return self.register_address + self.count
+__all__ = [
+    "FLOATS",
+    "HIGHEST_ADDRESS",
+    "MAX_REGISTERS_PER_REQUEST",
+    "REGISTER_FUNCTIONS",
+    "REGISTER_SPACE",
+    "WORD_BYTES",
+    "CombinedMeasurement",
+    "ConfigurationIssue",
+    "DataType",
+    "EnergyMeter",
+    "Fleet",
+    "FunctionCode",
+    "GatewayAddress",
+    "MeterType",
+    "Order",
+    "Part",
+    "Register",
+    "TransportKind",
+    "model_header",
+    "model_id",
+    "model_key",
+    "model_name",
+    "scale_factor",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,37 +66,74 @@ class MeterType:
     max_gap: int = 20
     timeout_s: float = 3.0
     request_pause_s: float = 0.0
+    connect_pause_s: float = 0.0
+    """Seconds between opening a connection and its first request."""
+    keep_connection: bool = False
+    """Whether the connection stays open between the sample times of a run."""
+    reopen_pause_s: float = 0.0
+    """Seconds at least between closing a connection and opening the next one."""
     models: tuple[tuple[int, int], ...] = ()
-    """The SunSpec models of a device: for each, its id and the address of its first register."""
+    """The places of a device's SunSpec models: `model_key`, and the address of the model's first register."""
+    register_bytes: int = WORD_BYTES
+    """Bytes that a register holds: 2, or 4."""
+    unusable: tuple[tuple[str, str], ...] = ()
+    """Rows that cannot be used, with the reasons."""
+    combined: tuple[CombinedMeasurement, ...] = ()
+
+    @property
+    def measured(self) -> tuple[Register, ...]:
+        """The registers that are read at each poll."""
+        return tuple(register for register in self.registers if register.data_type is not DataType.STRING)
+
+    @property
+    def labels(self) -> tuple[Register, ...]:
+        """The registers that hold texts about the meter, read once a day."""
+        return tuple(register for register in self.registers if register.data_type is DataType.STRING)
+
+    @property
+    def stored_series(self) -> tuple[tuple[str, str | None], ...]:
+        """The names and units of the measurements that a poll stores: measured values, then sums."""
+        stored = [(each.measurement_name, each.data_unit) for each in self.measured if each.stored]
+        return (*stored, *((each.measurement_name, each.data_unit) for each in self.combined))
 
     @property
     def asked(self) -> tuple[Register, ...]:
-        """All registers to read from a device, including scale registers and the headers of SunSpec models."""
-        scaling = {
-            (r.function_code, r.scale_register, r.byte_order): r for r in self.registers if r.scale_register is not None
+        """All registers that a poll reads: the measured ones, their companions, and those that identify models."""
+        companions = {
+            (each.function_code, each.register_address, each.data_type, each.byte_order): each
+            for register in self.measured
+            for each in register.companions
         }
         return (
-            *self.registers,
-            *(scale_factor(register) for register in scaling.values()),
+            *self.measured,
+            *companions.values(),
             *(model_header(model, address) for model, address in self.models),
         )
 
 
-def scale_factor(register: Register) -> Register:
-    """Return the register that holds the power of ten for another register."""
-    return Register(
-        register_address=register.scale_register or 0,
-        measurement_name=f"scale factor of {register.measurement_name}",
-        data_unit=None,
-        data_type=DataType.INT,
-        function_code=register.function_code,
-        byte_order=register.byte_order,
-    )
+_COPY = 65536
+
+
+def model_key(model: int, copy: int = 1) -> int:
+    """The key of a SunSpec model of a device: its id, plus 65536 for each earlier model with this id."""
+    return model + (copy - 1) * _COPY
+
+
+def model_id(key: int) -> int:
+    """The SunSpec id of a model."""
+    return key % _COPY
+
+
+def model_name(key: int) -> str:
+    """Return the name of a model in messages: `203`, or `203 (copy 2)`."""
+    copy, model = divmod(key, _COPY)
+    return f"{model} (copy {copy + 1})" if copy else str(model)
 
 
 def model_header(model: int, address: int) -> Register:
-    """Return the two registers at the beginning of a SunSpec model, which hold its id and its length."""
-    return Register(address, f"model {model}", None, DataType.UINT32, FunctionCode.READ_HOLDING_REGISTERS)
+    """The two registers with which a SunSpec model begins: they hold its id and its length."""
+    name = f"model {model_name(model)}"
+    return Register(address, name, None, DataType.UINT32, FunctionCode.READ_HOLDING_REGISTERS)
 
 
 class TransportKind(StrEnum):
@@ -150,14 +141,29 @@ class TransportKind(StrEnum):
 
     TCP = "tcp"
     """Modbus TCP."""
+    RTU = "rtu"
+    """RTU frames over TCP, as transparent converters of serial lines carry them."""
+    UDP = "udp"
+    """Modbus TCP's frames as datagrams."""
+    SERIAL = "serial"
+    """RTU frames over a serial line of this machine."""
+
+
+DEFAULT_SERIAL_SETTINGS = "9600 8N1"
+SERIAL_PORT = 1
+"""The column `port` of a meter on a serial line."""
 
 
 class GatewayAddress(NamedTuple):
-    """The address and the transport of a gateway."""
+    """The endpoint of a gateway, and its transport.
+
+    For a serial line, `host` is the path of the device, and `serial_settings` are its settings, such as `9600 8N1`.
+    """
 
     host: str
     port: int
     transport: TransportKind = TransportKind.TCP
+    serial_settings: str = ""
 
     @property
     def name(self) -> str:
@@ -165,7 +171,7 @@ class GatewayAddress(NamedTuple):
         return f"{self.transport} {self}"
 
     def __str__(self) -> str:
-        return f"{self.host}:{self.port}"
+        return self.host if self.transport is TransportKind.SERIAL else f"{self.host}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,16 +185,21 @@ class EnergyMeter:
     type: str
     description: str | None = None
     transport: TransportKind = TransportKind.TCP
+    serial_settings: str = ""
+    factor: float = 1.0
+    """Factor of the registers that use it: the transformers' ratio, negative if mounted backwards."""
+    may_be_off: bool = False
+    """Whether it may be silent without failing."""
 
     @property
     def gateway(self) -> GatewayAddress:
-        """The gateway through which the meter is read."""
-        return GatewayAddress(self.host, self.port, self.transport)
+        """The gateway that the meter is behind."""
+        return GatewayAddress(self.host, self.port, self.transport, self.serial_settings)
 
     @property
     def address(self) -> str:
-        """`host:port` of the gateway."""
-        return f"{self.host}:{self.port}"
+        """`host:port` of the gateway; for a serial line, the path of the device."""
+        return str(self.gateway)
 
     def __str__(self) -> str:
         name = f"meter {self.id}" + (f" ({self.description})" if self.description else "")
@@ -231,8 +242,4 @@ class Fleet:
     @property
     def misconfigured(self) -> dict[int, ConfigurationIssue]:
         """The first issue of each enabled meter that cannot be polled, by meter id."""
-        found: dict[int, ConfigurationIssue] = {}
-        for issue in self.issues:
-            if issue.meter_id is not None:
-                found.setdefault(issue.meter_id, issue)
-        return found
+        return {issue.meter_id: issue for issue in reversed(self.issues) if issue.meter_id is not None}

@@ -42,10 +42,10 @@ def measurement_issue(text: str) -> str | None:
         return "is empty"
     if text == POLL_MEASUREMENT:
         return "is the name of the pipeline's own measurement"
-    # InfluxDB 1.6 stores points under such names that no query finds
+    # InfluxDB 1.6 stores points with such names, but no query finds them
     if "\\" in text:
-        return "has a backslash, which makes it impossible to find in InfluxDB"
-    # a line may be indented, and may be a comment
+        return "has a backslash, and InfluxDB may not find such a measurement in queries"
+    # InfluxDB removes leading white space of a line, and skips lines that begin with #
     if text[0] in "\t#":
         return "begins with a tab or #, which InfluxDB would skip"
     return label_issue(text)

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 ACCESS_HINTS = {
     "42P01": 'a table is missing: run "emm db upgrade"',
     "42703": 'a column is missing: run "emm db upgrade"',
-    "42501": "give POSTGRES_USER the right to do so",
+    "42501": "grant POSTGRES_USER the right to do this",
 }
 """Advice for errors that a person has to correct, by SQLSTATE."""
 
-_HINTS = ACCESS_HINTS | {"55P03": "another session holds the table: end it, and try again"}
+_HINTS = ACCESS_HINTS | {"55P03": "another session has locked the table: end it, and try again"}
 
 _CONNECTION_HINTS = {
     "password": "check POSTGRES_USER and POSTGRES_PASSWORD",

@@ -90,6 +90,8 @@ class Settings(BaseSettings):
     emm_bind: str = "127.0.0.1"
     emm_access_dir: Path | None = None
     emm_hosts: str = ""
+    emm_code_server_host: str = "code"
+    emm_code_server_port: int = Field(default=4000, ge=1, le=65535)
     emm_trusted_proxies: str = "proxy"
     emm_proxy_host: str = "localhost"
     dagster_login_user: str = "admin"
@@ -102,6 +104,7 @@ class Settings(BaseSettings):
     logger_sender_email_password: SecretStr = SecretStr("")
     logger_receiver_email_address: str = ""
     logger_notification_email_subject: str = "EMM"
+    alert_urls: SecretStr = SecretStr("")
 
     @model_validator(mode="before")
     @classmethod

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, settings
 
 from emm_pipeline.settings import current_settings
 
-# A busy machine is no failure.
+# A busy machine must not fail a test.
 settings.register_profile("emm", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("emm")
 
@@ -30,12 +30,12 @@ pytest_plugins = [
 
 @pytest.fixture(autouse=True)
 def fresh_settings() -> Iterator[None]:
-    """Each test reads the settings again: a module that was imported before has read those of another environment."""
+    """Make each test read the settings again, because a module may have read those of another environment before."""
     current_settings.cache_clear()
     yield
     current_settings.cache_clear()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The files that wait for ticks come first: side by side with the others they cost no time of their own."""
+    """Run the files that wait for ticks first, so that other tests run during the waiting time."""
     items.sort(key=lambda item: item.get_closest_marker("end_to_end") is None)

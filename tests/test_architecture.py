@@ -22,7 +22,9 @@ NEED_NO_SERVER_LIBRARY = [
     "emm_pipeline.errors",
     "emm_pipeline.fleet",
     "emm_pipeline.readings",
+    "emm_pipeline.registers",
     "emm_pipeline.commissioning.identification",
+    "emm_pipeline.commissioning.fitting",
     "emm_pipeline.commissioning.interpreting",
     "emm_pipeline.commissioning.searching",
     "emm_pipeline.stores.delivery",
@@ -32,11 +34,12 @@ NEED_NO_SERVER_LIBRARY = [
 
 FLOORS = [
     {
-        *("errors", "fleet", "readings", "naming", "cron", "credentials", "env_files", "event_loop"),
+        *("errors", "fleet", "registers", "readings", "naming", "cron", "credentials", "env_files", "event_loop"),
+        *("status", "plausibility", "failing"),
         *("postgres_errors", "reloading"),
     },
     {"settings", "modbus", "config_db", "stores", "catalog"},
-    {"access", "opening", "polling", "commissioning", "alerts", "mqtt", "dagster_ext"},
+    {"access", "opening", "polling", "commissioning", "alerts", "mqtt", "dagster_ext", "condition"},
     {"defs"},
     {"definitions", "preload", "celery_app", "cli", "embedded_postgres"},
 ]
@@ -45,6 +48,8 @@ FLOORS = [
 NEIGHBOURS = {
     ("catalog", "config_db"),  # a catalogue file is checked like the rows that it becomes
     ("dagster_ext", "opening"),
+    ("condition", "opening"),
+    ("condition", "polling"),  # whether the clock can be right
     ("preload", "definitions"),
     ("preload", "cli"),  # what the code server is started as
     ("celery_app", "preload"),
@@ -127,7 +132,7 @@ def test_imports_go_down_only(path):
         assert lower or (here, there) in NEIGHBOURS or floor_of(here) == floor_of(there) == 0, (here, name)
 
 
-def test_no_module_needs_itself_to_be_imported():
+def test_no_import_is_circular():
     graph = {
         module_name(path): {found for name in imports(path) if (found := longest_module(name))} - {module_name(path)}
         for path in MODULES
@@ -148,7 +153,7 @@ def test_no_module_needs_itself_to_be_imported():
         ('"""Like emm_pipeline.cli."""', set()),
     ],
 )
-def test_an_import_by_name_is_seen(text, named, monkeypatch):
+def test_an_import_by_name_is_detected(text, named, monkeypatch):
     monkeypatch.setattr(sys.modules[__name__], "tree", lambda _: ast.parse(text))
     assert named_in_texts(PACKAGE / "naming.py") == named
 
@@ -160,7 +165,7 @@ def test_the_modules_that_a_configuration_names_exist(name):
     assert named <= NAMES
 
 
-def test_the_document_shows_every_room_on_its_floor():
+def test_the_document_shows_every_package_at_its_level():
     text = (PACKAGE.parent / "docs" / "architecture.md").read_text()
     rows = dict(re.findall(r"^\| (\d) \| (.+?) \|", text, re.MULTILINE))
     shown = [set(re.findall(r"`(\w+)(?:/|\.py)?`", rows[str(level)])) for level in range(len(rows))]
@@ -182,7 +187,7 @@ def test_the_document_shows_every_room_on_its_floor():
         ("paho", {"mqtt/connection.py"}),
     ],
 )
-def test_a_library_has_one_home(library, homes):
+def test_each_library_is_imported_by_one_package(library, homes):
     for path in MODULES:
         uses = any(name.split(".")[0] == library for name in imports(path))
         inside = any(str(path.relative_to(PACKAGE)).startswith(home) for home in homes)
@@ -257,7 +262,7 @@ def is_dagsters(cls: type) -> bool:
 
 
 def private_names(cls: type) -> set[str]:
-    """What the class defines, and what its methods set on themselves."""
+    """Return the private names that a class defines, and those that its methods set on `self`."""
     try:
         source = inspect.getsource(cls)
     except OSError:  # made at run time
@@ -273,7 +278,7 @@ def test_a_private_attribute_of_a_base_of_dagsters_is_seen():
     assert {"_run_ids", "_get_grpc_client_for_termination"} <= private_names(DefaultRunLauncher)
 
 
-def test_what_the_daemon_and_every_run_import_is_light():
+def test_the_modules_that_the_daemon_and_every_run_import_need_no_heavy_library():
     code = "import emm_pipeline.definitions, sys; print({'pandas', 'influxdb_client'} & set(sys.modules))"
     loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
     assert loaded.strip() == "set()"
@@ -282,7 +287,10 @@ def test_what_the_daemon_and_every_run_import_is_light():
 def test_a_transport_is_known_to_its_own_modules_to_the_chooser_and_to_the_configuration():
     """So that a new one changes three files: its own, the chooser, and `TransportKind` in fleet.py."""
     transports = {module_name(path) for path in MODULES if path.parent == PACKAGE / "modbus" / "transport"}
-    shared = {f"emm_pipeline.modbus.transport{name}" for name in ("", ".base", ".choosing", ".pacing")}
+    shared = {
+        f"emm_pipeline.modbus.transport{name}"
+        for name in ("", ".base", ".choosing", ".keeping", ".pacing", ".resolving")
+    }
     for path in MODULES:
         here = module_name(path)
         if here not in transports:

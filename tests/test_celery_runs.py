@@ -1,7 +1,7 @@
 """RUN_LAUNCHER=celery: runs on two workers that share nothing but Redis, PostgreSQL and the meters.
 
-The real daemon, webserver, code server, PostgreSQL, Redis and Celery. The tests of this module share one stack and go
-on where the one before ended.
+The daemon, webserver, code server, PostgreSQL, Redis and Celery are real. The tests share one stack and depend on
+their order.
 """
 
 from collections import Counter
@@ -95,7 +95,7 @@ def slow(gateways) -> Iterator[None]:
 
 @pytest.fixture
 def slow_poll(stack, workers, gateways, slow) -> str:
-    """A poll that goes on reading for some seconds."""
+    """A poll that reads for some seconds."""
     asked = gateways[0].requests
     run_id = stack.ui.launch("poll")
     wait_for("the gateway to be asked", lambda: gateways[0].requests > asked, every_s=0.1)
@@ -171,7 +171,7 @@ def test_a_failed_poll_is_executed_again_from_its_failure_on_another_host(stack,
     assert len(reading_times(stack, 1)) == before, "only the meter that failed"
 
 
-def test_what_waits_in_the_outbox_of_a_host_is_loaded_by_its_own_worker(stack, workers):
+def test_waiting_batches_of_a_host_are_loaded_by_its_own_worker(stack, workers):
     worker = workers["one"]
     worker.stop()
     outbox = open_outbox(stack.settings.model_copy(update={"outbox_dir": worker.outbox}))
@@ -183,7 +183,7 @@ def test_what_waits_in_the_outbox_of_a_host_is_loaded_by_its_own_worker(stack, w
     wait_for("an empty outbox", lambda: not outbox.has_waiting())
 
 
-def test_while_redis_is_away_what_goes_on_goes_on_and_new_runs_fail_with_the_reason_until_it_is_back(
+def test_while_redis_is_unavailable_runs_in_progress_continue_and_new_ones_fail_with_the_reason(
     stack, redis, slow_poll
 ):
     redis.off()
@@ -222,7 +222,8 @@ def test_the_shard_of_a_worker_that_is_killed_is_polled_by_the_other_at_the_next
     assert datetime.now(UTC) < next_tick, "run monitoring was in time"
 
     def polled_by_the_other() -> list[dict]:
-        ended = [run for run in stack.ui.runs(statuses=["SUCCESS"]) if tag(run, "emm/tick") == next_tick.isoformat()]
+        of_the_tick = [{"key": ".dagster/emm/tick", "value": next_tick.isoformat()}]
+        ended = stack.ui.runs(statuses=["SUCCESS"], tags=of_the_tick)
         return ended if len(ended) == 2 else []
 
     for run in wait_for("both shards at the next tick", polled_by_the_other, 120):
@@ -234,9 +235,10 @@ def test_the_shard_of_a_worker_that_is_killed_is_polled_by_the_other_at_the_next
         assert next_tick in minutes, "none is lost"
 
 
-def test_what_is_not_on_this_host_is_said_where_more_than_the_end_is_executed_again(stack, workers):
+def test_missing_step_files_are_reported_if_more_than_the_last_step_is_re_executed(stack, workers):
+    of_the_schedule = [{"key": ".dagster/emm/kind", "value": "scheduled poll"}]
     (killed,) = [
-        run["runId"] for run in stack.ui.runs(statuses=["FAILURE"]) if tag(run, "emm/tick") and run["jobName"] == "poll"
+        run["runId"] for run in stack.ui.runs(statuses=["FAILURE"], tags=of_the_schedule) if run["jobName"] == "poll"
     ]
     again = stack.ui.re_execute(killed)
     assert stack.ui.wait_for_run(again)["status"] == "FAILURE"
@@ -245,12 +247,8 @@ def test_what_is_not_on_this_host_is_said_where_more_than_the_end_is_executed_ag
     assert stack.ui.wait_for_run(all_steps)["status"] == "SUCCESS"
 
 
-def tag(run: dict, key: str) -> str:
-    return next((tag["value"] for tag in run["tags"] if tag["key"] == key), "")
-
-
 def tick_of(run: DagsterRun) -> datetime:
-    return datetime.fromisoformat(run.tags["emm/tick"])
+    return datetime.fromisoformat(run.tags[".dagster/emm/tick"])
 
 
 def test_the_password_of_redis_is_in_no_log_no_event_and_on_no_page(stack, workers, redis):

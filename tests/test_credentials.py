@@ -52,7 +52,7 @@ def test_make_secrets_writes_a_random_value_for_each_into_a_file_that_only_its_o
     assert not any(value in out for value in made.values())
 
 
-def test_what_is_one_credential_in_two_variables_stays_one(file):
+def test_a_credential_in_two_variables_gets_one_value(file):
     write_secrets(ENV_FILES[0], file)
     made = values_of(file)
     assert made["INFLUXDB_TOKEN"] == made["DOCKER_INFLUXDB_INIT_ADMIN_TOKEN"]
@@ -70,7 +70,7 @@ def test_credentials_that_are_there_are_not_overwritten_without_force(file, caps
     assert file.read_text().count("\n") == before.count("\n")
 
 
-def test_a_file_of_an_older_version_gets_what_is_new_and_keeps_what_it_has(file, capsys):
+def test_a_file_of_an_older_version_gets_new_credentials_and_keeps_existing_ones(file, capsys):
     file.write_text("TZ=UTC\nPOSTGRES_PASSWORD=ours\nINFLUXDB_TOKEN=our-token\n")
     assert main([str(ENV_FILES[0]), str(file)]) == 0
     made = values_of(file)

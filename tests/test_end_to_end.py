@@ -1,6 +1,6 @@
-"""The real daemon, webserver, PostgreSQL and InfluxDB, and simulated meters on sockets: what a user sees.
+"""A user's view of EMM, with real daemon, webserver, PostgreSQL and InfluxDB, and simulated meters on sockets.
 
-The tests of this module share one stack and go on where the one before ended; a schedule ticks once a minute.
+The tests share one stack and depend on their order, because a schedule ticks only once a minute.
 """
 
 import math
@@ -154,7 +154,7 @@ def test_an_added_row_is_polled_a_removed_one_no_more_and_a_dead_meter_fails_alo
 def test_a_schedule_can_be_switched_off(stack):
     stack.ui.toggle("poll_schedule", on=False)
     assert stack.ui.schedules()["poll_schedule"] == "STOPPED"
-    wait_for("polls in flight to end", lambda: not polls_in_flight(stack))
+    wait_for("polls in progress to end", lambda: not polls_in_flight(stack))
 
 
 def polls_in_flight(stack: Stack) -> list:

@@ -1,4 +1,4 @@
-"""The loop in which meters are read: whoever handles a signal gets it, and at once."""
+"""The event loop in which meters are read: a signal ends it at once, and its handler is called."""
 
 import asyncio
 import os
@@ -13,7 +13,7 @@ from emm_pipeline.event_loop import run_fast
 
 
 class EndedByDagsterError(BaseException):
-    """What a handler raises that is no KeyboardInterrupt."""
+    """An exception of a signal handler other than KeyboardInterrupt."""
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def test_a_signal_during_the_last_moments_is_not_lost(handled):
 def test_ctrl_c_is_a_keyboard_interrupt():
     before = signal.signal(
         signal.SIGINT, signal.default_int_handler
-    )  # what a shell starts in the background ignores it
+    )  # processes that a shell starts in the background ignore it
 
     async def interrupt_itself():
         await send(signal.SIGINT)

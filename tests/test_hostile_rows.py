@@ -1,7 +1,7 @@
-"""Rows that try to be more than rows, all the way into both stores: stored as given, or refused.
+"""Rows with hostile texts, through the whole pipeline into both stores: stored as given, or refused.
 
-In each test the meter 1 has a harmless row: whatever the others hold, its points are stored as ever, and nothing is
-there afterwards that no meter has.
+In each test meter 1 has a harmless row: whatever the other rows contain, its points are stored as usual, and the store
+contains only points of the meters.
 """
 
 import pytest
@@ -38,7 +38,7 @@ REGISTERS = {(4, address): 0 for address in range(80)}
 
 
 class Store:
-    """A readings store, asked by test: `rows` are (measurement, id, description, unit) of every point."""
+    """A readings store that a test queries: `rows` are (measurement, id, description, unit) of every point."""
 
     def __init__(self, rows) -> None:
         self.rows = rows
@@ -81,7 +81,7 @@ FIRST = 10
 
 @pytest.fixture
 def gateway(pipeline, simulated_gateway, store):
-    """A gateway with the harmless meter, and a database of old: without constraints, it lets anything in."""
+    """A gateway with the harmless meter, and an old database, which has no constraints and so accepts any row."""
     gateway = simulated_gateway({1: SimulatedUnit(REGISTERS)})
     pipeline.add_meter(1, gateway.port)
     for table in ("energy_meters", "registers"):
@@ -106,7 +106,7 @@ def discover_and_poll(pipeline) -> dict[int, str]:
     return dict(pipeline.sql("SELECT id, reason FROM meter_status WHERE reason IS NOT NULL"))
 
 
-def test_a_hostile_host_is_a_name_that_is_not_found_or_a_issue_and_nothing_else(pipeline, gateway, store):
+def test_a_hostile_host_is_a_name_that_is_not_found_or_an_issue_and_nothing_else(pipeline, gateway, store):
     for id_, host in enumerate(HOSTS, FIRST):
         add_meter(pipeline, id_, gateway.port, host=host)
     reasons = discover_and_poll(pipeline)
@@ -117,7 +117,7 @@ def test_a_hostile_host_is_a_name_that_is_not_found_or_a_issue_and_nothing_else(
     assert all(len(reason) < 1000 for reason in reasons.values())
 
 
-def test_a_hostile_description_is_stored_as_given_or_left_out_with_a_issue(pipeline, gateway, store):
+def test_a_hostile_description_is_stored_as_given_or_omitted_with_an_issue(pipeline, gateway, store):
     for id_, description in enumerate(TEXTS.values(), FIRST):
         add_meter(pipeline, id_, gateway.port, description=description)
     assert discover_and_poll(pipeline) == {}

@@ -1,7 +1,7 @@
-"""What an operator relies on: killed processes, a daemon that was down, retention, and no credential anywhere.
+"""Operation of a stack: killed processes, a daemon that was down, retention, and credentials that nothing shows.
 
-The real daemon, webserver, code server, PostgreSQL and InfluxDB. The tests of this module share one stack and go on
-where the one before ended.
+The daemon, webserver, code server, PostgreSQL and InfluxDB are real. The tests share one stack and depend on their
+order.
 """
 
 import secrets
@@ -105,7 +105,7 @@ def slow_meters(gateway) -> Iterator[None]:
 
 @pytest.fixture
 def slow_poll(stack, gateway, slow_meters) -> str:
-    """A poll that someone started by hand, which goes on reading for 8 s."""
+    """A poll that someone started by hand, which reads for 8 s."""
     asked = gateway.requests
     run_id = stack.ui.launch("poll")
     wait_for("the gateway to be asked", lambda: gateway.requests > asked, every_s=0.1)
@@ -147,7 +147,7 @@ def test_a_run_that_takes_longer_than_it_may_is_ended_and_so_is_its_process(stac
     wait_for("its process to end", lambda: not stack.run_workers())
 
 
-def test_runs_of_a_code_server_that_stays_away_are_failed_after_a_minute_and_not_before(stack, slow_poll, monkeypatch):
+def test_runs_of_an_unavailable_code_server_are_failed_after_a_minute_and_not_before(stack, slow_poll, monkeypatch):
     for name, value in stack.environment.items():
         monkeypatch.setenv(name, value)
     now = time.monotonic()
@@ -174,7 +174,7 @@ def test_runs_of_a_code_server_that_stays_away_are_failed_after_a_minute_and_not
     assert stack.ui.wait_for_run(slow_poll, FOUND_WITHIN_S)["status"] == "FAILURE"
 
 
-def test_runs_of_a_host_that_went_away_are_failed_once_it_is_back_and_one_tick_is_made_up_for(stack, slow_poll):
+def test_runs_of_a_restarted_host_are_failed_and_one_missed_tick_is_repeated(stack, slow_poll):
     stack.kill("code_server")
     stack.kill("daemon")
     assert stack.ui.runs(runIds=[slow_poll])[0]["status"] == "STARTED"
@@ -203,7 +203,7 @@ def was_down_for(stack: Stack, time_down: timedelta) -> None:
         dagsters(stack, f"UPDATE instigators SET instigator_body = {new}")
 
 
-def test_what_the_asset_page_shows_outlives_the_runs_that_stated_it(stack):
+def test_the_asset_page_keeps_each_status_after_its_run_was_pruned(stack):
     wait_for("scheduled polls to end", lambda: not polls(stack, statuses=IN_FLIGHT))
     stack.ui.wait_for_run(stack.ui.launch("poll"))
     # A tick may have begun before its schedule was switched off.
@@ -232,7 +232,7 @@ def test_no_credential_is_in_a_log_a_database_a_file_the_ui_or_the_process_list(
     influxdb._statement("SET PASSWORD FOR operator = 'another'")
     stack.ui.wait_for_run(stack.ui.launch("poll"))
     stack.sql("INSERT INTO mail_lines (begun, line) VALUES (true, 'x')")
-    assert stack.ui.wait_for_run(stack.ui.launch("mail"))["status"] == "FAILURE"
+    assert stack.ui.wait_for_run(stack.ui.launch("send_alerts"))["status"] == "FAILURE"
     stack.sql("ALTER USER postgres PASSWORD 'another'")
     refused = stack.ui.launch("poll")
     wait_for("the refused login", lambda: "password authentication failed" in logs(stack))

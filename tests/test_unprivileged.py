@@ -1,4 +1,4 @@
-"""Nothing needs root: the demo, which is databases, meter, discovery and poll, as a user without any right."""
+"""Nothing needs root: the demo (databases, meter, discovery and poll) runs as a user without any rights."""
 
 import os
 import shutil
@@ -21,7 +21,7 @@ def is_open_to_all(path: Path | str) -> bool:
 
 
 def reachable_python() -> str | None:
-    """An interpreter of this version that any user may start; one in root's home is not."""
+    """Return an interpreter of this version that any user may start; other users cannot start one in root's home."""
     candidates = (os.path.realpath(sys.executable), SYSTEM_PYTHON)
     return next((python for python in candidates if Path(python).exists() and is_open_to_all(python)), None)
 
@@ -34,17 +34,17 @@ def link_or_copy(source: str, target: str) -> None:
 
 
 def open_to_all(folder: Path, elsewhere: Path) -> Path:
-    """The folder, or a copy `elsewhere` if only root may enter it."""
+    """Return the folder, or a copy `elsewhere` if only root may enter it."""
     if is_open_to_all(folder / "file"):
         return folder
     skipped = shutil.ignore_patterns(".git", ".venv*", ".hypothesis", "__pycache__", ".*_cache")
     return Path(shutil.copytree(folder, elsewhere, copy_function=link_or_copy, ignore=skipped, symlinks=True))
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="not root: the whole suite shows it")
+@pytest.mark.skipif(os.geteuid() != 0, reason="not root: all other tests show it")
 @pytest.mark.skipif(shutil.which("setpriv") is None, reason="setpriv is not installed: apt-get install util-linux")
 @pytest.mark.skipif(reachable_python() is None, reason=f"root's own Python, and there is no {SYSTEM_PYTHON}")
-def test_the_demo_runs_as_a_user_without_any_right():
+def test_the_demo_runs_as_a_user_without_any_rights():
     with postgres_folder() as folder:
         packages = open_to_all(Path(np.__file__).parents[1], folder / "packages")
         project = open_to_all(PROJECT_ROOT, folder / "project")

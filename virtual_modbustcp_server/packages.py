@@ -1,4 +1,4 @@
-"""Print what the image installs: the packages of requirements.txt, with hashes, or what the Pipfile pins.
+"""Print the packages that the image installs: those of requirements.txt, with hashes, or those that the Pipfile pins.
 
 `make requirements` writes requirements.txt from the Pipfile. Without that file the Pipfile alone counts.
 """

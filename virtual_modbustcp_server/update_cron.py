@@ -1,4 +1,4 @@
-"""When a virtual server updates its datastore, from the cron fields in the environment."""
+"""The times at which a virtual server updates its datastore, from the cron fields in the environment."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class UpdateCron:
         return self._text
 
     def next_after(self, moment: datetime, updates: int = 1) -> datetime:
-        """Return the time of the n-th update after `moment` (an aware datetime), n being `updates`."""
+        """Return the time of the update number `updates` after `moment` (an aware datetime)."""
         for _ in range(updates):
             moment = self._trigger.get_next_fire_time(None, moment + timedelta(microseconds=1))
         return moment

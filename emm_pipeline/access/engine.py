@@ -1,8 +1,8 @@
-"""Whether the Docker engine lets the local network reach ports that are published on 127.0.0.1, seen from a container.
+"""Detect, in a container, a Docker engine that lets the local network reach ports published on 127.0.0.1.
 
-A container is not told the engine's version. But engines before version 28 derive the hardware address of a container
-on a bridge network from its IP address (02:42 and the address's four bytes), and later ones use a random one. Engines
-before version 28 are those that do not drop packets to 127.0.0.1 which come from the network:
+A container cannot read the engine's version. But engines before version 28 derive the hardware address of a container
+on a bridge network from its IP address (02:42 and the address's four bytes); later ones use a random one. Engines
+before version 28 do not drop packets to 127.0.0.1 that come from the network:
 https://docs.docker.com/engine/network/port-publishing/
 """
 
@@ -26,7 +26,7 @@ _PREFIX = bytes((0x02, 0x42))
 
 
 def warning_of_engine(bind: str) -> str:
-    """Return what to tell whoever starts the stack; an empty text where there is nothing to warn of.
+    """Return a warning for the person who starts the stack, or an empty text.
 
     Args:
         bind: EMM_BIND, the address on which the stack's ports are published.
@@ -41,7 +41,7 @@ def warning_of_engine(bind: str) -> str:
 
 
 def is_older_than_28(addresses: Iterable[tuple[str, str]]) -> bool | None:
-    """Return whether the engine is older than version 28; None where no interface tells.
+    """Return whether the engine is older than version 28; None if no interface shows it.
 
     Args:
         addresses: hardware address and IPv4 address of each interface but loopback.
@@ -54,7 +54,7 @@ def is_older_than_28(addresses: Iterable[tuple[str, str]]) -> bool | None:
 
 
 def interfaces(folder: Path = _INTERFACES) -> list[tuple[str, str]]:
-    """Return hardware address and IPv4 address of each interface of this container or machine, but loopback."""
+    """Return hardware address and IPv4 address of each interface of this container or machine, except loopback."""
     found = []
     for interface in sorted(folder.iterdir()) if folder.is_dir() else ():
         address = _address_of(interface.name)

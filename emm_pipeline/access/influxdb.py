@@ -76,9 +76,9 @@ class InfluxAccess:
         """Set new credentials in the server, in the files and in Grafana (`reload`); then revoke the old ones.
 
         Raises:
-            StoreError: InfluxDB does not answer, or refuses.
-            ConfigurationError: INFLUXDB_TOKEN is one of the user's own that the stack cannot make again, or a part of
-                the credentials could not be replaced; says which.
+            StoreError: InfluxDB does not answer, or rejects a request.
+            ConfigurationError: INFLUXDB_TOKEN is the user's own, which the stack cannot replace, or a part of the
+                credentials, which the message names, could not be replaced.
         """
         own = self._own_token()
         version_1 = self._server.is_version_1()
@@ -132,7 +132,7 @@ class InfluxAccess:
         self._note("InfluxDB: new tokens for administrator, pipeline and Grafana")
         left = [] if has_new_password else [self._unknown_password()]
         if not is_revoked:
-            left.append("It does not tell which token was the administrator's before: revoke that one in InfluxDB")
+            left.append("InfluxDB does not say which token the administrator had before: revoke that one in InfluxDB")
         if left:
             raise ConfigurationError(f"only a part was rotated: the tokens are new. {'. '.join(left)}")
         self._note("InfluxDB: a new password for the administrator; the old credentials are refused")
@@ -145,7 +145,7 @@ class InfluxAccess:
         )
 
     def _rotate_password(self, *, version_1: bool, token: str) -> bool:
-        """Give the administrator a new password; False if the present one is unknown, which is left as it is."""
+        """Give the administrator a new password; return False if the present one is unknown, and do not change it."""
         old, new = self._accept_password(version_1=version_1, token=token), random_credential()
         if old is None:
             return False

@@ -14,17 +14,17 @@ _TIMEOUT_S = 5.0
 
 
 def set_password(host: str, port: int, known: Iterable[str], new: str) -> None:
-    """Let Redis ask for `new` from now on; connections that are open stay so.
+    """Change Redis' password to `new`; open connections stay open.
 
     Args:
-        host: where Redis is.
-        port: where Redis is.
-        known: passwords of which it may have one, the likeliest first.
-        new: without line breaks.
+        host: Redis' host.
+        port: Redis' port.
+        known: passwords that Redis may have, the most likely one first.
+        new: the new password, without line breaks.
 
     Raises:
-        ConfigurationError: it accepts none of the known ones.
-        EmmError: it does not answer, or does not let its password be changed. No error contains a password.
+        ConfigurationError: Redis accepts none of the known passwords.
+        EmmError: Redis does not answer, or does not allow its password to be changed. No error contains a password.
     """
     where = f"Redis at {host}:{port}"
     try:

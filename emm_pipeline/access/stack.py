@@ -66,7 +66,7 @@ class StackAccess:
             self._note(f"PostgreSQL: role {self._settings.postgres_user} has a new password")
         roles = self._postgres.make_roles()
         if roles is None:
-            self._note(f"PostgreSQL: role {self._settings.postgres_user} is no superuser: it serves for all, as it is")
+            self._note(f"PostgreSQL: role {self._settings.postgres_user} is not a superuser: all services use it")
         self._write_roles(roles or self._postgres.single_user())
 
     def apply_influxdb(self) -> None:
@@ -75,18 +75,18 @@ class StackAccess:
             self._read_grafanas_token_again()
 
     def apply_grafana(self) -> None:
-        """Give Grafana's administrator the password in force in place of one that the stack has had."""
+        """Replace the password of Grafana's administrator, if the stack knows it, by the current one."""
         current, accepted = self.vault.value(_GRAFANA), self._accepted_by_grafana()
         if accepted is None:
-            self._note("Grafana: the administrator has a password that the stack does not know; it is left as it is")
+            self._note("Grafana: the administrator has a password that the stack does not know; it is not changed")
             return
         if accepted != current:
             self._grafana.change(accepted, current)
-            self._note("Grafana: the administrator has a new password in place of the one before")
+            self._note("Grafana: the administrator has a new password")
         self.vault.applied(_GRAFANA, current)
 
     def _accepted_by_grafana(self) -> str | None:
-        """Return the password of those that the stack knows which Grafana accepts; None if it accepts none."""
+        """Return the known password that Grafana accepts; None if it accepts none of them."""
         known = (self.vault.value(_GRAFANA), *self.vault.older(_GRAFANA))
         return next((password for password in known if self._grafana.accepts(password)), None)
 
@@ -107,7 +107,7 @@ class StackAccess:
 
         Raises:
             ConfigurationError: Grafana accepts no password that the stack knows; nothing was changed.
-            EmmError: Grafana does not answer, or refuses; the password before is still in force there.
+            EmmError: Grafana does not answer, or rejects the change, and still has the previous password.
         """
         accepted = self._accepted_by_grafana()
         if accepted is None:
@@ -118,12 +118,12 @@ class StackAccess:
                 "too, for five minutes"
             )
         new = random_credential()
-        self.vault.applied(_GRAFANA, accepted)  # if this process ends before Grafana has the new one, apply goes on
+        self.vault.applied(_GRAFANA, accepted)  # if this process ends before Grafana has the new one, apply continues
         self.vault.replace(_GRAFANA, new)
         self.folders.write("grafana", {_GRAFANA: new})
         self._grafana.change(accepted, new)
         self.vault.applied(_GRAFANA, new)
-        self._note("Grafana: the administrator has a new password, and the one before is refused")
+        self._note("Grafana: the administrator has a new password, and the old one is refused")
 
     def rotate_dagster(self) -> None:
         """Replace the password for Dagster's pages; from the next request the old one is refused."""
@@ -132,11 +132,11 @@ class StackAccess:
         self._note("Dagster: the login has a new password")
 
     def rotate_redis(self) -> None:
-        """Replace Redis' password; what is connected stays so, and takes the new one up when it starts again.
+        """Replace Redis' password; connected services stay connected, and use the new one after their next start.
 
         Raises:
             ConfigurationError: Redis accepts no password that the stack knows; nothing was changed.
-            EmmError: Redis does not answer, or refuses; nothing was changed.
+            EmmError: Redis does not answer, or rejects the change; nothing was changed.
         """
         new = random_credential()
         known = (self.vault.value(_REDIS), *self.vault.older(_REDIS))
@@ -146,7 +146,7 @@ class StackAccess:
         for service in ("redis", "dagster", "pipeline"):
             self.folders.write(service, {_REDIS: new})
         self._note(
-            "Redis: it has a new password, and the one before is refused. Restart what uses it: "
+            "Redis: it has a new password, and the old one is refused. Restart the services that use it: "
             "docker compose --profile celery restart worker daemon webserver"
         )
 
@@ -158,4 +158,4 @@ class StackAccess:
         if self._grafana.read_token_again(self.vault.value(_GRAFANA)):
             self._note("Grafana: reads InfluxDB with the new token")
         else:
-            self._note("Grafana: it reads the new token when it starts; if it runs: docker compose restart grafana")
+            self._note("Grafana: it reads the new token at its start; if it is running: docker compose restart grafana")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from email.message import EmailMessage
 from email.utils import formatdate, make_msgid
 
-from emm_pipeline.errors import TransientError
+from emm_pipeline.errors import AlertError
 
 IMPLICIT_TLS_PORT = 465
 """Port on which connections use TLS from the start; on other ports STARTTLS switches to it."""
@@ -17,7 +17,7 @@ TIMEOUT_S = 20.0
 """Time in seconds that a mail server may take for each reply."""
 
 
-class MailError(TransientError):
+class MailError(AlertError):
     """The mail server did not accept a mail."""
 
 
@@ -29,6 +29,24 @@ class MailServer:
     port: int
     user: str = ""
     password: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class MailChannel:
+    """The channel that sends mail; `receivers` is one address, or several separated by commas."""
+
+    server: MailServer
+    sender: str
+    receivers: str
+
+    @property
+    def name(self) -> str:
+        """The channel's name in the database."""
+        return "mail"
+
+    def send(self, subject: str, body: str) -> list[str]:
+        """Send one mail. See `send`."""
+        return send(self.server, compose(self.sender, self.receivers, subject, body))
 
 
 def compose(sender: str, receivers: str, subject: str, body: str) -> EmailMessage:

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from datetime import datetime
     from zoneinfo import ZoneInfo
 
+    from emm_pipeline.status import Status
+
 FAILURES = 3
 """Number of failures in a row that raises an alert: one or two may be caused by noise on a serial line."""
 
@@ -64,6 +66,11 @@ class AlertLine:
 
     raised: bool
     text: str
+
+
+def with_advice(status: Status) -> str:
+    """Return the reason of a status, and what to do."""
+    return f"{status.reason}; to do: {status.what_to_do}" if status.what_to_do else status.reason or "unknown"
 
 
 def compare(conditions: Iterable[Condition], told: Iterable[Alert]) -> AlertChanges:

@@ -1,6 +1,7 @@
-"""Reported alerts, and the lines that wait to be mailed: tables `troubles` and `mail_lines`.
+"""The alerts that were sent to people, and the lines that wait to be sent: tables `troubles` and `mail_lines`.
 
-Both are kept between runs: each change is reported once, even if a process is killed or the mail server is unavailable.
+Both are kept between runs: each change is reported once, even if a process is killed, and lines for a channel that is
+unavailable wait.
 """
 
 from __future__ import annotations
@@ -19,13 +20,19 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Engine
 
-# No alert is raised for a meter that was never polled or is no longer in energy_meters.
+# No alert is raised for a meter that was never polled, is not in energy_meters any more, or may be off and is silent.
+# Failures of every kind count: those of single samples, and those of whole runs (deadline, configuration, the store).
 _METERS = text("""
     SELECT DISTINCT ON (status.id) 'meter ' || status.id AS subject, meter.description,
-           status.failed_samples, status.failed_samples_since, status.failed_sample_reason, status.last_read_at
+           greatest(status.failed_samples, status.failures_in_a_row) AS failures,
+           coalesce(status.failed_samples_since, status.failing_since) AS since,
+           coalesce(status.failed_sample_reason, status.reason) AS reason, status.last_read_at
     FROM meter_status AS status
     JOIN energy_meters AS meter ON meter.id = status.id
-    WHERE status.failed_samples > 0 OR 'meter ' || status.id IN (SELECT subject FROM troubles)
+    WHERE NOT status.asleep AND (
+        status.failed_samples > 0 OR status.failing_since IS NOT NULL
+        OR 'meter ' || status.id IN (SELECT subject FROM troubles)
+    )
     ORDER BY status.id
 """)
 
@@ -36,11 +43,14 @@ _ADD = text("""
     ON CONFLICT (subject) DO NOTHING
 """)
 _REMOVE = text("DELETE FROM troubles WHERE subject = :subject")
-_ADD_LINE = text("INSERT INTO mail_lines (begun, line) VALUES (:begun, :line)")
+_ADD_LINE = text("INSERT INTO mail_lines (begun, line, channel) VALUES (:begun, :line, :channel)")
 
 _WAITING = text("SELECT coalesce(max(id), 0) FROM mail_lines")
 
-_CLAIM = text("SELECT id, begun, line FROM mail_lines ORDER BY id LIMIT :limit FOR UPDATE SKIP LOCKED")
+_CLAIM = text("""
+    SELECT id, begun, line FROM mail_lines WHERE channel = :channel ORDER BY id LIMIT :limit FOR UPDATE SKIP LOCKED
+""")
+_FORGET = text("DELETE FROM mail_lines WHERE channel <> ALL(:channels)")
 _DELETE_LINES = text("DELETE FROM mail_lines WHERE id = ANY(:ids)")
 
 
@@ -55,9 +65,9 @@ def meter_conditions(engine: Engine) -> list[Condition]:
             Condition(
                 subject=row.subject,
                 name=row.subject + (f" ({row.description})" if row.description else ""),
-                failures=row.failed_samples,
-                since=row.failed_samples_since,
-                reason=row.failed_sample_reason,
+                failures=row.failures,
+                since=row.since,
+                reason=row.reason,
                 last_ok_at=row.last_read_at,
             )
             for row in connection.execute(_METERS)
@@ -70,8 +80,10 @@ def raised_alerts(engine: Engine) -> list[Alert]:
         return [Alert(*row) for row in connection.execute(_TOLD)]
 
 
-def save_changes(engine: Engine, changes: AlertChanges, lines: Sequence[AlertLine]) -> None:
-    """Save the changes and the lines that report them, in one transaction."""
+def save_changes(
+    engine: Engine, changes: AlertChanges, lines: Sequence[AlertLine], channels: Sequence[str] = ("mail",)
+) -> None:
+    """Save the changes, and for each channel the lines that report them, in one transaction."""
     with database_errors(engine), engine.begin() as connection:
         for alert in changes.raised:
             values = {"name": storable(alert.name), "reason": storable(alert.reason)}
@@ -79,23 +91,31 @@ def save_changes(engine: Engine, changes: AlertChanges, lines: Sequence[AlertLin
         for alert in (*changes.resolved, *changes.dropped):
             connection.execute(_REMOVE, {"subject": alert.subject})
         for line in lines:
-            connection.execute(_ADD_LINE, {"begun": line.raised, "line": storable(line.text)})
+            for channel in channels:
+                row = {"begun": line.raised, "line": storable(line.text), "channel": channel}
+                connection.execute(_ADD_LINE, row)
+
+
+def forget_other_channels(engine: Engine, channels: Sequence[str]) -> None:
+    """Delete the lines that wait for channels that are not in the settings any more."""
+    with database_errors(engine), engine.begin() as connection:
+        connection.execute(_FORGET, {"channels": list(channels)})
 
 
 def last_waiting_line(engine: Engine) -> int:
-    """Return the number of the last line that waits to be mailed, 0 if none waits."""
+    """Return the number of the last line that waits to be sent, 0 if none waits."""
     with database_errors(engine), engine.connect() as connection:
         return int(connection.scalar(_WAITING) or 0)
 
 
 @contextmanager
-def claimed_lines(engine: Engine, limit: int) -> Iterator[list[AlertLine]]:
-    """Yield the oldest lines that wait. They are deleted when the block ends, and kept if it raises.
+def claimed_lines(engine: Engine, limit: int, channel: str = "mail") -> Iterator[list[AlertLine]]:
+    """Yield the oldest lines that wait for a channel; they are deleted when the block ends, and kept if it raises.
 
     No other process gets them in the meantime. If this process is killed, they are available again at once.
     """
     with database_errors(engine), engine.begin() as connection:
-        rows = connection.execute(_CLAIM, {"limit": limit}).all()
+        rows = connection.execute(_CLAIM, {"limit": limit, "channel": channel}).all()
         yield [AlertLine(row.begun, row.line) for row in rows]
         if rows:
             connection.execute(_DELETE_LINES, {"ids": [row.id for row in rows]})

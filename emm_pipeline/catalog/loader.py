@@ -10,10 +10,11 @@ from __future__ import annotations
 from functools import cache
 from importlib import resources
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from emm_pipeline.catalog.identifying import parse_identification
 from emm_pipeline.catalog.records import CatalogueType
+from emm_pipeline.catalog.sums import parse_combined
 from emm_pipeline.catalog.vocabulary import VOCABULARY
 from emm_pipeline.config_db.csv_tables import read_csv
 from emm_pipeline.config_db.editing.register_rows import (
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
 _NEEDED = ("title", "vendor", "document")
 _ONCE = (*_NEEDED, *SETTING_COLUMNS)
-_REPEATED = ("source", "note", "identify")
+_REPEATED = ("source", "note", "identify", "combined")
 _LEAST_SOURCES = 2
 
 
@@ -77,7 +78,8 @@ def parse_type(file_name: str, text: str) -> CatalogueType:
     head = _parse_head(file_name, text.splitlines())
     name = file_name.removesuffix(".csv")
     settings = {"type": name} | {key: head.once(key) for key in SETTING_COLUMNS}
-    meter_type = _check_table(file_name, settings, _parse_rows(file_name, text, name))
+    sums = [row for line in head.values.get("combined", []) for row in _combined(file_name, name, *line)]
+    meter_type = _check_table(file_name, settings, _parse_rows(file_name, text, name), sums)
     return CatalogueType(
         name=name,
         title=head.once("title") or "",
@@ -121,6 +123,17 @@ def _identification(file_name: str, number: int, text: str) -> Identification:
         raise _error(file_name, number, f"identify {err}") from err
 
 
+def _combined(file_name: str, name: str, number: int, text: str) -> list[dict[str, Any]]:
+    try:
+        rows = list(parse_combined(name, text))
+    except ValueError as err:
+        raise _error(file_name, number, f"combined {err}") from err
+    measurement, unit = rows[0]["measurement_name"], rows[0]["data_unit"]
+    if measurement not in VOCABULARY or VOCABULARY[measurement].unit != unit:
+        raise _error(file_name, number, f"combined {measurement} with unit {unit} is not in the vocabulary")
+    return rows
+
+
 def _parse_rows(file_name: str, text: str, name: str) -> list[tuple[int, CsvRow]]:
     """Return the rows, each with its line number, as column to value or None."""
     table = read_csv(text, REGISTER_COLUMNS, NEEDED_COLUMNS, TEXT_COLUMNS)
@@ -133,7 +146,12 @@ def _parse_rows(file_name: str, text: str, name: str) -> list[tuple[int, CsvRow]
     return table.rows
 
 
-def _check_table(file_name: str, settings: Mapping[str, str | None], rows: Iterable[tuple[int, CsvRow]]) -> MeterType:
+def _check_table(
+    file_name: str,
+    settings: Mapping[str, str | None],
+    rows: Iterable[tuple[int, CsvRow]],
+    sums: Iterable[Mapping[str, Any]],
+) -> MeterType:
     """Return the meter type of the rows. A configuration issue is an error here."""
     issues = check_rows((), (), [settings]).issues
     if issues:
@@ -149,16 +167,18 @@ def _check_table(file_name: str, settings: Mapping[str, str | None], rows: Itera
         registers.append(register)
     if not registers:
         raise _error(file_name, 1, "has no rows")
-    fleet = check_rows((), [row for _, row in rows], [settings])
+    fleet = check_rows((), [row for _, row in rows], [settings], sums)
+    if fleet.issues:
+        raise _error(file_name, 1, str(fleet.issues[0]))
     return fleet.types[str(settings["type"])]
 
 
 def _issue(register: Register, others: Iterable[Register]) -> str | None:
     """Return why a row conflicts with the rows before it or with the vocabulary, or None."""
     name = register.measurement_name
-    if name not in VOCABULARY:
+    if name not in VOCABULARY and register.stored:
         return f"measurement_name {name} is not in the vocabulary (emm_pipeline/catalog/vocabulary.py)"
-    if register.data_unit != VOCABULARY[name].unit:
+    if name in VOCABULARY and register.data_unit != VOCABULARY[name].unit:
         return f"data_unit of {name} is {register.data_unit}; allowed: {VOCABULARY[name].unit}"
     for other in others:
         if other.measurement_name == name:
@@ -169,8 +189,10 @@ def _issue(register: Register, others: Iterable[Register]) -> str | None:
 
 
 def _overlap(one: Register, other: Register) -> bool:
+    place, other_place = ((each.function_code, each.model, each.model_copy) for each in (one, other))
     return (
-        (one.function_code, one.model) == (other.function_code, other.model)
+        place == other_place
+        and one.mask is other.mask is None  # bits of one register are several values
         and one.register_address < other.end
         and other.register_address < one.end
     )

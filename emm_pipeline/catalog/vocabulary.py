@@ -71,5 +71,9 @@ VOCABULARY: dict[str, Quantity] = {
     **_numbered("dcCurrent", "A", "current of DC input", 12),
     "temperature": Quantity("°C", "temperature inside the device"),
     "operatingState": Quantity(None, "operating state, as a code of the device"),
+    "manufacturer": Quantity(None, "label: the device's manufacturer"),
+    "model": Quantity(None, "label: the device's model"),
+    "serialNumber": Quantity(None, "label: the device's serial number"),
+    "firmware": Quantity(None, "label: the version of the device's firmware"),
 }
 """Quantities by measurement name, in the order of docs/catalogue.md."""

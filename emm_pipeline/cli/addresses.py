@@ -7,11 +7,9 @@ from typing import NamedTuple
 
 import click
 
-from emm_pipeline.config_db.validation.meters import HIGHEST_PORT, HIGHEST_UNIT_ID
+from emm_pipeline.config_db.validation.meters import DEFAULT_PORT, HIGHEST_PORT, HIGHEST_UNIT_ID
 from emm_pipeline.config_db.values import InvalidValueError, host, manual_reference
-from emm_pipeline.fleet import HIGHEST_ADDRESS, GatewayAddress
-
-DEFAULT_PORT = 502
+from emm_pipeline.fleet import HIGHEST_ADDRESS, SERIAL_PORT
 
 _HOST_AND_PORT = re.compile(r"(?P<host>\[[^\]]*\]|[^:\[\]]*)(:(?P<port>[^:]*))?")
 _BARE_IPV6 = re.compile(r"[0-9a-fA-F]*:[0-9a-fA-F.]*:[0-9a-fA-F:.]*(%\w+)?")
@@ -19,27 +17,29 @@ _UNITS = re.compile(r"(\d{1,3})(?:-(\d{1,3}))?", re.ASCII)
 
 
 class Endpoint(NamedTuple):
-    """Host and port at which a gateway or a device listens."""
+    """Host and port of a gateway or a device; for a serial line, the path of its device."""
 
     host: str
     port: int
 
     def __str__(self) -> str:
-        return f"{self.host}:{self.port}"
+        return self.host if self.is_path else f"{self.host}:{self.port}"
 
     @property
-    def gateway(self) -> GatewayAddress:
-        """Return the address as the one of a gateway."""
-        return GatewayAddress(self.host, self.port)
+    def is_path(self) -> bool:
+        """Whether it is the path of a device."""
+        return self.host.startswith("/")
 
     @property
     def text(self) -> str:
-        """Return `HOST:PORT` as a person types it, with an IPv6 address in brackets."""
+        """As a person types it: an IPv6 address in brackets."""
+        if self.is_path:
+            return self.host
         return f"[{self.host}]:{self.port}" if ":" in self.host else str(self)
 
 
 class EndpointType(click.ParamType):  # type: ignore[type-arg]  # generic in newer versions of click only
-    """`HOST`, `HOST:PORT` or `[IPV6]:PORT`; the default port is 502."""
+    """`HOST`, `HOST:PORT`, `[IPV6]:PORT`, `/dev/…`; the port is 502 where none is given."""
 
     name = "host[:port]"
 
@@ -48,6 +48,8 @@ class EndpointType(click.ParamType):  # type: ignore[type-arg]  # generic in new
         if isinstance(value, Endpoint):
             return value
         text = str(value)
+        if text.startswith("/"):
+            return Endpoint(text, SERIAL_PORT)
         found = _HOST_AND_PORT.fullmatch(text)
         name, port = (found["host"], found["port"]) if found else (text, None)
         if not found and not _BARE_IPV6.fullmatch(text):

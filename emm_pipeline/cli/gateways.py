@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from emm_pipeline.config_db.device_state.register_issues import load_accepted
 from emm_pipeline.config_db.gateway_locks import gateway_locks
 from emm_pipeline.config_db.loader import load_fleet
 from emm_pipeline.errors import EmmError
@@ -15,7 +16,7 @@ from emm_pipeline.opening import open_config_database
 from emm_pipeline.settings import load_settings
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Collection, Iterator
     from pathlib import Path
 
     from sqlalchemy import Engine
@@ -28,6 +29,10 @@ class KnownFleet:
     engine: Engine | None = None
     fleet: Fleet = field(default_factory=Fleet)
     reason: str | None = None
+
+    def accepted(self, meter_id: int) -> Collection[str]:
+        """Return a meter's measurements whose absence a person has accepted."""
+        return load_accepted(self.engine).get(meter_id, ()) if self.engine else ()
 
     @asynccontextmanager
     async def locks(self) -> AsyncIterator[GatewayLocks]:

@@ -1,6 +1,7 @@
 """`emm`: the command line's entry point, its list of commands, and its exit codes.
 
-Exit codes: 0 success, 1 something was not read or not stored, 2 wrong usage or configuration, 130 interrupted.
+Exit codes: 0 success, 1 something was not read or not stored, 2 wrong usage or configuration, 130 interrupted. The
+command `emm status` has its own.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ PIPE_CLOSED = 141
 
 COMMANDS = {
     "code-server": "commands.code_server:code_server",
+    "combined": "commands.combined:combined",
     "daemon": "commands.daemon:daemon",
     "db": "commands.database:database",
     "demo": "demo.command:demo",
@@ -36,8 +38,10 @@ COMMANDS = {
     "scan": "commands.scan:scan_command",
     "secrets": "commands.secrets:secrets",
     "settings": "commands.settings:settings",
+    "status": "commands.status:status",
     "types": "commands.types:types",
     "watch": "commands.watch:watch",
+    "watchdog": "commands.watchdog:watchdog",
     "webserver": "commands.webserver:webserver",
 }
 """Maps each command's name to its module and function."""
@@ -53,7 +57,7 @@ COMMANDS = {
 )
 @click.pass_context
 def emm(context: click.Context, env_file: tuple[Path, ...]) -> None:
-    """Energy Monitoring Management: reads energy meters over Modbus TCP into InfluxDB."""
+    """Energy Monitoring Management: reads energy meters over Modbus, and stores their values in InfluxDB."""
     context.obj = env_file
 
 

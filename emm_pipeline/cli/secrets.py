@@ -16,7 +16,7 @@ docs/operation.md says how to change them."""
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Write the credentials and say what to do next; returns the exit code."""
+    """Write the credentials and say what to do next; return the exit code."""
     parser = argparse.ArgumentParser(description="Create random credentials to replace the example ones.")
     parser.add_argument("example_file", type=Path)
     parser.add_argument("file", type=Path)

@@ -1,8 +1,10 @@
-"""For an electrician: which units reply behind a gateway, what they are, and whether each register can be read.
+"""Tools for an electrician: find and identify the units behind a gateway, and test whether registers can be read.
 
-identification   which type of the catalogue a unit is, by what its registers hold
-scanning         the units behind a gateway, tried one by one
-checking         a configured meter: connection, unit, each register, the requests of a poll
-searching        where a known value is among registers that are not configured
-interpreting     what the words of a reply may mean (pure)
+identification   identify a unit's type in the catalogue by the content of its registers
+scanning         find the units behind a gateway, one by one
+checking         test a configured meter: connection, unit, each register, the requests of a poll
+locating         find the models of a SunSpec device, and read the labels of a unit
+searching        find a known value among registers that are not configured
+interpreting     interpret the registers of a reply in every type and order (pure)
+fitting          find the interpretations that give a known value (pure)
 """

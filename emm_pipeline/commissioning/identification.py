@@ -1,9 +1,9 @@
-"""Which types of the catalogue a unit may be, by what some of its registers hold.
+"""Identify a unit: find the types of the catalogue that match the content of some of its registers.
 
-All of a type's identifications must hold. One that is an exact code proves the type; ranges (a voltage and a frequency
-where the type has them) only make it likely. Types that look alike by that, as the models of one vendor do, are told
-apart by what they do not support: all registers of each are read, and of the types that can be read in full, the one
-with the most registers comes first.
+All of a type's identifications must match. An exact code proves the type; ranges (such as those of a voltage and a
+frequency) only make it likely. Similar types, such as the models of one vendor, are distinguished by unsupported
+registers: all registers of each type are read, and of the types that can be read completely, the one with the most
+registers comes first.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ if TYPE_CHECKING:
     from emm_pipeline.modbus.session import Reply
 
 MOST_TIMEOUTS = 2
-"""After so many requests without any reply, a unit gets no more."""
+"""A unit that has never replied gets no more requests after this number."""
 
 
 class ReadUnit(Protocol):
-    """Sends one request to a unit."""
+    """Send one request to a unit."""
 
     def __call__(self, request: Request, /) -> Awaitable[Reply]:
-        """Return what came of the request."""
+        """Return the reply, or why there is none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A type that a unit may be: `proven` by a code that only this type has, or likely by what makes sense."""
+    """A possible type of a unit: `proven` by a code that only this type has, or likely because of plausible values."""
 
     type: str
     proven: bool
@@ -44,14 +44,14 @@ class Candidate:
 
 @dataclass(slots=True)
 class _Unit:
-    """A unit's replies; each request is sent once."""
+    """A unit and its replies; each request is sent only once."""
 
     read: ReadUnit
     replies: dict[Request, Reply] = field(default_factory=dict)
     timeouts: int = 0
 
     async def words(self, request: Request) -> Sequence[int]:
-        """The registers; none where the unit does not send them, or has stopped replying."""
+        """Return the registers; empty if the unit does not send them or has stopped replying."""
         if request not in self.replies:
             if self.timeouts >= MOST_TIMEOUTS:
                 return ()
@@ -60,13 +60,13 @@ class _Unit:
         return self.replies[request].words
 
     async def raw(self, register: Register) -> float | None:
-        """The raw value of a register; None where there is none."""
+        """Return the raw value of a register; None if there is none."""
         words = await self.words(Request(register.function_code, register.register_address, register.count))
         return decode_raw(words, register.data_type, register.word_order, register.byte_order) if words else None
 
 
 async def identify(read: ReadUnit, types: Iterable[CatalogueType]) -> list[Candidate]:
-    """Returns the types that the unit may be, the likeliest first; or only the one that is proven."""
+    """Return the possible types of the unit, the most likely one first; or only the proven one."""
     unit = _Unit(read)
     known = [each for each in types if each.identifications]
     by_code = [each for each in known if any(one.strong for one in each.identifications)]
@@ -94,7 +94,7 @@ async def _likeliest_first(unit: _Unit, candidates: Sequence[CatalogueType]) -> 
 
 
 async def _unread(unit: _Unit, candidate: CatalogueType) -> int:
-    """How many requests of a poll of this type bring no registers."""
-    if has_models(candidate.meter_type):  # their registers have no fixed place
+    """Return the number of requests of a poll of this type that fail."""
+    if has_models(candidate.meter_type):  # registers of models have no fixed addresses
         return 0
     return sum([not await unit.words(request) for request in plan_requests(candidate.meter_type)])

@@ -1,4 +1,4 @@
-"""Which units reply behind a gateway: each gets one request, slowly, over one session."""
+"""Find the units that reply behind a gateway: each gets one request, with pauses, over one session."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ import asyncio
 import math
 import time
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from emm_pipeline.commissioning.identification import Candidate, identify
+from emm_pipeline.commissioning.locating import read_labels
 from emm_pipeline.modbus.gateway_locks import GatewayLocks, Unlocked, locked
 from emm_pipeline.modbus.session import Session, Timing
 from emm_pipeline.readings import FailureKind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from emm_pipeline.catalog import CatalogueType
     from emm_pipeline.fleet import GatewayAddress
@@ -23,67 +24,78 @@ if TYPE_CHECKING:
     from emm_pipeline.readings import Request
 
 ABSENT = frozenset({10, 11})
-"""Exceptions with which a gateway says that it has no path to the unit, or that the unit is silent."""
+"""Exceptions with which a gateway reports that it has no path to the unit, or that the unit does not reply."""
 
 BUSY = frozenset({5, 6})
 
 PATIENCE_S = 5.0
 """The timeout of a second request to the first unit that is silent.
 
-A gateway that itself waits longer than our timeout is still busy with one unit when the request to the next one comes,
-which then seems to be silent too. The second request shows how long the gateway takes.
+A gateway that itself waits longer than EMM's timeout is still busy with one unit when it receives the request to the
+next one, which then seems to be silent too. The second request shows how long the gateway takes.
 """
 
 TURN_S = 5.0
-"""For how long a scan keeps a gateway locked; then polls have their turn."""
+"""Time in seconds for which a scan keeps a gateway locked before it lets polls use it."""
 
 _LEFT_TO_POLLS_S = 0.6
-"""Polls look three times within that."""
+"""Time for which a scan lets polls use the gateway; a waiting poll tries three times within it."""
 
 _REPEAT_PAUSE_S = 0.3
-"""Before a second request to a unit that is busy, or whose first one brought no valid reply."""
+"""Pause before a second request to a unit that is busy, or whose first reply was invalid."""
 
 _MARGIN = 1.5
 
 _REOPEN_PAUSES_S = (0.5, 1.0, 2.0)
-"""A gateway that was there before, and is not now, may be back soon: a scan takes its time."""
+"""Pauses before attempts to reconnect: a gateway that answered before may answer again soon."""
 
 _NO_REPLY = frozenset({FailureKind.CLOSED, FailureKind.INVALID_REPLY})
 
 
 @dataclass(frozen=True, slots=True)
 class FoundUnit:
-    """A unit that replied: with what, how fast, and what it may be."""
+    """A unit that replied, with its reply and its possible types."""
 
     unit_id: int
     reply: Reply
     candidates: tuple[Candidate, ...] | None = None
     """None until it was compared with the catalogue."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """The labels of the unit, name to text, if its likeliest type has any."""
 
 
 @dataclass(slots=True)
 class Scan:
-    """The result of a scan so far; readable while it goes on, and after it was interrupted."""
+    """The result of a scan so far, which can be read while the scan runs and after it was interrupted."""
 
     units: Sequence[int]
     asked: int = 0
     found: list[FoundUnit] = field(default_factory=list)
+    advice: str | None = None
+    """Advice about the replies of the unclear units, if their cause is known."""
+    notices: list[str] = field(default_factory=list)
+    """Notices about unusual replies that were accepted."""
     unclear: dict[int, str] = field(default_factory=dict)
-    """Units whose request brought neither a valid reply nor silence, and what instead."""
+    """Units that neither sent a valid reply nor were silent, with the reason."""
     slow_s: float | None = None
-    """After how many seconds the first reply came for which the timeout was too short; it is longer since then."""
+    """Time of the first reply that was slower than the timeout; longer timeouts are used since then."""
     was_patient: bool = False
-    """Whether the long timeout was tried."""
+    """Whether the long timeout has been tried."""
+
+    def take(self, other: Scan) -> None:
+        """Replace its result by that of another scan."""
+        for name in self.__slots__:
+            setattr(self, name, getattr(other, name))
 
     @property
     def all_reply(self) -> bool:
-        """Whether so many units were asked, and all replied, that it must be one device that ignores the unit id."""
-        return len(self.found) == self.asked > 10  # noqa: PLR2004 - more than share a bus by chance, all in a row
+        """Whether more than 10 units were asked and all replied: it is probably one device that ignores unit ids."""
+        return len(self.found) == self.asked > 10  # noqa: PLR2004 - so many units without a gap are unlikely
 
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """Where and how units are asked: for what, how patiently, and as which types they may be identified."""
+    """The parameters of a scan: gateway, request, timing, and the types for identification."""
 
     gateway: GatewayAddress
     request: Request
@@ -91,27 +103,52 @@ class Probe:
     types: Sequence[CatalogueType] = ()
 
 
+async def scan_any(
+    probe: Probe, others: Sequence[GatewayAddress], state: Scan, locks: GatewayLocks, watcher: Watcher
+) -> GatewayAddress:
+    """Scan as `scan` does. If no unit replies, scan `others` instead of the probe's gateway, one after the other.
+
+    Returns:
+        The gateway behind which units were found; that of the probe if there are none. What was found is in `state`.
+
+    Raises:
+        ConnectError: The gateway cannot be reached.
+    """
+    await scan(probe, state, locks, watcher)
+    for gateway in others:
+        if state.found:
+            break
+        another = Scan(state.units)
+        watcher.on_other(gateway)
+        await scan(replace(probe, gateway=gateway), another, locks, watcher)
+        if another.found:
+            state.take(another)
+            return gateway
+    return probe.gateway
+
+
 @dataclass(frozen=True, slots=True)
 class Watcher:
-    """Callbacks: after each unit that was asked, and when a scan has to wait for a poll."""
+    """Callbacks: after each unit that was asked, when a scan waits for a poll, and when another framing is tried."""
 
     on_unit: Callable[[], None]
     on_wait: Callable[[], None] | None = None
+    on_other: Callable[[GatewayAddress], None] = lambda _: None
 
 
 async def scan(probe: Probe, state: Scan, locks: GatewayLocks, watcher: Watcher) -> None:
-    """Sends a request to every unit of `state.units`, and writes into `state` what came of it.
+    """Send a request to every unit of `state.units`, and write the results to `state`.
 
-    A unit is found by any reply, an exception too, except those that a gateway sends in place of an absent unit.
+    A unit is found if it sends any reply, including exceptions, except those that a gateway sends for an absent unit.
 
     Raises:
-        ConnectError: The gateway cannot be reached, or no more; what was found before is in `state`.
+        ConnectError: The gateway cannot be reached, or no longer; the units found before are in `state`.
     """
     session = Session(probe.gateway, probe.timing, reopen_pauses_s=_REOPEN_PAUSES_S)
     turn_s = math.inf if isinstance(locks, Unlocked) else TURN_S
     waiting = deque(state.units)
     while waiting:
-        async with locked(locks, str(probe.gateway), watcher.on_wait):
+        async with locked(locks, probe.gateway, watcher.on_wait):
             turn_ends = time.monotonic() + turn_s
             try:
                 while waiting:
@@ -133,17 +170,23 @@ async def _ask_unit(session: Session, unit_id: int, probe: Probe, state: Scan) -
         await asyncio.sleep(_REPEAT_PAUSE_S)
         reply = await session.read(unit_id, probe.request)
     state.asked += 1
+    state.notices += [notice for notice in reply.notices if notice not in state.notices]
     if reply.kind in _NO_REPLY:
         state.unclear[unit_id] = reply.reason
+        state.advice = state.advice or reply.advice
     elif reply.kind is not FailureKind.TIMEOUT and reply.exception_code not in ABSENT:
         place = len(state.found)
-        state.found.append(FoundUnit(unit_id, reply))  # found, also when what follows is interrupted
+        state.found.append(FoundUnit(unit_id, reply))  # added now, in case the identification is interrupted
         candidates = await identify(lambda request: session.read(unit_id, request), probe.types)
-        state.found[place] = FoundUnit(unit_id, reply, tuple(candidates))
+        state.found[place] = found = FoundUnit(unit_id, reply, tuple(candidates))
+        if candidates:
+            likeliest = next(each for each in probe.types if each.name == candidates[0].type)
+            labels = await read_labels(lambda request: session.read(unit_id, request), likeliest.meter_type)
+            state.found[place] = replace(found, labels=labels)
 
 
 async def _ask_patiently(session: Session, unit_id: int, probe: Probe, state: Scan) -> Reply:
-    """Sends the unit a second request with a long timeout; if a reply comes late, so have all others from then on."""
+    """Send the unit a second request with a long timeout; if a late reply comes, use longer timeouts from then on."""
     state.was_patient = True
     timeout_s = probe.timing.timeout_s
     session.timing = probe.timing._replace(timeout_s=max(PATIENCE_S, timeout_s))

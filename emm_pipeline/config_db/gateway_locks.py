@@ -68,9 +68,24 @@ class PostgresGatewayLocks:
         self._unwanted: list[str] = []
         self._worker: asyncio.Task[None] | None = None
         self._is_away = False
+        self._held: set[str] = set()
+        """Locked or being locked by us: PostgreSQL lets one session take a lock twice."""
 
     async def try_acquire(self, address: str) -> bool:
-        """Return whether this session now holds the gateway's lock."""
+        """Try to lock a gateway; return whether it succeeded."""
+        if address in self._held:
+            return False
+        self._held.add(address)
+        try:
+            is_ours = await self._lock(address)
+        except BaseException:
+            self._held.discard(address)
+            raise
+        if not is_ours:
+            self._held.discard(address)
+        return is_ours
+
+    async def _lock(self, address: str) -> bool:
         if self._is_away:
             return True
         answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
@@ -79,7 +94,8 @@ class PostgresGatewayLocks:
         return await answer
 
     def release(self, address: str) -> None:
-        """Release the gateway's lock."""
+        """Unlock the gateway."""
+        self._held.discard(address)
         self._unwanted.append(address)
         self._wake()
 

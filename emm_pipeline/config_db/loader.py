@@ -50,9 +50,10 @@ def load_fleet(engine: Engine, *, all_types: bool = False) -> Fleet:
         }
         too_large = {name: count for name, count in sizes.items() if count > MAX_REGISTERS_PER_TYPE}
         registers = _registers_of(connection, sizes.keys() - too_large.keys())
-        has_types = connection.scalar(text("SELECT to_regclass('meter_types') IS NOT NULL"))
-        types = rows_of(connection, "meter_types") if has_types else []
-    fleet = check_rows(meters, registers, types)
+        types = _rows_if_there(connection, "meter_types")
+        loaded = {_name(name) for name in sizes.keys() - too_large.keys()}
+        combined = [row for row in _rows_if_there(connection, "combined_measurements") if _name(row["type"]) in loaded]
+    fleet = check_rows(meters, registers, types, combined)
     if not too_large:
         return fleet
     issues = [
@@ -65,6 +66,12 @@ def load_fleet(engine: Engine, *, all_types: bool = False) -> Fleet:
         for name, rows in sorted(too_large.items(), key=str)
     ]
     return replace(fleet, issues=(*issues, *fleet.issues))
+
+
+def _rows_if_there(connection: Connection, table: str) -> Sequence[Mapping[str, Any]]:
+    """Return the rows of a table; none if the database lacks it, since it was never upgraded."""
+    there = connection.scalar(text("SELECT to_regclass(:table) IS NOT NULL"), {"table": table})
+    return rows_of(connection, table) if there else []
 
 
 def _registers_of(connection: Connection, types: Collection[str | None]) -> Sequence[Mapping[str, Any]]:
@@ -81,7 +88,7 @@ def _name(type_name: object) -> str:
 
 def rows_of(connection: Connection, table: str) -> Sequence[Mapping[str, Any]]:
     """Return all rows with all columns of the table; an old table may lack newer columns."""
-    return _as_mappings(connection.execute(text(f"SELECT * FROM {table}")))  # noqa: S608 - one of three names above
+    return _as_mappings(connection.execute(text(f"SELECT * FROM {table}")))  # noqa: S608 - one of a few names of our own
 
 
 def _as_mappings(result: CursorResult[Any]) -> Sequence[Mapping[str, Any]]:

@@ -12,42 +12,78 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sqlalchemy import (
+    ARRAY,
     BigInteger,
     Boolean,
     CheckConstraint,
     Column,
     DateTime,
     Double,
-    Identity,
     Integer,
-    MetaData,
     Numeric,
     Table,
     Text,
     text,
 )
 
-from emm_pipeline.fleet import HIGHEST_ADDRESS, REGISTER_SPACE, DataType, FunctionCode, Order
+from emm_pipeline.config_db.state_tables import (
+    given_registers,
+    mail_lines,
+    metadata,
+    meter_labels,
+    meter_status,
+    model_addresses,
+    refused_registers,
+    troubles,
+    used_meter_ids,
+)
+from emm_pipeline.fleet import HIGHEST_ADDRESS, REGISTER_SPACE, DataType, FunctionCode, Order, TransportKind
+from emm_pipeline.registers import HIGHEST_COPY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-metadata = MetaData()
+
+__all__ = [
+    "combined_measurements",
+    "energy_meters",
+    "given_registers",
+    "installed_types",
+    "mail_lines",
+    "metadata",
+    "meter_labels",
+    "meter_status",
+    "meter_types",
+    "model_addresses",
+    "refused_registers",
+    "registers",
+    "troubles",
+    "used_meter_ids",
+]
 
 
 def _check(name: str, condition: str) -> CheckConstraint:
     return CheckConstraint(condition, name=name)
 
 
+def _finite(column: str) -> str:
+    return f"{column} NOT IN ('NaN', 'Infinity', '-Infinity')"
+
+
 def _codes(codes: Iterable[int]) -> str:
     return ", ".join(str(int(code)) for code in codes)
 
 
-_REGISTERS_TAKEN = "CASE {} ELSE 1 END".format(
+def _texts(values: Iterable[str]) -> str:
+    return ", ".join(f"'{value}'" for value in values)
+
+
+_REGISTERS_TAKEN = "CASE {} WHEN data_type = {:d} THEN coalesce(length, 1) ELSE 1 END".format(
     " ".join(
         f"WHEN data_type IN ({_codes(each for each in DataType if each.count == count)}) THEN {count}"
         for count in sorted({each.count for each in DataType} - {1})
-    )
+    ),
+    DataType.STRING,
 )
 """SQL expression for the number of registers that a value takes."""
 
@@ -61,13 +97,22 @@ energy_meters = Table(
     Column("type", Text),
     Column("description", Text),
     Column("enabled", Boolean, nullable=False, server_default=text("true")),
+    Column("transport", Text, server_default=text("'tcp'")),
+    Column("serial_settings", Text),
+    Column("factor", Double, server_default=text("1")),
+    Column("may_be_off", Boolean, server_default=text("false")),
     _check("energy_meters_id", "id IS NOT NULL"),
     _check("energy_meters_host", "host IS NOT NULL AND btrim(host) <> ''"),
     _check("energy_meters_port", "port IS NOT NULL AND port BETWEEN 1 AND 65535"),
     _check("energy_meters_slave_address", "slave_address IS NOT NULL AND slave_address BETWEEN 0 AND 255"),
     _check("energy_meters_type", "type IS NOT NULL AND btrim(type) <> ''"),
+    _check("energy_meters_transport", f"transport IN ({_texts(TransportKind)})"),
+    _check("energy_meters_serial_settings", "serial_settings ~ '^[1-9][0-9]{2,6} [78][NEO][12]$'"),
+    _check("energy_meters_serial", "transport <> 'serial' OR port = 1"),
+    _check("energy_meters_factor", f"factor <> 0 AND {_finite('factor')}"),
 )
-"""The devices. `slave_address` is the Modbus unit id; `type` names rows of `registers`."""
+"""The devices. `slave_address` is the Modbus unit id; `type` names rows of `registers`; null for `transport` is tcp.
+`factor` multiplies the values of registers with `uses_factor`; a meter that `may_be_off` does not fail by silence."""
 
 registers = Table(
     "registers",
@@ -84,6 +129,17 @@ registers = Table(
     Column("invalid_value", Numeric),
     Column("scale_register", Integer),
     Column("model", Integer),
+    Column("value_offset", Double, server_default=text("0")),
+    Column("mask", BigInteger),
+    Column("invalid_values", ARRAY(Numeric)),
+    Column("absolute", Boolean, server_default=text("false")),
+    Column("sign_register", Integer),
+    Column("sign_mask", Integer),
+    Column("model_copy", Integer, server_default=text("1")),
+    Column("high_register_address", Integer),
+    Column("length", Integer),
+    Column("uses_factor", Boolean, server_default=text("false")),
+    Column("stored", Boolean, server_default=text("true")),
     _check("registers_type", "type IS NOT NULL AND btrim(type) <> ''"),
     _check(
         "registers_register_address",
@@ -95,10 +151,19 @@ registers = Table(
     _check("registers_function_code", f"function_code IS NOT NULL AND function_code IN ({_codes(FunctionCode)})"),
     _check("registers_word_order", f"word_order IS NOT NULL AND word_order IN ({_codes(Order)})"),
     _check("registers_byte_order", f"byte_order IS NOT NULL AND byte_order IN ({_codes(Order)})"),
-    _check("registers_scale", "scale <> 0 AND scale NOT IN ('NaN', 'Infinity', '-Infinity')"),
-    _check("registers_invalid_value", "invalid_value NOT IN ('NaN', 'Infinity', '-Infinity')"),
+    _check("registers_bits", f"function_code NOT IN (1, 2) OR data_type = {DataType.BOOL:d}"),
+    _check("registers_scale", f"scale <> 0 AND {_finite('scale')}"),
+    _check("registers_invalid_value", _finite("invalid_value")),
     _check("registers_scale_register", f"scale_register BETWEEN 0 AND {HIGHEST_ADDRESS}"),
     _check("registers_model", "model IS NULL OR (model BETWEEN 1 AND 65534 AND function_code = 3)"),
+    _check("registers_value_offset", _finite("value_offset")),
+    _check("registers_mask", "mask > 0"),
+    _check("registers_invalid_values", "NOT invalid_values && ARRAY['NaN', 'Infinity', '-Infinity']::numeric[]"),
+    _check("registers_sign_register", f"sign_register BETWEEN 0 AND {HIGHEST_ADDRESS}"),
+    _check("registers_sign_mask", "(sign_mask IS NULL) = (sign_register IS NULL) AND sign_mask BETWEEN 1 AND 65535"),
+    _check("registers_model_copy", f"model_copy BETWEEN 1 AND {HIGHEST_COPY}"),
+    _check("registers_high_register_address", f"high_register_address BETWEEN 0 AND {HIGHEST_ADDRESS}"),
+    _check("registers_length", f"(length IS NULL) = (data_type <> {DataType.STRING:d}) AND length BETWEEN 1 AND 125"),
 )
 """The measurements of each meter type. `fleet.DataType`, `FunctionCode` and `Order` explain the codes."""
 
@@ -110,13 +175,36 @@ meter_types = Table(
     Column("max_gap", Integer),
     Column("timeout_s", Double),
     Column("request_pause_s", Double),
+    Column("connect_pause_s", Double),
+    Column("keep_connection", Boolean),
+    Column("reopen_pause_s", Double),
+    Column("register_bytes", Integer),
     _check("meter_types_type", "btrim(type) <> ''"),
     _check("meter_types_max_registers_per_request", "max_registers_per_request BETWEEN 1 AND 125"),
     _check("meter_types_max_gap", "max_gap BETWEEN 0 AND 124"),
     _check("meter_types_timeout_s", "timeout_s > 0 AND timeout_s <= 60"),
     _check("meter_types_request_pause_s", "request_pause_s BETWEEN 0 AND 10"),
+    _check("meter_types_connect_pause_s", "connect_pause_s BETWEEN 0 AND 30"),
+    _check("meter_types_reopen_pause_s", "reopen_pause_s BETWEEN 0 AND 60"),
+    _check("meter_types_register_bytes", "register_bytes IN (2, 4)"),
 )
 """Settings for requests to the meters of a type; optional. Null means the default of `fleet.MeterType`."""
+
+combined_measurements = Table(
+    "combined_measurements",
+    metadata,
+    Column("type", Text),
+    Column("measurement_name", Text),
+    Column("data_unit", Text),
+    Column("part", Text),
+    Column("factor", Double, server_default=text("1")),
+    Column("optional", Boolean, server_default=text("false")),
+    _check("combined_measurements_type", "type IS NOT NULL AND btrim(type) <> ''"),
+    _check("combined_measurements_measurement_name", "measurement_name IS NOT NULL AND btrim(measurement_name) <> ''"),
+    _check("combined_measurements_part", "part IS NOT NULL AND btrim(part) <> ''"),
+    _check("combined_measurements_factor", f"factor <> 0 AND {_finite('factor')}"),
+)
+"""Measurements that are sums: a row for each part, the name of a measurement of the same type."""
 
 installed_types = Table(
     "installed_types",
@@ -126,74 +214,3 @@ installed_types = Table(
     Column("installed_at", DateTime(timezone=True), nullable=False),
 )
 """The rows that `emm types install` wrote for each type, as JSON: rows that differ were edited by a person."""
-
-meter_status = Table(
-    "meter_status",
-    metadata,
-    Column("id", Integer, primary_key=True, autoincrement=False),
-    Column("configuration", Text),
-    Column("last_read_at", DateTime(timezone=True)),
-    Column("failing_since", DateTime(timezone=True)),
-    Column("failures_in_a_row", Integer, nullable=False, server_default=text("0")),
-    Column("reason", Text),
-    Column("next_attempt_at", DateTime(timezone=True)),
-    Column("recorded_at", DateTime(timezone=True)),
-    Column("failed_samples", Integer, nullable=False, server_default=text("0")),
-    Column("failed_samples_since", DateTime(timezone=True)),
-    Column("failed_sample_reason", Text),
-)
-"""The status of each meter between runs; people may read it, only the pipeline writes it."""
-
-refused_registers = Table(
-    "refused_registers",
-    metadata,
-    Column("meter_id", Integer, primary_key=True, autoincrement=False),
-    Column("type", Text, nullable=False),
-    Column("function_code", Integer, primary_key=True, autoincrement=False),
-    Column("register_address", Integer, primary_key=True, autoincrement=False),
-    Column("count", Integer, primary_key=True, autoincrement=False),
-    Column("exception_code", Integer, nullable=False),
-    Column("refused_at", DateTime(timezone=True), nullable=False),
-    Column("configuration", Text, nullable=False),
-)
-"""Registers that a meter answered with an exception. Polls omit them for a day, or until its `configuration` (the
-fingerprint of the meter and of its type's registers) changes. They are stored by meter, because newer devices of the
-type may support more registers. Rows may be deleted: the registers are then requested again."""
-
-model_addresses = Table(
-    "model_addresses",
-    metadata,
-    Column("meter_id", Integer, primary_key=True, autoincrement=False),
-    Column("addresses", Text, nullable=False),
-    Column("configuration", Text, nullable=False),
-    Column("found_at", DateTime(timezone=True), nullable=False),
-)
-"""The addresses of a meter's SunSpec models, as JSON (model id to address), so that they are not searched for at each
-poll. Rows may be deleted: the models are then searched for again."""
-
-used_meter_ids = Table(
-    "used_meter_ids",
-    metadata,
-    Column("id", Integer, primary_key=True, autoincrement=False),
-)
-"""Every id that any meter has or had. A removed meter's readings stay under its id, so no other meter gets it."""
-
-troubles = Table(
-    "troubles",
-    metadata,
-    Column("subject", Text, primary_key=True),
-    Column("name", Text, nullable=False),
-    Column("since", DateTime(timezone=True), nullable=False),
-    Column("reason", Text, nullable=False),
-)
-"""Alerts that were reported and are not resolved yet; an example of `subject` is "meter 5"."""
-
-mail_lines = Table(
-    "mail_lines",
-    metadata,
-    Column("id", BigInteger, Identity(always=True), primary_key=True),
-    Column("at", DateTime(timezone=True), nullable=False, server_default=text("now()")),
-    Column("begun", Boolean, nullable=False),
-    Column("line", Text, nullable=False),
-)
-"""Lines of alerts that wait to be mailed, oldest first."""

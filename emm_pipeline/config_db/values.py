@@ -11,10 +11,13 @@ import math
 import re
 from decimal import Decimal, InvalidOperation
 from enum import IntEnum
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from emm_pipeline.fleet import HIGHEST_ADDRESS, REGISTER_SPACE, FunctionCode
+from emm_pipeline.fleet import HIGHEST_ADDRESS, REGISTER_SPACE, FunctionCode, TransportKind
 from emm_pipeline.naming import label_issue, measurement_issue
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 Code = TypeVar("Code", bound=IntEnum)
 
@@ -28,6 +31,10 @@ _SPELLINGS = (
     (re.compile(r"\s*[0-9a-fA-F]+[hH]\s*", re.ASCII), "; hexadecimal numbers begin with 0x"),
 )
 """Patterns of numbers that are not accepted, and the hint for each."""
+
+TRANSPORT_NAMES = tuple(str(each) for each in TransportKind)
+
+_SERIAL_SETTINGS = re.compile(r"([1-9]\d{2,6})[ ,/]+([78])[ -]?([NEOneo])[ -]?([12])", re.ASCII)
 
 _FLAGS = {"true": True, "t": True, "1": True, "false": False, "f": False, "0": False}
 _MANUAL_REFERENCES = {
@@ -115,6 +122,36 @@ def factor(value: Any) -> float:
     return number
 
 
+def finite(value: Any) -> float:
+    """A finite number."""
+    allowed = "a finite number"
+    number = float(_number(value, allowed))
+    if not math.isfinite(number):
+        raise _invalid(value, allowed)
+    return number
+
+
+def one_of(value: Any, numbers: Sequence[int]) -> int:
+    """One of several whole numbers."""
+    allowed = ", ".join(map(str, numbers))
+    number = _number(value, allowed)
+    if number not in numbers:
+        raise _invalid(value, allowed)
+    return int(number)
+
+
+def raw_values(value: Any) -> tuple[int | float, ...]:
+    """Numbers to compare raw values with, in ascending order: a list, or a text with spaces between them."""
+    if isinstance(value, str):
+        value = value.strip("{} ").replace(",", " ").split()
+    elif not isinstance(value, list | tuple):
+        value = [value]
+    try:
+        return tuple(sorted({raw_value(each) for each in value}))
+    except InvalidValueError as err:
+        raise InvalidValueError(f"has a value that {err}") from None
+
+
 def raw_value(value: Any) -> int | float:
     """Return a number for comparison with raw values: an int if it is whole."""
     allowed = "a finite number"
@@ -195,3 +232,19 @@ def host(value: Any) -> str:
     if any(character.isspace() or not character.isprintable() for character in text):
         raise _invalid(value, "a name or an address without white space and control characters")
     return text
+
+
+def transport(value: Any) -> TransportKind:
+    """A kind of transport, by its name."""
+    try:
+        return TransportKind(_text(value).lower())
+    except ValueError:
+        raise _invalid(value, ", ".join(TRANSPORT_NAMES)) from None
+
+
+def serial_settings(value: Any) -> str:
+    """The settings of a serial line: baud rate, data bits, parity, stop bits, such as `9600 8N1`."""
+    found = _SERIAL_SETTINGS.fullmatch(_text(value))
+    if not found:
+        raise _invalid(value, "baud rate, then 7 or 8 bits, parity N, E or O, and 1 or 2 stop bits, such as 9600 8N1")
+    return f"{found[1]} {found[2]}{found[3].upper()}{found[4]}"

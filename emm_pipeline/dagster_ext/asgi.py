@@ -1,4 +1,4 @@
-"""What the guard's parts share: ASGI's types, a request's headers, and how a request is refused.
+"""ASGI's types, access to a request's headers, and the error for a refused request, for the parts of the guard.
 
 ASGI: https://asgi.readthedocs.io/en/latest/specs/www.html
 """
@@ -17,7 +17,7 @@ Headers = tuple[tuple[bytes, bytes], ...]
 
 
 class RefusedError(Exception):
-    """A request that does not reach Dagster: with this HTTP status, for this reason, with these further headers."""
+    """A request that is not passed to Dagster, with the HTTP status, the reason and further headers of the reply."""
 
     def __init__(self, status: int, reason: str, *headers: tuple[bytes, bytes]) -> None:
         super().__init__(reason)
@@ -26,11 +26,11 @@ class RefusedError(Exception):
 
 
 def header(scope: Scope, name: bytes) -> str:
-    """Return a header's value; what was sent twice counts as something that never fits."""
+    """Return a header's value; the values of a repeated header are joined, and so match nothing."""
     values = [value.decode("latin-1") for key, value in scope["headers"] if key.lower() == name]
     return ", ".join(values).strip()
 
 
 def peer(scope: Scope) -> str:
-    """Return the address from which the connection comes."""
+    """Return the address of the connection's peer."""
     return str(scope["client"][0]) if scope.get("client") else "unknown"

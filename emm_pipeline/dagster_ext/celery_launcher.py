@@ -71,7 +71,7 @@ def celery_settings() -> dict[str, Any]:
 
 
 class WatchedCeleryLauncher(CeleryTaskHooks, CeleryRunLauncher):
-    """Sends runs to Celery workers. Run monitoring asks it about each run in flight. A run's task has the run's id."""
+    """Sends runs to Celery workers, and answers run monitoring about them. A run's task has the run's id."""
 
     def __init__(self, **arguments: Any) -> None:
         super().__init__(**arguments)

@@ -1,4 +1,4 @@
-"""Dagster's daemon, which triggers the schedules, starts the runs that wait in the queue and watches over them."""
+"""Dagster's daemon, which triggers the schedules, starts the runs that wait in the queue and monitors them."""
 
 from pathlib import Path
 
@@ -7,10 +7,10 @@ from emm_pipeline.dagster_ext.internals import run_daemon
 
 
 def serve(workspace: Path) -> None:
-    """Run the daemon until SIGINT or SIGTERM. DAGSTER_HOME names the instance.
+    """Run the daemon until SIGINT or SIGTERM. DAGSTER_HOME is the folder of the instance.
 
     Args:
-        workspace: the file that says where the code server is.
+        workspace: the file with the code server's address.
     """
     collect_every_minute()
     run_daemon(["--workspace", str(workspace)])

@@ -1,4 +1,4 @@
-"""Writes asset events of a run directly to the event log: materializations in batches, and planned events.
+"""Writes asset events of a run straight into the event log, in batches: materializations, observations, planned events.
 
 The public method `context.log_event` needs a statement and at least 1 ms per event; a run over 1000 meters would take
 seconds longer. `defs` decides which events to write.
@@ -8,17 +8,24 @@ Asset events: https://docs.dagster.io/guides/build/assets/metadata-and-tags
 
 import time
 from collections.abc import Iterable
+from typing import Any
 
 from dagster import (
     AssetKey,
     AssetMaterialization,
+    AssetObservation,
     DagsterEvent,
     DagsterEventType,
     EventLogEntry,
     OpExecutionContext,
 )
 
-from emm_pipeline.dagster_ext.internals import AssetMaterializationPlannedData, StepMaterializationData
+from emm_pipeline.dagster_ext.internals import (
+    AssetMaterializationPlannedData,
+    AssetObservationData,
+    StepMaterializationData,
+    store_planned_batch,
+)
 
 EVENTS_PER_STATEMENT = 500
 
@@ -26,20 +33,44 @@ EVENTS_PER_STATEMENT = 500
 def write_materializations(
     context: OpExecutionContext, materializations: Iterable[tuple[str, AssetMaterialization]]
 ) -> None:
-    """Write materializations as events of the current step, each with its message."""
-    entries = [_entry(context, message, materialization) for message, materialization in materializations]
+    """Write materializations, each with the message of its event, as events of the current step."""
+    kind = DagsterEventType.ASSET_MATERIALIZATION
+    entries = [_entry(context, kind, StepMaterializationData(each), message) for message, each in materializations]
+    _store(context, entries)
+
+
+def write_observations(context: OpExecutionContext, observations: Iterable[tuple[str, AssetObservation]]) -> None:
+    """Write observations, each with the message of its event, as events of the current step."""
+    kind = DagsterEventType.ASSET_OBSERVATION
+    entries = [_entry(context, kind, AssetObservationData(each), message) for message, each in observations]
+    _store(context, entries)
+
+
+def write_planned(context: OpExecutionContext, asset_key: AssetKey, partitions: Iterable[str]) -> None:
+    """Write that the run was to materialize partitions: they are shown as failed once the run fails.
+
+    Dagster writes these events itself, but only for runs that it resolves to partitions.
+    """
+    kind = DagsterEventType.ASSET_MATERIALIZATION_PLANNED
+    planned = (AssetMaterializationPlannedData(asset_key, partition=partition) for partition in partitions)
+    entries = [_entry(context, kind, each, f"Was to read meter {each.partition}.") for each in planned]
+    for start in range(0, len(entries), EVENTS_PER_STATEMENT):
+        store_planned_batch(context.instance, entries[start : start + EVENTS_PER_STATEMENT])
+
+
+def _store(context: OpExecutionContext, entries: list[EventLogEntry]) -> None:
     for start in range(0, len(entries), EVENTS_PER_STATEMENT):
         context.instance.event_log_storage.store_event_batch(entries[start : start + EVENTS_PER_STATEMENT])
 
 
-def _entry(context: OpExecutionContext, message: str, materialization: AssetMaterialization) -> EventLogEntry:
+def _entry(context: OpExecutionContext, kind: DagsterEventType, data: Any, message: str) -> EventLogEntry:
     step = context.get_step_execution_context().step
     event = DagsterEvent(
-        event_type_value=DagsterEventType.ASSET_MATERIALIZATION.value,
+        event_type_value=kind.value,
         job_name=context.job_name,
         step_handle=step.handle,
         step_kind_value=step.kind.value,
-        event_specific_data=StepMaterializationData(materialization),
+        event_specific_data=data,
         message=message,
     )
     return EventLogEntry(  # type: ignore[no-untyped-call]  # Dagster's own
@@ -52,15 +83,3 @@ def _entry(context: OpExecutionContext, message: str, materialization: AssetMate
         job_name=context.job_name,
         dagster_event=event,
     )
-
-
-def write_planned(context: OpExecutionContext, asset_key: AssetKey, partitions: Iterable[str]) -> None:
-    """Record that the run was planned to materialize partitions, so that they are shown as failed if the run fails.
-
-    Dagster itself writes these events only for runs that it resolves to partitions.
-    """
-    step_key = str(context.get_step_execution_context().step.key)
-    for partition in partitions:
-        planned = AssetMaterializationPlannedData(asset_key, partition=partition)
-        event = DagsterEvent.build_asset_materialization_planned_event(context.job_name, step_key, planned)
-        context.instance.report_dagster_event(event, run_id=context.run_id)

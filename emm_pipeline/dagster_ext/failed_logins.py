@@ -46,7 +46,7 @@ class FailedLogins:
 
 
 def network_of(address: str) -> str:
-    """Return what counts as one client: an IPv4 address, or an IPv6 network of 64 bits, which one customer is given."""
+    """Return the key of a client: its IPv4 address, or its IPv6 /64 network, which usually belongs to one customer."""
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:

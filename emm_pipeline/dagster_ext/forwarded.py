@@ -1,4 +1,4 @@
-"""Who sent a request that came by way of a proxy."""
+"""Find the client of a request that was sent through a proxy."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
     from emm_pipeline.dagster_ext.asgi import Scope
 
 _KEPT_S = 5.0
-"""How long the addresses of the proxies' names are kept: a request costs no look-up, and a restarted proxy is found."""
+"""Time (s) for which resolved addresses of proxies are cached: few look-ups, and a restarted proxy is found soon."""
 
 
 class ForwardedClient:
-    """Returns the address that a trusted proxy names, and that of the connection for everybody else.
+    """Return the client's address: the one that a trusted proxy reports, or that of the connection.
 
     Args:
-        proxies: names and addresses of proxies whose X-Forwarded-For is believed. Its last address is the one that the
-            proxy itself saw; those before it are what the client claims.
-        clock: seconds that only grow.
+        proxies: names and addresses of proxies whose X-Forwarded-For is trusted. Its last address is the one that the
+            proxy itself saw; the client can set those before it.
+        clock: a monotonic clock in seconds.
     """
 
     def __init__(self, proxies: Collection[str], clock: Callable[[], float] = time.monotonic) -> None:

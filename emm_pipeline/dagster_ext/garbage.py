@@ -1,9 +1,9 @@
-"""Garbage collection of a process that serves for months.
+"""Garbage collection for processes that run for months.
 
-Dagster makes objects that refer to each other for each tick and each request. Python collects those of the oldest
-generation only when they amount to a quarter of all objects, and the modules and definitions alone are 400 000: the
-process grows by tens of MiB before it does. Here they are collected every minute, and the objects that exist after the
-start are left out, so that a collection takes a few milliseconds.
+Dagster creates objects with reference cycles for each tick and each request. Python collects the oldest generation only
+when it has grown by a quarter of all objects. The modules and definitions alone are 400 000 objects, so the process
+would grow by tens of MiB before a collection. Here garbage is collected every minute, without the objects that exist
+after the start, so that a collection takes only a few milliseconds.
 """
 
 import gc
@@ -11,7 +11,7 @@ import threading
 import time
 
 START_TAKES_S = 30.0
-"""Within this time the definitions are loaded."""
+"""Time (s) after the start in which the definitions are loaded."""
 EVERY_S = 60.0
 
 

@@ -1,7 +1,7 @@
-"""Browsers that have logged in before, recognised by a cookie.
+"""Recognize browsers that have logged in before by a cookie.
 
-Their failed logins are counted apart, so that the wrong guesses of others behind the same address (a proxy, a router)
-cannot lock them out. The cookie opens nothing: the login is required all the same.
+Their failed logins are counted separately, so that wrong guesses of others with the same address (a proxy, a router)
+cannot lock them out. The cookie does not replace the login.
 See https://owasp.org/www-community/Slow_Down_Online_Guessing_Attacks_with_Device_Cookies
 """
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 COOKIE = "emm_browser"
 _LIFETIME_S = 400 * 24 * 3600
-"""Browsers keep no cookie for longer."""
+"""The longest lifetime (s) of a cookie in browsers."""
 
 
 class KnownBrowsers:
-    """Signs cookies and recognises them, with a key that this process does not share; a restart forgets all."""
+    """Signs and checks cookies with a key of this process; after a restart no browser is known."""
 
     def __init__(self) -> None:
         self._key = secrets.token_bytes(32)
@@ -44,6 +44,6 @@ class KnownBrowsers:
         return b"set-cookie", f"{COOKIE}={id_}.{self._sign(id_, login)}; {attributes}".encode()
 
     def _sign(self, id_: str, login: tuple[str, str]) -> str:
-        # Whoever had logged in before the password was changed gets no further guesses by it.
+        # A cookie from before a change of the password is not valid, and gives no additional guesses.
         text = "\0".join((id_, *login))
         return hmac.new(self._key, text.encode(), hashlib.sha256).hexdigest()

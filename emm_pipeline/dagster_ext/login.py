@@ -1,4 +1,4 @@
-"""The login that the guard asks for (HTTP Basic), and the limit on failed ones."""
+"""The login (HTTP Basic) that the guard requires, and the limit of failed logins."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ _log = logging.getLogger(__name__)
 
 
 class Login:
-    """Lets requests with the right user and password through.
+    """Accepts requests with the right user and password.
 
-    Failed logins are counted by who sent them: a browser that has logged in before counts by itself; others count by
-    their address, and there the one account that exists apart from names that do not. Who is over the limit is not
-    listened to, with the right password neither; nobody else is affected.
+    Failed logins are counted by sender: a browser that has logged in before is counted separately; others are counted
+    by address, separately for the existing account and for names that do not exist. Logins of a sender over the limit
+    are refused, even with the right password; no other client is affected.
 
     Args:
-        wanted: returns the user and the password, as they are now.
-        client_of: returns the address of who sent a request; default: the address of the connection.
+        wanted: returns the present user and password.
+        client_of: returns the address of a request's client; default: the address of the connection.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class Login:
         """Return further headers for the reply to a request that has the login.
 
         Raises:
-            RefusedError: it has not, or its sender has failed too often.
+            RefusedError: the login is missing or wrong, or its sender has failed too often.
         """
         authorization = header(scope, b"authorization")
         if not authorization:
@@ -61,10 +61,10 @@ class Login:
             raise RefusedError(
                 _TOO_MANY, f"too many failed logins; try again in {wait_s} s", (b"retry-after", b"%d" % wait_s)
             )
-        # Compared also where the user is wrong, so that the time tells nothing about either.
+        # Both are always compared, so that the time of the reply does not reveal which one is wrong.
         password = hmac.compare_digest(given[1].encode(), wanted[1].encode())
         if account and password and wanted[1]:
-            # What others have failed at from this address goes on to count.
+            # Failed logins of others with this address continue to count.
             return () if browser else (self._browsers.new_cookie(wanted),)
         count = self._failed.add(counted_as)
         _log.warning("failed login as %r from %s (%d within a minute)", given[0][:50], client, count)

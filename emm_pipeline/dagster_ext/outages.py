@@ -105,10 +105,10 @@ class WaitingEvents(SharedEngine):
                 self._store_all(JOB_EVENT_PATIENCE_S)
 
     def store_event_batch(self, events: Sequence[EventLogEntry]) -> None:
-        """Store events at once, behind those that wait.
+        """Store a batch of events after those that wait.
 
         Raises:
-            Exception: What the event log raised; in an outage nothing of the batch is kept.
+            Exception: The error of the event log; in an outage no event of the batch is kept.
         """
         with self._lock:
             self._store_waiting(raises=True)

@@ -60,6 +60,13 @@ _RUNS_OF_CURRENT_STATUSES = text("""
 # prune finds the rest if this one is killed. The database deletes the tags of a run together with the run.
 _DELETE_RUNS = (
     text("DELETE FROM asset_event_tags WHERE event_id IN (SELECT id FROM event_logs WHERE run_id = ANY(:run_ids))"),
+    # Each check keeps its newest evaluation, which the Checks tab shows. Dagster's own delete_run does not delete them.
+    text("""
+        DELETE FROM asset_check_executions WHERE run_id = ANY(:run_ids) AND id NOT IN (
+            SELECT max(id) FROM asset_check_executions WHERE execution_status <> 'PLANNED'
+            GROUP BY asset_key, check_name
+        )
+    """),
     text("DELETE FROM event_logs WHERE run_id = ANY(:run_ids)"),
     text("DELETE FROM runs WHERE run_id = ANY(:run_ids)"),
 )

@@ -46,7 +46,7 @@ def serve(workspace: Path, host: str, port: int) -> None:
         with open_workspace(instance, workspace, version("dagster-webserver")) as context:
             app = create_app_from_workspace_process_context(context)
             collect_every_minute()
-            # The login itself decides whose X-Forwarded-For is believed; uvicorn would believe this machine's.
+            # The login decides whose X-Forwarded-For is trusted; uvicorn by itself would trust this machine's.
             uvicorn.run(
                 guard(app, settings, needs_login=guarded),
                 host=host,

@@ -1,7 +1,7 @@
 """The discovery: finds new, changed and removed meters in the database and keeps one partition for each.
 
-It adds a partition at once. It deletes one, also one whose key is no id, only when no run in flight may name it; else
-the next discovery does.
+It adds partitions at once. It deletes a partition (also one whose key is not an id) only if no run in progress may
+refer to it; otherwise a later discovery deletes it.
 """
 
 import time
@@ -9,10 +9,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from dagster import MetadataValue, OpExecutionContext, Out, Output, job, op
+from sqlalchemy import Engine
 
 from emm_pipeline.config_db.device_state.fingerprints import fingerprints
 from emm_pipeline.config_db.device_state.meter_status import forget, load_statuses, save_configurations
+from emm_pipeline.config_db.gateway_locks import gateway_locks
 from emm_pipeline.config_db.loader import load_fleet
+from emm_pipeline.defs.lineage import changed_assets
 from emm_pipeline.defs.partitions import (
     METER_READINGS,
     METERS,
@@ -27,14 +30,14 @@ from emm_pipeline.defs.reporting import table
 from emm_pipeline.defs.resources import ConfigDatabase, Limits
 from emm_pipeline.defs.runs import MAX_RUNTIME_TAG, TICK_TAG, partitions_in_flight
 from emm_pipeline.event_loop import run_fast
-from emm_pipeline.fleet import EnergyMeter, Fleet
+from emm_pipeline.fleet import EnergyMeter, Fleet, GatewayAddress
 from emm_pipeline.modbus.reachability import find_unreachable
 from emm_pipeline.settings import current_settings
 
 
 @dataclass(frozen=True, slots=True)
 class Discovery:
-    """What a discovery found. Meters that are unreachable were new or changed; others are the poll's business."""
+    """The result of a discovery. Only new and changed meters are tested and may be in `unreachable`."""
 
     meters: int
     added: list[str]
@@ -46,7 +49,7 @@ class Discovery:
 
 @op(out=Out(dict), tags={"dagster/priority": "10"})
 def discover(context: OpExecutionContext, config_database: ConfigDatabase, limits: Limits) -> Output[dict[str, int]]:
-    """Compare the database with the partitions, act on the difference, and test what is new or changed."""
+    """Compare the database with the partitions, add and delete partitions, and test new and changed meters."""
     _wait_for_second(context)
     instance = context.instance
     with config_database.open() as engine:
@@ -65,9 +68,7 @@ def discover(context: OpExecutionContext, config_database: ConfigDatabase, limit
             instance.add_dynamic_partitions(str(METERS.name), to_add)
         for key in to_delete:
             instance.delete_dynamic_partition(str(METERS.name), key)
-        refused = run_fast(
-            find_unreachable({meter.gateway for meter in to_test}, max_connections=limits.max_connections)
-        )
+        refused = run_fast(_find_unreachable(engine, {meter.gateway for meter in to_test}, limits.max_connections))
         save_configurations(engine, {meter.id: configurations[meter.id] for meter in to_test})
         forget(engine, meter_ids(to_delete))
 
@@ -80,8 +81,17 @@ def discover(context: OpExecutionContext, config_database: ConfigDatabase, limit
         unreachable={m.id: refused[m.gateway] for m in to_test if m.gateway in refused},
     )
     _log(context, found, fleet)
+    for materialization in changed_assets(instance, fleet):
+        context.log_event(materialization)
     counts = {"added": len(to_add), "removed": len(to_delete), "changed": len(found.changed)}
     return Output(counts, metadata=_metadata(found, fleet))
+
+
+async def _find_unreachable(
+    engine: Engine, gateways: set[GatewayAddress], max_connections: int
+) -> dict[GatewayAddress, str]:
+    async with gateway_locks(engine) as locks:
+        return await find_unreachable(gateways, max_connections=max_connections, locks=locks)
 
 
 def _wait_for_second(context: OpExecutionContext) -> None:
@@ -123,7 +133,9 @@ def _metadata(found: Discovery, fleet: Fleet) -> dict[str, MetadataValue]:
         ),
     }
     if found.kept_for_a_run:
-        metadata["removed later"] = MetadataValue.text(f"{_keys(found.kept_for_a_run)}: named by a run in flight")
+        metadata["removed later"] = MetadataValue.text(
+            f"{_keys(found.kept_for_a_run)}: a run in progress refers to them"
+        )
     return metadata
 
 
@@ -140,7 +152,7 @@ def _meters(
         columns["reason"] = "string"
     rows: list[dict[str, object]] = []
     for meter in meters:
-        if isinstance(meter, str):  # misconfigured: it has a partition, but no record
+        if isinstance(meter, str):  # a misconfigured meter has a partition, but no record
             rows.append({"id": int(meter)})
             continue
         row = {"id": meter.id, "description": meter.description, "host:port": meter.address}
@@ -152,8 +164,8 @@ def _meters(
 @job(
     name="discovery",
     tags={MAX_RUNTIME_TAG: "300"},
-    description="Searches the database for new, changed and removed meters, and keeps one partition for each.",
+    description="Finds new, changed and removed meters in the database, and keeps one partition for each meter.",
 )
 def discovery_job() -> None:
-    """One step; what it found is in the metadata of its output."""
+    """Run one step; its result is in the metadata of its output."""
     discover()

@@ -1,7 +1,7 @@
-"""Partitions: one dynamic partition per enabled meter, its key the meter's id; and which to add and delete.
+"""Partitions: one dynamic partition per enabled meter, whose key is its id; and the partitions to add or delete.
 
-Anyone can add a partition with any text as its key on the asset's page. Keys that are no ids are ignored by polls, and
-deleted by the discovery.
+Users can add a partition with any text as its key on the asset's page. Polls ignore keys that are not ids, and the
+discovery deletes them.
 
 Dynamic partitions: https://docs.dagster.io/guides/build/partitions-and-backfills/partitioning-assets
 """
@@ -17,11 +17,11 @@ METER_READINGS = AssetKey("meter_readings")
 
 _INT32 = 2**31
 _KEY_SHOWN = 40
-"""Characters of a key that a message shows."""
+"""Maximum number of characters of a key in a message."""
 
 
 def wanted_partitions(fleet: Fleet) -> set[str]:
-    """Return the keys of all enabled meters, misconfigured ones too: these show as failed, with the reason."""
+    """Return the keys of all enabled meters, including misconfigured ones, which are shown as failed."""
     return {str(meter.id) for meter in fleet.meters} | {str(meter_id) for meter_id in fleet.misconfigured}
 
 
@@ -36,7 +36,7 @@ def by_id(keys: Iterable[str]) -> list[str]:
 
 
 def existing_partitions(instance: DagsterInstance) -> set[str]:
-    """Return the keys that Dagster knows now."""
+    """Return the keys of Dagster's present partitions."""
     return set(instance.get_dynamic_partitions(str(METERS.name)))
 
 
@@ -46,12 +46,12 @@ def meter_ids(keys: Iterable[str]) -> set[int]:
 
 
 def other_keys(keys: Iterable[str]) -> list[str]:
-    """Return the keys that are no ids, sorted."""
+    """Return the keys that are not ids, sorted."""
     return sorted(key for key in keys if not _is_id(key))
 
 
 def _is_id(key: str) -> bool:
-    """Whether the discovery could have made the key: a number of the column `id`, written as Python writes it."""
+    """Whether the key is a possible id, in the form in which the discovery writes it."""
     try:
         number = int(key)
     except ValueError:
@@ -60,5 +60,5 @@ def _is_id(key: str) -> bool:
 
 
 def quoted(keys: Iterable[str]) -> str:
-    """Return keys for a message."""
+    """Return keys for a message: quoted, cut and separated by commas."""
     return ", ".join(repr(key if len(key) <= _KEY_SHOWN else key[:_KEY_SHOWN] + "…") for key in keys)

@@ -2,11 +2,11 @@
 
     sample_times -> (at each of them) read_and_decode -> load -> report_results
 
-A scheduled run carries no partition: it takes the meters of its shard from the database and reports each one's result
-itself. A run for one partition, or a backfill, reads just those, once and now.
+A scheduled run has no partition: it takes the meters of its shard from the database and reports the result of each one
+itself. A run for one partition, or a backfill, reads only the meters of its partitions, once and immediately.
 
-`read_and_decode` ends with the points on disk, in the outbox. Each of Dagster's step events needs PostgreSQL, so an
-outage between two steps must not cost a fleet reading.
+At the end of `read_and_decode` the points are on disk, in the outbox. Each of Dagster's step events needs PostgreSQL,
+and no fleet reading may be lost by an outage between two steps.
 """
 
 import time
@@ -20,53 +20,68 @@ from dagster import (
     BackfillPolicy,
     DynamicOut,
     DynamicOutput,
-    Failure,
     In,
     Nothing,
     OpExecutionContext,
     Out,
     Output,
+    TableColumn,
+    TableSchema,
     define_asset_job,
     graph_asset,
     op,
 )
 
+from emm_pipeline.config_db.device_state.meter_labels import load_labels
+from emm_pipeline.dagster_ext.internals import PlainFailureError
 from emm_pipeline.dagster_ext.outages import when_database_answers
-from emm_pipeline.defs.partitions import METER_READINGS, METERS, existing_partitions
-from emm_pipeline.defs.reading import Reader, due_times, plan_run, said_of, unknown_partitions, unscheduled
+from emm_pipeline.defs.checks import CHECKS, OUTPUTS, Findings, evaluations, failing_of
+from emm_pipeline.defs.lineage import UPSTREAM
+from emm_pipeline.defs.meter_pages import report_failing, report_planned, report_read
+from emm_pipeline.defs.partitions import METER_READINGS, METERS, existing_partitions, meter_ids
+from emm_pipeline.defs.reading import (
+    Reader,
+    due_times,
+    is_scheduled,
+    plan_run,
+    said_of,
+    unknown_partitions,
+    unscheduled,
+    waiting_points,
+)
 from emm_pipeline.defs.reporting import (
     describe_failures,
     failed_table,
     reading_metadata,
-    report_failed,
-    report_read,
     run_metadata,
 )
 from emm_pipeline.defs.resources import ConfigDatabase, Limits, Readings
 from emm_pipeline.defs.runs import MAX_RUNTIME_TAG
-from emm_pipeline.defs.status import results_to_report, save_statuses
+from emm_pipeline.defs.status import Report, report_of, save
+from emm_pipeline.modbus.transport.keeping import close_all as close_kept_connections
 from emm_pipeline.polling import pipeline
 from emm_pipeline.polling.plan import PollPlan
 from emm_pipeline.polling.results import FleetReading, FleetResult, PollResult, results_of
 from emm_pipeline.polling.timing import UNSCHEDULED_READING, SampleTime
 
 REPORT_PATIENCE_S = 600.0
-"""How long the results of a run wait for a database that is unavailable. Its readings are on disk by then."""
+"""Time for which the results of a run wait for the database if it is unavailable. The readings are already on disk."""
 
 
 @op(
+    ins={name: In(Nothing) for name in UPSTREAM},
     out={"plan": Out(PollPlan), "skipped": Out(list), "due": DynamicOut(SampleTime)},
     tags={"dagster/priority": "0"},
 )
 def sample_times(
     context: OpExecutionContext, config_database: ConfigDatabase
 ) -> Iterator[Output[Any] | DynamicOutput[SampleTime]]:
-    """Take the meters from the database, and the sample times of this run from the trigger."""
+    """Load the meters from the database, and compute the sample times of this run from the trigger."""
     plan = plan_run(context, config_database)
     due, skipped = due_times(context, plan)
     context.log.info(f"{len(plan.meters)} meters to read at {len(due)} sample times")
     if skipped:
-        context.log.warning(f"{len(skipped)} sample times had already passed when the run started: skipped")
+        context.log.warning(f"skipped {len(skipped)} sample times that had already passed when the run started")
     yield Output(plan, "plan")
     yield Output(skipped, "skipped")
     for sample_time in due:
@@ -93,7 +108,7 @@ def read_and_decode(
 
 @op(out=Out(FleetResult), tags={"dagster/priority": "2"})
 def load(context: OpExecutionContext, reading: FleetReading, readings: Readings) -> FleetResult:
-    """Load the points, and how reading each meter went, from the outbox into the store."""
+    """Load the readings, and the result of reading each meter, from the outbox into the store."""
     return _load(context, reading, readings)
 
 
@@ -106,8 +121,8 @@ def _load(context: OpExecutionContext, reading: FleetReading, readings: Readings
 
 
 @op(
-    out=Out(Nothing, is_required=False),
-    # Of any type: executed again alone, it may get none of them (step_files.py).
+    out={"result": Out(Nothing, is_required=False), **{name: Out(is_required=False) for name in OUTPUTS}},
+    # Of any type: if this step alone is executed again, it may get none of them (step_files.py).
     ins={"fleet_results": In(Any), "plan": In(Any), "skipped": In(Any)},
     tags={"dagster/priority": "3"},
 )
@@ -120,10 +135,13 @@ def report_results(
     readings: Readings,
     limits: Limits,
 ) -> Iterator[Output[None]]:
-    """Report each meter's result. Fail the run, naming what failed, if a meter failed or the store lacks points.
+    """Report each meter's result. Fail the run, naming what failed, if the store lacks points or meters fail.
 
-    Meters that failed at the last sample time get a second attempt before. Executed again alone ("re-execute from
-    failure"), the step first polls again what failed.
+    A scheduled run fails if a meter begins to fail; meters that are known to fail do not fail it
+    (`polling/report_plan.py`). Runs that a person started fail if any of their meters fails.
+
+    Meters that failed at the last sample time get a second attempt first. If the step is re-executed alone ("re-execute
+    from failure"), it first polls the failed meters again.
     """
     if _is_executed_alone(context):
         plan = plan_run(context, config_database)
@@ -133,23 +151,31 @@ def report_results(
     if again := Reader(context, plan, config_database, readings, limits).read_again(last):
         context.log.info(f"second attempt: {said_of([again])}")
         fleet_results = [*earlier, replace(last, second_attempt=_load(context, again, readings))]
+    close_kept_connections()
     results = results_of(plan, fleet_results)
-    when_database_answers(
-        lambda: _report(context, results, config_database, limits),
+    problems = [problem for result in fleet_results for problem in result.problems]
+    report = when_database_answers(
+        lambda: _report(context, results, config_database, limits, unstored=bool(problems)),
         REPORT_PATIENCE_S,
         lambda reason: context.log.warning(f"the results of this run wait for the database: {reason}"),
     )
+    unknown = unknown_partitions(context)
+    is_red = report.plan.is_red(scheduled=is_scheduled(context), unstored=bool(problems)) or bool(unknown)
+    issues = {meter_id: known for meter_id, known in report.issues.items() if meter_id in report.existing}
+    failing = failing_of(report.statuses.values(), report.existing)
+    findings = Findings(failing, issues, problems or waiting_points())
+    for evaluation in evaluations(findings, red=is_red):
+        context.log_event(evaluation)  # type: ignore[arg-type]  # Dagster takes them, and does not say so
     # An observation of the asset as a whole: shown with the run, and plotted over time on the asset's page.
     context.log_event(AssetObservation(METER_READINGS, metadata=run_metadata(results, fleet_results, skipped)))
-    failed = [result for result in results if not result.ok]
-    unknown = unknown_partitions(context)
-    if failed or unknown or any(result.problems for result in fleet_results):
-        raise Failure(
-            describe_failures(results, fleet_results, unknown),
-            metadata={"failed": failed_table(failed)},
-            allow_retries=False,
+    if is_red:
+        raise PlainFailureError(
+            describe_failures(results, report.plan, fleet_results, unknown),
+            metadata={"failed": failed_table(report.plan.failing)},
         )
-    # An output would be one more materialization, of no partition; a generator may leave it out.
+    if report.plan.failing:
+        context.log.warning(f"known before: {describe_failures(results, report.plan)}")
+    # An output would be one more materialization, without a partition; a generator may leave it out.
     yield from ()
 
 
@@ -161,20 +187,40 @@ def _is_executed_alone(context: OpExecutionContext) -> bool:
 
 
 def _report(
-    context: OpExecutionContext, results: list[PollResult], config_database: ConfigDatabase, limits: Limits
-) -> None:
-    """Record the results in Dagster and in meter_status."""
+    context: OpExecutionContext,
+    results: list[PollResult],
+    config_database: ConfigDatabase,
+    limits: Limits,
+    *,
+    unstored: bool,
+) -> Report:
+    """Record the results in Dagster, in meter_status and in register_issues."""
     planned_by_dagster = context.has_partition_key or context.has_partition_key_range
     interval = timedelta(0) if planned_by_dagster else timedelta(seconds=limits.status_interval_s)
-    # A meter that was removed while it was polled has no partition any more.
+    # A meter that was removed while it was polled no longer has a partition.
     existing = existing_partitions(context.instance)
     with config_database.open() as engine:
         results = [result for result in results if str(result.id) in existing]
-        reported = results_to_report(engine, context.instance, results, interval)
-        report_read(context, [result for result in reported if result.ok])
+        report = report_of(engine, context.instance, results, interval)
+        plan = report.plan
         if not planned_by_dagster:
-            report_failed(context, [result for result in reported if not result.ok])
-        save_statuses(engine, results, reported)
+            is_red = plan.is_red(scheduled=is_scheduled(context), unstored=unstored)
+            report_planned(context, [*plan.recovered, *(plan.failing if is_red else ())])
+        report_read(context, plan.read, load_labels(engine))
+        report_failing(context, plan.observed, report.statuses)
+        return replace(save(engine, results, report), existing=meter_ids(existing))
+
+
+COLUMNS = TableSchema(
+    [
+        TableColumn("time", "timestamp", "When the meter was read (UTC, milliseconds)."),
+        TableColumn("id", "int", "The meter's id in energy_meters."),
+        TableColumn("description", "string", "The meter's description; none where there is none."),
+        TableColumn("measurement", "string", "measurement_name of the table registers."),
+        TableColumn("unit", "string", "data_unit of the table registers; none where there is none."),
+        TableColumn("value", "float", "In the unit; always finite."),
+    ]
+)
 
 
 @graph_asset(
@@ -182,22 +228,30 @@ def _report(
     partitions_def=METERS,
     backfill_policy=BackfillPolicy.single_run(),
     group_name="energy",
-    kinds={"modbus"},
+    kinds={"modbus", "python"},
+    owners=["team:energy"],
+    tags={"domain": "energy"},
+    ins=UPSTREAM,
+    check_specs=CHECKS,
+    metadata={"dagster/column_schema": COLUMNS},
     description="The registers of every meter, read over Modbus and stored as points; one partition per meter.",
 )
-def meter_readings() -> Any:
-    """The path of the data, one sample time after the other."""
-    plan, skipped, due = sample_times()
+def meter_readings(energy_meters: Any, registers: Any) -> Any:
+    """The steps of a poll, with the sample times one after the other."""
+    plan, skipped, due = sample_times(energy_meters=energy_meters, registers=registers)
 
     def at_sample_time(sample_time: Any) -> Any:
         return load(read_and_decode(sample_time, plan))
 
-    return report_results(due.map(at_sample_time).collect(), plan, skipped)
+    result, *checks = report_results(due.map(at_sample_time).collect(), plan, skipped)
+    return {"result": result, **dict(zip(OUTPUTS, checks, strict=True))}
 
 
 poll_job = define_asset_job(
     "poll",
     selection=[meter_readings],
     tags={MAX_RUNTIME_TAG: str(int(UNSCHEDULED_READING.total_seconds()) + 120)},
-    description="Reads meters now: all of a shard on schedule, or the partitions that are chosen.",
+    description="Reads meters: on schedule all meters of a shard, or the chosen partitions immediately. What a run's "
+    "process prints is in the log of the code server (docker compose logs code; in the demo logs/code_server.log), not "
+    "in the tabs stdout and stderr.",
 )

@@ -1,6 +1,6 @@
 """The prune job: deletes run history older than RUN_RETENTION_HOURS, and keeps each meter's last status.
 
-What is deleted, and in which order, is in `dagster_ext/run_history.py`.
+`dagster_ext/run_history.py` defines what is deleted, and in which order.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -22,7 +22,7 @@ from emm_pipeline.defs.runs import MAX_RUNTIME_TAG
 from emm_pipeline.settings import current_settings
 
 TIME_LIMIT = timedelta(minutes=10)
-"""How long one prune takes at most; the next one deletes the rest. A run with 100 meters takes 0.3 ms."""
+"""Time limit of one prune; the next one deletes the rest. Deleting a run with 100 meters takes 0.3 ms."""
 
 
 @op(name="delete_old_runs", out=Out(dict))
@@ -49,7 +49,7 @@ def prune(context: OpExecutionContext) -> Output[dict[str, int]]:
     description="Deletes run history older than RUN_RETENTION_HOURS, and keeps each meter's last status.",
 )
 def prune_job() -> None:
-    """Consist of one step; the metadata of its output says what it deleted."""
+    """Run one step; the metadata of its output says what it deleted."""
     prune()
 
 

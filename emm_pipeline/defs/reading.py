@@ -1,4 +1,4 @@
-"""Which meters a run reads, when, and reading them: what the steps of `poll` share."""
+"""Code that the steps of `poll` share: choose a run's meters and sample times, and read the meters."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING
 
 from dagster import OpExecutionContext
 
+from emm_pipeline.condition.meters import STORE_IS_AWAY_AFTER
 from emm_pipeline.config_db.loader import load_fleet
 from emm_pipeline.defs.partitions import existing_partitions, meter_ids, other_keys
 from emm_pipeline.defs.reporting import failed_in_run
 from emm_pipeline.defs.resources import ConfigDatabase, Limits, Readings
 from emm_pipeline.defs.runs import ScheduledPoll, resumes_failed_run
+from emm_pipeline.errors import OutboxError
+from emm_pipeline.opening import open_outbox
 from emm_pipeline.polling import pipeline
 from emm_pipeline.polling.device_state import ScheduleSlot
 from emm_pipeline.polling.plan import PollPlan, plan_meters, plan_shard
@@ -24,14 +27,14 @@ if TYPE_CHECKING:
     import pandas as pd
 
 REPORT_PER_METER = timedelta(milliseconds=3)
-"""What reporting one meter's result may take on a busy machine (0.9 ms measured)."""
+"""Time for reporting one meter's result on a busy machine (0.9 ms was measured)."""
 
 WORTH_AN_ATTEMPT = timedelta(seconds=1)
-"""How much of the reading's time must be left for a second attempt."""
+"""Time that must be left before the deadline for a second attempt."""
 
 
 def plan_run(context: OpExecutionContext, config_database: ConfigDatabase) -> PollPlan:
-    """Take the run's meters from the database: its partitions, what failed in the run before, or its shard."""
+    """Choose the run's meters: those of its partitions, those that failed in its parent run, or those of its shard."""
     with config_database.open() as engine:
         fleet = load_fleet(engine)
     for issue in fleet.issues:
@@ -48,14 +51,26 @@ def plan_run(context: OpExecutionContext, config_database: ConfigDatabase) -> Po
 
 
 def unknown_partitions(context: OpExecutionContext) -> list[str]:
-    """Return the keys among the partitions that the run was started for that are no ids of meters."""
+    """Return the partition keys of the run that are not ids of meters."""
     if context.has_partition_key or context.has_partition_key_range:
         return other_keys(context.partition_keys)
     return []
 
 
+def waiting_points() -> list[str]:
+    """Return in one line that points wait in the outbox, if they do so for long."""
+    outbox = open_outbox(current_settings())
+    try:
+        since = outbox.waiting_since()
+    except OutboxError as err:
+        return [str(err)]
+    if since is None or datetime.now(UTC) - since < STORE_IS_AWAY_AFTER:
+        return []
+    return [f"points since {since:%Y-%m-%d %H:%M:%S} UTC wait: {outbox.last_error() or 'loading was not tried yet'}"]
+
+
 def due_times(context: OpExecutionContext, plan: PollPlan) -> tuple[list[SampleTime], list[datetime]]:
-    """Return the run's sample times, and the due times that it is too late for. A run started by hand has one: now."""
+    """Return the run's sample times, and the due times that it skips. A run started by hand has only one: now."""
     now = datetime.now(UTC)
     poll = _scheduled(context)
     if poll is None:
@@ -64,7 +79,7 @@ def due_times(context: OpExecutionContext, plan: PollPlan) -> tuple[list[SampleT
 
 
 def unscheduled(now: datetime) -> SampleTime:
-    """Return the sample time of a run that a person started."""
+    """Return the sample time of a run that a person started at `now`."""
     return SampleTime(now, now + UNSCHEDULED_READING)
 
 
@@ -72,7 +87,8 @@ def unscheduled(now: datetime) -> SampleTime:
 class Reader:
     """Reads the meters of a plan for one run, and keeps their points in the outbox.
 
-    It writes nothing to Dagster's event log: between the last reply and the outbox file nothing may need PostgreSQL.
+    It does not write to Dagster's event log, because PostgreSQL must not be needed between the last reply and the
+    outbox.
     """
 
     context: OpExecutionContext
@@ -82,16 +98,16 @@ class Reader:
     limits: Limits
 
     def read(self, sample_time: SampleTime) -> "tuple[FleetReading, pd.DataFrame]":
-        """Read every meter of the plan; on schedule without those that keep failing and are not due.
+        """Read every meter of the plan; a scheduled run skips meters that keep failing and are not due.
 
-        A step that is executed again was given the sample time of its parent, which is over: it reads now.
+        A re-executed step gets the sample time of its parent run, which has passed: it reads immediately.
         """
         if self.context.run.parent_run_id:
             sample_time = unscheduled(datetime.now(UTC))
         return self._read(self.plan, sample_time, _slot(self.context, sample_time.due))
 
     def read_again(self, result: FleetResult) -> FleetReading | None:
-        """Give the meters that failed in a run's last reading a second attempt, if there is time and one is due."""
+        """Read meters that failed in a run's last reading once more, if there is time and a second attempt may help."""
         poll = _scheduled(self.context)
         report_time = _report_time(self.plan)
         deadline = last_deadline(poll.window, report_time) if poll else result.started + UNSCHEDULED_READING
@@ -113,13 +129,18 @@ class Reader:
 
 
 def said_of(fleet_readings: Iterable[FleetReading]) -> str:
-    """Return in one line how many meters were read."""
+    """Return one line with the numbers of meters that were read."""
     parts = [f"read {reading.meters_read} of {len(reading.poll_points)} meters" for reading in fleet_readings]
     return "; ".join(parts)
 
 
+def is_scheduled(context: OpExecutionContext) -> bool:
+    """Whether the schedule started the run; not a person, a backfill or a re-execution."""
+    return _scheduled(context) is not None
+
+
 def _scheduled(context: OpExecutionContext) -> ScheduledPoll | None:
-    """The schedule's poll that the run is; a run that is executed again was started by a person."""
+    """Return the schedule's poll if the run is one; a re-executed run counts as started by a person."""
     return None if context.run.parent_run_id else ScheduledPoll.of_run(context.run)
 
 

@@ -1,7 +1,7 @@
-"""The replay: what waited in the outbox while the store was unavailable is loaded once it answers again.
+"""The replay: load the points that wait in the outbox once the store is available again.
 
-The sensor starts the job while a batch waits that no run is loading, and the store would take it. While the store is
-away no run is launched; with an empty outbox a look at its folder is all that it costs.
+The sensor starts the job if a batch waits that no run is loading, and the store would accept it. While the store is
+unavailable, no run is launched. If the outbox is empty, the sensor only lists its folder.
 """
 
 from collections.abc import Iterator
@@ -36,12 +36,12 @@ from emm_pipeline.settings import current_settings
 REPLAY = "replay"
 LOOKS_EVERY_S = 30
 PAUSE_AFTER_FAILURE = timedelta(minutes=2)
-"""Until a replay that failed is started again: a store that comes and goes is left to settle."""
+"""Pause after a failed replay, because a store that is available only now and then needs time to recover."""
 
 
 @op(out=Out(Nothing, is_required=False))
 def load_outbox(context: OpExecutionContext, readings: Readings) -> Iterator[Output[None]]:
-    """Load what waits, oldest first; fail if something still waits at the end, or if the store refused a point."""
+    """Load waiting batches, oldest first; fail if any still wait at the end, or if the store rejected a point."""
     with readings.open() as delivery:
         done = delivery.replay()
     context.log.info(f"{done.points} points of {done.files} files loaded")
@@ -54,10 +54,11 @@ def load_outbox(context: OpExecutionContext, readings: Readings) -> Iterator[Out
 @job(
     name=REPLAY,
     tags={MAX_RUNTIME_TAG: "3600"},
-    description="Loads what waits in the outbox, oldest first, with the original timestamps. A sensor starts it.",
+    description="Loads the points that wait in the outbox, oldest first, with their original timestamps. "
+    "A sensor starts it.",
 )
 def replay_job() -> None:
-    """One step. Safe beside polls and a second replay: each batch is held by one process."""
+    """Run one step. Polls and other replays may run at the same time, because each batch is locked by one process."""
     load_outbox()
 
 
@@ -72,10 +73,10 @@ def replay_sensor(context: SensorEvaluationContext) -> RunRequest | SkipReason:
     """Decide whether to start a replay now."""
     settings = current_settings()
     if settings.run_launcher == "celery":
-        return SkipReason("Each Celery worker loads what waits on its own host.")
+        return SkipReason("Each Celery worker loads the points on its own host.")
     try:
         if not open_outbox(settings).has_waiting():
-            return SkipReason("Nothing waits in the outbox.")
+            return SkipReason("No points wait in the outbox.")
         if reason := _pauses(context.instance):
             return SkipReason(reason)
         with open_readings_store(settings) as store:
@@ -86,13 +87,13 @@ def replay_sensor(context: SensorEvaluationContext) -> RunRequest | SkipReason:
 
 
 def _pauses(instance: DagsterInstance) -> str | None:
-    """Why no replay is started now, though points wait."""
+    """Return why no replay is started now although points wait; None if one can start."""
     records = instance.get_run_records(RunsFilter(job_name=REPLAY), limit=1)
     if not records:
         return None
     run, ended = records[0].dagster_run, records[0].end_time
     if run.status in IN_FLIGHT:
-        return f"Run {run.run_id[:8]} is at it."
+        return f"Run {run.run_id[:8]} is loading them."
     if run.status is DagsterRunStatus.FAILURE and ended:
         again = datetime.fromtimestamp(ended, UTC) + PAUSE_AFTER_FAILURE
         if datetime.now(UTC) < again:

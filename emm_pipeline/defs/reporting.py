@@ -1,73 +1,38 @@
-"""What Dagster shows of a poll: each meter's status, and the run's metadata."""
+"""Report a poll in Dagster: each meter's status, and the run's metadata."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from dagster import (
-    AssetMaterialization,
     DagsterEventType,
     DagsterInstance,
     MetadataValue,
-    OpExecutionContext,
     TableColumn,
     TableMetadataValue,
     TableRecord,
     TableSchema,
 )
 
-from emm_pipeline.dagster_ext.event_writing import write_materializations, write_planned
-from emm_pipeline.defs.partitions import METER_READINGS, quoted
+from emm_pipeline.defs.partitions import quoted
+from emm_pipeline.polling.report_plan import ReportPlan
 from emm_pipeline.polling.results import FleetReading, FleetResult, PollResult
 
 if TYPE_CHECKING:
     import pandas as pd
 
 PREVIEW_ROWS = 5
-"""Rows of the readings that a step shows."""
+"""Number of rows of the readings in a step's metadata."""
 
 ROWS_SHOWN = 200
-"""Rows of a table in a run's metadata: an event is one row in the database, and read as a whole."""
+"""Maximum number of rows of a table in a run's metadata; the event is one row in the database, read as a whole."""
 
 NAMED = 5
-"""How many failed meters, and how many messages about the store, an error's text names; tables and logs have all."""
-
-
-def report_read(context: OpExecutionContext, results: Sequence[PollResult]) -> None:
-    """Report meters as read: a materialization of each one's partition."""
-    write_materializations(
-        context,
-        [
-            (
-                f"Read meter {result.id}.",
-                AssetMaterialization(METER_READINGS, partition=str(result.id), metadata=_metadata(result)),
-            )
-            for result in results
-        ],
-    )
-
-
-def _metadata(result: PollResult) -> dict[str, MetadataValue]:
-    metadata: dict[str, MetadataValue] = {
-        "address": MetadataValue.text(f"{result.address} unit {result.unit_id}"),
-        "points": MetadataValue.int(result.points),
-        "requests": MetadataValue.int(result.requests),
-        "latency (ms)": MetadataValue.float(round(result.latency_ms, 1)),
-    }
-    if result.description:
-        metadata["description"] = MetadataValue.text(result.description)
-    if result.read_at:
-        metadata["read at"] = MetadataValue.timestamp(result.read_at)
-    return metadata
-
-
-def report_failed(context: OpExecutionContext, results: Sequence[PollResult]) -> None:
-    """Report that meters' partitions were to be read in this run; they are shown as failed once the run fails."""
-    write_planned(context, METER_READINGS, [str(result.id) for result in results])
+"""Maximum number of failed meters, and of messages about the store, in an error; tables and logs have all."""
 
 
 def failed_in_run(instance: DagsterInstance, run_id: str) -> set[str] | None:
-    """Return the partitions that a run was to read and did not; None if it ended before it reported any."""
+    """Return the partitions that a run planned but did not read; None if it ended before it reported any."""
     planned: set[str] = set()
     read: set[str] = set()
     events = {DagsterEventType.ASSET_MATERIALIZATION_PLANNED: planned, DagsterEventType.ASSET_MATERIALIZATION: read}
@@ -79,7 +44,7 @@ def failed_in_run(instance: DagsterInstance, run_id: str) -> set[str] | None:
 
 
 def table(columns: Mapping[str, str], rows: Sequence[Mapping[str, object]]) -> TableMetadataValue:
-    """Return rows as a metadata table; `columns` is name to Dagster column type."""
+    """Return rows as a metadata table; `columns` maps each name to a Dagster column type."""
     records = [TableRecord({name: _cell(row.get(name)) for name in columns}) for row in rows[:ROWS_SHOWN]]
     return MetadataValue.table(records, TableSchema([TableColumn(name, kind) for name, kind in columns.items()]))
 
@@ -89,7 +54,7 @@ def _cell(value: object) -> str | int | float | bool | None:
 
 
 def reading_metadata(reading: FleetReading, frame: "pd.DataFrame") -> dict[str, MetadataValue]:
-    """Return what a step shows of the readings that it made: rows, columns, the first rows, and where they are kept."""
+    """Return the metadata of a step's readings: number of rows, columns, the first rows, and the outbox file."""
     first = frame.head(PREVIEW_ROWS)
     rows: list[dict[str, object]] = [
         {str(name): None if value != value else value for name, value in row.items()}  # noqa: PLR0124  # NaN
@@ -106,7 +71,7 @@ def reading_metadata(reading: FleetReading, frame: "pd.DataFrame") -> dict[str, 
 def run_metadata(
     results: Sequence[PollResult], fleet_results: Sequence[FleetResult], skipped: Sequence[datetime]
 ) -> dict[str, MetadataValue]:
-    """Return a poll's metadata: how many meters, which failed and why, how long it took, how late it was."""
+    """Return a poll's metadata: number of meters, failed meters with their reasons, duration, delay."""
     failed = [result for result in results if not result.ok]
     metadata: dict[str, MetadataValue] = {
         "meters polled": MetadataValue.int(len(results)),
@@ -138,7 +103,7 @@ def run_metadata(
 
 
 def _notices_table(results: Sequence[PollResult]) -> TableMetadataValue:
-    """Return notices about unsupported registers: the meters were read, but a row in the database may be wrong."""
+    """Return notices about unsupported registers of meters that were read: a row in the database may be wrong."""
     return table(
         {"id": "int", "description": "string", "host:port": "string", "unit": "int", "notice": "string"},
         [
@@ -156,7 +121,7 @@ def _notices_table(results: Sequence[PollResult]) -> TableMetadataValue:
 
 
 def failed_table(failed: Sequence[PollResult]) -> TableMetadataValue:
-    """Return the failed meters as a table: which, where, and why."""
+    """Return the failed meters as a table with addresses and reasons."""
     return table(
         {"id": "int", "description": "string", "host:port": "string", "unit": "int", "reason": "string"},
         [
@@ -185,15 +150,19 @@ def _reading_row(result: FleetResult) -> dict[str, object]:
 
 
 def describe_failures(
-    results: Iterable[PollResult], fleet_results: Iterable[FleetResult] = (), unknown: Sequence[str] = ()
+    results: Sequence[PollResult],
+    report: ReportPlan,
+    fleet_results: Iterable[FleetResult] = (),
+    unknown: Sequence[str] = (),
 ) -> str:
-    """Return one line on the first failed meters, each with its reason, which names the address; and on the store.
+    """Return one line with the first failed meters and their reasons, which name the address, and the store's problems.
 
-    `unknown` are partition keys that are no ids.
+    Those whose failure is new come first. `unknown` are partition keys that are no ids.
     """
-    results = list(results)
-    failed = [result for result in results if not result.ok]
-    parts = [f"{len(failed)} of {len(results)} meters failed: {_first(map(_describe, failed))}"] if failed else []
+    new = {each.id for each in report.begin_to_fail}
+    failed = sorted(report.failing, key=lambda each: each.id not in new)
+    news = f" ({len(report.begin_to_fail)} newly)" if 0 < len(report.begin_to_fail) < len(failed) else ""
+    parts = [f"{len(failed)} of {len(results)} meters failed{news}: {_first(map(_describe, failed))}"] if failed else []
     problems = [problem for result in fleet_results for problem in result.problems]
     parts += [f"Store: {_first(problems)}"] if problems else []
     parts += [_first(f"partition {quoted([key])} is not the id of a meter" for key in unknown)] if unknown else []

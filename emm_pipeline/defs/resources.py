@@ -1,4 +1,4 @@
-"""Resources: what the steps reach outside of Dagster. They hold no credential, so none is shown in the UI."""
+"""Resources: the steps' access to databases and stores. They contain no credentials that the UI could show."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,27 +16,27 @@ if TYPE_CHECKING:
 
 
 class ConfigDatabase(ConfigurableResource):  # type: ignore[type-arg]
-    """The configuration database that POSTGRES_* names: which meters there are, and how each is."""
+    """The configuration database that POSTGRES_* names, with the meters and their status."""
 
     @contextmanager
     def open(self) -> "Iterator[Engine]":
-        """Yield an engine, closed afterwards."""
+        """Yield an engine, and close it afterwards."""
         with open_config_database(current_settings()) as engine:
             yield engine
 
 
 class Readings(ConfigurableResource):  # type: ignore[type-arg]
-    """The store that READINGS_STORE names, where readings go, and the outbox, where they are before."""
+    """The readings store that READINGS_STORE names, and the outbox."""
 
     @contextmanager
     def open(self) -> "Iterator[Delivery]":
-        """Yield the way into the store, closed afterwards."""
+        """Yield the delivery to the store, and close it afterwards."""
         with open_delivery(current_settings()) as delivery:
             yield delivery
 
 
 class Limits(ConfigurableResource):  # type: ignore[type-arg]
-    """How much one run may do at once, and how often it says so; MAX_CONNECTIONS and STATUS_INTERVAL_S."""
+    """Limits of a run: MAX_CONNECTIONS, and STATUS_INTERVAL_S for how often it reports an unchanged status."""
 
     max_connections: int
     status_interval_s: int

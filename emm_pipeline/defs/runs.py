@@ -1,4 +1,4 @@
-"""Runs in flight: which polls hold up a tick, and which runs name a partition that is to be deleted."""
+"""Runs in progress: find polls that delay a tick, and runs that refer to a partition to be deleted."""
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -12,11 +12,12 @@ from emm_pipeline.dagster_ext.run_history import IN_FLIGHT
 from emm_pipeline.polling.sharding import Shard
 from emm_pipeline.polling.timing import Window
 
-KIND_TAG = "emm/kind"
+# Dagster shows no tags that begin with `.dagster/`; it filters by them, and re-execution copies them.
+KIND_TAG = ".dagster/emm/kind"
 SCHEDULED_POLL = "scheduled poll"
-SHARD_TAG = "emm/shard"
-TICK_TAG = "emm/tick"
-UNTIL_TAG = "emm/until"
+SHARD_TAG = ".dagster/emm/shard"
+TICK_TAG = ".dagster/emm/tick"
+UNTIL_TAG = ".dagster/emm/until"
 MAX_RUNTIME_TAG = "dagster/max_runtime"
 PRIORITY_TAG = "dagster/priority"
 PARTITION_TAG = "dagster/partition"
@@ -28,7 +29,7 @@ ACTIVE_BACKFILLS = [BulkActionStatus.REQUESTED, BulkActionStatus.CANCELING, Bulk
 
 @dataclass(frozen=True, slots=True)
 class ScheduledPoll:
-    """A run that the poll's schedule asked for: its shard, and its tick's window."""
+    """A poll that the schedule started: its shard, and its tick's window."""
 
     shard: Shard
     window: Window
@@ -45,9 +46,9 @@ class ScheduledPoll:
 
     @classmethod
     def of_run(cls, run: DagsterRun) -> "ScheduledPoll | None":
-        """Return what the run's tags say; None for a run that was started by hand, over partitions or not.
+        """Read the run's tags; None for a run that was started by hand.
 
-        A run that is executed again has its parent's tags: its shard is the same, its window is past.
+        A re-executed run has its parent's tags: the same shard, and a window that has passed.
         """
         if run.tags.get(KIND_TAG) != SCHEDULED_POLL:
             return None
@@ -55,18 +56,18 @@ class ScheduledPoll:
         return cls(Shard.parse(run.tags[SHARD_TAG]), window, run.run_id)
 
     def holds_up(self, shard: Shard, tick: datetime, interval: timedelta) -> bool:
-        """Whether this poll, still in flight, keeps `tick` from polling `shard`.
+        """Whether this poll, which is still in progress, prevents `tick` from polling `shard`.
 
-        The poll of the tick before does not: it has read its meters by then and reports their results, and the
-        gateways are locked while they are read. Nor does one that is older than two intervals: whatever became of it,
-        queued or dead, nothing waits for it.
+        The poll of the previous tick does not: it has read its meters by then and is reporting results, and gateways
+        are locked while they are read. A poll that is older than two intervals does not either, whether it is queued or
+        dead.
         """
         tick = tick.astimezone(UTC)
         return self.shard.overlaps(shard) and tick - 2 * interval <= self.window.tick < tick - interval
 
 
 def scheduled_polls_in_flight(instance: DagsterInstance) -> list[ScheduledPoll]:
-    """Return the schedule's runs that are queued, starting or going on; not those that someone executes again."""
+    """Return the schedule's runs that are queued, starting or in progress, without re-executed ones."""
     filters = RunsFilter(statuses=IN_FLIGHT, tags={KIND_TAG: SCHEDULED_POLL})
     runs = (record.dagster_run for record in instance.get_run_records(filters))
     polls = (ScheduledPoll.of_run(run) for run in runs if not run.parent_run_id)
@@ -78,13 +79,14 @@ class KnowsLostRuns(Protocol):
     """A run launcher that can tell which runs have lost their process."""
 
     def lost(self, run_ids: Collection[str]) -> set[str]:
-        """Return those of the runs that no process executes, as far as the launcher knows."""
+        """Return the runs that, as far as the launcher knows, no process executes."""
 
 
 def without_lost(instance: DagsterInstance, polls: Sequence[ScheduledPoll], now: datetime) -> list[ScheduledPoll]:
-    """Leave out the overdue polls whose worker does not answer: run monitoring has not failed them yet.
+    """Return the polls without overdue ones whose worker does not answer and which run monitoring has not failed yet.
 
-    Should one be going on all the same, nothing is read twice at once: each gateway is locked while it is read.
+    If such a run is in progress after all, no meter is read twice at once, because gateways are locked while they are
+    read.
     """
     launcher = instance.run_launcher
     overdue = [poll.run_id for poll in polls if poll.window.is_overdue(now)]
@@ -102,10 +104,10 @@ def resumes_failed_run(run: DagsterRun) -> bool:
 
 
 def partitions_in_flight(instance: DagsterInstance, asset: AssetKey, partitions: Iterable[str]) -> set[str]:
-    """Return those of the partitions that a run in flight may name.
+    """Return the partitions to which a run in progress may refer.
 
-    A run over a range and a backfill that is still handing out its runs may name any. A scheduled poll names
-    none: it takes its meters from the database.
+    A run over a range, and a backfill that is still creating its runs, may refer to any partition. A scheduled poll
+    refers to none, because it takes its meters from the database.
     """
     partitions = set(partitions)
     if not partitions:

@@ -1,4 +1,4 @@
-"""When discovery and poll run. On by default; both can be switched off in the UI."""
+"""The schedules of discovery and poll. Both are on by default and can be switched off in the UI."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -30,14 +30,14 @@ from emm_pipeline.settings import Settings
 
 POLL_PRIORITY = "20"
 DISCOVERY_PRIORITY = "10"
-"""Scheduled runs leave the queue before the runs of a backfill, which have 0; a poll has a time to keep."""
+"""Priorities of scheduled runs: they leave the queue before the runs of a backfill (0), as a poll has a due time."""
 
 RUNTIME_SLACK_S = 60
-"""How much longer than its window a poll may run before the daemon ends it."""
+"""Seconds that a poll may run longer than its window before the daemon ends it."""
 
 
 def build_schedules(settings: Settings) -> list[ScheduleDefinition]:
-    """Return both schedules, on the settings' triggers."""
+    """Return both schedules, with the triggers of the settings."""
     return [_discovery_schedule(settings.discovery_trigger), _poll_schedule(settings)]
 
 
@@ -48,7 +48,7 @@ def _discovery_schedule(trigger: Trigger) -> ScheduleDefinition:
         cron_schedule=trigger.cron,
         execution_timezone=trigger.time_zone,
         default_status=DefaultScheduleStatus.RUNNING,
-        description="Searches the database for new, changed and removed meters (SCHEDULER_CRON_*_TRIGGER).",
+        description="Finds new, changed and removed meters in the database (SCHEDULER_CRON_*_TRIGGER).",
     )
     def discovery_schedule(context: ScheduleEvaluationContext) -> RunRequest:
         tick = context.scheduled_execution_time.astimezone(UTC).isoformat()
@@ -91,7 +91,7 @@ def _poll_schedule(settings: Settings) -> ScheduleDefinition:
 def decide_polls(
     tick: datetime, trigger: Trigger, shards: list[Shard], in_flight: list[ScheduledPoll]
 ) -> tuple[list[RunRequest], list[str]]:
-    """Return a run request for each shard that is free, and for each that is still being polled why it is skipped."""
+    """Return a run request for each free shard, and the reason for skipping each shard that is still being polled."""
     window = window_of(tick, trigger)
     interval = trigger.next_tick(tick) - tick
     requests: list[RunRequest] = []

@@ -1,61 +1,60 @@
-"""Which results of a poll are reported in Dagster, and saving all of them in the table `meter_status`."""
+"""Decide what a poll reports in Dagster, and save its results in the tables `meter_status` and `register_issues`."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from dagster import DagsterInstance
 
 from emm_pipeline.config_db.device_state.meter_status import MeterStatus, load_statuses, save_results
-from emm_pipeline.defs.partitions import METER_READINGS
+from emm_pipeline.config_db.device_state.register_issues import load_issues, save_issues
+from emm_pipeline.defs.partitions import METER_READINGS, meter_ids
+from emm_pipeline.polling.report_plan import ReportPlan, plan_report, statuses_after
 from emm_pipeline.polling.results import PollResult
+from emm_pipeline.status import RegisterIssue
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
 
-def results_to_report(
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The report of a run, and the status of all meters after it; `issues` are by meter id."""
+
+    plan: ReportPlan
+    statuses: Mapping[int, MeterStatus]
+    issues: Mapping[int, Collection[RegisterIssue]] = field(default_factory=dict)
+    existing: Collection[int] = ()
+    """The meters that have a partition."""
+
+
+def report_of(
     engine: "Engine", instance: DagsterInstance, results: Sequence[PollResult], interval: timedelta
-) -> list[PollResult]:
-    """Return the results that are to be reported in Dagster.
-
-    Failures and changes always; that a meter was read again only once its last report is older than `interval` (an
-    event takes about 1.6 kB in the database). A meter that only Dagster shows as failed has changed too: a run for its
-    partition was killed before it reported anything.
-    """
-    if not interval:
-        return list(results)
-    unread = instance.event_log_storage.get_latest_asset_partition_materialization_attempts_without_materializations(
-        METER_READINGS
-    )
-    known = load_statuses(engine)
-    statuses = {id_: status for id_, status in known.items() if str(id_) not in unread}
-    oldest = datetime.now(UTC) - interval
-    return [result for result in results if not (result.ok and _is_fresh(statuses.get(result.id), oldest))]
-
-
-def _is_fresh(status: MeterStatus | None, oldest: datetime) -> bool:
-    return bool(
-        status and status.failing_since is None and status.recorded_at is not None and status.recorded_at > oldest
-    )
-
-
-def save_statuses(engine: "Engine", results: Sequence[PollResult], reported: Collection[PollResult]) -> None:
-    """Write each meter's last reading, its failures in a row, and when it was last reported in Dagster."""
+) -> Report:
+    """Return what to report of the results, and the statuses of the meters to save after that."""
     before = load_statuses(engine)
+    shown_as_failed: set[int] = set()
+    if interval:  # otherwise all meters that were read are reported in any case
+        storage = instance.event_log_storage
+        failed = storage.get_latest_asset_partition_materialization_attempts_without_materializations(METER_READINGS)
+        shown_as_failed = meter_ids(failed)
     now = datetime.now(UTC)
-    ids = {result.id for result in reported}
-    save_results(engine, [_status(each, before.get(each.id), now, reported=each.id in ids) for each in results])
+    plan = plan_report(results, before, shown_as_failed, interval, now)
+    after = {status.id: status for status in statuses_after(results, before, plan, now)}
+    return Report(plan, before | after)
 
 
-def _status(result: PollResult, before: MeterStatus | None, now: datetime, *, reported: bool) -> MeterStatus:
-    """Return the status after a poll. A meter that was read, but not stored, counts as read."""
-    before = before or MeterStatus(id=result.id)
-    return MeterStatus(
-        id=result.id,
-        last_read_at=max(filter(None, (result.read_at, before.last_read_at)), default=None),
-        failing_since=None if result.ok else before.failing_since or now,
-        failures_in_a_row=0 if result.ok else before.failures_in_a_row + result.unread,
-        reason=result.reason,
-        recorded_at=now if reported else before.recorded_at,
-    )
+def save(engine: "Engine", results: Sequence[PollResult], report: Report) -> Report:
+    """Save the statuses of the meters, and which of their registers did not deliver.
+
+    Returns:
+        The report, with the issues of all meters.
+    """
+    save_results(engine, [report.statuses[result.id] for result in results])
+    read = [result.id for result in results if result.is_read]
+    before = load_issues(engine)
+    issues = {result.id: result.issues for result in results if result.issues}
+    save_issues(engine, read, issues, before, datetime.now(UTC))
+    others = {meter_id: known for meter_id, known in before.items() if meter_id not in set(read)}
+    return replace(report, issues=others | issues)

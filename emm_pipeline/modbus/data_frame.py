@@ -1,6 +1,7 @@
-"""Points of many meter readings, and the DataFrame that they become. Pure.
+"""Collect the points of many meter readings, and convert them to a DataFrame (pure).
 
-Texts are codes until the end: a million points have a few hundred texts, and references to them cost more than numbers.
+Texts are represented as codes until the end, because a million points have only a few hundred different texts, and
+references to texts take more time and memory than numbers.
 """
 
 from __future__ import annotations
@@ -25,12 +26,12 @@ Codes: TypeAlias = "NDArray[np.signedinteger[Any]]"
 
 
 class Points(NamedTuple):
-    """Points of the meter readings of one layout, sorted by meter reading, then by register."""
+    """Points of the meter readings with one layout, sorted by meter reading, then by register."""
 
     meters: NDArray[np.intp]
-    """Indices into all meter readings: those that have register blocks."""
+    """Indices of the meter readings that have register blocks."""
     counts: NDArray[np.intp]
-    """How many points each of them has."""
+    """Number of points of each of these meter readings."""
     name: Codes
     unit: Codes
     """Codes of texts, as `Texts` has them: one for each point, as the values."""
@@ -45,7 +46,7 @@ class Points(NamedTuple):
         values: NDArray[np.float64],
         present: NDArray[np.bool_],
     ) -> Points:
-        """Those values that are present, shape (meters, registers), of registers with these names and units."""
+        """Create points from the present values, shape (meters, registers), of registers with these names and units."""
         if present.all():
             counts = np.full(len(meters), len(names))
             return cls(meters, counts, np.tile(names, len(meters)), np.tile(units, len(meters)), values.ravel())
@@ -58,19 +59,19 @@ _NO_POINTS = Points(_NO_INDICES, _NO_INDICES, _NO_CODES, _NO_CODES, np.empty(0))
 
 
 class Texts:
-    """Texts as codes: the same text always has the same, None has -1."""
+    """Assigns a code to each different text; None has the code -1."""
 
     def __init__(self) -> None:
         self._codes: dict[str | None, int] = {None: -1}
 
     def codes(self, texts: Iterable[str | None]) -> Codes:
-        """The texts' codes, in as few bytes as they need; that of None is -1."""
+        """Return the codes of texts as the smallest possible type; the code of None is -1."""
         known = self._codes
         codes = [known.setdefault(text, len(known) - 1) for text in texts]
         return np.array(codes, dtype=np.min_scalar_type(-len(known)))
 
     def column(self, codes: Codes) -> Any:
-        """The texts of these codes, as a categorical column."""
+        """Return the texts of these codes as a categorical column."""
         import pandas as pd  # noqa: PLC0415
 
         categories = pd.Index(list(self._codes)[1:], dtype=object)
@@ -78,8 +79,8 @@ class Texts:
 
 
 def in_order(parts: Sequence[Points]) -> Points:
-    """Joins the points of several layouts, in the order of the meter readings."""
-    if len(parts) == 1:  # spares the large arrays of a uniform fleet two copies
+    """Join the points of several layouts in the order of the meter readings."""
+    if len(parts) == 1:  # avoids two copies of the large arrays of a uniform fleet
         return parts[0]
     joined = Points(*(np.concatenate(columns) for columns in zip(_NO_POINTS, *parts, strict=True)))
     order = joined.meters.repeat(joined.counts).argsort(kind="stable")
@@ -87,19 +88,19 @@ def in_order(parts: Sequence[Points]) -> Points:
 
 
 def to_frame(meter_readings: Sequence[MeterReading], points: Points, names: Texts, units: Texts) -> pd.DataFrame:
-    """Returns the points as a DataFrame with READING_COLUMNS.
+    """Return the points as a DataFrame with READING_COLUMNS.
 
     Args:
-        meter_readings: All that `points.meters` counts.
-        points: What they hold.
+        meter_readings: All meter readings, to which `points.meters` refers.
+        points: The points of the meter readings.
         names: The texts of `points.name`.
         units: The texts of `points.unit`.
     """
-    import pandas as pd  # noqa: PLC0415 - takes 0.4 s, which those who only read need not wait for
+    import pandas as pd  # noqa: PLC0415 - takes 0.4 s, and code that only reads does not need it
 
     points_of = np.zeros(len(meter_readings), np.intp)
     points_of[points.meters] = points.counts
-    # With a zone named, pandas would convert each time: twice as long. They are in UTC.
+    # The times are in UTC. If a zone were given here, pandas would convert each one, which takes twice as long.
     times = pd.DatetimeIndex([each.time for each in meter_readings]) if meter_readings else pd.DatetimeIndex([], tz=UTC)
     ids = np.array([each.meter.id for each in meter_readings], dtype=np.int64)
     texts = Texts()

@@ -1,62 +1,78 @@
-"""What the words of the replies mean: from meter readings to a DataFrame. Pure, and vectorised.
+"""Decode meter readings into a DataFrame. Pure, and vectorised.
 
-Meters of one type whose replies have the same layout are decoded together: each register's values are a view into
-their words, and become a column of a matrix.
+Meters of one type whose replies have the same layout are decoded together.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections import defaultdict
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from emm_pipeline.fleet import scale_factor
+from emm_pipeline.fleet import MeterType
 from emm_pipeline.modbus.data_frame import Points, Texts, in_order, to_frame
-from emm_pipeline.modbus.values import Scaling, Words, invalid_raw, times_power_of_ten
+from emm_pipeline.modbus.layout import Layout
+from emm_pipeline.readings import RegisterBlock, Request
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     import pandas as pd
-    from numpy.typing import NDArray
 
-    from emm_pipeline.fleet import MeterType, Register
-    from emm_pipeline.readings import MeterReading, RegisterBlock, Request
+    from emm_pipeline.fleet import Register
+    from emm_pipeline.readings import MeterReading
 
 
-_METERS_AT_ONCE = 1000
-"""So that their words, and the part of the matrix that is filled column by column, stay in the processor's cache."""
+class DecodedReadings(NamedTuple):
+    """The values, and by meter id why values are absent although the device sent something."""
+
+    frame: pd.DataFrame
+    notices: Mapping[int, tuple[str, ...]]
 
 
 def decode_readings(meter_readings: Sequence[MeterReading], types: Mapping[str, MeterType]) -> pd.DataFrame:
-    """Decodes every register that the meter readings hold.
+    """Return the values of `decode_with_notices`."""
+    return decode_with_notices(meter_readings, types).frame
 
-    Absent is what cannot be told: a register whose words are not all inside one block, a raw value equal to
-    `invalid_value`, and what is not finite.
+
+def decode_with_notices(meter_readings: Sequence[MeterReading], types: Mapping[str, MeterType]) -> DecodedReadings:
+    """Decode every register that the meter readings hold, and the sums of their values.
+
+    A value is absent if a word of its register is not inside the block, if its raw value means "no reading", if it is
+    not finite, if its scale factor may be that of another moment, and if it is a sum without its parts.
 
     Args:
         meter_readings: As read; one without blocks gives no rows.
         types: Their meter types by name.
 
     Returns:
-        One row per value, with READING_COLUMNS, in the order of the meter readings and of their type's registers.
+        One row per value, with READING_COLUMNS, in the order of the meter readings and of their type's registers, with
+        the sums after them; and notices.
     """
     names, units = Texts(), Texts()
     parts = []
+    notices: dict[int, list[str]] = defaultdict(list)
     for layout, indices in _alike(meter_readings, types):
-        values, present = layout.decode([meter_readings[i].blocks for i in indices])
-        name_codes = names.codes(register.measurement_name for register in layout.registers)
-        unit_codes = units.codes(register.data_unit for register in layout.registers)
-        parts.append(Points.of(np.array(indices), name_codes, unit_codes, values, present))
-    return to_frame(meter_readings, in_order(parts), names, units)
+        found = layout.decode(
+            [meter_readings[i].blocks for i in indices], [meter_readings[i].meter.factor for i in indices]
+        )
+        name_codes = names.codes(name for name, _ in layout.series)
+        unit_codes = units.codes(unit for _, unit in layout.series)
+        parts.append(Points.of(np.array(indices), name_codes, unit_codes, found.matrix, found.present))
+        for index, line in found.notices:
+            notices[meter_readings[indices[index]].meter.id].append(line)
+    frame = to_frame(meter_readings, in_order(parts), names, units)
+    return DecodedReadings(frame, {meter_id: tuple(lines) for meter_id, lines in notices.items()})
 
 
 def _alike(
     meter_readings: Sequence[MeterReading], types: Mapping[str, MeterType]
-) -> Iterator[tuple[_Layout, list[int]]]:
-    """Groups the meter readings that have blocks by type and layout: yields both, and their indices."""
-    # By the type's identity: to compare two types, all their registers would have to be. And looked up only where the
-    # reading before had another, since an enum's hash costs more than all the rest.
+) -> Iterator[tuple[Layout, list[int]]]:
+    """Group the meter readings that have blocks by type and layout: yield both, and the indices of the readings."""
+    # By the type's identity: comparing two types would compare all their registers. The group is looked up only if it
+    # differs from that of the reading before, since hashing an enum takes longer than everything else here.
     groups: dict[tuple[int, tuple[Request, ...]], tuple[MeterType, list[int]]] = {}
     last_type: MeterType | None = None
     last_requests: list[Request] = []
@@ -69,53 +85,33 @@ def _alike(
                 _, indices = groups.setdefault((id(meter_type), tuple(requests)), (meter_type, []))
             indices.append(index)
     for (_, spans), (meter_type, indices) in groups.items():
-        yield _Layout(meter_type, spans), indices
+        yield Layout(meter_type, spans), indices
 
 
-class _Layout:
-    """Where the registers of a type are in the words of its replies; `registers` are those that are all there."""
+def decode_value(
+    words: Sequence[int], register: Register, companions: Sequence[Sequence[int]] = (), factor: float = 1.0
+) -> float | None:
+    """Return the value that a poll decodes from the words of one register; None if it would be absent.
 
-    def __init__(self, meter_type: MeterType, requests: Sequence[Request]) -> None:
-        located = [(r, column) for r in meter_type.registers if (column := _column(r, requests)) is not None]
-        factors = {r: _column(scale_factor(r), requests) for r, _ in located if r.scale_register is not None}
-        located = [(r, column) for r, column in located if factors.get(r, 0) is not None]
-        self.registers = [register for register, _ in located]
-        self._columns = [column for _, column in located]
-        self._factor_columns = [factors.get(register) for register in self.registers]
-        self._invalid = [invalid_raw(register) for register in self.registers]
-        self._scaling = Scaling(self.registers)
-
-    def decode(self, replies: Sequence[tuple[RegisterBlock, ...]]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        """Returns the values, and which of them there are; shape (replies, registers)."""
-        values = np.empty((len(replies), len(self.registers)))
-        present = np.empty_like(values, dtype=bool)
-        for first in range(0, len(replies), _METERS_AT_ONCE):
-            some = slice(first, first + _METERS_AT_ONCE)
-            words = Words(b"".join([block.data for blocks in replies[some] for block in blocks]), len(values[some]))
-            self._decode_into(values[some], present[some], words)
-        return values, present
-
-    def _decode_into(self, values: NDArray[np.float64], present: NDArray[np.bool_], words: Words) -> None:
-        raws = [words.raw(column, register) for column, register in zip(self._columns, self.registers, strict=True)]
-        with np.errstate(invalid="ignore"):  # a signalling NaN is absent like any other
-            for position, raw in enumerate(raws):
-                values[:, position] = raw
-        self._scaling.apply(values)
-        for position, factor in enumerate(self._factor_columns):
-            if factor is not None:
-                powers = words.raw(factor, scale_factor(self.registers[position]))
-                values[:, position] = times_power_of_ten(values[:, position], powers)
-        np.isfinite(values, out=present)
-        for position, nothing in enumerate(self._invalid):
-            if nothing is not None:
-                present[:, position] &= raws[position] != nothing
-
-
-def _column(register: Register, requests: Sequence[Request]) -> int | None:
-    """The column of the register's first word among the words of the replies; None if it is not all there."""
-    offset = 0
-    for request in requests:
-        if request.covers(register):
-            return offset + register.register_address - request.address
-        offset += request.count
-    return None
+    Args:
+        words: The words at the register's address.
+        register: With its type's `register_bytes`.
+        companions: The words of each of `register.companions`.
+        factor: The meter's factor.
+    """
+    if len(companions) < len(register.companions) or not all(companions):
+        return None
+    addresses: dict[str, Any] = {"register_address": 0, "stored": True}
+    all_words = list(words)
+    columns = {"scale factor": "scale_register", "sign": "sign_register", "upper half": "high_register_address"}
+    address = register.count
+    for companion, its_words in zip(register.companions, companions, strict=True):
+        what = companion.measurement_name.removesuffix(f" of {register.measurement_name}")
+        addresses[columns[what]] = address
+        all_words += its_words
+        address += companion.count
+    request = Request(register.function_code, 0, address, register.register_bytes)
+    data = np.array(all_words, dtype=">u2").tobytes()
+    layout = Layout(MeterType("", (replace(register, **addresses),)), [request])
+    found = layout.decode([(RegisterBlock(request, data),)], [factor])
+    return float(found.matrix[0, 0]) if found.present[0, 0] else None

@@ -1,4 +1,4 @@
-"""The exception codes of Modbus Application Protocol 1.1b3, section 7, and what is done about them. Pure."""
+"""Names and remedies of the exception codes of Modbus Application Protocol 1.1b3, section 7 (pure)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _REMEDIES = {
     "here; 30001 in a manual is mostly function 4, address 0, and 40001 function 3, address 0), or read fewer at once",
     3: "the device does not send so many registers at once: read fewer",
     4: "the device knows the register and could not read it now: try again, then check the device itself",
-    5: "the device is busy with something long: try again later",
+    5: "the device is processing a long command: try again later",
     6: "the device or gateway is busy: stop other programs that talk to it, or set longer pauses",
     8: "the device found an error in its own memory: restart it; if that does not help, it needs repair",
     10: "the gateway has no way to this unit: compare its port and serial settings with the unit's",
@@ -31,17 +31,22 @@ _REMEDIES = {
 ILLEGAL_FUNCTION, DEVICE_FAILURE = 1, 4
 
 UNSUPPORTED = frozenset({2, 3, DEVICE_FAILURE})
-"""With these a unit says that it does not support some of the registers, or so many of them: the request is split."""
+"""Codes for which EMM splits the request: the unit does not support some of the registers, or their number."""
+
+NO_REPLY = 0
+"""Stands for an exception code: some devices send nothing, or close the connection, instead of exception 2 or 3."""
 
 UNIT_IS_SILENT = 11
-"""With this a gateway reports that the unit did not reply to it."""
+"""Code with which a gateway reports that the unit did not reply to it."""
 
 
 def describe(exception_code: int) -> str:
-    """The code with its name."""
+    """Return the code with its name."""
+    if exception_code == NO_REPLY:
+        return "no reply"
     return f"exception {exception_code} ({_NAMES.get(exception_code, 'unknown code')})"
 
 
 def remedy(exception_code: int) -> str:
-    """What a person can do about it."""
-    return _REMEDIES.get(exception_code, "the device's manual may say what it means by this")
+    """Return what a person can do about the exception."""
+    return _REMEDIES.get(exception_code, "look up the exception code in the device's manual")

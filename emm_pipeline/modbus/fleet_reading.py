@@ -1,4 +1,4 @@
-"""Reads a fleet once: the meters behind one gateway in turn, gateways side by side, until the deadline."""
+"""Read a fleet once until a deadline: the meters behind one gateway in turn, different gateways concurrently."""
 
 from __future__ import annotations
 
@@ -6,31 +6,42 @@ import asyncio
 import time
 from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from emm_pipeline.fleet import EnergyMeter, MeterType
 from emm_pipeline.modbus.gateway import GatewayPoll
-from emm_pipeline.modbus.gateway_locks import LOCK_RETRY_S, GatewayLocks, Unlocked
+from emm_pipeline.modbus.gateway_locks import (
+    LOCK_RETRY_S,
+    GatewayLocks,
+    Unlocked,
+    lock_names,
+    release_all,
+    try_acquire_all,
+)
+from emm_pipeline.modbus.last_requests import LastRequests
 from emm_pipeline.modbus.meter_poll import RETRIES, MeterPoll
-from emm_pipeline.modbus.planning import Plans, avoided_requests
+from emm_pipeline.modbus.planning import Plans
 from emm_pipeline.modbus.sunspec.model_poll import ModelPoll
 from emm_pipeline.modbus.sunspec.models import has_models
 from emm_pipeline.modbus.transport.pacing import Pace, allowed_connections
+from emm_pipeline.modbus.unsupported import EarlierRequests, known_unsupported
 from emm_pipeline.readings import FailureKind, MeterReading, UnsupportedRange
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from emm_pipeline.fleet import GatewayAddress
+    from emm_pipeline.readings import GivenRange
 
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """What reading has to respect.
+    """Conditions for a reading: locks, limits and the device state.
 
-    `unsupported` is by meter id which registers the unit is known not to support. `failing` are the ids of meters that
-    keep failing: they get no second request when they are busy. `models` is by meter id where the unit had its SunSpec
-    models, model id to address.
+    `unsupported` contains, by meter id, the registers that the unit does not support. `failing` are the ids of meters
+    that keep failing; they get no second request if they are busy. `models` contains, by meter id, the last addresses
+    of the unit's SunSpec models (`model_key` to address). `labels_known` are the ids of meters whose labels are not
+    read now.
     """
 
     max_connections: int = 200
@@ -38,6 +49,14 @@ class Conditions:
     unsupported: Mapping[int, Sequence[UnsupportedRange]] = field(default_factory=dict)
     failing: Collection[int] = ()
     models: Mapping[int, Mapping[int, int]] = field(default_factory=dict)
+    retried: Mapping[int, Sequence[UnsupportedRange]] = field(default_factory=dict)
+    """By meter id the registers that the meter did not give last time, and that are requested again now."""
+    given: Mapping[int, Sequence[GivenRange]] = field(default_factory=dict)
+    """By meter id the registers that the meter has ever given."""
+    silent: Collection[int] = ()
+    """The ids of meters that did not reply when they were read last, or whose gateway closed the connection."""
+    labels_known: Collection[int] | None = None
+    """None means all meters: no labels are read."""
 
 
 async def read_meters(
@@ -48,16 +67,16 @@ async def read_meters(
     conditions: Conditions | None = None,
     on_reading: Callable[[MeterReading], None] | None = None,
 ) -> list[MeterReading]:
-    """Reads every meter once.
+    """Read every meter once.
 
-    A meter that cannot be read has a failure in its reading; nothing is raised for it.
+    A meter that cannot be read has a failure in its reading; no exception is raised for it.
 
     Args:
         meters: The meters; those behind one gateway share a session and are read in turn, by unit id.
         types: The meters' types by name.
-        deadline: When to end at the latest, on the clock of `time.monotonic`.
-        conditions: What to respect; nothing but the default number of connections without.
-        on_reading: Called with each reading as soon as its meter is done.
+        deadline: The time at which reading ends, on the clock of `time.monotonic`.
+        conditions: Locks, limits and device state; default: only the default number of connections.
+        on_reading: Called with each reading as soon as the meter has been read.
 
     Returns:
         One reading per meter, in the order of `meters`.
@@ -82,7 +101,7 @@ async def read_meters(
     slots = asyncio.Semaphore(allowed_connections(conditions.max_connections))
     loop_deadline = asyncio.get_running_loop().time() + deadline - time.monotonic()
     async with asyncio.TaskGroup() as tasks:
-        # The longest first: what starts last should not be what takes longest.
+        # Gateways that take longest start first, so that the last one to start does not delay the end.
         for polls_behind in sorted(behind.values(), key=lambda polls: -sum(len(p.requests) for p in polls)):
             gateway = GatewayPoll(polls_behind, finish, pace)
             tasks.create_task(_read_gateway(gateway, conditions.locks, slots, loop_deadline))
@@ -90,26 +109,48 @@ async def read_meters(
 
 
 def _plan(meters: Iterable[EnergyMeter], types: Mapping[str, MeterType], conditions: Conditions) -> list[MeterPoll]:
-    """Returns a poll per meter; one that cannot be planned has failed with CONFIGURATION."""
+    """Return a poll per meter; a meter that cannot be planned has failed with CONFIGURATION."""
     plans = Plans(types)
     searched = {name for name, meter_type in types.items() if has_models(meter_type)}
     polls: list[MeterPoll] = []
+
+    def reads_labels(meter: EnergyMeter) -> bool:
+        return conditions.labels_known is not None and meter.id not in conditions.labels_known
+
     for meter in meters:
         known = tuple(conditions.unsupported.get(meter.id, ()))
         retries = 0 if meter.id in conditions.failing else RETRIES
+        earlier = EarlierRequests(
+            tuple(conditions.retried.get(meter.id, ())), tuple(conditions.given.get(meter.id, ()))
+        )
+        manner: dict[str, Any] = {
+            "earlier": earlier,
+            "keeps_failing": meter.id in conditions.failing,
+            "was_silent": meter.id in conditions.silent,
+        }
         if meter.type not in types:
             poll = MeterPoll(meter, MeterType(meter.type), ())
             poll.fail(FailureKind.CONFIGURATION, f"type {meter.type} is not configured")
         elif meter.type in searched:
             place = conditions.models.get(meter.id)
-            poll = ModelPoll(meter, types[meter.type], (), known, retries, plans=plans, known=place)
+            reads = reads_labels(meter)
+            poll = ModelPoll(
+                *(meter, types[meter.type], (), known, retries),
+                **manner,
+                plans=plans,
+                known=place,
+                reads_labels=reads,
+            )
         else:
-            plan = plans.requests(types[meter.type], avoided_requests(known))
+            meter_type = types[meter.type]
+            plan = plans.requests(meter_type, known_unsupported((*known, *earlier.silent), meter_type.asked))
             if isinstance(plan, str):
-                poll = MeterPoll(meter, types[meter.type], ())
+                poll = MeterPoll(meter, meter_type, ())
                 poll.fail(FailureKind.CONFIGURATION, plan)
             else:
-                poll = MeterPoll(meter, types[meter.type], plan, known, retries)
+                labels = plans.label_requests(meter_type) if reads_labels(meter) else ()
+                last = LastRequests(plans.confirmations(meter_type, plan), labels)
+                poll = MeterPoll(meter, meter_type, plan, known, retries, last=last, **manner)
         polls.append(poll)
     return polls
 
@@ -117,23 +158,25 @@ def _plan(meters: Iterable[EnergyMeter], types: Mapping[str, MeterType], conditi
 async def _read_gateway(
     gateway: GatewayPoll, locks: GatewayLocks, slots: asyncio.Semaphore, loop_deadline: float
 ) -> None:
-    """Reads all meters behind a gateway as soon as a connection and its lock are free.
+    """Read all meters behind a gateway as soon as a connection and the gateway's lock are free.
 
-    While another run has the lock, the connection is left to other gateways.
+    While another run has the lock, other gateways can use the connection.
     """
     never_began: str | None = "all allowed connections were in use"
+    names: tuple[str, ...] = ()
     try:
         async with asyncio.timeout_at(loop_deadline):
             while True:
                 async with slots:
                     never_began = None
-                    if await locks.try_acquire(gateway.address):
+                    names = names or await lock_names(gateway.address, gateway.timeout_s)
+                    if await try_acquire_all(locks, names):
                         try:
                             await gateway.read()
                         finally:
-                            locks.release(gateway.address)
+                            release_all(locks, names)
                         return
-                    never_began = f"another run is talking to {gateway.address}"
+                    never_began = f"another run is using {gateway.address}"
                 await asyncio.sleep(LOCK_RETRY_S)
     except TimeoutError:
         gateway.run_out_of_time(never_began)

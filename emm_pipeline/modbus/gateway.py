@@ -1,4 +1,4 @@
-"""The meters behind one gateway, read in turns over one session."""
+"""Read the meters behind one gateway in turns over one session."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from emm_pipeline.event_loop import sleep_until
 from emm_pipeline.modbus.session import Session, Timing
 from emm_pipeline.modbus.transport.base import ConnectError, ReadError
+from emm_pipeline.readings import FailureKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -18,63 +19,96 @@ if TYPE_CHECKING:
 
 
 class GatewayPoll:
-    """Reads the meters behind one gateway.
+    """Read the meters behind one gateway.
 
-    Each meter has a turn, in the order of the unit ids; those with requests left have another one after all others,
-    once they are ready for it.
+    Each meter has a turn, in the order of the unit ids. A meter with requests left gets another turn after all others,
+    when it is ready.
     """
 
     def __init__(self, polls: Sequence[MeterPoll], finish: Callable[[MeterPoll], None], pace: Pace) -> None:
         first = polls[0]
-        self.address = first.meter.address
+        self.address = first.meter.gateway
+        self.timeout_s = first.meter_type.timeout_s
         self._session = Session(first.meter.gateway, Timing.of(first.meter_type), pace=pace)
         self._finish = finish
         self._units = len(polls)
+        self._keeps_connection = any(poll.meter_type.keep_connection for poll in polls)
         self._order = count()
+        self._postponed: dict[int, ReadError] = {}
+        """By unit id why a connection's first request got no reply, where no other reply had come before."""
+        self._loses_no_requests = False
+        """Whether a postponed meter got no reply to a second request either."""
         self._waiting: list[tuple[float, int, MeterPoll]] = []
-        for poll in sorted(polls, key=lambda poll: poll.meter.unit_id):
+        # Units that keep failing come last: by then it is known whether the gateway replies at all.
+        for poll in sorted(polls, key=lambda poll: (poll.keeps_failing, poll.meter.unit_id)):
             self._queue(poll)
 
     def _queue(self, poll: MeterPoll) -> None:
         heapq.heappush(self._waiting, (poll.ready_at, next(self._order), poll))
 
     async def read(self) -> None:
-        """Reads all meters to their end. If it is cancelled, call `run_out_of_time`."""
+        """Read all meters completely. If this is cancelled, call `run_out_of_time`."""
         try:
             while self._waiting:
                 _, _, poll = self._waiting[0]
                 await sleep_until(poll.ready_at)
                 poll.begin_turn()
-                await self._take_turn(poll)
+                if not self._is_over(poll):
+                    await self._take_turn(poll)
                 heapq.heappop(self._waiting)
                 if poll.is_done:
                     self._finish(poll)
                 else:
                     self._queue(poll)
+            if self._keeps_connection:
+                self._session.keep()
         except ConnectError as err:
             self._fail_all(err)
         finally:
             self._session.close()
 
     async def _take_turn(self, poll: MeterPoll) -> None:
-        """Sends the requests of the meter's turn.
+        """Send the requests of the meter's turn.
 
-        An exception reply fails one request only. After any other failure the meter gets no further request.
+        An exception reply fails one request only. After any other failure, the meter's poll decides what to do.
 
         Raises:
             ConnectError: The gateway cannot be reached.
         """
         self._session.timing = Timing.of(poll.meter_type)
         while request := poll.next_request:
+            is_first = self._session.sends_first_request and not self._session.has_replied
+            unit_id = poll.meter.unit_id
+            was_postponed = unit_id in self._postponed
+            resend = is_first and (len(self._waiting) == 1 or was_postponed)
             try:
-                data = await self._session.exchange(poll.meter.unit_id, request, poll.request_sent)
+                data = await self._session.exchange(unit_id, request, poll.request_sent, resend_first=resend)
             except ReadError as err:
                 if err.exception_code is not None:
                     poll.take_exception(str(err), err.exception_code)
+                elif err.kind is FailureKind.TIMEOUT and is_first and not resend:
+                    self._postponed[unit_id] = err
+                    poll.postpone(err.kind, str(err))
                 else:
+                    self._loses_no_requests = self._loses_no_requests or was_postponed
                     poll.fail_request(err.kind, str(err))
             else:
                 poll.take_registers(data)
+            poll.notices += self._session.take_notices()
+
+    def _is_over(self, poll: MeterPoll) -> bool:
+        """Whether a postponed meter needs no second request.
+
+        Some gateways lose the first request of each connection. So that a unit that does not answer delays the
+        others by one timeout only, it gets a second one only if none of them has replied either; and if that gets no
+        reply either, no other request follows.
+        """
+        err = self._postponed.get(poll.meter.unit_id)
+        replies = self._session.has_replied or self._loses_no_requests
+        if err is None or not replies or self._session.drops_first_requests:
+            return False
+        poll.fail_request(err.kind, str(err))
+        return True
 
     def _fail_all(self, err: ConnectError) -> None:
         for poll in self._take_waiting():
@@ -82,7 +116,7 @@ class GatewayPoll:
             self._finish(poll)
 
     def run_out_of_time(self, never_began: str | None = None) -> None:
-        """Fails what was not read by the deadline; `never_began` says what kept reading from beginning."""
+        """Fail the meters that were not read by the deadline; `never_began` is the reason if no reading began."""
         read = self._units - len(self._waiting)
         progress = never_began or f"{read} of {self._units} units behind it were read"
         for poll in self._take_waiting():

@@ -1,10 +1,10 @@
-"""Texts about requests that failed and registers that a unit does not support, with what to do. Pure."""
+"""Messages about failed requests and unsupported registers, with advice (pure)."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from emm_pipeline.modbus.exception_codes import describe, remedy
+from emm_pipeline.modbus.exception_codes import NO_REPLY, describe, remedy
 from emm_pipeline.readings import FailureKind, Request
 
 if TYPE_CHECKING:
@@ -15,48 +15,59 @@ _NAMES_SHOWN = 3
 
 _REMEDIES = {
     FailureKind.TIMEOUT: "check the unit id, the baud rate and the wiring; a slow gateway or meter may need a longer "
-    "timeout",
-    FailureKind.REFUSED: "check host, port (Modbus TCP mostly listens on 502) and network, and whether the device "
+    "timeout; if no unit replies, the gateway may pass on RTU frames (transport rtu), or need a pause after connecting "
+    "(connect_pause_s, --connect-pause 2); some devices do not reply if they lack the register",
+    FailureKind.REFUSED: "check host, port (Modbus TCP usually listens on 502) and network, and whether the device "
     "allows one more connection",
-    FailureKind.CLOSED: "the gateway closes the connection in place of a reply: check whether it allows one more "
+    FailureKind.CLOSED: "the gateway closes the connection instead of replying: check whether it allows one more "
     "connection, whether it knows the unit and the registers, and whether it expects Modbus TCP without TLS",
-    FailureKind.INVALID_REPLY: "what replies there does not speak Modbus TCP: check the port, and whether the gateway "
+    FailureKind.INVALID_REPLY: "the replies are not Modbus TCP: check the port, and whether the gateway "
     "is set to Modbus TCP, not to RTU over TCP",
-    FailureKind.DEADLINE: "someone else was using the gateway: try again",
+    FailureKind.DEADLINE: "another program was using the gateway: try again",
     FailureKind.CONFIGURATION: "compare the rows of the meter and its type with the device",
 }
 
 
 def advise(kind: FailureKind, exception_code: int | None = None) -> str:
-    """Returns what to check, or to try next."""
+    """Return what to check, or to try next."""
     if exception_code is not None:
         return remedy(exception_code)
     return _REMEDIES.get(kind, "try again")
 
 
 def named(request: Request, meter_type: MeterType) -> str:
-    """Returns the request with the measurements that it brings."""
-    names = [r.measurement_name for r in meter_type.asked if request.covers(r)]
+    """Return the request with the names of its measurements."""
+    names = [r.measurement_name for r in (*meter_type.asked, *meter_type.labels) if request.covers(r)]
     more = len(names) - _NAMES_SHOWN
     shown = ", ".join(names[:_NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")
     return f"{request} ({shown or 'a gap between measurements'})"
 
 
 def describe_unsupported(range_: UnsupportedRange, meter_type: MeterType) -> str:
-    """Returns which registers, why they are not read, and when they will be tried again."""
+    """Return the registers, the reason why they are not read, and when they will be tried again."""
     request = Request(range_.function_code, range_.address, range_.count)
     line = (
-        f"{named(request, meter_type)}: refused with {describe(range_.exception_code)} at "
-        f"{range_.refused_at:%Y-%m-%d %H:%M} UTC, tried again after {range_.tried_again_at:%Y-%m-%d %H:%M} UTC "
+        f"{named(request, meter_type)}: {_what_came(range_.exception_code)} at "
+        f"{range_.refused_at:%Y-%m-%d %H:%M} UTC, tried again {_when_again(range_)} "
         f"or when the registers of type {meter_type.name} change"
     )
     return " ".join(line.split())
 
 
+def _when_again(range_: UnsupportedRange) -> str:
+    if range_.tried_again_at <= range_.refused_at:
+        return "with the next poll"
+    return f"after {range_.tried_again_at:%Y-%m-%d %H:%M} UTC"
+
+
+def _what_came(exception_code: int) -> str:
+    return "no reply" if exception_code == NO_REPLY else f"refused with {describe(exception_code)}"
+
+
 def describe_most_registers(most: int, meter_type: MeterType) -> str:
-    """Returns what to do about a unit that sends fewer registers at once than its type asks for."""
+    """Return advice about a unit that sends fewer registers at once than its type requests."""
     line = (
-        f"registers can be read apart that cannot be read together: set meter_types.max_registers_per_request of type "
-        f"{meter_type.name} to {most} (it is {meter_type.max_registers_per_request})"
+        f"some registers can be read singly but not together: set meter_types.max_registers_per_request of type "
+        f"{meter_type.name} to {most} (now {meter_type.max_registers_per_request})"
     )
     return " ".join(line.split())

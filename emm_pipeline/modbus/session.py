@@ -1,6 +1,6 @@
 """A session with a gateway: requests over its transport, one at a time, with pauses, retries and reopening.
 
-Polls, `emm scan`, `emm read`, `emm meters check`, `emm watch` and discovery all talk to gateways by it.
+Polls, discovery, `emm scan`, `emm read`, `emm meters check` and `emm watch` all use sessions.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from emm_pipeline.event_loop import sleep_until
-from emm_pipeline.modbus.transport.base import ConnectError, ReadError
+from emm_pipeline.modbus.transport.base import ConnectError, ReadError, ResendError
 from emm_pipeline.modbus.transport.choosing import transport_to
 from emm_pipeline.readings import FailureKind
 
@@ -25,36 +25,54 @@ if TYPE_CHECKING:
     from emm_pipeline.readings import Request
 
 REOPEN_PAUSES_S = (0.5,)
-"""Before each further attempt to open a transport that was open before: a gateway may need a moment to free it."""
+"""Pauses before attempts to reopen a transport: a gateway may need a moment to release the previous connection."""
+
+_FREES_LATE = (
+    "the gateway takes no new connection after it had one: set reopen_pause_s or keep_connection of the type in "
+    "meter_types, and stop other programs that are connected to it"
+)
 
 
 class Timing(NamedTuple):
-    """How patiently a unit is asked: `timeout_s` is for opening the transport, and for each reply."""
+    """Timeout and pauses of the requests to a unit, in seconds: `timeout_s` is for opening the transport, and a reply.
+
+    `connect_pause_s` is between opening the transport and the first request, `reopen_pause_s` between closing it and
+    opening it again.
+    """
 
     timeout_s: float
     request_pause_s: float = 0.0
+    connect_pause_s: float = 0.0
+    reopen_pause_s: float = 0.0
 
     @classmethod
     def of(cls, meter_type: MeterType) -> Timing:
-        """The timing that meters of a type want."""
-        return cls(meter_type.timeout_s, meter_type.request_pause_s)
+        """Return the timing for meters of a type."""
+        return cls(
+            meter_type.timeout_s, meter_type.request_pause_s, meter_type.connect_pause_s, meter_type.reopen_pause_s
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What came of a request: the registers (0 to 65535 each), or how it failed and why. It took `seconds`."""
+    """The result of a request: the registers (0 to 65535 each), or the failure; it took `seconds`.
+
+    `advice` says what to do, if more is known about the cause than its `kind`. `notices` say what was unusual.
+    """
 
     seconds: float
     words: tuple[int, ...] = ()
     kind: FailureKind | None = None
     reason: str = ""
     exception_code: int | None = None
+    advice: str | None = None
+    notices: tuple[str, ...] = ()
 
 
 class Session:
-    """Opens the transport when it is needed, and again after any failure but an exception reply.
+    """Opens the transport when it is needed, and reopens it after any failure except an exception reply.
 
-    So a late reply cannot be mistaken for the next one, nor for another unit's.
+    Therefore a late reply cannot be mistaken for the next one or for another unit's.
     """
 
     def __init__(
@@ -68,19 +86,31 @@ class Session:
         self.gateway = gateway
         self.timing = timing
         """May be changed between requests."""
+        self.has_replied = False
+        """Whether a reply came to any request, an exception too."""
+        self.drops_first_requests = False
+        """Whether a connection's first request got no reply, but the same one did when it was sent again."""
         self._pace = pace
         self._reopen_pauses_s = reopen_pauses_s
-        self._transport: Transport | None = None
+        self._transport: Transport = transport_to(gateway)
         self._was_open = False
+        self._is_fresh = True
+        """Whether the transport was opened, and no request sent since."""
+        self._closed_s = float("-inf")
         self._last_exchange_s = float("-inf")
 
+    @property
+    def sends_first_request(self) -> bool:
+        """Whether the next request is the first one of its connection."""
+        return self._is_fresh or not self._transport.is_open
+
     async def open(self) -> None:
-        """Opens the transport, unless it is open. One that was open before is tried again after each of the pauses.
+        """Open the transport, unless it is open. If it was open before, retry after each of the pauses.
 
         Raises:
             ConnectError: The gateway cannot be reached.
         """
-        if self._transport and self._transport.is_open:
+        if self._transport.is_open:
             return
         self.close()
         for pause_s in self._reopen_pauses_s if self._was_open else ():
@@ -90,57 +120,98 @@ class Session:
                 await asyncio.sleep(pause_s)
             else:
                 return
-        await self._open()
+        try:
+            await self._open()
+        except ConnectError as err:
+            if self._was_open and not err.advice:
+                err.advice = _FREES_LATE
+            raise
 
     async def _open(self) -> None:
+        if self._was_open:
+            await sleep_until(max(self._closed_s, self._last_exchange_s) + self.timing.reopen_pause_s)
         if self._pace:
             await self._pace.wait()
-        self._transport = transport_to(self.gateway)
         await self._transport.open(self.timing.timeout_s)
-        self._was_open = True
+        self._was_open = self._is_fresh = True
+        if self.timing.connect_pause_s:
+            await asyncio.sleep(self.timing.connect_pause_s)
 
-    async def exchange(self, unit_id: int, request: Request, on_send: Callable[[], None]) -> bytes:
-        """Sends a request and waits for its reply, at least the pause after the exchange before.
+    async def exchange(
+        self, unit_id: int, request: Request, on_send: Callable[[], None], *, resend_first: bool = False
+    ) -> bytes:
+        """Send a request and wait for its reply, at least the pause after the exchange before.
 
-        If the gateway closes the connection in place of a reply, the request is sent a second time over a new one:
-        many gateways close connections after each reply or when idle, and the request may cross with that.
+        If the gateway closes the connection instead of replying, the request is sent a second time over a new
+        connection: many gateways close connections after each reply or when idle, possibly just when the request is
+            sent.
 
         Args:
-            unit_id: The unit that is to reply.
-            request: What to read.
+            unit_id: The unit id.
+            request: The registers to read.
             on_send: Called each time that the request is sent.
+            resend_first: Whether the first request of a connection is sent again if no reply comes. A gateway that is
+                known to drop such requests gets it again in any case.
 
         Returns:
-            The registers as on the wire: `request.count` words of two bytes, the high byte first.
+            The words of a `RegisterBlock`: the registers as received, and a word for each bit.
 
         Raises:
             ConnectError: The gateway cannot be reached.
-            ReadError: The request brought no registers.
+            ReadError: The request failed.
         """
         try:
-            return await self._exchange(unit_id, request, on_send)
+            return await self._exchange(unit_id, request, on_send, resend_first=resend_first)
         except ReadError as err:
-            if err.kind is not FailureKind.CLOSED:
+            if err.kind is not FailureKind.CLOSED and not isinstance(err, ResendError):
                 raise
-        return await self._exchange(unit_id, request, on_send)
+        return await self._exchange(unit_id, request, on_send, resend_first=resend_first)
 
-    async def _exchange(self, unit_id: int, request: Request, on_send: Callable[[], None]) -> bytes:
+    async def _exchange(
+        self, unit_id: int, request: Request, on_send: Callable[[], None], *, resend_first: bool
+    ) -> bytes:
         if self.timing.request_pause_s:
             await sleep_until(self._last_exchange_s + self.timing.request_pause_s)
         await self.open()
-        assert self._transport  # noqa: S101 - open() has just made it
+        was_resent = False
+
+        def on_resend() -> None:
+            nonlocal was_resent
+            was_resent = True
+            on_send()
+
+        may_resend = self._is_fresh and (resend_first or self.drops_first_requests)
+        self._is_fresh = False
         on_send()
         try:
-            return await self._transport.exchange(unit_id, request, self.timing.timeout_s)
+            data = await self._transport.exchange(
+                unit_id, request, self.timing.timeout_s, on_resend if may_resend else None
+            )
         except ReadError as err:
-            if err.kind is not FailureKind.EXCEPTION:
+            if err.kind is FailureKind.EXCEPTION:
+                self._note_reply(was_resent=was_resent)
+            else:
                 self.close()
             raise
+        else:
+            self._note_reply(was_resent=was_resent)
+            return bits_as_words(data, request.count) if request.function_code.reads_bits else data
         finally:
             self._last_exchange_s = time.monotonic()
 
+    def _note_reply(self, *, was_resent: bool) -> None:
+        self.has_replied = True
+        self.drops_first_requests = self.drops_first_requests or was_resent
+
+    def take_notices(self) -> tuple[str, ...]:
+        """Return what was unusual about the replies since the last call, a line each."""
+        notices, self._transport.notices = self._transport.notices, []
+        return tuple(notices)
+
     async def read(self, unit_id: int, request: Request) -> Reply:
-        """Sends a request and returns what came of it, for a person who tries things.
+        """Send a request and return its result, including failures, for the commands that a person uses.
+
+        The session's first request is sent again if no reply comes to it.
 
         Raises:
             ConnectError: The gateway cannot be reached.
@@ -151,14 +222,27 @@ class Session:
             nonlocal sent_s
             sent_s = time.monotonic()
 
+        resend_first = not self._was_open
         try:
-            data = await self.exchange(unit_id, request, on_send)
+            data = await self.exchange(unit_id, request, on_send, resend_first=resend_first)
         except ReadError as err:
-            return Reply(time.monotonic() - sent_s, (), err.kind, str(err), err.exception_code)
-        return Reply(time.monotonic() - sent_s, struct.unpack(f">{request.count}H", data))
+            took_s = time.monotonic() - sent_s
+            return Reply(took_s, (), err.kind, str(err), err.exception_code, err.advice, self.take_notices())
+        words = struct.unpack(f">{request.words}H", data)
+        return Reply(time.monotonic() - sent_s, words, notices=self.take_notices())
+
+    def keep(self) -> None:
+        """End the session, but leave the connection to the next one of this process."""
+        self._transport.keep()
 
     def close(self) -> None:
-        """Closes the transport; the next request opens another."""
-        if self._transport:
-            self._transport.close()
-            self._transport = None
+        """Close the transport; the next request opens another."""
+        if self._transport.is_open:
+            self._closed_s = time.monotonic()
+        self._transport.close()
+
+
+def bits_as_words(data: bytes, count: int) -> bytes:
+    """Return a big-endian word, 0 or 1, for each of the first `count` bits; the lowest bit of a byte is the first."""
+    bits = int.from_bytes(data, "little")
+    return b"".join(b"\0\1" if bits >> place & 1 else b"\0\0" for place in range(count))

@@ -1,7 +1,7 @@
-"""Which smaller requests replace one that brought an exception reply, and what their replies say of its cause. Pure.
+"""Replace a request that failed with an exception by smaller ones, and derive the cause from their replies (pure).
 
-A device answers a request over many registers with an exception where it does not support one of them. Such a request
-is split: first at the gaps that it bridges, then into halves, until each value is requested by itself.
+A device answers a request for many registers with an exception if it does not support one of them. Such a request is
+split: first at the gaps that it includes, then into halves, until each value is requested singly.
 """
 
 from __future__ import annotations
@@ -9,36 +9,40 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from emm_pipeline.modbus.exception_codes import DEVICE_FAILURE
-from emm_pipeline.modbus.planning import AddressRange, outermost
-from emm_pipeline.readings import Request
+from emm_pipeline.modbus.exception_codes import DEVICE_FAILURE, NO_REPLY
+from emm_pipeline.modbus.planning import AddressRange, outermost, span
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from emm_pipeline.fleet import Register
+    from emm_pipeline.readings import Request
 
 
 @dataclass(slots=True, eq=False)
 class TrackedRequest:
-    """A request, and what came of it: registers, or an exception code and the requests that replace it."""
+    """A request and its result: registers, or an exception code and the requests that replace it."""
 
     request: Request
     was_read: bool = False
     exception_code: int | None = None
-    """Set where it brought an exception reply, and was split."""
+    """Set where it brought an exception reply, or none at all (NO_REPLY), and was split."""
     is_one_value: bool = False
     """Set where it was split: whether it covers a single value only."""
+    is_confirmed: bool = True
+    """False where it brought no reply, and none came to a later request: the unit may have died."""
     parts: list[TrackedRequest] = field(default_factory=list)
 
     def split(self, exception_code: int, registers: Sequence[Register]) -> None:
-        """Splits it for an exception reply: `parts` together cover all that may be readable still.
+        """Split it for an exception reply, or for silence: `parts` together cover all that may be readable still.
 
-        Of a single value that is what other registers take from inside of it; mostly nothing.
+        For a single value these are registers inside it that belong to other values too; usually there are none.
         """
         self.exception_code = exception_code
         covered = [r for r in registers if self.request.covers(r)]
-        values = outermost([(r.register_address, r.end) for r in covered])
+        values = outermost([self._together(register) for register in covered])
+        if len(values) == 1:
+            values = outermost([(r.register_address, r.end) for r in covered])
         self.is_one_value = len(values) == 1
         if self.is_one_value:
             inside = [r for r in covered if r.count < self.request.count]
@@ -48,13 +52,23 @@ class TrackedRequest:
             if len(groups) == 1:
                 middle = len(values) // 2
                 groups = [values[:middle], values[middle:]]
-        function_code = self.request.function_code
-        self.parts = [TrackedRequest(Request(function_code, g[0][0], g[-1][1] - g[0][0])) for g in groups]
+        self.parts = [TrackedRequest(self.request.part(g[0][0], g[-1][1])) for g in groups]
+
+    def _together(self, register: Register) -> AddressRange:
+        """Return the range of a value, and of its companions if the request covers all of them."""
+        if all(self.request.covers(companion) for companion in register.companions):
+            return span(register)
+        return register.register_address, register.end
+
+    def split_beforehand(self, registers: Sequence[Register]) -> None:
+        """Split it without having been sent: the unit is known not to reply to it."""
+        self.split(NO_REPLY, registers)
+        self.exception_code = None
 
     def share_parts(self, tracked: Sequence[TrackedRequest]) -> list[TrackedRequest]:
-        """Replaces parts by those of `tracked`, and of their parts, that are the same; returns the others, to be sent.
+        """Replace parts that equal requests in `tracked`, or their parts, by these; return the others, to be sent.
 
-        Values that overlap have parts in common.
+        Overlapping values have common parts.
         """
         known = {each.request: each for one in tracked for each in one.family if each not in self.parts}
         new = [part for part in self.parts if part.request not in known]
@@ -63,22 +77,28 @@ class TrackedRequest:
 
     @property
     def family(self) -> Iterator[TrackedRequest]:
-        """The request, its parts, theirs, and so on."""
+        """Yield the request, its parts, their parts, and so on."""
         yield self
         for part in self.parts:
             yield from part.family
 
     @property
     def leaves(self) -> Iterator[TrackedRequest]:
-        """The requests that were not split."""
+        """Yield the requests that were not split."""
         if not self.parts:
             yield self
         for part in self.parts:
             yield from part.leaves
 
 
+def first_value(request: Request, registers: Sequence[Register]) -> Request:
+    """Return the request for the first value that a request covers."""
+    address, end = outermost([(r.register_address, r.end) for r in registers if request.covers(r)])[0]
+    return request.part(address, end)
+
+
 def _runs(values: Sequence[AddressRange]) -> list[list[AddressRange]]:
-    """Groups the values between which there is no gap."""
+    """Group the values between which there is no gap."""
     runs: list[list[AddressRange]] = []
     for value in values:
         if runs and value[0] <= runs[-1][-1][1]:
@@ -90,16 +110,19 @@ def _runs(values: Sequence[AddressRange]) -> list[list[AddressRange]]:
 
 @dataclass(slots=True)
 class UnsupportedRegisters:
-    """Why requests brought exception replies: for some of their registers, or for how many they were."""
+    """The cause of exception replies: some of the registers, or their number."""
 
     ranges: list[tuple[Request, int]] = field(default_factory=list)
-    """Values and gaps, each with its exception code; not a value that the device failed to read: it may come back."""
+    """Values and gaps, each with its exception code; not a value that the device failed to read: it may come back.
+
+    With NO_REPLY also requests for more registers than the unit sends at once: they are not to be sent again.
+    """
     most_registers: int | None = None
-    """Set where values without a gap between them could be read apart only: the largest count that could."""
+    """Set if adjacent values could only be read separately: the largest count that could be read."""
 
 
 def explain(requests: Iterable[TrackedRequest]) -> UnsupportedRegisters:
-    """Returns why requests were split, as far as their parts could be read."""
+    """Return the cause of the exceptions, as far as the parts of the requests show it."""
     found = UnsupportedRegisters()
     for each in requests:
         _explain(each, found)
@@ -108,16 +131,16 @@ def explain(requests: Iterable[TrackedRequest]) -> UnsupportedRegisters:
 
 
 def _explain(tracked: TrackedRequest, found: UnsupportedRegisters) -> None:
-    if tracked.exception_code is None:
-        return
     for part in tracked.parts:
         _explain(part, found)
+    if tracked.exception_code is None or not tracked.is_confirmed:
+        return
     if tracked.is_one_value:
         if tracked.exception_code != DEVICE_FAILURE:
             found.ranges.append((tracked.request, tracked.exception_code))
     elif all(part.was_read for part in tracked.parts):
         gaps = [
-            Request(tracked.request.function_code, before.request.end, after.request.address - before.request.end)
+            tracked.request.part(before.request.end, after.request.address)
             for before, after in zip(tracked.parts, tracked.parts[1:], strict=False)
             if after.request.address > before.request.end
         ]
@@ -125,3 +148,5 @@ def _explain(tracked: TrackedRequest, found: UnsupportedRegisters) -> None:
         if not gaps:
             most = max(part.request.count for part in tracked.parts)
             found.most_registers = min(most, found.most_registers or most)
+            if tracked.exception_code == NO_REPLY:
+                found.ranges.append((tracked.request, NO_REPLY))

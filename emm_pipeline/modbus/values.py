@@ -1,136 +1,27 @@
-"""Numbers in words: raw values in all types and orders, and what a register makes of them. Pure."""
+"""A single raw value, for interpreting the words of an unknown device. Pure."""
 
 from __future__ import annotations
 
 import math
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from emm_pipeline.fleet import DataType, FunctionCode, Order, Register, scale_factor
+from emm_pipeline.fleet import FLOATS, DataType, FunctionCode, Order, Register
+from emm_pipeline.modbus.raw_values import RawValues
+from emm_pipeline.modbus.words import Words, word_columns
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
-
-_KINDS: dict[DataType, str] = {
-    DataType.INT: "i2",
-    DataType.LONG: "i4",
-    DataType.FLOAT: "f4",
-    DataType.UINT16: "u2",
-    DataType.UINT32: "u4",
-    DataType.INT64: "i8",
-    DataType.UINT64: "u8",
-    DataType.FLOAT64: "f8",
-}
-
-HIGHEST_POWER = 10
-"""SunSpec's scale factors go from -10 to 10; -32768, and whatever else, means that there is no reading."""
-
-
-class Words:
-    """The words of meters whose replies have the same layout, one meter's behind the other's, as on the wire."""
-
-    def __init__(self, data: bytes, meters: int) -> None:
-        self._wire = np.frombuffer(data, dtype=np.uint16)
-        self._meters = meters
-        self._stride = len(data) // meters
-
-    @cached_property
-    def _swapped(self) -> NDArray[np.uint16]:
-        """The same with the two bytes of each word swapped."""
-        return self._wire.byteswap()
-
-    def raw(self, column: int, like: Register) -> NDArray[Any]:
-        """The meters' raw values that begin at word `column`, typed and ordered as `like`. A view, not a copy.
-
-        Where words and bytes have the same order, a value is a number of that order on the wire already; where they
-        have not, it is one once the bytes of each word are swapped.
-        """
-        words = self._wire if like.word_order is like.byte_order else self._swapped
-        order = ">" if like.word_order is Order.BIG_ENDIAN else "<"
-        dtype = np.dtype(order + _KINDS[like.data_type])
-        return np.ndarray((self._meters,), dtype, words.data, offset=2 * column, strides=(self._stride,))
-
 
 def decode_raw(words: Sequence[int], data_type: DataType, word_order: Order, byte_order: Order) -> int | float:
-    """Returns the raw value in the words of one value: an int, or a float that may be infinite or NaN."""
-    like = Register(0, "", None, data_type, FunctionCode.READ_HOLDING_REGISTERS, word_order, byte_order)
-    number: int | float = _one(words, like)[0].item()
-    return number
+    """Return the raw value in the words of one value: an int, or a float that may be infinite or NaN.
 
-
-def decode_value(words: Sequence[int], register: Register, power: Sequence[int] = ()) -> float | None:
-    """Returns what polling makes of the words of one register; None where it would be absent.
-
-    `power` is the word of the register that scales it, where it has one.
+    NaN also for words that no value of the type has, such as decimal digits above 9.
     """
-    raw = _one(words, register)
-    values = raw.astype(np.float64)
-    Scaling([register]).apply(values[:, np.newaxis])
-    if register.scale_register is not None:
-        if not power:
-            return None
-        values = times_power_of_ten(values, _one(power, scale_factor(register)))
-    value = float(values[0])
-    return value if math.isfinite(value) and raw[0] != invalid_raw(register) else None
-
-
-def _one(words: Sequence[int], like: Register) -> NDArray[Any]:
-    return Words(np.array(words, dtype=">u2").tobytes(), 1).raw(0, like)
-
-
-def invalid_raw(register: Register) -> Any:
-    """The raw value that means "no reading", in the register's data type; None if no raw value does.
-
-    A negative one of a signed type may be given as its bit pattern, as manuals do: 65535 for -1.
-    """
-    value = register.invalid_value
-    if value is None:
-        return None
-    dtype = np.dtype(_KINDS[register.data_type])
-    if dtype.kind == "f":
-        with np.errstate(over="ignore"):
-            return np.array(value, dtype=float).astype(dtype)[()]
-    patterns = 1 << 8 * dtype.itemsize
-    lowest = -patterns // 2 if dtype.kind == "i" else 0
-    if not lowest <= value < patterns or value != int(value):
-        return None
-    return np.array(int(value) % patterns, dtype=f"u{dtype.itemsize}").view(dtype)[()]
-
-
-class Scaling:
-    """The scales of registers, from raw values to values."""
-
-    def __init__(self, registers: Sequence[Register]) -> None:
-        pairs = np.array([_factor_and_divisor(register.scale) for register in registers]).reshape(-1, 2)
-        self._factors, self._divisors = pairs.T
-        self._has_factors, self._has_divisors = (pairs != 1).any(axis=0)
-
-    def apply(self, values: NDArray[np.float64]) -> None:
-        """Scale raw values, shape (meters, registers), in place. What is too large becomes infinite."""
-        with np.errstate(all="ignore"):
-            if self._has_factors:
-                values *= self._factors
-            if self._has_divisors:
-                values /= self._divisors
-
-
-def _factor_and_divisor(scale: float) -> tuple[float, float]:
-    """By what to multiply and divide for a scale: 2314 / 10 is 231.4, but 2314 * 0.1 is 231.40000000000003."""
-    if scale and math.isfinite(1 / scale):
-        divisor = float(round(1 / scale))
-        if divisor and abs(1 / divisor - scale) <= math.ulp(scale):
-            return 1.0, divisor
-    return scale, 1.0
-
-
-def times_power_of_ten(values: NDArray[np.float64], powers: NDArray[np.int16]) -> NDArray[np.float64]:
-    """Divides by ten where others would multiply by 0.1, which no float is exactly. NaN for a power that is none."""
-    exponents = powers.astype(float)
-    exponents[abs(exponents) > HIGHEST_POWER] = np.nan
-    with np.errstate(all="ignore"):
-        scaled: NDArray[np.float64] = np.where(exponents < 0, values / 10.0**-exponents, values * 10.0**exponents)
-    return scaled
+    register = Register(0, "", None, data_type, FunctionCode.READ_HOLDING_REGISTERS, word_order, byte_order)
+    raw = RawValues(register, word_columns(register, 0))
+    there = Words(np.array(words, dtype=">u2").tobytes(), 1)
+    number: int | float = raw.numbers(raw.of(there))[0].item()
+    return number if data_type in FLOATS or not math.isfinite(number) else int(number)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from emm_pipeline.readings import ASKED_LESS_AFTER, FailingMeter, Failure, FailureKind, MeterReading
+from emm_pipeline.failing import ASKED_LESS_AFTER, FailingMeter
+from emm_pipeline.readings import Failure, FailureKind, MeterReading
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -45,7 +46,7 @@ def after(sample: MeterReading, before: FailingMeter | None, due: datetime, inte
     pause = delay(failures, interval)
     since = before.since if before else due
     next_attempt_at = due + pause if pause else None
-    return FailingMeter(sample.meter.id, failures, since, sample.failure.reason, next_attempt_at)
+    return FailingMeter(sample.meter.id, failures, since, sample.failure.reason, next_attempt_at, sample.is_silent)
 
 
 def not_asked(meter: EnergyMeter, failing: FailingMeter, now: datetime) -> MeterReading:
@@ -54,4 +55,4 @@ def not_asked(meter: EnergyMeter, failing: FailingMeter, now: datetime) -> Meter
         f"{failing.reason}; failing since {failing.since:%Y-%m-%d %H:%M:%S} UTC, "
         f"next attempt at {failing.next_attempt_at:%Y-%m-%d %H:%M:%S} UTC"
     )
-    return MeterReading(meter, now, failure=Failure(FailureKind.NOT_DUE, reason))
+    return MeterReading(meter, now, failure=Failure(FailureKind.NOT_DUE, reason, was_silent=failing.silent))

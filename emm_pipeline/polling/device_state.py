@@ -10,21 +10,35 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from emm_pipeline.config_db.device_state.failing_meters import load_failing, save_failing
+from emm_pipeline.config_db.device_state.failing_meters import load_failing, load_silent, save_failing, save_silent
+from emm_pipeline.config_db.device_state.given_registers import load_given, save_given
+from emm_pipeline.config_db.device_state.meter_labels import load_labels_known, save_labels
 from emm_pipeline.config_db.device_state.meter_status import load_newest_reading
 from emm_pipeline.config_db.device_state.model_addresses import load_model_addresses, save_model_addresses
-from emm_pipeline.config_db.device_state.unsupported_registers import load_unsupported, save_unsupported
+from emm_pipeline.config_db.device_state.register_issues import load_accepted
+from emm_pipeline.config_db.device_state.unsupported_registers import (
+    forget_given,
+    forget_read,
+    load_refused,
+    save_unsupported,
+)
 from emm_pipeline.errors import ConfigDatabaseError
+from emm_pipeline.modbus.fleet_reading import Conditions
+from emm_pipeline.modbus.silences import SILENCE
 from emm_pipeline.polling.backoff import after, not_asked
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from datetime import timedelta
 
     from sqlalchemy import Engine
 
+    from emm_pipeline.failing import FailingMeter
+    from emm_pipeline.fleet import EnergyMeter
     from emm_pipeline.polling.plan import PollPlan
-    from emm_pipeline.readings import FailingMeter, MeterReading, UnsupportedRange
+    from emm_pipeline.readings import GivenRange, MeterReading, Request, UnsupportedRange
+
+    _Ranges = dict[int, tuple[UnsupportedRange, ...]]
 
 _log = logging.getLogger(__name__)
 
@@ -48,10 +62,47 @@ class DeviceStates:
     plan: PollPlan
     slot: ScheduleSlot | None
     failing: Mapping[int, FailingMeter] = field(default_factory=dict)
-    unsupported: Mapping[int, Sequence[UnsupportedRange]] = field(default_factory=dict)
+    refused: Mapping[int, Sequence[UnsupportedRange]] = field(default_factory=dict)
+    """Registers that each meter did not give when they were requested last."""
+    given: Mapping[int, Sequence[GivenRange]] = field(default_factory=dict)
+    silent: frozenset[int] = frozenset()
     models: Mapping[int, Mapping[int, int]] = field(default_factory=dict)
+    accepted: Mapping[int, Collection[str]] = field(default_factory=dict)
+    """By meter id the measurements whose absence a person has accepted."""
     newest_reading: datetime | None = None
     """Time (UTC) of the latest reading of any of the meters."""
+    labels_known: Collection[int] | None = None
+    """The meters whose labels need not be read; None if that is unknown: then no labels are read."""
+    is_loaded: bool = True
+    """False if the database did not answer: every wait for it would delay the reading."""
+
+    def left_out(self, now: datetime) -> tuple[_Ranges, _Ranges]:
+        """Return by meter id which registers are not requested, and which are although they were refused last time.
+
+        A poll that a person starts requests every register that the meter gave before.
+        """
+        left_out: _Ranges = {}
+        retried: _Ranges = {}
+        for id_, ranges in self.refused.items():
+            for each in ranges:
+                by_hand = self.slot is None and each.is_temporary
+                kind = retried if by_hand or each.tried_again_at <= now else left_out
+                kind[id_] = (*kind.get(id_, ()), each)
+        return left_out, retried
+
+    def conditions(self, max_connections: int) -> Conditions:
+        """Return what the next reading has to respect."""
+        left_out, retried = self.left_out(datetime.now(UTC))
+        return Conditions(
+            max_connections,
+            unsupported=left_out,
+            failing=self.keep_failing,
+            models=self.models,
+            retried=retried,
+            given=self.given,
+            silent=self.silent,
+            labels_known=self.labels_known,
+        )
 
     @property
     def keep_failing(self) -> frozenset[int]:
@@ -72,6 +123,13 @@ class DeviceStates:
             if (failing := self.failing.get(meter.id)) and not failing.is_due(self.slot.due)
         }
 
+    def reported(self, readings: Sequence[MeterReading]) -> Sequence[MeterReading]:
+        """Return the readings that count: at a second attempt, without the meters that were not due."""
+        if self.slot is None or not self.slot.again:
+            return readings
+        not_due = self.not_due()
+        return [reading for reading in readings if reading.meter.id not in not_due]
+
     def changes(self, readings: Sequence[MeterReading]) -> dict[int, FailingMeter | None]:
         """Return the changes by these readings: each meter's failure state by id, None if it has recovered."""
         changed: dict[int, FailingMeter | None] = {}
@@ -87,25 +145,53 @@ class DeviceStates:
                 changed[reading.meter.id] = now
         return changed
 
+    def silence(self, readings: Sequence[MeterReading]) -> dict[int, bool]:
+        """Return the changes by these readings: by meter id whether the meter was silent."""
+        now = {
+            reading.meter.id: not reading.blocks and reading.failure is not None and reading.failure.kind in SILENCE
+            for reading in readings
+            if reading.blocks or reading.requests
+        }
+        return {id_: silent for id_, silent in now.items() if silent != (id_ in self.silent)}
+
 
 def load_device_states(engine: Engine, plan: PollPlan, slot: ScheduleSlot | None) -> DeviceStates:
     """Return the state of the meters; if the database does not answer, log a warning and return an empty state."""
     try:
         now = datetime.now(UTC)
-        unsupported = load_unsupported(engine, plan.meters, plan.types, now)
+        refused = load_refused(engine, plan.meters, plan.types, now)
+        given = load_given(engine, plan.meters, plan.types)
         models = load_model_addresses(engine, plan.meters, plan.types, now)
         newest_reading = load_newest_reading(engine, [meter.id for meter in plan.meters])
-        return DeviceStates(plan, slot, load_failing(engine), unsupported, models, newest_reading)
+        labels_known = load_labels_known(engine, plan.meters, plan.types, now)
+        return DeviceStates(
+            *(plan, slot, load_failing(engine), refused, given, load_silent(engine), models),
+            accepted=load_accepted(engine),
+            newest_reading=newest_reading,
+            labels_known=labels_known,
+        )
     except ConfigDatabaseError as err:
         _log.warning("every meter is read completely, because device state could not be loaded: %s", err)
-        return DeviceStates(plan, slot)
+        return DeviceStates(plan, slot, is_loaded=False)
 
 
 def save_device_states(engine: Engine, memory: DeviceStates, readings: Sequence[MeterReading]) -> None:
     """Save the changes by the readings; if the database does not answer, only log a warning."""
     try:
         save_unsupported(engine, readings, memory.plan.types, datetime.now(UTC))
+        forget_given(engine, memory.refused, readings)
+        save_given(engine, readings, memory.plan.types, memory.given)
+        save_silent(engine, memory.silence(readings))
         save_failing(engine, memory.changes(readings))
         save_model_addresses(engine, readings, memory.plan.types)
+        save_labels(engine, readings, memory.plan.types)
+    except ConfigDatabaseError as err:
+        _log.warning("device state was not saved: %s", err)
+
+
+def forget_what_was_read(engine: Engine, given: Mapping[EnergyMeter, Sequence[Request]]) -> None:
+    """Delete the refused registers that a check has read; the next polls request them again."""
+    try:
+        forget_read(engine, {meter.id: requests for meter, requests in given.items()})
     except ConfigDatabaseError as err:
         _log.warning("device state was not saved: %s", err)

@@ -18,6 +18,7 @@ from emm_pipeline.errors import OutboxError
 from emm_pipeline.event_loop import run_fast
 from emm_pipeline.modbus.fleet_reading import Conditions, read_meters
 from emm_pipeline.polling.clock import clock_issue
+from emm_pipeline.polling.decoded import Decoded, describe
 from emm_pipeline.polling.device_state import DeviceStates, load_device_states, save_device_states
 from emm_pipeline.polling.results import FleetReading, FleetResult
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from sqlalchemy import Engine
 
+    from emm_pipeline.modbus.decoding import DecodedReadings
     from emm_pipeline.polling.device_state import ScheduleSlot
     from emm_pipeline.polling.plan import PollPlan
     from emm_pipeline.polling.timing import SampleTime
@@ -49,20 +51,6 @@ class Limits:
     slot: ScheduleSlot | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Decoded:
-    """The meter readings of a sample time, begun at `started` (UTC), and their values.
-
-    `frame` has the columns of `readings.READING_COLUMNS`. `clock_issue` is the reason why the times are wrong, if any.
-    """
-
-    sample_time: SampleTime
-    started: datetime
-    readings: Sequence[MeterReading]
-    frame: pd.DataFrame
-    clock_issue: str | None = None
-
-
 def read_and_decode(
     plan: PollPlan, sample_time: SampleTime, delivery: Delivery, run: str, limits: Limits
 ) -> tuple[FleetReading, pd.DataFrame]:
@@ -82,17 +70,12 @@ def read_and_decode(
     started = datetime.now(UTC)
     readings = _read_due(plan, sample_time.deadline, limits, states)
     wrong_clock = clock_issue(started, states.newest_reading if states else None)
-    decoded = Decoded(sample_time, started, _reported(readings, limits, states), decode(plan, readings), wrong_clock)
+    accepted = states.accepted if states else {}
+    reported, found = states.reported(readings) if states else readings, decode(plan, readings)
+    decoded = Decoded(sample_time, started, reported, found.frame, plan.types, wrong_clock, accepted, found.notices)
     fleet_reading = keep(delivery, decoded, run)
     _save(limits, states, readings)
     return fleet_reading, decoded.frame
-
-
-def _reported(readings: Sequence[MeterReading], limits: Limits, states: DeviceStates | None) -> Sequence[MeterReading]:
-    if states is None or limits.slot is None or not limits.slot.again:
-        return readings
-    not_due = states.not_due()
-    return [reading for reading in readings if reading.meter.id not in not_due]
 
 
 def read(
@@ -134,12 +117,11 @@ def _read_due(
     """Read the meters that are due; the others get a reading with the reason why they are not."""
     if states is None:
         return run_fast(_read(plan, deadline, limits, Conditions(limits.max_connections), on_reading))
+    if not states.is_loaded:
+        limits = replace(limits, engine=None)  # no gateway locks: asking for them takes another 5 s
     not_due = states.not_due()
     due = replace(plan, meters=tuple(meter for meter in plan.meters if meter.id not in not_due))
-    conditions = Conditions(
-        limits.max_connections, unsupported=states.unsupported, failing=states.keep_failing, models=states.models
-    )
-    readings = run_fast(_read(due, deadline, limits, conditions, on_reading))
+    readings = run_fast(_read(due, deadline, limits, states.conditions(limits.max_connections), on_reading))
     by_id = not_due | {reading.meter.id: reading for reading in readings}
     return [by_id[meter.id] for meter in plan.meters]
 
@@ -161,11 +143,11 @@ async def _read(
         return await read_meters(plan.meters, plan.types, deadline=ends_at, conditions=locked, on_reading=on_reading)
 
 
-def decode(plan: PollPlan, readings: Sequence[MeterReading]) -> pd.DataFrame:
-    """Return the values of the meter readings, with the columns of `readings.READING_COLUMNS`."""
-    from emm_pipeline.modbus.decoding import decode_readings  # noqa: PLC0415
+def decode(plan: PollPlan, readings: Sequence[MeterReading]) -> DecodedReadings:
+    """Return the values of the meter readings (columns: `readings.READING_COLUMNS`), and notices on others."""
+    from emm_pipeline.modbus.decoding import decode_with_notices  # noqa: PLC0415
 
-    return decode_readings(readings, plan.types)
+    return decode_with_notices(readings, plan.types)
 
 
 def keep(delivery: Delivery, decoded: Decoded, run: str) -> FleetReading:
@@ -203,22 +185,6 @@ def _release_batches_of_other_runs(run: str) -> None:
         _held.pop(name).close()
 
 
-def describe(decoded: Decoded) -> FleetReading:
-    """Return the fleet reading without storing anything."""
-    from emm_pipeline.stores.shaping import poll_points  # noqa: PLC0415
-
-    readings = decoded.readings
-    return FleetReading(
-        decoded.sample_time.due,
-        decoded.started,
-        decoded.sample_time.deadline,
-        tuple(poll_points(readings, decoded.frame)),
-        notices={reading.meter.id: reading.notices for reading in readings if reading.notices},
-        retriable=frozenset(reading.meter.id for reading in readings if reading.is_retriable),
-        clock_issue=decoded.clock_issue,
-    )
-
-
 def load(delivery: Delivery, fleet_reading: FleetReading) -> FleetResult:
     """Load the points of a fleet reading from the outbox into the store; the result lists points that are not stored.
 
@@ -252,6 +218,7 @@ def result_of(fleet_reading: FleetReading, loaded: Loaded | None = None) -> Flee
         notices=fleet_reading.notices,
         retriable=fleet_reading.retriable,
         clock_issue=fleet_reading.clock_issue,
+        issues=fleet_reading.issues,
     )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import re
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from emm_pipeline.fleet import EnergyMeter
     from emm_pipeline.polling.plan import PollPlan
     from emm_pipeline.readings import PollPoint
+    from emm_pipeline.status import RegisterIssue
     from emm_pipeline.stores.delivery import Loaded
 
 
@@ -19,11 +21,11 @@ if TYPE_CHECKING:
 class FleetReading:
     """One reading of all meters of a run; its points are in the outbox. Times are UTC.
 
-    `due` and `deadline` are those of its sample time. `poll_points` contain the result for each meter. `batch` is the
-    name of the file in the outbox; if the outbox could not be written, `loaded` is the result of sending the points to
-    the store. `unstored` gives, by meter id, the reason why no store can hold some of its points. `notices` are by
-    meter id, one line each. `retriable` are the ids of meters whose failure may disappear a moment later. `clock_issue`
-    is the reason why the times of the points are wrong, if any.
+    `due` and `deadline` are those of its sample time. `poll_points` are the results of reading each meter. `batch` is
+    the name of the file in the outbox; if the outbox could not take the points, `loaded` is the result of writing them
+    to the store. `unstored` contains, by meter id, the reason why no store can hold one of its points. `notices` are by
+    meter id, one line each. `retriable` are the ids of failed meters that may answer a moment later. `clock_issue` says
+    why the times of the points are wrong, if they are. `issues` are by meter id the registers that did not deliver.
     """
 
     due: datetime
@@ -36,6 +38,7 @@ class FleetReading:
     notices: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     retriable: frozenset[int] = frozenset()
     clock_issue: str | None = None
+    issues: Mapping[int, tuple[RegisterIssue, ...]] = field(default_factory=dict)
 
     @property
     def meters_read(self) -> int:
@@ -47,11 +50,12 @@ class FleetReading:
 class FleetResult:
     """The result of one fleet reading after loading. Times are UTC.
 
-    `poll_points` contain the result for each meter. `unstored` gives, by meter id, the reason why some of its points
-    are not in the store and never will be. `store_problems`, one line each, do not concern a single meter: points wait
+    `poll_points` are the results of reading each meter. `unstored` contains, by meter id, the reason why some of its
+    points are not in the store and never will be. `store_problems`, one line each, concern no single meter: points wait
     in the outbox, or the outbox cannot be used. `notices` are by meter id, one line each. `retriable` are the ids of
-    meters whose failure may disappear a moment later, and `second_attempt` is the result of reading these once more.
-    `clock_issue` is the reason why the times of the points are wrong, if any.
+    failed meters that may answer a moment later, and `second_attempt` is the result of reading these once more.
+    `clock_issue` says why the times of the points are wrong, if they are. `issues` are by meter id the registers that
+    did not deliver.
     """
 
     due: datetime
@@ -64,6 +68,7 @@ class FleetResult:
     retriable: frozenset[int] = frozenset()
     second_attempt: FleetResult | None = None
     clock_issue: str | None = None
+    issues: Mapping[int, tuple[RegisterIssue, ...]] = field(default_factory=dict)
 
     @property
     def late_s(self) -> float:
@@ -93,7 +98,9 @@ class FleetResult:
 class PollResult:
     """The result of polling one meter in a run: success, or failure with a one-line reason.
 
-    `unread` is true if a reading failed, and false if only storing failed. `notices` are one line each.
+    `unread` is true if a reading failed, and false if only storing failed. `asleep` is the reason why a meter
+    that may be off was not read: it did not reply, which is not a failure. `silent` is true if nothing replied.
+    `notices` are one line each. `issues` are the registers that did not deliver at one or more sample times.
     """
 
     id: int
@@ -107,18 +114,35 @@ class PollResult:
     latency_ms: float = 0.0
     unread: bool = False
     notices: tuple[str, ...] = ()
+    asleep: str | None = None
+    silent: bool = False
+    issues: tuple[RegisterIssue, ...] = ()
+    type: str | None = None
+
+    @property
+    def is_read(self) -> bool:
+        """Whether it was read, and all its points are stored or wait for the store."""
+        return self.reason is None and self.asleep is None
 
     @property
     def ok(self) -> bool:
-        """Whether every reading of the meter succeeded and none of its points were lost."""
+        """Whether every reading of the meter succeeded, or it may be off, and the store lost none of its points."""
         return self.reason is None
+
+
+def core_reason(result: PollResult) -> str:
+    """Return why a meter fails or is asleep, without counts and times that differ from run to run."""
+    return _AT_SOME.sub("", result.reason or result.asleep or "").partition("; failing since ")[0]
+
+
+_AT_SOME = re.compile(r" \(at \d+ of \d+ sample times\)$")
 
 
 def results_of(plan: PollPlan, fleet_results: Iterable[FleetResult]) -> list[PollResult]:
     """Return one result per meter of the plan, ordered by id.
 
-    A meter that was not read at one of several sample times has failed, because data is missing; the reason tells at
-    how many. A meter whose points wait in the outbox has not failed.
+    A meter that was not read at one of several sample times has failed, because data is missing; the reason contains
+    the number of these sample times. A meter whose points wait in the outbox has not failed.
     """
     fleet_results = list(fleet_results)
     by_meter: dict[int, list[tuple[PollPoint, str | None]]] = {meter.id: [] for meter in plan.meters}
@@ -128,8 +152,20 @@ def results_of(plan: PollPlan, fleet_results: Iterable[FleetResult]) -> list[Pol
     attempts = [each for result in fleet_results for each in (result, result.second_attempt) if each]
     notices = {meter_id: lines for attempt in attempts for meter_id, lines in attempt.notices.items()}
     results = [_result(meter, by_meter[meter.id], notices.get(meter.id, ())) for meter in plan.meters]
+    issues = _issues_of(attempts)
+    if issues:
+        results = [replace(each, issues=issues[each.id]) if each.id in issues else each for each in results]
     results += [PollResult(id_, None, "", None, reason, unread=True) for id_, reason in plan.unreadable.items()]
     return sorted(results, key=lambda result: result.id)
+
+
+def _issues_of(attempts: Iterable[FleetResult]) -> dict[int, tuple[RegisterIssue, ...]]:
+    """Return, by meter id, the registers that did not deliver in one or more attempts, each measurement once."""
+    found: dict[int, dict[str, RegisterIssue]] = {}
+    for attempt in attempts:
+        for meter_id, issues in attempt.issues.items():
+            found.setdefault(meter_id, {}).update({issue.measurement: issue for issue in issues})
+    return {meter_id: tuple(issues.values()) for meter_id, issues in found.items()}
 
 
 def _result(meter: EnergyMeter, settled: list[tuple[PollPoint, str | None]], notices: tuple[str, ...]) -> PollResult:
@@ -139,6 +175,10 @@ def _result(meter: EnergyMeter, settled: list[tuple[PollPoint, str | None]], not
         reason = f"{reason} (at {len(errors)} of {len(settled)} sample times)"
     if not settled:
         reason = "it was not read at any sample time"
+    silent = bool(settled) and settled[-1][0].silent
+    asleep = None
+    if meter.may_be_off and silent:
+        reason, asleep = None, reason
     return PollResult(
         meter.id,
         meter.description,
@@ -151,4 +191,7 @@ def _result(meter: EnergyMeter, settled: list[tuple[PollPoint, str | None]], not
         latency_ms=max((point.latency_ms for point, _ in settled), default=0.0),
         unread=not settled or any(point.error for point, _ in settled),
         notices=notices,
+        asleep=asleep,
+        silent=silent,
+        type=meter.type,
     )

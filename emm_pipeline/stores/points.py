@@ -130,11 +130,14 @@ class Polls(Columns):
     requests: NDArray[np.int64]
     points: NDArray[np.int64]
     error: TextColumn
+    status: TextColumn
+    """One of `status.State`; missing in points of earlier versions."""
 
     @classmethod
     def of(cls, rows: Iterable[Mapping[str, Any]]) -> Self:
-        """Make columns of rows as `rows` yields them."""
-        time, id_, description, ok, latency_ms, requests, points, error = _transposed(rows, cls.names())
+        """Make columns of rows as `rows` yields them; `status` may be left out."""
+        rows = [{"status": None, **row} for row in rows]
+        time, id_, description, ok, latency_ms, requests, points, error, status = _transposed(rows, cls.names())
         return cls(
             np.array(time, np.int64),
             np.array(id_, np.int64),
@@ -144,6 +147,7 @@ class Polls(Columns):
             np.array(requests, np.int64),
             np.array(points, np.int64),
             TextColumn.of(error),
+            TextColumn.of(status),
         )
 
 

@@ -1,4 +1,4 @@
-"""From a DataFrame of readings and the polls to a batch of points that every store can hold. Pure."""
+"""Convert a DataFrame of readings, and the polls, to a batch of points that every store can hold (pure)."""
 
 from __future__ import annotations
 
@@ -49,8 +49,14 @@ def since_epoch(time: datetime) -> int:
     return (time - _EPOCH) // _MILLISECOND
 
 
-def poll_points(samples: Sequence[MeterReading], readings: pd.DataFrame) -> list[PollPoint]:
-    """Return the result for each meter; `points` is the number of rows in `readings` with that meter and time."""
+def poll_points(
+    samples: Sequence[MeterReading], readings: pd.DataFrame, statuses: Mapping[int, str] | None = None
+) -> list[PollPoint]:
+    """How reading each meter went; `points` counts the rows of that meter and time in `readings`.
+
+    `statuses` is by meter id the status; None where it is not known.
+    """
+    statuses = statuses or {}
     points = Counter(zip(readings["id"].tolist(), milliseconds(readings["time"]), strict=True))
     return [
         PollPoint(
@@ -62,6 +68,8 @@ def poll_points(samples: Sequence[MeterReading], readings: pd.DataFrame) -> list
             requests=sample.requests,
             points=points[sample.meter.id, since_epoch(sample.time)],
             error=sample.failure.reason if sample.failure else None,
+            status=statuses.get(sample.meter.id),
+            silent=sample.is_silent,
         )
         for sample in samples
     ]
@@ -125,6 +133,7 @@ def _polls(polls: Sequence[PollPoint]) -> tuple[Polls, dict[int, str]]:
             "requests": poll.requests,
             "points": poll.points,
             "error": one_line(poll.error, MAX_ERROR) if poll.error else None,
+            "status": poll.status,
         }
         for poll in polls
         if poll.id not in issues

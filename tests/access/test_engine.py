@@ -1,4 +1,4 @@
-"""What the stack tells at its start of the Docker engine. `make test-stack` sees it on a real one."""
+"""The stack's warning about old Docker engines at its start. `make test-stack` tests it with a real engine."""
 
 import pytest
 from click.testing import CliRunner
@@ -21,7 +21,7 @@ FROM_28_ON = ("6a:5d:0c:8e:21:f4", "172.19.0.2")
         ([], None),
     ],
 )
-def test_an_engine_before_28_is_known_by_the_addresses_that_it_gives_to_containers(addresses, is_older):
+def test_an_engine_before_28_is_recognized_by_its_container_addresses(addresses, is_older):
     assert is_older_than_28(addresses) is is_older
 
 

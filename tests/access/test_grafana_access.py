@@ -1,6 +1,6 @@
-"""Grafana of the stack: its login, and `emm secrets rotate grafana`.
+"""The stack's Grafana: its login, and `emm secrets rotate grafana`.
 
-Grafana's image cannot be had here: tests/support/grafana_api.py plays what its HTTP API is documented to answer.
+Grafana's image is not available here: tests/support/grafana_api.py simulates its documented HTTP API.
 """
 
 import json
@@ -32,7 +32,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def grafana(clock) -> Iterator[GrafanaAPI]:
-    """One that an older version's stack set up with the published password."""
+    """A simulated Grafana that an older version's stack set up with the published password."""
     with running_grafana(EXAMPLE, clock=clock) as grafana:
         yield grafana
 
@@ -50,7 +50,7 @@ class Stack:
         return self._emm("secrets", *arguments, "--folder", str(self.folder), *grafana, **variables)
 
     def password(self, **variables: str) -> str:
-        """The one that a person is told."""
+        """Return Grafana's password as `emm settings --show-secrets` prints it."""
         shown = self._emm("settings", "--show-secrets", "--json", "--folder", str(self.folder), **variables)
         return next(one["password"] for one in json.loads(shown.stdout) if one["what"] == "Grafana")
 
@@ -67,7 +67,7 @@ def texts(done) -> str:
     return done.stdout + done.stderr
 
 
-def test_a_volume_made_with_the_published_password_gets_the_one_that_a_person_is_told(stack, grafana):
+def test_a_volume_with_the_published_password_gets_the_one_that_emm_settings_prints(stack, grafana):
     for _ in range(2):
         done = stack("apply", "grafana")
         assert done.returncode == 0
@@ -76,13 +76,13 @@ def test_a_volume_made_with_the_published_password_gets_the_one_that_a_person_is
         assert grafana.password not in texts(done)
 
 
-def test_a_password_set_in_the_settings_later_takes_the_place_of_the_one_before(stack, grafana):
+def test_a_password_that_is_set_later_replaces_the_previous_one(stack, grafana):
     stack("apply", "grafana")
     assert stack("apply", "grafana", **{NAME: "mine!"}).returncode == 0
     assert grafana.password == "mine!"
 
 
-def test_a_password_changed_in_grafana_is_left_as_it_is_at_a_start_and_the_stack_says_so(stack, grafana):
+def test_a_password_changed_in_grafana_is_kept_at_a_start_and_the_stack_reports_it(stack, grafana):
     grafana.password = "changed by a person"
     done = stack("apply", "grafana")
     assert done.returncode == 0, "the stack starts"
@@ -140,7 +140,7 @@ def test_a_rotation_while_grafana_refuses_all_logins_fails_and_succeeds_afterwar
     assert grafana.password == stack.password() != before
 
 
-def test_a_rotation_that_grafana_refuses_fails_and_the_next_start_makes_up_for_it(stack, grafana, monkeypatch):
+def test_a_rotation_that_grafana_refuses_fails_and_the_next_start_completes_it(stack, grafana, monkeypatch):
     stack("apply", "grafana")
     monkeypatch.setattr(grafana, "_change", lambda _: (500, {"message": "Failed to update user"}))
     done = stack("rotate", "grafana")
@@ -152,7 +152,7 @@ def test_a_rotation_that_grafana_refuses_fails_and_the_next_start_makes_up_for_i
 
 
 @pytest.mark.parametrize("command", ["apply", "rotate"])
-def test_a_grafana_that_is_away_or_not_ready_fails_with_its_address(stack, grafana, command):
+def test_a_grafana_that_is_unavailable_or_not_ready_fails_with_its_address(stack, grafana, command):
     grafana.ready = False
     done = stack(command, "grafana")
     assert done.returncode == 1

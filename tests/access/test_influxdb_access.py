@@ -1,6 +1,6 @@
-"""InfluxDB of the stack: no published credential opens it, rotation revokes, and what polls goes on.
+"""The stack's InfluxDB: it accepts no published credential, rotation revokes old ones, and polling continues.
 
-2.x is the double of tests/support/influxdb_2.py; 1.x is a real server.
+2.x is simulated by tests/support/influxdb_2.py; 1.x is a real server.
 """
 
 import pytest
@@ -65,7 +65,7 @@ def test_a_volume_made_with_the_published_credentials_no_longer_accepts_them(pub
     assert published.tokens() == before, "the second time everything is kept"
 
 
-def test_tokens_that_the_older_version_made_are_kept_so_that_polling_goes_on(published, tmp_path):
+def test_tokens_that_the_older_version_made_are_kept_so_that_polling_continues(published, tmp_path):
     stack = stack_of(published.url, tmp_path, **PUBLISHED)
     stack.apply_influxdb()
     for service, old in (("pipeline", "influxdb_token"), ("grafana", "influxdb_token")):
@@ -213,7 +213,7 @@ def test_a_bucket_that_was_made_again_takes_points_from_the_next_poll_on(publish
     write_as_a_poll_does()
 
 
-def test_a_bucket_of_another_name_is_taken_up_too(published, tmp_path, polling):
+def test_a_bucket_of_another_name_is_used_too(published, tmp_path, polling):
     stack = stack_of(published.url, tmp_path, **PUBLISHED)
     stack.apply_influxdb()
     polling(published.url, INFLUXDB_BUCKET="emm")
@@ -227,7 +227,7 @@ class TestRealVersion1:
 
     @pytest.fixture
     def user(self, influxdb: InfluxDB) -> str:
-        """An administrator of its own for each test; returns its token."""
+        """Create an administrator for the test; return its token."""
         token = influxdb.create_user("admin_of_a_test", "old-password")
         influxdb._statement("GRANT ALL PRIVILEGES TO admin_of_a_test")
         yield token
@@ -255,7 +255,7 @@ class TestRealVersion1:
             with pytest.raises(StoreAccessError, match="401"), open_readings_store(settings) as store:
                 store.write(points(readings(reading())))
 
-    def test_a_rotated_password_holds_though_config_env_still_has_the_old_one(self, influxdb, user, tmp_path):
+    def test_a_rotated_password_stays_in_use_though_config_env_still_has_the_old_one(self, influxdb, user, tmp_path):
         stack = stack_of(influxdb.url, tmp_path, INFLUXDB_TOKEN=user)
         stack.rotate_influxdb()
         rotated = pipelines(stack)

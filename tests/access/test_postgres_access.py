@@ -1,4 +1,4 @@
-"""PostgreSQL of the stack: no published password opens it, each service has a role with the least rights, rotation."""
+"""The stack's PostgreSQL: it accepts no published password, each service has its own role, and passwords rotate."""
 
 import threading
 from contextlib import closing
@@ -20,7 +20,7 @@ EXAMPLE = "example_postgres_password"
 
 @pytest.fixture
 def stack(example_postgres, tmp_path):
-    """A stack whose volume was made with the published password."""
+    """A stack whose volume was created with the published password."""
     return stack_of(example_postgres, tmp_path, POSTGRES_PASSWORD=EXAMPLE)
 
 
@@ -30,7 +30,7 @@ def stack_of(server: GuardedPostgres, folder, **variables: str) -> StackAccess:
 
 
 def upgrade(server: GuardedPostgres, stack: StackAccess) -> None:
-    """What init does."""
+    """Apply the credentials as init does."""
     stack.create()
     stack.apply_postgres()
     owner = {name.lower(): stack.folders.read("secrets/owner", name) for name in files_of(stack, "secrets/owner")}
@@ -64,7 +64,7 @@ def test_rows_of_an_older_stack_are_kept_and_its_tables_can_be_migrated(example_
         assert cursor.fetchone() == ("theirs",)
 
 
-def test_a_password_of_the_users_own_is_taken_over_and_never_replaced(example_postgres, tmp_path):
+def test_a_password_that_the_user_set_is_used_and_never_replaced(example_postgres, tmp_path):
     stack = stack_of(example_postgres, tmp_path, POSTGRES_PASSWORD="mine")
     upgrade(example_postgres, stack)
     assert example_postgres.accepts(ADMIN, "mine")
@@ -73,7 +73,7 @@ def test_a_password_of_the_users_own_is_taken_over_and_never_replaced(example_po
     assert example_postgres.accepts(ADMIN, "mine")
 
 
-def test_a_server_with_a_password_that_the_stack_never_had_says_what_to_do(example_postgres, tmp_path):
+def test_for_a_server_with_an_unknown_password_the_error_says_what_to_do(example_postgres, tmp_path):
     example_postgres.reset("of another installation")
     stack = stack_of(example_postgres, tmp_path)
     with pytest.raises(ConfigurationError, match=r"role emm has in config/\.env") as caught:
@@ -120,7 +120,7 @@ def test_the_webservers_role_does_not_see_the_meters(example_postgres, stack):
         connection.cursor().execute("SELECT * FROM runs")
 
 
-def test_a_user_without_the_right_to_make_roles_serves_for_all(example_postgres, tmp_path):
+def test_a_user_that_cannot_create_roles_is_used_by_all_services(example_postgres, tmp_path):
     with closing(example_postgres.connect("postgres", "")) as connection, connection.cursor() as cursor:
         cursor.execute("CREATE ROLE plain LOGIN PASSWORD 'mine'")
         connection.commit()
@@ -131,7 +131,9 @@ def test_a_user_without_the_right_to_make_roles_serves_for_all(example_postgres,
     assert role_of(stack, "pipeline") == role_of(stack, "dagster") == ("plain", "mine")
 
 
-def test_rotation_refuses_every_old_password_and_an_engine_that_is_in_use_goes_on(example_postgres, stack, monkeypatch):
+def test_after_a_rotation_old_passwords_are_refused_and_an_engine_in_use_continues(
+    example_postgres, stack, monkeypatch
+):
     upgrade(example_postgres, stack)
     old = {service: role_of(stack, service) for service in ("secrets/owner", "pipeline", "dagster")}
     admin = stack.vault.value("POSTGRES_PASSWORD")
@@ -172,7 +174,7 @@ def test_rotation_refuses_every_old_password_and_an_engine_that_is_in_use_goes_o
     assert not example_postgres.accepts(ADMIN, admin)
 
 
-def test_rotation_of_the_users_own_password_holds_though_it_is_still_set(example_postgres, tmp_path):
+def test_a_rotated_password_stays_in_use_though_the_users_old_one_is_still_set(example_postgres, tmp_path):
     stack = stack_of(example_postgres, tmp_path, POSTGRES_PASSWORD="mine")
     upgrade(example_postgres, stack)
     stack.rotate_postgres()
@@ -181,7 +183,7 @@ def test_rotation_of_the_users_own_password_holds_though_it_is_still_set(example
     assert not example_postgres.accepts(ADMIN, "mine")
 
 
-def test_the_services_files_are_settings_that_open_both_databases(example_postgres, stack, monkeypatch):
+def test_the_services_files_contain_settings_for_both_databases(example_postgres, stack, monkeypatch):
     upgrade(example_postgres, stack)
     monkeypatch.setenv("POSTGRES_HOST", str(example_postgres.server.socket_dir))
     monkeypatch.setenv("EMM_ACCESS_DIR", str(stack.folders.folder / "pipeline"))

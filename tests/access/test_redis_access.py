@@ -1,4 +1,4 @@
-"""Redis of the stack: `emm secrets rotate redis`, with a real Redis."""
+"""The stack's Redis: `emm secrets rotate redis`, with a real Redis."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -57,7 +57,7 @@ def accepts(server: Redis, password: str) -> bool:
         return False
 
 
-def test_three_rotations_refuse_the_old_password_and_what_is_connected_stays_so(stack, server, own):
+def test_after_three_rotations_old_passwords_are_refused_and_clients_stay_connected(stack, server, own):
     passwords = [server.password]
     with redis.Redis(port=server.port, password=server.password, single_connection_client=True) as worker:
         worker.set("task", "waits")
@@ -74,7 +74,7 @@ def test_three_rotations_refuse_the_old_password_and_what_is_connected_stays_so(
     assert "restart worker daemon webserver" in done.stdout + done.stderr
 
 
-def test_a_redis_that_was_not_restarted_since_its_password_was_set_anew_is_rotated_too(stack, server, own):
+def test_a_redis_that_was_not_restarted_since_its_password_was_set_again_is_rotated_too(stack, server, own):
     assert stack.rotate(**own).returncode == 0
     changed = {"REDIS_PASSWORD": "mine"}
     assert stack("create", **changed).returncode == 0
@@ -96,7 +96,7 @@ def test_a_rotation_without_a_password_that_redis_accepts_fails_and_changes_noth
     assert accepts(server, server.password)
 
 
-def test_a_redis_that_is_away_fails_with_its_address_and_changes_nothing(stack, server, own):
+def test_a_redis_that_is_unavailable_fails_with_its_address_and_changes_nothing(stack, server, own):
     before = stack.files()
     server.off()
     server.port = free_port()
@@ -107,7 +107,7 @@ def test_a_redis_that_is_away_fails_with_its_address_and_changes_nothing(stack, 
     assert stack.files() == before
 
 
-def test_a_redis_that_lets_no_client_change_its_password_fails(stack, server, own):
+def test_a_redis_whose_password_no_client_may_change_fails(stack, server, own):
     with redis.Redis(port=server.port, password=server.password) as client:
         client.execute_command("ACL", "SETUSER", "default", "-config")
     done = stack.rotate(**own)

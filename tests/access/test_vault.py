@@ -1,4 +1,4 @@
-"""Which credential is in force: the user's, unless everybody knows it or it was rotated away, else a random one."""
+"""The current credential: the user's, or a random one if the user's is published or was replaced by rotation."""
 
 import json
 import stat
@@ -49,7 +49,7 @@ def test_two_stacks_have_different_credentials(tmp_path):
     assert len(set(values)) == len(values)
 
 
-def test_a_value_that_was_rotated_away_is_not_used_again_though_it_is_still_set(folders):
+def test_a_value_replaced_by_rotation_is_not_used_again_though_it_is_still_set(folders):
     vault = Vault(folders.secrets, {"POSTGRES_PASSWORD": "mine"})
     vault.replace("POSTGRES_PASSWORD", "new")
     assert Vault(folders.secrets, {"POSTGRES_PASSWORD": "mine"}).value("POSTGRES_PASSWORD") == "new"
@@ -57,7 +57,7 @@ def test_a_value_that_was_rotated_away_is_not_used_again_though_it_is_still_set(
     assert "mine" in vault.older("POSTGRES_PASSWORD")
 
 
-def test_what_a_server_may_still_have_is_what_it_last_accepted_and_the_published_example(folders):
+def test_the_passwords_that_a_server_may_still_have_are_the_last_accepted_and_the_published_one(folders):
     vault = Vault(folders.secrets, EXAMPLE_FILE)
     generated = vault.value("POSTGRES_PASSWORD")
     vault.applied("POSTGRES_PASSWORD", generated)

@@ -1,4 +1,4 @@
-"""Mail on change of state: polls over simulated meters, the sensor, the job and a real SMTP server."""
+"""Mail about changes of state: polls of simulated meters, the sensor, the job and a real SMTP server."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -10,7 +10,7 @@ from support.meters import SimulatedUnit
 
 from emm_pipeline.alerts.state import claimed_lines
 from emm_pipeline.definitions import build_definitions
-from emm_pipeline.defs.alerts import mail_sensor
+from emm_pipeline.defs.alerts import alert_sensor
 from emm_pipeline.defs.resources import ConfigDatabase
 from emm_pipeline.defs.runs import ScheduledPoll
 from emm_pipeline.opening import open_outbox
@@ -23,7 +23,7 @@ REGISTERS = {(4, address): 0 for address in range(80)}
 
 @pytest.fixture
 def mailing(pipeline, post_office, monkeypatch):
-    """A pipeline that mails."""
+    """A pipeline with mail."""
     values = {
         "EMAIL_NOTIFICATIONS": "on",
         "LOGGER_SENDER_EMAIL_HOST": "127.0.0.1",
@@ -51,19 +51,19 @@ def gateways(mailing, simulated_gateway):
 
 
 def look(pipeline) -> list[str]:
-    """Let the sensor look once; return the keys of the runs that it asks for."""
+    """Evaluate the sensor once; return the keys of the runs that it requests."""
     context = build_sensor_context(instance=pipeline.instance)
-    asked = list(mail_sensor(context, config_database=ConfigDatabase()))
+    asked = list(alert_sensor(context, config_database=ConfigDatabase()))
     return [request.run_key for request in asked if isinstance(request, RunRequest)]
 
 
 def look_and_mail(pipeline) -> None:
     if look(pipeline):
-        assert pipeline.run("mail").success
+        assert pipeline.run("send_alerts").success
 
 
 def poll(pipeline, times: int = 1) -> None:
-    """Poll as the schedule does, whether a failing meter's next turn has come or not."""
+    """Poll as the schedule does, but read failing meters even if they are not due."""
     for _ in range(times):
         pipeline.sql("UPDATE meter_status SET next_attempt_at = NULL")
         now = datetime.now(UTC)
@@ -109,12 +109,12 @@ def test_meters_that_change_together_are_one_mail(mailing, gateways, post_office
     assert [line.split("  ")[1].split(" fails")[0] for line in body.splitlines()] == ["meter 1 (kitchen)", "meter 2"]
 
 
-def test_a_mail_server_that_is_away_costs_no_poll_and_no_line_and_gets_all_of_it_later(mailing, gateways, post_office):
+def test_an_unavailable_mail_server_affects_no_poll_and_gets_all_lines_later(mailing, gateways, post_office):
     post_office.off()
     gateways[2].stop()
     poll(mailing, 3)
     (first,) = look(mailing)
-    failed = mailing.run("mail")
+    failed = mailing.run("send_alerts")
     assert not failed.success
     assert waiting(mailing) == 1
     assert look(mailing) == [first], "the same key again: Dagster starts no second run for it"
@@ -123,7 +123,7 @@ def test_a_mail_server_that_is_away_costs_no_poll_and_no_line_and_gets_all_of_it
     poll(mailing)
     (second,) = look(mailing)
     assert second != first, "a new line is tried at once"
-    assert not mailing.run("mail").success
+    assert not mailing.run("send_alerts").success
     assert waiting(mailing) == 2
     read = mailing.sql("SELECT count(*) FROM emm_poll WHERE ok")[0][0]
     assert read == 5, "of meter 1 four polls, of meter 2 one"
@@ -141,7 +141,7 @@ def test_the_failed_mail_says_where_and_why_and_no_password(mailing, gateways, p
     gateways[2].stop()
     poll(mailing, 3)
     look(mailing)
-    result = mailing.run("mail")
+    result = mailing.run("send_alerts")
     (event,) = mailing.events(result, DagsterEventType.STEP_FAILURE)
     text = event.event_specific_data.user_failure_data.description
     assert f"127.0.0.1:{post_office.port}" in text
@@ -149,7 +149,7 @@ def test_the_failed_mail_says_where_and_why_and_no_password(mailing, gateways, p
     assert PASSWORD not in "".join(map(str, mailing.instance.all_logs(result.run_id)))
 
 
-def test_a_line_whose_mailing_was_killed_waits_on(mailing, gateways, post_office):
+def test_a_line_whose_mailing_was_killed_continues_to_wait(mailing, gateways, post_office):
     gateways[2].stop()
     poll(mailing, 3)
     look(mailing)
@@ -166,7 +166,7 @@ def test_two_mailings_at_once_send_a_line_once(mailing, gateways):
         assert (len(mine), others) == (1, [])
 
 
-def test_a_row_that_is_changed_while_its_meter_fails_is_not_taken_for_a_recovery(mailing, gateways, post_office):
+def test_a_changed_row_of_a_failing_meter_does_not_count_as_a_recovery(mailing, gateways, post_office):
     gateways[2].stop()
     poll(mailing, 3)
     look_and_mail(mailing)
@@ -178,7 +178,7 @@ def test_a_row_that_is_changed_while_its_meter_fails_is_not_taken_for_a_recovery
     assert len(post_office.mails) == 1
 
 
-def test_a_meter_that_is_removed_while_it_fails_is_told_no_more_of(mailing, gateways, post_office):
+def test_a_meter_that_is_removed_while_it_fails_is_not_reported_again(mailing, gateways, post_office):
     gateways[2].stop()
     poll(mailing, 3)
     look_and_mail(mailing)
@@ -189,7 +189,7 @@ def test_a_meter_that_is_removed_while_it_fails_is_told_no_more_of(mailing, gate
     assert mailing.sql("SELECT * FROM troubles") == []
 
 
-def test_a_store_that_is_away_is_mailed_once_and_once_more_when_nothing_waits_for_it(mailing, post_office):
+def test_an_unavailable_store_is_mailed_once_and_once_more_when_no_points_wait(mailing, post_office):
     outbox = open_outbox(current_settings())
     read_at = datetime.now(UTC) - timedelta(minutes=3)
     batch = outbox.put(points(readings(reading())), read_at, "run-a")
@@ -209,7 +209,7 @@ def test_a_store_that_is_away_is_mailed_once_and_once_more_when_nothing_waits_fo
     assert [mail["Subject"] for mail in post_office.mails[1:]] == ["Farm meters: 1 recovered"]
 
 
-def test_points_that_wait_for_a_moment_are_no_reason_for_a_mail(mailing, post_office):
+def test_points_that_wait_only_for_a_moment_cause_no_mail(mailing, post_office):
     with open_outbox(current_settings()).put(points(readings(reading())), datetime.now(UTC), "run-a"):
         look_and_mail(mailing)
     assert post_office.mails == []
@@ -223,7 +223,7 @@ def test_an_outbox_that_cannot_be_read_is_mailed(mailing, post_office):
     assert str(folder) in post_office.bodies()[0]
 
 
-def test_a_hostile_description_makes_no_header_and_no_second_line(mailing, gateways, post_office):
+def test_a_hostile_description_adds_neither_a_header_nor_a_second_line(mailing, gateways, post_office):
     mailing.sql(
         "UPDATE energy_meters SET description = :d WHERE id = 2", d="x\r\nBcc: all@example.com\r\n\r\n.\r\nQUIT"
     )
@@ -236,12 +236,12 @@ def test_a_hostile_description_makes_no_header_and_no_second_line(mailing, gatew
     assert len(post_office.bodies()[0].splitlines()) == 1
 
 
-def test_where_mail_is_off_there_is_no_sensor_and_nothing_is_noted(pipeline):
+def test_without_mail_there_is_no_sensor_and_no_alert_is_recorded(pipeline):
     definitions = build_definitions(current_settings())
-    assert "mail_sensor" not in {sensor.name for sensor in definitions.sensors or ()}
+    assert "alert_sensor" not in {sensor.name for sensor in definitions.sensors or ()}
 
 
-def test_where_mail_is_on_the_sensor_runs_by_default(mailing):
-    (sensor,) = [one for one in build_definitions(current_settings()).sensors or () if one.name == "mail_sensor"]
+def test_with_mail_the_sensor_runs_by_default(mailing):
+    (sensor,) = [one for one in build_definitions(current_settings()).sensors or () if one.name == "alert_sensor"]
     assert sensor.default_status.value == "RUNNING"
     assert timedelta(seconds=sensor.minimum_interval_seconds or 0) <= timedelta(minutes=1)

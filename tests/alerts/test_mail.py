@@ -67,7 +67,7 @@ def test_a_relay_without_tls_and_login_takes_a_mail_without_password(tmp_path):
     assert office.was_encrypted == [False]
 
 
-def test_a_wrong_password_is_said_without_saying_it(post_office):
+def test_a_wrong_password_is_reported_without_showing_it(post_office):
     with pytest.raises(MailError, match="LOGGER_SENDER_EMAIL_PASSWORD") as caught:
         send(server_of(post_office, password="wrong-one"), MESSAGE)
     assert "wrong-one" not in str(caught.value)
@@ -75,20 +75,20 @@ def test_a_wrong_password_is_said_without_saying_it(post_office):
     assert "wrong-one" not in repr(server_of(post_office, password="wrong-one"))
 
 
-def test_a_server_that_is_away_is_named_with_its_port():
+def test_a_server_that_is_unavailable_is_named_with_its_port():
     port = free_port()
     with pytest.raises(MailError, match=rf"127\.0\.0\.1:{port}.*refused"):
         send(MailServer("127.0.0.1", port), MESSAGE)
 
 
-def test_of_two_receivers_one_refused_the_other_gets_it_and_the_refused_one_is_returned(post_office):
+def test_if_one_of_two_receivers_is_refused_the_other_gets_the_mail_and_the_refused_one_is_returned(post_office):
     post_office.refused = {"gone@farm.example"}
     both = compose(SENDER, f"{RECEIVER}, gone@farm.example", "EMM: 1 failing", "x\n")
     assert send(server_of(post_office), both) == ["gone@farm.example"]
     assert len(post_office.mails) == 1
 
 
-def test_no_receiver_taken_is_a_failure(post_office):
+def test_a_mail_that_no_receiver_accepts_is_a_failure(post_office):
     post_office.refused = {RECEIVER}
     with pytest.raises(MailError, match="LOGGER_RECEIVER_EMAIL_ADDRESS"):
         send(server_of(post_office), MESSAGE)

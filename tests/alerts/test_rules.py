@@ -1,4 +1,4 @@
-"""Which changes people get a mail about."""
+"""The changes that are reported by mail."""
 
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -29,7 +29,7 @@ def test_an_alert_is_raised_with_the_third_failure_in_a_row(failures, told):
     assert compare([failing(failures)], []) == AlertChanges(raised=(TOLD,) if told else ())
 
 
-def test_what_people_were_told_of_is_not_told_again():
+def test_a_reported_alert_is_not_reported_again():
     assert not compare([failing(50)], [TOLD])
 
 
@@ -44,13 +44,13 @@ def test_a_meter_that_does_not_fail_for_the_moment_but_was_not_read_either_has_n
     assert not compare([state], [TOLD])
 
 
-def test_a_meter_that_is_no_more_is_dropped_without_a_word():
+def test_the_alert_of_a_removed_meter_is_dropped_without_a_report():
     changes = compare([], [TOLD])
     assert changes == AlertChanges(dropped=(TOLD,))
     assert lines(changes, {}, WARSAW) == []
 
 
-def test_a_line_says_what_since_when_and_why_on_the_clock_of_the_triggers():
+def test_a_line_has_the_meter_the_time_in_the_zone_of_the_triggers_and_the_reason():
     changes = AlertChanges(raised=(TOLD,), resolved=(TOLD,))
     assert lines(changes, {"meter 5": NOON + timedelta(hours=1)}, WARSAW) == [
         AlertLine(True, "2026-07-01 14:00:00 CEST  meter 5 (kitchen) fails: 10.0.0.5:502 does not answer"),
@@ -63,7 +63,7 @@ def test_a_line_says_what_since_when_and_why_on_the_clock_of_the_triggers():
 
 @settings(deadline=None)
 @given(name=st.text(max_size=500), reason=st.text(max_size=5000))
-def test_whatever_a_row_or_a_device_says_a_line_is_one_line_and_not_too_long(name, reason):
+def test_a_line_is_one_short_line_whatever_texts_come_from_rows_and_devices(name, reason):
     (line,) = lines(AlertChanges(raised=(Alert("meter 5", name, NOON, reason),)), {}, WARSAW)
     assert len(line.text.splitlines()) == 1
     assert len(line.text) < 500
@@ -72,14 +72,14 @@ def test_whatever_a_row_or_a_device_says_a_line_is_one_line_and_not_too_long(nam
 @pytest.mark.parametrize(
     ("begun", "ended", "text"), [(2, 0, "2 failing"), (0, 1, "1 recovered"), (2, 1, "2 failing, 1 recovered")]
 )
-def test_the_subject_counts_what_began_and_what_ended(begun, ended, text):
+def test_the_subject_has_the_numbers_of_raised_and_resolved_alerts(begun, ended, text):
     assert headline([AlertLine(True, "x")] * begun + [AlertLine(False, "x")] * ended) == text
 
 
 @settings(deadline=None)
 @given(st.lists(st.booleans(), max_size=60))
-def test_begin_and_end_take_turns_whatever_a_meter_does(samples):
-    """True is a sample that was read. Looked at after every sample; each changes is kept, as the database does."""
+def test_raised_and_resolved_alternate_whatever_a_meter_does(samples):
+    """True is a successful reading. The rules are applied after every reading, and changes saved as in the database."""
     told: list[Alert] = []
     state, told_now, turns = Condition("meter 5", "meter 5"), [], []
     for number, read in enumerate(samples):

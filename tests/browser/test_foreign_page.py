@@ -1,4 +1,4 @@
-"""A hostile page, opened in a real browser on the machine where Dagster runs: it can neither stop, start nor read."""
+"""A malicious page in a real browser on the machine where Dagster runs: it cannot start, stop or read anything."""
 
 import threading
 from collections.abc import Iterator
@@ -46,7 +46,7 @@ def stack() -> Iterator[Stack]:
 
 @pytest.fixture
 def foreign_page(stack) -> Iterator[str]:
-    """The address of a hostile page on another port; it knows everything but the login, which there is none of."""
+    """The address of a malicious page on another port; it knows all ids, and Dagster has no login here."""
     state = stack.ui.ask(
         """{ schedulesOrError(repositorySelector: {repositoryName: "__repository__", repositoryLocationName: "emm"}) {
                ... on Schedules { results { name scheduleState { id } } } } }"""

@@ -1,4 +1,4 @@
-"""What an operator does in Dagster's UI when a meter fails, with a real browser. The tests go on from one another."""
+"""An operator's steps in Dagster's UI when a meter fails, in a real browser. Each test continues the previous one."""
 
 import re
 from collections.abc import Iterator
@@ -39,7 +39,7 @@ def gateways(simulator_loop: SimulatorLoop) -> Iterator[dict[int, SimulatedGatew
 
 @pytest.fixture(scope="module")
 def stack(gateways) -> Iterator[Stack]:
-    # Readings go to PostgreSQL: what is looked at here is the same with either store.
+    # Readings are stored in PostgreSQL: the pages are the same with either store.
     environment = {"READINGS_STORE": "postgresql", "TZ": "UTC", "INFLUX_UPDATER_CRON_SECOND_TRIGGER": "0"}
     with postgres_folder() as folder, Stack(folder, environment) as stack:
         for id_, gateway in gateways.items():
@@ -72,22 +72,61 @@ def test_a_schedule_is_switched_off(page: Page, stack, picture: TakePicture):
     expect(switch(page).get_by_role("checkbox")).not_to_be_checked()
 
 
-def test_a_discovery_reports_what_it_found(page: Page, stack, picture: TakePicture):
+def test_a_discovery_reports_its_result(page: Page, stack):
     run = stack.ui.launch("discovery")
     stack.ui.wait_for_run(run)
     page.goto(f"{stack.ui.url}/runs/{run}?logs=type:STEP_OUTPUT")
     expect(page.get_by_text("discover", exact=True).first).to_be_visible()
-    picture("discovery")
     assert stack.ui.partitions()["all"] == {str(id_) for id_ in NAMES}
 
 
+def test_the_lineage_shows_where_the_configuration_comes_from(page: Page, stack, picture: TakePicture):
+    page.goto(f"{stack.ui.url}/assets/meter_readings?view=lineage")
+    for name in ("energy_meters", "registers"):
+        expect(page.get_by_text(name).first).to_be_visible()
+    picture("lineage")
+
+
 def test_the_asset_page_shows_which_meters_failed(page: Page, stack, gateways, picture: TakePicture):
+    assert stack.ui.wait_for_run(stack.ui.launch("poll"))["status"] == "SUCCESS"
     break_meters(gateways, broken=True)
     stack.ui.wait_for_run(stack.ui.launch("poll"))
     show_partitions(page, stack)
     expect(page.get_by_text(f"Failed ({len(BROKEN)})")).to_be_visible()
     expect(page.get_by_text(f"Materialized ({len(NAMES) - len(BROKEN)})")).to_be_visible()
-    picture("partitions")
+    picture("meters")
+
+
+def test_the_page_of_a_failing_meter_says_what_it_is_why_it_fails_and_since_when(page: Page, stack, gateways, picture):
+    page.goto(f"{stack.ui.url}/assets/meter_readings?view=partitions&partition=2")
+    expect(page.get_by_text("heat pump").first).to_be_visible()
+    expect(page.get_by_text("failing since").first).to_be_visible()
+    expect(page.get_by_text(re.compile("device failure")).first).to_be_visible()
+    expect(page.get_by_text(f"127.0.0.1:{gateways[2].port} unit 1").first).to_be_visible()
+    picture("failing_meter")
+
+
+def test_the_checks_name_the_offenders(page: Page, stack, picture: TakePicture):
+    page.goto(f"{stack.ui.url}/assets/meter_readings?view=checks")
+    for name in ("all_meters_read", "all_registers_delivered", "values_plausible", "outbox_empty"):
+        expect(page.get_by_text(name, exact=True).first).to_be_visible()
+    page.get_by_text("all_meters_read", exact=True).first.click()
+    expect(page.get_by_text("2 meters that fail").first).to_be_visible()
+    picture("checks")
+
+
+def test_the_failed_run_is_executed_again_from_asset_failure(page: Page, stack):
+    failed = stack.ui.runs(statuses=["FAILURE"])[0]["runId"]
+    page.goto(f"{stack.ui.url}/runs/{failed}")
+    page.get_by_role("button", name="arrow_drop_down").click()
+    page.get_by_role("menuitem", name=re.compile("From asset failure")).click()
+    again = wait_for("the re-execution", lambda: [r for r in stack.ui.runs() if r["parentRunId"] == failed])[0]
+    assert stack.ui.wait_for_run(again["runId"])["status"] == "FAILURE", "the meters fail still"
+    assert "2 of 2 meters failed" in stack.ui.failure(again["runId"])
+
+
+def test_the_runs_list_shows_no_tags_of_emm(page: Page, stack):
+    assert not [tag for run in stack.ui.runs() for tag in run["tags"] if "emm/" in tag["key"]]
 
 
 def test_the_failed_run_names_the_meters_and_is_re_executed_from_failure(page: Page, stack, gateways, picture):
@@ -95,6 +134,7 @@ def test_the_failed_run_names_the_meters_and_is_re_executed_from_failure(page: P
     page.get_by_role("tab", name="Failed").click()
     page.get_by_role("link", name=re.compile(r"^run \w{8}")).first.click()
     expect(page.get_by_text(re.compile(r"meter 2 \(heat pump\)")).first).to_be_visible()
+    expect(page.get_by_text("Stack Trace")).to_have_count(0)
     failed = page.url.rsplit("/", 1)[1].split("?")[0]
     page.goto(f"{stack.ui.url}/runs/{failed}?logs=type:ASSET_OBSERVATION")
     expect(page.get_by_text("meters failed")).to_be_visible()
@@ -107,11 +147,13 @@ def test_the_failed_run_names_the_meters_and_is_re_executed_from_failure(page: P
     assert stack.ui.wait_for_run(again["runId"])["status"] == "SUCCESS"
 
 
-def test_the_meters_have_recovered(page: Page, stack, picture: TakePicture):
+def test_the_meters_have_recovered(page: Page, stack):
     show_partitions(page, stack)
     expect(page.get_by_text("Failed (0)")).to_be_visible()
     expect(page.get_by_text(f"Materialized ({len(NAMES)})")).to_be_visible()
-    picture("recovered")
+    page.goto(f"{stack.ui.url}/assets/meter_readings?view=partitions&partition=2")
+    expect(page.get_by_text("heat pump").first).to_be_visible()
+    expect(page.get_by_text("did not materialize")).to_have_count(0)
 
 
 def test_a_backfill_of_the_failed_partitions_goes_through(page: Page, stack, gateways, picture: TakePicture):
@@ -130,7 +172,6 @@ def test_a_backfill_of_the_failed_partitions_goes_through(page: Page, stack, gat
     assert stack.ui.wait_for_backfill(backfill_id).startswith("COMPLETED")
     page.reload()
     expect(page.get_by_text("100% completed")).to_be_visible()
-    picture("backfill")
     assert stack.ui.partitions()["failed"] == set()
 
 

@@ -1,4 +1,4 @@
-"""Every file of the catalogue, as it is shipped."""
+"""Properties of every file of the catalogue."""
 
 import csv
 from itertools import combinations
@@ -45,7 +45,7 @@ def test_measurements_have_the_names_and_units_of_the_vocabulary(entry):
         assert register.data_unit == VOCABULARY[register.measurement_name].unit, register
 
 
-def test_the_vocabulary_has_no_word_that_no_type_uses():
+def test_each_name_of_the_vocabulary_is_used_by_a_type():
     used = {register.measurement_name for entry in CATALOGUE.values() for register in entry.registers}
     assert used == set(VOCABULARY)
 
@@ -58,15 +58,15 @@ def test_registers_do_not_overlap(entry):
 
 
 @each_type
-def test_a_type_can_be_read_in_requests_that_it_takes(entry):
+def test_a_type_can_be_read_in_requests_within_its_limits(entry):
     requests = plan_requests(entry.meter_type)
     assert all(request.count <= entry.meter_type.max_registers_per_request for request in requests)
-    for register in entry.registers:
+    for register in entry.meter_type.measured:
         assert any(request.covers(register) for request in requests), register
 
 
 @each_type
-def test_identifications_ask_for_what_can_be(entry):
+def test_identifications_ask_for_possible_values(entry):
     for identification in entry.identifications:
         assert identification.register.end <= 65536
         assert identification.matches(identification.low)
@@ -79,7 +79,7 @@ def test_no_type_answers_to_the_strong_identification_of_another():
         (entry.name, line.register, line.low, line.high)
         for entry in CATALOGUE.values()
         for line in entry.identifications
-        if line.strong and not entry.name.startswith("sunspec_")  # told apart by their models
+        if line.strong and not entry.name.startswith("sunspec_")  # distinguished by their models
     ]
     for (name, register, low, high), (other_name, other_register, other_low, other_high) in combinations(strong, 2):
         if register == other_register:
@@ -90,10 +90,11 @@ def test_no_type_answers_to_the_strong_identification_of_another():
 def test_a_sunspec_type_lies_within_its_model_and_scales_its_integers(model):
     entry = CATALOGUE[f"sunspec_{model}"]
     length = 52 if model < 110 else 62  # with the header; sunspec/models has 50 and 60 without
-    values = {register.register_address + i for register in entry.registers for i in range(register.count)}
+    values = {register.register_address + i for register in entry.meter_type.measured for i in range(register.count)}
     assert min(values) >= 2
     assert max(values) < length
-    for register in entry.registers:
+    assert [register.model for register in entry.meter_type.labels] == [1] * 4
+    for register in entry.meter_type.measured:
         assert register.model == model
         is_scaled = model < 110 and register.measurement_name != "operatingState"
         assert (register.scale_register is not None) is is_scaled

@@ -1,4 +1,4 @@
-"""Raw words that public sources quote with the value that they stand for, decoded with the catalogue's rows."""
+"""Registers and their values from public sources, decoded with the catalogue's rows."""
 
 import struct
 from datetime import UTC, datetime
@@ -14,7 +14,7 @@ NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
 
 
 def decoded(type_name, measurement, words):
-    """The value that the type's row gives for the words at its address; None if it is absent."""
+    """Return the value that the type's row gives for registers at its address; None if there is no value."""
     meter_type = load_catalogue()[type_name].meter_type
     (register,) = [r for r in meter_type.registers if r.measurement_name == measurement]
     data = struct.pack(f">{len(words)}H", *words)
@@ -56,11 +56,11 @@ def test_eltakos_examples(measurement, words, value):
         ("importActiveEnergyL1", [0xFFFF] * 4),
     ],
 )
-def test_what_an_abb_meter_does_not_measure_is_absent(measurement, words):
+def test_values_that_an_abb_meter_does_not_measure_are_absent(measurement, words):
     assert decoded("abb_b23_b24", measurement, words) is None
 
 
-def test_a_meter_of_abb_with_a_value_next_to_none_gives_it():
+def test_an_abb_value_next_to_the_one_that_means_no_value_is_decoded():
     assert decoded("abb_b23_b24", "activePower", [0xFFFF, 0xFFFF]) == -0.01
     assert decoded("abb_b23_b24", "importActiveEnergy", [0, 0, 0, 12345]) == 123.45
 
@@ -75,14 +75,14 @@ def test_a_meter_of_abb_with_a_value_next_to_none_gives_it():
         ("abb_b21", b"B21 ", True),
     ],
 )
-def test_abb_meters_are_told_apart_by_their_type(type_name, text, matches):
+def test_abb_meters_are_distinguished_by_their_type(type_name, text, matches):
     (identification,) = load_catalogue()[type_name].identifications
     assert identification.matches(int.from_bytes(text, "big")) is matches
 
 
 # victronenergy/dbus-modbus-client, carlo_gavazzi.py: 1648 to 1653 are the Ethernet variants of the EM24.
 @pytest.mark.parametrize(("code", "matches"), [(1647, False), (1648, True), (1653, True), (1654, False)])
-def test_the_em24_with_ethernet_says_so(code, matches):
+def test_the_em24_with_ethernet_is_identified(code, matches):
     strong, *_ = load_catalogue()["cg_em24_ethernet"].identifications
     assert strong.strong
     assert strong.matches(code) is matches
@@ -91,7 +91,7 @@ def test_the_em24_with_ethernet_says_so(code, matches):
 # SunSpec's mark "SunS", quoted as 0x53756E53 (sunspec-implementation-technical-note, in many public copies); a Fronius
 # has "Fronius" as its vendor (Brovning/fronius, fronius/module.php); models 111 to 113 are the float ones.
 @pytest.mark.parametrize(("model", "matches"), [(103, False), (111, True), (113, True), (160, False)])
-def test_a_fronius_with_floats_says_so(model, matches):
+def test_a_fronius_with_floats_is_identified(model, matches):
     mark, maker, models = load_catalogue()["fronius_float"].identifications
     assert mark.matches(0x53756E53)
     assert maker.matches(int.from_bytes(b"Fronius"[:4], "big"))

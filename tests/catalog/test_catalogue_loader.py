@@ -55,7 +55,7 @@ def test_a_file_becomes_a_type():
         (HEAD + HEADER.replace(",byte_order", "") + ROW, "line 6: the header lacks byte_order"),
         (HEAD + HEADER + ROW.replace(",2\n", "\n"), "line 7: has 7 cells, the header has 8"),
         (HEAD + HEADER + ROW.replace("acme", "acne"), "line 7: type is 'acne'; allowed: the file's name, acme"),
-        (HEAD + HEADER + ROW + ROW.replace(",3,4,", ",9,4,"), "line 8: .*data_type is '9'; allowed: 1"),
+        (HEAD + HEADER + ROW + ROW.replace(",3,4,", ",18,4,"), "line 8: .*data_type is '18'; allowed: 1"),
         (HEAD + HEADER + ROW.replace("acme,0", "acme,65535"), "line 7: .*beyond the last address"),
         (HEAD + HEADER + ROW.replace("voltageL1", "voltL1"), "line 7: measurement_name voltL1 is not in the vocab"),
         (HEAD + HEADER + ROW.replace(",V,", ",mV,"), "line 7: data_unit of voltageL1 is mV; allowed: V"),

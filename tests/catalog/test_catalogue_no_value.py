@@ -1,4 +1,4 @@
-"""What a device holds where it has no value, polled over a socket: it becomes no point."""
+"""Registers that mean "no value", polled over a socket: no point is stored for them."""
 
 import struct
 
@@ -9,12 +9,12 @@ from support.sunspec import sunspec_registers
 
 from emm_pipeline.catalog import load_catalogue
 from emm_pipeline.fleet import DataType, Order
-from emm_pipeline.modbus.values import invalid_raw
+from emm_pipeline.modbus.no_value import no_value_patterns
 
 CATALOGUE = load_catalogue()
 
 LARGEST = {DataType.INT: 0x7FFF, DataType.UINT16: 0xFFFF, DataType.LONG: 0x7FFFFFFF, DataType.UINT32: 0xFFFFFFFF}
-"""What Huawei, Sungrow and ABB hold where there is no value: the largest number of the type."""
+"""The content of Huawei's, Sungrow's and ABB's registers without a value: the largest number of the type."""
 
 NO_VALUE = {
     "huawei_sun2000": (LARGEST, {}),
@@ -25,7 +25,7 @@ NO_VALUE = {
     "cg_em300": ({DataType.LONG: 0x7FFFFFFF}, dict.fromkeys([f"exportActiveEnergyL{n}" for n in (1, 2, 3)], 0)),
     "cg_em24_rs485": ({DataType.LONG: 0x7FFFFFFF}, {"frequency": 0xFFFF}),
 }
-"""By type: what a register of each data type holds where there is no value, and which measurements hold another."""
+"""By type: the content of registers without a value for each data type, and measurements with another content."""
 
 
 @pytest.mark.parametrize("type_name", NO_VALUE)
@@ -43,7 +43,7 @@ def test_a_register_without_a_value_becomes_no_point(type_name, simulated_gatewa
     assert set(points(simulated_gateway, type_name, device(words, elsewhere=1))) == expected
 
 
-# By type: function code, what an input that is not there holds, and where its voltage is. Its current is the next one.
+# By type: function code, content of the registers of a missing input, and address of its voltage; its current is next.
 INPUTS = {
     "huawei_sun2000": (HOLDING, 0x7FFF, {n: 32014 + 2 * n for n in range(1, 10)}),
     "sungrow_sg": (
@@ -54,7 +54,7 @@ INPUTS = {
 
 
 @pytest.mark.parametrize("type_name", INPUTS)
-def test_of_an_inverter_with_two_inputs_two_are_stored(type_name, emm, config_engine, simulated_gateway):
+def test_only_the_two_inputs_that_an_inverter_has_are_stored(type_name, emm, config_engine, simulated_gateway):
     function_code, nothing, addresses = INPUTS[type_name]
     words = {
         (function_code, address): [6000, 100] if number <= 2 else [nothing, nothing]
@@ -74,7 +74,7 @@ def test_of_an_inverter_with_two_inputs_two_are_stored(type_name, emm, config_en
 
 
 @pytest.mark.parametrize("model", [101, 102, 103])
-def test_an_energy_of_0_is_no_energy_at_a_sunspec_inverter(model, simulated_gateway):
+def test_an_energy_of_0_of_a_sunspec_inverter_means_no_value(model, simulated_gateway):
     """An accumulator that an inverter does not have, or not yet in the morning, reads 0."""
     content = [0] * 50
     content[14 - 2] = 1500
@@ -95,4 +95,5 @@ def test_a_single_phase_growatt_gives_no_voltage_of_phases_2_and_3(simulated_gat
 @pytest.mark.parametrize("type_name", CATALOGUE)
 def test_every_invalid_value_is_one_that_its_register_can_hold(type_name):
     for register in CATALOGUE[type_name].registers:
-        assert (invalid_raw(register) is None) is (register.invalid_value is None), register
+        given = [value for value in (register.invalid_value, *register.invalid_values) if value is not None]
+        assert len(no_value_patterns(register)) == len(given), register

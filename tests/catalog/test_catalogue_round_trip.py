@@ -1,4 +1,4 @@
-"""A type as it is used: its rows in a real database, and a meter of it on a real socket."""
+"""Each type with its rows in a real database, and a meter of the type on a real socket."""
 
 import csv
 import time
@@ -11,6 +11,7 @@ from support.sunspec import sunspec_registers
 
 import emm_pipeline.catalog
 from emm_pipeline.catalog import load_catalogue
+from emm_pipeline.config_db.editing.register_rows import SETTING_COLUMNS
 from emm_pipeline.config_db.loader import load_fleet
 from emm_pipeline.event_loop import run_fast
 from emm_pipeline.fleet import DataType, EnergyMeter
@@ -22,7 +23,6 @@ from emm_pipeline.stores.texts import text_or_none
 
 CATALOGUE = load_catalogue()
 FOLDER = Path(emm_pipeline.catalog.__file__).parent
-TYPE_COLUMNS = ("max_registers_per_request", "max_gap", "timeout_s", "request_pause_s")
 
 
 def insert_catalogue(engine):
@@ -37,7 +37,7 @@ def insert_catalogue(engine):
                 values = ", ".join(f":{column}" for column in cells)
                 connection.execute(text(f"INSERT INTO registers ({columns}) VALUES ({values})"), cells)
         for entry in CATALOGUE.values():
-            row = {"type": entry.name} | {column: getattr(entry.meter_type, column) for column in TYPE_COLUMNS}
+            row = {"type": entry.name} | {column: getattr(entry.meter_type, column) for column in SETTING_COLUMNS}
             columns, values = ", ".join(row), ", ".join(f":{column}" for column in row)
             connection.execute(text(f"INSERT INTO meter_types ({columns}) VALUES ({values})"), row)
         for meter_id, name in enumerate(CATALOGUE, 1):
@@ -54,9 +54,9 @@ def test_the_database_takes_every_row_and_gives_the_same_types_back(config_engin
 
 
 def raw_values(meter_type):
-    """A raw value for each measurement, all different, and negative ones where the data type has them."""
+    """Return a different raw value for each measurement, and negative ones for signed data types."""
     values = {}
-    for number, register in enumerate(meter_type.registers, 1):
+    for number, register in enumerate(meter_type.measured, 1):
         raw = number + 0.5 if register.data_type in (DataType.FLOAT, DataType.FLOAT64) else 100 + number
         unsigned = register.data_type in (DataType.UINT16, DataType.UINT32, DataType.UINT64)
         values[register.measurement_name] = raw if unsigned or number % 2 else -raw
@@ -64,10 +64,10 @@ def raw_values(meter_type):
 
 
 def device(entry, raw):
-    """A device with these raw values, and its type with the addresses there; powers of ten from -3 to 3."""
+    """Return a device with these raw values, and its type with the device's addresses; powers of ten are -3 to 3."""
     if not has_models(entry.meter_type):
         return encode_registers(entry.meter_type, raw), entry.meter_type, {}
-    ((model, begin),) = locate(entry.meter_type, {entry.registers[0].model: 40070}).models
+    ((model, begin),) = locate(entry.meter_type, {entry.meter_type.measured[0].model: 40070}).models
     located = locate(entry.meter_type, {model: begin})
     words = encode_registers(located, raw)
     powers = {r.scale_register: r.scale_register % 7 - 3 for r in located.registers if r.scale_register is not None}
@@ -96,7 +96,7 @@ def test_a_meter_of_the_type_is_read_right_in_the_requests_that_the_document_lis
     }
     assert values == expected
     units = dict(zip(frame["measurement"], map(text_or_none, frame["unit"]), strict=True))
-    assert units == {r.measurement_name: r.data_unit for r in entry.registers}
+    assert units == {r.measurement_name: r.data_unit for r in entry.meter_type.measured}
     asked = [(request.function_code, request.address, request.count) for request in gateway.received]
     planned = [(r.function_code, r.address, r.count) for r in plan_requests(located)]
     assert asked[-len(planned) :] == planned

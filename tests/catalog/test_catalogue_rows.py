@@ -1,7 +1,7 @@
-"""Registers as devices hold them, polled over a socket: which point each becomes.
+"""Registers with the content of real devices, polled over a socket, and the resulting points.
 
-Addresses, words and values are written here by hand, from the sources that the files of the catalogue cite; nothing is
-taken from the catalogue itself.
+Addresses, registers and values were copied by hand from the sources that the files of the catalogue cite, not from the
+catalogue itself.
 """
 
 import struct
@@ -175,7 +175,7 @@ def test_each_register_becomes_the_point_that_the_sources_agree_on(type_name, si
 
 
 def test_energy_of_64_bits_counts_single_watt_hours(simulated_gateway):
-    """As a float of 32 bits, of which it was read before, it counted steps of 0.0625 kWh from 524 288 kWh on."""
+    """The 32-bit float of the same energy has steps of 0.0625 kWh above 524 288 kWh."""
     stored = [
         points(simulated_gateway, "schneider_iem3155", device({(HOLDING, 3203): [0, 0, 0x2540, 0xBE40 + more]}))
         for more in (0, 1)

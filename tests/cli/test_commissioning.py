@@ -1,4 +1,4 @@
-"""`emm read`, `scan`, `meters check` and `watch`, as a person at a switchboard uses them."""
+"""`emm read`, `scan`, `meters check` and `watch` with simulated devices."""
 
 import itertools
 import json
@@ -95,7 +95,7 @@ def test_the_file_that_read_prints_can_be_imported(emm, simulated_gateway, tmp_p
     assert "1 added" in imported.stdout
 
 
-def test_read_says_so_when_two_fit(emm_alone, simulated_gateway):
+def test_read_reports_when_two_interpretations_fit(emm_alone, simulated_gateway):
     gateway = simulated_gateway({1: SimulatedUnit(holding(0, [2314]))})
     result = emm_alone("read", place(gateway), "--count", 1, "--expect", "231.4")
     assert "fits in 2 ways" in result.stdout
@@ -125,7 +125,7 @@ def test_read_says_when_nothing_fits_and_where_to_look(emm_alone, simulated_gate
     [
         (SimulatedUnit(silent=True), "no reply within 0.3 s"),
         (SimulatedUnit(exception=4), "exception 4 (device failure)"),
-        (SimulatedUnit(garbage=b"HTTP/1.1 400 Bad Request\r\n\r\n"), "does not speak Modbus TCP"),
+        (SimulatedUnit(garbage=b"HTTP/1.1 400 Bad Request\r\n\r\n"), "a web server replied"),
         (None, "exception 11 (gateway target device did not respond)"),
     ],
 )
@@ -187,7 +187,7 @@ def test_scan_finds_and_names_units_and_prints_lines_that_work(emm, simulated_ga
         done = emm(*line[1:])
         assert done.returncode == 0, done.stderr
     again = emm("scan", place(gateway), "--units", "3")
-    assert "unit 3 is meter 1" in again.stdout
+    assert "unit 3 is already configured as meter 1" in again.stdout
     assert "emm meters add" not in again.stdout
 
 
@@ -211,21 +211,21 @@ def test_ctrl_c_prints_what_was_found_so_far(emm_alone, simulated_gateway):
     assert "interrupted after 1 of 3 units" in remarks
 
 
-def test_scan_of_nothing_says_what_to_look_at(emm_alone, simulated_gateway):
+def test_a_scan_without_replies_says_what_to_check(emm_alone, simulated_gateway):
     result = emm_alone("scan", place(simulated_gateway({})), "--units", "1-5")
     assert result.returncode == 1
     assert "0 of 5 units answer" in result.stdout
     assert "check the unit id, the baud rate and the wiring" in result.stdout
 
 
-def test_a_device_that_answers_to_any_unit_id_is_said_to_be_one(emm_alone, simulated_gateway):
+def test_a_device_that_answers_to_any_unit_id_is_reported_as_one_device(emm_alone, simulated_gateway):
     gateway = simulated_gateway({unit: SimulatedUnit(holding(0, [7])) for unit in range(1, 13)})
     result = emm_alone("scan", place(gateway), "--units", "1-12", "--pause", 0)
     assert "probably one device" in result.stdout
 
 
-def test_a_unit_that_answered_counts_also_when_its_identification_is_interrupted(emm_alone, simulated_gateway):
-    """It is asked a second thing after three seconds; Ctrl-C comes then."""
+def test_a_unit_that_answered_is_shown_even_if_its_identification_is_interrupted(emm_alone, simulated_gateway):
+    """It gets a second request after three seconds, when Ctrl-C is pressed."""
     gateway = simulated_gateway({1: SimulatedUnit(lambda function_code, address: 7)})
     scan = emm_alone.start("scan", place(gateway), "--units", "1", "--pause", 3)
     eventually(lambda: gateway.requests == 2, within_s=60)
@@ -278,12 +278,12 @@ def test_a_gateway_that_closes_connections_is_checked_and_read_as_any_other(emm_
     assert "231.4" in emm_alone("read", place(gateway), "--fc", 4).stdout
 
 
-def test_check_says_of_a_gateway_that_closes_in_place_of_a_reply_what_it_may_lack(emm_alone, simulated_gateway):
+def test_check_says_what_to_do_about_a_gateway_that_closes_instead_of_replying(emm_alone, simulated_gateway):
     gateway = simulated_gateway({1: sdm630()}, requests_per_connection=0)
     result = emm_alone("meters", "check", "--host", place(gateway), "--type", "sdm630")
     assert result.returncode == 1
     assert "failed: the connection was closed without a reply for voltageL1" in result.stdout
-    assert "closes the connection in place of a reply" in result.stdout
+    assert "closes the connection instead of replying" in result.stdout
 
 
 def test_check_gives_up_a_silent_unit_soon(emm, config_engine, simulated_gateway):
@@ -321,7 +321,7 @@ def all_asked(gateways):
     return len(gateways) == 5 and all(gateway.requests for gateway in gateways)
 
 
-def test_check_asks_gateways_side_by_side_and_the_units_behind_one_in_turn(emm, config_engine, simulated_gateway):
+def test_check_asks_gateways_concurrently_and_the_units_behind_one_in_turn(emm, config_engine, simulated_gateway):
     gateways = []
     gateways += [simulated_gateway({1: sdm630(waits_for=lambda: all_asked(gateways)), 2: sdm630()}) for _ in range(5)]
     with config_engine.begin() as connection:
@@ -336,7 +336,7 @@ def test_check_asks_gateways_side_by_side_and_the_units_behind_one_in_turn(emm, 
     assert all(gateway.max_simultaneous_requests == 1 for gateway in gateways)
 
 
-def test_check_finds_a_float_in_the_wrong_order_odd_and_says_how_to_find_the_right_one(
+def test_check_reports_a_float_in_the_wrong_order_as_unusual_and_says_how_to_find_the_right_one(
     emm, config_engine, simulated_gateway
 ):
     gateway = simulated_gateway({1: sdm630()})
@@ -371,7 +371,7 @@ def test_check_scales_by_other_registers_and_finds_sunspec_models_as_a_poll_does
     gateway.units[1].registers = {}
     gone = emm("meters", "check", "1")
     assert gone.returncode == 1
-    assert "no SunSpec device" in gone.stdout
+    assert "not a SunSpec device" in gone.stdout
 
 
 # emm watch
@@ -379,7 +379,7 @@ def test_check_scales_by_other_registers_and_finds_sunspec_models_as_a_poll_does
 
 @pytest.fixture
 def watched(emm, config_engine, simulated_gateway):
-    """Meter 1, whose counter is one more each time that it is read."""
+    """Meter 1, whose counter increases with each reading."""
     count = itertools.count(100)
     gateway = simulated_gateway({1: SimulatedUnit(lambda function_code, address: next(count))})
     with config_engine.begin() as connection:
@@ -390,7 +390,7 @@ def watched(emm, config_engine, simulated_gateway):
     return gateway
 
 
-def test_watch_prints_a_line_per_value_where_there_is_no_terminal(emm, watched):
+def test_watch_prints_a_line_per_value_without_a_terminal(emm, watched):
     result = emm("watch", "main", "--count", 2, "--interval", 0.2)
     assert result.returncode == 0, result.stderr
     assert [line.split(" ", 2)[2].strip() for line in result.stdout.splitlines()] == [
@@ -406,7 +406,7 @@ def test_watch_prints_a_line_of_json_per_reading(emm, watched):
     assert [reading["values"] for reading in readings] == [{"pulses": 100.0}, {"pulses": 101.0}]
 
 
-def test_ctrl_c_is_the_way_to_end_watching_and_no_failure(emm, watched):
+def test_ctrl_c_ends_watch_and_is_not_a_failure(emm, watched):
     watch = emm.start("watch", "1", "--interval", 0.2)
     assert "pulses = 100 Wh" in watch.stdout.readline()
     watch.send_signal(signal.SIGINT)
@@ -415,11 +415,11 @@ def test_ctrl_c_is_the_way_to_end_watching_and_no_failure(emm, watched):
     assert not remarks
 
 
-def test_watch_goes_on_when_a_reading_fails_and_says_why(emm, watched):
+def test_watch_continues_when_a_reading_fails_and_says_why(emm, watched):
     watch = emm.start("watch", "1", "--interval", 0.2)
     assert watch.stdout.readline()
     watched.stop()
-    # A reading that was under way when the gateway stopped fails for another reason.
+    # A reading in progress when the gateway stops fails for another reason.
     assert any("connection refused" in line for line in watch.stderr)
     read_before = watched.requests
     watched.start()

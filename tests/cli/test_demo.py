@@ -1,4 +1,4 @@
-"""The demo, as a person runs it: real processes, real signals, nothing left behind."""
+"""The demo with real processes and real signals, which must leave nothing behind."""
 
 import os
 import signal
@@ -41,7 +41,7 @@ def demo(data_dir: Path, *options: str, **environment: str) -> subprocess.Popen[
 
 
 def processes_of(data_dir: Path) -> list[psutil.Process]:
-    """Every process that works for a demo: by its command line, or its environment."""
+    """Return every process of a demo, identified by its command line or environment."""
     found = []
     for process in psutil.process_iter():
         try:
@@ -54,7 +54,7 @@ def processes_of(data_dir: Path) -> list[psutil.Process]:
 
 
 def locks_in(data_dir: Path) -> list[Path]:
-    """Every lock file of a demo; a copy of PostgreSQL's programs has headers named so."""
+    """Return every lock file of a demo, without headers of the same name in a copy of PostgreSQL's programs."""
     files = [path for path in data_dir.rglob("*") if "lock" in path.name.lower() and path.is_file()]
     return [path for path in files if not path.relative_to(data_dir).parts[0].startswith(".postgres.programs")]
 
@@ -71,7 +71,7 @@ def test_once_prints_a_reading_and_exits_with_0_and_a_second_time_too(data_dir):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_every_process_leaves_no_lock_and_it_starts_again_at_once(data_dir, number):
+def test_a_signal_ends_every_process_and_leaves_no_lock_so_that_the_demo_can_start_again(data_dir, number):
     port = free_port()
     process = demo(data_dir, "--port", str(port))
     try:
@@ -99,7 +99,7 @@ def change(data_dir: Path, statement: str, **values: object) -> None:
         engine.dispose()
 
 
-def test_what_a_person_added_is_still_there_the_next_time_and_a_dead_meter_costs_the_other_nothing(data_dir):
+def test_meters_that_a_person_added_are_kept_and_a_dead_one_does_not_affect_the_other(data_dir):
     closed = free_port()
     insert = "INSERT INTO energy_meters VALUES (1, '127.0.0.1', :port, 1, 'virtual_modbustcp', NULL)"
     change(data_dir, insert, port=closed)
@@ -138,7 +138,7 @@ def test_postgresql_killed_under_the_demo_ends_it_with_a_clear_error_and_nothing
     assert not processes_of(data_dir)
 
 
-def test_a_port_in_use_is_said_with_what_to_do(data_dir):
+def test_a_port_in_use_is_reported_with_what_to_do(data_dir):
     import socket
 
     with socket.socket() as taken:

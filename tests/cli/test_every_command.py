@@ -1,4 +1,4 @@
-"""What holds for each command of `emm`, those that come later too."""
+"""Properties of every command of `emm`, including future ones."""
 
 import json
 
@@ -9,20 +9,22 @@ from support.ports import free_port
 from emm_pipeline.cli.main import emm as root
 
 SECRETS = {("secrets", "apply"), ("secrets", "create"), ("secrets", "rotate")}
-WITHOUT_JSON = {("code-server",), ("demo",), ("influxdb", "setup"), ("mqtt",), ("webserver",), *SECRETS}
-"""Nothing that they print is data."""
+WITHOUT_JSON = {
+    ("code-server",),
+    ("daemon",),
+    ("demo",),
+    ("influxdb", "setup"),
+    ("mqtt",),
+    ("watchdog",),
+    ("webserver",),
+    *SECRETS,
+}
+"""Commands whose output is not data."""
 
 NO_DATABASE = {
-    *(("code-server",), ("demo",), ("influxdb", "setup"), ("outbox",), ("outbox", "replay"), ("read",), ("scan",)),
-    *(
-        ("mqtt",),
-        ("mqtt", "status"),
-        ("outbox", "show"),
-        ("settings",),
-        ("settings", "check"),
-        ("webserver",),
-        *SECRETS,
-    ),
+    *(("code-server",), ("daemon",), ("webserver",), ("demo",), ("influxdb", "setup"), ("read",), ("scan",)),
+    *(("outbox",), ("outbox", "replay"), ("outbox", "show"), ("settings",), ("settings", "check"), *SECRETS),
+    *(("mqtt",), ("mqtt", "status"), ("status",), ("watchdog",)),  # they report that it is unavailable
 }
 ARGUMENTS = {
     ("meters", "add"): ["10.0.0.1", "--unit", "1", "--type", "sdm630"],
@@ -31,7 +33,9 @@ ARGUMENTS = {
     ("meters", "edit"): ["1", "--unit", "1"],
     ("meters", "enable"): ["1"],
     ("meters", "remove"): ["1", "--yes"],
+    ("registers", "accept-absent"): ["1"],
     ("registers", "import"): ["-"],
+    ("combined", "import"): ["-"],
     ("types", "install"): ["sdm630"],
     ("types", "show"): ["sdm630"],
     ("watch",): ["1"],
@@ -39,7 +43,7 @@ ARGUMENTS = {
 
 
 def commands(group=root, path=()):
-    """Every command that can be run, and the words that call it."""
+    """Return every executable command with the words that call it."""
     context = click.Context(group)
     for name in group.list_commands(context):
         command = group.get_command(context, name)
@@ -76,7 +80,7 @@ def test_an_unknown_option_is_an_error_of_usage(emm, words):
 
 
 @pytest.mark.parametrize("words", sorted(set(ALL) - NO_DATABASE), ids=" ".join)
-def test_a_database_that_is_away_is_one_clear_line(emm, words):
+def test_a_database_that_is_unavailable_is_one_clear_line(emm, words):
     port = str(free_port())
     result = emm(*words, *ARGUMENTS.get(words, []), POSTGRES_HOST="127.0.0.1", POSTGRES_PORT=port)
     assert result.returncode == 1, result.stdout + result.stderr
@@ -105,7 +109,7 @@ def test_a_wrong_setting_is_shown_with_the_others_and_named(emm):
     assert "METERS_PER_RUN='none'" in result.stderr
 
 
-def test_a_settings_file_that_is_no_text_is_named(emm, tmp_path):
+def test_a_settings_file_that_is_not_text_is_named(emm, tmp_path):
     file = tmp_path / "own.env"
     file.write_bytes(b"\xff\xfe")
     result = emm("--env-file", file, "settings")
@@ -115,7 +119,7 @@ def test_a_settings_file_that_is_no_text_is_named(emm, tmp_path):
 
 
 @pytest.mark.parametrize("words", [["types", "list"], ["meters", "list", "--json"], ["settings"]])
-def test_a_reader_that_has_seen_enough_ends_it_without_a_traceback(emm, words):
+def test_a_reader_that_closes_the_pipe_ends_the_command_without_a_traceback(emm, words):
     process = emm.start(*words)
     process.stdout.close()
     assert process.stderr.read() == ""

@@ -8,7 +8,7 @@ import pytest
 from emm_pipeline.cli import interruptible
 
 
-def test_ctrl_c_while_an_event_loop_is_made_waits_until_it_is_whole(monkeypatch):
+def test_ctrl_c_while_an_event_loop_is_created_is_delayed_until_it_is_complete(monkeypatch):
     made, make = [], asyncio.new_event_loop
 
     def interrupted():
@@ -24,5 +24,5 @@ def test_ctrl_c_while_an_event_loop_is_made_waits_until_it_is_whole(monkeypatch)
     assert signal.getsignal(signal.SIGINT) is handler
 
 
-def test_what_was_asked_for_is_returned():
+def test_the_result_of_the_coroutine_is_returned():
     assert interruptible.run(asyncio.sleep(0, "done")) == "done"

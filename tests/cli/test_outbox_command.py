@@ -1,4 +1,4 @@
-"""`emm outbox` as a person and a program run it."""
+"""`emm outbox` for people and programs."""
 
 import json
 from datetime import timedelta
@@ -25,13 +25,15 @@ def emm_outbox(emm):
     return run
 
 
-def test_an_empty_outbox_is_said_to_be_empty_and_exits_with_0(emm_outbox):
+def test_an_empty_outbox_is_reported_as_empty_and_the_command_exits_with_0(emm_outbox):
     shown = emm_outbox()
     assert shown.returncode == 0
     assert shown.stdout.endswith("no points wait\n")
 
 
-def test_what_waits_is_shown_with_its_points_and_the_last_error_and_loaded_by_hand(emm_outbox, outbox, config_engine):
+def test_waiting_batches_are_shown_with_their_points_and_the_last_error_and_can_be_loaded(
+    emm_outbox, outbox, config_engine
+):
     for minute in range(25):
         outbox.put(POINTS, NOON + timedelta(minutes=minute), "run").close()
     outbox.note_error("InfluxDB does not answer")
@@ -48,7 +50,7 @@ def test_what_waits_is_shown_with_its_points_and_the_last_error_and_loaded_by_ha
         assert connection.exec_driver_sql("SELECT count(*) FROM readings").scalar() == 2, "the same two, 25 times"
 
 
-def test_a_replay_while_the_store_is_away_keeps_all_and_exits_with_1(emm_outbox, outbox):
+def test_a_replay_while_the_store_is_unavailable_keeps_all_and_exits_with_1(emm_outbox, outbox):
     outbox.put(POINTS, NOON, "run").close()
     replayed = emm_outbox("replay", POSTGRES_DB="absent")
     assert replayed.returncode == 1
@@ -57,7 +59,7 @@ def test_a_replay_while_the_store_is_away_keeps_all_and_exits_with_1(emm_outbox,
     assert len(outbox.names()) == 1
 
 
-def test_programs_get_json_with_what_was_rejected_and_why(emm_outbox, outbox):
+def test_json_contains_rejected_points_and_the_reasons(emm_outbox, outbox):
     with outbox.put(POINTS, NOON, "run") as batch:
         batch.settle([RejectedPoints(POINTS[:1], "beyond retention policy [red]")])
     outbox.put(POINTS, NOON, "later").close()
@@ -111,7 +113,7 @@ def test_a_file_that_holds_no_points_is_named(emm_outbox, outbox, name):
     assert "Traceback" not in shown.stderr
 
 
-def test_a_damaged_file_is_not_shown_and_the_reason_is_said(emm_outbox, outbox):
+def test_a_damaged_file_is_reported_with_the_reason(emm_outbox, outbox):
     with outbox.put(POINTS, NOON, "run") as batch:
         (outbox.folder / batch.name).write_bytes(b"damaged")
     shown = emm_outbox("show", batch.name)

@@ -1,4 +1,4 @@
-"""What commands print is text for people, whatever names and values hold."""
+"""The output of commands is printable text, whatever names and values contain."""
 
 import json
 
@@ -29,7 +29,7 @@ def test_a_cell_of_a_table_is_text_and_nothing_else(capsys, text, shown, style):
 
 @pytest.mark.parametrize(("text", "shown"), HOSTILE.values(), ids=HOSTILE)
 @pytest.mark.parametrize("print_", [say, note])
-def test_so_is_a_line(capsys, print_, text, shown):
+def test_a_line_is_text_and_nothing_else(capsys, print_, text, shown):
     print_(f"meter 1 ({text})")
     captured = capsys.readouterr()
     assert captured.out + captured.err == f"meter 1 ({shown})\n"
@@ -40,7 +40,7 @@ def test_lines_stay_lines(capsys):
     assert capsys.readouterr().out == "one\n  two\n\n"
 
 
-def test_a_long_text_is_cut_and_its_length_told(capsys):
+def test_a_long_text_is_cut_and_its_length_shown(capsys):
     assert printable("x" * 60_000, 10) == "xxxxxxxxxx… (60000 characters)"
     assert printable("\x1b" * 60_000, 10) == r"\x1b\x1b\x… (60000 characters)"
     print_table(("host", "id"), [("h" * 60_000, 1)])

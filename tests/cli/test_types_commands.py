@@ -1,4 +1,4 @@
-"""`emm types …` and `emm registers …`: what goes into the table registers, and what a person's rows are safe from."""
+"""`emm types …` and `emm registers …`: install and import registers without losing a person's rows."""
 
 import json
 import os
@@ -10,6 +10,10 @@ import pytest
 from emm_pipeline.catalog import load_catalogue
 from emm_pipeline.config_db.loader import load_fleet
 
+COLUMNS = (
+    "type, register_address, measurement_name, data_unit, data_type, function_code, word_order, byte_order, scale, "
+    "invalid_value, scale_register, model"
+)
 HEADER = "type,register_address,measurement_name,data_unit,data_type,function_code,word_order,byte_order"
 
 
@@ -20,10 +24,10 @@ def execute(config_engine, statement):
 
 def registers(config_engine):
     with config_engine.connect() as connection:
-        return sorted(map(tuple, connection.exec_driver_sql("SELECT * FROM registers")), key=str)
+        return sorted(map(tuple, connection.exec_driver_sql(f"SELECT {COLUMNS} FROM registers")), key=str)
 
 
-def test_an_installed_type_is_the_catalogues_to_the_last_register_and_setting(emm, config_engine):
+def test_an_installed_type_has_all_registers_and_settings_of_the_catalogue(emm, config_engine):
     result = emm("types", "install", "sdm630")
     assert result.returncode == 0, result.stderr
     assert "voltageL1" in result.stdout, "what changes is shown"
@@ -65,7 +69,7 @@ def test_what_a_person_edited_is_overwritten_only_with_force(emm, config_engine,
 
 
 class Terminal:
-    """A command on a terminal of its own, where it may ask."""
+    """A command with its own terminal, on which it can ask."""
 
     def __init__(self, emm, *arguments):
         self._keyboard, terminal = pty.openpty()
@@ -82,9 +86,9 @@ class Terminal:
         os.write(self._keyboard, text.encode())
 
     def end(self):
-        """Its exit code, and the rest of what it prints."""
+        """Return the exit code, and the rest of the output."""
         rest = ""
-        with suppress(OSError):  # no process has the terminal open any more
+        with suppress(OSError):  # no process has the terminal open
             while chunk := os.read(self._keyboard, 10_000):
                 rest += chunk.decode()
         os.close(self._keyboard)
@@ -93,7 +97,7 @@ class Terminal:
 
 @pytest.fixture
 def question(emm, config_engine):
-    """`emm types install --force`, waiting for an answer: a person's change would be lost."""
+    """`emm types install --force` waiting for an answer, because a person's change would be lost."""
     emm("types", "install", "sdm630")
     execute(config_engine, "UPDATE registers SET scale = 0.1 WHERE measurement_name = 'voltageL1'")
     terminal = Terminal(emm, "types", "install", "sdm630", "--force")
@@ -101,7 +105,7 @@ def question(emm, config_engine):
     return terminal
 
 
-def test_a_question_that_waits_for_its_answer_keeps_no_one_from_the_registers(question, config_engine):
+def test_a_question_that_waits_for_its_answer_does_not_lock_the_registers(question, config_engine):
     execute(config_engine, "SET LOCAL lock_timeout = '1s'; INSERT INTO registers VALUES ('t', 0, 'a', 'V', 1, 3, 2, 2)")
     question.type("y\n")
     code, rest = question.end()
@@ -111,7 +115,7 @@ def test_a_question_that_waits_for_its_answer_keeps_no_one_from_the_registers(qu
     assert "t" in types
 
 
-def test_what_someone_else_changed_while_the_question_waited_is_not_overwritten(question, config_engine):
+def test_changes_by_others_while_a_question_waits_are_not_overwritten(question, config_engine):
     execute(config_engine, "UPDATE registers SET scale = 0.2 WHERE measurement_name = 'voltageL2'")
     before = registers(config_engine)
     question.type("y\n")
@@ -121,7 +125,7 @@ def test_what_someone_else_changed_while_the_question_waited_is_not_overwritten(
     assert registers(config_engine) == before
 
 
-def test_rows_that_were_there_before_any_installation_are_a_persons(emm, config_engine):
+def test_rows_from_before_any_installation_count_as_edited_by_a_person(emm, config_engine):
     execute(config_engine, "INSERT INTO registers VALUES ('sdm630', 0, 'spannung', 'V', 3, 4, 2, 2)")
     assert emm("types", "install", "sdm630").returncode == 2
     assert [row[2] for row in registers(config_engine)] == ["spannung"]
@@ -143,7 +147,7 @@ def test_one_unknown_type_among_several_installs_none(emm, config_engine):
     assert registers(config_engine) == []
 
 
-def test_types_are_listed_with_where_they_are_and_who_uses_them(emm, config_engine):
+def test_types_are_listed_with_their_state_and_number_of_meters(emm, config_engine):
     emm("types", "install", "sdm630")
     emm("meters", "add", "10.0.0.1", "--unit", 1, "--type", "sdm630")
     execute(config_engine, "INSERT INTO registers VALUES ('mine', 0, 'a', NULL, 3, 4, 2, 2)")
@@ -234,10 +238,10 @@ def test_a_row_with_surrounding_spaces_is_replaced_by_the_import_of_the_same_mea
         ("", ["has no header"]),
         ("a,b\n1,2\n", ["line 1: unknown columns 'a', 'b'", "line 1: the header lacks type"]),
         (f"{HEADER},type\n", ["type more than once"]),
-        (f"{HEADER}\nmine,0,a,V,9,4,2,2\n\n# x\nmine,2,b,V,3,4,3,2\n", ["line 2: data_type", "line 5: word_order"]),
+        (f"{HEADER}\nmine,0,a,V,18,4,2,2\n\n# x\nmine,2,b,V,3,4,3,2\n", ["line 2: data_type", "line 5: word_order"]),
         (f"{HEADER}\nmine,0,a,V,3,4,2\n", ["line 2: has 7 cells, the header has 8"]),
         (f'{HEADER}\nmine,0,"a,V,3,4,2,2\n', ["line 2: "]),
-        (f"{HEADER}\nmine,0,a,V,3,4,2,2\nmine,2,a,V,3,4,2,2\n", ["line 3: ", "in line 2 already"]),
+        (f"{HEADER}\nmine,0,a,V,3,4,2,2\nmine,2,a,V,3,4,2,2\n", ["line 3: ", "already in line 2"]),
         (f"{HEADER}\nmine,65535,a,V,3,4,2,2\n", ["line 2: register_address"]),
         (f"{HEADER}\nmine,156h,a,V,3,4,2,2\n", ["line 2: register_address is '156h'", "numbers begin with 0x"]),
         (
@@ -245,11 +249,11 @@ def test_a_row_with_surrounding_spaces_is_replaced_by_the_import_of_the_same_mea
             ["register_address is '300343'", "in a manual this is function_code 4 and register_address 342"],
         ),
         (f'{HEADER},scale\nmine,0,a,V,3,4,2,2,"0,01"\n', ["line 2: scale is '0,01'", "a decimal point is needed"]),
-        (f"{HEADER}\nmine,0,a,V,3,4,2,2\nmine,2, a\u00a0,V,3,4,2,2\n", ["line 3: ", "in line 2 already"]),
+        (f"{HEADER}\nmine,0,a,V,3,4,2,2\nmine,2, a\u00a0,V,3,4,2,2\n", ["line 3: ", "already in line 2"]),
         (b"\xff\xfe" + HEADER.encode("utf-16-le"), ["line 1: is not UTF-8"]),
     ],
 )
-def test_what_is_wrong_with_a_file_is_told_by_line_and_nothing_of_it_is_written(emm, config_engine, content, reasons):
+def test_errors_of_a_file_are_reported_by_line_and_nothing_is_written(emm, config_engine, content, reasons):
     result = emm("registers", "import", "-", stdin=content)
     assert result.returncode == 2
     for reason in reasons:
@@ -275,8 +279,8 @@ def test_of_two_rows_that_differ_in_their_scale_only_the_right_one_is_removed(em
     assert [row[8] for row in registers(config_engine)] == [1.0]
 
 
-def test_rows_whose_numbers_are_none_are_listed_exported_and_replaced(emm, config_engine):
-    """Such as a table from before the checks has them, and in columns that are decimals there."""
+def test_rows_with_invalid_numbers_are_listed_exported_and_replaced(emm, config_engine):
+    """They are from a table without CHECK constraints, whose columns have type numeric."""
     for change in (
         "DROP CONSTRAINT registers_scale, DROP CONSTRAINT registers_invalid_value",
         "ALTER scale TYPE numeric",
@@ -291,8 +295,8 @@ def test_rows_whose_numbers_are_none_are_listed_exported_and_replaced(emm, confi
     assert [(row[8], row[9]) for row in registers(config_engine)] == [(1, None)]
 
 
-def test_what_an_older_version_installed_is_not_taken_for_a_persons_work(emm, config_engine):
-    """It kept its rows without the columns that came later."""
+def test_rows_that_an_older_version_installed_do_not_count_as_edited_by_a_person(emm, config_engine):
+    """It saved its rows without the newer columns."""
     emm("types", "install", "sdm630")
     with config_engine.connect() as connection:
         content = json.loads(connection.exec_driver_sql("SELECT content FROM installed_types").scalar())

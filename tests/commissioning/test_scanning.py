@@ -1,4 +1,4 @@
-"""Finding units behind a gateway, on real sockets."""
+"""Find the units behind a gateway, with real sockets."""
 
 import asyncio
 
@@ -8,18 +8,19 @@ from support.ports import free_port
 
 from emm_pipeline.catalog import CatalogueType, Identification, load_catalogue
 from emm_pipeline.commissioning.identification import MOST_TIMEOUTS, Candidate
-from emm_pipeline.commissioning.scanning import Probe, Scan, Watcher, scan
+from emm_pipeline.commissioning.scanning import Probe, Scan, Watcher, scan, scan_any
 from emm_pipeline.config_db.gateway_locks import gateway_locks
 from emm_pipeline.fleet import DataType, FunctionCode, GatewayAddress, MeterType, Register
 from emm_pipeline.modbus.gateway_locks import Unlocked
 from emm_pipeline.modbus.session import Timing
 from emm_pipeline.modbus.transport.base import ConnectError
+from emm_pipeline.modbus.transport.choosing import other_framings
 from emm_pipeline.readings import Request
 
 
 @pytest.fixture
 def simulated_gateway(clock):
-    """Silence, pauses and timeouts take no time."""
+    """Silence, pauses and timeouts take no real time."""
     return clock.gateway
 
 
@@ -56,7 +57,7 @@ def test_units_that_answer_are_found_and_silent_ones_are_not(simulated_gateway, 
 
 
 @pytest.mark.parametrize("absent", [10, 11])
-def test_a_gateway_that_answers_for_absent_units_is_not_taken_for_them(simulated_gateway, absent):
+def test_replies_of_a_gateway_for_absent_units_do_not_count_as_units(simulated_gateway, absent):
     gateway = simulated_gateway({4: SimulatedUnit(WELL)}, missing_unit_exception=absent)
     assert ids(scanned(gateway, range(1, 9))) == [4]
 
@@ -67,7 +68,7 @@ def test_any_other_exception_is_an_answer_of_the_unit(simulated_gateway, code):
     assert ids(scanned(gateway, range(1, 4))) == [2]
 
 
-def test_a_late_reply_of_one_unit_is_never_taken_for_the_next_one(simulated_gateway, little_patience):
+def test_a_late_reply_of_one_unit_is_never_mistaken_for_the_next_ones(simulated_gateway, little_patience):
     """The reply of unit 2 comes while unit 3 is being asked."""
     silent = SimulatedUnit(silent=True)
     gateway = simulated_gateway({1: silent, 2: SimulatedUnit(WELL, delay_s=0.3), 3: silent, 4: silent})
@@ -78,7 +79,7 @@ def test_a_late_reply_of_one_unit_is_never_taken_for_the_next_one(simulated_gate
 
 
 def test_a_gateway_that_waits_longer_for_silent_units_than_we_do_hides_no_unit(simulated_gateway):
-    """It answers for each silent unit after 0.5 s, and one request after the other."""
+    """It answers for each silent unit after 0.5 s, one request at a time."""
     away = SimulatedUnit(exception=11, delay_s=0.5)
     gateway = simulated_gateway({1: away, 2: away, 3: SimulatedUnit(WELL), 4: away}, one_at_a_time=True)
     state = scanned(gateway, [1, 2, 3, 4], timeout_s=0.2)
@@ -86,12 +87,12 @@ def test_a_gateway_that_waits_longer_for_silent_units_than_we_do_hides_no_unit(s
     assert state.slow_s
 
 
-def test_silence_is_waited_for_once_and_then_costs_no_more_than_the_timeout(simulated_gateway, little_patience):
+def test_the_long_timeout_is_used_once_and_other_silent_units_take_only_the_timeout(simulated_gateway, little_patience):
     gateway = simulated_gateway({unit: SimulatedUnit(silent=True) for unit in range(1, 6)})
     state = scanned(gateway, range(1, 6), timeout_s=0.1)
     assert not state.found
     assert state.slow_s is None
-    assert gateway.requests == 6
+    assert gateway.requests == 7, "the first one twice, and then patiently"
 
 
 def test_one_connection_is_enough_while_units_answer(simulated_gateway):
@@ -108,14 +109,14 @@ def test_ten_units_that_all_reply_may_well_be_ten_units(simulated_gateway):
 
 
 @pytest.mark.parametrize("garbage", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\xff" * 64, b""])
-def test_garbage_is_no_answer_and_is_told(simulated_gateway, garbage):
+def test_an_invalid_reply_is_not_a_unit_and_is_reported(simulated_gateway, garbage):
     gateway = simulated_gateway({1: SimulatedUnit(garbage=garbage or None, reset_after=None if garbage else 0)})
     state = scanned(gateway, [1, 2])
     assert not state.found
     assert list(state.unclear) == [1]
 
 
-def test_a_reply_in_the_name_of_another_unit_finds_neither(simulated_gateway):
+def test_a_reply_with_another_unit_id_finds_neither_unit(simulated_gateway):
     gateway = simulated_gateway({1: SimulatedUnit(WELL, answer_as_unit=2)})
     state = scanned(gateway, [1, 2, 3])
     assert not state.found
@@ -128,7 +129,7 @@ def test_a_closed_port_is_an_error_with_the_reason(simulated_gateway):
         asyncio.run(scan(probe, Scan([1]), Unlocked(), Watcher(lambda: None)))
 
 
-def test_what_was_found_before_the_gateway_went_away_is_kept(simulated_gateway):
+def test_units_found_before_the_gateway_became_unreachable_are_kept(simulated_gateway):
     gateway = simulated_gateway({1: SimulatedUnit(WELL), 2: SimulatedUnit(WELL)})
     state = Scan([1, 2, 3, 4])
     probe = Probe(address_of(gateway), ONE_REGISTER, Timing(0.3))
@@ -189,7 +190,7 @@ def test_a_long_scan_lets_polls_have_their_turn(simulated_gateway, monkeypatch):
     assert steps == [(what, n + (what != "taken")) for n in range(3) for what in ("taken", "given back")]
 
 
-# Which type a unit is
+# Identification of a unit's type
 
 BY_CODE = CatalogueType(
     *("coded", "Coded", "V", "d", ("a", "b"), ()),
@@ -219,7 +220,9 @@ def test_a_code_proves_a_type_also_where_others_are_likely(simulated_gateway):
     assert candidates(gateway, [float_type("likely", [0]), BY_CODE]) == [Candidate("coded", proven=True)]
 
 
-def test_types_alike_are_told_apart_by_what_the_unit_refuses_and_the_one_that_says_most_comes_first(simulated_gateway):
+def test_similar_types_are_distinguished_by_unsupported_registers_and_the_one_with_most_registers_comes_first(
+    simulated_gateway,
+):
     words = WELL | inputs(0, encode_value(231.4, DataType.FLOAT) + encode_value(229.0, DataType.FLOAT))
     gateway = simulated_gateway({1: SimulatedUnit(words)})
     small, fitting, large = float_type("small", [0]), float_type("fitting", [0, 2]), float_type("large", [0, 2, 50])
@@ -227,13 +230,13 @@ def test_types_alike_are_told_apart_by_what_the_unit_refuses_and_the_one_that_sa
     assert names == ["fitting", "small", "large"]
 
 
-def test_a_value_that_makes_no_sense_is_no_likeness(simulated_gateway):
+def test_an_implausible_value_excludes_a_type(simulated_gateway):
     gateway = simulated_gateway({1: SimulatedUnit(WELL | inputs(0, encode_value(12.0, DataType.FLOAT)))})
     assert candidates(gateway, [float_type("likely", [0])]) == []
 
 
-def test_a_unit_that_falls_silent_is_left_alone_soon(simulated_gateway):
-    """It answers the probe, and then nothing that the catalogue would like to know."""
+def test_a_unit_that_stops_replying_soon_gets_no_more_requests(simulated_gateway):
+    """It answers the first request, but none of those for its identification."""
     unit = SimulatedUnit()
 
     def last_word(function_code, address):
@@ -260,3 +263,18 @@ def test_each_type_of_the_catalogue_is_recognised_when_it_holds_what_it_should(s
             words[int(register.function_code), register.register_address + i] = word
     gateway = simulated_gateway({1: SimulatedUnit(words)})
     assert name in [each.type for each in candidates(gateway, list(load_catalogue().values()))]
+
+
+def test_a_scan_tries_rtu_where_nothing_answers_over_modbus_tcp(simulated_gateway):
+    gateway = simulated_gateway({unit: SimulatedUnit(WELL) for unit in (2, 3)}, rtu=True, missing_unit_exception=None)
+    address, told = GatewayAddress(gateway.host, gateway.port), []
+    state = Scan(range(1, 4))
+    probe = Probe(address, ONE_REGISTER, Timing(0.1))
+    watcher = Watcher(lambda: None, on_other=told.append)
+
+    async def run():
+        told.append(await scan_any(probe, other_framings(address), state, Unlocked(), watcher))
+
+    gateway.loop.run(run())
+    assert [found.unit_id for found in state.found] == [2, 3]
+    assert [each.transport for each in told] == ["rtu", "rtu"]

@@ -1,4 +1,4 @@
-"""Locks per gateway, on a real server."""
+"""Locks per gateway, with a real PostgreSQL server."""
 
 import asyncio
 import os
@@ -29,7 +29,7 @@ def locks_held(engine):
         ).scalar()
 
 
-def test_a_gateway_that_one_run_talks_to_is_refused_to_another_until_it_is_given_back(config_engine):
+def test_a_gateway_that_one_run_has_locked_is_not_available_to_another_until_it_is_released(config_engine):
     async def two_runs():
         async with gateway_locks(config_engine) as one, gateway_locks(config_engine) as other:
             assert await one.try_acquire(ADDRESS)
@@ -59,7 +59,7 @@ def test_a_thousand_gateways_are_locked_in_a_few_statements(config_engine):
     wait_for("the server to free the locks of the closed connection", lambda: locks_held(config_engine) == 0)
 
 
-def test_a_lock_that_comes_after_its_task_was_cancelled_is_given_back(config_engine):
+def test_a_lock_acquired_after_its_task_was_cancelled_is_released(config_engine):
     async def give_up():
         async with gateway_locks(config_engine) as locks:
             waiting = asyncio.create_task(locks.try_acquire(ADDRESS))
@@ -97,7 +97,7 @@ async def try_once(engine):
         return await locks.try_acquire(ADDRESS)
 
 
-def test_without_postgresql_every_gateway_is_read_and_that_is_logged_once(postgres, config_engine, caplog):
+def test_without_postgresql_every_gateway_is_read_and_a_warning_is_logged_once(postgres, config_engine, caplog):
     dead = create_config_engine(config_engine.url.set(database="no_such_database"))
 
     async def lock_two():
@@ -154,7 +154,7 @@ class PostgresOnTcp(EmbeddedPostgres):
 
 
 def keepalive_timers(port):
-    """By the kernel's table (proc(5), /proc/net/tcp): seconds to the next keepalive of each connection to the port."""
+    """Return the seconds to the next keepalive of each connection to the port (proc(5), /proc/net/tcp)."""
     timers = []
     for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
         _, local, _, state, _, timer, *_ = line.split()
@@ -164,7 +164,7 @@ def keepalive_timers(port):
     return timers
 
 
-def test_the_server_asks_after_half_a_minute_whether_the_host_of_a_lock_is_still_there():
+def test_the_server_checks_after_half_a_minute_whether_the_host_of_a_lock_still_exists():
     port = free_port()
 
     async def timers_while_locked(engine):

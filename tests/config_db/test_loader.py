@@ -50,7 +50,7 @@ def test_registers_of_a_type_that_no_enabled_meter_has_are_not_loaded(config_eng
     assert set(load_fleet(config_engine, all_types=True).types) == {"sdm630", "unused"}
 
 
-def test_a_type_with_more_rows_than_any_device_has_is_named_and_stops_no_other(config_engine):
+def test_a_type_with_too_many_rows_is_reported_and_does_not_affect_others(config_engine):
     rows = MAX_REGISTERS_PER_TYPE + 1
     execute(config_engine, "INSERT INTO registers VALUES ('sdm630', 0, 'voltageL1', 'V', 3, 4, 2, 2)")
     series = f"generate_series(1, {rows}) n"
@@ -80,8 +80,8 @@ def test_loading_writes_nothing_and_leaves_the_engine_able_to_write(config_engin
     execute(config_engine, "INSERT INTO energy_meters VALUES (1, 'h', 502, 1, 'x', NULL)")
 
 
-def test_what_is_changed_while_the_tables_are_read_is_seen_whole_or_not_at_all(config_engine):
-    """A meter that moves to a new type, in one transaction with the type's rows, is never seen half-way."""
+def test_a_change_while_the_tables_are_read_is_seen_completely_or_not_at_all(config_engine):
+    """If one transaction moves a meter to a new type and adds the type's rows, the loader sees both or neither."""
     execute(config_engine, "INSERT INTO registers VALUES ('old', 0, 'voltageL1', 'V', 3, 4, 2, 2)")
     execute(config_engine, "INSERT INTO energy_meters VALUES (1, '10.0.0.1', 502, 1, 'old', NULL)")
     before = load_fleet(config_engine)
@@ -124,7 +124,7 @@ def test_an_absent_server_is_an_error_that_names_the_place_and_not_the_password(
     assert "\n" not in text_
 
 
-def test_a_name_that_does_not_resolve_is_such_an_error_too():
+def test_a_host_name_that_does_not_resolve_is_an_error_without_the_password():
     engine = create_config_engine(f"postgresql://emm:{SECRET}@no-such-host.invalid/meters")
     with pytest.raises(ConfigDatabaseError, match=r"no-such-host\.invalid:5432/meters"):
         load_fleet(engine)

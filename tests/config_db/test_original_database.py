@@ -1,4 +1,4 @@
-"""A database that the original project made, upgraded: its rows stay, and everything works on it as on a new one."""
+"""An upgraded database of the original project: its rows stay, and it works as a new one does."""
 
 import os
 import sys
@@ -52,7 +52,7 @@ def original(config_engine, simulated_gateway):
     return config_engine
 
 
-def test_its_rows_stay_and_its_limits_are_named_as_they_go(original):
+def test_its_rows_stay_and_the_removed_limits_are_reported(original):
     before = load_fleet(original)
     notes = upgrade(original)
     assert load_fleet(original) == before

@@ -1,4 +1,4 @@
-"""config/postgres_init.sql, as the PostgreSQL image runs it (psql) and as the demo does (one execute)."""
+"""config/postgres_init.sql, executed by psql as in the PostgreSQL image, and by one statement as in the demo."""
 
 import subprocess
 

@@ -1,4 +1,4 @@
-"""The database refuses what can never be right, and takes the lines that people have."""
+"""The database rejects invalid rows, and accepts the INSERT statements of people's scripts."""
 
 from collections.abc import Iterator
 
@@ -54,7 +54,7 @@ def engine(postgres: EmbeddedPostgres, migrated_template: str) -> Iterator[Engin
 
 @pytest.fixture
 def database(engine: Engine) -> Iterator[Connection]:
-    """A connection to an empty configuration database; what it does is undone."""
+    """A connection to an empty configuration database, whose changes are rolled back."""
     with engine.connect() as connection:
         yield connection
 
@@ -96,7 +96,7 @@ def test_the_insert_lines_of_the_manual_work(config_engine):
         ("enabled", None),
     ],
 )
-def test_a_meter_that_can_never_be_right_is_refused(database, column, value):
+def test_an_invalid_meter_is_refused(database, column, value):
     with pytest.raises(IntegrityError, match=f"energy_meters_{column}|null value"):
         insert(database, "energy_meters", METER | {column: value})
 
@@ -105,7 +105,7 @@ def test_a_meter_that_can_never_be_right_is_refused(database, column, value):
     ("column", "value"),
     [("id", 0), ("id", -5), ("port", 1), ("port", 65535), ("slave_address", 0), ("slave_address", 255)],
 )
-def test_a_meter_at_the_edge_of_what_is_allowed_is_taken(database, column, value):
+def test_a_meter_at_the_limits_of_the_allowed_values_is_accepted(database, column, value):
     insert(database, "energy_meters", METER | {column: value})
 
 
@@ -121,9 +121,9 @@ def test_a_meter_at_the_edge_of_what_is_allowed_is_taken(database, column, value
         ("measurement_name", None),
         ("measurement_name", " "),
         ("data_type", 0),
-        ("data_type", 9),
+        ("data_type", 18),
         ("data_type", None),
-        ("function_code", 2),
+        ("function_code", 0),
         ("function_code", 5),
         ("function_code", None),
         ("word_order", 0),
@@ -141,11 +141,64 @@ def test_a_meter_at_the_edge_of_what_is_allowed_is_taken(database, column, value
         ("model", 0),
         ("model", 65535),
         ("model", 103),  # an input register
+        ("bits", {"function_code": 1}),  # a float
+        ("value_offset", float("nan")),
+        ("mask", 0),
+        ("invalid_values", [1, float("nan")]),
+        ("sign_register", {"sign_register": -1, "sign_mask": 1}),
+        ("sign_mask", {"sign_register": 5}),
+        ("sign_mask", {"sign_mask": 5}),
+        ("sign_mask", {"sign_register": 5, "sign_mask": 65536}),
+        ("model_copy", 0),
+        ("high_register_address", 65536),
+        ("length", 5),  # no text
+        ("length", {"data_type": 17}),
+        ("length", {"data_type": 17, "length": 126}),
+        ("register_address", {"data_type": 17, "length": 4, "register_address": 65533}),
     ],
 )
-def test_a_register_that_can_never_be_right_is_refused(database, column, value):
+def test_an_invalid_register_is_refused(database, column, value):
     with pytest.raises(IntegrityError, match=f"registers_{column}"):
-        insert(database, "registers", REGISTER | {column: value})
+        insert(database, "registers", REGISTER | (value if isinstance(value, dict) else {column: value}))
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"data_type": 9, "function_code": 1},
+        {"data_type": 9, "function_code": 2, "register_address": 65535},
+        {"data_type": 9, "mask": 0x8000},
+        *({"data_type": data_type} for data_type in range(10, 17)),
+        {"data_type": 17, "length": 125},
+        {"value_offset": -100, "mask": 2**63 - 1, "invalid_values": [65535, 32767, -1.5], "absolute": True},
+        {"sign_register": 65535, "sign_mask": 0x8000, "high_register_address": 0},
+        {"model": 203, "function_code": 3, "model_copy": 3},
+        {"uses_factor": True, "stored": False},
+        dict.fromkeys(["value_offset", "absolute", "model_copy", "uses_factor", "stored", "invalid_values"]),
+    ],
+)
+def test_a_register_with_further_columns_is_accepted(database, columns):
+    insert(database, "registers", REGISTER | columns)
+
+
+COMBINED = {"type": "t", "measurement_name": "gridPower", "data_unit": "W", "part": "importPower", "factor": -1}
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("type", " "), ("measurement_name", None), ("part", ""), ("factor", 0), ("factor", float("nan"))],
+)
+def test_a_part_of_a_sum_that_can_never_be_right_is_refused(database, column, value):
+    insert(database, "combined_measurements", COMBINED)
+    with pytest.raises(IntegrityError, match=f"combined_measurements_{column}"):
+        insert(database, "combined_measurements", COMBINED | {column: value})
+
+
+@pytest.mark.parametrize("value", [0, float("inf")])
+def test_a_meters_factor_that_can_never_be_right_is_refused(database, value):
+    insert(database, "energy_meters", METER | {"factor": -40, "may_be_off": True})
+    with pytest.raises(IntegrityError, match="energy_meters_factor"):
+        insert(database, "energy_meters", METER | {"id": 2, "factor": value})
 
 
 @pytest.mark.parametrize(
@@ -175,7 +228,7 @@ def test_a_register_may_end_at_the_last_address_and_not_beyond(database, data_ty
         ("request_pause_s", 10.1),
     ],
 )
-def test_a_meter_type_that_can_never_be_right_is_refused(database, column, value):
+def test_an_invalid_meter_type_is_refused(database, column, value):
     with pytest.raises(IntegrityError, match=f"meter_types_{column}"):
         insert(database, "meter_types", METER_TYPE | {column: value})
 

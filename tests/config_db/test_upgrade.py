@@ -4,6 +4,7 @@ import logging
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import CheckConstraint, Engine, text
@@ -11,7 +12,7 @@ from sqlalchemy import CheckConstraint, Engine, text
 from emm_pipeline.config_db.engine import create_config_engine
 from emm_pipeline.config_db.loader import load_fleet
 from emm_pipeline.config_db.tables import metadata
-from emm_pipeline.config_db.upgrade import VERSION_TABLE, check, ensure_database, upgrade
+from emm_pipeline.config_db.upgrade import VERSION_TABLE, _alembic, check, ensure_database, upgrade
 from emm_pipeline.errors import ConfigDatabaseError, ConfigurationError
 from emm_pipeline.stores.postgresql import tables as readings_tables
 
@@ -86,7 +87,7 @@ def test_two_upgrades_at_once_are_safe(bare_database):
 
 @pytest.fixture
 def legacy_database(empty_database):
-    """Two tables made by hand: other types, no keys, and invalid rows among good ones."""
+    """Two tables that a person created, with other types, without keys, and with invalid rows among valid ones."""
     execute(
         empty_database,
         """CREATE TABLE energy_meters (id numeric, host varchar(80), port varchar, slave_address smallint,
@@ -120,7 +121,7 @@ def test_a_hand_made_database_is_read_the_same_before_and_after_the_upgrade(lega
     assert [register.measurement_name for register in fleet.types["sdm630"].registers] == ["voltageL1"]
 
 
-def test_what_is_wrong_with_old_rows_is_said_by_row_until_it_is_corrected(legacy_database):
+def test_issues_of_old_rows_are_reported_by_row_until_they_are_corrected(legacy_database):
     notes = "\n".join(upgrade(legacy_database))
     assert "energy_meters has no key on id: null or not unique in 3 rows" in notes
     assert "energy_meters_port" in notes
@@ -152,7 +153,7 @@ def test_numbers_kept_as_text_become_integers_where_all_of_them_are(legacy_datab
     assert (found["port"], found["slave_address"], found["type"]) == ("integer", "integer", "text")
 
 
-def test_a_text_that_is_no_number_stays_and_is_told(legacy_database):
+def test_a_text_that_is_not_a_number_stays_and_is_reported(legacy_database):
     execute(legacy_database, "INSERT INTO energy_meters VALUES (7, 'h', 'five', 1, 'sdm630', NULL)")
     notes = upgrade(legacy_database)
     reason = "energy_meters.port is character varying, not integer, and holds other values in 1 row (id 7)"
@@ -172,11 +173,12 @@ def test_a_column_that_a_view_needs_does_not_stop_the_upgrade(legacy_database):
     assert not state.up_to_date
 
 
-def test_every_id_that_any_table_names_is_known_as_used_after_the_upgrade(config_engine):
+def test_every_id_that_any_table_names_is_known_as_used_after_the_upgrade(bare_database):
+    config_engine = bare_database
+    with config_engine.begin() as connection:
+        command.upgrade(_alembic(connection), "0008")
     execute(
         config_engine,
-        "DROP TABLE used_meter_ids",
-        f"UPDATE {VERSION_TABLE} SET version_num = '0008'",
         "INSERT INTO energy_meters VALUES (1, 'h', 502, 1, 't', NULL), (-5, 'h', 502, 2, 't', NULL)",
         "INSERT INTO meter_status (id) VALUES (2)",
         "INSERT INTO readings VALUES (now(), 3, NULL, 'm', NULL, 1), (now(), 3, NULL, 'n', NULL, 1)",
@@ -184,7 +186,15 @@ def test_every_id_that_any_table_names_is_known_as_used_after_the_upgrade(config
         "INSERT INTO emm_poll VALUES (now(), 6, NULL, true, 1, 1, 1, NULL)",
     )
     upgrade(config_engine)
-    assert select(config_engine, "SELECT id FROM used_meter_ids ORDER BY id") == [(-5,), (1,), (2,), (3,), (6,), (40,)]
+    assert select(config_engine, "SELECT id FROM used_meter_ids ORDER BY id") == [
+        (-5,),
+        (0,),
+        (1,),
+        (2,),
+        (3,),
+        (6,),
+        (40,),
+    ]
 
 
 def test_columns_that_a_person_added_stay(bare_database):
@@ -231,6 +241,6 @@ def test_a_database_is_created_once_also_by_several_at_once(postgres):
     engine.dispose()
 
 
-def test_ensuring_a_database_of_an_absent_server_says_so():
+def test_creating_a_database_on_an_unavailable_server_is_an_error():
     with pytest.raises(ConfigDatabaseError, match="is PostgreSQL running"):
         ensure_database("postgresql://emm:secret@127.0.0.1:1/dagster")

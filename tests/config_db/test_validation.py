@@ -151,21 +151,21 @@ def test_equal_rows_of_one_meter_are_one_meter():
     assert fleet.issues == (ConfigurationIssue("energy_meters", "id 1", "id", reason),)
 
 
-def test_different_rows_of_one_id_are_none_of_them_polled():
+def test_none_of_several_different_rows_with_one_id_is_polled():
     fleet = check_rows([METER, METER | {"host": "10.0.0.9"}, OTHER_METER], [REGISTER], [])
     reason = "occurs 2 times with different values; none of them is polled"
     assert fleet.issues == (ConfigurationIssue("energy_meters", "id 1", "id", reason, meter_id=1),)
     assert [meter.id for meter in fleet.meters] == [2]
 
 
-def test_a_valid_and_an_invalid_row_of_one_id_are_none_of_them_polled():
+def test_neither_of_a_valid_and_an_invalid_row_with_one_id_is_polled():
     fleet = check_rows([METER, METER | {"port": 0}], [REGISTER], [])
     assert fleet.meters == ()
     assert {issue.column for issue in fleet.issues} == {"id", "port"}
 
 
 @pytest.mark.parametrize("value", [False, "f", "false", 0])
-def test_a_disabled_meter_is_left_out_silently_whatever_else_is_wrong_with_it(value):
+def test_a_disabled_meter_is_omitted_without_issues(value):
     fleet = check_rows([METER | {"enabled": value, "port": 0}, OTHER_METER], [REGISTER], [])
     assert ([meter.id for meter in fleet.meters], fleet.issues) == ([2], ())
 
@@ -189,7 +189,13 @@ def test_two_meters_may_share_host_port_and_unit():
         ("measurement_name", " ", "is ' '; allowed: a name"),
         ("measurement_name", "emm_poll", "'emm_poll' is the name of the pipeline's own measurement"),
         ("data_unit", "k\nW", "'k\\nW' holds a line break or NUL, which InfluxDB cannot store"),
-        ("function_code", 6, "is 6; allowed: 3 (READ_HOLDING_REGISTERS), 4 (READ_INPUT_REGISTERS)"),
+        (
+            *("function_code", 6),
+            (
+                "is 6; allowed: 1 (READ_COILS), 2 (READ_DISCRETE_INPUTS), 3 (READ_HOLDING_REGISTERS), "
+                "4 (READ_INPUT_REGISTERS)"
+            ),
+        ),
         ("word_order", 0, "is 0; allowed: 1 (LITTLE_ENDIAN), 2 (BIG_ENDIAN)"),
         ("byte_order", None, "is null; allowed: 1 (LITTLE_ENDIAN), 2 (BIG_ENDIAN)"),
         ("scale", 0, "is 0; allowed: a finite number other than 0"),
@@ -226,15 +232,17 @@ def test_a_register_with_an_invalid_column_is_reported_and_affects_no_other(colu
 
 
 def test_an_unknown_data_type_is_reported_with_the_known_ones():
-    fleet = check_rows([METER], [REGISTER | {"data_type": 9}, OTHER_REGISTER], [])
+    fleet = check_rows([METER], [REGISTER | {"data_type": 18}, OTHER_REGISTER], [])
     assert str(fleet.issues[0]) == (
-        "registers, type 'sdm630' register_address 0 measurement_name 'voltageL1': data_type is 9; allowed: "
-        "1 (INT), 2 (LONG), 3 (FLOAT), 4 (UINT16), 5 (UINT32), 6 (INT64), 7 (UINT64), 8 (FLOAT64)"
+        "registers, type 'sdm630' register_address 0 measurement_name 'voltageL1': data_type is 18; allowed: "
+        "1 (INT), 2 (LONG), 3 (FLOAT), 4 (UINT16), 5 (UINT32), 6 (INT64), 7 (UINT64), 8 (FLOAT64), 9 (BOOL), "
+        "10 (SIGN_MAGNITUDE), 11 (UINT24), 12 (UINT48), 13 (INT48), 14 (BCD4), 15 (BCD8), "
+        "16 (MODULO_10000), 17 (STRING)"
     )
 
 
 def test_a_meter_whose_registers_are_all_invalid_is_reported_too():
-    fleet = check_rows([METER], [REGISTER | {"data_type": 9}], [])
+    fleet = check_rows([METER], [REGISTER | {"data_type": 18}], [])
     assert [(issue.table, issue.meter_id) for issue in fleet.issues] == [
         ("energy_meters", 1),
         ("registers", None),
@@ -267,7 +275,7 @@ def test_registers_are_sorted_by_function_code_and_address():
     assert [r.measurement_name for r in fleet.types["sdm630"].registers] == ["m3100", "m42", "m410"]
 
 
-def test_a_measurement_that_is_there_twice_is_read_once_from_the_lowest_address():
+def test_a_measurement_that_occurs_twice_is_read_once_from_the_lowest_address():
     second = REGISTER | {"register_address": 100}
     fleet = check_rows([METER], [second, REGISTER], [])
     assert fleet.types["sdm630"].registers == (GOOD_REGISTER,)
@@ -287,7 +295,7 @@ def test_a_measurement_in_two_units_is_two_series():
     assert (len(fleet.types["sdm630"].registers), fleet.issues) == (2, ())
 
 
-def test_a_meter_type_says_how_its_meters_want_to_be_asked():
+def test_a_meter_type_has_settings_for_requests():
     row = {"type": "sdm630", "max_registers_per_request": 80, "max_gap": 0, "timeout_s": 1.5, "request_pause_s": 0.1}
     fleet = check_rows([METER], [REGISTER], [row])
     assert fleet.types["sdm630"] == MeterType("sdm630", (GOOD_REGISTER,), 80, 0, 1.5, 0.1)
@@ -307,7 +315,7 @@ def test_a_meter_type_says_how_its_meters_want_to_be_asked():
         ("request_pause_s", 10.5),
     ],
 )
-def test_a_bad_setting_of_a_type_is_reported_and_the_default_used(column, value):
+def test_an_invalid_setting_of_a_type_is_reported_and_the_default_used(column, value):
     fleet = check_rows([METER], [REGISTER], [{"type": "sdm630", column: value}])
     assert fleet.types["sdm630"] == MeterType("sdm630", (GOOD_REGISTER,))
     assert [(issue.table, issue.column) for issue in fleet.issues] == [("meter_types", column)]
@@ -319,7 +327,7 @@ def test_nulls_of_a_type_are_the_defaults():
     assert (fleet.types["sdm630"], fleet.issues) == (MeterType("sdm630", (GOOD_REGISTER,)), ())
 
 
-def test_a_type_without_meters_or_registers_is_fine():
+def test_a_type_without_meters_or_registers_is_not_an_issue():
     fleet = check_rows([], [], [{"type": "sdm120"}])
     assert (fleet.types, fleet.issues) == ({}, ())
 
@@ -335,7 +343,7 @@ def test_a_register_wider_than_the_requests_of_its_type_is_reported():
 
 
 @pytest.mark.parametrize("description", ["two\nlines", "ends in \\", "nul\0", "\ud800", "x" * 20_001])
-def test_a_description_that_no_store_can_hold_is_left_out_and_said_once(description):
+def test_a_description_that_no_store_can_hold_is_omitted_and_reported_once(description):
     fleet = check_rows([METER | {"description": description}], [REGISTER], [])
     assert [meter.description for meter in fleet.meters] == [None], "and the meter is polled all the same"
     (issue,) = fleet.issues
@@ -359,17 +367,19 @@ ANYTHING = st.one_of(
 
 
 def garbage(columns: dict) -> st.SearchStrategy[list[dict]]:
-    """Rows of which some columns are absent and the others hold anything."""
+    """Generate rows in which some columns are absent and others contain any value."""
     return st.lists(st.fixed_dictionaries({}, optional=dict.fromkeys(columns, ANYTHING)), max_size=4)
 
 
 def of_other_ids(rows: list[dict]) -> list[dict]:
-    """The rows that are not of the good meter, whose place another row of its id would cost rightly."""
+    """Return the rows without the id of the valid meter, which would be excluded rightly by another row."""
     return [row for row in rows if check_rows([METER | {"id": row.get("id")}], [REGISTER], []).meters != (GOOD_METER,)]
 
 
 @given(garbage(METER).map(of_other_ids), garbage(REGISTER), garbage({"max_gap": 0, "timeout_s": 0}), st.randoms())
-def test_garbage_never_raises_and_never_costs_a_good_row_its_place(meter_rows, register_rows, type_rows, random):
+def test_invalid_rows_never_raise_an_exception_and_never_affect_a_valid_row(
+    meter_rows, register_rows, type_rows, random
+):
     meters = [METER, *meter_rows]
     registers = [REGISTER, *(row | {"type": "other"} for row in register_rows)]
     types = [row | {"type": number} for number, row in enumerate(type_rows)]

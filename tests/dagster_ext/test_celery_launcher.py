@@ -1,6 +1,6 @@
-"""What run monitoring is told of a run on a Celery worker, with answers that are made here; which launcher there is.
+"""The run launcher's answers to run monitoring about Celery workers, with simulated replies; selection of the launcher.
 
-tests/test_celery_runs.py has the real Redis and workers.
+tests/test_celery_runs.py uses a real Redis and real workers.
 """
 
 import sys
@@ -22,7 +22,7 @@ WORKER = "celery@a"
 
 
 class Launcher(WatchedCeleryLauncher):
-    """One whose Redis and workers answer as they are told, at a time that is told."""
+    """A launcher with simulated Redis, workers and clock."""
 
     task: tuple[str, str | None] = ("STARTED", WORKER)
     answers: dict[str, dict[str, Any]] | None = None
@@ -98,7 +98,7 @@ def test_a_run_without_a_worker_fails_at_the_second_check(launcher, clock, task)
     assert status(launcher) is WorkerStatus.FAILED
 
 
-def test_a_worker_that_replied_meanwhile_has_two_checks_again(launcher, clock):
+def test_a_worker_that_replied_in_the_meantime_has_two_checks_again(launcher, clock):
     assert status(launcher) is WorkerStatus.RUNNING
     clock.now += 5
     launcher.answers = {WORKER: {RUN.run_id: ["active", {}]}}
@@ -116,7 +116,7 @@ def test_a_silent_worker_is_asked_once_for_all_its_runs(launcher):
     assert launcher.asked == 1
 
 
-def test_no_run_is_taken_for_dead_while_redis_is_away_nor_just_after(launcher, clock):
+def test_no_run_is_considered_dead_while_redis_is_unavailable_or_just_after(launcher, clock):
     launcher.answers = None
     for _ in range(10):
         clock.now += 15

@@ -63,7 +63,7 @@ def test_a_host_name_that_is_not_of_this_machine_is_refused(emm_alone):
     assert result.stderr.startswith("error: cannot listen at 192.0.2.1:4000")
 
 
-def test_settings_of_a_file_are_refused_instead_of_ignored(emm_alone, tmp_path):
+def test_a_settings_file_is_refused_and_not_ignored(emm_alone, tmp_path):
     file = tmp_path / "own.env"
     file.write_text("MAX_CONNECTIONS=17\n")
     result = emm_alone("--env-file", file, "code-server")

@@ -1,4 +1,4 @@
-"""Dagster's event log: that its pages stay quick with many meters, and show what they would show otherwise."""
+"""Dagster's event log: its pages stay fast with many meters, and show the same as with Dagster's own class."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""The guard before Dagster's webserver: what foreign web pages and strangers ask for does not reach Dagster."""
+"""The guard of Dagster's webserver: requests of foreign web pages and strangers do not reach Dagster."""
 
 import pytest
 from support.guard_client import Client, Dagster, basic
@@ -12,19 +12,19 @@ STOP = b"query=mutation{stopRunningSchedule(id:1){__typename}}"
 
 @pytest.fixture
 def local() -> Client:
-    """Reached from this machine only: no login."""
+    """A guard without login, which only this machine can reach."""
     dagster = Dagster()
     return Client(Guard(dagster, set(), any_address=False, login=None), dagster)
 
 
 @pytest.fixture
 def guarded() -> Client:
-    """Reached from other machines."""
+    """A guard with a login, which other machines can reach."""
     dagster = Dagster()
     return Client(Guard(dagster, {"emm.example.org"}, any_address=True, login=Login(lambda: LOGIN)), dagster)
 
 
-def test_the_pages_own_requests_reach_dagster(local):
+def test_requests_of_dagsters_own_pages_reach_dagster(local):
     assert local.ask()[0] == 200
     same = "http://127.0.0.1:3001"
     json = {"content_type": "application/json", "origin": same, "sec_fetch_site": "same-origin"}
@@ -64,7 +64,7 @@ def test_a_page_of_another_origin_reaches_nothing(local, origin, path):
     assert local.dagster.reached == []
 
 
-def test_a_foreign_page_is_known_by_what_the_browser_says_of_it_too(local):
+def test_a_foreign_page_is_also_recognized_by_sec_fetch_site(local):
     for site in ("cross-site", "same-site"):
         assert local.ask("POST", "/report_asset_observation/meter_readings", sec_fetch_site=site)[0] == 403
 
@@ -72,7 +72,7 @@ def test_a_foreign_page_is_known_by_what_the_browser_says_of_it_too(local):
 @pytest.mark.parametrize(
     "host", ["evil.example", "evil.example:3001", "192.168.1.5:3001", "", "localhost.evil.example", "[::1"]
 )
-def test_a_name_that_is_not_ours_is_refused(local, host):
+def test_a_foreign_host_name_is_refused(local, host):
     status, _, body = local.ask(host=host)
     assert status == 403
     assert "EMM_HOSTS" in body
@@ -80,11 +80,11 @@ def test_a_name_that_is_not_ours_is_refused(local, host):
 
 
 @pytest.mark.parametrize("host", ["localhost", "LOCALHOST:3001", "127.0.0.1", "[::1]:3001", "127.0.0.5:99"])
-def test_this_machines_own_names_are_ours(local, host):
+def test_this_machines_own_names_are_accepted(local, host):
     assert local.ask(host=host)[0] == 200
 
 
-def test_beyond_this_machine_its_addresses_and_the_named_hosts_are_ours(guarded):
+def test_other_machines_can_use_this_machines_addresses_and_the_named_hosts(guarded):
     for host in ("192.168.1.5:3001", "emm.example.org", "EMM.example.org:3001"):
         assert guarded.ask(host=host, **basic(*LOGIN))[0] == 200
     assert guarded.ask(host="evil.example", **basic(*LOGIN))[0] == 403
@@ -98,7 +98,7 @@ def test_no_page_elsewhere_may_frame_or_read_a_reply(local):
     assert "access-control-allow-origin" not in reply
 
 
-def test_health_is_told_without_a_login_and_nothing_else_is(guarded):
+def test_only_the_health_check_needs_no_login(guarded):
     assert guarded.ask(path="/healthz")[::2] == (200, "ok\n")
     assert guarded.dagster.reached == ["GET /server_info"]
     assert guarded.ask(path="/server_info")[0] == 401

@@ -1,4 +1,4 @@
-"""The private names of Dagster that EMM uses. After an upgrade of Dagster this fails first, and says what to do."""
+"""The private names of Dagster that EMM uses. After an upgrade of Dagster this test fails and says what to do."""
 
 import inspect
 import re
@@ -8,6 +8,7 @@ import dagster
 import pytest
 from dagster._core.storage.event_log.schema import SqlEventLogStorageMetadata
 from dagster._core.storage.runs.schema import RunStorageSqlMetadata
+from dagster._core.storage.schedules.schema import ScheduleStorageSqlMetadata
 
 from emm_pipeline.dagster_ext import internals
 
@@ -39,7 +40,7 @@ def test_dagster_still_has(name):
 
 
 def attributes_set_by(cls: type) -> set[str]:
-    """The attributes that the methods of a class and of its bases set on `self`."""
+    """Return the attributes that the methods of a class and of its bases set on `self`."""
     sources = [inspect.getsource(base) for base in cls.__mro__ if base.__module__.startswith("dagster")]
     return set(re.findall(r"self\.(\w+)(?:: [^=\n]+)? =", "\n".join(sources)))
 
@@ -47,7 +48,8 @@ def attributes_set_by(cls: type) -> set[str]:
 @pytest.mark.parametrize("name", TABLES)
 def test_dagsters_database_still_has(name):
     table, columns = re.fullmatch(r"table (\w+)\((.*)\)", name).groups()
-    tables = SqlEventLogStorageMetadata.tables | RunStorageSqlMetadata.tables
+    parts = (SqlEventLogStorageMetadata, RunStorageSqlMetadata, ScheduleStorageSqlMetadata)
+    tables = {name: table for part in parts for name, table in part.tables.items()}
     assert set(columns.split(", ")) <= {column.name for column in tables[table].columns}
 
 

@@ -1,4 +1,4 @@
-"""The login before Dagster's pages: who gets in, and whose failed logins keep whom out."""
+"""The login before Dagster's pages: which clients it accepts, and which clients failed logins lock out."""
 
 import base64
 
@@ -37,7 +37,7 @@ def webserver(monkeypatch) -> Client:
 
 
 def log_in(server: Client, **more: str) -> tuple[int, str]:
-    """Log in as a browser does; returns the status and the cookie that it sends from now on."""
+    """Log in as a browser does; return the status and the cookie that it sends from now on."""
     status, reply, _ = server.ask(**basic(*LOGIN), **more)
     return status, reply.get("set-cookie", "").partition(";")[0]
 
@@ -58,7 +58,7 @@ def guess(server: Client, times: int = ALLOWED, user: str = LOGIN[0], **more: st
         {"authorization": "Basic " + base64.b64encode(b"\xff:\xff").decode()},
     ],
 )
-def test_without_the_login_nothing_is_seen(guarded, headers):
+def test_without_the_login_no_page_is_shown(guarded, headers):
     status, reply, body = guarded.ask(**headers)
     assert status == 401
     assert reply["www-authenticate"].startswith("Basic")
@@ -67,11 +67,11 @@ def test_without_the_login_nothing_is_seen(guarded, headers):
     assert guarded.dagster.reached == []
 
 
-def test_an_empty_password_opens_nothing():
+def test_an_empty_password_is_not_accepted():
     assert client_with(Login(lambda: ("admin", ""))).ask(**basic("admin", ""))[0] == 401
 
 
-def test_a_changed_password_holds_from_the_next_request_on():
+def test_a_changed_password_applies_to_the_next_request():
     login = ["old"]
     client = client_with(Login(lambda: ("admin", login[0])))
     assert client.ask(**basic("admin", "old"))[0] == 200
@@ -106,7 +106,7 @@ def test_the_cookie_opens_nothing_and_allows_no_more_guesses_than_an_address_has
     assert guarded.ask(cookie=cookie)[0] == 401
     assert guess(guarded, ALLOWED + 1, cookie=cookie) == [401] * ALLOWED + [429]
     assert log_in(guarded, cookie=cookie)[0] == 429
-    assert log_in(guarded)[0] == 200, "its guesses keep nobody else out"
+    assert log_in(guarded)[0] == 200, "its guesses lock out no other client"
 
 
 @pytest.mark.parametrize("forged", ["emm_browser=x.y", "emm_browser=", "emm_browser=.", "emm_browser=ä.ö"])
@@ -138,7 +138,7 @@ def test_logins_that_succeed_do_not_clear_the_guesses_of_others_behind_the_addre
     assert status == 429
 
 
-def test_guesses_at_names_that_do_not_exist_keep_nobody_out(guarded):
+def test_guesses_at_names_that_do_not_exist_lock_out_no_account(guarded):
     for number in range(ALLOWED + 1):
         (status,) = guess(guarded, 1, user=f"user{number}")
     assert status == 429
@@ -151,14 +151,14 @@ def test_behind_the_proxy_each_client_is_counted_by_its_own_address(webserver):
     assert log_in(webserver, client=PROXY, x_forwarded_for="203.0.113.6")[0] == 200
 
 
-def test_what_a_client_claims_before_the_proxys_own_word_is_ignored(webserver):
+def test_addresses_that_a_client_claims_before_the_proxys_entry_are_ignored(webserver):
     for number in range(ALLOWED):
         guess(webserver, 1, client=PROXY, x_forwarded_for=f"198.51.100.{number}, 203.0.113.5")
     assert log_in(webserver, client=PROXY, x_forwarded_for="203.0.113.5")[0] == 429
 
 
 @pytest.mark.parametrize("sender", ["10.0.0.9", "127.0.0.1"])
-def test_nobody_but_the_trusted_proxy_is_believed_who_sent_a_request(webserver, sender):
+def test_only_a_trusted_proxy_may_name_the_sender_of_a_request(webserver, sender):
     for number in range(ALLOWED):
         guess(webserver, 1, client=sender, x_forwarded_for=f"198.51.100.{number}")
     assert log_in(webserver, client=sender, x_forwarded_for="198.51.100.77")[0] == 429

@@ -34,7 +34,7 @@ def test_a_run_finds_everything_imported(monkeypatch):
 
 
 def test_the_process_that_is_forked_has_one_thread_and_no_connection():
-    """Apart from the threads of OpenBLAS, which end before each fork."""
+    """The threads of OpenBLAS, which end before each fork, do not count."""
     program = (
         "import threading, emm_pipeline.preload, psutil; "
         "print(threading.active_count(), len(psutil.Process().net_connections('all')))"

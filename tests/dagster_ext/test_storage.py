@@ -1,4 +1,4 @@
-"""Dagster's storage: its connections, and its times where PostgreSQL's time zone is not UTC."""
+"""Dagster's storage: its connections, and its times if PostgreSQL's time zone is not UTC."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -18,7 +18,7 @@ TOLERANCE = timedelta(minutes=10)
 
 @pytest.fixture(params=["Europe/Warsaw", "America/New_York", "UTC"])
 def instance(pipeline, request) -> Iterator[DagsterInstance]:
-    """An instance whose database has a time zone of its own."""
+    """An instance whose database has another time zone."""
     url = current_settings().dagster_database_url
     engine = create_engine(url)
     with engine.begin() as connection:

@@ -1,4 +1,4 @@
-"""Events of a run during an outage of PostgreSQL: in their order, none lost, and no other process waits for them."""
+"""Events of a run during an outage of PostgreSQL: none is lost, their order is kept, and no other process waits."""
 
 from collections import deque
 
@@ -13,7 +13,7 @@ from emm_pipeline.dagster_ext.outages import WaitingEvents, is_outage
 
 
 class Log:
-    """An event log that takes what `failing` does not name, and whose database may be unavailable."""
+    """An event log that rejects the events in `failing`, and whose database may be unavailable."""
 
     def __init__(self) -> None:
         self.stored: list[str] = []
@@ -77,7 +77,7 @@ def test_events_of_an_outage_are_stored_in_their_order_once_the_database_is_back
     assert log.stored == ["a", "b", "c", "d", "end"]
 
 
-def test_a_batch_is_stored_behind_the_events_that_wait(log):
+def test_a_batch_is_stored_after_the_events_that_wait(log):
     log.store_event(event("a"))
     log.is_away = True
     log.store_event(event("b"))
@@ -88,7 +88,7 @@ def test_a_batch_is_stored_behind_the_events_that_wait(log):
     assert log.stored == ["a", "b", "c", "d"]
 
 
-def test_a_process_that_only_plans_runs_waits_for_nothing(log):
+def test_a_process_that_only_plans_runs_does_not_wait(log):
     data = AssetMaterializationPlannedData(AssetKey("meter_readings"))
     planned = DagsterEvent.build_asset_materialization_planned_event("poll", "step", data)
     log.store_event(event("planned", planned=planned))
@@ -98,7 +98,7 @@ def test_a_process_that_only_plans_runs_waits_for_nothing(log):
     assert log.stored == ["planned"]
 
 
-def test_an_event_that_the_database_rejects_costs_no_later_event(log, caplog):
+def test_an_event_that_the_database_rejects_does_not_affect_later_events(log, caplog):
     too_large = errors.ProgramLimitExceeded()
     log.failing["large"] = OperationalError("INSERT", {}, too_large)
     log.is_away = True
@@ -129,5 +129,5 @@ class Rejected(Exception):  # noqa: N818 - psycopg2's errors have no suffix eith
     ("state", "outage"),
     [("57P01", True), ("08006", True), ("53300", True), (None, True), ("54000", False), ("57014", False)],
 )
-def test_a_statement_that_is_rejected_for_its_content_is_no_outage(state, outage):
+def test_a_statement_that_is_rejected_for_its_content_is_not_an_outage(state, outage):
     assert is_outage(OperationalError("INSERT", {}, Rejected(state))) is outage

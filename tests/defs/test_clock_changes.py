@@ -1,4 +1,4 @@
-"""Our ticks are Dagster's: the windows of polls are computed from ours, the runs come from Dagster's scheduler."""
+"""EMM's ticks equal Dagster's: EMM computes the windows of polls, and Dagster's scheduler starts the runs."""
 
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise, takewhile
@@ -43,14 +43,14 @@ def our_ticks(trigger: Trigger, start: datetime, end: datetime) -> list[datetime
     change=st.sampled_from([SPRING, AUTUMN]),
     hours=st.tuples(st.integers(0, 30), st.integers(0, 30)),
 )
-def test_around_a_change_of_the_clocks_every_trigger_ticks_when_dagster_does(hour, minute, change, hours):
+def test_when_the_clocks_change_every_trigger_ticks_at_the_same_time_as_dagster(hour, minute, change, hours):
     trigger = Trigger(hour, minute, time_zone="Europe/Warsaw")
     start, end = change - timedelta(hours=hours[0]), change + timedelta(hours=hours[1])
     assert our_ticks(trigger, start, end) == dagsters_ticks(trigger, start, end)
 
 
 @pytest.mark.parametrize(("hour", "minute"), [("1-3", "0,30"), ("*", "0")])
-def test_over_a_whole_year_in_warsaw_every_tick_is_dagsters(hour, minute):
+def test_over_a_whole_year_in_warsaw_every_tick_equals_dagsters(hour, minute):
     trigger = Trigger(hour, minute, time_zone="Europe/Warsaw")
     start = datetime(2026, 1, 1, tzinfo=UTC)
     year = start, start + timedelta(days=365)
@@ -65,7 +65,7 @@ def test_a_poll_each_minute_loses_and_repeats_none_when_the_clocks_change(change
     assert all(window_of(tick, trigger).until <= tick + timedelta(minutes=1) for tick in ticks)
 
 
-def test_a_time_that_the_clocks_leave_out_ticks_once_right_after_the_gap():
+def test_a_time_that_the_clocks_skip_ticks_once_right_after_the_gap():
     trigger = Trigger("2", "0,30", time_zone="Europe/Warsaw")
     assert our_ticks(trigger, SPRING - timedelta(hours=6), SPRING + timedelta(hours=6)) == [SPRING]
 

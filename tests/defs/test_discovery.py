@@ -1,4 +1,4 @@
-"""Discovery: partitions follow the database, and what is wrong is said by name."""
+"""Discovery: partitions follow the database, and issues are reported by name."""
 
 from datetime import UTC
 
@@ -48,13 +48,13 @@ def test_added_removed_and_changed_meters_are_reported_and_partitions_follow(pip
     assert (found["meters"], ids(found["changed"]), found["removed"]) == (1, [], "none")
 
 
-def test_a_new_meter_that_nothing_listens_for_is_reported_at_once_and_only_once(pipeline):
+def test_a_new_meter_that_cannot_be_reached_is_reported_at_once_and_only_once(pipeline):
     closed = free_port()
     pipeline.add_meter(1, closed)
     (record,) = report(pipeline)["unreachable"]
     assert record.data["host:port"] == f"127.0.0.1:{closed}"
     assert record.data["reason"] == "connection refused"
-    assert not report(pipeline)["unreachable"], "from now on it is the poll's business"
+    assert not report(pipeline)["unreachable"], "from now on polls report it"
 
 
 def test_a_changed_register_is_a_change_of_every_meter_of_the_type(pipeline, simulated_gateway):
@@ -66,7 +66,9 @@ def test_a_changed_register_is_a_change_of_every_meter_of_the_type(pipeline, sim
     assert ids(report(pipeline)["changed"]) == [1, 2]
 
 
-def test_a_meter_without_registers_is_misconfigured_keeps_a_partition_and_stops_no_other(pipeline, simulated_gateway):
+def test_a_meter_without_registers_is_misconfigured_keeps_a_partition_and_does_not_affect_others(
+    pipeline, simulated_gateway
+):
     pipeline.add_meter(1, simulated_gateway({1: SimulatedUnit()}).port)
     pipeline.sql("INSERT INTO energy_meters VALUES (2, '127.0.0.1', 502, 1, 'no such type', 'odd one')")
     found = report(pipeline)
@@ -82,7 +84,7 @@ def test_a_disabled_meter_loses_its_partition(pipeline, simulated_gateway):
     assert pipeline.partitions() == set()
 
 
-def test_a_partition_that_a_run_in_flight_names_is_deleted_the_next_time(pipeline, simulated_gateway):
+def test_a_partition_of_a_run_in_progress_is_deleted_by_a_later_discovery(pipeline, simulated_gateway):
     pipeline.add_meter(1, simulated_gateway({1: SimulatedUnit()}).port)
     pipeline.add_meter(2, simulated_gateway({1: SimulatedUnit()}).port)
     report(pipeline)

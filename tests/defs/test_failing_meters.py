@@ -1,4 +1,4 @@
-"""What a run does about meters that fail: a second attempt, fewer attempts, and what the person sees of it."""
+"""Failing meters: the second attempt, the back-off, and their display in Dagster."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -20,7 +20,7 @@ def unit(**faults):
 
 @pytest.fixture
 def gateway(pipeline, polled_gateway):
-    """A gateway with the meters 1 and 2, discovered. A run waits for no silence: the clock is the test's own."""
+    """A gateway with the discovered meters 1 and 2, with a simulated clock."""
     gateway = polled_gateway({1: unit(), 2: unit()})
     pipeline.add_meter(1, gateway.port)
     pipeline.add_meter(2, gateway.port, unit_id=2)
@@ -34,11 +34,11 @@ def asked(gateway, unit_id):
 
 
 NOW = datetime.now(UTC).replace(second=0, microsecond=0)
-"""The same for all ticks of a test, however long it takes."""
+"""The base time of all ticks of a test, however long it takes."""
 
 
 def tick(minutes_ago, lasts=timedelta(seconds=50)):
-    """The tags of the schedule's poll of so many minutes ago."""
+    """Return the tags of the scheduled poll of this number of minutes ago."""
     due = NOW - timedelta(minutes=minutes_ago)
     return ScheduledPoll(Shard(), Window(due, due + lasts)).tags()
 
@@ -66,7 +66,8 @@ def test_a_second_attempt_is_made_within_the_samples_time_only(pipeline, gateway
     assert asked(gateway, 2) == 1
     due = datetime.now(UTC)
     pipeline.run("poll", tags=ScheduledPoll(Shard(), Window(due, due + timedelta(seconds=200))).tags())
-    assert asked(gateway, 2) == 3
+    # Two in the second attempt, in which nothing behind the gateway replies: it may have lost the connection's first.
+    assert asked(gateway, 2) == 1 + 1 + 2
 
 
 def test_a_meter_that_keeps_failing_is_asked_less_often_and_its_partition_says_why_and_since_when(pipeline, gateway):
@@ -75,7 +76,9 @@ def test_a_meter_that_keeps_failing_is_asked_less_often_and_its_partition_says_w
         result = pipeline.run("poll", tags=tick(minutes_ago))
     assert asked(gateway, 2) == 3, "the fourth sample is too early"
     assert asked(gateway, 1) == 2 * 4, "its neighbour lost none"
-    reason = failure_of(pipeline, result)
+    assert result.success, "a meter that is known to fail is no news"
+    logged = [entry.user_message for entry in pipeline.instance.all_logs(result.run_id)]
+    (reason,) = [message for message in logged if message.startswith("known before: ")]
     assert "1 of 2 meters failed: meter 2" in reason
     assert "no reply within 1.0 s" in reason
     assert "failing since" in reason
@@ -89,12 +92,12 @@ def test_a_meter_that_keeps_failing_is_asked_less_often_and_its_partition_says_w
 
 
 @pytest.mark.parametrize("how", ["by hand", "one partition"])
-def test_a_person_who_asks_for_a_meter_that_is_not_due_gets_it_read(pipeline, gateway, how):
+def test_a_meter_that_is_not_due_is_read_if_a_person_requests_it(pipeline, gateway, how):
     gateway.units[2].silent = True
     for minutes_ago in (9, 8, 7):
         pipeline.run("poll", tags=tick(minutes_ago))
     gateway.units[2].silent = False
-    assert not pipeline.run("poll", tags=tick(6)).success
+    assert pipeline.run("poll", tags=tick(6)).success, "it is not due, and known to fail"
     options = {"partition_key": "2"} if how == "one partition" else {}
     assert pipeline.run("poll", **options).success
     assert pipeline.sql("SELECT count(*) FROM readings WHERE id = 2") == [(2,)]
@@ -125,8 +128,8 @@ def test_unsupported_registers_are_reported_by_the_run_and_are_not_a_failure(pip
     ]
 
 
-def test_a_store_that_is_away_is_no_failure_of_any_meter(pipeline, gateway, monkeypatch):
-    """Its points wait in the outbox; and the meters are asked at every sample."""
+def test_an_unavailable_store_is_not_a_failure_of_a_meter(pipeline, gateway, monkeypatch):
+    """Its points wait in the outbox, and the meters are read at every sample time."""
     pipeline.sql("ALTER TABLE readings RENAME TO readings_away")
     for minutes_ago in (9, 8, 7, 6):
         pipeline.run("poll", tags=tick(minutes_ago))

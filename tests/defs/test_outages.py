@@ -1,4 +1,4 @@
-"""PostgreSQL is unavailable while a run reads: what was read is stored, and reported once the database answers."""
+"""PostgreSQL is unavailable while a run reads: the readings are stored, and reported once the database answers."""
 
 import threading
 from datetime import UTC, datetime, timedelta
@@ -19,7 +19,7 @@ SECOND_READING_S = 12
 
 
 class Outage:
-    """PostgreSQL stops as soon as a meter is asked, and starts again once `safe` says that the points are safe."""
+    """Stops PostgreSQL at the first request to a meter, and starts it when `safe` returns that the points are safe."""
 
     def __init__(self, postgres, gateway, safe):
         self._postgres, self._gateway, self._safe = postgres, gateway, safe
@@ -45,7 +45,7 @@ class Outage:
 
 @pytest.fixture
 def slow_gateway(pipeline, simulated_gateway, monkeypatch):
-    """Twenty meters, discovered; each reply takes a moment, so that PostgreSQL stops while they are read."""
+    """Twenty discovered meters with slow replies, so that PostgreSQL stops while they are read."""
     gateway = simulated_gateway(
         {id_: SimulatedUnit({(4, address): 0 for address in range(80)}, delay_s=0.03) for id_ in range(1, METERS + 1)}
     )
@@ -65,7 +65,7 @@ def tags_of_two_readings(monkeypatch):
     return ScheduledPoll(Shard(), Window(tick, tick + timedelta(seconds=50))).tags()
 
 
-def test_all_readings_of_a_run_are_kept_and_reported_though_the_database_was_away_during_them(
+def test_all_readings_of_a_run_are_kept_and_reported_though_the_database_was_unavailable(
     pipeline, slow_gateway, postgres, monkeypatch
 ):
     tags = tags_of_two_readings(monkeypatch)
@@ -81,7 +81,7 @@ def test_all_readings_of_a_run_are_kept_and_reported_though_the_database_was_awa
     assert rows == [(2 * 2 * METERS, 2 * 2 * METERS)]
 
 
-def test_a_store_that_is_not_the_database_gets_the_points_while_the_database_is_away(
+def test_a_store_other_than_the_database_gets_the_points_while_the_database_is_unavailable(
     pipeline, slow_gateway, postgres, influxdb, monkeypatch
 ):
     bucket = influxdb.create_database("outage_of_postgresql")

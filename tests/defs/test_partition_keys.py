@@ -1,4 +1,4 @@
-"""Anyone can add a partition of any name on the asset's page. One that is no meter's id stops nothing."""
+"""Users can add a partition with any name on the asset's page. A name that is not a meter's id affects no poll."""
 
 from datetime import UTC, datetime
 
@@ -15,7 +15,7 @@ NO_IDS = ["boiler", "", " 2", "\uff12", "1_0", "+3", "03", "2.0", "9999999999999
 
 @pytest.fixture
 def meter(pipeline, simulated_gateway):
-    """Meter 1, discovered, beside a partition `boiler`."""
+    """The discovered meter 1, and a partition `boiler`."""
     pipeline.add_meter(1, simulated_gateway({1: SimulatedUnit({(4, address): 0 for address in range(80)})}).port)
     assert pipeline.run("discovery").success
     pipeline.instance.add_dynamic_partitions(METERS.name, ["boiler"])
@@ -43,7 +43,7 @@ def evaluate_tick(pipeline):
         return schedule.evaluate_tick(context)
 
 
-def test_a_tick_polls_the_meters_and_names_what_it_ignores(meter, capfd):
+def test_a_tick_polls_the_meters_and_reports_the_ignored_partitions(meter, capfd):
     assert len(evaluate_tick(meter).run_requests) == 1
     assert "not the id of a meter are ignored: 'boiler'" in capfd.readouterr().err
 
@@ -58,7 +58,7 @@ def test_a_poll_of_all_meters_reads_them(meter):
     assert meter.statuses() == {"materialized": {"1"}, "failed": set()}
 
 
-def test_discovery_removes_it_and_says_so(meter):
+def test_discovery_removes_a_partition_that_is_not_an_id_and_reports_it(meter):
     result = meter.run("discovery")
     assert result.success
     assert meter.partitions() == {"1"}
@@ -68,13 +68,13 @@ def test_discovery_removes_it_and_says_so(meter):
 
 
 @pytest.mark.parametrize("key", NO_IDS[2:])
-def test_discovery_removes_whatever_is_no_id(meter, key):
+def test_discovery_removes_every_key_that_is_not_an_id(meter, key):
     meter.instance.add_dynamic_partitions(METERS.name, [key])
     assert meter.run("discovery").success
     assert meter.partitions() == {"1"}
 
 
-def test_discovery_leaves_it_while_a_run_names_it(meter):
+def test_discovery_keeps_the_partition_while_a_run_refers_to_it(meter):
     job = build_definitions(current_settings()).resolve_job_def("poll")
     tags = {"dagster/partition": "boiler"}
     run = meter.instance.create_run_for_job(job, tags=tags, status=DagsterRunStatus.STARTED)
@@ -85,7 +85,7 @@ def test_discovery_leaves_it_while_a_run_names_it(meter):
     assert meter.partitions() == {"1"}
 
 
-def test_a_run_for_it_fails_and_says_why(meter):
+def test_a_run_for_a_partition_that_is_not_an_id_fails_with_the_reason(meter):
     result = meter.run("poll", partition_key="boiler")
     assert "partition 'boiler' is not the id of a meter" in failure_of(meter, result)
 

@@ -1,4 +1,4 @@
-"""The poll, run in this process over real PostgreSQL and simulated meters: what is stored, and what is shown."""
+"""The poll, executed in this process with a real PostgreSQL and simulated meters: stored points, and its display."""
 
 from datetime import UTC, timedelta
 from logging import WARNING
@@ -45,7 +45,7 @@ def failure_of(pipeline, result):
     return event.event_specific_data.user_failure_data
 
 
-def test_one_dead_meter_costs_the_others_nothing_and_only_its_partition_fails(three_meters):
+def test_one_dead_meter_does_not_affect_others_and_only_its_partition_fails(three_meters):
     result = three_meters.run("poll")
     assert not result.success
     values = three_meters.sql("SELECT id, measurement, value FROM readings ORDER BY id, measurement")
@@ -64,7 +64,7 @@ def test_one_dead_meter_costs_the_others_nothing_and_only_its_partition_fails(th
     assert "refused" in row.data["reason"]
 
 
-def test_the_run_shows_how_many_how_long_and_how_late(three_meters, gateway, wall_clock, monkeypatch):
+def test_the_run_shows_the_number_of_meters_its_duration_and_its_delay(three_meters, gateway, wall_clock, monkeypatch):
     words = gateway.units[1].registers
 
     def words_after_a_while(function_code, address):
@@ -130,7 +130,7 @@ def test_a_misconfigured_meter_is_failed_by_name_with_the_reason(three_meters):
     assert three_meters.statuses() == {"materialized": {"1", "2"}, "failed": {"3"}}
 
 
-def test_the_database_away_fails_the_run_with_its_address_and_no_password(three_meters, monkeypatch):
+def test_an_unavailable_database_fails_the_run_with_its_address_and_without_a_password(three_meters, monkeypatch):
     monkeypatch.setenv("POSTGRES_DB", "gone")
     monkeypatch.setenv("POSTGRES_PASSWORD", "hunter2")
     current_settings.cache_clear()
@@ -142,7 +142,7 @@ def test_the_database_away_fails_the_run_with_its_address_and_no_password(three_
 
 
 def scheduled(due, wall_clock, monkeypatch):
-    """Return a tick a second ago and the tags of its poll, which samples at once and at the seconds `due` after it."""
+    """Return a tick a second ago and the tags of its poll, which reads at once and at the seconds `due` after it."""
     tick = wall_clock.now(UTC)
     wall_clock.sleep(1)
     monkeypatch.setenv("INFLUX_UPDATER_CRON_SECOND_TRIGGER", ",".join(map(str, [0, *due])))
@@ -165,13 +165,14 @@ def test_a_meter_that_succeeds_again_is_not_reported_again_within_the_status_int
     monkeypatch.setenv("STATUS_INTERVAL_S", "900")
     current_settings.cache_clear()
     result = three_meters.run("poll")
-    assert not three_meters.events(result, DagsterEventType.ASSET_MATERIALIZATION)
+    (stated,) = three_meters.events(result, DagsterEventType.ASSET_MATERIALIZATION)
+    assert stated.partition == "1", "one is stated in each run, for the freshness policy"
     assert three_meters.statuses() == {"materialized": {"1", "2"}, "failed": {"3"}}
     assert three_meters.run("poll", partition_key="1").success
     assert three_meters.statuses()["materialized"] == {"1", "2"}
 
 
-def test_emm_poll_says_of_each_meter_how_it_went(three_meters):
+def test_emm_poll_contains_the_result_of_each_meter(three_meters):
     three_meters.run("poll")
     rows = three_meters.sql("SELECT id, ok, points, requests, error FROM emm_poll ORDER BY id")
     dead_twice = [(3, False, 0), (3, False, 0)]  # it had its second attempt
@@ -180,7 +181,7 @@ def test_emm_poll_says_of_each_meter_how_it_went(three_meters):
     assert "refused" in rows[2].error
 
 
-def test_a_partition_that_dagster_counts_as_failed_is_stated_again_as_soon_as_it_is_read(three_meters, monkeypatch):
+def test_a_partition_that_dagster_shows_as_failed_is_reported_as_soon_as_it_is_read(three_meters, monkeypatch):
     three_meters.run("poll")
     job = build_definitions(current_settings()).resolve_job_def("poll")
     died = three_meters.instance.create_run_for_job(job, tags={"dagster/partition": "1"})

@@ -1,4 +1,4 @@
-"""Retention: what the prune job deletes, and what Dagster still says of each meter afterwards."""
+"""Retention: the prune job deletes old runs, and Dagster still shows each meter's status."""
 
 import os
 import time
@@ -18,7 +18,7 @@ from emm_pipeline.defs.partitions import METER_READINGS, METERS
 from emm_pipeline.defs.prune import TIME_LIMIT
 
 OLD = timedelta(hours=100)
-"""Older than the 72 hours for which history is kept by default."""
+"""A time older than the 72 hours for which history is kept by default."""
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def dagsters(pipeline, statement, **values):
 
 
 def age(pipeline, by: timedelta = OLD) -> None:
-    """Make every run, and its files, so much older."""
+    """Make every run and its files older by this time."""
     dagsters(pipeline, "UPDATE runs SET update_timestamp = update_timestamp - :by", by=by)
     for path in storage_of(pipeline).rglob("*"):
         then = path.stat().st_mtime - by.total_seconds()
@@ -58,7 +58,7 @@ def run_ids(pipeline) -> set[str]:
 
 
 def shown(pipeline, *, counted_again: bool) -> dict[str, set[str]]:
-    """What the asset's page shows; Dagster caches its count, and counts again when a partition was added."""
+    """Return the counts on the asset's page. Dagster caches them, and counts again if a partition was added."""
     if counted_again:
         pipeline.instance.wipe_asset_cached_status([METER_READINGS])
     count = get_and_update_asset_status_cache_value(pipeline.instance, METER_READINGS, METERS)
@@ -95,7 +95,7 @@ def test_a_meters_status_outlives_the_retention_however_old_the_run_that_stated_
     assert shown(two_meters, counted_again=counted_again) == before
 
 
-def test_what_a_kept_run_said_can_still_be_read_and_it_can_be_executed_again(two_meters):
+def test_a_kept_run_can_still_be_read_and_re_executed(two_meters):
     stated = two_meters.run("poll").run_id
     files = {path for path in (storage_of(two_meters) / stated).rglob("*") if path.is_file()}
     events = len(two_meters.instance.all_logs(stated))
@@ -105,7 +105,7 @@ def test_what_a_kept_run_said_can_still_be_read_and_it_can_be_executed_again(two
     assert all(path.exists() for path in files)
 
 
-def test_of_a_meter_that_failed_since_its_last_reading_both_runs_are_kept_and_no_third(two_meters):
+def test_for_a_meter_that_failed_after_its_last_reading_exactly_two_runs_are_kept(two_meters):
     first = two_meters.run("poll").run_id
     second = two_meters.run("poll").run_id
     two_meters.sql(f"UPDATE energy_meters SET port = {free_port()} WHERE id = 1")
@@ -137,14 +137,14 @@ def test_a_removed_meter_keeps_no_run(two_meters):
     assert gone not in run_ids(two_meters)
 
 
-def test_a_run_in_flight_is_never_deleted_however_old(pipeline):
+def test_a_run_in_progress_is_never_deleted_however_old(pipeline):
     run = create_run_for_test(pipeline.instance, job_name="poll", status=DagsterRunStatus.STARTED)
     age(pipeline)
     pipeline.run("prune")
     assert run.run_id in run_ids(pipeline)
 
 
-def test_a_run_that_was_never_handed_on_is_deleted_when_it_is_old(pipeline):
+def test_an_old_run_that_was_never_launched_is_deleted(pipeline):
     run = create_run_for_test(pipeline.instance, job_name="poll", status=DagsterRunStatus.NOT_STARTED)
     pipeline.run("prune")
     assert run.run_id in run_ids(pipeline)
@@ -153,7 +153,7 @@ def test_a_run_that_was_never_handed_on_is_deleted_when_it_is_old(pipeline):
     assert run.run_id not in run_ids(pipeline)
 
 
-def test_a_run_that_ends_now_is_young_whenever_it_was_made(two_meters):
+def test_the_age_of_a_run_is_counted_from_its_end(two_meters):
     ended = two_meters.run("poll").run_id
     dagsters(two_meters, "UPDATE runs SET create_timestamp = create_timestamp - :by", by=OLD)
     two_meters.run("poll")
@@ -175,7 +175,7 @@ def test_a_prune_killed_half_way_is_finished_by_the_next(two_meters, monkeypatch
     assert not set(old) & (run_ids(two_meters) | {path.name for path in storage_of(two_meters).iterdir()})
 
 
-def test_what_does_not_fit_into_the_time_is_left_for_the_next_time_the_oldest_gone_first(two_meters, monkeypatch):
+def test_runs_beyond_the_time_limit_are_left_and_the_oldest_are_deleted_first(two_meters, monkeypatch):
     old = [two_meters.run("poll").run_id for _ in range(3)]
     two_meters.run("poll")
     discovery = two_meters.instance.get_run_ids()[-1]
@@ -196,7 +196,7 @@ class Clock:
         return next(self._times)
 
 
-def test_logs_of_ticks_go_when_they_are_old_and_other_files_stay(pipeline):
+def test_old_logs_of_ticks_are_deleted_and_other_files_stay(pipeline):
     folder = storage_of(pipeline) / "__repository__" / "poll_schedule"
     folder.mkdir(parents=True)
     for name in ("20260101_000000.err", "notes.txt"):
@@ -207,7 +207,7 @@ def test_logs_of_ticks_go_when_they_are_old_and_other_files_stay(pipeline):
     assert {path.name for path in folder.iterdir()} == {"20260105_000000.err", "notes.txt"}
 
 
-def test_files_of_a_run_that_somebody_deleted_in_the_ui_go_when_they_are_old(two_meters):
+def test_old_files_of_a_run_that_was_deleted_in_the_ui_are_deleted(two_meters):
     deleted = two_meters.run("poll").run_id
     two_meters.instance.delete_run(deleted)
     two_meters.run("prune")
@@ -228,7 +228,7 @@ def test_the_run_says_what_it_deleted_and_kept(two_meters):
 
 
 def test_a_day_of_runs_is_pruned_in_batches(pipeline):
-    """1440 runs of 100 meters: made of one real run's rows, which is what a run leaves."""
+    """1440 runs of 100 meters, copied from the rows of one real run."""
     pipeline.instance.add_dynamic_partitions(str(METERS.name), [str(id_) for id_ in range(100)])
     run = create_run_for_test(pipeline.instance, job_name="poll", status=DagsterRunStatus.SUCCESS)
     dagsters(

@@ -1,4 +1,4 @@
-"""The replay job and its sensor, and a poll whose store is unavailable, over real PostgreSQL and simulated meters."""
+"""The replay job and its sensor, and polls with an unavailable store, with a real PostgreSQL and simulated meters."""
 
 from datetime import timedelta
 
@@ -21,7 +21,7 @@ def outbox(pipeline):
 
 @pytest.fixture
 def meter(pipeline, simulated_gateway, monkeypatch):
-    """A meter that has been discovered."""
+    """A discovered meter."""
     monkeypatch.setattr(delivery, "RETRIED_FOR_S", 0)
     words = inputs(0, encode_value(230.5, DataType.FLOAT)) | inputs(52, encode_value(1234.0, DataType.FLOAT))
     gateway = simulated_gateway({1: SimulatedUnit({(4, address): 0 for address in range(60)} | words)})
@@ -32,7 +32,7 @@ def meter(pipeline, simulated_gateway, monkeypatch):
 
 @pytest.fixture
 def store_away(pipeline):
-    """The readings store lacks its tables until `emm db upgrade` has made them, as it were."""
+    """Remove the tables of the readings store, as if `emm db upgrade` had not been run yet."""
     pipeline.sql("ALTER TABLE readings RENAME TO away")
     return lambda: pipeline.sql("ALTER TABLE away RENAME TO readings")
 
@@ -49,7 +49,7 @@ def failure(pipeline, result):
     return failed.user_failure_data.description if failed.user_failure_data else failed.error.message
 
 
-def test_a_poll_whose_store_is_away_fails_its_run_and_no_meter_and_keeps_the_points(
+def test_a_poll_with_an_unavailable_store_fails_its_run_but_no_meter_and_keeps_the_points(
     pipeline, meter, store_away, outbox
 ):
     result = pipeline.run("poll")
@@ -66,7 +66,7 @@ def test_a_poll_whose_store_is_away_fails_its_run_and_no_meter_and_keeps_the_poi
     assert outbox.names() == []
 
 
-def test_a_meter_of_which_the_store_rejects_a_point_fails_and_says_why(pipeline, meter, outbox):
+def test_a_meter_with_a_point_that_the_store_rejects_fails_with_the_reason(pipeline, meter, outbox):
     pipeline.sql("ALTER TABLE readings ADD CHECK (value < 1000)")
     result = pipeline.run("poll")
     assert not result.success
@@ -78,7 +78,7 @@ def test_a_meter_of_which_the_store_rejects_a_point_fails_and_says_why(pipeline,
     assert outbox.names() == []
 
 
-def test_a_replay_stores_what_waits_with_the_original_times(pipeline, outbox):
+def test_a_replay_stores_waiting_points_with_the_original_times(pipeline, outbox):
     put(outbox, minutes=3)
     assert pipeline.run("replay").success
     rows = pipeline.sql("SELECT time, value FROM readings ORDER BY time")
@@ -86,20 +86,20 @@ def test_a_replay_stores_what_waits_with_the_original_times(pipeline, outbox):
 
 
 def look(pipeline):
-    """What the sensor says: a run request, or why there is none."""
+    """Evaluate the sensor; return a run request, or the reason why there is none."""
     return replay.replay_sensor(build_sensor_context(pipeline.instance))
 
 
 def test_the_sensor_asks_for_a_run_while_a_batch_waits_that_no_poll_is_loading(pipeline, outbox):
-    assert look(pipeline).skip_message == "Nothing waits in the outbox."
+    assert look(pipeline).skip_message == "No points wait in the outbox."
     with outbox.put(points(readings(reading())), NOON, "poll"):
-        assert look(pipeline).skip_message == "Nothing waits in the outbox."
+        assert look(pipeline).skip_message == "No points wait in the outbox."
     assert isinstance(look(pipeline), RunRequest)
     run = pipeline.instance.create_run_for_job(replay.replay_job)
-    assert look(pipeline).skip_message == f"Run {run.run_id[:8]} is at it."
+    assert look(pipeline).skip_message == f"Run {run.run_id[:8]} is loading them."
 
 
-def test_the_sensor_asks_for_no_run_while_the_store_is_away_nor_right_after_one_failed(
+def test_the_sensor_asks_for_no_run_while_the_store_is_unavailable_nor_right_after_one_failed(
     pipeline, outbox, store_away, monkeypatch
 ):
     put(outbox)
@@ -111,7 +111,7 @@ def test_the_sensor_asks_for_no_run_while_the_store_is_away_nor_right_after_one_
     assert isinstance(look(pipeline), RunRequest)
 
 
-def test_an_outbox_that_cannot_be_read_is_said_and_does_not_stop_the_sensor(pipeline, outbox):
+def test_an_unreadable_outbox_is_reported_and_does_not_stop_the_sensor(pipeline, outbox):
     outbox.folder.write_text("no folder")
     assert "OUTBOX_DIR" in look(pipeline).skip_message
 

@@ -1,4 +1,4 @@
-"""Ticks: which runs the schedules ask for, and when a tick is skipped."""
+"""Ticks: the runs that the schedules request, and skipped ticks."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -41,14 +41,14 @@ def test_a_free_shard_gets_a_run_with_its_window_a_priority_and_an_end():
     assert 60 <= int(request.tags["dagster/max_runtime"]) <= 180
 
 
-def test_a_run_that_is_late_by_less_than_an_interval_does_not_cost_the_next_tick():
+def test_a_run_that_is_late_by_less_than_an_interval_does_not_prevent_the_next_tick():
     requests, reasons = decide([poll_of(NOON - minutes(1))])
     assert requests
     assert not reasons
 
 
 @pytest.mark.parametrize("second", ["0", "10", "5,35", "0,20,40", "59"])
-def test_a_tick_whose_shard_is_polled_by_a_run_that_is_late_by_an_interval_is_skipped_and_says_by_which_run(second):
+def test_a_tick_whose_shard_is_polled_by_a_run_that_is_late_by_an_interval_is_skipped_with_the_name_of_the_run(second):
     trigger = Trigger(second=second)
     requests, (reason,) = decide([poll_of(NOON - minutes(2), trigger), poll_of(NOON - minutes(1), trigger)], trigger)
     assert not requests
@@ -56,17 +56,17 @@ def test_a_tick_whose_shard_is_polled_by_a_run_that_is_late_by_an_interval_is_sk
     assert "11:58:00" in reason
 
 
-def test_nothing_waits_for_a_run_older_than_two_intervals():
+def test_no_tick_waits_for_a_run_older_than_two_intervals():
     requests, _ = decide([poll_of(NOON - minutes(2))])
     assert not requests
     requests, _ = decide([poll_of(NOON - minutes(3))])
     assert requests
 
 
-def test_a_busy_shard_does_not_keep_the_others_from_their_poll():
+def test_a_busy_shard_does_not_prevent_the_poll_of_others():
     shards = shards_for(range(5000), 2500)
     requests, reasons = decide([poll_of(NOON - minutes(2), shard=shards[0])], shards=shards)
-    assert [request.tags["emm/shard"] for request in requests] == ["1/2"]
+    assert [request.tags[".dagster/emm/shard"] for request in requests] == ["1/2"]
     assert len(reasons) == 1
 
 
@@ -76,13 +76,13 @@ def test_a_fleet_that_has_grown_into_more_shards_is_not_polled_twice():
 
 
 @pytest.mark.parametrize("second", ["30", "59", "*", "50-59"])
-def test_a_poll_that_may_last_into_the_next_minute_does_not_cost_the_next_tick(second):
+def test_a_poll_that_may_last_into_the_next_minute_does_not_prevent_the_next_tick(second):
     trigger = Trigger(second=second)
     requests, _ = decide([poll_of(NOON - minutes(1), trigger)], trigger)
     assert requests
 
 
-def test_a_scheduled_run_knows_its_poll_by_its_tags():
+def test_the_tags_of_a_scheduled_run_contain_its_poll():
     poll = replace(poll_of(NOON), run_id="")
     run = type("Run", (), {"tags": poll.tags(), "run_id": ""})
     assert ScheduledPoll.of_run(run) == poll
@@ -113,7 +113,7 @@ def test_without_meters_a_tick_is_skipped_and_says_what_is_missing(definitions):
     assert "energy_meters" in tick.skip_message
 
 
-def test_a_tick_asks_for_a_run_per_shard_each_with_a_key_of_its_own(definitions):
+def test_a_tick_requests_a_run_per_shard_each_with_its_own_key(definitions):
     with instance_for_test() as instance:
         instance.add_dynamic_partitions(METERS.name, ["1", "2", "3"])
         tick = evaluate(definitions, "poll_schedule", instance)
@@ -121,7 +121,7 @@ def test_a_tick_asks_for_a_run_per_shard_each_with_a_key_of_its_own(definitions)
     assert all(request.partition_key is None for request in tick.run_requests)
 
 
-def test_a_discovery_tick_asks_for_one_run(definitions):
+def test_a_discovery_tick_requests_one_run(definitions):
     with instance_for_test() as instance:
         tick = evaluate(definitions, "discovery_schedule", instance)
     assert [type(request) for request in tick.run_requests] == [RunRequest]

@@ -1,4 +1,4 @@
-"""docker/stack.yml as text: what can be seen without a Docker engine. `make test-stack` runs it for real."""
+"""Checks of docker/stack.yml without a Docker engine. `make test-stack` runs it in a real one."""
 
 import re
 import textwrap
@@ -16,7 +16,7 @@ SERVICES = STACK["services"]
 ONCE = ["check", "init", "grafana-login"]
 OURS = [*ONCE, "code", "webserver", "daemon", "worker", "redis", "mqtt", "virtual_modbustcp_server"]
 ON_DEMAND = {"proxy": {"proxy"}, "celery": {"redis", "worker"}, "mqtt": {"mqtt"}}
-"""By profile: the services that are there only when asked for."""
+"""The services that start only with a profile, by profile."""
 
 FOLDERS = {
     "secrets": {"check", "init", "grafana-login"},
@@ -24,13 +24,13 @@ FOLDERS = {
     "influxdb-access": {"check", "init", "influxdb"},
     "grafana-access": {"check", "init", "grafana-login", "grafana"},
     "redis-access": {"check", "init", "redis"},
-    "pipeline-access": {"check", "init", "code", "worker", "mqtt"},
+    "pipeline-access": {"check", "init", "code", "worker", "watchdog"},
     "dagster-access": {"check", "init", "webserver", "daemon"},
 }
-"""Which service is given which credentials, as a volume."""
+"""The services by the volume of credentials that they mount."""
 
 SETS_UP = {"check", "init", "grafana-login"}
-"""What makes the files, and so has what the user has set by env_file; it listens on no port."""
+"""The services that write these files, and therefore get the user's settings by env_file; they listen on no port."""
 
 
 def is_given(service: str, variable: str) -> bool:
@@ -42,13 +42,14 @@ def is_given(service: str, variable: str) -> bool:
 
 
 def credentials() -> list[str]:
-    names = {name for name in dotenv_values(ENV_FILES[0]) if re.search(r"PASSWORD|TOKEN|SECRET", name)}
+    names = {name for name in dotenv_values(ENV_FILES[0]) if re.search(r"PASSWORD|TOKEN|SECRET|ALERT_URLS", name)}
     return sorted(names - {"INFLUXDB_TOKEN_FILE"})
 
 
 @pytest.mark.parametrize("variable", credentials())
 def test_no_running_service_finds_a_credential_in_its_environment(variable):
-    users = {"LOGGER_SENDER_EMAIL_PASSWORD": {"code", "worker"}, "MQTT_PASSWORD": {"mqtt"}}
+    alerting = {"code", "worker", "watchdog"}
+    users = {"LOGGER_SENDER_EMAIL_PASSWORD": alerting, "ALERT_URLS": alerting, "MQTT_PASSWORD": {"mqtt"}}
     assert {service for service in SERVICES if is_given(service, variable)} - SETS_UP == users.get(variable, set())
 
 
@@ -112,7 +113,7 @@ def networks_of(service: str) -> set[str]:
 
 
 def reaches(service: str) -> set[str]:
-    """The services with which a service has a network in common."""
+    """Return the services that share a network with a service."""
     return {other for other in SERVICES if other != service and networks_of(service) & networks_of(other)}
 
 
@@ -131,15 +132,16 @@ def test_the_databases_are_in_networks_without_a_way_out():
         assert STACK["networks"][network] == {"internal": True}
 
 
-def test_the_code_server_listens_for_webserver_and_daemon_only():
+def test_the_code_server_listens_for_webserver_daemon_and_watchdog_only():
     name = SERVICES["code"]["command"][SERVICES["code"]["command"].index("--host") + 1]
     aliases = {network: options.get("aliases", []) for network, options in SERVICES["code"]["networks"].items()}
     assert [network for network, names in aliases.items() if name in names] == ["dagster"]
-    assert {service for service in SERVICES if "dagster" in networks_of(service)} == {"code", "webserver", "daemon"}
+    clients = {"webserver", "daemon", "watchdog"}
+    assert {service for service in SERVICES if "dagster" in networks_of(service)} == {"code", *clients}
 
 
 @pytest.mark.parametrize("service", OURS)
-def test_a_service_of_ours_has_no_right_that_it_does_not_need(service):
+def test_emms_services_have_only_the_rights_that_they_need(service):
     definition = SERVICES[service]
     assert definition["read_only"] is True
     assert definition["cap_drop"] == ["ALL"]
@@ -148,7 +150,7 @@ def test_a_service_of_ours_has_no_right_that_it_does_not_need(service):
 
 
 @pytest.mark.parametrize("service", sorted(set(SERVICES) - set(ONCE)))
-def test_every_service_comes_back_is_looked_after_and_keeps_its_logs_small(service):
+def test_every_service_restarts_has_a_health_check_and_limits_its_logs(service):
     definition = SERVICES[service]
     assert definition["restart"] == "unless-stopped"
     assert definition["logging"]["options"].keys() == {"max-size", "max-file"}
@@ -163,7 +165,7 @@ def test_nothing_starts_before_the_credentials_were_checked():
 
 
 def waits_for(service: str) -> set[str]:
-    """What must have ended well before a service starts, directly or by way of others."""
+    """Return the services that must have ended successfully before a service starts, directly or indirectly."""
     needed = SERVICES[service].get("depends_on", {})
     ended = {name for name, how in needed.items() if how["condition"] == "service_completed_successfully"}
     return ended.union(*map(waits_for, needed)) if needed else ended
@@ -201,7 +203,15 @@ def test_the_override_publishes_the_databases_on_the_address_of_the_others():
     assert command in (PROJECT_ROOT / "README.md").read_text()
 
 
-def test_a_service_that_not_everybody_needs_is_there_only_when_asked_for():
+def test_the_override_gives_the_code_server_alone_a_serial_device_under_the_same_path():
+    services = yaml.safe_load((PROJECT_ROOT / "docker" / "serial.yml").read_text())["services"]
+    device = "${SERIAL_DEVICE:-/dev/ttyUSB0}"
+    assert services == {"code": {"devices": [f"{device}:{device}"], "group_add": ["${SERIAL_GROUP:-20}"]}}
+    command = "docker compose -f docker-compose.yml -f docker/serial.yml up -d"
+    assert command in (PROJECT_ROOT / "docs" / "adding-a-device.md").read_text()
+
+
+def test_an_optional_service_starts_only_with_its_profile():
     profiles = {name: set(definition.get("profiles", ())) for name, definition in SERVICES.items()}
     assert profiles == {
         name: {profile for profile, services in ON_DEMAND.items() if name in services} for name in SERVICES
@@ -211,7 +221,7 @@ def test_a_service_that_not_everybody_needs_is_there_only_when_asked_for():
     assert not needed & on_demand
 
 
-def test_a_worker_on_another_host_is_what_the_stacks_own_is():
+def test_a_worker_on_another_host_has_the_same_definition_as_the_stacks_own():
     same = ("command", "init", "read_only", "tmpfs", "cap_drop", "security_opt", "restart", "healthcheck", "logging")
     for key in (*same, *LIMITS, "stop_grace_period"):
         assert REMOTE_WORKER[key] == SERVICES["worker"][key], key

@@ -27,7 +27,7 @@ def caddy() -> str:
 
 @pytest.fixture(scope="module")
 def upstream() -> Iterator[ThreadingHTTPServer]:
-    """A web server that answers with the path, the login, the host and the client that it was told."""
+    """A web server that answers with the path, login, host and client of the request."""
 
     class Echo(BaseHTTPRequestHandler):
         def do_GET(self) -> None:  # the name that http.server looks for
@@ -77,7 +77,7 @@ def ports(caddy, upstream, tmp_path_factory) -> Iterator[dict[str, int]]:
 
 
 def answers(port: int) -> bool:
-    """Whether there is an answer over TLS: Caddy listens a moment before it has made its certificate."""
+    """Whether Caddy answers over TLS: it listens a moment before it has created its certificate."""
     try:
         get(port)
     except OSError:
@@ -86,7 +86,7 @@ def answers(port: int) -> bool:
 
 
 def get(port: int, login: str | None = None) -> tuple[int, str]:
-    """Return status and body of a page, by TLS with the certificate as it comes."""
+    """Return status and body of a page over TLS, without a check of the certificate."""
     context = ssl._create_unverified_context()
     connection = http.client.HTTPSConnection("localhost", port, context=context, timeout=60)
     headers = {"Authorization": f"Basic {base64.b64encode(login.encode()).decode()}"} if login else {}
@@ -97,7 +97,7 @@ def get(port: int, login: str | None = None) -> tuple[int, str]:
     return answer.status, body
 
 
-def test_dagsters_guard_asks_for_the_login_and_is_told_host_and_client(ports):
+def test_dagsters_guard_asks_for_the_login_and_gets_host_and_client(ports):
     status, body = get(ports["DAGSTER"], "anna:pass $word")
     assert status == 200
     path, scheme, login, host, client = body.split()
@@ -111,7 +111,7 @@ def test_grafana_asks_for_its_own_login_and_gets_it(ports):
     assert (status, body.split()[:2]) == (200, ["/runs", "Basic"])
 
 
-def test_without_tls_nothing_is_served(ports):
+def test_pages_are_served_only_over_tls(ports):
     connection = http.client.HTTPConnection("127.0.0.1", ports["DAGSTER"], timeout=60)
     connection.request("GET", "/runs")
     assert connection.getresponse().status == 400

@@ -1,4 +1,4 @@
-"""docs/security.md against the stack's files: ports, networks and credentials of each service."""
+"""Compare docs/security.md with the stack's files: ports, networks and credentials of each service."""
 
 import os
 import re
@@ -27,7 +27,7 @@ def test_every_service_has_a_row_and_no_row_is_left_over():
 
 
 @pytest.mark.parametrize("service", sorted(SERVICES))
-def test_the_row_says_what_the_file_does(service):
+def test_the_row_agrees_with_the_compose_file(service):
     profile, (port, networks, _, role, credentials) = rows()[service]
     definition = SERVICES[service]
     assert definition.get("profiles", []) == ([profile] if profile else [])

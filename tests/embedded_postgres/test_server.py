@@ -1,4 +1,4 @@
-"""The demo's database starts where it can, stops when told, and survives being killed."""
+"""The demo's database: start, stop and recovery after a kill."""
 
 import os
 import pwd
@@ -26,7 +26,7 @@ def folder():
 
 @pytest.fixture(scope="module")
 def made_folder():
-    """A folder with a cluster in `data`, stopped: making one takes a second."""
+    """A folder with a stopped cluster in `data`, because creating one takes a second."""
     with postgres_folder() as folder:
         with EmbeddedPostgres(folder / "data", durable=False):
             pass
@@ -60,7 +60,7 @@ def test_data_outlives_a_stop_and_a_kill_of_the_server(made_folder):
         server.stop()
 
 
-def test_a_server_that_a_killed_process_left_running_is_taken_over(made_folder):
+def test_a_server_that_a_killed_process_left_running_is_replaced(made_folder):
     program = (
         "import os, signal, sys, pathlib\n"
         "from emm_pipeline.embedded_postgres import EmbeddedPostgres\n"
@@ -104,7 +104,7 @@ def test_a_second_server_on_the_same_data_is_refused(made_folder):
         second.start()
 
 
-def test_a_path_too_long_for_a_socket_and_with_odd_characters_works(folder):
+def test_a_path_that_is_too_long_for_a_socket_and_has_special_characters_works(folder):
     with EmbeddedPostgres(folder / ("x" * 100) / "da'ta dir", durable=False) as server:
         assert server.socket_dir != server.data_dir
         assert ask(server, "SELECT 1") == 1
@@ -144,7 +144,7 @@ def test_root_may_not_put_the_data_under_its_home(folder):
 
 @pytest.fixture
 def closed_wheel(made_folder, monkeypatch):
-    """The wheel in a folder that only root may enter, as root's umask 077 installs it; returns PostgreSQL's folder."""
+    """The wheel in a folder that only root can enter, as with root's umask 077; returns PostgreSQL's folder."""
     install_dir = server_module.install_dir()
     closed = made_folder / "closed"
     closed.mkdir(mode=0o700)
@@ -169,7 +169,7 @@ def test_programs_behind_a_closed_folder_are_copied_and_no_folder_is_opened(made
 
 @only_root
 def test_a_killed_server_whose_programs_were_copied_starts_again(made_folder, closed_wheel):
-    """Its programs still run then: who writes to them is told "Text file busy"."""
+    """Its programs still run, so the kernel refuses to write to them ("Text file busy")."""
     program = (
         "import os, signal, sys, pathlib\n"
         "from emm_pipeline.embedded_postgres import server\n"
@@ -200,7 +200,7 @@ def test_an_interrupted_copy_and_one_of_another_version_are_replaced(made_folder
     assert not (copy / "half").exists()
 
 
-def test_a_missing_wheel_is_said_with_what_to_install(folder, monkeypatch):
+def test_a_missing_wheel_is_reported_with_what_to_install(folder, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ConfigurationError, match=r"pip install 'emm-pipeline\[demo\]'"):
         EmbeddedPostgres(folder / "data").start()

@@ -18,7 +18,7 @@ NOW = datetime.now(UTC).replace(second=0, microsecond=0)
 TODAY = NOW.replace(hour=0, minute=0)
 MINUTES = 40
 SILENT_MINUTES = 20
-"""Meter 2 was read for 20 minutes, and has failed since."""
+"""Meter 2 was read for 20 minutes, then failed."""
 
 NAMES = {0: "test_energy_meter", 1: "mains, main = 1", 2: None}
 LATENCIES_MS = {0: 1.0, 1: 20.0, 2: 300.0}
@@ -32,7 +32,7 @@ COUNTER = [
     (TODAY - timedelta(days=1, hours=-12), 1.0),  # the meter was replaced: its counter starts again
     (TODAY - timedelta(days=1, hours=-18), 3.0),
 ]
-"""The mains' energy: 4 kWh the day before yesterday, 1 + 2 kWh yesterday."""
+"""The energy of the mains: 4 kWh the day before yesterday, 1 + 2 kWh yesterday."""
 
 
 ALL = ["activePower", "cos phi/total", "energy", "test_measurement", "voltageL1"]
@@ -98,7 +98,7 @@ def query_of(dashboard: str, title: str) -> str:
 
 
 def only(rows: list[dict]) -> float:
-    """The number of a query that returns a single one."""
+    """Return the number of a query with a single result."""
     (row,) = rows
     (value,) = [value for key, value in row.items() if key not in {"time", "measurement"}]
     return value

@@ -1,4 +1,4 @@
-"""A request that a unit refuses is split until each readable value is read; what is refused is avoided from then on."""
+"""A refused request is split until each readable value is read; unsupported registers are omitted from then on."""
 
 from datetime import UTC, datetime, timedelta
 from itertools import combinations
@@ -21,7 +21,7 @@ def register(address, data_type=DataType.FLOAT):
 
 
 def asks(meter_type, refuses, known=()):
-    """Reads a unit that answers each request with what `refuses(request)` says: an exception code, or None."""
+    """Read a unit that answers each request with the exception code `refuses(request)`; None means registers."""
     requests = plan_requests(meter_type, [Request(r.function_code, r.address, r.count) for r in known])
     poll = MeterPoll(METER, meter_type, requests, tuple(known))
     asked = []
@@ -38,7 +38,7 @@ def asks(meter_type, refuses, known=()):
 
 
 def without(*addresses, code=2):
-    """A unit that does not know these addresses."""
+    """Return a unit that does not support these addresses."""
     return lambda request: code if any(request.address <= a < request.end for a in addresses) else None
 
 
@@ -51,7 +51,7 @@ def read_registers(sample, meter_type):
     return {r for r in meter_type.registers if any(request.covers(r) for request in requests)}
 
 
-def test_an_illegal_address_costs_its_own_register_only_and_is_named_in_the_notices():
+def test_an_illegal_address_affects_only_its_own_register_and_is_reported():
     meter_type = MeterType("t", tuple(register(a) for a in range(0, 80, 2)))
     sample, asked = asks(meter_type, without(42))
     assert read_registers(sample, meter_type) == set(meter_type.registers) - {register(42)}
@@ -71,7 +71,7 @@ def test_unsupported_registers_are_not_requested_in_the_next_poll_but_still_repo
     assert len(second.blocks) == 2
 
 
-def test_a_gap_that_the_unit_does_not_know_is_read_around_and_not_bridged_again():
+def test_a_gap_that_the_unit_does_not_support_is_not_read_again():
     meter_type = MeterType("t", (register(0), register(2), register(10)))
     sample, asked = asks(meter_type, without(6))
     assert asked == [Request(INPUT, 0, 12), Request(INPUT, 0, 4), Request(INPUT, 10, 2)]
@@ -82,7 +82,7 @@ def test_a_gap_that_the_unit_does_not_know_is_read_around_and_not_bridged_again(
     assert again.failure is None
 
 
-def test_a_gap_is_no_suspect_while_a_value_was_refused():
+def test_a_gap_is_not_considered_unsupported_if_a_value_was_refused():
     meter_type = MeterType("t", (register(0), register(2), register(10)))
     sample, _ = asks(meter_type, without(2))
     assert spans(sample) == [(2, 2)]
@@ -94,11 +94,11 @@ def test_a_unit_that_takes_fewer_registers_per_request_is_read_and_the_setting_t
     assert read_registers(sample, meter_type) == set(meter_type.registers)
     assert (sample.failure, sample.unsupported) == (None, ())
     [notice] = sample.notices
-    assert "set meter_types.max_registers_per_request of type t to 50 (it is 125)" in notice
+    assert "set meter_types.max_registers_per_request of type t to 50 (now 125)" in notice
 
 
 @pytest.mark.parametrize("code", [2, 3, 4])
-def test_a_unit_that_refuses_everything_has_failed_and_nothing_of_it_is_remembered(code):
+def test_a_unit_that_refuses_everything_has_failed_and_no_unsupported_registers_are_saved(code):
     meter_type = MeterType("t", tuple(register(a) for a in range(0, 20, 2)))
     sample, _ = asks(meter_type, lambda _: code)
     assert (sample.failure.kind, sample.failure.exception_code) == (FailureKind.EXCEPTION, code)
@@ -107,7 +107,7 @@ def test_a_unit_that_refuses_everything_has_failed_and_nothing_of_it_is_remember
 
 
 def test_a_register_that_the_device_fails_to_give_fails_the_meter_and_is_asked_for_again():
-    """Exception 4 is a fault that may pass, and not to be missed: a day without the register would be data lost."""
+    """Exception 4 may be temporary: if the register were omitted for a day, data would be lost."""
     meter_type = MeterType("t", (register(0), register(2), register(4)))
     sample, _ = asks(meter_type, without(2, code=4))
     assert read_registers(sample, meter_type) == {register(0), register(4)}
@@ -125,7 +125,7 @@ def test_a_value_inside_of_a_refused_one_is_read():
     assert all(without(0)(request) is None for request in asked)
 
 
-def test_a_type_of_which_everything_is_refused_has_nothing_to_ask():
+def test_a_type_without_supported_registers_has_no_requests():
     meter_type = MeterType("t", (register(0),))
     assert plan_requests(meter_type, [Request(INPUT, 0, 2)]) == ()
     assert plan_requests(meter_type, [Request(FunctionCode.READ_HOLDING_REGISTERS, 0, 2)]) == (Request(INPUT, 0, 2),)
@@ -151,7 +151,7 @@ maps = st.lists(
 OVERLAPPING = [register(0, DataType.INT64), register(1, DataType.INT64), register(2, DataType.UINT16)]
 
 
-@settings(deadline=None)  # a busy machine is no failure
+@settings(deadline=None)  # a busy machine must not fail a test
 @given(registers=maps, unknown=st.sets(st.integers(0, 64), max_size=12), max_gap=st.integers(0, 20))
 @example(OVERLAPPING, {0, 1}, 0).via("a part of two values that overlap was asked for twice")
 def test_every_readable_register_is_read_in_the_same_poll_whatever_the_unit_does_not_know(registers, unknown, max_gap):
@@ -165,7 +165,7 @@ def test_every_readable_register_is_read_in_the_same_poll_whatever_the_unit_does
     assert all(before != after for before, after in combinations(asked, 2)), "nothing is asked twice"
 
 
-@settings(deadline=None)  # a busy machine is no failure
+@settings(deadline=None)  # a busy machine must not fail a test
 @given(registers=maps, unknown=st.sets(st.integers(0, 64), max_size=6), max_gap=st.integers(0, 20))
 def test_after_a_few_polls_nothing_is_refused_any_more_and_all_readable_registers_are_read(registers, unknown, max_gap):
     meter_type = MeterType("t", tuple(registers), max_gap=max_gap)
@@ -180,7 +180,7 @@ def test_after_a_few_polls_nothing_is_refused_any_more_and_all_readable_register
     assert len({(r.address, r.count) for r in known}) == len(known)
 
 
-@settings(deadline=None)  # a busy machine is no failure
+@settings(deadline=None)  # a busy machine must not fail a test
 @given(registers=maps, limit=st.integers(4, 40))
 def test_a_unit_that_takes_fewer_registers_than_it_is_asked_for_is_read_whole(registers, limit):
     meter_type = MeterType("t", tuple(registers))

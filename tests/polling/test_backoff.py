@@ -1,4 +1,4 @@
-"""How often a meter is asked that keeps failing."""
+"""The back-off of a meter that keeps failing."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -21,7 +21,7 @@ READ = MeterReading(METER, NOON, (BLOCK,))
 
 
 def attempts(samples, interval):
-    """The numbers of those of so many samples at which a dead meter is asked."""
+    """Return the numbers of the readings, of this many, at which a dead meter is read."""
     state, asked = None, []
     for number in range(samples):
         due = NOON + number * interval
@@ -40,43 +40,43 @@ def test_below_a_minute_the_delays_double_from_the_interval_on():
 
 
 @pytest.mark.parametrize("minutes", [5, 10, 60])
-def test_polls_that_are_rare_anyway_ask_every_time(minutes):
+def test_if_polls_are_rare_a_failing_meter_is_read_every_time(minutes):
     assert attempts(6, timedelta(minutes=minutes)) == list(range(6))
 
 
-@settings(deadline=None)  # a busy machine is no failure
+@settings(deadline=None)  # a busy machine must not fail a test
 @given(interval=st.integers(1, 299), samples=st.integers(10, 2000))
-def test_a_dead_meter_is_never_left_alone_for_longer_than_the_limit_and_the_rest_of_an_interval(interval, samples):
+def test_the_pause_between_attempts_never_exceeds_the_limit_plus_an_interval(interval, samples):
     asked = attempts(samples, timedelta(seconds=interval))
     gaps = [(b - a) * interval for a, b in pairwise(asked)]
     assert all(gap < LONGEST_DELAY.total_seconds() + interval for gap in gaps)
     assert asked[:3] == [0, 1, 2]
 
 
-def test_thousands_of_failures_are_no_number_too_large():
+def test_thousands_of_failures_cause_no_overflow():
     assert delay(10_000, MINUTE) == LONGEST_DELAY
 
 
-def test_the_first_success_ends_it():
+def test_the_first_success_ends_the_back_off():
     state = after(SILENT, after(SILENT, None, NOON, MINUTE), NOON + MINUTE, MINUTE)
     assert (state.failures, state.since) == (2, NOON)
     assert after(READ, state, NOON + 2 * MINUTE, MINUTE) is None
 
 
-def test_a_meter_that_gives_a_part_is_asked_every_time():
+def test_a_partly_read_meter_is_read_every_time():
     partly = replace(READ, failure=SILENT.failure)
     assert after(partly, None, NOON, MINUTE) is None
 
 
 @pytest.mark.parametrize("kind", [FailureKind.DEADLINE, FailureKind.CONFIGURATION, FailureKind.NOT_DUE])
-def test_what_is_not_the_meters_own_fault_neither_counts_nor_ends_it(kind):
+def test_failures_that_the_meter_did_not_cause_neither_count_nor_end_the_back_off(kind):
     not_its_fault = replace(SILENT, failure=Failure(kind, "not reached"))
     state = after(SILENT, None, NOON, MINUTE)
     assert after(not_its_fault, None, NOON, MINUTE) is None
     assert after(not_its_fault, state, NOON + MINUTE, MINUTE) is state
 
 
-def test_a_meter_that_is_not_asked_says_why_since_when_and_when_it_is_asked_again():
+def test_a_meter_that_is_not_due_has_the_reason_since_when_it_fails_and_its_next_attempt():
     state = None
     for number in range(3):
         state = after(SILENT, state, NOON + number * MINUTE, MINUTE)

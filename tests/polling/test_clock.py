@@ -1,4 +1,4 @@
-"""A clock that is wrong is noticed by times that it must be past."""
+"""A wrong clock is detected by times that have certainly passed."""
 
 import re
 from datetime import UTC, date, datetime, timedelta

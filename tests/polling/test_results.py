@@ -1,4 +1,4 @@
-"""Poll results of each meter, and which meters a shard contains."""
+"""Poll results of each meter, and the meters of each shard."""
 
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -28,20 +28,20 @@ def report(*records, **store):
     return FleetResult(NOON, NOON, NOON, records, **store)
 
 
-def test_a_meter_whose_samples_were_all_read_is_fine():
+def test_a_meter_that_was_read_at_all_sample_times_is_ok():
     plan = plan_meters(FLEET, {1})
     (outcome,) = results_of(plan, [report(record(1)), report(record(1))])
     assert outcome.ok
     assert (outcome.points, outcome.requests) == (2, 4)
 
 
-def test_a_meter_that_lost_one_of_its_samples_is_failed_and_says_how_many():
+def test_a_meter_that_was_not_read_at_one_sample_time_has_failed_and_reports_how_many():
     plan = plan_meters(FLEET, {1})
     (outcome,) = results_of(plan, [report(record(1)), report(record(1, error="no reply within 3 s"))])
     assert outcome.reason == "no reply within 3 s (at 1 of 2 sample times)"
 
 
-def test_a_meter_of_which_the_store_refused_a_point_is_failed_and_no_other():
+def test_only_a_meter_with_a_rejected_point_has_failed():
     plan = plan_meters(FLEET, {1, 2})
     bad, good = results_of(plan, [report(record(1), record(2), unstored={1: "1 points refused: type conflict"})])
     assert bad.reason == "1 points refused: type conflict"
@@ -60,12 +60,12 @@ def test_a_meter_with_a_configuration_issue_fails_with_it_and_does_not_affect_ot
     assert "port is 0" in outcomes[1].reason
 
 
-def test_a_meter_that_was_removed_is_said_to_be_gone():
+def test_a_removed_meter_is_reported_as_not_enabled():
     (outcome,) = results_of(plan_meters(FLEET, {42}), [])
     assert "not in energy_meters" in outcome.reason
 
 
-def test_only_the_types_that_are_needed_are_handed_on():
+def test_a_plan_contains_only_the_types_of_its_meters():
     assert set(plan_meters(FLEET, {1}).types) == {"sdm630"}
 
 
@@ -75,9 +75,9 @@ def test_a_meter_is_polled_from_its_discovery_on():
     assert set(plan.unreadable) == {9}
 
 
-@settings(deadline=None)  # a busy machine is no failure
+@settings(deadline=None)  # a busy machine must not fail a test
 @given(st.integers(1, 40), st.integers(1, 30), st.integers(1, 10))
-def test_shards_hold_every_meter_once_and_cut_no_gateway(gateways, meters, meters_per_run):
+def test_every_meter_is_in_one_shard_and_no_gateway_is_in_two(gateways, meters, meters_per_run):
     fleet = Fleet(
         tuple(
             EnergyMeter(g * 100 + u, f"gateway{g}", 502, u, "sdm630") for g in range(gateways) for u in range(meters)
@@ -110,7 +110,7 @@ def test_shards_of_another_division_may_hold_the_same_gateway():
 
 
 @pytest.mark.parametrize("shard", [Shard(3, 7), Shard(meter_id=17)])
-def test_a_run_s_tag_says_its_shard(shard):
+def test_a_runs_tag_contains_its_shard(shard):
     assert Shard.parse(str(shard)) == shard
 
 

@@ -1,4 +1,4 @@
-"""Samples: which seconds of a tick a run takes, and until when."""
+"""Sample times: the due seconds of a run, and the deadline of each reading."""
 
 import itertools
 from datetime import UTC, datetime, timedelta
@@ -49,13 +49,13 @@ def test_a_sample_at_the_end_of_the_minute_has_time_until_the_next_minutes_sampl
     assert not window_of(NOON, Trigger(second="59")).is_overdue(at(61))
 
 
-def test_every_second_of_the_minute_leaves_the_last_one_its_second_and_does_not_hold_up_the_next_tick():
+def test_with_sample_times_every_second_the_last_one_gets_its_second_and_the_next_tick_is_not_delayed():
     window = window_of(NOON, Trigger(second="*"))
     assert window.until == at(60)
     assert not window.is_overdue(at(61))
 
 
-def test_a_poll_still_going_at_the_next_tick_holds_it_up():
+def test_a_poll_in_progress_at_the_next_tick_prevents_it():
     assert window_of(NOON, Trigger(second="0")).is_overdue(at(60))
 
 
@@ -64,7 +64,7 @@ def test_time_to_report_results_is_taken_from_the_last_sample():
     assert samples[-1].deadline == at(50)
 
 
-def test_rare_ticks_do_not_let_a_broken_device_stretch_a_sample_to_a_day():
+def test_a_broken_device_cannot_extend_a_reading_to_a_day_if_ticks_are_rare():
     window = window_of(NOON, Trigger(hour="12", minute="0"))
     assert window.until == NOON + LONGEST_READING
 
@@ -93,7 +93,7 @@ def test_samples_never_overlap_never_end_before_they_begin_and_none_is_forgotten
 
 
 @pytest.mark.parametrize("second", ["0", "30", "59", "*", "*/10", "55-59"])
-def test_a_run_that_keeps_its_window_never_costs_the_next_tick(second):
+def test_a_run_that_keeps_its_window_never_prevents_the_next_tick(second):
     trigger = Trigger(second=second)
     window = window_of(NOON, trigger)
     first_of_next = at(60 + trigger.seconds[0])

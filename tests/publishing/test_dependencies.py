@@ -1,4 +1,4 @@
-"""What the images install, with hashes, and the list of it (SBOM)."""
+"""The packages that the images install, with hashes, and the software bill of materials (SBOM)."""
 
 import json
 import re
@@ -20,7 +20,7 @@ IMAGE = FILES[0]
 
 
 def entries(file) -> dict[Requirement, list[str]]:
-    """Each package of a requirements file, and its hashes."""
+    """Return each package of a requirements file with its hashes."""
     text = re.sub(r"^#.*\n", "", file.read_text(), flags=re.MULTILINE)
     found = {}
     for entry in re.split(r"\n(?=\S)", text.strip()):
@@ -29,7 +29,7 @@ def entries(file) -> dict[Requirement, list[str]]:
     return found
 
 
-def tested() -> dict[str, str]:
+def pinned() -> dict[str, str]:
     lines = (PROJECT_ROOT / "constraints.txt").read_text().splitlines()
     pins = [Requirement(line) for line in lines if line and not line.startswith("#")]
     return {canonicalize_name(pin.name): str(pin.specifier) for pin in pins}
@@ -40,7 +40,7 @@ def test_an_image_installs_tested_versions_only_and_checks_each_files_hash(file)
     assert entries(file)
     for requirement, hashes in entries(file).items():
         for_linux = requirement.marker is None or requirement.marker.evaluate({"sys_platform": "linux"})
-        assert tested().get(canonicalize_name(requirement.name)) == str(requirement.specifier) or not for_linux, (
+        assert pinned().get(canonicalize_name(requirement.name)) == str(requirement.specifier) or not for_linux, (
             f"{requirement}: run make requirements"
         )
         assert hashes

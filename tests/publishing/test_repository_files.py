@@ -1,4 +1,4 @@
-"""What a stranger and the repository's host find: workflows, templates, licence, version, changelog."""
+"""The repository's files for contributors and the host: workflows, templates, licence, version, changelog."""
 
 import datetime as dt
 import re
@@ -24,7 +24,7 @@ PYTHONS = [name.rpartition(" ")[2] for name in PROJECT["classifiers"] if re.sear
 
 
 def commands(job: dict) -> list[list[str]]:
-    """The words of each command that a job runs."""
+    """Return the words of each command that a job runs."""
     lines = [line for step in job["steps"] for line in step.get("run", "").splitlines()]
     return [shlex.split(line) for line in lines if line.strip()]
 
@@ -76,7 +76,7 @@ def test_the_tests_run_on_every_python_that_the_project_says_it_supports():
 
 
 MANIFESTS = {"pip": ("pyproject.toml", "Pipfile"), "docker": ("Dockerfile",), "github-actions": (".github/workflows",)}
-"""By Dependabot's name of an ecosystem: what it reads in a folder."""
+"""The file that Dependabot reads in a folder, by ecosystem."""
 
 
 def test_dependency_updates_look_where_there_are_dependencies():

@@ -1,4 +1,4 @@
-"""The wheel: what is in it, and that it runs where there is nothing else."""
+"""The wheel: its content, and that it runs without the checkout."""
 
 import os
 import re
@@ -21,7 +21,7 @@ SECRET = "POSTGRES_PASSWORD=not-for-others"
 
 
 def project_files() -> list[str]:
-    """What a commit of everything here would hold: neither ignored files nor what a build left."""
+    """Return the files that a commit of everything would contain, without ignored files and build results."""
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
     listed = subprocess.run(command, cwd=PROJECT_ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout
     return [name for name in listed.split("\0") if name and (PROJECT_ROOT / name).is_file()]
@@ -29,7 +29,7 @@ def project_files() -> list[str]:
 
 @pytest.fixture(scope="module")
 def dist(tmp_path_factory) -> Path:
-    """The folder that `python -m build` fills from a copy of the checkout, which has credentials in config/.env."""
+    """The result of `python -m build` from a copy of the checkout that has credentials in config/.env."""
     checkout = tmp_path_factory.mktemp("checkout")
     for name in project_files():
         (checkout / name).parent.mkdir(parents=True, exist_ok=True)
@@ -48,7 +48,7 @@ def wheel(dist) -> Path:
 
 @pytest.fixture(scope="module")
 def empty_environment(wheel) -> Iterator[Path]:
-    """A folder that holds a virtual environment with the wheel in it, as a person installs it, and nothing else."""
+    """A folder with only a virtual environment, in which the wheel is installed."""
     with postgres_folder() as folder:
         venv = folder / "venv"
         subprocess.run([sys.executable, "-m", "venv", venv], check=True)
@@ -58,7 +58,7 @@ def empty_environment(wheel) -> Iterator[Path]:
 
 
 def contents(archive: Path) -> dict[str, bytes]:
-    """Every file of a wheel or source archive, by its name below the archive's own folder."""
+    """Return every file of a wheel or source archive by its name below the archive's own folder."""
     if archive.suffix == ".whl":
         with zipfile.ZipFile(archive) as files:
             return {name: files.read(name) for name in files.namelist()}
@@ -68,7 +68,7 @@ def contents(archive: Path) -> dict[str, bytes]:
 
 
 def needed_at_run_time() -> dict[str, str]:
-    """By its name in the checkout: where the wheel has each file that the product needs."""
+    """Return the place in the wheel of each file that EMM needs, by its name in the checkout."""
     names = [name for name in project_files() if name.startswith(("emm_pipeline/", "virtual_modbustcp_server/"))]
     modules = {name: name for name in names if name.endswith((".py", ".csv", ".mako", "py.typed"))}
     shared = ["dagster.yaml", "workspace.yaml", *(name for name in project_files() if name.startswith("config/"))]

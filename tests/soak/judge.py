@@ -1,6 +1,6 @@
-"""What the simulated meters answered, what reached the outbox, and what is stored: compared value by value.
+"""Compare the values that simulated meters sent, those that reached the outbox, and those in the store.
 
-Every answer of a meter is another number, counted up from 1; so a stored value says of which reading it is.
+A meter counts its replies from 1, and each reply contains this number, so a stored value identifies its reading.
 """
 
 from collections import Counter
@@ -14,14 +14,14 @@ from support.meters import SimulatedUnit
 from emm_pipeline.stores.outbox.kinds import SUFFIX, read_batch
 
 COUNTER, COPY = "counter", "copy"
-"""Registers 0-1 and 2-3, unsigned 32 bit: the same number in both, read in one request."""
+"""The measurements in registers 0-1 and 2-3, unsigned 32 bit: the same number in both, read in one request."""
 
 Values = Counter[tuple[int, str, int]]
-"""How often a (meter id, measurement, value) is there."""
+"""Number of occurrences of each (meter id, measurement, value)."""
 
 
 class CountingUnit(SimulatedUnit):
-    """A meter whose registers hold how often it was asked."""
+    """A meter whose registers contain the number of its replies."""
 
     def __init__(self, **faults) -> None:
         super().__init__(self._word, **faults)
@@ -35,14 +35,14 @@ class CountingUnit(SimulatedUnit):
 
 
 class Judge:
-    """Follows meters from `start` on; says at the end what became of their answers.
+    """Records the replies of meters from `start` on, and compares them with the store at the end.
 
     Args:
         units: the meters, by id.
-        outbox: its folder.
-        archive: where `recorder` keeps what left it.
-        influxdb: where the readings go.
-        bucket: and into which bucket of it.
+        outbox: the folder of the outbox.
+        archive: the folder in which `recorder` keeps removed files.
+        influxdb: the readings store.
+        bucket: the bucket of the readings.
     """
 
     def __init__(self, units: dict[int, CountingUnit], outbox: Path, archive: Path, influxdb: InfluxDB, bucket: str):
@@ -54,11 +54,11 @@ class Judge:
         self.start()
 
     def start(self) -> None:
-        """Forget what was before."""
+        """Start counting now."""
         self._before = {id_: unit.answered for id_, unit in self.units.items()}
 
     def answered(self) -> Values:
-        """What the meters have said since the start."""
+        """Return the values that the meters have sent since the start."""
         return Counter(
             (id_, name, value)
             for id_, unit in self.units.items()
@@ -67,23 +67,23 @@ class Judge:
         )
 
     def recorded(self) -> set[tuple[int, str, int]]:
-        """What was in the outbox at any time since the start."""
+        """Return the values that were in the outbox at any time since the start."""
         files = [*self._outbox.glob(f"*{SUFFIX}"), *self._archive.glob(f"*{SUFFIX}")]
         return {value for file in files for value in _values(file) if self._is_new(value)}
 
     def stored(self) -> Values:
-        """What is in the store of all readings since the start."""
+        """Return the stored values of all readings since the start."""
         rows = self._influxdb.query(f'SELECT value FROM "{COUNTER}", "{COPY}" GROUP BY id', self._bucket)
         values = ((int(row["id"]), row["measurement"], int(row["value"])) for row in rows)
         return Counter(value for value in values if self._is_new(value))
 
     def runs_recorded(self) -> set[str]:
-        """The ids of the runs that have put something into the outbox."""
+        """Return the ids of the runs that have written to the outbox."""
         files = [*self._outbox.glob(f"*{SUFFIX}"), *self._archive.glob(f"*{SUFFIX}")]
         return {file.name.removesuffix(SUFFIX).split("Z-", 1)[1] for file in files}
 
     def verdict(self, fault: str, injected: int) -> SoakRow:
-        """Compare; samples are counted by their first measurement, lost and invented ones by either."""
+        """Compare the values; readings are counted by their first measurement, lost and invented ones by either."""
         answered, stored, recorded = self.answered(), self.stored(), self.recorded()
         return SoakRow(
             fault,
@@ -100,7 +100,7 @@ class Judge:
 
 
 def _samples(values: Iterable[tuple[int, str, int]]) -> int:
-    """The readings of which at least one of the two values is there."""
+    """Return the number of readings with at least one of the two values."""
     return len({(id_, number) for id_, _, number in values})
 
 

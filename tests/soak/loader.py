@@ -1,4 +1,4 @@
-"""A process that reads meters and loads what they say, sample after sample, until it is killed."""
+"""A process that reads meters and loads the readings repeatedly, until it is killed."""
 
 from contextlib import closing
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ COUNTING = MeterType(
 
 @dataclass(frozen=True)
 class Place:
-    """Where the meters and the store are."""
+    """The addresses of the meters and the store."""
 
     meters: tuple[EnergyMeter, ...]
     outbox: Path
@@ -56,7 +56,7 @@ def load_forever(place: Place) -> None:
 
 
 def replay_forever(place: Place) -> None:
-    """Load what waits, again and again."""
+    """Load waiting batches repeatedly."""
     record(str(place.archive))
     with closing(place.store()) as store:
         while True:

@@ -1,7 +1,7 @@
 """Memory and descriptors of processes over time: measured, written to a CSV file, and reduced to a trend.
 
-PSS (proportional set size) is what a process would free if it ended: its own pages, and its share of those that it has
-in common with others. Linux only: it is read from /proc/PID/smaps_rollup.
+PSS (proportional set size) consists of a process' own pages and its share of the pages that it shares with others. It
+is read from /proc/PID/smaps_rollup, which only Linux has.
 """
 
 import csv
@@ -19,7 +19,7 @@ _KIB_PER_MIB = 1024
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What one process held at one moment, its children not included."""
+    """Memory and descriptors of one process at one moment, without its children."""
 
     at_s: float
     """Seconds since the measurement began."""
@@ -27,7 +27,7 @@ class Sample:
     pid: int
     pss_mib: float
     anonymous_mib: float
-    """The part of it that is no file: heap, stacks, arenas of allocators."""
+    """The anonymous part: heap, stacks, arenas of allocators."""
     descriptors: int
     threads: int
 
@@ -36,7 +36,7 @@ def take(process: psutil.Process, name: str, at_s: float) -> Sample:
     """Measure a process now.
 
     Raises:
-        psutil.Error, OSError: it has ended.
+        psutil.Error, OSError: the process has ended.
     """
     lines = Path(f"/proc/{process.pid}/smaps_rollup").read_text().splitlines()[1:]
     kib = {key: int(rest.split()[0]) for key, rest in (line.split(":") for line in lines)}
@@ -54,9 +54,9 @@ def take(process: psutil.Process, name: str, at_s: float) -> Sample:
 def record(
     find: Callable[[], Mapping[str, psutil.Process]], path: Path, duration_s: float, every_s: float
 ) -> Iterator[list[Sample]]:
-    """Measure what `find` names until `duration_s` have passed; yields after each round, and writes it to `path`.
+    """Measure the processes that `find` returns until `duration_s` has passed; write each round to `path`, then yield.
 
-    A process that ends between being found and being measured is left out of that round.
+    A process that ends before it is measured is omitted from that round.
     """
     began = time.monotonic()
     with path.open("w", newline="") as file:
@@ -84,7 +84,7 @@ def read(path: Path) -> list[Sample]:
 
 @dataclass(frozen=True, slots=True)
 class Trend:
-    """How one process's memory and descriptors developed. Slopes are of the last half, per hour."""
+    """The trend of one process' memory and descriptors. Slopes are per hour, over the second half."""
 
     process: str
     first_mib: float
@@ -93,7 +93,7 @@ class Trend:
     slope_mib: float
     slope_anonymous_mib: float
     descriptors: str
-    """Least, median and most of the last half."""
+    """Minimum, median and maximum of the second half."""
     slope_descriptors: float
     threads: int
     restarts: int
@@ -123,7 +123,7 @@ def _median_pss(samples: list[Sample]) -> float:
 
 
 def _slope(samples: list[Sample], name: str) -> float:
-    """Return the change in an hour of a line through the samples."""
+    """Return the slope of the regression line through the samples, per hour."""
     times = [sample.at_s / 3600 for sample in samples]
     return linear_regression(times, [getattr(sample, name) for sample in samples]).slope
 

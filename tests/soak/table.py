@@ -1,11 +1,11 @@
-"""The table of the long tests: one row per fault, printed, and kept in docs/reliability.md.
+"""The table of the long tests, with one row per fault, which is printed and kept in docs/reliability.md.
 
     row = SoakRow("SIGKILL of a run worker", injected=12, read=840, stored=833, lost=0, invented=0, duplicated=0)
     publish(row)
     assert row.is_clean()
 
-The document holds the table between two markers; a row replaces the one of the same fault, so that each test can be
-run on its own, and several beside each other. `make soak` ends by printing it.
+The document contains the table between two markers. A row replaces the row of the same fault, so that tests can be run
+singly or concurrently. At its end, `make soak` prints the table.
 """
 
 import fcntl
@@ -21,10 +21,11 @@ HEADERS = ("fault", "times injected", "meter readings", "stored", "lost", "inven
 
 @dataclass(frozen=True, slots=True)
 class SoakRow:
-    """What came of one fault. A sample is one meter, read once: what the meter answered in full.
+    """The result of one fault. A reading is counted if the meter answered it completely.
 
-    `stored` may be less than `read` only by what a run lost that was killed while it still read; that is not `lost`:
-    lost is what reached the outbox, or what a run that says nothing of it had read, and is not in the store.
+    `stored` may be less than `read` only by the readings of runs that were killed while they were reading; these are
+    not `lost`. Lost readings reached the outbox, or were read by a run that did not report their loss, and are not
+    stored.
     """
 
     fault: str
@@ -36,12 +37,12 @@ class SoakRow:
     duplicated: int
 
     def is_clean(self) -> bool:
-        """Whether the numbers that are promised to be 0 are."""
+        """Whether no readings were lost, invented or duplicated."""
         return self.lost == self.invented == self.duplicated == 0
 
 
 def publish(*rows: SoakRow, document: Path = DOCUMENT) -> None:
-    """Print the rows, and put them into the document's table."""
+    """Print the rows, and write them to the document's table."""
     print(f"\n{render(rows)}\n")
     with document.open("r+") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -55,9 +56,9 @@ def publish(*rows: SoakRow, document: Path = DOCUMENT) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Print the table: the tests' own output is not seen where they run in processes of their own."""
+    """Print the table, because the output of tests in separate processes is not shown."""
     if config.option.markexpr == "soak":
-        terminalreporter.section("what the long tests found, docs/reliability.md")
+        terminalreporter.section("results of the long tests, docs/reliability.md")
         terminalreporter.line(DOCUMENT.read_text().partition(BEGIN)[2].partition(END)[0].strip())
 
 

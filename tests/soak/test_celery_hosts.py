@@ -1,7 +1,7 @@
-"""RUN_LAUNCHER=celery on three hosts, each a network namespace: the stack's, and two with a worker, over one switch.
+"""RUN_LAUNCHER=celery on three hosts (network namespaces) at one switch: the stack's host, and two with a worker.
 
-A worker is killed, and a cable is pulled, late in a minute: the next tick comes before run monitoring can have noticed.
-Root and iproute2 only.
+A worker is killed, or its cable is pulled, late in a minute, so that the next tick comes before run monitoring can have
+detected it. This needs root and iproute2.
 """
 
 import os
@@ -37,7 +37,7 @@ pytestmark = [
 SWITCH, ADDRESS = "emm-switch", "10.77.0.1"
 HOSTS = {"one": "10.77.0.2", "other": "10.77.0.3"}
 LATE_S = 47
-"""At this second of a minute a worker goes away."""
+"""Second of the minute at which a worker is killed or disconnected."""
 
 
 def ip(command: str) -> None:
@@ -46,7 +46,7 @@ def ip(command: str) -> None:
 
 @pytest.fixture(scope="module")
 def network() -> Iterator[None]:
-    """A bridge with an address, and a namespace behind it for each host."""
+    """A bridge with an address, and a namespace for each host."""
     with ExitStack() as undo:
         ip(f"link add {SWITCH} type bridge")
         undo.callback(ip, f"link del {SWITCH}")
@@ -64,7 +64,7 @@ def network() -> Iterator[None]:
 
 
 def forward(port: int, path: Path) -> None:
-    """Let the other hosts reach PostgreSQL, which listens on a Unix socket only."""
+    """Forward a port to PostgreSQL's Unix socket, for the other hosts."""
     listener = socket.create_server((ADDRESS, port))
 
     def copy(source: socket.socket, target: socket.socket) -> None:
@@ -93,7 +93,7 @@ def forward(port: int, path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def gateways(network) -> Iterator[list[SimulatedGateway]]:
-    """Two, with a unit each."""
+    """Two gateways with one unit each."""
     with SimulatorLoop() as loop, ExitStack() as gateways:
         registers = {(4, address): 0 for address in range(80)}
         yield [
@@ -103,21 +103,21 @@ def gateways(network) -> Iterator[list[SimulatedGateway]]:
 
 
 class Hosts:
-    """The workers, and which of them executed what."""
+    """The workers, and the runs that each executed."""
 
     def __init__(self, stack: Stack, workers: dict[str, Worker]) -> None:
         self.stack, self.workers = stack, workers
         self._seen: dict[int, Worker] = {}
 
     def polls(self, tick: datetime, **filters: list[str]) -> dict[str, Worker]:
-        """Return the worker of each run of a tick that has begun."""
+        """Return the worker of each started run of a tick."""
         for worker in self.workers.values():
             self._seen |= {process.pid: worker for process in worker.processes()}
         runs = self.stack.ui.runs(tags=[{"key": TICK_TAG, "value": tick.isoformat()}], pipelineName="poll", **filters)
         return {run["runId"]: self._seen[self.stack.ui.process_of(run["runId"])] for run in runs if run["startTime"]}
 
     def times(self, meter: int, since: datetime) -> Counter[datetime]:
-        """Return how often a meter was read for each sample since a tick: those of :00, and of :50."""
+        """Return the number of readings of a meter for each sample time since a tick (seconds 0 and 50)."""
         with self.stack.engine.connect() as connection:
             rows = connection.exec_driver_sql(
                 "SELECT time FROM readings WHERE id = %s AND measurement = 'voltageL1' AND time >= %s", (meter, since)
@@ -129,7 +129,7 @@ class Hosts:
 def hosts(network, gateways, tmp_path_factory) -> Iterator[Hosts]:
     with ProcessGroup(tmp_path_factory.mktemp("logs")) as processes, postgres_folder() as folder:
         redis = Redis(processes, ADDRESS)
-        # A sample of each meter at once, and one shortly before the minute's end: each run lasts until then.
+        # Each run reads at once and again shortly before the end of the minute, so it lasts until then.
         environment = {
             "READINGS_STORE": "postgresql",
             "METERS_PER_RUN": "1",
@@ -167,7 +167,7 @@ def instance(hosts, monkeypatch) -> Iterator[DagsterInstance]:
 
 
 def begin_a_minute(hosts: Hosts) -> tuple[datetime, str, Worker]:
-    """Let a tick begin and its first sample be stored; returns it, and a run with its worker, late in the minute."""
+    """Wait for a tick and its first reading; late in the minute, return the tick and a run with its worker."""
     tick = datetime.now(UTC).replace(second=0, microsecond=0) + timedelta(minutes=1)
     hosts.stack.ui.toggle("poll_schedule", on=True)
     wait_for("the first sample", lambda: all(hosts.times(meter, tick) for meter in (1, 2)), 120)
@@ -177,7 +177,7 @@ def begin_a_minute(hosts: Hosts) -> tuple[datetime, str, Worker]:
 
 
 def goes_on(hosts: Hosts, tick: datetime, gone: Worker) -> None:
-    """The tick after has both shards polled by the other worker; no sample is doubled, and one at most is missing."""
+    """Check that the other worker polls both shards at the next tick, and that at most one reading is missing."""
     after = tick + timedelta(minutes=1)
 
     def polled() -> dict[str, Worker]:

@@ -1,4 +1,4 @@
-"""PostgreSQL goes away 0.2 s after reading began, for 40 s: every value that was served is stored, once."""
+"""PostgreSQL is stopped 0.2 s after reading began, for 40 s: every value that a meter sent is stored exactly once."""
 
 import threading
 import time
@@ -18,7 +18,7 @@ REGISTERS = "INSERT INTO registers VALUES ('counting', 0, 'counter', NULL, 5, 4,
 
 @pytest.fixture
 def gateways(pipeline, simulated_gateway):
-    """2000 meters that count how often they were asked, behind twenty gateways; all are discovered."""
+    """2000 meters that count their replies, behind twenty gateways; all are discovered."""
     pipeline.sql(REGISTERS)
     gateways = [
         simulated_gateway({id_: CountingUnit(delay_s=0.02) for id_ in range(1, UNITS + 1)}) for _ in range(GATEWAYS)
@@ -38,7 +38,7 @@ def gateways(pipeline, simulated_gateway):
 
 @pytest.fixture(params=["influxdb", "postgresql"])
 def store(request, influxdb, monkeypatch):
-    """Where the readings go, and the database of InfluxDB where they go there."""
+    """The readings store, and the name of the InfluxDB database if it is InfluxDB."""
     bucket = influxdb.create_database(f"outage_{request.param}")
     for name, value in {
         "READINGS_STORE": request.param,
@@ -53,7 +53,7 @@ def store(request, influxdb, monkeypatch):
 
 
 def stored_in(store, pipeline, influxdb):
-    """How often each (meter id, value) is stored."""
+    """Return the number of stored points for each (meter id, value)."""
     kind, bucket = store
     if kind == "postgresql":
         return Counter((row.id, int(row.value)) for row in pipeline.sql("SELECT id, value FROM readings"))

@@ -1,7 +1,7 @@
-"""A simulated day of polls, with history kept for two hours: what the database and the disk grow to.
+"""The size of the database and the disk over a simulated day of polls, with history kept for two hours.
 
-1440 polls of 100 meters and as many discoveries, each in this process, with the real storage. After each hour's worth
-everything is made an hour older, and the hourly prune runs.
+1440 polls of 100 meters and as many discoveries are executed in this process, with the real storage. After the runs of
+each hour, all rows and files are made an hour older, and the hourly prune runs.
 """
 
 import os
@@ -23,25 +23,25 @@ from emm_pipeline.settings import current_settings
 
 HOURS = int(os.environ.get("EMM_SOAK_HOURS", "24"))
 SETTLED = 4
-"""The hour from which on nothing may grow any more: two hours of history, and space that PostgreSQL uses again."""
+"""The hour after which no size may grow: by then there are two hours of history, and PostgreSQL reuses space."""
 UNITS = 99
-"""And one meter that is a closed port."""
+"""One more meter is a closed port."""
 MAY_GROW = 1.15
 
 SIZES = text("""
     SELECT relname, pg_total_relation_size(oid) FROM pg_class
     WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace AND relname NOT IN ('readings', 'emm_poll')
 """)
-"""Without the readings themselves, which are kept."""
+"""Sizes of all tables except the readings themselves, which are kept."""
 
 
 @pytest.fixture
 def fleet(pipeline, simulated_gateway, monkeypatch):
-    """100 meters behind ten gateways and a closed port; PostgreSQL looks for what to clean a second apart."""
+    """100 meters behind ten gateways, and a closed port; autovacuum of PostgreSQL checks every second."""
     monkeypatch.setenv("RUN_RETENTION_HOURS", "2")
     current_settings.cache_clear()
     with pipeline.instance.event_log_storage.index_connection() as connection:
-        # By default a minute apart: a day passes here in a hundredth of its time.
+        # The default is a minute, but here a day passes in a hundredth of its time.
         connection.execute(text("ALTER SYSTEM SET autovacuum_naptime = '1s'"))
         connection.execute(text("SELECT pg_reload_conf()"))
     gateways = [simulated_gateway(dict.fromkeys(range(10), unit())) for _ in range(10)]
@@ -111,7 +111,7 @@ def an_hour_passes(pipeline) -> None:
 
 
 def measure(pipeline, hour: int) -> dict[str, int]:
-    """Return sizes in bytes by what takes them, and the number of runs; prints them as a row."""
+    """Return sizes in bytes by category, and the number of runs; print them as a row."""
     with pipeline.instance.event_log_storage.index_connection() as connection:
         dagster = dict(map(tuple, connection.execute(SIZES)))
     with pipeline.engine.connect() as connection:

@@ -36,7 +36,7 @@ def judge(influxdb, simulated_gateway, tmp_path):
 
 @pytest.fixture
 def start(monkeypatch):
-    """Start a process quickly: everything is imported already in the one that it is forked from."""
+    """Start a process quickly, by forking one that has already imported all modules."""
     tests = str(Path(__file__).parents[1])
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([tests, os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep))
     context = multiprocessing.get_context("forkserver")
@@ -67,7 +67,7 @@ def kill_at_random(judge, start, influxdb, kills, seed):
         if number % 4 == 1:
             influxdb.kill()
             time.sleep(chance.uniform(0.3, 1))
-            loader.kill()  # with what it has read and could not store
+            loader.kill()  # while it holds readings that it could not store
             influxdb.start()
             loader = start(load_forever, judge.place)
         elif number % 4 == 3:
@@ -98,7 +98,7 @@ def answers(store):
 def check(row, kills):
     assert row.is_clean(), row
     assert row.stored > 0
-    # Killed while it read, a loader loses that one sample of each meter; it has been asked only once more.
+    # A loader that is killed while it reads loses this one reading of each meter, which has replied once more.
     assert row.read - row.stored <= METERS * (kills + 1)
 
 

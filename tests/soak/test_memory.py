@@ -1,4 +1,4 @@
-"""The product polls 200 meters every ten seconds for two hours: no process grows, in memory or in descriptors.
+"""EMM polls 200 meters every ten seconds for two hours: no process grows in memory or descriptors.
 
 EMM_SOAK_MINUTES sets another duration, EMM_SOAK_CSV a file that keeps the measurements;
 `python -m soak.memory FILE` (in tests/) prints its table.
@@ -20,7 +20,7 @@ EVERY_S = 10.0
 GATEWAYS, UNITS_EACH = 20, 10
 
 MIB_PER_HOUR = 1.0
-"""What a line through the last half may rise; a process that grows without end grew by 25 MiB an hour."""
+"""Largest slope in MiB per hour that a process may have over the second half; a process with a leak grew by 25."""
 DESCRIPTORS_PER_HOUR = 2.0
 
 
@@ -46,7 +46,7 @@ def processes_of(stack: Stack) -> dict[str, psutil.Process]:
 
 
 def look_at_the_pages(stack: Stack) -> None:
-    """Ask what an open page of Dagster asks every few seconds."""
+    """Send the queries that an open page of Dagster sends every few seconds."""
     stack.ui.runs()
     stack.ui.partitions()
     stack.ui.ticks("poll_schedule")

@@ -1,4 +1,4 @@
-"""InfluxDB is unavailable for a simulated hour: the points that wait are stored afterwards, with their reading times."""
+"""InfluxDB is unavailable for a simulated hour: waiting points are stored afterwards, with their reading times."""
 
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -21,7 +21,7 @@ from emm_pipeline.stores.outbox.folder import Outbox
 
 METERS = 100
 POLLS = 60
-"""One a minute, taken without the minutes between them."""
+"""Number of polls, one per simulated minute, executed without pauses."""
 
 
 @pytest.mark.soak

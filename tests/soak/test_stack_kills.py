@@ -1,4 +1,4 @@
-"""The whole product polls without a pause while one of its processes or servers is killed, again and again."""
+"""EMM polls without a pause while one of its processes or servers is killed repeatedly."""
 
 import os
 import random
@@ -27,14 +27,14 @@ KILLS = 11
 BUCKET = "soak_stack"
 RECORDER = Path(__file__).parent / "recorder"
 ENDED_WITHIN_S = 180
-"""A killed run is to be found within two minutes; the rest is for starting again what was killed."""
+"""A killed run must be found within two minutes; the rest of this time is for restarting the killed process."""
 DRAINED_WITHIN_S = 300
-"""The sensor looks every 30 s, and pauses for two minutes after a replay that failed."""
+"""The sensor checks every 30 s, and pauses for two minutes after a failed replay."""
 
 
 @dataclass
 class Scene:
-    """What is killed, and what judges."""
+    """The stack and servers that are killed, and the judge."""
 
     stack: Stack
     influxdb: InfluxDB
@@ -42,7 +42,7 @@ class Scene:
     chance: random.Random
 
     def polls(self) -> dict[str, str]:
-        """Status by run id of all runs that read meters."""
+        """Return the status of all poll runs by run id."""
         engine = create_engine(self.stack.settings.dagster_database_url)
         with engine.connect() as connection:
             rows = connection.execute(text("SELECT run_id, status FROM runs WHERE pipeline_name = 'poll'"))
@@ -51,7 +51,7 @@ class Scene:
         return statuses
 
     def poll_without_a_pause(self, stop: threading.Event) -> None:
-        """Launch one poll after the other, as its page does; whatever is unavailable meanwhile."""
+        """Launch one poll after the other, as Dagster's page does, even while a part is unavailable."""
         while not stop.is_set():
             with suppress(OSError, AssertionError, KeyError, TypeError):
                 self.stack.ui.wait_for_run(self.stack.ui.launch("poll"), timeout_s=12)
@@ -99,7 +99,7 @@ def prepare(stack: Stack, gateways: list[SimulatedGateway]) -> None:
 
 
 def kill_run_worker(scene: Scene) -> None:
-    """Half of the time from the instant on at which it reads, which is a small part of its life."""
+    """Kill a run worker, in half of the cases while it reads, which takes only a small part of its time."""
     asked = scene.judge.answered()
     worker = wait_for("a run worker", scene.stack.run_workers, every_s=0.05)[0]
     if scene.chance.random() < 0.5:

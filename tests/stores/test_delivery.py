@@ -26,7 +26,7 @@ AWAY = StoreError("InfluxDB is unavailable")
 
 
 class ScriptedStore:
-    """Answers each write with the next of its answers, and well once there are none left."""
+    """Answers each write with the next of its answers, and with success when none are left."""
 
     def __init__(self, *answers):
         self.answers = list(answers)
@@ -55,13 +55,13 @@ def outbox(tmp_path):
 
 @pytest.fixture
 def impatient(monkeypatch):
-    """A sample that is over gives the store no more than one attempt."""
+    """Make the time limit allow only one attempt."""
     monkeypatch.setattr(delivery_module, "LEAST_TIME_S", 0.4)
 
 
 @pytest.fixture
 def clock(monkeypatch):
-    """A clock for pauses and for the end of a sample; it moves by the pauses."""
+    """A clock for pauses and time limits, which advances only by the pauses."""
     clock = Clock()
     monkeypatch.setattr(delivery_module, "time", SimpleNamespace(monotonic=clock.monotonic, sleep=clock.sleep))
     return clock
@@ -73,7 +73,7 @@ def deliver(store, outbox, minute=0, seconds=60.0, batch=POINTS):
     return delivery.load(put, until=delivery_module.time.monotonic() + seconds)
 
 
-def test_what_the_store_has_taken_is_not_in_the_outbox_any_more(outbox):
+def test_stored_points_are_removed_from_the_outbox(outbox):
     store = ScriptedStore()
     loaded = deliver(store, outbox)
     assert (loaded.problems, loaded.rejected, loaded.lost) == ((), [], False)
@@ -81,7 +81,7 @@ def test_what_the_store_has_taken_is_not_in_the_outbox_any_more(outbox):
     assert outbox.names() == []
 
 
-def test_a_batch_is_in_the_outbox_and_held_before_the_store_is_tried(outbox):
+def test_a_batch_is_in_the_outbox_and_locked_before_the_store_is_contacted(outbox):
     seen = []
 
     class Store(ScriptedStore):
@@ -95,14 +95,14 @@ def test_a_batch_is_in_the_outbox_and_held_before_the_store_is_tried(outbox):
     assert not waits, "no replay takes it meanwhile"
 
 
-def test_a_store_that_is_away_for_a_moment_is_tried_again_after_growing_pauses(outbox, clock):
+def test_a_store_that_is_unavailable_for_a_moment_is_tried_again_after_growing_pauses(outbox, clock):
     store = ScriptedStore(AWAY, AWAY, AWAY)
     assert deliver(store, outbox).problems == ()
     assert clock.slept == [0.5, 1.0, 2.0]
     assert outbox.names() == []
 
 
-def test_what_a_busy_store_asks_for_is_waited(outbox, clock):
+def test_the_pause_that_a_busy_store_asks_for_is_kept(outbox, clock):
     deliver(ScriptedStore(StoreError("HTTP 429", retry_after_s=7)), outbox)
     assert clock.slept == [7]
 
@@ -121,7 +121,7 @@ def test_an_error_that_no_pause_can_resolve_is_not_tried_again(outbox, clock, er
     assert str(error) in outbox.last_error()
 
 
-def test_a_store_that_stays_away_is_given_up_before_the_sample_ends(outbox, clock):
+def test_attempts_to_reach_an_unavailable_store_end_before_the_time_limit(outbox, clock):
     store = ScriptedStore(*[AWAY] * 100)
     (problem,) = deliver(store, outbox, seconds=6).problems
     assert clock.slept == [0.5, 1.0, 2.0], "another 4 s would end after it"
@@ -129,18 +129,18 @@ def test_a_store_that_stays_away_is_given_up_before_the_sample_ends(outbox, cloc
     assert "waiting in the outbox: 3 points" in problem
 
 
-def test_a_store_that_stays_away_is_given_up_after_15_seconds_however_long_the_sample_lasts(outbox, clock):
+def test_attempts_to_reach_an_unavailable_store_end_after_15_seconds_whatever_the_time_limit(outbox, clock):
     deliver(ScriptedStore(*[AWAY] * 100), outbox, seconds=60)
     assert clock.slept == [0.5, 1.0, 2.0, 4.0, 4.0]
 
 
-def test_a_sample_that_is_over_tries_the_store_all_the_same(outbox):
+def test_the_store_is_tried_once_even_after_the_time_limit(outbox):
     store = ScriptedStore()
     assert deliver(store, outbox, seconds=-10).problems == ()
     assert store.written == ROWS
 
 
-def test_rejected_points_end_in_rejected_and_the_others_in_the_store(outbox):
+def test_rejected_points_are_kept_in_the_folder_rejected_and_the_others_are_stored(outbox):
     store = ScriptedStore([RejectedPoints(POINTS[1:2], "field type conflict")])
     loaded = deliver(store, outbox)
     assert rejected_rows(loaded.rejected) == [ROWS[1]]
@@ -153,7 +153,7 @@ def test_rejected_points_end_in_rejected_and_the_others_in_the_store(outbox):
     assert (file.points, file.reason) == (1, "field type conflict")
 
 
-def test_a_full_outbox_says_loudly_what_it_lost(tmp_path):
+def test_a_full_outbox_reports_the_lost_points(tmp_path):
     outbox = Outbox(tmp_path, 2 * 4096)
     access = StoreAccessError("HTTP 401")
     for minute in range(2):
@@ -184,7 +184,7 @@ def test_without_an_outbox_and_without_a_store_the_points_are_lost_and_the_run_s
 # In two steps
 
 
-def test_what_was_put_is_on_the_disk_before_any_store_is_asked_and_loaded_by_name(outbox):
+def test_points_are_on_the_disk_before_the_store_is_contacted_and_can_be_loaded_by_name(outbox):
     reading_step = Delivery(ScriptedStore(AWAY), outbox)
     batch = reading_step.put(POINTS, NOON, "run")
     assert Delivery(ScriptedStore(), outbox).claim(batch.name) is None, "it is held until the first step ends"
@@ -198,14 +198,14 @@ def test_what_was_put_is_on_the_disk_before_any_store_is_asked_and_loaded_by_nam
     assert loading_step.claim(name) is None, "it is loaded"
 
 
-def test_a_batch_that_waits_after_it_was_loaded_in_vain_is_free_for_a_replay(outbox):
+def test_a_batch_that_could_not_be_loaded_is_released_for_a_replay(outbox):
     delivery = Delivery(ScriptedStore(StoreAccessError("HTTP 401")), outbox)
     batch = delivery.put(POINTS, NOON, "run")
     assert delivery.load(batch, until=0).problems == ("HTTP 401; waiting in the outbox: 3 points",)
     assert delivery.replay().points == 3
 
 
-def test_a_batch_that_a_replay_loaded_between_the_two_steps_is_nothing_to_do(outbox):
+def test_a_batch_that_a_replay_has_loaded_cannot_be_claimed(outbox):
     delivery = Delivery(ScriptedStore(), outbox)
     with delivery.put(POINTS, NOON, "run") as batch:
         pass
@@ -213,7 +213,7 @@ def test_a_batch_that_a_replay_loaded_between_the_two_steps_is_nothing_to_do(out
     assert delivery.claim(batch.name) is None
 
 
-def test_a_batch_that_is_damaged_between_the_two_steps_is_set_aside_and_said_to_be_lost(outbox):
+def test_a_batch_that_is_damaged_before_it_is_loaded_is_set_aside_and_reported_as_lost(outbox):
     delivery = Delivery(ScriptedStore(), outbox)
     with delivery.put(POINTS, NOON, "run") as batch:
         (outbox.folder / batch.name).write_bytes(b"damaged")
@@ -242,7 +242,7 @@ def test_a_replay_loads_the_oldest_first(outbox):
     assert outbox.names() == []
 
 
-def test_a_replay_stops_when_the_store_is_away_and_the_next_one_goes_on_there(outbox):
+def test_a_replay_stops_when_the_store_is_unavailable_and_the_next_one_continues_there(outbox):
     expected = fill(outbox, 4)
     store = ScriptedStore([], AWAY)
     done = Delivery(store, outbox).replay()
@@ -253,7 +253,7 @@ def test_a_replay_stops_when_the_store_is_away_and_the_next_one_goes_on_there(ou
     assert store.written == expected
 
 
-def test_a_damaged_file_holds_up_no_other(outbox):
+def test_a_damaged_file_does_not_stop_others_from_being_loaded(outbox):
     expected = fill(outbox, 3)
     name = outbox.names()[1]
     (outbox.folder / name).write_bytes(b"damaged")
@@ -264,7 +264,7 @@ def test_a_damaged_file_holds_up_no_other(outbox):
     assert outbox.names() == []
 
 
-def test_a_replay_leaves_alone_what_a_poll_is_loading(outbox):
+def test_a_replay_skips_batches_that_a_poll_is_loading(outbox):
     with outbox.put(POINTS, NOON, "poll"):
         store = ScriptedStore()
         done = Delivery(store, outbox).replay()
@@ -302,7 +302,7 @@ def test_points_that_a_store_rejects_at_a_replay_are_named(outbox):
 # With the real stores
 
 
-def test_an_outage_of_influxdb_costs_no_point_and_doubles_none(influxdb, outbox, impatient):
+def test_an_outage_of_influxdb_neither_loses_nor_duplicates_points(influxdb, outbox, impatient):
     bucket = influxdb.create_database("outage")
     now = datetime.now(UTC).replace(microsecond=0)
     with contextlib.closing(InfluxReadingsStore(influxdb.url, influxdb.token, influxdb.org, bucket)) as store:
@@ -348,7 +348,7 @@ def test_a_batch_that_was_stored_and_not_acknowledged_is_stored_once(config_engi
         assert connection.exec_driver_sql("SELECT count(*) FROM emm_poll").scalar() == 1
 
 
-def test_a_postgresql_that_is_away_is_replayed_too(postgres, config_engine, outbox, impatient):
+def test_a_postgresql_that_is_unavailable_is_replayed_too(postgres, config_engine, outbox, impatient):
     way = Delivery(PostgresReadingsStore(config_engine), outbox)
     postgres.stop()
     try:

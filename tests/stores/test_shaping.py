@@ -1,4 +1,4 @@
-"""Readings and polls become a batch of points; what no store can hold is left out, and costs only its own meter."""
+"""Readings and polls become a batch of points; a point that no store can hold is omitted and fails only its meter."""
 
 import subprocess
 import sys
@@ -34,7 +34,7 @@ def test_a_reading_becomes_a_point_with_its_time_meter_measurement_unit_and_valu
 
 
 @pytest.mark.parametrize("missing", [None, "", float("nan")])
-def test_a_missing_description_or_unit_is_none(missing):
+def test_a_missing_description_or_unit_becomes_null(missing):
     assert rows(points(readings(reading(description=missing, unit=missing), reading(id=2)))) == [
         POINT | {"description": None, "unit": None},
         POINT | {"id": 2},
@@ -42,7 +42,7 @@ def test_a_missing_description_or_unit_is_none(missing):
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
-def test_what_is_not_a_finite_number_is_left_out(value):
+def test_a_value_that_is_not_a_finite_number_is_omitted(value):
     shaped = shape_points(readings(reading(value=value), reading(id=2)), [])
     assert rows(shaped.points) == [POINT | {"id": 2}]
     assert shaped.unstorable == {}
@@ -50,14 +50,14 @@ def test_what_is_not_a_finite_number_is_left_out(value):
 
 @pytest.mark.parametrize("text", ["two\nlines", "nul\0", "ends in \\", "a\\=b", "\ud800"])
 @pytest.mark.parametrize("column", ["measurement", "unit", "description"])
-def test_a_text_that_no_store_can_hold_costs_only_its_own_meter(column, text):
+def test_a_text_that_no_store_can_hold_affects_only_its_own_meter(column, text):
     shaped = shape_points(readings(reading(), reading(id=2, **{column: text}), reading(id=3)), [])
     assert [row["id"] for row in rows(shaped.points)] == [1, 3]
     assert list(shaped.unstorable) == [2]
 
 
 @pytest.mark.parametrize("name", ["#comment", "\tindented", "back\\slash", "emm_poll", "", None])
-def test_a_measurement_that_influxdb_would_skip_or_lose_is_left_out_and_named(name):
+def test_a_measurement_that_influxdb_would_skip_or_lose_is_omitted_and_named(name):
     shaped = shape_points(readings(reading(measurement=name), reading(id=2)), [])
     assert [row["id"] for row in rows(shaped.points)] == [2]
     assert "measurement" in shaped.unstorable[1]
@@ -84,7 +84,7 @@ def test_a_reason_is_one_line_even_for_a_text_of_several():
     assert reason.isprintable()
 
 
-def test_a_poll_becomes_a_point_with_how_it_went():
+def test_a_poll_becomes_a_point_with_its_result():
     good, failed = rows(
         points(NO_READINGS, [poll(), poll(id=2, ok=False, description="", latency_ms=np.inf, error="no\nreply ")])
     )
@@ -97,11 +97,12 @@ def test_a_poll_becomes_a_point_with_how_it_went():
         "requests": 2,
         "points": 7,
         "error": None,
+        "status": None,
     }
     assert failed == good | {"id": 2, "ok": False, "description": None, "latency_ms": None, "error": "no reply"}
 
 
-def test_a_poll_of_a_meter_whose_description_cannot_be_stored_is_left_out():
+def test_a_poll_of_a_meter_whose_description_cannot_be_stored_is_omitted():
     shaped = shape_points(NO_READINGS, [poll(description="bad\\"), poll(id=2)])
     assert [row["id"] for row in rows(shaped.points)] == [2]
     assert list(shaped.unstorable) == [1]
@@ -116,7 +117,7 @@ def test_a_column_of_texts_holds_them_and_each_once(texts):
 
 
 @pytest.mark.parametrize("number", [126, 127, 128, 129, 130, 32_767, 32_768, 32_769])
-def test_any_number_of_different_texts_has_its_codes(number):
+def test_codes_are_large_enough_for_any_number_of_texts(number):
     texts = [str(text) for text in range(number)]
     assert TextColumn.of([*texts, None]).tolist() == [*texts, None]
     frame = readings(*(reading(id=id_, description=text) for id_, text in enumerate([*texts, None])))
@@ -141,7 +142,7 @@ def test_poll_records_count_the_points_of_that_meter_at_that_time():
     frame = readings(reading(), reading(measurement="voltageL2"), reading(time=NOON + timedelta(milliseconds=1)))
     assert poll_points(samples, frame) == [
         poll(description=None, points=2),
-        poll(id=2, description=None, ok=False, latency_ms=3000.0, requests=1, points=0, error="no reply"),
+        poll(id=2, description=None, ok=False, latency_ms=3000.0, requests=1, points=0, error="no reply", silent=True),
     ]
 
 
@@ -160,7 +161,7 @@ def test_points_need_neither_pandas_nor_a_clients_library():
     assert answer.stdout.strip() == "set()"
 
 
-def test_a_look_whether_something_waits_needs_no_numpy(tmp_path):
+def test_checking_for_waiting_batches_needs_no_numpy(tmp_path):
     code = (
         "import sys; from pathlib import Path; from emm_pipeline.stores.outbox.folder import Outbox\n"
         "print(Outbox(Path(sys.argv[1]), 1).has_waiting(), 'numpy' in sys.modules)"

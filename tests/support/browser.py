@@ -1,4 +1,4 @@
-"""Debian's Chromium, driven by Playwright: what a person sees and presses."""
+"""Debian's Chromium, controlled by Playwright, for tests of web pages."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TakePicture = Callable[[str], None]
 
 @pytest.fixture(scope="module")
 def page() -> Iterator[Page]:
-    """A page in a browser of its own."""
+    """A page in a new browser."""
     program = shutil.which("chromium")
     if not program:
         reason = "Chromium is not installed: apt-get install chromium"

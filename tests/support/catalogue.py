@@ -1,4 +1,4 @@
-"""Polls a device of a catalogue type over a socket."""
+"""Poll a simulated device of a catalogue type over a socket."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def points(start_gateway: StartGateway, type_name: str, registers: Registers) -> dict[str, tuple[float, str | None]]:
-    """The points of one poll of a device with these registers: measurement to value and unit."""
+    """Return the points of one poll of a device with these registers: measurement to value and unit."""
     gateway = start_gateway({1: SimulatedUnit(registers)})
     types = {type_name: load_catalogue()[type_name].meter_type}
     meter = EnergyMeter(1, gateway.host, gateway.port, 1, type_name)
@@ -30,6 +30,6 @@ def points(start_gateway: StartGateway, type_name: str, registers: Registers) ->
 
 
 def device(words: Mapping[tuple[int, int], Sequence[int]], elsewhere: int = 0) -> Callable[[int, int], int]:
-    """A device that holds the words of `{(function code, address): words}`, and `elsewhere` in all other registers."""
+    """Return a device with the registers `{(function code, address): words}`, and `elsewhere` in all others."""
     held = {(code, address + i): word for (code, address), some in words.items() for i, word in enumerate(some)}
     return lambda code, address: held.get((code, address), elsewhere)

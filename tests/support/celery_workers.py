@@ -1,4 +1,4 @@
-"""A real Redis, and real Celery workers: each in a session of its own, with its own DAGSTER_HOME and OUTBOX_DIR."""
+"""A real Redis, and real Celery workers, each with its own process session, DAGSTER_HOME and OUTBOX_DIR."""
 
 import os
 import secrets
@@ -21,7 +21,7 @@ _CELERY = Path(sys.executable).parent / "celery"
 
 
 class Redis:
-    """A Redis on 127.0.0.1 that asks for a password and keeps nothing on disk; can be switched off and on."""
+    """A Redis with a password and without files, which can be stopped and started; by default on 127.0.0.1."""
 
     def __init__(self, processes: ProcessGroup, host: str = "127.0.0.1") -> None:
         program = shutil.which("redis-server")
@@ -33,7 +33,7 @@ class Redis:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What the product needs to know."""
+        """The settings with which EMM uses this Redis."""
         return {
             "RUN_LAUNCHER": "celery",
             "REDIS_HOST": self.host,
@@ -42,7 +42,7 @@ class Redis:
         }
 
     def on(self) -> None:
-        """Start it, empty, and wait until it listens."""
+        """Start an empty Redis, and wait until it listens."""
         settings = ["--port", str(self.port), "--bind", *{"127.0.0.1", self.host}, "--requirepass", self.password]
         self._processes.start("redis", [self._program, *settings, "--save", "", "--appendonly", "no"], os.environ)
         wait_for("Redis", lambda: listens(self.port), every_s=0.1)
@@ -53,7 +53,7 @@ class Redis:
 
 
 class Worker:
-    """A worker, as one host has one."""
+    """The worker of one host."""
 
     def __init__(
         self, name: str, processes: ProcessGroup, folder: Path, environment: Mapping[str, str], *enter: str
@@ -68,7 +68,7 @@ class Worker:
         self._is_there = False
 
     def start(self) -> None:
-        """Start it, and wait until it takes runs."""
+        """Start the worker, and wait until it accepts runs."""
         app = ["--app", "emm_pipeline.celery_app"]
         command = [*self._enter, _CELERY, *app, "worker", "--hostname", self.node, "--loglevel", "INFO"]
         self._processes.start(self.name, command, self._environment)
@@ -76,30 +76,30 @@ class Worker:
         wait_for(f"worker {self.name}", lambda: f"{self.node} ready." in self.log())
 
     def stop(self) -> None:
-        """Let it end what it is at."""
+        """Stop the worker after its present tasks."""
         os.kill(self.pid, signal.SIGTERM)
         psutil.Process(self.pid).wait(30)
         self.kill()
 
     def kill(self) -> None:
-        """SIGKILL it and its processes, as the end of its host does."""
+        """SIGKILL the worker and its processes, as if its host had crashed."""
         self._processes.kill(self.name)
         self._is_there = False
 
     @property
     def pid(self) -> int:
-        """The process that the others are forked from."""
+        """The process from which the others are forked."""
         return self._processes.pid(self.name)
 
     def processes(self) -> list[psutil.Process]:
-        """Return those that execute runs: forks, with its own command line."""
+        """Return the processes that execute runs: forks with the worker's command line."""
         if not self._is_there:
             return []
         worker = psutil.Process(self.pid)
         return [child for child in worker.children() if _command(child) == worker.cmdline()]
 
     def log(self) -> str:
-        """Return what it has said."""
+        """Return the worker's log."""
         return self._processes.log(self.name).read_text(errors="replace")
 
 

@@ -1,9 +1,9 @@
-"""A clock of the test's own, so that no test depends on how busy the machine is.
+"""A simulated clock, so that no test depends on how busy the machine is.
 
-The fixture `clock` runs meters and their reader in one event loop whose time does not pass while there is something to
-do, and skips to the next timer once there is nothing. Pauses, delays and timeouts are exact, and take next to no time.
+The fixture `clock` runs meters and their reader in one event loop. Its time does not pass while there is work, and
+jumps to the next timer when there is none. Pauses, delays and timeouts are exact, and take almost no real time.
 
-The fixture `wall_clock` is for code that sleeps until a time of the day. It moves by what was slept and nothing else.
+The fixture `wall_clock` is for code that sleeps until a time of day. It advances only by the time that was slept.
 """
 
 from __future__ import annotations
@@ -29,35 +29,35 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 NOON = datetime(2050, 3, 1, 12, tzinfo=UTC)
-"""When each test begins; later than any build date."""
+"""The time at which each test begins; later than any build date."""
 
 IN_FLIGHT_S = 0.05
-"""How long data may be on its way through the kernel, from one end of a loopback connection to the other."""
+"""Maximum time in seconds that data may take between the ends of a loopback connection."""
 
 
 class Clock:
-    """The time: seconds since the test began, as a number, and as a time of the day."""
+    """The time: as seconds since the test began, and as a time of day."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
         self.slept: list[float] = []
-        """What was slept with `sleep`, one after the other."""
+        """The durations of all calls of `sleep`, in order."""
 
     def monotonic(self) -> float:
-        """In place of `time.monotonic`."""
+        """Replacement for `time.monotonic`."""
         return 1000.0 + self.seconds
 
     def now(self, zone: tzinfo | None = None) -> datetime:
-        """In place of `datetime.now`."""
+        """Replacement for `datetime.now`."""
         return (NOON + timedelta(seconds=self.seconds)).astimezone(zone)
 
     def sleep(self, seconds: float) -> None:
-        """In place of `time.sleep`."""
+        """Replacement for `time.sleep`."""
         self.slept.append(seconds)
         self.seconds += max(seconds, 0.0)
 
     def show_in_emm(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Let each module of EMM that is loaded take the time of the day from this clock."""
+        """Make each loaded module of EMM use this clock as the time of day."""
         shown = _datetime_of(self)
         for name, module in list(sys.modules.items()):
             if name.startswith("emm_pipeline.") and getattr(module, "datetime", None) is datetime:
@@ -82,7 +82,7 @@ def _datetime_of(clock: Clock) -> type:
 
 
 class _Selector(selectors.DefaultSelector):  # type: ignore[misc, valid-type]
-    """Where nothing happens, skips the time that it was to wait."""
+    """Skips the waiting time if there are no events."""
 
     def __init__(self, clock: ClockLoop) -> None:
         super().__init__()
@@ -107,7 +107,7 @@ class _Loop(asyncio.SelectorEventLoop):
 
 
 class ClockLoop(Clock):
-    """The clock's loop, for coroutines and gateways. No time passes while a thread of `in_thread` works, either."""
+    """The clock's event loop, for coroutines and gateways. Time does not pass while a thread of `in_thread` works."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -116,15 +116,15 @@ class ClockLoop(Clock):
         self._gateways = ExitStack()
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run the coroutine, and what the gateways do meanwhile, to its end."""
+        """Run the coroutine to its end, together with the gateways."""
         return self._runner.run(coroutine)
 
     def gateway(self, units: Mapping[int, SimulatedUnit], **options: Any) -> SimulatedGateway:
-        """Return a gateway that lives until the end of the test; it replies while `run` runs."""
+        """Return a gateway that exists until the end of the test; it replies while `run` is executed."""
         return self._gateways.enter_context(SimulatedGateway(units, loop=self, **options))
 
     def thread(self, **options: Any) -> threading.Thread:
-        """In place of `threading.Thread`."""
+        """Replacement for `threading.Thread`."""
         self.threads.append(threading.Thread(**options))
         return self.threads[-1]
 
@@ -136,7 +136,7 @@ class ClockLoop(Clock):
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[ClockLoop]:
-    """A clock that gateways and their reader share; the time of the day goes on, unless it is shown to EMM."""
+    """A clock that gateways and their reader share; the time of day is the real one, unless `show_in_emm` is called."""
     clock = ClockLoop()
     monkeypatch.setattr(time, "monotonic", clock.monotonic)
     monkeypatch.setattr(event_loop, "threading", SimpleNamespace(**(vars(threading) | {"Thread": clock.thread})))
@@ -146,7 +146,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[ClockLoop]:
 
 @pytest.fixture
 def wall_clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """The time of the day for the steps of a run, which sleep until a sample is due."""
+    """The time of day for the steps of a run, which sleep until a sample time."""
     from emm_pipeline.defs import discovery, poll
 
     clock = Clock()

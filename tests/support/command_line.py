@@ -1,4 +1,4 @@
-"""The command line as a person and a program run it: a process of its own, against a database of its own."""
+"""The command line in a separate process, with its own database."""
 
 import os
 import subprocess
@@ -12,7 +12,7 @@ EMM = Path(sys.executable).with_name("emm")
 
 
 class CommandLine:
-    """Runs `emm ARGUMENT…` with these settings; keywords are further variables."""
+    """Runs `emm ARGUMENT…` with these settings; keyword arguments are further variables."""
 
     def __init__(self, settings: dict[str, str]) -> None:
         self.settings = settings
@@ -29,14 +29,14 @@ class CommandLine:
         return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
 
     def shell(self, line: str) -> subprocess.CompletedProcess[str]:
-        """Run a line of a shell, in which $EMM is the command."""
+        """Run a shell command line, in which $EMM is the command."""
         environment = {**os.environ, **self.settings, "EMM": str(EMM)}
         return subprocess.run(
             ["sh", "-c", line], capture_output=True, text=True, check=False, env=environment, timeout=120
         )
 
     def start(self, *arguments, **streams: int) -> subprocess.Popen[str]:
-        """Start a command that goes on until it is interrupted; its output is piped where no streams are given."""
+        """Start a command that runs until it is interrupted; its output is piped unless streams are given."""
         streams = streams or {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         environment = {**os.environ, **self.settings}
         return subprocess.Popen([EMM, *map(str, arguments)], text=True, env=environment, **streams)
@@ -59,5 +59,5 @@ def emm(postgres, config_url, tmp_path) -> CommandLine:
 
 @pytest.fixture
 def emm_alone() -> CommandLine:
-    """The command line where no database answers."""
+    """The command line without a database."""
     return CommandLine({"POSTGRES_HOST": "127.0.0.1", "POSTGRES_PORT": str(free_port())})

@@ -1,4 +1,4 @@
-"""The project's docker-compose.yml, run for real under a project name and on ports of its own."""
+"""Run the project's docker-compose.yml in a real engine, under its own project name and ports."""
 
 import json
 import os
@@ -36,21 +36,21 @@ T = TypeVar("T")
 
 
 def docker(*arguments: str) -> str:
-    """Return what a docker command prints."""
+    """Return the output of a docker command."""
     done = subprocess.run(["docker", *arguments], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, f"docker {' '.join(arguments)}: {done.stderr}"
     return done.stdout
 
 
 class ComposeStack:
-    """The stack under one project name; `times` has what each step took, in seconds.
+    """The stack under one project name; `times` contains the duration of each step in seconds.
 
     Args:
-        project: its name.
+        project: the project name.
         overrides: further compose files.
-        root: the checkout whose stack it is.
-        stand_ins: what differs on a machine without an image registry.
-        network: one in which InfluxDB can be reached.
+        root: the checkout with the compose file.
+        stand_ins: replacements for images on a machine without an image registry.
+        network: a network in which InfluxDB can be reached.
     """
 
     def __init__(
@@ -78,12 +78,12 @@ class ComposeStack:
         self.ui = DagsterUI(self.url_of("DAGSTER"))
 
     def url_of(self, name: str) -> str:
-        """Return where a published port is: GRAFANA, DAGSTER, and with TLS GRAFANA_PROXY, DAGSTER_PROXY."""
+        """Return the URL of a published port: GRAFANA, DAGSTER, and with TLS GRAFANA_PROXY, DAGSTER_PROXY."""
         scheme = "https" if name.endswith("_PROXY") else "http"
         return f"{scheme}://127.0.0.1:{self._ports[name]}"
 
     def __call__(self, *arguments: str, **variables: str) -> str:
-        """Return what a docker-compose command prints, with more variables in its shell; fails with its errors."""
+        """Return the output of a docker-compose command with these variables; fail with its errors."""
         done = subprocess.run(
             [*self._command, *arguments],
             cwd=self._root,
@@ -97,12 +97,12 @@ class ComposeStack:
         return done.stdout
 
     def remove(self) -> None:
-        """Remove every container, of profiles too, and every volume and network."""
+        """Remove every container, including those of profiles, and every volume and network."""
         profiles = [part for profile in PROFILES for part in ("--profile", profile)]
         self(*profiles, "down", "--volumes", "--remove-orphans", "--timeout", "10")
 
     def timed(self, what: str, do: Callable[[], T]) -> T:
-        """Do something, and note how long it took."""
+        """Call a function, and record its duration."""
         began = time.monotonic()
         result = do()
         self.times[what] = time.monotonic() - began
@@ -110,11 +110,11 @@ class ComposeStack:
         return result
 
     def containers(self) -> list[dict[str, Any]]:
-        """Return the project's containers, ended ones too, with Service, State, Health and ExitCode."""
+        """Return the project's containers, including exited ones, with Service, State, Health and ExitCode."""
         return [json.loads(line) for line in self("ps", "--all", "--format", "json").splitlines()]
 
     def wait_until_healthy(self) -> None:
-        """Wait until every service is healthy, and those that run once have ended well."""
+        """Wait until every service is healthy, and those that run once have ended successfully."""
 
         def look() -> bool:
             states = {one["Service"]: one for one in self.containers()}
@@ -160,11 +160,11 @@ class ComposeStack:
         return {login["what"]: (login["user"], login["password"]) for login in json.loads(shown)}
 
     def log_in(self) -> None:
-        """Let `ui` use Dagster's login as it is now."""
+        """Make `ui` use Dagster's present login."""
         self.ui.login = self.logins()["Dagster"]
 
     def leftovers(self) -> list[str]:
-        """Return every container, volume and network that carries the project's name."""
+        """Return every container, volume and network with the project's name."""
         label = f"label=com.docker.compose.project={self.project}"
         found = docker("ps", "--all", "--filter", label, "--format", "container {{.Names}}")
         found += docker("volume", "ls", "--filter", label, "--format", "volume {{.Name}}")

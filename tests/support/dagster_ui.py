@@ -1,4 +1,4 @@
-"""Dagster's GraphQL API, asked as its web UI asks it."""
+"""Dagster's GraphQL API, used as by its web UI."""
 
 import base64
 import json
@@ -15,7 +15,7 @@ FINISHED = {"SUCCESS", "FAILURE", "CANCELED"}
 
 
 def wait_for(what: str, look: Callable[[], Any], timeout_s: float = 60, every_s: float = 0.5) -> Any:
-    """Return the first true result of `look`; fails after `timeout_s` with what was waited for."""
+    """Return the first true result of `look`; fail after `timeout_s` with a message that contains `what`."""
     deadline = time.monotonic() + timeout_s
     while not (result := look()):
         assert time.monotonic() < deadline, f"waited {timeout_s} s for: {what}"
@@ -27,7 +27,7 @@ class DagsterUI:
     """A webserver at `url`.
 
     Attributes:
-        login: user and password, where it asks for them.
+        login: user and password, if a login is required.
     """
 
     def __init__(self, url: str, login: tuple[str, str] | None = None) -> None:
@@ -35,7 +35,7 @@ class DagsterUI:
         self.login = login
 
     def ask(self, query: str, **variables: Any) -> Any:
-        """Return a query's data; a GraphQL error fails."""
+        """Return a query's data; fail if there is a GraphQL error."""
         body = json.dumps({"query": query, "variables": variables}).encode()
         request = urllib.request.Request(f"{self.url}/graphql", body, {"Content-Type": "application/json"})
         if self.login:
@@ -86,12 +86,12 @@ class DagsterUI:
         return "\n".join(texts)
 
     def launch(self, job: str, **tags: str) -> str:
-        """Launch a job without a partition, as its launchpad does, with more tags if need be; returns the run id."""
+        """Launch a job without a partition, as its launchpad does, with these tags; return the run id."""
         return self._launch({**LOCATION, "pipelineName": job}, tags)
 
     def materialize(self, partition: str) -> str:
-        """Press "materialize" for one partition on the asset's page; returns the run id."""
-        selector = {**LOCATION, "pipelineName": "__ASSET_JOB", "assetSelection": ASSET, "assetCheckSelection": []}
+        """Press "materialize" for one partition on the asset's page; return the run id."""
+        selector = {**LOCATION, "pipelineName": "__ASSET_JOB", "assetSelection": ASSET}
         return self._launch(selector, {"dagster/partition": partition})
 
     def _launch(self, selector: dict[str, Any], tags: dict[str, str]) -> str:
@@ -110,7 +110,7 @@ class DagsterUI:
         return str(result["run"]["runId"])
 
     def re_execute(self, run_id: str, strategy: str = "FROM_FAILURE") -> str:
-        """Press "re-execute from failure"; returns the new run's id."""
+        """Press "re-execute from failure"; return the new run's id."""
         result = self.ask(
             """mutation($params: ReexecutionParams!) { launchRunReexecution(reexecutionParams: $params) {
                  __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }""",
@@ -129,7 +129,7 @@ class DagsterUI:
         assert result["__typename"] == "TerminateRunSuccess", result
 
     def backfill(self, partitions: list[str]) -> str:
-        """Launch a backfill of partitions; returns its id."""
+        """Launch a backfill of partitions; return its id."""
         result = self.ask(
             """mutation($params: LaunchBackfillParams!) { launchPartitionBackfill(backfillParams: $params) {
                  __typename ... on LaunchBackfillSuccess { backfillId } ... on PythonError { message } } }""",
@@ -139,7 +139,7 @@ class DagsterUI:
         return str(result["backfillId"])
 
     def wait_for_backfill(self, backfill_id: str, timeout_s: float = 120) -> str:
-        """Return the status with which a backfill ended."""
+        """Wait for the end of a backfill; return its status."""
 
         def look() -> str | None:
             status = self.ask(
@@ -152,7 +152,7 @@ class DagsterUI:
         return str(wait_for(f"backfill {backfill_id}", look, timeout_s))
 
     def wait_for_run(self, run_id: str, timeout_s: float = 60) -> dict[str, Any]:
-        """Return a run once it has ended."""
+        """Wait for the end of a run; return the run."""
 
         def look() -> dict[str, Any] | None:
             run = self.runs(runIds=[run_id])[0]
@@ -161,7 +161,7 @@ class DagsterUI:
         return wait_for(f"run {run_id}", look, timeout_s)
 
     def process_of(self, run_id: str) -> int:
-        """Return the process id of a run's worker, as its events tell."""
+        """Return the process id of a run's worker from its events."""
         events = self.ask(
             """query($id: ID!) { runOrError(runId: $id) { ... on Run { eventConnection { events {
                  ... on MessageEvent { message } } } } } }""",

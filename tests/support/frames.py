@@ -1,4 +1,4 @@
-"""Readings DataFrames for tests."""
+"""Create DataFrames of readings, and batches, for tests."""
 
 from datetime import UTC, datetime
 from math import isnan
@@ -16,20 +16,20 @@ NOON_MS = 1_772_366_400_000
 
 
 def reading(**columns):
-    """One row of a readings DataFrame: meter 1's voltage at noon, unless told otherwise."""
+    """Return one row of a readings DataFrame, by default the voltage of meter 1 at noon."""
     row = {"time": NOON, "id": 1, "description": "example", "measurement": "voltageL1", "unit": "V", "value": 230.5}
     return row | columns
 
 
 def readings(*rows):
-    """A DataFrame as decoding makes it."""
+    """Return a DataFrame as decoding creates it."""
     frame = pd.DataFrame(rows, columns=list(READING_COLUMNS), dtype=object)
     time = pd.to_datetime(frame["time"], utc=True).astype("datetime64[ms, UTC]")
     return frame.assign(time=time).astype({"id": "int64", "value": "float64"})
 
 
 def poll(**changes):
-    """A poll of meter 1 at noon that went well, unless told otherwise."""
+    """Return the point of a poll, by default a successful one of meter 1 at noon."""
     fields = {
         "time": NOON,
         "id": 1,
@@ -43,12 +43,12 @@ def poll(**changes):
 
 
 def points(frame, polls=()):
-    """Readings and polls as the batch in which they travel; a point that no store can hold is left out."""
+    """Return readings and polls as a batch, without points that no store can hold."""
     return shape_points(frame, polls).points
 
 
 def rows(batch):
-    """The points of a batch as dictionaries, readings first; a latency that is not known is None."""
+    """Return the points of a batch as dictionaries, readings first; an unknown latency is None."""
     return [
         {name: None if isinstance(value, float) and isnan(value) else value for name, value in row.items()}
         for row in (*batch.readings.rows(), *batch.polls.rows())
@@ -56,23 +56,23 @@ def rows(batch):
 
 
 def rejected_rows(rejected):
-    """The points that a store rejected, as `rows` has them."""
+    """Return rejected points as `rows` does."""
     return [row for each in rejected for row in rows(each.points)]
 
 
 def join(batches):
-    """One batch with the points of several."""
+    """Join several batches to one."""
     batches = list(batches)
     readings = [row for batch in batches for row in batch.readings.rows()]
     return PointBatch.of(readings, [row for batch in batches for row in batch.polls.rows()])
 
 
 def lines(frame, polls=()):
-    """Readings and polls as line protocol."""
+    """Return readings and polls as line protocol."""
     batch = points(frame, polls)
     return LineProtocol(batch).text(0, len(batch)).split("\n")[:-1]
 
 
 def write(store, frame, polls=()):
-    """Store readings and polls; returns what the store rejected."""
+    """Store readings and polls; return the rejected points."""
     return store.write(points(frame, polls))

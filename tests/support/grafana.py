@@ -1,4 +1,4 @@
-"""What Grafana does to an InfluxQL query before it sends it, and which queries its files hold."""
+"""Read the queries in Grafana's files, and replace their variables as Grafana does."""
 
 import json
 import re
@@ -13,12 +13,12 @@ _VARIABLE = re.compile(r"\$\{(?P<braced>\w+)(?::(?P<format>\w+))?\}|\$(?P<bare>\
 
 
 def dashboards() -> dict[str, dict[str, Any]]:
-    """Every committed dashboard, by its file's name."""
+    """Return every committed dashboard by the name of its file."""
     return {path.stem: json.loads(path.read_text()) for path in sorted((PROVISIONING / "dashboards").glob("*.json"))}
 
 
 def panel_queries() -> Iterator[tuple[str, str, str]]:
-    """Dashboard, panel and query of every panel."""
+    """Yield dashboard, panel and query of every panel."""
     for name, dashboard in dashboards().items():
         for panel in dashboard["panels"]:
             for target in panel["targets"]:
@@ -26,7 +26,7 @@ def panel_queries() -> Iterator[tuple[str, str, str]]:
 
 
 def interpolate(query: str, since: datetime, until: datetime, **variables: str | list[str]) -> str:
-    """Fill in Grafana's own variables, and the dashboard's. A variable that is not given fails."""
+    """Replace Grafana's own variables and the dashboard's. A variable without a value is an error."""
     span = f"time >= {int(since.timestamp() * 1000)}ms and time <= {int(until.timestamp() * 1000)}ms"
     values: Mapping[str, str | list[str]] = {"timeFilter": span, "__interval": "1m", **variables}
 

@@ -1,4 +1,4 @@
-"""Grafana's login played by a small server, since Grafana itself cannot be installed from the package registries.
+"""A simulated Grafana: a small server with its login API, since Grafana cannot be installed from package registries.
 
 It answers as Grafana's HTTP API is documented (https://grafana.com/docs/grafana/latest/developers/http_api/, user,
 admin and "other"): 401 to a wrong login, 400 or 401 to a refused change of password, and 401 to the right login, too,
@@ -25,12 +25,12 @@ WRONG_LOGIN = 401, {"message": "Invalid username or password", "messageId": "pas
 
 
 class GrafanaAPI:
-    """Grafana with its one administrator.
+    """A simulated Grafana with one administrator.
 
     Attributes:
-        password: the administrator's; None while Grafana does not accept basic authentication at all.
-        reloads: how often the data sources were read again.
-        ready: whether it answers anything but 503.
+        password: the administrator's; None while Grafana does not accept basic authentication.
+        reloads: number of reloads of the data sources.
+        ready: whether it is ready; if not, it answers 503.
     """
 
     def __init__(
@@ -111,7 +111,7 @@ class GrafanaAPI:
 
 @contextmanager
 def running_grafana(password: str | None, **arguments: Callable[[], float]) -> Iterator[GrafanaAPI]:
-    """Yield one that runs on loopback."""
+    """Yield a simulated Grafana on loopback."""
     api = GrafanaAPI(password, **arguments)
     thread = threading.Thread(target=api.server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
@@ -124,7 +124,7 @@ def running_grafana(password: str | None, **arguments: Callable[[], float]) -> I
 
 
 def main() -> None:
-    """Serve on port 3000, as Grafana's image: the file of the first start's password is read once."""
+    """Serve on port 3000, as Grafana's image does; the file with the initial password is read once."""
     kept = Path("/var/lib/grafana/password")
     if not kept.exists():
         first = os.environ.get("GF_SECURITY_ADMIN_PASSWORD__FILE")

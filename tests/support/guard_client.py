@@ -1,4 +1,4 @@
-"""A guard with an application behind it that notes what reaches it, and a client that asks as browsers do."""
+"""A client that sends requests as browsers do, and an application behind the guard that records the requests."""
 
 import asyncio
 import base64
@@ -11,7 +11,7 @@ def basic(user: str, password: str) -> dict[str, str]:
 
 
 class Dagster:
-    """An application that notes which requests reach it, and answers like one that lets every origin read."""
+    """An application that records the requests that reach it, and allows every origin to read its replies."""
 
     def __init__(self) -> None:
         self.reached: list[str] = []
@@ -27,7 +27,7 @@ class Dagster:
 
 
 class Client:
-    """Asks a guard as a browser or a program does; the reply is status, headers and body."""
+    """Sends requests to a guard as a browser or a program does; a reply is status, headers and body."""
 
     def __init__(self, guard: Guard, dagster: Dagster) -> None:
         self.guard, self.dagster = guard, dagster
@@ -55,7 +55,7 @@ class Client:
         return sent[0]["status"], reply, b"".join(part.get("body", b"") for part in sent[1:]).decode()
 
     def connect(self, host: str = "127.0.0.1:3001", **headers: str) -> list[str]:
-        """Open a WebSocket; returns the types of the messages that come back."""
+        """Open a WebSocket; return the types of the messages that come back."""
         scope = {
             "type": "websocket",
             "path": "/graphql",

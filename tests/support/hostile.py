@@ -1,6 +1,6 @@
-"""Replies that no honest device sends, over a real socket, and what must come of them.
+"""Send invalid and malicious replies over a real socket, and check the reader's result.
 
-The frames are made and judged here with struct alone: neither pymodbus nor EMM's own check is used.
+The frames are created and checked here with struct only: neither pymodbus nor EMM's own check is used.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from hypothesis import strategies as st
 
-from emm_pipeline.fleet import FunctionCode, GatewayAddress
+from emm_pipeline.fleet import REGISTER_FUNCTIONS, FunctionCode, GatewayAddress
 from emm_pipeline.modbus.transport.base import ReadError
 from emm_pipeline.modbus.transport.mbap import MbapFraming
 from emm_pipeline.modbus.transport.tcp import TcpTransport
@@ -21,7 +21,7 @@ from emm_pipeline.readings import FailureKind, Request
 
 TIMEOUT_S = 0.5
 LONGEST_CASE_S = 5.0
-"""Of the reader, and of a case that has not stalled; by a clock of the test's own."""
+"""Timeouts in seconds of the reader and of a whole case, on a simulated clock."""
 
 SECOND = Request(FunctionCode.READ_INPUT_REGISTERS, 500, 3)
 SECOND_UNIT = 9
@@ -35,7 +35,7 @@ def right_reply(transaction_id, unit_id, function_code, words):
 
 @dataclass
 class Case:
-    """A request, what the device sends in reply, in which pieces, and what it does then."""
+    """A request, the bytes that the device sends, their division into pieces, and the device's next action."""
 
     unit_id: int
     request: Request
@@ -43,7 +43,7 @@ class Case:
     stream: bytes
     cuts: list[int]
     ending: str
-    """`close`, `reset`, `silence`, or `answer`: go on, and reply to the next request as it should be."""
+    """`close`, `reset`, `silence`, or `answer`: continue, and send the right reply to the next request."""
 
     @property
     def chunks(self):
@@ -52,18 +52,30 @@ class Case:
 
     @property
     def right(self):
-        """The reply that the request asks for; the first request on a connection has the transaction id 1."""
+        """The right reply to the request; the first request on a connection has the transaction id 1."""
         return right_reply(1, self.unit_id, self.request.function_code, self.words)
 
-    def value(self):
-        """The words that the stream brings, if it replies to the request; None if it does not."""
-        begins_right = self.stream[:9] == self.right[:9]
-        return self.stream[9 : len(self.right)] if begins_right and len(self.stream) >= len(self.right) else None
+    def values(self):
+        """Return the words that may be accepted: after a header that replies to the request, or has no id."""
+        size = len(self.words)
+        return {
+            self.stream[at + 9 : at + 9 + size]
+            for at in range(len(self.stream) - 8 - size)
+            if self.stream[at : at + 4] in {bytes(4), b"\0\1\0\0"}
+            and int.from_bytes(self.stream[at + 4 : at + 6]) >= size + 3
+            and self.stream[at + 6 : at + 9] == self.right[6:9]
+        }
+
+    def exception_codes(self):
+        """Return the exception codes that may be accepted."""
+        ends = bytes([self.unit_id, self.request.function_code | 0x80])
+        starts = [struct.pack(">HHH", transaction_id, 0, 3) + ends for transaction_id in (0, 1)]
+        return {self.stream[at + 8] for at in range(len(self.stream) - 8) if self.stream[at : at + 8] in starts}
 
 
 @dataclass
 class HostileDevice:
-    """Listens on a free port of its loop; each connection gets the case that is set."""
+    """A device that listens on a free port; each connection gets the current case."""
 
     case: Case | None = None
     _server: asyncio.Server = field(init=False)
@@ -99,7 +111,7 @@ class HostileDevice:
             writer.close()
 
     async def judge(self, case):
-        """Reads with the real transport; returns whether the reply was taken. Anything wrong is an AssertionError."""
+        """Read with the real transport; return whether the reply was accepted. A fault is an AssertionError."""
         self.case = case
         connection = TcpTransport(GatewayAddress("127.0.0.1", self.port), MbapFraming(count(1)))
         async with asyncio.timeout(LONGEST_CASE_S):
@@ -115,26 +127,25 @@ class HostileDevice:
         except ReadError as err:
             self._check_refusal(case, err)
             if err.kind is not FailureKind.EXCEPTION:
-                return False  # as the reader does: the connection is given up
+                return False  # the connection is closed, as the reader does
             taken = False
         else:
-            assert words == case.value(), "words that no right reply brought"
+            assert words in case.values(), "words that no right reply brought"
             taken = True
         if connection.is_open:
-            # What is left of the first reply is told from the second, unless the device is gone
+            # The rest of the first reply is distinguished from the second, unless the device has closed the connection
             with suppress(ReadError):
                 assert await connection.exchange(SECOND_UNIT, SECOND, TIMEOUT_S) == SECOND_WORDS
         return taken
 
     def _check_refusal(self, case, err):
         assert case.stream != case.right or case.ending == "reset", f"the right reply is refused: {err}"
-        header = struct.pack(">HHHBB", 1, 0, 3, case.unit_id, case.request.function_code | 0x80)
         if err.kind is FailureKind.EXCEPTION:
-            assert case.stream[:9] == header + bytes([err.exception_code])
+            assert err.exception_code in case.exception_codes()
 
 
 class Piece(NamedTuple):
-    """A part of a stream: which, and two numbers to make it by."""
+    """A part of a stream: its kind, and two numbers that determine it."""
 
     kind: str
     where: int
@@ -178,7 +189,7 @@ def _case(unit_id, request, pieces, cuts, ending):
 hostile_replies = st.builds(
     _case,
     st.integers(0, 255),
-    st.builds(Request, st.sampled_from(FunctionCode), st.integers(0, 60_000), st.integers(1, 125)),
+    st.builds(Request, st.sampled_from(REGISTER_FUNCTIONS), st.integers(0, 60_000), st.integers(1, 125)),
     st.lists(
         st.builds(Piece, st.sampled_from(list(PIECES)), st.integers(0, 2**16), st.integers(0, 255)),
         min_size=1,
@@ -187,4 +198,4 @@ hostile_replies = st.builds(
     st.lists(st.integers(0, 300), max_size=5),
     st.sampled_from(["close"] * 6 + ["answer"] * 6 + ["reset"] * 2 + ["silence"]),
 )
-"""Cases near to right replies: mutated, cut, repeated, joined with others; and sheer garbage."""
+"""Cases close to right replies (changed, cut, repeated, joined with others) and random bytes."""

@@ -38,10 +38,10 @@ class InfluxDB:
     """A running InfluxDB with the user `emm` (an administrator) and the database `emm`.
 
     Attributes:
-        url: where InfluxDB's HTTP API is, by way of nginx.
-        token: `user:password`, as InfluxDB 1.8 takes it.
+        url: URL of InfluxDB's HTTP API, through nginx.
+        token: `user:password`, the form of InfluxDB 1.8.
         bucket: `database/retention policy`.
-        day_bucket: one whose retention policy keeps a day.
+        day_bucket: a bucket whose retention policy keeps points for a day.
         org: ignored by InfluxDB 1.x.
     """
 
@@ -61,7 +61,7 @@ class InfluxDB:
             "MODULES": str(programs.nginx_modules),
             "PORT": str(port),
             "RPC_PORT": str(rpc_port),
-            # started by root, nginx's worker would become a user that may not look into the folder
+            # if root started nginx, its worker would run as a user that cannot read the folder
             "USER": "user root;" if os.geteuid() == 0 else "",
         }
         influxd_conf = _fill_in("influxdb.conf", folder, values)
@@ -76,25 +76,25 @@ class InfluxDB:
             raise
 
     def create_database(self, name: str) -> str:
-        """Makes an empty database; returns its bucket."""
+        """Create an empty database; return its bucket."""
         self._statement(f'DROP DATABASE "{name}"')
         self._statement(f'CREATE DATABASE "{name}"')
         return f"{name}/autogen"
 
     def create_user(self, name: str, password: str) -> str:
-        """Makes a user without any privilege; returns the token."""
+        """Create a user without any privilege; return the token."""
         self._statement(f"CREATE USER {name} WITH PASSWORD '{password}'")
         return f"{name}:{password}"
 
     def write(self, lines: str, bucket: str | None = None) -> None:
-        """Writes line protocol as it is, with timestamps in milliseconds."""
+        """Write line protocol as it is, with timestamps in milliseconds."""
         query = urllib.parse.urlencode({"org": self.org, "bucket": bucket or self.bucket, "precision": "ms"})
         request = urllib.request.Request(f"{self.url}/api/v2/write?{query}", data=lines.encode())
         request.add_header("Authorization", f"Token {self.token}")
         urllib.request.urlopen(request, timeout=START_TIMEOUT_S).close()
 
     def query(self, influxql: str, bucket: str | None = None) -> list[dict[str, Any]]:
-        """The rows of an InfluxQL query, each with its columns, its tags (GROUP BY), and `measurement`.
+        """Return the rows of an InfluxQL query, each with its columns, its tags (GROUP BY), and `measurement`.
 
         `time` is in milliseconds since 1970.
         """
@@ -107,21 +107,21 @@ class InfluxDB:
         ]
 
     def pids(self) -> list[int]:
-        """The processes of influxd and nginx."""
+        """Return the process ids of influxd and nginx."""
         return [self._influxd.pid, self._nginx.pid]
 
     def stop(self) -> None:
-        """Ends influxd in good order; nginx stays and answers 502."""
+        """End influxd with SIGTERM; nginx continues to run and answers 502."""
         self._influxd.terminate()
         self._influxd.wait(START_TIMEOUT_S)
 
     def kill(self) -> None:
-        """Ends influxd at once; nginx stays and answers 502."""
+        """Kill influxd; nginx continues to run and answers 502."""
         self._influxd.kill()
         self._influxd.wait(START_TIMEOUT_S)
 
     def start(self) -> None:
-        """Starts influxd again with the data that it had, if it does not run."""
+        """Start influxd again with its data, if it does not run."""
         if self._influxd.poll() is not None:
             self._influxd = self._spawn(self._influxd_command, "influxd.log")
             self._wait_for_influxd()
@@ -139,7 +139,7 @@ class InfluxDB:
 
     def _set_up(self) -> None:
         self._wait_for_influxd()
-        # the first user can be made without authentication, and only as an administrator
+        # the first user can be created without authentication, and must be an administrator
         self._statement(f"CREATE USER {USER} WITH PASSWORD '{PASSWORD}' WITH ALL PRIVILEGES", authorized=False)
         self.create_database(DATABASE)
         self._statement(f"CREATE RETENTION POLICY day ON {DATABASE} DURATION 1d REPLICATION 1")
@@ -207,7 +207,7 @@ def _fill_in(name: str, folder: Path, values: dict[str, str]) -> Path:
 
 @pytest.fixture(scope="session")
 def influxdb(request: pytest.FixtureRequest) -> Iterator[InfluxDB]:
-    """A real InfluxDB; tests that ask for it are skipped where it is not installed."""
+    """A real InfluxDB; tests that use it are skipped if it is not installed."""
     with tempfile.TemporaryDirectory(prefix="emm-influxdb-") as folder:
         try:
             server = InfluxDB(Path(folder))
@@ -224,7 +224,7 @@ def influxdb(request: pytest.FixtureRequest) -> Iterator[InfluxDB]:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Says once, plainly, that nothing was tried against a real InfluxDB."""
+    """Report once that no test was run against a real InfluxDB."""
     if reason := config.stash.get(_skipped, None):
         terminalreporter.section("not tested against InfluxDB")
         terminalreporter.line(reason)

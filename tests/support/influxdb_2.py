@@ -1,8 +1,8 @@
-"""InfluxDB 2.x played by a small server: its API for administrators, as 2.7.12 and 2.9.1 answer it.
+"""A simulated InfluxDB 2.x: a small server with its API for administrators, which answers as 2.7.12 and 2.9.1 do.
 
-No 2.x can be installed from the package registries. What cases with the real ones showed is built in: tokens belong to
-a bucket by its id, tokens' texts are listed to administrators (2.9 can keep digests only: `tells_tokens`), 401 for a
-token that is unknown, and a user's password is asked for at /api/v2/signin.
+InfluxDB 2.x cannot be installed from the package registries. The simulation behaves as the real versions did in trials:
+tokens belong to a bucket by its id, administrators can list the texts of tokens (2.9 can store only digests:
+`tells_tokens`), an unknown token gives 401, and a user logs in at /api/v2/signin.
 """
 
 import base64
@@ -24,11 +24,11 @@ ALL_RIGHTS = [
 
 
 class InfluxAPI:
-    """Organizations, buckets, authorizations, mappings, users, and who may do what.
+    """Organizations, buckets, authorizations, mappings and users, and their permissions.
 
     Attributes:
         authorizations: tokens by their id.
-        bucket_id: that of the bucket `emm`; another one after it was deleted and made again.
+        bucket_id: the id of the bucket `emm`; it changes if the bucket is deleted and created again.
         password: of the user `emm`.
         tells_tokens: whether the list of tokens shows their texts.
         written: the tokens with which points were accepted.
@@ -87,7 +87,7 @@ class InfluxAPI:
         return any(one["token"] == token for one in self.administrators.values())
 
     def tokens(self) -> set[str]:
-        """The texts of all tokens that are accepted."""
+        """Return the texts of all valid tokens."""
         return {one["token"] for one in (self.authorizations | self.administrators).values()}
 
     def handle(self, request: str, token: str, query: dict, body: dict | None) -> tuple[int, dict | None]:
@@ -130,7 +130,7 @@ class InfluxAPI:
 
 @pytest.fixture
 def influxdb_2() -> Iterator[InfluxAPI]:
-    """A fresh one."""
+    """A new simulated InfluxDB 2.x."""
     api = InfluxAPI()
     thread = threading.Thread(target=api.server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()

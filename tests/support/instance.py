@@ -1,4 +1,4 @@
-"""Dagster's jobs in this process, over the real storage in PostgreSQL: what a run does, without a daemon."""
+"""Execute Dagster's jobs in this process, with the real storage in PostgreSQL and without a daemon."""
 
 import shutil
 from collections.abc import Iterator
@@ -42,7 +42,7 @@ class Pipeline:
         self.sql(f"INSERT INTO energy_meters VALUES ({id_}, '127.0.0.1', {port}, {unit_id}, 'sdm630', NULL)")
 
     def run(self, job: str, tags: dict[str, str] | None = None, **options: Any) -> ExecuteInProcessResult:
-        """Run a job to its end; a failure is in the result."""
+        """Execute a job; a failure is in the result, not raised."""
         definitions = build_definitions(current_settings())
         quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
         return definitions.resolve_job_def(job).execute_in_process(
@@ -54,18 +54,19 @@ class Pipeline:
         return set(self.instance.get_dynamic_partitions(str(METERS.name)))
 
     def statuses(self) -> dict[str, set[str]]:
-        """Return which partitions Dagster counts as materialized and as failed."""
+        """Return the partitions that Dagster shows as materialized and as failed."""
         storage = self.instance.event_log_storage
         attempts = storage.get_latest_asset_partition_materialization_attempts_without_materializations(METER_READINGS)
         return {"materialized": set(self.instance.get_materialized_partitions(METER_READINGS)), "failed": set(attempts)}
 
     def events(self, result: ExecuteInProcessResult, kind: DagsterEventType) -> list[Any]:
-        """Return a run's events of a kind, as they are stored."""
+        """Return a run's stored events of a kind."""
         return [entry.dagster_event for entry in self.instance.all_logs(result.run_id, of_type={kind})]
 
     def observation(self, result: ExecuteInProcessResult) -> dict[str, Any]:
-        """Return the metadata that a poll shows of itself."""
-        (event,) = self.events(result, DagsterEventType.ASSET_OBSERVATION)
+        """Return the metadata of a poll's observation."""
+        events = self.events(result, DagsterEventType.ASSET_OBSERVATION)
+        (event,) = [event for event in events if not event.partition]
         metadata = event.event_specific_data.asset_observation.metadata
         return {name: getattr(value, "records", getattr(value, "value", value)) for name, value in metadata.items()}
 

@@ -1,4 +1,4 @@
-"""A real SMTP server (aiosmtpd) for the tests, with STARTTLS, a login, and a certificate of its own."""
+"""A real SMTP server (aiosmtpd) for the tests, with STARTTLS, a login and its own certificate."""
 
 import subprocess
 from collections.abc import Iterator
@@ -17,11 +17,11 @@ PASSWORD = "post-horn-7316"
 
 
 class PostOffice:
-    """A mail server on 127.0.0.1 that can be switched off and on; keeps what it takes.
+    """A mail server on 127.0.0.1 that can be stopped and started, and keeps the mails that it receives.
 
     Attributes:
-        mails: what it took, oldest first.
-        was_encrypted: for each mail, whether it came over TLS.
+        mails: the received mails, oldest first.
+        was_encrypted: for each mail, whether it was received over TLS.
         logins: the users that logged in, one per connection.
         refused: receivers that it refuses.
     """
@@ -89,7 +89,7 @@ def _tls_context(folder: Path, certificate: Path) -> SSLContext:
 
 @pytest.fixture
 def post_office(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PostOffice]:
-    """A mail server that wants STARTTLS and a login; its certificate is one that this process trusts."""
+    """A mail server that requires STARTTLS and a login; this process trusts its certificate."""
     office = PostOffice(tmp_path)
     monkeypatch.setenv("SSL_CERT_FILE", str(office.certificate))
     office.on()

@@ -1,7 +1,7 @@
 """Simulated Modbus TCP gateways with meters behind them, and with faults, for tests and benchmarks.
 
-Written on asyncio streams, with struct: neither pymodbus nor EMM's decoding is used, so that what is tested and what it
-is tested against share no mistakes.
+They are implemented with asyncio streams and struct only. Neither pymodbus nor EMM's decoding is used, so that the
+tested code and the simulation cannot contain the same mistake.
 
     with SimulatedGateway({1: SimulatedUnit(holding(0, encode_value(231.4, DataType.FLOAT)))}) as gateway:
         ...  # a meter at gateway.host, gateway.port, unit 1
@@ -24,14 +24,14 @@ import pytest
 
 from emm_pipeline.fleet import DataType, MeterType, Order
 
-HOLDING, INPUT = 3, 4
+COILS, DISCRETE_INPUTS, HOLDING, INPUT = 1, 2, 3, 4
 ILLEGAL_FUNCTION, ILLEGAL_DATA_ADDRESS = 1, 2
 
 _REQUEST = struct.Struct(">HHHBBHH")
 """Transaction id, protocol id, length, unit id, function code, address, count."""
 
 Registers = Mapping[tuple[int, int], int] | Callable[[int, int], int | None]
-"""The word (0 to 65535) at a function code and address; a missing one, or None, is an illegal data address."""
+"""Returns the register at a function code and address; a missing one, or None, is an illegal data address."""
 
 _FORMATS = {
     DataType.INT: "h",
@@ -51,8 +51,8 @@ def encode_value(
     word_order: Order = Order.BIG_ENDIAN,
     byte_order: Order = Order.BIG_ENDIAN,
 ) -> list[int]:
-    """The words that hold a raw value, first register first."""
-    data = struct.pack(">" + _FORMATS[data_type], value)
+    """Return the registers of a raw value, first register first."""
+    data = _packed(value, data_type)
     pairs = [data[i : i + 2] for i in range(0, len(data), 2)]
     if word_order is Order.LITTLE_ENDIAN:
         pairs.reverse()
@@ -61,25 +61,50 @@ def encode_value(
     return [high << 8 | low for high, low in pairs]
 
 
+def _packed(value: Any, data_type: DataType) -> bytes:  # noqa: PLR0911 - a line for each type
+    """A raw value's bytes, the most significant first."""
+    match data_type:
+        case DataType.BOOL:
+            return struct.pack(">H", bool(value))
+        case DataType.SIGN_MAGNITUDE:
+            return struct.pack(">H", abs(int(value)) | (0x8000 if value < 0 else 0))
+        case DataType.UINT24:
+            return int(value).to_bytes(4, "big")
+        case DataType.UINT48 | DataType.INT48:
+            return int(value).to_bytes(6, "big", signed=data_type is DataType.INT48)
+        case DataType.BCD4 | DataType.BCD8:
+            return bytes.fromhex(f"{int(value):0{4 if data_type is DataType.BCD4 else 8}d}")
+        case DataType.MODULO_10000:
+            return struct.pack(">HH", *divmod(int(value), 10_000))
+        case _:
+            return struct.pack(">" + _FORMATS[data_type], value)
+
+
+def encode_text(text: str, length: int) -> list[int]:
+    """The words that hold a text, two characters in each, filled with NUL."""
+    data = text.encode().ljust(2 * length, b"\0")
+    return list(struct.unpack(f">{length}H", data))
+
+
 def holding(address: int, words: Sequence[int]) -> dict[tuple[int, int], int]:
-    """Holding registers from `address` on."""
+    """Return holding registers that start at `address`."""
     return {(HOLDING, address + i): word for i, word in enumerate(words)}
 
 
 def inputs(address: int, words: Sequence[int]) -> dict[tuple[int, int], int]:
-    """Input registers from `address` on."""
+    """Return input registers that start at `address`."""
     return {(INPUT, address + i): word for i, word in enumerate(words)}
 
 
 def encode_registers(meter_type: MeterType, raw_values: Mapping[str, float]) -> dict[tuple[int, int], int]:
-    """The registers of a meter whose measurements have these raw values; gaps between them read as 0."""
+    """Return the registers of a meter with these raw values; gaps between them are 0."""
     words: dict[tuple[int, int], int] = {}
     for function_code in (HOLDING, INPUT):
-        registers = [r for r in meter_type.registers if r.function_code == function_code]
+        registers = [r for r in meter_type.measured if r.function_code == function_code]
         start = min((r.register_address for r in registers), default=0)
         end = max((r.end for r in registers), default=0)
         words.update({(function_code, address): 0 for address in range(start, end)})
-    for register in meter_type.registers:
+    for register in meter_type.measured:
         raw = raw_values.get(register.measurement_name, 0)
         for i, word in enumerate(encode_value(raw, register.data_type, register.word_order, register.byte_order)):
             words[int(register.function_code), register.register_address + i] = word
@@ -88,37 +113,49 @@ def encode_registers(meter_type: MeterType, raw_values: Mapping[str, float]) -> 
 
 @dataclass
 class SimulatedUnit:
-    """A meter: its registers, and what is wrong with it. Faults may be changed at any time."""
+    """A simulated meter: its registers and its faults, which may be changed at any time."""
 
     registers: Registers = field(default_factory=dict)
     delay_s: float = 0.0
-    """Before each reply; a delay beyond the reader's timeout makes late replies."""
+    """Delay before each reply; a delay beyond the reader's timeout causes late replies."""
     waits_for: Callable[[], bool] | None = None
     """No reply is sent before this is true."""
     silent: bool | Callable[[], bool] = False
-    """Whether a request gets no reply."""
+    """Whether requests get no reply."""
     exceptions: Mapping[int, int] = field(default_factory=dict)
-    """Exception code per address: the reply to any request that touches it."""
+    """Exception codes by address: the reply to any request that includes the address."""
     exception: int | None = None
-    """Exception code with which every request is answered."""
+    """Exception code of the reply to every request."""
     transaction_id_offset: int = 0
+    transaction_id: int | None = None
+    """The transaction id of each reply, whatever that of the request is."""
+    doubled_after_s: float | None = None
+    """Each reply is sent twice, the second time so much later; 0: in the same segment."""
+    surplus_in_frame: bytes = b""
+    """Behind the registers, covered by the header's length."""
+    ignores: Callable[[Received], bool] | None = None
+    """Which requests get no reply."""
+    closes_on: Callable[[Received], bool] | None = None
+    """At which requests the connection is closed in place of a reply."""
     answer_as_unit: int | None = None
     answer_as_function: int | None = None
     extra_registers: int = 0
-    """Words too many in a reply, which stays well-formed; negative: too few."""
+    """Number of additional registers in a reply, which stays well-formed; negative: missing registers."""
     protocol_id: int = 0
     garbage: bytes | None = None
-    """Sent in place of a reply."""
+    """Bytes that are sent instead of a reply."""
     trailing: bytes = b""
-    """Sent behind each reply."""
+    """Bytes that are sent after each reply."""
     reset_after: int | None = None
-    """The connection is reset when this many bytes of the reply have been sent."""
+    """The connection is reset after this number of bytes of the reply."""
     byte_by_byte: bool = False
-    """Each byte of the reply in a segment of its own."""
+    """Whether each byte of the reply is sent in its own segment."""
+    register_bytes: int = 2
+    """With 4, each register is sent as four bytes, and its number may have 32 bits."""
 
 
 class Received(NamedTuple):
-    """A request as it came in."""
+    """A request as received."""
 
     unit_id: int
     function_code: int
@@ -129,14 +166,14 @@ class Received(NamedTuple):
 
 
 class Loop(Protocol):
-    """Where gateways run."""
+    """The event loop of gateways."""
 
     def run(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        """Runs the coroutine to its end."""
+        """Run the coroutine to its end."""
 
 
 class SimulatorLoop:
-    """An event loop in a thread of its own, which any number of gateways share."""
+    """An event loop in its own thread, which any number of gateways can share."""
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
@@ -152,34 +189,42 @@ class SimulatorLoop:
         self._loop.close()
 
     def run(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        """Runs the coroutine in the loop, and waits for its end."""
+        """Run the coroutine in the loop, and wait for its end."""
         asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(timeout=30)
 
 
 @dataclass(eq=False)
 class SimulatedGateway:
-    """A Modbus TCP server on a loopback address with units behind it. A context manager: listens while it is open."""
+    """A Modbus TCP server with simulated units on a loopback address; a context manager that listens while open."""
 
     units: Mapping[int, SimulatedUnit]
-    """By unit id."""
+    """The units by unit id."""
     _: KW_ONLY
     host: str = "127.0.0.1"
     port: int = 0
-    """0 until it listens, for a free one."""
+    """The port; 0 until the gateway listens selects a free one."""
     loop: Loop | None = None
-    """Where to run; without one, in a loop and thread of its own."""
+    """The event loop; without one, the gateway has its own loop and thread."""
     one_at_a_time: bool = False
-    """Like a serial line: requests that come over several connections wait for each other."""
+    """Whether requests from several connections are processed one at a time, as on a serial line."""
     requests_per_connection: int | None = None
-    """The gateway closes a connection after so many replies."""
+    """The gateway closes a connection after this number of replies."""
     idle_s: float | None = None
-    """The gateway closes a connection on which no request comes for so long."""
+    """The gateway closes a connection without requests after this time (s)."""
     resets_every: int | None = None
-    """Of so many connections the gateway resets the last one at its first request."""
+    """The gateway resets every n-th connection at its first request."""
     replies_on_newest: bool = False
     """A reply is sent on the connection that was opened last, whichever the request came on."""
-    missing_unit_exception: int = 11
-    """The exception code for a unit that is not there."""
+    missing_unit_exception: int | None = 11
+    """The exception code for a unit that is not there; None: no reply."""
+    rtu: bool = False
+    """RTU frames instead of Modbus TCP's, as a transparent converter passes them on."""
+    greeting: bytes = b""
+    """Sent as soon as a connection is open."""
+    loses_first_request: bool = False
+    """The first request of each connection gets no reply."""
+    deaf_s: float = 0.0
+    """Requests that come so soon after the connection was opened get no reply."""
 
     requests: int = field(default=0, init=False)
     connections: int = field(default=0, init=False)
@@ -208,22 +253,22 @@ class SimulatedGateway:
         self._own_loop.close()
 
     def start(self) -> None:
-        """Listens; on the same port as before, after a stop."""
+        """Listen; after a stop, on the same port as before."""
         assert self.loop
         self.loop.run(self.listen())
 
     def stop(self) -> None:
-        """Stops listening and closes all connections, like a gateway that loses power."""
+        """Stop listening and close all connections, as if the gateway lost power."""
         assert self.loop
         self.loop.run(self.shut())
 
     async def listen(self) -> None:
-        """Listens, where this runs in the gateway's own loop."""
+        """Listen; call this in the gateway's own loop."""
         self._server = await asyncio.start_server(self._serve, self.host, self.port, backlog=1024)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def shut(self) -> None:
-        """Stops, where this runs in the gateway's own loop."""
+        """Stop; call this in the gateway's own loop."""
         if self._server:
             self._server.close()
             self._server = None
@@ -250,15 +295,25 @@ class SimulatedGateway:
     async def _answer_requests(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         answered = 0
         number = self.connections
+        opened_at = time.monotonic()
+        is_first = True
+        writer.write(self.greeting)
         while answered != self.requests_per_connection:
             async with asyncio.timeout(self.idle_s):
-                request = await reader.readexactly(_REQUEST.size)
+                request = await reader.readexactly(RTU_REQUEST_SIZE if self.rtu else _REQUEST.size)
+            if self.rtu:
+                if crc(request[:-2]) != request[-2:]:
+                    continue
+                request = bytes(6) + request[:-2]
             if self.resets_every and number % self.resets_every == 0:
                 writer.transport.abort()
                 raise ConnectionResetError
             transaction_id, _, _, unit_id, function_code, address, count = _REQUEST.unpack(request)
             self.requests += 1
             self.received.append(Received(unit_id, function_code, address, count, time.monotonic()))
+            was_first, is_first = is_first, False
+            if (was_first and self.loses_first_request) or time.monotonic() - opened_at < self.deaf_s:
+                continue
             self._simultaneous_requests += 1
             self.max_simultaneous_requests = max(self.max_simultaneous_requests, self._simultaneous_requests)
             try:
@@ -271,48 +326,89 @@ class SimulatedGateway:
     async def _reply(self, writer: asyncio.StreamWriter, transaction_id: int, request: Received) -> None:
         unit = self.units.get(request.unit_id)
         if unit is None:
-            unit = SimulatedUnit(exception=self.missing_unit_exception)
+            unit = SimulatedUnit(exception=self.missing_unit_exception, silent=self.missing_unit_exception is None)
         if unit.delay_s:
             await asyncio.sleep(unit.delay_s)
         while unit.waits_for and not unit.waits_for():  # noqa: ASYNC110 - a condition of any kind
             await asyncio.sleep(0.005)
-        if unit.silent() if callable(unit.silent) else unit.silent:
+        if _is_ignored(unit, request):
             return
+        if unit.closes_on and unit.closes_on(request):
+            raise ConnectionAbortedError
         if self.replies_on_newest and self._newest:
             writer = self._newest
-        frame = unit.garbage if unit.garbage is not None else _reply_frame(unit, transaction_id, request)
+        frame = unit.garbage if unit.garbage is not None else _reply_frame(unit, transaction_id, request, rtu=self.rtu)
         if unit.reset_after is not None:
             writer.write(frame[: unit.reset_after])
             await writer.drain()
             writer.transport.abort()
             raise ConnectionResetError
-        if unit.byte_by_byte:
-            for i in range(len(frame)):
-                writer.write(frame[i : i + 1])
-                await asyncio.sleep(0.0005)
-        else:
-            writer.write(frame + unit.trailing)
+        await _send(unit, writer, frame)
         await writer.drain()
 
 
-def _reply_frame(unit: SimulatedUnit, transaction_id: int, request: Received) -> bytes:
+def _is_ignored(unit: SimulatedUnit, request: Received) -> bool:
+    silent = unit.silent() if callable(unit.silent) else unit.silent
+    return silent or bool(unit.ignores and unit.ignores(request))
+
+
+async def _send(unit: SimulatedUnit, writer: asyncio.StreamWriter, frame: bytes) -> None:
+    if unit.byte_by_byte:
+        for i in range(len(frame)):
+            writer.write(frame[i : i + 1])
+            await asyncio.sleep(0.0005)
+        return
+    copy = frame if unit.doubled_after_s == 0 else b""
+    writer.write(frame + unit.trailing + copy)
+    if unit.doubled_after_s:
+        asyncio.get_running_loop().call_later(unit.doubled_after_s, writer.write, frame)
+
+
+RTU_REQUEST_SIZE = 8
+
+
+def crc(data: bytes) -> bytes:
+    """The checksum of an RTU frame, bit by bit as the standard describes it."""
+    value = 0xFFFF
+    for byte in data:
+        value ^= byte
+        for _ in range(8):
+            value = value >> 1 ^ 0xA001 if value & 1 else value >> 1
+    return struct.pack("<H", value)
+
+
+def _reply_frame(unit: SimulatedUnit, transaction_id: int, request: Received, *, rtu: bool) -> bytes:
     function_code = unit.answer_as_function or request.function_code
     words, exception_code = _lookup(unit, request)
     if exception_code:
         pdu = struct.pack(">BB", function_code | 0x80, exception_code)
     else:
         words = [*words, *[0] * unit.extra_registers][: request.count + unit.extra_registers]
-        pdu = struct.pack(f">BB{len(words)}H", function_code, len(words) * 2, *words)
+        data = _packed_registers(unit, request, words)
+        pdu = struct.pack(">BB", function_code, len(data)) + data
     unit_id = request.unit_id if unit.answer_as_unit is None else unit.answer_as_unit
+    pdu += unit.surplus_in_frame
+    if rtu:
+        return bytes([unit_id]) + pdu + crc(bytes([unit_id]) + pdu)
+    if unit.transaction_id is not None:
+        transaction_id = unit.transaction_id
     transaction_id = (transaction_id + unit.transaction_id_offset) % 65536
     return struct.pack(">HHHB", transaction_id, unit.protocol_id, len(pdu) + 1, unit_id) + pdu
 
 
+def _packed_registers(unit: SimulatedUnit, request: Received, words: Sequence[int]) -> bytes:
+    """The data of a reply: registers, or eight bits a byte, the first one the lowest."""
+    if request.function_code in (COILS, DISCRETE_INPUTS):
+        bits = sum(1 << place for place, word in enumerate(words) if word)
+        return bits.to_bytes(-(-len(words) // 8), "little")
+    return struct.pack(f">{len(words)}{'I' if unit.register_bytes == 4 else 'H'}", *words)
+
+
 def _lookup(unit: SimulatedUnit, request: Received) -> tuple[list[int], int]:
-    """The words asked for, or the exception code in their place."""
+    """Return the requested registers, or an exception code."""
     if unit.exception:
         return [], unit.exception
-    if request.function_code not in (HOLDING, INPUT):
+    if request.function_code not in (COILS, DISCRETE_INPUTS, HOLDING, INPUT):
         return [], ILLEGAL_FUNCTION
     words = []
     for address in range(request.address, request.address + request.count):
@@ -329,7 +425,7 @@ def _lookup(unit: SimulatedUnit, request: Received) -> tuple[list[int], int]:
 
 
 class StartGateway(Protocol):
-    """Starts a gateway that lives until the end of the test; takes what SimulatedGateway takes."""
+    """Starts a gateway that exists until the end of the test; the parameters are those of SimulatedGateway."""
 
     def __call__(self, units: Mapping[int, SimulatedUnit], **options: Any) -> SimulatedGateway: ...
 

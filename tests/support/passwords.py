@@ -1,4 +1,4 @@
-"""A PostgreSQL that asks for passwords, as the stack's does; the tests' own otherwise trusts its socket."""
+"""A PostgreSQL server that requires passwords, as in the stack; the tests' other server trusts its socket."""
 
 from collections.abc import Iterator
 
@@ -14,7 +14,7 @@ ADMIN = "emm"
 
 
 class GuardedPostgres:
-    """A server whose superuser is `emm`, with a password; `settings` name it as a stack's do."""
+    """A server whose superuser is `emm`, with a password; `settings` are those of a stack that uses it."""
 
     def __init__(self, server: EmbeddedPostgres) -> None:
         self.server = server
@@ -22,7 +22,7 @@ class GuardedPostgres:
         self._execute("SELECT pg_reload_conf()")
 
     def reset(self, password: str) -> None:
-        """Leave the superuser with this password, an empty database, and nothing else."""
+        """Reset the server: only the superuser with this password, and an empty database."""
         for database in ("emm", "emm_dagster"):
             self._execute(f"DROP DATABASE IF EXISTS {database} WITH (FORCE)")
         for role in (ADMIN, "emm_owner", "emm_pipeline", "emm_dagster", "plain"):
@@ -37,7 +37,7 @@ class GuardedPostgres:
         engine.dispose()
 
     def settings(self, **more: str) -> Settings:
-        """Return settings that name this server; more of them by their field's name."""
+        """Return settings for this server; further settings are keyword arguments."""
         fields = {
             "postgres_host": str(self.server.socket_dir),
             "postgres_user": ADMIN,
@@ -71,6 +71,6 @@ def guarded_postgres() -> Iterator[GuardedPostgres]:
 
 @pytest.fixture
 def example_postgres(guarded_postgres: GuardedPostgres) -> GuardedPostgres:
-    """A server as an older version left it: with the published password."""
+    """A server as an older version set it up, with the published password."""
     guarded_postgres.reset("example_postgres_password")
     return guarded_postgres

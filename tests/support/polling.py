@@ -1,4 +1,4 @@
-"""One poll after another of simulated gateways, without Dagster: plans, schedule slots and what was decoded."""
+"""Poll simulated gateways repeatedly, without Dagster: plans, schedule slots and decoded values."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -17,7 +17,7 @@ CURRENT = Register(2, "current", "A", DataType.FLOAT, HOLDING)
 ENERGY = Register(8, "energy", "kWh", DataType.FLOAT, HOLDING)
 TYPE = MeterType("t", (VOLTAGE, CURRENT, ENERGY), timeout_s=30.0)
 IMPATIENT = replace(TYPE, timeout_s=0.3)
-"""For the clock of `polled_gateway`; a busy machine takes longer."""
+"""Deadline for tests with the clock of `polled_gateway`; on a busy machine, tests in real time may take longer."""
 
 WORDS = [encode_value(value, DataType.FLOAT) for value in (230.5, 4.25, 1234.5)]
 REGISTERS = holding(0, [*WORDS[0], *WORDS[1], 0, 0, 0, 0, *WORDS[2]])
@@ -36,7 +36,7 @@ def plan_of(gateway, meter_type=TYPE, host=None):
 
 @pytest.fixture
 def polled_gateway(clock, monkeypatch):
-    """A factory of simulated gateways for `read`; silence, pauses and timeouts take no time."""
+    """A factory of simulated gateways for `read`; silence, pauses and timeouts take no real time."""
     monkeypatch.setattr(pipeline, "run_fast", clock.run)
     return clock.gateway
 
@@ -51,5 +51,5 @@ def slot(number, again=False):
 
 
 def values(plan, samples):
-    frame = pipeline.decode(plan, samples)
+    frame = pipeline.decode(plan, samples).frame
     return dict(zip(zip(frame["id"], frame["measurement"], strict=True), frame["value"], strict=True))

@@ -1,7 +1,7 @@
-"""Ports for servers of the tests, and for meters that are not there.
+"""Free ports for servers of the tests, and closed ports for meters that do not exist.
 
-Not from the kernel's range for port 0: a port that a test means to be closed must not be given to the server of another
-test that runs beside it.
+They are not from the kernel's range for port 0, because the kernel could give a port that must stay closed to a server
+of another test that runs at the same time.
 """
 
 import itertools
@@ -9,7 +9,7 @@ import os
 import socket
 
 FIRST, EACH = 20_000, 1_500
-"""Below the kernel's own range, which begins at 32768; a range for each of eight processes of pytest-xdist."""
+"""Ports below the kernel's own range, which begins at 32768, with a range for each of eight pytest-xdist processes."""
 
 
 def _range() -> tuple[int, int]:
@@ -18,14 +18,14 @@ def _range() -> tuple[int, int]:
     return first, first + EACH
 
 
-# By process id, so that two runs of the tests on one machine do not go through the range in step.
+# The start depends on the process id, so that two runs of the tests on one machine use different ports.
 _ports = itertools.cycle(range(*_range()))
 for _ in range(os.getpid() % EACH):
     next(_ports)
 
 
 def free_port() -> int:
-    """Return a TCP port of 127.0.0.1 that nothing listens on now, and that no other test is given."""
+    """Return a TCP port of 127.0.0.1 on which no process listens, and that no other test gets."""
     for port in itertools.islice(_ports, EACH):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -21,7 +21,7 @@ _numbers = itertools.count(1)
 
 @contextmanager
 def postgres_folder() -> Iterator[Path]:
-    """A temporary folder that PostgreSQL's own user may reach, which pytest's are not when run as root."""
+    """A folder that PostgreSQL's own user can enter; it cannot enter pytest's folders if root runs pytest."""
     folder = Path(tempfile.mkdtemp(prefix="emm-test-"))
     folder.chmod(0o755)
     try:
@@ -31,7 +31,7 @@ def postgres_folder() -> Iterator[Path]:
 
 
 def create_database(server: EmbeddedPostgres, template: str = "template1") -> URL:
-    """Make a new database, a copy of `template`, and return its URL."""
+    """Create a database as a copy of `template`, and return its URL."""
     name = f"test_{next(_numbers)}"
     administrate(server, f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
     return server.url(name)
@@ -50,12 +50,12 @@ def postgres() -> Iterator[EmbeddedPostgres]:
     """The session's server. A test that stops it must start it again."""
     with postgres_folder() as folder, EmbeddedPostgres(folder / "data", durable=False) as server:
         yield server
-        server.kill()  # there is nothing in it that is worth a checkpoint
+        server.kill()  # its data are not needed any more, so a checkpoint would waste time
 
 
 @pytest.fixture(scope="session")
 def migrated_template(postgres: EmbeddedPostgres) -> str:
-    """The name of a database that is up to date and has no rows; copied for each test."""
+    """The name of an upgraded database without rows, which is copied for each test."""
     url = create_database(postgres)
     engine = create_config_engine(url)
     upgrade(engine)
@@ -66,7 +66,7 @@ def migrated_template(postgres: EmbeddedPostgres) -> str:
 
 @pytest.fixture
 def config_url(postgres: EmbeddedPostgres, migrated_template: str) -> URL:
-    """A fresh configuration database, up to date and without rows."""
+    """A new, upgraded configuration database without rows."""
     return create_database(postgres, migrated_template)
 
 
@@ -88,7 +88,7 @@ def empty_database(postgres: EmbeddedPostgres) -> Iterator[Engine]:
 
 @pytest.fixture
 def bare_database(empty_database: Engine) -> Engine:
-    """A database as config/postgres_init.sql makes it: two tables, the virtual meter, never upgraded."""
+    """A database created by config/postgres_init.sql: two tables with the virtual meter, never upgraded."""
     with empty_database.begin() as connection:
         connection.exec_driver_sql(INIT_SQL)
     return empty_database

@@ -1,4 +1,4 @@
-"""The real product on loopback: code server, webserver and daemon over a real PostgreSQL."""
+"""All of EMM on loopback: code server, webserver and daemon with a real PostgreSQL."""
 
 import os
 import shutil
@@ -30,7 +30,7 @@ REGISTERS = """
 
 
 def _is_forked(process: psutil.Process | None) -> bool:
-    """Whether it is the fork server, or a run, which has its command line."""
+    """Whether a process is the fork server or a run, which has the same command line."""
     try:
         return process is not None and "multiprocessing.forkserver" in " ".join(process.cmdline())
     except psutil.Error:  # it has ended
@@ -38,7 +38,7 @@ def _is_forked(process: psutil.Process | None) -> bool:
 
 
 class Stack:
-    """Everything but the meters and the readings store; a context manager that stops it all."""
+    """All processes except the meters and the readings store; a context manager that stops them."""
 
     def __init__(self, folder: Path, environment: Mapping[str, str], *, durable: bool = False) -> None:
         self.postgres = EmbeddedPostgres(folder / "postgres", durable=durable)
@@ -80,21 +80,21 @@ class Stack:
         self._wait_for("the webserver", lambda: answers(f"{self.ui.url}/server_info"))
 
     def start_code_server(self) -> None:
-        """Start it, at first or after it was killed, and wait until it listens."""
+        """Start the code server, also after it was killed, and wait until it listens."""
         port = self.environment["EMM_CODE_SERVER_PORT"]
         self._processes.start("code_server", [_BIN / "emm", "code-server", "--port", port], self.environment)
         self._wait_for("the code server", lambda: listens(int(port)))
 
     def start_daemon(self) -> None:
-        """Start it, at first or after it was killed."""
+        """Start the daemon, also after it was killed."""
         self._processes.start("daemon", [_BIN / "emm", "daemon", "--workspace", _WORKSPACE], self.environment)
 
     def kill(self, name: str) -> None:
-        """SIGKILL the code server, with the runs that are its children, or the daemon: as the end of its host does."""
+        """SIGKILL the code server with its runs, or the daemon, as if the host had crashed."""
         self._processes.kill(name)
 
     def processes(self) -> dict[str, psutil.Process]:
-        """Return the stack's own processes by name; what they started are their children."""
+        """Return the stack's own processes by name, without their children."""
         names = ("code_server", "webserver", "daemon")
         postmaster = int((self.postgres.data_dir / "postmaster.pid").read_text().split()[0])
         return {name: psutil.Process(self._processes.pid(name)) for name in names} | {
@@ -102,11 +102,11 @@ class Stack:
         }
 
     def run_workers(self) -> list[psutil.Process]:
-        """Return the processes of the runs that are going on."""
+        """Return the processes of the runs in progress."""
         return [run for server in self.fork_servers() for run in server.children() if _is_forked(run)]
 
     def fork_servers(self) -> list[psutil.Process]:
-        """Return the process from which runs are forked; none before the code server has started it."""
+        """Return the process from which runs are forked; an empty list before the code server has started it."""
         children = psutil.Process(self._processes.pid("code_server")).children(recursive=True)
         return [child for child in children if _is_forked(child) and not _is_forked(child.parent())]
 
@@ -123,7 +123,7 @@ class Stack:
         self.postgres.stop()
 
     def sql(self, statement: str, **values: Any) -> None:
-        """Do what a person does in the configuration database."""
+        """Execute a statement in the configuration database, as a person would."""
         with self.engine.begin() as connection:
             connection.execute(text(statement), values)
 
@@ -138,5 +138,5 @@ class Stack:
         )
 
     def log(self, name: str) -> str:
-        """Return what a process has said."""
+        """Return the log of a process."""
         return self._processes.log(name).read_text(errors="replace")

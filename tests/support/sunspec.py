@@ -1,4 +1,4 @@
-"""A SunSpec device for tests: the mark, a list of models, its end. Written from SunSpec's own description."""
+"""A simulated SunSpec device, written from SunSpec's own description: the mark, a list of models, its end."""
 
 from collections.abc import Mapping, Sequence
 
@@ -11,7 +11,7 @@ END = (0xFFFF, 0)
 def sunspec_registers(
     models: Sequence[tuple[int, Sequence[int]]], base: int = 40000
 ) -> tuple[dict[tuple[int, int], int], Mapping[int, int]]:
-    """The registers of a device with these models, (id, words behind the header), and where each begins."""
+    """Return the registers of a device with these models (id, registers after the header), and each model's address."""
     words = list(MARK)
     begins: dict[int, int] = {}
     for model, content in models:

@@ -27,7 +27,7 @@ class ModbusError(Exception):
 
 
 class BareClient:
-    """Modbus TCP by `struct` alone, so that no library's view of the protocol is shared with the server."""
+    """A Modbus TCP client with `struct` only, so that it shares no library with the server."""
 
     def __init__(self, port: int) -> None:
         self._socket = socket.create_connection(("127.0.0.1", port), timeout=60)
@@ -72,7 +72,7 @@ def read(port: int, address: int, count: int = 1, *, unit_id: int = 0, function_
 
 
 def exception_code(port: int, address: int, count: int = 1, *, unit_id: int = 0, function_code: int = 3) -> int | None:
-    """Return the exception code that a read is answered with, or None for data."""
+    """Return the exception code of the reply to a read, or None if it contains data."""
     try:
         read(port, address, count, unit_id=unit_id, function_code=function_code)
     except ModbusError as err:
@@ -81,7 +81,7 @@ def exception_code(port: int, address: int, count: int = 1, *, unit_id: int = 0,
 
 
 def eventually(check: Callable[[], T], within_s: float = 60) -> T:
-    """Return the first true result of `check`; fails when none comes in time."""
+    """Return the first true result of `check`; fail if there is none in time."""
     deadline = time.monotonic() + within_s
     while not (result := check()):
         assert time.monotonic() < deadline, f"not within {within_s} s"
@@ -90,7 +90,7 @@ def eventually(check: Callable[[], T], within_s: float = 60) -> T:
 
 
 def mbpoll(port: int, *arguments: str) -> str:
-    """Return what `mbpoll`, a client on libmodbus, prints for one poll."""
+    """Return the output of `mbpoll`, a client that uses libmodbus, for one poll."""
     program = shutil.which("mbpoll")
     if not program:
         reason = "mbpoll is not installed: apt-get install mbpoll"

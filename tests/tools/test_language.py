@@ -40,6 +40,18 @@ INSTEAD = {
     r"\bfindings\b|\b(a|the|each|no) finding\b(?! the)": "configuration issue",
     r"\bconclude[sd]?\b": "report results",
     r"\b(file|line|meter|point|register|row|unit)\(s\)": "let singular and plural agree",
+    r"\A[rbf]*\"\"\"(what|who) ": "begin a docstring with a noun or a verb, not with a clause",
+    r"\b(is|are|was|stays?|were) away\b": "is unavailable",
+    r"\b(is|are|was|were) (said|told)\b": "is reported, or prints",
+    r"(?<!there )\b(is|are) (?-i:none)\b": "is not a …, or is invalid",
+    r"\bgo(es|ing)? on\b": "continues",
+    r"\bin flight\b": "in progress",
+    r"\bin force\b": "current",
+    r"\bby way of\b": "through",
+    r"\bleft alone\b": "not changed",
+    r"\bmakes? no sense\b": "is invalid, or is implausible",
+    r"\bcosts? (no|its|only|the (others?|next))\b": "affects, fails, prevents, or delays",
+    r"\bis no (failure|number|secret|text|superuser|fault)\b": "is not a …",
 }
 """Patterns, and what to write instead: STYLE's first table, its vocabulary, and words that are never right."""
 
@@ -114,6 +126,18 @@ def test_every_text_of_the_project_is_plain_english():
         'f"{count} register(s) failed"',
         "def test_one_dead_meter_costs_nobody_its_data(): ...",
         '"""The findings of a poll."""',
+        '"""What the demo starts."""',
+        "# while the store is away",
+        '"the reason is said"',
+        "def test_ids_that_are_none_are_reported(): ...",
+        '"polling goes on"',
+        '"a run in flight"',
+        '"the credential in force"',
+        '"by way of the outbox"',
+        '"it is left alone"',
+        '"a row that makes no sense"',
+        "def test_a_late_run_costs_the_next_tick_nothing(): ...",
+        '"it is no number"',
     ],
 )
 def test_a_text_that_is_not_plain_english_is_found_in_its_line(text):

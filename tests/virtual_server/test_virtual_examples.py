@@ -1,4 +1,4 @@
-"""The examples as a user runs them, and what is shipped beside them."""
+"""The examples, run as a user runs them, and the other files of the folder."""
 
 import importlib.metadata
 import os
@@ -22,7 +22,7 @@ FOLDER = REPOSITORY / "virtual_modbustcp_server"
 
 @pytest.fixture
 def program():
-    """Start a virtual server as a process; returns it with its port once it listens."""
+    """Start a virtual server as a process, and wait until it listens; return the process and its port."""
     started = []
 
     def start(*command, cwd=REPOSITORY, **environment):
@@ -47,7 +47,7 @@ def program():
 
 
 def refused(*command, **environment):
-    """Run a virtual server that must not start; returns its exit code and what it says."""
+    """Run a virtual server that must not start; return its exit code and its output."""
     done = subprocess.run(
         [sys.executable, *command],
         cwd=REPOSITORY,
@@ -75,7 +75,7 @@ def test_the_random_example_runs_as_a_module_of_the_repository(program):
 
 def test_a_copy_of_the_folder_runs_as_a_script_without_the_repository(program, tmp_path):
     copy = shutil.copytree(FOLDER, tmp_path / "my_device")
-    # -P and -I would drop the script's folder too; an empty PYTHONPATH and a foreign folder are what a user has.
+    # -P and -I would also remove the script's folder; a user has an empty PYTHONPATH and another current folder.
     _, port = program("test.py", *ARGUMENTS, cwd=copy, PYTHONPATH="")
     assert 0 <= int.from_bytes(read(port, 0), "big", signed=True) <= 100
 
@@ -176,7 +176,7 @@ def test_a_port_in_use_is_an_error_in_one_line_and_an_exit_code(program):
         ("TZ", "Nowhere", "a name such as Europe/Warsaw"),
     ],
 )
-def test_a_bad_setting_is_an_error_in_one_line_and_an_exit_code(variable, value, allowed):
+def test_an_invalid_setting_is_an_error_in_one_line_and_an_exit_code(variable, value, allowed):
     code, text = refused(*MODULE, **{variable: value})
     assert code == 1
     assert text.startswith(f"error: {variable}={value!r}: ")
@@ -184,7 +184,7 @@ def test_a_bad_setting_is_an_error_in_one_line_and_an_exit_code(variable, value,
     assert len(text.splitlines()) == 1
 
 
-def test_a_port_that_cannot_be_is_an_error_in_one_line():
+def test_an_invalid_port_is_an_error_in_one_line():
     assert refused("-m", "virtual_modbustcp_server.test", "--port", "70000") == (
         1,
         "error: port 70000 is out of range: allowed are 0 to 65535\n",
@@ -215,7 +215,7 @@ def test_the_pinned_versions_are_those_that_the_repository_tests(pipfile):
 
 
 def installed(folder: Path) -> dict[str, str]:
-    """What the image of a folder installs: package to its exact version."""
+    """Return the packages that the image of a folder installs, with their exact versions."""
     program = [sys.executable, str(folder / "packages.py")]
     printed = subprocess.run(program, capture_output=True, text=True, check=True).stdout
     lines = [line.rstrip(" \\") for line in printed.splitlines() if line and not line.startswith(("#", " "))]
@@ -224,7 +224,7 @@ def installed(folder: Path) -> dict[str, str]:
 
 @pytest.fixture
 def copied(tmp_path) -> Path:
-    """A copy of the folder, for a device of one's own."""
+    """A copy of the folder, as for a user's own device."""
     for name in ("Pipfile", "packages.py", "requirements.txt"):
         shutil.copy(FOLDER / name, tmp_path)
     return tmp_path

@@ -68,13 +68,13 @@ def test_a_fraction_is_not_cut_off_silently():
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_what_is_not_finite_is_refused(value):
+def test_values_that_are_not_finite_are_refused(value):
     with pytest.raises(ValueError, match="write None if there is no value"):
         encode(value, DataType.FLOAT)
 
 
 @pytest.mark.parametrize("value", ["12", [1], object()])
-def test_what_is_no_number_is_refused(value):
+def test_values_that_are_not_numbers_are_refused(value):
     with pytest.raises(TypeError, match="is not a number"):
         encode(value, DataType.FLOAT)
 

@@ -158,7 +158,7 @@ def test_a_count_that_fits_no_reply_is_answered_with_exception_3(server, count):
     ],
     ids=["coil", "register", "coils", "registers", "read/write", "read coils", "diagnostics", "unknown"],
 )
-def test_everything_but_reading_registers_is_refused_with_exception_1(server, pdu):
+def test_functions_other_than_reading_registers_are_answered_with_exception_1(server, pdu):
     with BareClient(server.port) as client:
         with pytest.raises(ModbusError) as refusal:
             client.request(0, pdu)
@@ -176,7 +176,7 @@ def test_a_request_of_the_wrong_length_is_answered_with_exception_3(server, pdu)
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.binary(min_size=1, max_size=600), max_size=4))
-def test_no_rubbish_disturbs_other_clients(server, chunks):
+def test_invalid_requests_do_not_disturb_other_clients(server, chunks):
     with BareClient(server.port) as good, BareClient(server.port) as hostile:
         for chunk in chunks:
             try:
@@ -186,7 +186,7 @@ def test_no_rubbish_disturbs_other_clients(server, chunks):
             assert good.read(0) == b"\0\x2a"
 
 
-def test_hundreds_of_clients_are_answered_side_by_side(server):
+def test_hundreds_of_clients_are_answered_concurrently(server):
     clients = [BareClient(server.port) for _ in range(300)]
     assert {client.read(0) for client in clients} == {b"\0\x2a"}
     for client in clients:
@@ -273,7 +273,7 @@ def test_a_slow_update_delays_no_answer_and_a_second_one_does_not_start(every_se
         assert most == 1
 
 
-def test_what_an_update_does_not_write_any_more_is_absent(every_second):
+def test_registers_that_an_update_no_longer_writes_are_absent(every_second):
     def once(device):
         write_42(device)
         if device.updates == 1:

@@ -1,4 +1,4 @@
-"""When a virtual server updates."""
+"""The times of a virtual server's updates."""
 
 from datetime import UTC, datetime
 
@@ -35,7 +35,7 @@ def test_an_empty_variable_counts_as_absent():
         ("59,3", [3, 59, 3]),
     ],
 )
-def test_every_form_of_a_field_is_understood(second, expected):
+def test_every_form_of_a_field_is_accepted(second, expected):
     cron = UpdateCron({SECOND: second})
     assert [cron.next_after(NOON, n).second for n in (1, 2, 3)] == expected
 
@@ -47,7 +47,7 @@ def test_the_hours_are_those_of_the_time_zone():
 
 
 @pytest.mark.parametrize("value", ["60", "*/0", "*/60", "5-3", "a", "1,,2", "-1", "1/5", "* *", "1.5", "jan", "1;2"])
-def test_a_bad_trigger_is_refused_by_name_value_and_what_is_allowed(value):
+def test_an_invalid_trigger_is_refused_with_its_name_its_value_and_the_allowed_values(value):
     with pytest.raises(ValueError, match="allowed are") as failure:
         UpdateCron({SECOND: value})
     assert f"{SECOND}={value!r}" in str(failure.value)
@@ -55,7 +55,7 @@ def test_a_bad_trigger_is_refused_by_name_value_and_what_is_allowed(value):
 
 
 @pytest.mark.parametrize("zone", ["Mars/Olympus", "../etc/passwd", "/etc/localtime"])
-def test_a_bad_time_zone_is_refused_by_name(zone):
+def test_an_invalid_time_zone_is_refused_with_its_name(zone):
     with pytest.raises(ValueError, match=r"TZ=.*no such time zone"):
         UpdateCron({"TZ": zone})
 

@@ -101,7 +101,7 @@ def test_power_and_energy_come_from_lines_10_and_11_of_the_page(inverter, server
     assert inverter.paths[0] == "/home.cgi?sid=0"
 
 
-def test_at_night_there_is_no_value_and_no_alarm_and_in_the_morning_all_is_back(inverter, server, caplog):
+def test_at_night_there_is_no_value_and_no_error_and_in_the_morning_values_return(inverter, server, caplog):
     caplog.set_level(logging.INFO)
     with server:
         inverter.off()
@@ -130,7 +130,7 @@ def test_an_inverter_that_hangs_counts_as_off(inverter, server, monkeypatch):
 
 
 @pytest.mark.parametrize("page", ["", "<html>login</html>", PAGE.replace("1234", "nan"), PAGE.replace("8.95", "-1")])
-def test_rubbish_is_a_failure_and_never_a_value(inverter, server, page, caplog):
+def test_an_invalid_page_is_a_failure_and_never_a_value(inverter, server, page, caplog):
     inverter.page = page
     with server:
         assert exception_code(server.port, 0, 2, unit_id=1) == 4
@@ -144,7 +144,7 @@ def test_an_http_error_is_a_failure(inverter, server, caplog):
     assert "HTTP Error 500" in caplog.text
 
 
-def test_what_does_not_speak_http_is_a_failure(monkeypatch, caplog):
+def test_a_server_that_does_not_speak_http_is_a_failure(monkeypatch, caplog):
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def answer():
@@ -160,13 +160,13 @@ def test_what_does_not_speak_http_is_a_failure(monkeypatch, caplog):
     assert "set_datastore failed: BadStatusLine" in caplog.text
 
 
-def test_a_name_that_does_not_resolve_is_no_night_but_a_failure(caplog):
+def test_a_host_name_that_does_not_resolve_is_a_failure(caplog):
     with ZeverSolarServer("127.0.0.1", 0, "inverter.invalid") as server:
         assert exception_code(server.port, 0, 2, unit_id=1) == 4
     assert "check ZEVERSOLAR_HOST" in caplog.text
 
 
-def test_a_proxy_of_the_environment_is_not_asked(inverter, server, monkeypatch):
+def test_a_proxy_in_the_environment_is_not_used(inverter, server, monkeypatch):
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     monkeypatch.delenv("no_proxy", raising=False)
     with server:
@@ -186,7 +186,7 @@ def test_any_text_is_either_two_numbers_or_a_value_error(page):
     assert all(0 <= number < math.inf for number in numbers)
 
 
-def test_without_an_inverter_named_it_does_not_start():
+def test_without_the_inverters_address_it_does_not_start():
     import os
     import subprocess
     import sys

@@ -1,1 +1,1 @@
-"""What EMM depends on, for the images: the packages with their hashes, and the software bill of materials."""
+"""The packages that the images install, with their hashes, and the software bill of materials."""

@@ -7,7 +7,7 @@ from tools.dependencies import requirements, sbom
 
 
 def main(arguments: list[str]) -> int:
-    """Do what the first argument names; returns the exit code."""
+    """Run the command that the first argument names; return the exit code."""
     match arguments:
         case ["requirements"]:
             for file in requirements.write_all():

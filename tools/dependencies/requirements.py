@@ -18,7 +18,7 @@ _HEADER = "# Written by `make requirements` from {source}: the hashes are those 
 
 
 def write_all() -> list[Path]:
-    """Write every requirements file; returns their paths."""
+    """Write every requirements file; return their paths."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     needed = [*project["project"]["dependencies"], *project["project"]["optional-dependencies"]["celery"]]
     source = "pyproject.toml and constraints.txt"

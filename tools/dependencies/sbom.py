@@ -1,7 +1,7 @@
 """Write the software bill of materials of the image's Python packages, as CycloneDX JSON.
 
-It lists the installed distributions that docker/requirements.txt names, as this environment has them, with licences and
-what each depends on. CycloneDX: https://cyclonedx.org/specification/overview/
+It lists the installed distributions that docker/requirements.txt names, as this environment has them, with the licences
+and dependencies of each. CycloneDX: https://cyclonedx.org/specification/overview/
 """
 
 import importlib.metadata
@@ -19,7 +19,7 @@ PROJECT = "emm-pipeline"
 
 
 def write(file: Path | None = None) -> Path:
-    """Write it; returns the file. Default: `dist/emm-pipeline-VERSION.cdx.json`.
+    """Write it, and return the file. Default: `dist/emm-pipeline-VERSION.cdx.json`.
 
     Raises:
         SystemExit: a package is not installed in the version that docker/requirements.txt names.
@@ -39,7 +39,7 @@ def write(file: Path | None = None) -> Path:
 
 
 def _without_others(dependencies: dict[str, Any], references: set[str]) -> dict[str, Any]:
-    """Return what a package depends on, less the packages of this environment that only other extras need."""
+    """Return the dependencies of a package, without the packages of this environment that only other extras need."""
     on = [reference for reference in dependencies.get("dependsOn", ()) if reference in references]
     return {"ref": dependencies["ref"]} | ({"dependsOn": on} if on else {})
 
@@ -69,7 +69,7 @@ def _required() -> set[str]:
 
 
 def _cyclonedx() -> dict[str, Any]:
-    """Return what the tool says of this whole environment."""
+    """Return the tool's description of this whole environment."""
     program = Path(sys.executable).with_name("cyclonedx-py")
     options = ["--pyproject", str(ROOT / "pyproject.toml"), "--output-reproducible", "--of", "JSON", sys.executable]
     done = subprocess.run([program, "environment", *options], stdout=subprocess.PIPE, check=True)  # noqa: S603 - ours

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from emm_pipeline.catalog.loader import load_catalogue
 from emm_pipeline.catalog.vocabulary import VOCABULARY
+from emm_pipeline.config_db.editing.register_rows import SETTING_COLUMNS
 from emm_pipeline.modbus.planning import plan_requests
 from emm_pipeline.modbus.sunspec.models import has_models, locate
 
@@ -102,11 +103,15 @@ def _request(request: Request) -> str:
 def _limits(meter_type: MeterType) -> str:
     default = type(meter_type)(meter_type.name)
     given = [
-        f"{setting} {getattr(meter_type, setting):g}"
-        for setting in ("max_registers_per_request", "max_gap", "timeout_s", "request_pause_s")
+        f"{setting} {_setting(getattr(meter_type, setting))}"
+        for setting in SETTING_COLUMNS
         if getattr(meter_type, setting) != getattr(default, setting)
     ]
     return f" ({', '.join(given)})" if given else ""
+
+
+def _setting(value: float | bool) -> str:
+    return str(value).lower() if isinstance(value, bool) else f"{value:g}"
 
 
 def _identification(identification: Identification) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from emm_pipeline.cli.output import json_option, note, print_json, say
+from emm_pipeline.config_db.loader import load_fleet
 from emm_pipeline.config_db.upgrade import check, ensure_database, upgrade
 from emm_pipeline.opening import open_config_database
 from emm_pipeline.settings import load_settings
@@ -58,13 +59,14 @@ def upgrade_databases(settings: Settings, on_note: Callable[[str], None]) -> Non
 def check_command(env_files: tuple[Path, ...], as_json: bool) -> None:
     """Check whether the tables are as this version needs them. Exits with 1 if they are not.
 
-    The command compares the revision, the columns with their types, lengths and nullability, the keys, and the CHECK
-    constraints. It changes nothing.
+    It compares the revision, columns, their types, lengths and nullability, keys, and conditions. It also names rows
+    of meters and registers that cannot be used. It changes nothing.
 
     Example: emm db check
     """
     with open_config_database(load_settings(*env_files)) as engine:
         state = check(engine, metadata.sorted_tables)
+        issues = load_fleet(engine, all_types=True).issues if state.current else ()
     if as_json:
         print_json(
             {
@@ -72,6 +74,7 @@ def check_command(env_files: tuple[Path, ...], as_json: bool) -> None:
                 "wanted": state.wanted,
                 "up_to_date": state.up_to_date,
                 "differences": state.differences,
+                "misconfigured": list(map(str, issues)),
             }
         )
     elif state.up_to_date:
@@ -80,6 +83,9 @@ def check_command(env_files: tuple[Path, ...], as_json: bool) -> None:
         say(f"revision {state.current or 'none'}, wanted {state.wanted}")
         for difference in state.differences:
             say(difference)
+    if not as_json:
+        for issue in issues:
+            say(f"misconfigured: {issue}")
     if not state.up_to_date:
         note("run: emm db upgrade")
         raise SystemExit(1)

@@ -8,13 +8,16 @@ import click
 
 from emm_pipeline.cli.addresses import ENDPOINT, Endpoint
 from emm_pipeline.cli.lazy import LazyGroup
+from emm_pipeline.cli.links import gateway_of, shown_gateway, transport_options
 from emm_pipeline.cli.meter_names import find_meters
 from emm_pipeline.cli.output import confirm, json_option, print_json, say, yes_option
-from emm_pipeline.cli.showing.meter_list import meter_states, print_states
+from emm_pipeline.cli.showing import meter_list
+from emm_pipeline.condition.meters import meter_conditions
 from emm_pipeline.config_db.editing.meter_rows import add_meter, edit_meter, load_meter_rows, remove_meters
 from emm_pipeline.config_db.editing.type_tables import load_types_of
 from emm_pipeline.config_db.loader import load_fleet
 from emm_pipeline.errors import ConfigurationError
+from emm_pipeline.fleet import SERIAL_PORT
 from emm_pipeline.opening import open_config_database
 from emm_pipeline.settings import load_settings
 
@@ -26,7 +29,10 @@ if TYPE_CHECKING:
 
     from emm_pipeline.config_db.editing.meter_rows import MeterRow
 
-_COLUMNS = ("host", "port", "slave_address", "type", "description", "enabled")
+_COLUMNS = (
+    *("host", "port", "slave_address", "type", "description", "enabled", "transport", "serial_settings"),
+    *("factor", "may_be_off"),
+)
 
 
 @click.group("meters", cls=LazyGroup, lazy={"check": "commands.meters_check:check_command"})
@@ -42,12 +48,13 @@ def list_command(env_files: tuple[Path, ...], as_json: bool) -> None:
 
     Example: emm meters list
     """
-    with open_config_database(load_settings(*env_files)) as engine:
-        states = meter_states(engine)
+    settings = load_settings(*env_files)
+    with open_config_database(settings) as engine:
+        conditions = meter_conditions(engine, settings)
     if as_json:
-        print_json(states)
+        print_json(meter_list.as_json(conditions))
     else:
-        print_states(states)
+        meter_list.print_list(conditions)
 
 
 @meters.command("add")
@@ -57,6 +64,9 @@ def list_command(env_files: tuple[Path, ...], as_json: bool) -> None:
 @click.option("--description", help="Its name for people; a tag of each point.")
 @click.option("--id", "id_", type=int, help="Its id; default: the next one that no meter ever had.")
 @click.option("--disabled", is_flag=True, help="Do not poll it yet.")
+@click.option("--factor", type=float, help="Its transformers' ratio; negative where it is mounted backwards.")
+@click.option("--may-be-off", is_flag=True, help="It may be silent without failing, such as an inverter at night.")
+@transport_options
 @click.option("--force", is_flag=True, help="Add it even if another meter is the same unit or had the id.")
 @json_option
 @click.pass_obj
@@ -68,19 +78,29 @@ def add_command(
     description: str | None,
     id_: int | None,
     disabled: bool,
+    factor: float | None,
+    may_be_off: bool,
+    transport: str | None,
+    serial_settings: str | None,
     force: bool,
     as_json: bool,
 ) -> None:
-    """Add a meter. Its first reading comes within two minutes.
+    """Add a meter. Its first reading comes within two minutes. HOST is a path, such as /dev/ttyUSB0, for a serial line.
 
     Example: emm meters add 192.168.1.113 --unit 1 --type sdm630 --description "main distribution"
     """
+    gateway = gateway_of(address, transport, serial_settings)
     row: MeterRow = {
-        **dict(zip(("host", "port"), address, strict=True)),
+        "host": gateway.host,
+        "port": gateway.port,
+        "transport": str(gateway.transport),
+        "serial_settings": gateway.serial_settings or None,
         "slave_address": unit,
         "type": type_name,
         "description": description,
         "enabled": not disabled,
+        "may_be_off": may_be_off,
+        **({} if factor is None else {"factor": factor}),
     }
     with open_config_database(load_settings(*env_files)) as engine:
         _require_type(engine, type_name)
@@ -89,7 +109,7 @@ def add_command(
         print_json(added)
     else:
         when = "not polled until: emm meters enable" if disabled else "first reading within two minutes"
-        say(f"added {_named(added)} at {added['host']}:{added['port']} unit {unit}, type {type_name}: {when}")
+        say(f"added {_named(added)} at {shown_gateway(gateway)} unit {unit}, type {type_name}: {when}")
 
 
 @meters.command("edit")
@@ -100,6 +120,13 @@ def add_command(
 @click.option("--type", "type_name", help="Name of the type in the table registers.")
 @click.option("--description", help="Its name for people.")
 @click.option("--no-description", is_flag=True, help="Remove the description.")
+@click.option("--factor", type=float, help="Its transformers' ratio; negative where it is mounted backwards.")
+@click.option(
+    "--may-be-off/--always-on",
+    default=None,
+    help="Whether it may be silent, as an inverter at night.",
+)
+@transport_options
 @click.option("--force", is_flag=True, help="Change it even if another meter is the same unit.")
 @json_option
 @click.pass_obj
@@ -112,6 +139,10 @@ def edit_command(
     type_name: str | None,
     description: str | None,
     no_description: bool,
+    factor: float | None,
+    may_be_off: bool | None,
+    transport: str | None,
+    serial_settings: str | None,
     force: bool,
     as_json: bool,
 ) -> None:
@@ -121,13 +152,18 @@ def edit_command(
     """
     if no_description and description is not None:
         raise click.UsageError("give either --description or --no-description, not both")
-    given = {"host": host, "port": port, "slave_address": unit, "type": type_name, "description": description}
+    given: dict[str, Any] = {"host": host, "port": port, "slave_address": unit, "type": type_name}
+    given |= {"description": description, "transport": transport, "serial_settings": serial_settings}
+    given |= {"factor": factor, "may_be_off": may_be_off}
     changes: dict[str, Any] = {column: value for column, value in given.items() if value is not None}
     if no_description:
         changes["description"] = None
+    if host and host.startswith("/"):
+        changes = {"port": SERIAL_PORT, "transport": "serial", **changes}
     if not changes:
         raise click.UsageError(
-            "nothing to change: give --host, --port, --unit, --type, --description or --no-description"
+            "nothing to change: give --host, --port, --unit, --type, --description, --no-description, --transport, "
+            "--serial, --factor, --may-be-off or --always-on"
         )
     with open_config_database(load_settings(*env_files)) as engine:
         if type_name:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -10,6 +11,7 @@ from emm_pipeline.catalog import load_catalogue
 from emm_pipeline.cli import interruptible
 from emm_pipeline.cli.addresses import ENDPOINT, Endpoint
 from emm_pipeline.cli.gateways import KnownFleet, known_fleet
+from emm_pipeline.cli.links import gateway_of, pause_options, transport_options
 from emm_pipeline.cli.meter_names import ids_of
 from emm_pipeline.cli.output import json_option, note, print_json, say
 from emm_pipeline.cli.progress import progress
@@ -18,11 +20,14 @@ from emm_pipeline.commissioning.checking import AD_HOC_ID, MeterCheck, check_met
 from emm_pipeline.config_db.validation.meters import HIGHEST_UNIT_ID
 from emm_pipeline.errors import ConfigurationError, TransientError
 from emm_pipeline.fleet import EnergyMeter, Fleet, MeterType
+from emm_pipeline.polling.device_state import forget_what_was_read
 from emm_pipeline.polling.plan import PollPlan, plan_meters
 from emm_pipeline.stores.texts import number_of
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from emm_pipeline.fleet import GatewayAddress
 
 
 @click.command("check")
@@ -30,6 +35,8 @@ if TYPE_CHECKING:
 @click.option("--host", "endpoint", type=ENDPOINT, metavar="HOST[:PORT]", help="Check a device outside the database.")
 @click.option("--unit", type=click.IntRange(0, HIGHEST_UNIT_ID), help="Its unit id.  [default: 1]")
 @click.option("--type", "type_name", help="Its type, from the database or the catalogue.")
+@transport_options
+@pause_options
 @json_option
 @click.pass_obj
 def check_command(
@@ -38,6 +45,10 @@ def check_command(
     endpoint: Endpoint | None,
     unit: int | None,
     type_name: str | None,
+    transport: str | None,
+    serial_settings: str | None,
+    connect_pause: float | None,
+    reopen_pause: float | None,
     as_json: bool,
 ) -> None:
     """Read each register of a meter singly, then as a poll does. METER is an id or a description; default: all meters.
@@ -51,11 +62,15 @@ def check_command(
     """
     if endpoint and meters:
         raise ConfigurationError("give either METER or --host, not both: a METER's address is in the database")
-    if not endpoint and (type_name or unit is not None):
-        raise ConfigurationError("--unit and --type can be used only together with --host")
+    if not endpoint and (type_name or unit is not None or transport or serial_settings):
+        raise ConfigurationError("--unit, --type, --transport and --serial can be used only together with --host")
+    gateway = gateway_of(endpoint, transport, serial_settings) if endpoint else None
     with known_fleet(env_files) as known:
-        plan = _ad_hoc(known, endpoint, unit, type_name) if endpoint else _configured(known, meters)
+        plan = _ad_hoc(known, gateway, unit, type_name) if gateway else _configured(known, meters)
+        plan = _with_pauses(plan, connect_pause, reopen_pause)
         checks = _check(known, plan)
+        if known.engine:
+            forget_what_was_read(known.engine, {check.meter: check.given for check in checks})
     if as_json:
         print_json(to_json(checks, plan.unreadable))
     else:
@@ -79,10 +94,25 @@ def _configured(known: KnownFleet, names: tuple[str, ...]) -> PollPlan:
     return plan
 
 
-def _ad_hoc(known: KnownFleet, endpoint: Endpoint, unit: int | None, type_name: str | None) -> PollPlan:
+def _with_pauses(plan: PollPlan, connect: float | None, reopen: float | None) -> PollPlan:
+    """Return the plan with the pauses of the options instead of those of the types."""
+    given = {"connect_pause_s": connect, "reopen_pause_s": reopen}
+    changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    return replace(plan, types={name: replace(each, **changes) for name, each in plan.types.items()})
+
+
+def _ad_hoc(known: KnownFleet, gateway: GatewayAddress, unit: int | None, type_name: str | None) -> PollPlan:
     if not type_name:
         raise ConfigurationError("--host needs --type: a type from the database or the catalogue")
-    meter = EnergyMeter(AD_HOC_ID, *endpoint, 1 if unit is None else unit, type_name)
+    meter = EnergyMeter(
+        AD_HOC_ID,
+        gateway.host,
+        gateway.port,
+        1 if unit is None else unit,
+        type_name,
+        transport=gateway.transport,
+        serial_settings=gateway.serial_settings,
+    )
     return PollPlan((meter,), {type_name: find_type(known.fleet, type_name)})
 
 

@@ -11,18 +11,21 @@ import click
 from emm_pipeline.cli.meter_names import ids_of
 from emm_pipeline.cli.output import json_option, note, print_json, say
 from emm_pipeline.cli.progress import progress
-from emm_pipeline.cli.showing.readings import print_failed, print_notices, print_readings, records_of
+from emm_pipeline.cli.showing.readings import print_failed, print_issues, print_notices, print_readings, records_of
 from emm_pipeline.config_db.device_state.meter_status import load_newest_reading
+from emm_pipeline.config_db.device_state.register_issues import load_accepted
 from emm_pipeline.config_db.loader import load_fleet
 from emm_pipeline.config_db.used_ids import record_polled_ids
 from emm_pipeline.errors import ConfigDatabaseError, ConfigurationError
 from emm_pipeline.opening import open_config_database, open_delivery
 from emm_pipeline.polling import pipeline
 from emm_pipeline.polling.clock import clock_issue
+from emm_pipeline.polling.decoded import Decoded, describe
 from emm_pipeline.polling.plan import plan_meters
 from emm_pipeline.polling.results import PollResult, results_of
 from emm_pipeline.polling.timing import UNSCHEDULED_READING, SampleTime
 from emm_pipeline.settings import load_settings
+from emm_pipeline.status import State, decide_read
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
 
     from emm_pipeline.fleet import Fleet
     from emm_pipeline.polling.results import FleetReading
+    from emm_pipeline.status import RegisterIssue
     from emm_pipeline.stores.outbox.folder import Outbox
 
 
@@ -59,13 +63,14 @@ def poll(env_files: tuple[Path, ...], meters: tuple[str, ...], dry_run: bool, as
         started = datetime.now(UTC)
         sample_time = SampleTime(started, started + UNSCHEDULED_READING)
         limits = pipeline.Limits(settings.max_connections, engine)
+        accepted = load_accepted(engine)
         wrong_clock = clock_issue(started, load_newest_reading(engine, [meter.id for meter in plan.meters]))
         with progress(f"reading {len(plan.meters)} meters", len(plan.meters)) as advance:
             meter_readings = pipeline.read(plan, sample_time.deadline, limits, lambda _: advance())
-    readings = pipeline.decode(plan, meter_readings)
-    decoded = pipeline.Decoded(sample_time, started, meter_readings, readings, wrong_clock)
+    readings, notices = pipeline.decode(plan, meter_readings)
+    decoded = Decoded(sample_time, started, meter_readings, readings, plan.types, wrong_clock, accepted, notices)
     if dry_run:
-        fleet_result = pipeline.result_of(pipeline.describe(decoded))
+        fleet_result = pipeline.result_of(describe(decoded))
         whereabouts = "not stored"
     else:
         with progress("storing"), open_delivery(settings) as delivery:
@@ -110,6 +115,7 @@ def _print(readings: pd.DataFrame, results: list[PollResult], whereabouts: str) 
         print_readings(readings)
     if failed:
         print_failed(failed)
+    print_issues(results)
     print_notices(results)
     say(f"{len(results) - len(failed)} of {len(results)} meters read, {len(readings)} points, {whereabouts}")
 
@@ -122,8 +128,23 @@ def _as_json(readings: pd.DataFrame, results: list[PollResult], fleet: Fleet) ->
             for o in results
             if not o.ok
         ],
+        "meters": [
+            {"id": each.id, "status": _status(each), "registers": [_issue_as_json(issue) for issue in each.issues]}
+            for each in results
+        ],
         "findings": [
             *(str(notice) for notice in fleet.issues),
             *(f"meter {o.id} at {o.address} unit {o.unit_id}: {notice}" for o in results for notice in o.notices),
         ],
     }
+
+
+def _status(result: PollResult) -> State:
+    """Return a meter's status as this poll alone shows it."""
+    if result.unread:
+        return State.ASLEEP if result.asleep else State.FAILING if result.address else State.MISCONFIGURED
+    return State.FAILING if result.reason else decide_read(result.issues).state
+
+
+def _issue_as_json(issue: RegisterIssue) -> dict[str, str]:
+    return {"measurement": issue.measurement, "issue": issue.kind.value, "reason": issue.reason}

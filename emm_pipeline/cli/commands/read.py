@@ -10,12 +10,20 @@ import click
 from emm_pipeline.cli import interruptible
 from emm_pipeline.cli.addresses import ADDRESS, ENDPOINT, Endpoint
 from emm_pipeline.cli.gateways import KnownFleet, known_fleet
+from emm_pipeline.cli.links import gateway_of, pause_options, transport_options
 from emm_pipeline.cli.output import json_option, note, print_json, say
 from emm_pipeline.cli.showing.interpretations import print_fits, print_meanings, print_words, to_json
 from emm_pipeline.commissioning.searching import SearchedRegisters, Wanted, search, search_beside
 from emm_pipeline.config_db.validation.meters import HIGHEST_UNIT_ID
 from emm_pipeline.errors import ConfigurationError, TransientError
-from emm_pipeline.fleet import HIGHEST_ADDRESS, MAX_REGISTERS_PER_REQUEST, REGISTER_SPACE, FunctionCode
+from emm_pipeline.fleet import (
+    HIGHEST_ADDRESS,
+    MAX_REGISTERS_PER_REQUEST,
+    REGISTER_FUNCTIONS,
+    REGISTER_SPACE,
+    WORD_BYTES,
+    FunctionCode,
+)
 from emm_pipeline.modbus.gateway_locks import locked
 from emm_pipeline.modbus.messages import advise
 from emm_pipeline.modbus.session import Reply, Session, Timing
@@ -57,7 +65,11 @@ class ExpectedType(click.ParamType):  # type: ignore[type-arg]  # generic in new
     show_default=True,
     help="Number of registers.",
 )
-@click.option("--fc", type=click.Choice(["3", "4"]), help="3 holding, 4 input registers.  [default: both are tried]")
+@click.option(
+    "--fc",
+    type=click.Choice(["1", "2", "3", "4"]),
+    help="3 holding, 4 input registers; 1 coils, 2 discrete inputs.  [default: 3 and 4 are tried]",
+)
 @click.option("--expect", type=ExpectedType(), help="The value that the device's display shows, such as 231.4.")
 @click.option(
     "--within",
@@ -67,6 +79,15 @@ class ExpectedType(click.ParamType):  # type: ignore[type-arg]  # generic in new
     help="Allowed deviation from the expected value in percent; at least half of its last digit.",
 )
 @click.option("--timeout", type=click.FloatRange(0.05, 60), default=3.0, show_default=True, help="Seconds per request.")
+@click.option(
+    "--register-bytes",
+    type=click.Choice(["2", "4"]),
+    default="2",
+    show_default=True,
+    help="Bytes of each register; 4 for the few devices whose registers have 32 bits.",
+)
+@transport_options
+@pause_options
 @click.option("--all", "show_all", is_flag=True, help="Also show implausible values, for any number of registers.")
 @json_option
 @click.pass_obj
@@ -80,6 +101,11 @@ def read(
     expect: str | None,
     within: float,
     timeout: float,
+    register_bytes: str,
+    transport: str | None,
+    serial_settings: str | None,
+    connect_pause: float | None,
+    reopen_pause: float | None,
     show_all: bool,
     as_json: bool,
 ) -> None:
@@ -97,10 +123,15 @@ def read(
     if address + count > REGISTER_SPACE:
         raise ConfigurationError(f"{count} registers from {address} on end beyond the last register, {HIGHEST_ADDRESS}")
     wanted = Wanted(expect, within) if expect else None
-    function_codes = [FunctionCode(int(fc))] if fc else list(FunctionCode)
-    requests = [Request(function_code, address, count) for function_code in function_codes]
+    function_codes = [FunctionCode(int(fc))] if fc else list(REGISTER_FUNCTIONS)
+    requests = [
+        Request(function_code, address, count, WORD_BYTES if function_code.reads_bits else int(register_bytes))
+        for function_code in function_codes
+    ]
+    gateway = gateway_of(endpoint, transport, serial_settings)
+    timing = Timing(timeout, PAUSE_S, connect_pause or 0.0, reopen_pause or 0.0)
     with known_fleet(env_files) as known:
-        session = Session(endpoint.gateway, Timing(timeout, PAUSE_S))
+        session = Session(gateway, timing)
         blocks, beside = interruptible.run(_search(known, session, unit, requests, wanted))
     if as_json:
         print_json(to_json(endpoint, unit, [*blocks, *beside], expect))
@@ -125,12 +156,12 @@ async def _search(
         return session.read(unit, request)
 
     gateway = session.gateway
-    async with known.locks() as locks, locked(locks, str(gateway), lambda: note("waiting for a poll to end …")):
+    async with known.locks() as locks, locked(locks, gateway, lambda: note("waiting for a poll to end …")):
         try:
             blocks = [await search(read_unit, request, wanted) for request in requests]
             around = [await search_beside(read_unit, block, wanted) for block in blocks] if wanted else []
         except ConnectError as err:
-            raise TransientError(f"{gateway.name}: {err}; {advise(err.kind)}") from None
+            raise TransientError(f"{gateway.name}: {err}; {err.advice or advise(err.kind)}") from None
         finally:
             session.close()
     return blocks, [block for block in around if block]
@@ -145,13 +176,17 @@ def _print(
         say(f"{endpoint} unit {unit}, {block.request}{failed}")
         if not block.reply.words:
             if block.reply.kind and not replied:
-                say(f"  {advise(block.reply.kind, block.reply.exception_code)}")
+                say(f"  {block.reply.advice or advise(block.reply.kind, block.reply.exception_code)}")
             say()
             continue
         say(f"  {block.reply.seconds * 1000:.0f} ms\n")
-        print_words(block.request.address, block.reply.words)
+        for notice in block.reply.notices:
+            say(f"  {notice}")
+        print_words(block.request, block.reply.words)
+        if block.request.function_code.reads_bits:
+            continue
         if not block.fits:
-            print_meanings(block.request.address, block.reply.words, show_all=show_all)
+            print_meanings(block.request, block.reply.words, show_all=show_all)
     if replied and not wanted:
         say("To find the right interpretation, give the value on the device's display: --expect VALUE")
 

@@ -1,29 +1,37 @@
-"""`emm registers …`: import the table `registers` from CSV files, and export it."""
+"""`emm registers …`: the table `registers` from and to CSV files, and registers that a meter does not have."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
-from emm_pipeline.cli.output import json_option, note, print_json, say
+from emm_pipeline.cli.exporting import load_named_types, write_export
+from emm_pipeline.cli.meter_names import find_meters
+from emm_pipeline.cli.output import json_option, print_json, say
 from emm_pipeline.cli.showing.register_tables import print_changes
+from emm_pipeline.config_db.device_state.register_issues import accept, expect_again, load_accepted, load_issues
+from emm_pipeline.config_db.editing.meter_rows import load_meter_rows
 from emm_pipeline.config_db.editing.register_files import plan_import, read_register_file, write_register_file
 from emm_pipeline.config_db.editing.register_rows import REGISTER_COLUMNS, series_of
 from emm_pipeline.config_db.editing.type_tables import (
     editing_registers,
     load_type_rows,
-    load_types_of,
     write_registers,
 )
-from emm_pipeline.config_db.loader import rows_of
-from emm_pipeline.errors import ConfigurationError, EmmError
+from emm_pipeline.config_db.loader import load_fleet, rows_of
+from emm_pipeline.config_db.validation.meters import id_of
+from emm_pipeline.errors import ConfigurationError
 from emm_pipeline.opening import open_config_database
 from emm_pipeline.settings import load_settings
+from emm_pipeline.status import RegisterIssueKind
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy import Engine
+
     from emm_pipeline.config_db.csv_tables import CsvIssue
     from emm_pipeline.config_db.editing.register_files import Import
 
@@ -32,7 +40,7 @@ ISSUES_SHOWN = 50
 
 @click.group("registers")
 def registers() -> None:
-    """Import the table registers from CSV files, and export it."""
+    """The table registers, from and to CSV files; registers that a meter does not have."""
 
 
 @registers.command("import")
@@ -96,22 +104,58 @@ def export_command(
 
     Example: emm registers export sdm630 -o sdm630.csv
     """
-    with open_config_database(load_settings(*env_files)) as engine:
-        database = load_types_of(engine)
-    missing = [name for name in type_names if name not in database]
-    if missing:
-        raise ConfigurationError(f"the database has no type {', '.join(map(repr, missing))}; emm types list shows them")
-    chosen = [database[name] for name in type_names or database]
-    rows = [row for each in chosen for row in each.registers]
+    rows = [row for each in load_named_types(env_files, type_names) for row in each.registers]
     if as_json:
         print_json([dict(zip(REGISTER_COLUMNS, row, strict=True)) for row in sorted(rows, key=str)])
         return
-    text = write_register_file(rows)
-    if output is None:
-        sys.stdout.write(text)
-        return
-    try:
-        output.write_text(text, encoding="utf-8")
-    except OSError as err:
-        raise EmmError(f"{output} cannot be written: {err.strerror}") from None
-    note(f"{len(rows)} registers written to {output}")
+    write_export(write_register_file(rows), output, f"{len(rows)} registers")
+
+
+@registers.command("accept-absent")
+@click.argument("meter")
+@click.argument("measurements", metavar="[MEASUREMENT]...", nargs=-1)
+@click.option("--undo", is_flag=True, help="Expect the measurements again.")
+@json_option
+@click.pass_obj
+def accept_absent_command(
+    env_files: tuple[Path, ...], meter: str, measurements: tuple[str, ...], undo: bool, as_json: bool
+) -> None:
+    """Accept that METER does not have MEASUREMENTs of its type, so that it is ok without them.
+
+    METER is an id or a description. Without a MEASUREMENT, all those are accepted that were absent when the meter was
+    last read. Polls still read the registers, and store their values if the device sends them.
+
+    Example: emm registers accept-absent 1 powerFactorL3
+    """
+    with open_config_database(load_settings(*env_files)) as engine:
+        (row,) = find_meters(load_meter_rows(engine), (meter,))
+        id_ = id_of(row)
+        if id_ is None:
+            raise ConfigurationError(f"meter {meter!r} has no usable id")
+        before = load_accepted(engine).get(id_, set())
+        names = list(measurements) or (sorted(before) if undo else _absent(engine, id_))
+        _require_measurements(engine, str(row.get("type")), names)
+        if names:
+            (expect_again if undo else accept)(engine, id_, names)
+        accepted = sorted(load_accepted(engine).get(id_, set()))
+    if as_json:
+        print_json({"id": id_, "accepted_absent": accepted})
+    elif not names:
+        say(f"meter {id_}: nothing to {'take back' if undo else 'accept: every register was delivered'}")
+    else:
+        say(f"meter {id_}: {', '.join(names)} {'is expected again' if undo else 'may be absent'}")
+
+
+def _absent(engine: Engine, meter_id: int) -> list[str]:
+    absent = {RegisterIssueKind.ABSENT, RegisterIssueKind.UNSUPPORTED}
+    return [issue.measurement for issue in load_issues(engine).get(meter_id, ()) if issue.kind in absent]
+
+
+def _require_measurements(engine: Engine, type_name: str, names: Sequence[str]) -> None:
+    meter_type = load_fleet(engine, all_types=True).types.get(type_name.strip())
+    known = {register.measurement_name for register in meter_type.registers} if meter_type else set()
+    if missing := [name for name in names if name not in known]:
+        raise ConfigurationError(
+            f"type {type_name} has no measurement {', '.join(map(repr, missing))}; "
+            f"emm types show {type_name} lists those that it has"
+        )

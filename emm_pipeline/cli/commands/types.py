@@ -10,17 +10,24 @@ import click
 
 from emm_pipeline.catalog import load_catalogue
 from emm_pipeline.cli.output import confirm, json_option, print_json, say, yes_option
-from emm_pipeline.cli.showing.register_tables import print_changes, print_registers, registers_as_json
+from emm_pipeline.cli.showing.register_tables import (
+    combined_changes,
+    combined_line,
+    print_changes,
+    print_registers,
+    registers_as_json,
+)
 from emm_pipeline.cli.showing.tables import print_table
 from emm_pipeline.config_db.editing.installing import Installation, plan_installation
 from emm_pipeline.config_db.editing.meter_rows import load_meter_rows
-from emm_pipeline.config_db.editing.register_rows import TypeRows, register_row, settings_row
+from emm_pipeline.config_db.editing.register_rows import TypeRows, combined_rows, register_row, settings_row
 from emm_pipeline.config_db.editing.type_tables import (
     editing_registers,
     load_installed,
     load_type_rows,
     load_types_of,
     save_installed,
+    write_combined,
     write_registers,
     write_settings,
 )
@@ -111,6 +118,8 @@ def show_command(env_files: tuple[Path, ...], type_name: str, as_json: bool) -> 
                 "from": place,
                 **head,
                 "registers": registers_as_json(meter_type),
+                "combined": [asdict(combined) for combined in meter_type.combined],
+                "misconfigured": [{"row": row, "reason": why} for row, why in meter_type.unusable],
                 "requests": [asdict(request) for request in requests],
             }
         )
@@ -123,6 +132,10 @@ def show_command(env_files: tuple[Path, ...], type_name: str, as_json: bool) -> 
         for remark in entry.notes:
             say(f"note: {remark}")
     print_registers(meter_type)
+    for combined in meter_type.combined:
+        say(f"combined: {combined_line(combined)}")
+    for row, why in meter_type.unusable:
+        say(f"misconfigured: {row}: {why}")
     count = "1 request" if len(requests) == 1 else f"{len(requests)} requests"
     say(f"read by {count}: {'; '.join(map(str, requests))}")
 
@@ -188,7 +201,7 @@ def _entry(name: str) -> CatalogueType:
 def _rows_of(entry: CatalogueType) -> TypeRows:
     default = MeterType(entry.name)
     registers = frozenset(register_row(entry.name, register) for register in entry.registers)
-    return TypeRows(registers, settings_row(entry.meter_type, default))
+    return TypeRows(registers, settings_row(entry.meter_type, default), combined_rows(entry.meter_type))
 
 
 def _plans(connection: Connection, entries: list[CatalogueType]) -> list[_Planned]:
@@ -213,6 +226,8 @@ def _write(engine: Engine, plans: list[_Planned]) -> None:
         for each in plans:
             write_registers(connection, each.plan.remove, each.plan.add)
             write_settings(connection, each.entry.name, each.plan.settings)
+            added = each.plan.combined - each.plan.combined_before
+            write_combined(connection, each.plan.combined_before - each.plan.combined, sorted(added, key=str))
             save_installed(connection, each.entry.name, _rows_of(each.entry))
 
 
@@ -224,8 +239,12 @@ def _show(entry: CatalogueType, plan: Installation) -> None:
         print_changes(plan.add, plan.remove)
     if plan.deleted:
         say(f"  a person has removed {len(plan.deleted)} of its registers; they would come back")
+    for line in combined_changes(plan.combined, plan.combined_before):
+        say(f"  {line}")
     if plan.settings_edited:
         say("  a person has edited its row of meter_types; it would be overwritten")
+    if plan.combined_edited:
+        say("  a person has edited its combined measurements; they would be overwritten")
 
 
 def _as_json(entry: CatalogueType, plan: Installation) -> dict[str, Any]:

@@ -20,7 +20,9 @@ from emm_pipeline.cli.showing.tables import console, make_table, shown, styled
 from emm_pipeline.errors import ConfigurationError, TransientError
 from emm_pipeline.modbus.decoding import decode_readings
 from emm_pipeline.modbus.fleet_reading import Conditions, read_meters
+from emm_pipeline.polling.delivery_check import register_issues
 from emm_pipeline.polling.plan import plan_meters
+from emm_pipeline.status import State, Status, decide_read
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from emm_pipeline.fleet import EnergyMeter, MeterType, Register
+    from emm_pipeline.fleet import EnergyMeter, MeterType
     from emm_pipeline.readings import UnsupportedRange
 
 LONGEST_READING_S = 60.0
@@ -48,6 +50,7 @@ class Values:
     time: datetime
     values: Mapping[str, float] = field(default_factory=dict)
     error: str | None = None
+    status: Status = field(default_factory=lambda: Status(State.OK))
 
 
 class Show(Protocol):
@@ -141,42 +144,48 @@ class _Watched:
         self.models = sample.models or self.models
         readings = decode_readings([sample], types)
         values = dict(zip(readings["measurement"], readings["value"], strict=True))
-        return Values(sample.time, values, sample.failure.reason if sample.failure else None)
+        if sample.failure:
+            return Values(sample.time, values, sample.failure.reason, Status(State.FAILING, sample.failure.reason))
+        issues = register_issues([sample], readings, types, {self.meter.id: self.known.accepted(self.meter.id)})
+        return Values(sample.time, values, None, decide_read(issues.get(self.meter.id, ())))
 
 
 def _screen(out: Console, meter: EnergyMeter, meter_type: MeterType, now: Values, before: Values | None) -> Group:
     """Return the screen: as many tables side by side as needed to show all registers without scrolling."""
     rows = max(FEWEST_ROWS, out.height - ROWS_AROUND)
-    registers = list({each.measurement_name: each for each in meter_type.registers}.values())
-    parts = [registers[start : start + rows] for start in range(0, len(registers), rows)]
+    series = list(dict(meter_type.stored_series).items())
+    parts = [series[start : start + rows] for start in range(0, len(series), rows)]
     return Group(
-        Text.assemble((printable(meter), "bold"), f", {now.time:%H:%M:%S} UTC"),
+        Text.assemble((printable(meter), "bold"), f", {now.time:%H:%M:%S} UTC, {now.status.state}"),
         Columns([_table(part, now, before) for part in parts], padding=(0, 4)),
+        *([styled(now.status.reason, "yellow")] if now.status.reason and not now.error else []),
         styled(now.error, "bold red") if now.error else styled("▲▼ changed; Ctrl-C ends it", "dim"),
     )
 
 
-def _table(registers: Sequence[Register], now: Values, before: Values | None) -> Table:
+def _table(series: Sequence[tuple[str, str | None]], now: Values, before: Values | None) -> Table:
     rows = []
-    for register in registers:
-        name = register.measurement_name
+    for name, unit in series:
         value = now.values.get(name)
         earlier = before.values.get(name) if before else None
         mark, style = "", ""
         if value is not None and earlier is not None and value != earlier:
             mark, style = ("▲" if value > earlier else "▼"), "bold green"
         shown_value = styled("no value", "dim") if value is None else styled(shown(value), style)
-        rows.append((styled(name, style), shown_value, styled(mark, style), styled(register.data_unit or "", style)))
+        rows.append((styled(name, style), shown_value, styled(mark, style), styled(unit or "", style)))
     return make_table(("measurement", "value", "", "unit"), rows, right=("value",))
 
 
 def _print_lines(meter: EnergyMeter, meter_type: MeterType, now: Values) -> None:
-    units = {register.measurement_name: register.data_unit for register in meter_type.registers}
+    units = dict(meter_type.stored_series)
     for name, value in now.values.items():
         say(f"{now.time:%H:%M:%S}  meter {meter.id}  {name} = {shown(value)} {units[name] or ''}".rstrip())
+    if now.status.reason and not now.error:
+        note(f"{now.time:%H:%M:%S}  meter {meter.id}  {now.status.state}: {now.status.reason}")
     if now.error:
         note(f"{now.time:%H:%M:%S}  meter {meter.id}  {now.error}")
 
 
 def _print_json(meter: EnergyMeter, now: Values) -> None:
-    print_json({"time": now.time, "id": meter.id, "values": dict(now.values), "error": now.error}, indent=None)
+    status = {"status": now.status.state, "reason": now.status.reason}
+    print_json({"time": now.time, "id": meter.id, "values": dict(now.values), "error": now.error} | status, indent=None)

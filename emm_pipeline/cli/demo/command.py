@@ -85,6 +85,7 @@ def _print_addresses(stack: DemoStack, port: int) -> None:
         f"\n[bold]Dagster[/]     http://127.0.0.1:{port}   meters: http://127.0.0.1:{port}/assets/meter_readings"
         f"\n[bold]database[/]    {stack.psql_command}"
         f"\n[bold]poll now[/]    {Path(sys.argv[0]).absolute()} --env-file {env_file} poll --dry-run"
+        f"\n[bold]all fine?[/]   {Path(sys.argv[0]).absolute()} --env-file {env_file} status"
         f"\n[bold]logs[/]        {stack.log_dir}"
         "\n\nPolling on schedule; Ctrl-C stops everything.\n",
         soft_wrap=True,
@@ -100,6 +101,8 @@ def _follow(stack: DemoStack) -> None:
             for row in records_of(stack.new_readings()):
                 value = f"{shown(row['value'])} {row['unit'] or ''}"
                 say(f"{row['time']:%H:%M:%S}  meter {row['id']}  {row['measurement']} = {value}")
+            for line in stack.status_changes():
+                say(line)
             time.sleep(1)
     except KeyboardInterrupt:
         say("stopping …")

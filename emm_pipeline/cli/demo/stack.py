@@ -16,11 +16,13 @@ from sqlalchemy import text
 
 from emm_pipeline.cli.commands.database import upgrade_databases
 from emm_pipeline.cli.demo.processes import ProcessGroup, answers, free_port, listens
+from emm_pipeline.condition.meters import meter_conditions
 from emm_pipeline.config_db.upgrade import check, ensure_database
 from emm_pipeline.embedded_postgres import EmbeddedPostgres
 from emm_pipeline.errors import ConfigDatabaseError, EmmError
 from emm_pipeline.opening import open_config_database
 from emm_pipeline.settings import PRODUCT_FILES, Settings, current_settings
+from emm_pipeline.status import State
 from emm_pipeline.stores.postgresql.store import PostgresReadingsStore
 
 if TYPE_CHECKING:
@@ -45,6 +47,7 @@ class DemoStack:
         self._processes = ProcessGroup(self.log_dir)
         self._shown: datetime = datetime.now(UTC)
         self._settings: Settings | None = None
+        self._states: dict[str, State] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -104,8 +107,10 @@ class DemoStack:
     def start_dagster(self, port: int) -> None:
         """Start code server, webserver, daemon and, if MQTT_URL is set, `emm mqtt`; `wait_for_ui` waits for them."""
         code_port = free_port()
-        os.environ["EMM_CODE_SERVER_HOST"] = "127.0.0.1"
-        os.environ["EMM_CODE_SERVER_PORT"] = str(code_port)
+        address = {"EMM_CODE_SERVER_HOST": "127.0.0.1", "EMM_CODE_SERVER_PORT": str(code_port)}
+        os.environ.update(address)
+        with self.env_file.open("a") as file:
+            file.writelines(f"{name}={value}\n" for name, value in address.items())
         bin_dir = Path(sys.executable).parent
         workspace = PRODUCT_FILES / "workspace.yaml"
         code_server: list[str | Path] = [bin_dir / "emm", "code-server", "--port", str(code_port)]
@@ -124,6 +129,8 @@ class DemoStack:
         ]
         self._processes.start("webserver", webserver, os.environ)
         self._processes.start("daemon", [bin_dir / "emm", "daemon", "--workspace", workspace], os.environ)
+        watchdog: list[str | Path] = [bin_dir / "emm", "watchdog", "--state", self.data_dir / "watchdog.json"]
+        self._processes.start("watchdog", watchdog, os.environ)
         if (self._settings or current_settings()).mqtt_url:
             self._processes.start("mqtt", [bin_dir / "emm", "mqtt"], os.environ)
 
@@ -147,6 +154,18 @@ class DemoStack:
         if len(new):
             self._shown = new["time"].max().to_pydatetime()
         return new
+
+    def status_changes(self) -> list[str]:
+        """Return a line for each meter whose status has changed since the last call; at first, only if it is not ok."""
+        settings = self._settings or current_settings()
+        with open_config_database(settings) as engine:
+            conditions = meter_conditions(engine, settings)
+        changed = [each for each in conditions if self._states.get(each.name, State.OK) is not each.status.state]
+        self._states = {each.name: each.status.state for each in conditions}
+        return [
+            f"{each.name}: {each.status.state}" + (f": {each.status.reason}" if each.status.reason else "")
+            for each in changed
+        ]
 
     def check(self) -> None:
         """Raise if one of the processes has ended by itself."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from emm_pipeline.cli.links import link_of
 from emm_pipeline.cli.output import say
 from emm_pipeline.cli.showing.tables import print_table, shown, styled
 from emm_pipeline.commissioning.checking import AD_HOC_ID, MeterCheck, RegisterCheck
 from emm_pipeline.modbus.messages import advise
 from emm_pipeline.readings import FailureKind
+from emm_pipeline.stores.texts import number_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from emm_pipeline.modbus.session import Reply
+    from emm_pipeline.modbus.transport.base import TransportError
 
 
 MOST_NAMES = 6
@@ -30,6 +33,8 @@ def print_check(check: MeterCheck) -> None:
         say(f"connected to {meter.gateway.name} in {check.connected_s * 1000:.0f} ms\n")
     if check.registers:
         _print_registers(check)
+    if check.sums:
+        _print_sums(check)
     if check.requests:
         _print_requests(check)
     _print_what_to_do(check)
@@ -39,7 +44,7 @@ def _print_registers(check: MeterCheck) -> None:
     rows = (
         (
             *(each.register.measurement_name, int(each.register.function_code), each.register.register_address),
-            *(None if each.value is None else shown(each.value), each.register.data_unit),
+            *(each.text if each.value is None else shown(each.value), each.register.data_unit),
             *(_hexadecimal(each.reply), _milliseconds(each.reply), _remark(each)),
         )
         for each in check.registers
@@ -49,12 +54,21 @@ def _print_registers(check: MeterCheck) -> None:
     say()
 
 
+def _print_sums(check: MeterCheck) -> None:
+    rows = (
+        (each.name, None if each.value is None else shown(each.value), each.unit, styled(each.reason or "", "yellow"))
+        for each in check.sums
+    )
+    print_table(("combined", "value", "unit", ""), rows, right=("value",))
+    say()
+
+
 def _remark(each: RegisterCheck) -> Text | None:
     if not each.reply.words:
         return styled(each.reply.reason, "bold red")
-    if each.value is None:
+    if each.value is None and not each.text:
         return styled("the device has no value", "yellow")
-    return styled("unusual value: check data type and order", "yellow") if each.is_odd else None
+    return styled(each.implausible, "yellow") if each.implausible else None
 
 
 def _print_requests(check: MeterCheck) -> None:
@@ -68,7 +82,7 @@ def _print_requests(check: MeterCheck) -> None:
 
 def _print_what_to_do(check: MeterCheck) -> None:
     if check.failure:
-        say(f"failed: {check.failure}\n  {advise(check.failure.kind, check.failure.exception_code)}")
+        say(f"failed: {check.failure}\n  {_advice_on(check.failure)}")
     failed = [each for each in check.registers if not each.reply.words]
     for reason in dict.fromkeys(each.reply.reason for each in failed):
         alike = [each for each in failed if each.reply.reason == reason]
@@ -84,8 +98,12 @@ def _print_what_to_do(check: MeterCheck) -> None:
         say(
             f"unusual: {_names(odd)}. To find the right type and order:\n"
             f"  emm read {check.meter.address} --unit {check.meter.unit_id} --fc {first.function_code:d} "
-            f"--address {first.register_address} --count {first.count} --expect VALUE"
+            f"--address {first.register_address} --count {first.count}{link_of(check.meter.gateway)} --expect VALUE"
         )
+    for notice in check.notices:
+        say(notice)
+    for row, why in check.meter_type.unusable:
+        say(f"misconfigured: {row}: {why}")
     if check.remark:
         say(check.remark)
     if check.left_out:
@@ -102,14 +120,20 @@ def _names(checks: Sequence[RegisterCheck]) -> str:
 def _summary(check: MeterCheck) -> str:
     read = sum(bool(each.reply.words) for each in check.registers)
     joined = sum(bool(reply.words) for _, reply in check.requests)
+    unusable = len(check.meter_type.unusable)
+    rows = f", {number_of(unusable, 'row')} of the table registers cannot be used" if unusable else ""
     return (
         f"{read} of {len(check.meter_type.registers)} registers read one by one"
-        f", {joined} of {len(check.requests)} requests of a poll answered"
+        f", {joined} of {len(check.requests)} requests of a poll answered{rows}"
     )
 
 
 def _advice(reply: Reply) -> str:
-    return advise(reply.kind or FailureKind.TIMEOUT, reply.exception_code)
+    return reply.advice or advise(reply.kind or FailureKind.TIMEOUT, reply.exception_code)
+
+
+def _advice_on(failure: TransportError) -> str:
+    return failure.advice or advise(failure.kind, failure.exception_code)
 
 
 def _hexadecimal(reply: Reply) -> str:
@@ -139,18 +163,23 @@ def _check_as_json(check: MeterCheck) -> dict[str, Any]:
         "type": meter.type,
         "ok": check.ok,
         "error": str(check.failure) if check.failure else None,
-        "what_to_do": advise(check.failure.kind, check.failure.exception_code) if check.failure else None,
+        "what_to_do": _advice_on(check.failure) if check.failure else None,
         "registers": [
             {
                 "measurement": each.register.measurement_name,
                 "function_code": int(each.register.function_code),
                 "address": each.register.register_address,
                 "value": each.value,
+                "text": each.text,
                 "data_unit": each.register.data_unit,
                 "odd": each.is_odd,
                 **_reply_as_json(each.reply),
             }
             for each in check.registers
+        ],
+        "combined": [
+            {"measurement": each.name, "value": each.value, "data_unit": each.unit, "reason": each.reason}
+            for each in check.sums
         ],
         "requests": [
             {
@@ -161,7 +190,9 @@ def _check_as_json(check: MeterCheck) -> dict[str, Any]:
             }
             for request, reply in check.requests
         ],
+        "misconfigured": [{"row": row, "reason": why} for row, why in check.meter_type.unusable],
         "remark": check.remark,
+        "notices": check.notices,
         "left_out": check.left_out,
     }
 

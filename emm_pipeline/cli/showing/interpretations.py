@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from emm_pipeline.cli.output import say
 from emm_pipeline.cli.showing.tables import print_table, shown, styled
-from emm_pipeline.commissioning.interpreting import LAYOUTS, Fit, Interpretation, difference, grid, interpret, no_value
+from emm_pipeline.commissioning.fitting import Fit, difference
+from emm_pipeline.commissioning.interpreting import LAYOUTS, Interpretation, grid, interpret, no_value
 from emm_pipeline.config_db.editing.register_rows import NEEDED_COLUMNS
-from emm_pipeline.fleet import FunctionCode, Register
+from emm_pipeline.fleet import DataType, FunctionCode, Register
+from emm_pipeline.modbus.labels import words_as_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
 MOST_REGISTERS_IN_FULL = 8
 """With more registers than this, only plausible interpretations are shown, because a full table would hide them."""
 
+SHORTEST_TEXT = 4
+"""Minimum number of characters; shorter texts are more likely numbers."""
+
 TYPE_PLACEHOLDER = "my_type"
 NAME_PLACEHOLDER = "my_measurement"
 
@@ -34,15 +39,29 @@ _ORDERS = " · ".join(
 )
 
 
-def print_words(address: int, words: Sequence[int]) -> None:
+def print_words(request: Request, words: Sequence[int]) -> None:
     """Print the raw registers, hexadecimal and decimal."""
     remark = no_value(words)
-    rows = ((address + offset, f"0x{word:04X}", word, None if offset else remark) for offset, word in enumerate(words))
+    rows = (
+        (request.address_of(offset), f"0x{word:04X}", word, None if offset else remark)
+        for offset, word in enumerate(words)
+    )
     print_table(("address", "hex", "decimal", ""), rows, right=("address", "decimal"))
+    if text := likely_text(words):
+        say(f"as text (data_type 17, length {len(words)}): {text}")
     say()
 
 
-def print_meanings(address: int, words: Sequence[int], *, show_all: bool) -> None:
+def likely_text(words: Sequence[int]) -> str | None:
+    """Return the words as text if they are printable ASCII, apart from the padding at the end."""
+    holding = FunctionCode.READ_HOLDING_REGISTERS
+    text = words_as_text(words, Register(0, "", None, DataType.STRING, holding, length=len(words)))
+    raw = b"".join(word.to_bytes(2, "big") for word in words).rstrip(b"\0 ")
+    is_text = len(raw) >= SHORTEST_TEXT and raw.isascii() and raw.decode("ascii").isprintable()
+    return text if is_text else None
+
+
+def print_meanings(request: Request, words: Sequence[int], *, show_all: bool) -> None:
     """Print a row for each address and type and a column for each order, and mark plausible values."""
     rows = []
     left_out = 0
@@ -53,7 +72,7 @@ def print_meanings(address: int, words: Sequence[int], *, show_all: bool) -> Non
             continue
         cells = [_cell(row.get(layout.name)) for layout in LAYOUTS]
         names = ", ".join(data_type.name for data_type in types)
-        rows.append((address + offset, names, *cells, "; ".join(plausible)))
+        rows.append((request.address_of(offset), names, *cells, "; ".join(plausible)))
     print_table(("address", "type", *(layout.name for layout in LAYOUTS), "plausible"), rows, right=("address",))
     say(f"\n{_ORDERS}; * is plausible")
     if left_out:
@@ -76,9 +95,12 @@ def print_fits(request: Request, fits: Sequence[Fit], expect: str) -> None:
     """Print the interpretations that give the expected value, best first, and the table row for the best one."""
     count = "fits" if len(fits) == 1 else f"fits in {len(fits)} ways, the most likely first"
     say(f"function {request.function_code:d}: {expect} {count}\n")
-    columns = ("address", "type", "order", "word_order", "byte_order", "scale", "value", "")
+    # All of them have an offset, or none: offsets are tried only if nothing else fits.
+    offset = ("offset",) if fits[0].value_offset else ()
+    numbers = ("address", "word_order", "byte_order", "scale", *offset, "value")
+    columns = ("address", "type", "order", *numbers[1:], "")
     rows = ((*_described(request, fit), difference(fits[0], fit) if place else None) for place, fit in enumerate(fits))
-    print_table(columns, rows, right=("address", "word_order", "byte_order", "scale", "value"))
+    print_table(columns, rows, right=numbers)
     best = register_of(request, fits[0])
     say(f"\nThe row for the table registers; replace the names that begin with my_:\n\n  {insert_line(best)}")
     say(f"\nThe same as a file for emm registers import:\n\n  {csv_header(best)}\n  {csv_line(best)}\n")
@@ -88,9 +110,11 @@ def _described(request: Request, fit: Fit) -> tuple[object, ...]:
     found = fit.interpretation
     layout = found.layout
     return (
-        *(request.address + found.offset, f"{found.data_type.name} ({found.data_type:d})"),
+        *(request.address_of(found.offset), f"{found.data_type.name} ({found.data_type:d})"),
         layout.name if found.data_type.count > 1 else layout.name[:2],
-        *(int(layout.word_order), int(layout.byte_order), f"{fit.scale:g}", shown(fit.value)),
+        *(int(layout.word_order), int(layout.byte_order), f"{fit.scale:g}"),
+        *([f"{fit.value_offset:g}"] if fit.value_offset else []),
+        shown(fit.value),
     )
 
 
@@ -98,7 +122,7 @@ def register_of(request: Request, fit: Fit) -> Register:
     """Return the fit as a register of the fleet, with placeholders for its names and unit."""
     found = fit.interpretation
     return Register(
-        request.address + found.offset,
+        request.address_of(found.offset),
         NAME_PLACEHOLDER,
         "my_unit",
         found.data_type,
@@ -106,30 +130,38 @@ def register_of(request: Request, fit: Fit) -> Register:
         found.layout.word_order,
         found.layout.byte_order,
         fit.scale,
+        value_offset=fit.value_offset,
     )
 
 
 def insert_line(register: Register) -> str:
     """Return the statement that adds the register."""
-    numbers = [f"{number:g}" for number in _numbers(register)]
+    numbers = [f"{number:g}" for number in _numbers(register).values()]
     names = f"'{TYPE_PLACEHOLDER}', {register.register_address}, '{NAME_PLACEHOLDER}', '{register.data_unit}'"
-    return f"INSERT INTO registers VALUES ({names}, {', '.join(numbers)});"  # noqa: S608 - a line for a person
+    # The table has other columns between the scale and the offset.
+    columns = f" ({csv_header(register).replace(',', ', ')})" if register.value_offset else ""
+    return f"INSERT INTO registers{columns} VALUES ({names}, {', '.join(numbers)});"  # noqa: S608 - a line for a person
 
 
 def csv_header(register: Register) -> str:
-    """Return the header line of the CSV file."""
-    return ",".join((*NEEDED_COLUMNS, *(["scale"] if register.scale != 1 else [])))
+    """Return the first line of a CSV file that contains such a line."""
+    return ",".join((*NEEDED_COLUMNS[:4], *_numbers(register)))
 
 
 def csv_line(register: Register) -> str:
-    """Return the register as a line of CSV, in the order of the table's columns."""
+    """Return the register as a line of CSV, in the order of `csv_header`."""
     names = [TYPE_PLACEHOLDER, str(register.register_address), NAME_PLACEHOLDER, str(register.data_unit)]
-    return ",".join([*names, *(f"{number:g}" for number in _numbers(register))])
+    return ",".join([*names, *(f"{number:g}" for number in _numbers(register).values())])
 
 
-def _numbers(register: Register) -> list[float]:
-    codes = (register.data_type, register.function_code, register.word_order, register.byte_order)
-    return [*codes, *([register.scale] if register.scale != 1 else [])]
+def _numbers(register: Register) -> dict[str, float]:
+    """Return the columns after the unit; those after the first eight only if they are in use."""
+    numbers: dict[str, float] = {name: getattr(register, name) for name in NEEDED_COLUMNS[4:]}
+    if register.scale != 1 or register.value_offset:
+        numbers["scale"] = register.scale
+    if register.value_offset:
+        numbers["value_offset"] = register.value_offset
+    return numbers
 
 
 def to_json(endpoint: Endpoint, unit: int, blocks: Sequence[SearchedRegisters], expect: str | None) -> dict[str, Any]:
@@ -156,7 +188,8 @@ def _block_as_json(block: SearchedRegisters, expected: bool) -> dict[str, Any]:
     if expected:
         said["fits"] = [
             _interpretation_as_json(request, fit.interpretation)
-            | {"scale": fit.scale, "value": fit.value, "insert": insert_line(register_of(request, fit))}
+            | {"scale": fit.scale, "value_offset": fit.value_offset, "value": fit.value}
+            | {"insert": insert_line(register_of(request, fit))}
             for fit in block.fits
         ]
     return said
@@ -164,7 +197,7 @@ def _block_as_json(block: SearchedRegisters, expected: bool) -> dict[str, Any]:
 
 def _interpretation_as_json(request: Request, found: Interpretation) -> dict[str, Any]:
     return {
-        "address": request.address + found.offset,
+        "address": request.address_of(found.offset),
         "data_type": int(found.data_type),
         "type": found.data_type.name,
         "order": found.layout.name,

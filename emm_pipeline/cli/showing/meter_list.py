@@ -2,83 +2,70 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from emm_pipeline.cli.output import say, shown_time
 from emm_pipeline.cli.showing.tables import print_table
-from emm_pipeline.config_db.device_state.failing_meters import load_failing
-from emm_pipeline.config_db.device_state.meter_status import load_statuses
-from emm_pipeline.config_db.editing.meter_rows import load_meter_rows
-from emm_pipeline.config_db.loader import load_fleet
-from emm_pipeline.config_db.validation.meters import id_of
-from emm_pipeline.polling.clock import clock_issue
 
 if TYPE_CHECKING:
-    from sqlalchemy import Engine
+    from collections.abc import Mapping, Sequence
+
+    from emm_pipeline.condition.meters import MeterCondition
+
+_COLUMNS = ("id", "description", "host", "port", "slave_address", "type", "transport", "serial_settings")
 
 
-def meter_states(engine: Engine) -> list[dict[str, Any]]:
-    """Return a record per row of `energy_meters`; its times are aware (UTC).
-
-    `status` is `ok`, `failing`, `new` (not polled yet), `disabled` or `misconfigured`. `clock_issue` says why the times
-    of new readings are wrong, or is None if they are right or the meter is not read.
-    """
-    statuses, failing = load_statuses(engine), load_failing(engine)
-    newest_reading = max((status.last_read_at for status in statuses.values() if status.last_read_at), default=None)
-    wrong_clock = clock_issue(datetime.now(UTC), newest_reading)
-    misconfigured = load_fleet(engine).misconfigured
-    states = []
-    for row in load_meter_rows(engine):
-        id_ = id_of(row)
-        status = fails = issue = None
-        if id_ is not None:
-            status, fails, issue = statuses.get(id_), failing.get(id_), misconfigured.get(id_)
-        reason = str(issue) if issue else fails.reason if fails else status.reason if status else None
-        if row.get("enabled") is False:
-            word, reason = "disabled", None
-        elif issue:
-            word = "misconfigured"
-        elif reason:
-            word = "failing"
-        else:
-            word = "ok" if status and status.last_read_at else "new"
-        states.append(
-            {
-                **{name: row.get(name) for name in ("id", "description", "host", "port", "slave_address", "type")},
-                "status": word,
-                "last_read_at": status.last_read_at if status else None,
-                "failures_in_a_row": max(fails.failures if fails else 0, status.failures_in_a_row if status else 0),
-                "next_attempt_at": fails.next_attempt_at if fails else None,
-                "reason": reason,
-                "clock_issue": None if word in {"disabled", "misconfigured"} else wrong_clock,
-            }
-        )
-    return states
+def as_json(conditions: Sequence[MeterCondition]) -> list[dict[str, Any]]:
+    """Return a record per row of `energy_meters`; its times are aware. `status` is one of `status.State`."""
+    return [
+        {
+            **{name: each.row.get(name) for name in _COLUMNS},
+            "status": each.status.state,
+            "since": each.status.since,
+            "reason": each.status.reason,
+            "what_to_do": each.status.what_to_do,
+            "last_read_at": each.last_read_at,
+            "failures_in_a_row": each.failures_in_a_row,
+            "next_attempt_at": each.next_attempt_at,
+            "registers": [
+                {"measurement": i.measurement, "issue": i.kind, "reason": i.reason, "since": i.since}
+                for i in each.issues
+            ],
+            "labels": dict(each.labels),
+        }
+        for each in conditions
+    ]
 
 
-def print_states(states: list[dict[str, Any]]) -> None:
-    """Print the meters as a table, and below it the reasons why some are not read."""
-    if not states:
+def print_list(conditions: Sequence[MeterCondition]) -> None:
+    """Print the meters as a table, and below it the reasons of those that are not ok."""
+    if not conditions:
         say("no meters yet: emm scan HOST finds the units behind a gateway, emm meters add adds one")
         return
     headers = [*("id", "description", "host:port", "unit", "type", "status"), "last reading (UTC)", "failures"]
-    headers.append("next attempt (UTC)")
+    headers += ["next attempt (UTC)", *(["labels"] if any(each.labels for each in conditions) else [])]
     rows = [
         (
-            *(state["id"], state["description"], f"{state['host']}:{state['port']}", state["slave_address"]),
-            *(state["type"], _shown_status(state), shown_time(state["last_read_at"])),
-            *(state["failures_in_a_row"] or "", shown_time(state["next_attempt_at"])),
-        )
-        for state in states
+            *(each.row.get("id"), each.row.get("description"), _address(each.row)),
+            *(each.row.get("slave_address"), each.row.get("type"), each.status.state, shown_time(each.last_read_at)),
+            *(each.failures_in_a_row or "", shown_time(each.next_attempt_at)),
+            ", ".join(f"{name} {text}" for name, text in each.labels.items()),
+        )[: len(headers)]
+        for each in conditions
     ]
     print_table(headers, rows, right=("id", "unit", "failures"))
-    for state in states:
-        if state["reason"]:
-            say(f"meter {state['id']} {state['status']}: {state['reason']}")
-    for issue in dict.fromkeys(state["clock_issue"] for state in states if state["clock_issue"]):
-        say(f"clock: {issue}")
+    alike: dict[str, list[str]] = {}
+    for each in conditions:
+        if each.status.reason:
+            since = f" since {shown_time(each.status.since)} UTC" if each.status.since else ""
+            alike.setdefault(f"{each.status.state}{since}: {each.status.reason}", []).append(str(each.row.get("id")))
+    for text, ids in alike.items():
+        say(f"{'meters' if len(ids) > 1 else 'meter'} {', '.join(ids)} {text}")
 
 
-def _shown_status(state: dict[str, Any]) -> str:
-    return f"{state['status']}, wrong clock" if state["clock_issue"] else str(state["status"])
+def _address(row: Mapping[str, Any]) -> str:
+    """The gateway, with its transport where that is not Modbus TCP."""
+    if str(row.get("host")).startswith("/"):
+        return f"{row.get('host')} {row.get('serial_settings') or ''}".rstrip()
+    address = f"{row.get('host')}:{row.get('port')}"
+    return address if row.get("transport") in {None, "tcp"} else f"{row.get('transport')} {address}"

@@ -43,9 +43,21 @@ def print_failed(results: Iterable[PollResult]) -> None:
     print_table(headers, rows, style="bold red")
 
 
+def print_issues(results: Iterable[PollResult]) -> None:
+    """Print the registers that did not deliver what they should; nothing if there are none."""
+    headers = ("degraded", "description", "measurement", "issue", "reason")
+    rows = [
+        (each.id, each.description, issue.measurement, issue.kind.value, issue.reason)
+        for each in results
+        for issue in each.issues
+    ]
+    if rows:
+        print_table(headers, rows, style="bold yellow")
+
+
 def print_notices(results: Iterable[PollResult]) -> None:
-    """Print the registers that units do not support; print nothing if there are none."""
-    headers = ("notice", "host:port", "unit", "unsupported registers")
+    """Print the registers that units do not support, and values that were left out; nothing if there are none."""
+    headers = ("notice", "host:port", "unit", "registers or values left out")
     rows = [(each.id, each.address, each.unit_id, notice) for each in results for notice in each.notices]
     if rows:
         print_table(headers, rows, style="bold yellow")

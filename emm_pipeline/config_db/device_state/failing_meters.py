@@ -14,27 +14,41 @@ from emm_pipeline.config_db.device_state.meter_status import storable
 from emm_pipeline.config_db.engine import database_errors
 from emm_pipeline.config_db.tables import meter_status
 from emm_pipeline.config_db.upsert import upsert
-from emm_pipeline.readings import FailingMeter
+from emm_pipeline.failing import FailingMeter
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from sqlalchemy import Engine
 
-_COLUMNS = ("failed_samples", "failed_samples_since", "failed_sample_reason", "next_attempt_at")
-"""The columns, in the order of FailingMeter's fields after the id."""
+_COLUMNS = ("failed_samples", "failed_samples_since", "failed_sample_reason", "next_attempt_at", "silent")
+"""The columns, in the order of the fields of FailingMeter after its id."""
 
 
 def load_failing(engine: Engine) -> dict[int, FailingMeter]:
     """Return the failing meters, by id.
 
     Raises:
-        ConfigDatabaseError: The database cannot be read. The function below raises it too.
+        ConfigDatabaseError: The database cannot be read. Like the functions below.
     """
     columns = (meter_status.c[name] for name in ("id", *_COLUMNS))
     with database_errors(engine), engine.connect() as connection:
         rows = connection.execute(select(*columns).where(meter_status.c.failed_samples > 0))
         return {row.id: FailingMeter(*row) for row in rows}
+
+
+def load_silent(engine: Engine) -> frozenset[int]:
+    """Return the ids of meters that did not reply when they were read last."""
+    with database_errors(engine), engine.connect() as connection:
+        return frozenset(connection.scalars(select(meter_status.c.id).where(meter_status.c.was_silent)))
+
+
+def save_silent(engine: Engine, changes: Mapping[int, bool]) -> None:
+    """Save, by meter id, whether the meter was silent when it was last read."""
+    if changes:
+        rows = [{"id": id_, "was_silent": silent} for id_, silent in changes.items()]
+        with database_errors(engine), engine.begin() as connection:
+            upsert(connection, meter_status, rows)
 
 
 def save_failing(engine: Engine, changes: Mapping[int, FailingMeter | None]) -> None:
@@ -44,7 +58,9 @@ def save_failing(engine: Engine, changes: Mapping[int, FailingMeter | None]) -> 
     rows = []
     for id_, state in changes.items():
         values = (
-            (state.failures, state.since, storable(state.reason), state.next_attempt_at) if state else (0, *[None] * 3)
+            (state.failures, state.since, storable(state.reason), state.next_attempt_at, state.silent)
+            if state
+            else (0, None, None, None, False)
         )
         rows.append({"id": id_, **dict(zip(_COLUMNS, values, strict=True))})
     with database_errors(engine), engine.begin() as connection:

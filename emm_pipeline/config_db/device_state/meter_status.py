@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC
 from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, func, select
 
 from emm_pipeline.config_db.engine import database_errors
-from emm_pipeline.config_db.tables import meter_status, model_addresses, refused_registers
+from emm_pipeline.config_db.state_tables import (
+    accepted_absences,
+    given_registers,
+    meter_labels,
+    meter_status,
+    model_addresses,
+    refused_registers,
+    register_issues,
+)
 from emm_pipeline.config_db.upsert import upsert
 from emm_pipeline.config_db.used_ids import record_used_ids
 
@@ -25,7 +33,9 @@ class MeterStatus:
     """One meter's status; its times are aware.
 
     `configuration` is the fingerprint at the last discovery, None before the first. `failing_since` and `reason`
-    are None unless the meter is failing. `recorded_at` is the time when its result was last reported to Dagster.
+    are None unless the meter is failing. `recorded_at` is when its result was last reported to Dagster, `polled_at`
+    when a poll last had a result. `asleep` says that it may be off and did not reply. `observed_at` and
+    `observed_reason` are the time and the reason of the last observation of its failure.
     """
 
     id: int
@@ -35,6 +45,12 @@ class MeterStatus:
     failures_in_a_row: int = 0
     reason: str | None = None
     recorded_at: datetime | None = None
+    polled_at: datetime | None = None
+    first_seen_at: datetime | None = field(default=None, compare=False)
+    silent: bool = False
+    asleep: bool = False
+    observed_at: datetime | None = None
+    observed_reason: str | None = None
 
 
 def load_statuses(engine: Engine) -> dict[int, MeterStatus]:
@@ -77,6 +93,11 @@ def save_results(engine: Engine, statuses: Sequence[MeterStatus]) -> None:
             "failures_in_a_row": status.failures_in_a_row,
             "reason": storable(status.reason),
             "recorded_at": status.recorded_at,
+            "polled_at": status.polled_at,
+            "silent": status.silent,
+            "asleep": status.asleep,
+            "observed_at": status.observed_at,
+            "observed_reason": storable(status.observed_reason),
         }
         for status in statuses
     ]
@@ -89,7 +110,9 @@ def forget(engine: Engine, ids: Collection[int]) -> None:
     if not ids:
         return
     with database_errors(engine), engine.begin() as connection:
-        for key in (refused_registers.c.meter_id, model_addresses.c.meter_id, meter_status.c.id):
+        own = (register_issues, accepted_absences, meter_labels)
+        tables = (refused_registers, model_addresses, given_registers, *own)
+        for key in (*(table.c.meter_id for table in tables), meter_status.c.id):
             connection.execute(delete(key.table).where(key.in_(sorted(ids))))
 
 

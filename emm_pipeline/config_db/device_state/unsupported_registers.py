@@ -18,19 +18,36 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from sqlalchemy import Engine
+    from sqlalchemy import Connection, Engine
 
     from emm_pipeline.fleet import EnergyMeter, MeterType
+    from emm_pipeline.readings import GivenRange, Request
 
-_COLUMNS = ("meter_id", "configuration", "function_code", "register_address", "count", "exception_code", "refused_at")
-"""The table's columns; the last five are in the order of the fields of UnsupportedRange."""
+_COLUMNS = (
+    *("meter_id", "configuration", "function_code", "register_address", "count", "exception_code", "refused_at"),
+    *("times_refused", "temporary"),
+)
+"""The columns; from the third on in the order of the fields of UnsupportedRange."""
 _BEHIND_FUNCTION_CODE = 3
 
 
 def load_unsupported(
     engine: Engine, meters: Sequence[EnergyMeter], types: Mapping[str, MeterType], now: datetime
 ) -> dict[int, tuple[UnsupportedRange, ...]]:
-    """Return by meter id the registers that polls omit now, because the meter refused them less than a day ago.
+    """Return by meter id the registers that polls leave out now.
+
+    Raises:
+        ConfigDatabaseError: The database cannot be read.
+    """
+    refused = load_refused(engine, meters, types, now)
+    left_out = {id_: tuple(each for each in ranges if each.tried_again_at > now) for id_, ranges in refused.items()}
+    return {id_: ranges for id_, ranges in left_out.items() if ranges}
+
+
+def load_refused(
+    engine: Engine, meters: Sequence[EnergyMeter], types: Mapping[str, MeterType], now: datetime
+) -> dict[int, tuple[UnsupportedRange, ...]]:
+    """Return by meter id the registers that the meter did not give when they were last requested, less than a day ago.
 
     Entries from before the meter's configuration changed, or before its SunSpec models were found at other addresses,
     are ignored.
@@ -76,6 +93,8 @@ def save_unsupported(
             "count": unsupported.count,
             "exception_code": unsupported.exception_code,
             "refused_at": unsupported.refused_at,
+            "times_refused": unsupported.times_refused,
+            "temporary": unsupported.is_temporary,
             "configuration": known.of(reading.meter),
         }
         for reading in readings
@@ -87,3 +106,43 @@ def save_unsupported(
     with database_errors(engine), engine.begin() as connection:
         upsert(connection, refused_registers, rows)
         connection.execute(delete(refused_registers).where(refused_registers.c.refused_at <= now - REFUSAL_LASTS))
+
+
+def forget_given(
+    engine: Engine, refused: Mapping[int, Sequence[UnsupportedRange]], readings: Sequence[MeterReading]
+) -> None:
+    """Delete the refused registers that meters have given now.
+
+    Args:
+        engine: The configuration database.
+        refused: The refused registers by meter id, also of other meters.
+        readings: The readings of this poll.
+    """
+    given = [
+        (reading.meter.id, range_)
+        for reading in readings
+        for range_ in refused.get(reading.meter.id, ())
+        if range_.refused_at < reading.time and any(range_.lies_in(block.request) for block in reading.blocks)
+    ]
+    if given:
+        with database_errors(engine), engine.begin() as connection:
+            for meter_id, range_ in given:
+                _forget(connection, meter_id, range_.key)
+
+
+def forget_read(engine: Engine, requests: Mapping[int, Sequence[Request]]) -> None:
+    """Delete the refused registers that these requests, by meter id, have brought."""
+    with database_errors(engine), engine.begin() as connection:
+        for meter_id, read in requests.items():
+            for request in read:
+                _forget(connection, meter_id, (int(request.function_code), request.address, request.end))
+
+
+def _forget(connection: Connection, meter_id: int, given: GivenRange) -> None:
+    table = refused_registers.c
+    function_code, start, end = given
+    connection.execute(
+        delete(refused_registers)
+        .where(table.meter_id == meter_id, table.function_code == function_code)
+        .where(table.register_address >= start, table.register_address + table.count <= end)
+    )

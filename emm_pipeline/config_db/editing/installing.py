@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from emm_pipeline.config_db.editing.register_rows import RegisterRow, TypeRows, place_of, series_of
+from emm_pipeline.config_db.editing.register_rows import CombinedRow, RegisterRow, TypeRows, place_of, series_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -21,7 +21,8 @@ class Installation:
 
     `edited` are rows in the database that a person wrote; `deleted` are rows of an earlier installation that a person
     removed. The installation undoes both. `settings` is the type's row of `meter_types` after the installation;
-    `settings_edited` is true if a person wrote the present one.
+    `settings_edited` is true if a person wrote the present one. The same applies to `combined`, the type's rows of
+    `combined_measurements`, which are replaced as a whole.
     """
 
     add: tuple[RegisterRow, ...]
@@ -31,16 +32,20 @@ class Installation:
     settings: tuple[Any, ...] | None
     settings_before: tuple[Any, ...] | None
     settings_edited: bool
+    combined: frozenset[CombinedRow] = frozenset()
+    combined_before: frozenset[CombinedRow] = frozenset()
+    combined_edited: bool = False
 
     @property
     def changes_nothing(self) -> bool:
         """Whether the database already has all rows."""
-        return not self.add and not self.remove and self.settings == self.settings_before
+        before = self.settings_before, self.combined_before
+        return not self.add and not self.remove and before == (self.settings, self.combined)
 
     @property
     def overwrites_a_person(self) -> bool:
         """Whether the installation would undo a person's changes."""
-        return bool(self.edited or self.deleted) or self.settings_edited
+        return bool(self.edited or self.deleted) or self.settings_edited or self.combined_edited
 
     @property
     def changed(self) -> tuple[tuple[RegisterRow, RegisterRow], ...]:
@@ -63,6 +68,9 @@ def plan_installation(database: TypeRows, installed: TypeRows | None, catalogue:
         settings=catalogue.settings,
         settings_before=database.settings,
         settings_edited=settings_edited,
+        combined=catalogue.combined,
+        combined_before=database.combined,
+        combined_edited=bool(database.combined - known.combined - catalogue.combined),
     )
 
 

@@ -6,7 +6,7 @@ configuration issue.
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import delete, insert, text, update
@@ -17,6 +17,7 @@ from emm_pipeline.config_db.tables import energy_meters
 from emm_pipeline.config_db.used_ids import load_used_ids, record_used_ids
 from emm_pipeline.config_db.validation import check_rows
 from emm_pipeline.config_db.validation.meters import HIGHEST_ID, id_of
+from emm_pipeline.config_db.values import InvalidValueError, serial_settings
 from emm_pipeline.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -112,8 +113,12 @@ def _ids(rows: Sequence[Mapping[str, Any]]) -> set[int]:
 
 
 def _stripped(row: Mapping[str, Any]) -> MeterRow:
-    """Return the row with its texts stripped of surrounding spaces, as when rows are read."""
-    return {column: value.strip() if isinstance(value, str) else value for column, value in row.items()}
+    """Texts without the spaces around them, and serial settings as they are read."""
+    texts = {column: value.strip() if isinstance(value, str) else value for column, value in row.items()}
+    if texts.get("serial_settings"):
+        with suppress(InvalidValueError):  # reported with the row's other issues
+            texts["serial_settings"] = serial_settings(texts["serial_settings"])
+    return texts
 
 
 @contextmanager

@@ -1,4 +1,7 @@
-"""Read and write registers as CSV files, with the columns of `registers` in any order (pure)."""
+"""Read and write registers as CSV files, with the columns of `registers` in any order (pure).
+
+Several invalid values are one cell, with spaces between them.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from emm_pipeline.config_db.csv_tables import CsvIssue, read_csv
 from emm_pipeline.config_db.editing.register_rows import (
+    DEFAULTS,
     NEEDED_COLUMNS,
+    OFTEN_USED,
     REGISTER_COLUMNS,
     TEXT_COLUMNS,
     RegisterRow,
@@ -118,12 +123,30 @@ def plan_import(database: Mapping[str, TypeRows], rows: Iterable[RegisterRow], *
 
 
 def write_register_file(rows: Iterable[RegisterRow]) -> str:
-    """Return rows as the text of a CSV file, ordered by type, function code and address; null is an empty cell."""
+    """Return rows as the text of a CSV file, ordered by type, function code and address; null is an empty cell.
+
+    Columns after the twelfth are left out if no row uses them.
+    """
+    rows = sorted(rows, key=place_of)
+    used = [
+        place
+        for place, column in enumerate(REGISTER_COLUMNS)
+        if column in OFTEN_USED or any(row[place] != DEFAULTS.get(column) for row in rows)
+    ]
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\r\n")
-    writer.writerow(REGISTER_COLUMNS)
+    writer.writerow([REGISTER_COLUMNS[place] for place in used])
     # A row whose type begins with # is quoted, so that it is not read as a comment.
     quoting = csv.writer(out, lineterminator="\r\n", quoting=csv.QUOTE_ALL)
-    for row in sorted(rows, key=place_of):
-        (quoting if str(row[0]).startswith("#") else writer).writerow(row)
+    for row in rows:
+        cells = [_cell(REGISTER_COLUMNS[place], row[place]) for place in used]
+        (quoting if str(row[0]).startswith("#") else writer).writerow(cells)
     return out.getvalue()
+
+
+def _cell(column: str, value: Any) -> Any:
+    if column not in OFTEN_USED and value == DEFAULTS.get(column):
+        return None
+    if isinstance(value, bool):
+        return str(value).lower()
+    return " ".join(map(str, value)) if isinstance(value, tuple) else value

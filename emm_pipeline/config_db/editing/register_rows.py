@@ -1,4 +1,4 @@
-"""Rows of `registers` and `meter_types` as records that can be compared (pure).
+"""Rows of `registers`, `combined_measurements` and `meter_types` as records that can be compared (pure).
 
 Two rows describe the same series if their type, measurement name, unit and model are equal.
 """
@@ -15,7 +15,7 @@ from emm_pipeline.fleet import MeterType, Register
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-REGISTER_COLUMNS = ("type", *(field.name for field in fields(Register)))
+REGISTER_COLUMNS = ("type", *(field.name for field in fields(Register) if field.name != "register_bytes"))
 """The columns of `registers`, in the table's order."""
 
 NEEDED_COLUMNS = REGISTER_COLUMNS[:8]
@@ -24,22 +24,46 @@ NEEDED_COLUMNS = REGISTER_COLUMNS[:8]
 TEXT_COLUMNS = ("type", "measurement_name", "data_unit")
 """The columns that do not hold numbers."""
 
-SETTING_COLUMNS = ("max_registers_per_request", "max_gap", "timeout_s", "request_pause_s")
+OFTEN_USED = REGISTER_COLUMNS[:12]
+"""The columns that every file has; a file has a further one only if one of its rows uses it."""
+
+DEFAULTS: dict[str, Any] = {
+    "scale": 1,
+    "value_offset": 0,
+    "invalid_values": (),
+    "absolute": False,
+    "model_copy": 1,
+    "uses_factor": False,
+    "stored": True,
+}
+"""The meaning of null, or of a missing column."""
+
+COMBINED_COLUMNS = ("type", "measurement_name", "data_unit", "part", "factor", "optional")
+"""The columns of `combined_measurements`, in the table's order."""
+
+SETTING_COLUMNS = (
+    *("max_registers_per_request", "max_gap", "timeout_s", "request_pause_s"),
+    *("connect_pause_s", "keep_connection", "reopen_pause_s", "register_bytes"),
+)
 """The columns of `meter_types` after the type's name: settings for requests to its meters."""
 
-Series = tuple[str, str, str, int | None]
-"""Type, measurement name, unit, and model."""
+Series = tuple[str, str, str, int | None, int]
+"""Type, measurement name, unit, model, and copy of the model."""
 
 RegisterRow = tuple[Any, ...]
-"""Values in the order of REGISTER_COLUMNS. Numbers are exact, whole numbers are int, a missing scale is 1."""
+"""Values in the order of REGISTER_COLUMNS, comparable: numbers exact, whole ones int, DEFAULTS where there are none."""
+
+CombinedRow = tuple[Any, ...]
+"""Values in the order of COMBINED_COLUMNS, comparable in the same way."""
 
 
 @dataclass(frozen=True, slots=True)
 class TypeRows:
-    """The rows of a type in the database: its registers, and its row of `meter_types` (None if there is none)."""
+    """The rows of a type in the database: its registers, its row of `meter_types` (or None), and its sums."""
 
     registers: frozenset[RegisterRow] = frozenset()
     settings: tuple[Any, ...] | None = None
+    combined: frozenset[CombinedRow] = frozenset()
 
 
 def register_row(type_name: str, register: Register) -> RegisterRow:
@@ -57,16 +81,43 @@ def settings_row(meter_type: MeterType, default: MeterType) -> tuple[Any, ...] |
 
 def comparable(row: Mapping[str, Any]) -> RegisterRow:
     """Return a row of the table, which may lack columns, as a record that compares equal to records of equal rows."""
-    values = dict(row)
-    if values.get("scale") is None:
-        values["scale"] = 1
-    return tuple(comparable_number(values.get(name)) for name in REGISTER_COLUMNS)
+    return tuple(_comparable(row.get(name), DEFAULTS.get(name)) for name in REGISTER_COLUMNS)
+
+
+def _comparable(value: Any, default: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return tuple(sorted(map(comparable_number, value)))
+    return comparable_number(default if value is None else value)
+
+
+def combined_rows(meter_type: MeterType) -> frozenset[CombinedRow]:
+    """Return the rows of a type's sums."""
+    return frozenset(
+        comparable_combined(
+            {
+                "type": meter_type.name,
+                "measurement_name": combined.measurement_name,
+                "data_unit": combined.data_unit,
+                "part": part.measurement_name,
+                "factor": part.factor,
+                "optional": part.optional,
+            }
+        )
+        for combined in meter_type.combined
+        for part in combined.parts
+    )
+
+
+def comparable_combined(row: Mapping[str, Any]) -> CombinedRow:
+    """Return a row of `combined_measurements` in a form in which equal rows compare equal."""
+    defaults = {"factor": 1, "optional": False}
+    return tuple(_comparable(row.get(name), defaults.get(name)) for name in COMBINED_COLUMNS)
 
 
 def series_of(row: RegisterRow) -> Series:
     """Return the series that a row describes; surrounding spaces are ignored, as when rows are read."""
     type_name, _, name, unit = row[:4]
-    return str(type_name).strip(), str(name).strip(), str(unit or "").strip(), row[_MODEL]
+    return str(type_name).strip(), str(name).strip(), str(unit or "").strip(), row[_MODEL], row[_COPY]
 
 
 def place_of(row: RegisterRow) -> tuple[str, str, int, str]:
@@ -76,7 +127,7 @@ def place_of(row: RegisterRow) -> tuple[str, str, int, str]:
 
 
 _BEYOND_INTEGERS = 2**64
-_MODEL = REGISTER_COLUMNS.index("model")
+_MODEL, _COPY = REGISTER_COLUMNS.index("model"), REGISTER_COLUMNS.index("model_copy")
 
 
 def comparable_number(value: Any) -> Any:

@@ -15,6 +15,7 @@ _ROW_NAMES = {
     "energy_meters": "'id ' || coalesce(id::text, 'null')",
     "registers": "concat_ws(' ', type, register_address, measurement_name)",
     "meter_types": "type::text",
+    "combined_measurements": "concat_ws(' ', type, measurement_name, part)",
 }
 """SQL expression that names a row for a person, by table."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from emm_pipeline.config_db.validation.combined import check_combined
 from emm_pipeline.config_db.validation.meter_types import check_types
 from emm_pipeline.config_db.validation.meters import check_meters
 from emm_pipeline.config_db.validation.registers import check_registers
@@ -19,13 +20,19 @@ if TYPE_CHECKING:
     from emm_pipeline.config_db.validation.row_reader import Row
 
 
-def check_rows(meter_rows: Iterable[Row], register_rows: Iterable[Row], type_rows: Iterable[Row]) -> Fleet:
+def check_rows(
+    meter_rows: Iterable[Row],
+    register_rows: Iterable[Row],
+    type_rows: Iterable[Row],
+    combined_rows: Iterable[Row] = (),
+) -> Fleet:
     """Check all rows and build the fleet of the valid ones.
 
     Args:
         meter_rows: Rows of `energy_meters`. Columns after the first six may be absent.
         register_rows: Rows of `registers`. Columns after the first eight may be absent.
         type_rows: Rows of `meter_types`.
+        combined_rows: Rows of `combined_measurements`.
 
     Returns:
         The fleet, with meters ordered by id and registers by function code and address. The order of the rows affects
@@ -33,6 +40,7 @@ def check_rows(meter_rows: Iterable[Row], register_rows: Iterable[Row], type_row
     """
     issues: list[ConfigurationIssue] = []
     types = check_registers(register_rows, check_types(type_rows, issues), issues)
+    types = check_combined(combined_rows, types, issues)
     meters = check_meters(meter_rows, types, issues)
     return Fleet(tuple(meters), types, tuple(sorted(issues, key=_issue_order)))
 

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 MAX_GAP = MAX_REGISTERS_PER_REQUEST - 1
 MAX_TIMEOUT_S = 60
 MAX_REQUEST_PAUSE_S = 10
+MAX_CONNECT_PAUSE_S = 30
+MAX_REOPEN_PAUSE_S = 60
+REGISTER_BYTES = (2, 4)
 
 
 def check_types(rows: Iterable[Row], issues: list[ConfigurationIssue]) -> dict[str, MeterType]:
@@ -46,4 +49,8 @@ def _check_type(name: str, reader: RowReader) -> MeterType:
         max_gap=reader.read_or(default.max_gap, "max_gap", values.integer, 0, MAX_GAP),
         timeout_s=reader.read_or(default.timeout_s, "timeout_s", values.positive, MAX_TIMEOUT_S),
         request_pause_s=reader.read_or(default.request_pause_s, "request_pause_s", values.real, 0, MAX_REQUEST_PAUSE_S),
+        connect_pause_s=reader.read_or(default.connect_pause_s, "connect_pause_s", values.real, 0, MAX_CONNECT_PAUSE_S),
+        keep_connection=reader.read_or(default.keep_connection, "keep_connection", values.flag),
+        reopen_pause_s=reader.read_or(default.reopen_pause_s, "reopen_pause_s", values.real, 0, MAX_REOPEN_PAUSE_S),
+        register_bytes=reader.read_or(default.register_bytes, "register_bytes", values.one_of, REGISTER_BYTES),
     )

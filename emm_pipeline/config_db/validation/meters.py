@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from emm_pipeline.config_db import values
 from emm_pipeline.config_db.validation.row_reader import RowReader
 from emm_pipeline.config_db.values import InvalidValueError, shown
-from emm_pipeline.fleet import ConfigurationIssue, EnergyMeter
+from emm_pipeline.fleet import (
+    DEFAULT_SERIAL_SETTINGS,
+    SERIAL_PORT,
+    ConfigurationIssue,
+    EnergyMeter,
+    GatewayAddress,
+    TransportKind,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -17,6 +25,7 @@ if TYPE_CHECKING:
     from emm_pipeline.fleet import MeterType
 
 HIGHEST_PORT = 65535
+DEFAULT_PORT = 502
 HIGHEST_UNIT_ID = 255
 LOWEST_ID, HIGHEST_ID = -(2**31), 2**31 - 1
 """Ids are 32-bit integers, as PostgreSQL's type integer."""
@@ -71,7 +80,40 @@ def _check_meter(reader: RowReader, types: Mapping[str, MeterType]) -> EnergyMet
         unit_id=reader.read("slave_address", values.integer, 0, HIGHEST_UNIT_ID),
         type=reader.read("type", values.name),
         description=reader.read_if_possible("description", values.label),
+        transport=reader.read_or(TransportKind.TCP, "transport", values.transport),
+        factor=reader.read_or(1.0, "factor", values.factor),
+        may_be_off=reader.read_or(False, "may_be_off", values.flag),
     )
+    if meter.transport is TransportKind.SERIAL:
+        settings = reader.read_or(DEFAULT_SERIAL_SETTINGS, "serial_settings", values.serial_settings)
+        meter = replace(meter, serial_settings=settings)
+        if meter.host and not meter.host.startswith("/"):
+            reader.report("host", f"is {shown(meter.host)}; with transport serial, the path of a device is allowed")
+        if meter.port is not None and meter.port != SERIAL_PORT:
+            reader.report("port", f"is {meter.port}; with transport serial, {SERIAL_PORT} is allowed")
     if meter.type is not None and meter.type not in types:
         reader.report("type", f"is {shown(meter.type)}, a type without valid rows in the table registers")
     return None if reader.issues else meter
+
+
+def gateway_address(host: str, port: int | None, transport: str | None, serial_settings: str | None) -> GatewayAddress:
+    """Return the endpoint of a gateway that a person typed; a path means a serial line.
+
+    Args:
+        host: A name, an address, or the path of a serial device.
+        port: None for the default.
+        transport: None for the default.
+        serial_settings: None for the default.
+
+    Raises:
+        InvalidValueError: The values cannot be combined.
+    """
+    is_path = host.startswith("/")
+    kind = values.transport(transport) if transport else TransportKind.SERIAL if is_path else TransportKind.TCP
+    if is_path != (kind is TransportKind.SERIAL):
+        raise InvalidValueError(f"{shown(host)} does not go with transport {kind}: a path is a serial line")
+    if kind is not TransportKind.SERIAL:
+        if serial_settings:
+            raise InvalidValueError(f"serial settings go with the path of a serial line, not with {shown(host)}")
+        return GatewayAddress(host, port or DEFAULT_PORT, kind)
+    return GatewayAddress(host, SERIAL_PORT, kind, values.serial_settings(serial_settings or DEFAULT_SERIAL_SETTINGS))

@@ -1,1 +1,1 @@
-"""SunSpec devices: where they keep their models, and polling registers that belong to one."""
+"""SunSpec devices: find the addresses of their models, and poll registers that belong to a model."""

@@ -1,16 +1,17 @@
-"""A meter reading of a SunSpec device, which lists its models itself: they are found first, then read."""
+"""A meter reading of a SunSpec device: find its models in the device's list first, then read them."""
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from emm_pipeline.fleet import model_header
 from emm_pipeline.modbus.exception_codes import ILLEGAL_FUNCTION, UNSUPPORTED
+from emm_pipeline.modbus.last_requests import LastRequests
 from emm_pipeline.modbus.meter_poll import MeterPoll
-from emm_pipeline.modbus.planning import Plans, avoided_requests
+from emm_pipeline.modbus.planning import Plans
 from emm_pipeline.modbus.sunspec.models import ModelSearch, is_where_it_was, missing, read_ends
+from emm_pipeline.modbus.unsupported import known_unsupported
 from emm_pipeline.readings import Failure, FailureKind, MeterReading
 
 if TYPE_CHECKING:
@@ -21,16 +22,17 @@ if TYPE_CHECKING:
 
 @dataclass(eq=False)
 class ModelPoll(MeterPoll):
-    """As `MeterPoll`, of a type that has models.
+    """A `MeterPoll` for a type that has models.
 
-    `known` is where the device had them in an earlier reading. They are searched for where that is not known, and where
-    the device shows that it is not true any more; what was read until then is dropped.
+    `known` are the addresses of the models in an earlier reading. The models are searched for if these are not known,
+    or if the device's replies show that they are no longer right; registers read until then are discarded.
     """
 
     plans: Plans = field(default_factory=lambda: Plans({}))
     known: Mapping[int, int] | None = None
+    reads_labels: bool = False
     found: dict[int, int] | None = None
-    """Where they are, by a search in this reading."""
+    """Addresses found by a search in this reading."""
     _found_all: bool = False
     _search: ModelSearch | None = None
     _paused: bool = False
@@ -43,25 +45,25 @@ class ModelPoll(MeterPoll):
 
     @property
     def is_done(self) -> bool:
-        """Whether nothing is left for another turn."""
+        """Whether no requests are left for another turn."""
         return self._search is None and super().is_done
 
     def begin_turn(self) -> None:
-        """Begins a turn."""
+        """Begin a turn."""
         self._paused = False
         super().begin_turn()
 
     @property
     def next_request(self) -> Request | None:
-        """The next request of this turn; None at its end."""
+        """Return the next request of this turn; None at its end."""
         if self._search:
             return None if self._paused else self._search.request
         return super().next_request
 
     def take_registers(self, data: bytes) -> None:
-        """Keeps the registers that the request brought, or goes on searching with them."""
+        """Add the registers of the reply, or continue the search with them."""
         if self._search:
-            self._last_reply_s = time.monotonic()
+            self._note_reply()
             self._busy = None
             self._search.take(data)
             self._go_on()
@@ -83,9 +85,17 @@ class ModelPoll(MeterPoll):
             self.failure = failure
             self._give_up()
 
-    def _repeat_later(self, failure: Failure) -> None:
+    def fail_request(self, kind: FailureKind, reason: str) -> None:
+        """The request brought no reply, or none to be trusted. A search ends with that."""
+        if self._search:
+            self.failure = self._failure(kind, reason)
+            self._give_up()
+        else:
+            super().fail_request(kind, reason)
+
+    def _leave_for_another_turn(self, failure: Failure) -> None:
         self._paused = True
-        super()._repeat_later(failure)
+        super()._leave_for_another_turn(failure)
 
     def _give_up(self) -> None:
         self._search = None
@@ -102,7 +112,7 @@ class ModelPoll(MeterPoll):
         self._search = ModelSearch()
 
     def _go_on(self) -> None:
-        """Once the search is over, plans the registers where it has found them, for the same turn."""
+        """If the search has ended, plan the registers at the addresses found, for the same turn."""
         search = self._search
         if search is None or search.request:
             return
@@ -115,13 +125,18 @@ class ModelPoll(MeterPoll):
         super().begin_turn()
 
     def _use(self, addresses: Mapping[int, int]) -> None:
-        """Plans the registers where the device has them; those without a model whatever came of the search."""
+        """Plan the registers at the device's addresses; registers without a model are planned in any case."""
         self.meter_type = self.plans.located(self.meter.type, addresses)
-        if self.meter_type.registers:
-            plan = self.plans.requests(self.meter_type, avoided_requests(self.known_unsupported))
+        if self.meter_type.measured:
+            plan = self.plans.requests(
+                self.meter_type,
+                known_unsupported((*self.known_unsupported, *self.earlier.silent), self.meter_type.asked),
+            )
         else:
             plan = self._missing() or "there are no registers"
         if not isinstance(plan, str) and (self.found is not None or self._is_verified_by(plan)):
+            labels = self.plans.label_requests(self.meter_type) if self.reads_labels else ()
+            self.last = LastRequests(self.plans.confirmations(self.meter_type, plan), labels)
             self.set_requests(plan)
         elif not isinstance(plan, str):
             self._search = ModelSearch()
@@ -133,12 +148,12 @@ class ModelPoll(MeterPoll):
         return self.known or {} if self.found is None else self.found
 
     def _is_verified_by(self, plan: Iterable[Request]) -> bool:
-        """Whether the requests bring each model's header: unsupported registers are left out of them."""
+        """Whether the requests include each model's header; they omit it if it is among unsupported registers."""
         headers = [model_header(model, address) for model, address in self.meter_type.models]
         return all(any(request.covers(each) for request in plan) for each in headers)
 
     def _still_true(self, ranges: Iterable[UnsupportedRange]) -> tuple[UnsupportedRange, ...]:
-        """The unsupported registers, without those that the search has read, and none where models have moved."""
+        """Return the unsupported registers that the search has not read; an empty tuple if models have moved."""
         if self.known is not None and self.found != self.known:
             return ()
         begins = (self.found or {}).values()
@@ -148,17 +163,17 @@ class ModelPoll(MeterPoll):
         return missing(self.plans.types[self.meter.type], self.meter_type, self._addresses)
 
     def reading(self) -> MeterReading:
-        """The meter as read so far, with where its models are, and a notice on those that it does not have.
+        """Return the meter as read so far, with the addresses of its models, and a notice about missing ones.
 
-        Of a model only what lies before its end is believed, and only where its header came with it.
+        Registers of a model are used only if they are before its end and its header was read too.
         """
-        reading = super().reading()
+        reading = super().reading()  # decodes labels where they were found, ends or not
         if self.blocks:
             ends = read_ends(self.blocks, self.meter_type)
             self.meter_type = self.plans.located(self.meter.type, self._addresses, ends)
         notice = self._missing() if self.blocks else None
         notices = (*reading.notices, notice) if notice else reading.notices
-        # What was found in part, or is of no use, is searched for again by the next poll.
-        is_news = self._found_all and self.meter_type.registers and self.found != self.known
+        # If the search was incomplete or found no usable model, the next poll searches again.
+        is_news = self._found_all and self.meter_type.measured and self.found != self.known
         models = self.found if is_news else None
         return replace(reading, notices=notices, located_type=self.meter_type, models=models)

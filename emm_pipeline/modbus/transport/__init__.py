@@ -1,10 +1,14 @@
-"""Transports: how requests reach a gateway and replies come back.
+"""Transports: send requests to a gateway and receive replies.
 
-    choosing   which transport a gateway is reached by: the only module that knows them all
-    base       what a session asks of a transport, and how it fails
-    stream     one exchange at a time over a stream of bytes, whatever carries it
-    tcp        such a stream over TCP
+    choosing   chooses the transport of a gateway: the only module that knows them all
+    base       the interface of a transport, and its errors
+    stream     one exchange at a time over any link that carries bytes
+    tcp        such a link over TCP
+    udp        such a link by datagrams
+    serial     such a link over a serial line of this machine
     mbap       Modbus TCP's framing: a request as bytes, and a reply checked against its request
+    rtu        the framing of serial lines, which converters also carry over TCP
+    history    the gateway's earlier replies, to recognize copies and late replies
 
-A transport joins a link (TCP) with a framing (MBAP). Another link or another framing is a module of its own.
+A transport joins a link (TCP, UDP, serial) with a framing (MBAP, RTU). A new one is a separate module.
 """

@@ -1,92 +1,149 @@
-"""What a session asks of a transport, what a transport asks of a framing, and how both fail. Pure."""
+"""Interfaces of transports and framings, and the errors that they raise (pure)."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from emm_pipeline.errors import TransientError
 from emm_pipeline.readings import FailureKind
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from emm_pipeline.modbus.transport.history import ReplyHistory
     from emm_pipeline.readings import Request
 
 
 class TransportError(TransientError):
-    """Something failed between us and a unit: the kind of failure, and a reason without gateway, unit and registers."""
+    """A failure of communication with a unit: its kind, and a reason without gateway, unit and registers.
 
-    def __init__(self, kind: FailureKind, reason: str, exception_code: int | None = None) -> None:
+    `advice` says what to do, if the cause is known more precisely than from the kind of failure.
+    """
+
+    def __init__(
+        self, kind: FailureKind, reason: str, exception_code: int | None = None, *, advice: str | None = None
+    ) -> None:
         super().__init__(reason)
         self.kind = kind
         self.exception_code = exception_code
+        self.advice = advice
 
 
 class ConnectError(TransportError):
     """The gateway cannot be reached."""
 
-    def __init__(self, reason: str) -> None:
-        super().__init__(FailureKind.REFUSED, reason)
+    def __init__(self, reason: str, *, advice: str | None = None) -> None:
+        super().__init__(FailureKind.REFUSED, reason, advice=advice)
 
 
 class ReadError(TransportError):
-    """A request that brought no registers: TIMEOUT, CLOSED, INVALID_REPLY or EXCEPTION."""
+    """A request failed without registers: TIMEOUT, CLOSED, INVALID_REPLY or EXCEPTION; REFUSED over UDP."""
+
+
+class ResendError(ReadError):
+    """A request failed, but may succeed if it is sent again over a newly opened link."""
 
 
 class ExceptionReplyError(ReadError):
-    """The unit, or the gateway for it, replied with a Modbus exception; the transport can be used further."""
+    """The unit, or the gateway for it, replied with a Modbus exception; the transport stays usable."""
 
     def __init__(self, reason: str, exception_code: int) -> None:
         super().__init__(FailureKind.EXCEPTION, reason, exception_code)
 
 
 class Transport(Protocol):
-    """A link to one gateway, for one request at a time; to be opened once, and closed.
+    """A link to one gateway, for one request at a time. It may be opened again after it was closed.
 
-    After any failure but an exception reply it is closed: a late reply must not be mistaken for the next one.
+    After any failure except an exception reply it is closed, so that a late reply cannot be mistaken for the next one.
     """
+
+    notices: list[str]
+    """Notices about unusual replies that were accepted, a line each; the reader of the list empties it."""
 
     @property
     def name(self) -> str:
-        """What it is called in messages, such as `tcp 10.0.0.5:502`."""
+        """Name for messages, such as `tcp 10.0.0.5:502`."""
 
     @property
     def is_open(self) -> bool:
-        """Whether a request can be sent: it was opened, and neither end has closed it since."""
+        """Whether a request can be sent: the link was opened, and neither end has closed it."""
 
     async def open(self, timeout_s: float) -> None:
-        """Opens the link within `timeout_s` seconds.
+        """Open the link within `timeout_s` seconds.
 
         Raises:
             ConnectError: With the operating system's reason.
         """
 
-    async def exchange(self, unit_id: int, request: Request, timeout_s: float) -> bytes:
-        """Sends a request and waits up to `timeout_s` seconds for its reply.
+    async def exchange(
+        self, unit_id: int, request: Request, timeout_s: float, on_resend: Callable[[], None] | None = None
+    ) -> bytes:
+        """Send a request and wait up to `timeout_s` seconds for its reply.
+
+        Args:
+            unit_id: The unit that is to reply.
+            request: What to read.
+            timeout_s: How long to wait.
+            on_resend: If given, a request without a reply is sent once more over the same link, and this is called.
 
         Returns:
-            The registers as on the wire: `request.count` words of two bytes, the high byte first.
+            The data as received, `request.reply_size` bytes: registers, the high byte first, or bits.
 
         Raises:
-            ReadError: There is no reply, or none to this request.
+            ReadError: There is no reply to this request.
         """
 
     def close(self) -> None:
-        """Closes the link, at once. Closing it twice is no error."""
+        """Close the link immediately. It may be closed twice."""
+
+    def keep(self) -> None:
+        """Close the link; where possible, the next `open` to this gateway continues with the same connection."""
+
+
+@dataclass(frozen=True, slots=True)
+class FramedReply:
+    """A reply, found among the bytes that were received.
+
+    `registers` are two bytes each; an exception reply has an `exception_code` in their place. `frame` are the bytes of
+    the reply, `rest` are the bytes that were received after it. `notices` describe anything unusual about it.
+    """
+
+    registers: bytes
+    exception_code: int | None
+    frame: bytes
+    rest: bytes = b""
+    notices: tuple[str, ...] = ()
+    is_certain: bool = True
+    """If false, the reply is used only if no better one follows within a moment."""
+    taints_link: bool = False
+    """Whether it came with unknown bytes, so that later bytes on this link cannot be understood either."""
 
 
 class Framing(Protocol):
-    """How requests and replies are written as bytes. It keeps nothing of an exchange, so that links may share one."""
+    """The format of requests and replies as bytes."""
+
+    silent_s: float
+    """Seconds for which a link must be silent before a request; bytes before that are not its reply. 0: no silence."""
 
     def build(self, unit_id: int, request: Request) -> bytes:
-        """Returns the frame of a request."""
+        """Return the frame of a request."""
 
-    def parse(self, sent: bytes, received: bytes) -> bytes | None:
-        """Returns the registers that a reply brings, two bytes each; None while it may become one with further bytes.
+    def parse(self, sent: bytes, received: bytes, history: ReplyHistory) -> FramedReply | ReadError | None:
+        """Find the reply to a request.
 
         Args:
             sent: The frame of the request.
-            received: All bytes that were received since.
+            received: All bytes that were received since, or before it over the same link.
+            history: What the gateway sent before. It is updated from these bytes.
+
+        Returns:
+            The reply; None if further bytes may complete it; an error if that is unlikely, so that the caller should
+            wait only briefly for further bytes.
 
         Raises:
-            ExceptionReplyError: It is an exception reply.
             ReadError: INVALID_REPLY: these bytes do not begin a reply to this request.
         """
+
+    def explain(self, received: bytes) -> ReadError | None:
+        """Return an error that explains bytes which never became a reply; None if they are unknown."""

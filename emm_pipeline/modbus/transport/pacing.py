@@ -1,4 +1,4 @@
-"""How many connections there may be: in a second, and within the descriptors that the process may open."""
+"""Limit the rate of new connections, and their number to the file descriptors that the process may open."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ import resource
 import time
 
 CONNECTION_SPACING_S = 0.00025
-"""From one new connection to the next: a burst of hundreds overflows small switches and routers."""
+"""Seconds between two new connections: a burst of hundreds overloads small switches and routers."""
 
 _SPARE_DESCRIPTORS = 64
-"""Kept for what the process opens besides: databases, files, name servers."""
+"""Descriptors reserved for the process' other uses: databases, files, name servers."""
 
 
 class Pace:
-    """Lets one caller pass each `spacing_s` seconds; who comes later than that does not wait."""
+    """Lets one caller continue every `spacing_s` seconds; a caller that comes later than that does not wait."""
 
     def __init__(self, spacing_s: float = CONNECTION_SPACING_S) -> None:
         self._spacing_s = spacing_s
         self._next_s = 0.0
 
     async def wait(self) -> None:
-        """Returns when it is the caller's turn, in the order of the calls."""
+        """Return when it is the caller's turn, in the order of the calls."""
         now = time.monotonic()
         turn = max(now, self._next_s)
         self._next_s = turn + self._spacing_s
@@ -31,9 +31,9 @@ class Pace:
 
 
 def allowed_connections(wanted: int) -> int:
-    """Returns how many of the wanted connections the process can open, one at least.
+    """Return how many of the wanted connections the process can open, at least one.
 
-    Raises its soft limit of open files as far as is needed, and the hard one lets it.
+    Raises the soft limit of open files as far as needed and as the hard limit allows.
     """
     reserved = _open_descriptors() + _SPARE_DESCRIPTORS
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

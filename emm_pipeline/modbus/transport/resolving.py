@@ -1,8 +1,9 @@
-"""Looks up host names, each in a thread of its own: a look-up that hangs delays no other one."""
+"""Resolve host names, each in its own thread, so that a hanging look-up does not delay others."""
 
 from __future__ import annotations
 
 import ipaddress
+import os
 import socket
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -15,16 +16,24 @@ if TYPE_CHECKING:
 _FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
 
 
+def is_numeric(host: str) -> bool:
+    """Whether a host is an address, and no name."""
+    with suppress(ValueError):
+        ipaddress.ip_address(host)
+        return True
+    return False
+
+
 async def resolve(host: str, port: int) -> list[AddrInfoType]:
-    """Returns where a host may be connected to, as `socket.getaddrinfo` does, the preferred address first.
+    """Return the addresses of a host as `socket.getaddrinfo` does, the preferred one first.
 
     A numeric address is not looked up.
 
     Raises:
         OSError: The name does not resolve (`socket.gaierror`).
-        ValueError: It is no valid name.
+        ValueError: The name is invalid.
     """
-    with suppress(ValueError):
+    if is_numeric(host):
         address = ipaddress.ip_address(host)
         return [(_FAMILIES[address.version], socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (str(address), port))]
 
@@ -32,3 +41,14 @@ async def resolve(host: str, port: int) -> list[AddrInfoType]:
         return list(dict.fromkeys(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)))
 
     return await in_thread(look_up, f"resolve {host}")
+
+
+def why_not_connected(err: Exception) -> str:
+    """Return the operating system's reason, in words."""
+    if isinstance(err, socket.gaierror):
+        return f"name does not resolve ({err.strerror})"
+    if isinstance(err, UnicodeError):
+        return "name does not resolve: it is not a valid host name"
+    if isinstance(err, OSError) and err.errno:
+        return os.strerror(err.errno).lower()
+    return " ".join(str(err).split()) or type(err).__name__

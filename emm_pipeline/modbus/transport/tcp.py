@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
 from typing import TYPE_CHECKING
 
 from aiohappyeyeballs import start_connection
 
 from emm_pipeline.modbus.transport.base import ConnectError
-from emm_pipeline.modbus.transport.resolving import resolve
-from emm_pipeline.modbus.transport.stream import StreamTransport, one_line
+from emm_pipeline.modbus.transport.keeping import keep, take
+from emm_pipeline.modbus.transport.links import Connection
+from emm_pipeline.modbus.transport.resolving import is_numeric, resolve, why_not_connected
+from emm_pipeline.modbus.transport.stream import StreamTransport
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from emm_pipeline.modbus.transport.base import Framing
 
 NEXT_ADDRESS_AFTER_S = 0.25
-"""Of a host with several addresses, the next one is tried as well when the one before has not answered for so long."""
+"""Seconds without an answer after which the next address of a host is tried concurrently."""
 
 
 class TcpTransport(StreamTransport):
@@ -30,45 +30,50 @@ class TcpTransport(StreamTransport):
 
     def __init__(self, gateway: GatewayAddress, framing: Framing) -> None:
         super().__init__(gateway.name, framing)
+        self._gateway = gateway
         self._host, self._port = gateway.host, gateway.port
 
     async def open(self, timeout_s: float) -> None:
-        """Resolves the host and connects, within `timeout_s` seconds, to the first of its addresses that answers.
+        """Resolve the host and connect, within `timeout_s` seconds, to the first of its addresses that answers.
 
         Raises:
-            ConnectError: With the operating system's reason, and the addresses where there are several.
+            ConnectError: With the operating system's reason, and the addresses if there are several.
         """
+        if kept := take(self._gateway):
+            try:
+                await asyncio.get_running_loop().create_connection(lambda: Connection(self), sock=kept)
+            except OSError:  # the gateway has closed it meanwhile
+                kept.close()
+            else:
+                return
         awaited, where = "answer from the name server", ""
         try:
             async with asyncio.timeout(timeout_s):
                 addresses = await resolve(self._host, self._port)
-                awaited, where = "answer to connecting", _named(addresses)
+                awaited, where = "answer to connecting", "" if is_numeric(self._host) else _named(addresses)
                 await self._connect(addresses, timeout_s)
         except TimeoutError as err:
             raise ConnectError(f"no {awaited} within {timeout_s} s{where}") from err
         except (OSError, ValueError, OverflowError) as err:
-            raise ConnectError(_why_not_connected(err) + where) from err
+            raise ConnectError(why_not_connected(err) + where) from err
+
+    def keep(self) -> None:
+        """Close the link, and keep its connection for the next `open` to this gateway in this process."""
+        if self._link and not self._received:
+            keep(self._gateway, self._link.get_extra_info("socket"))  # type: ignore[attr-defined]  # asyncio's
+        self.close()
 
     async def _connect(self, addresses: Sequence[AddrInfoType], timeout_s: float) -> None:
         loop = asyncio.get_running_loop()
         if len(addresses) == 1:
-            await loop.create_connection(lambda: self, addresses[0][4][0], self._port)
+            await loop.create_connection(lambda: Connection(self), addresses[0][4][0], self._port)
             return
         share_s = min(NEXT_ADDRESS_AFTER_S, timeout_s / 2 / len(addresses))
         connected = await start_connection(addresses, happy_eyeballs_delay=share_s)
-        await loop.create_connection(lambda: self, sock=connected)
+        await loop.create_connection(lambda: Connection(self), sock=connected)
 
 
 def _named(addresses: Sequence[AddrInfoType]) -> str:
-    """The addresses, for the end of a reason; nothing where there is one only, as it says no more than the host."""
-    return f" (addresses tried: {', '.join(str(info[4][0]) for info in addresses)})" if len(addresses) > 1 else ""
-
-
-def _why_not_connected(err: Exception) -> str:
-    if isinstance(err, socket.gaierror):
-        return f"name does not resolve ({err.strerror})"
-    if isinstance(err, UnicodeError):
-        return "name does not resolve: it is no valid host name"
-    if isinstance(err, OSError) and err.errno:
-        return os.strerror(err.errno).lower()
-    return one_line(err)
+    """Return the addresses of a name, for the end of a reason."""
+    which = "address" if len(addresses) == 1 else "addresses"
+    return f" ({which} tried: {', '.join(str(info[4][0]) for info in addresses)})"

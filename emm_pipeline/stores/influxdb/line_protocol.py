@@ -80,6 +80,8 @@ def _poll_lines(polls: Polls) -> list[str]:
             fields += f",latency_ms={poll['latency_ms']!r}"
         if poll["error"]:
             fields += f',error="{poll["error"].translate(_STRING_ESCAPES)}"'
+        if poll["status"]:
+            fields += f',status="{poll["status"].translate(_STRING_ESCAPES)}"'
         lines.append(f"{POLL_MEASUREMENT}{descriptions[code]},id={poll['id']} {fields} {poll['time']}\n")
     return lines
 

@@ -1,9 +1,8 @@
 """The outbox: a folder with every batch of points that the store has not acknowledged yet, one file per fleet reading.
 
 `put` writes a batch with fsync, under a temporary name, and renames it; the names sort oldest first. A process that
-works on a batch holds its lock (flock) from before the renaming until the file is removed. Therefore a poll that loads
-its own batch and any number of replays do not disturb each other, and the kernel releases the locks of a killed
-process.
+works on a batch holds its lock (flock) from before the renaming until the file is removed. Therefore a poll and any
+number of replays do not disturb each other, and the kernel releases the locks of a killed process.
 
 Points that a store rejects are kept in the folder `rejected`, as text, with the reason.
 """

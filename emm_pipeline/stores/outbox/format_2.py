@@ -113,6 +113,8 @@ def _unpacked(content: bytes) -> PointBatch:
     columns: dict[str, dict[str, Column]] = {name: {} for name in _TABLES}
     for table, name, values, texts in _columns(content, start, header):
         columns[table][name] = values if texts is None else TextColumn(values, tuple(texts))
+    # Files of earlier versions have no status.
+    columns["polls"].setdefault("status", TextColumn.of([None] * header["rows"]["polls"]))
     return PointBatch(**{name: table(**columns[name]) for name, table in _TABLES.items()})
 
 

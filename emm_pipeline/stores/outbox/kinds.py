@@ -82,7 +82,7 @@ def read_rejected(path: Path) -> PointBatch:
 
 
 def describe_rejected(path: Path) -> tuple[int, str]:
-    """Return the number of points in a file in `rejected` (0 if it is damaged or missing), and the reasons in one line."""
+    """Return the number of points in a file in `rejected` (0 if damaged or missing), and the reasons in one line."""
     from emm_pipeline.stores.outbox import format_1, rejected  # noqa: PLC0415
 
     if path.name.endswith(DAMAGED_SUFFIX):

@@ -4,8 +4,8 @@
     {"reason": "InfluxDB at http://influxdb:8086 answered HTTP 400: field type conflict", "points": 1}
     {"time": "2026-03-01T12:00:00.000Z", "id": 1, "description": null, "measurement": "power", "unit": "W", "value": 4}
 
-Each reason is written once, above its points. A point of `emm_poll` has the fields `ok`, `latency_ms`, `requests`,
-`points` and `error` instead of `unit` and `value`.
+Each reason is written once, above its points. A poll has `"measurement": "emm_poll"`, and in place of `unit` and
+`value` the fields `ok`, `latency_ms`, `requests`, `points`, `error` and `status`.
 """
 
 from __future__ import annotations
@@ -193,5 +193,6 @@ _CELLS: dict[str, Callable[[object], Any]] = {
     "requests": _integer,
     "points": _integer,
     "error": _optional(lambda cell: one_line(_text(cell), MAX_ERROR)),
+    "status": _optional(_label),
 }
 """The function that checks and converts the cells of each column."""

@@ -42,6 +42,7 @@ emm_poll = Table(
     Column("requests", Integer),
     Column("points", Integer),
     Column("error", Text),
+    Column("status", Text),
 )
 """One row per poll of each meter, with its result."""
 

@@ -1,4 +1,4 @@
-"""What is remembered of meters between runs."""
+"""The status of meters between runs."""
 
 import subprocess
 import sys
@@ -32,19 +32,19 @@ TYPE = MeterType("sdm630", (REGISTER,))
 METER = EnergyMeter(1, "10.0.0.1", 502, 1, "sdm630", "cellar")
 
 
-def test_an_outcome_is_remembered_as_it_was(config_engine):
+def test_a_result_is_saved_unchanged(config_engine):
     save_results(config_engine, [FAILING])
     assert load_statuses(config_engine) == {1: FAILING}
 
 
-def test_a_meter_that_has_recovered_is_remembered_so(config_engine):
+def test_the_recovery_of_a_meter_is_saved(config_engine):
     save_results(config_engine, [FAILING])
     recovered = MeterStatus(1, last_read_at=NOW)
     save_results(config_engine, [recovered])
     assert load_statuses(config_engine) == {1: recovered}
 
 
-def test_outcomes_and_configurations_do_not_overwrite_each_other(config_engine):
+def test_results_and_configurations_do_not_overwrite_each_other(config_engine):
     save_configurations(config_engine, {1: "a", 2: "b"})
     save_results(config_engine, [replace(FAILING, configuration="ignored")])
     save_configurations(config_engine, {1: "c"})
@@ -54,25 +54,25 @@ def test_outcomes_and_configurations_do_not_overwrite_each_other(config_engine):
     }
 
 
-def test_of_a_meter_that_is_there_twice_the_last_outcome_counts(config_engine):
+def test_if_a_meter_occurs_twice_its_last_result_is_saved(config_engine):
     save_results(config_engine, [FAILING, MeterStatus(1)])
     assert load_statuses(config_engine) == {1: MeterStatus(1)}
 
 
-def test_ten_thousand_outcomes_are_one_statement(config_engine):
+def test_ten_thousand_results_are_saved_in_one_statement(config_engine):
     statuses = {number: replace(FAILING, id=number) for number in range(10_000)}
     save_results(config_engine, list(statuses.values()))
     assert load_statuses(config_engine) == statuses
 
 
-def test_nothing_to_save_is_nothing_done(config_engine):
+def test_without_results_no_statement_is_executed(config_engine):
     save_results(config_engine, [])
     save_configurations(config_engine, {})
     forget(config_engine, set())
     assert load_statuses(config_engine) == {}
 
 
-def test_forgotten_meters_are_gone_and_others_stay(config_engine):
+def test_the_state_of_removed_meters_is_deleted_and_that_of_others_stays(config_engine):
     save_configurations(config_engine, {1: "a", 2: "b", 3: "c"})
     forget(config_engine, {1, 3, 99})
     assert list(load_statuses(config_engine)) == [2]
@@ -124,7 +124,7 @@ def test_a_meter_of_a_changed_type_has_another_fingerprint(change):
     assert fingerprint(METER, changed) != fingerprint(METER, TYPE)
 
 
-def test_a_type_that_is_asked_in_another_way_is_the_same_meter():
+def test_other_requests_for_a_type_do_not_change_the_fingerprint():
     assert fingerprint(METER, replace(TYPE, timeout_s=1.0)) == fingerprint(METER, TYPE)
 
 

@@ -1,6 +1,6 @@
-"""What is remembered of meters from sample to sample."""
+"""The device state between fleet readings."""
 
-from dataclasses import astuple, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -16,8 +16,9 @@ from emm_pipeline.config_db.device_state.meter_status import (
 )
 from emm_pipeline.config_db.device_state.model_addresses import load_model_addresses, save_model_addresses
 from emm_pipeline.config_db.device_state.unsupported_registers import load_unsupported, save_unsupported
+from emm_pipeline.failing import FailingMeter
 from emm_pipeline.fleet import DataType, EnergyMeter, FunctionCode, MeterType, Register
-from emm_pipeline.readings import FailingMeter, MeterReading, UnsupportedRange
+from emm_pipeline.readings import MeterReading, UnsupportedRange
 
 NOW = datetime(2026, 3, 29, 0, 59, 59, 999000, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -36,12 +37,12 @@ def remembered(engine, now=NOW + HOUR, meters=(OLD, NEW), types=TYPES):
     return load_unsupported(engine, meters, types, now)
 
 
-def test_what_a_meter_refuses_is_remembered_of_it_and_of_no_other_of_its_type(config_engine):
+def test_unsupported_registers_are_saved_for_the_meter_and_not_for_others_of_its_type(config_engine):
     save_unsupported(config_engine, [sample(REFUSED)], TYPES, NOW)
     assert remembered(config_engine) == {1: (REFUSED,)}
 
 
-def test_what_was_known_before_is_not_remembered_again_so_that_it_ends_after_a_day(config_engine):
+def test_known_unsupported_registers_are_not_saved_again_so_that_they_expire_after_a_day(config_engine):
     save_unsupported(config_engine, [sample(REFUSED)], TYPES, NOW)
     later = NOW + 23 * HOUR
     save_unsupported(config_engine, [sample(REFUSED, time=later)], TYPES, later)
@@ -49,7 +50,7 @@ def test_what_was_known_before_is_not_remembered_again_so_that_it_ends_after_a_d
     assert remembered(config_engine, NOW + 24 * HOUR) == {}
 
 
-def test_registers_that_are_refused_again_a_day_later_are_remembered_for_another_day(config_engine):
+def test_registers_that_are_refused_again_a_day_later_are_saved_for_another_day(config_engine):
     save_unsupported(config_engine, [sample(REFUSED)], TYPES, NOW)
     again = replace(REFUSED, refused_at=NOW + 25 * HOUR, exception_code=3)
     save_unsupported(config_engine, [sample(again, time=again.refused_at)], TYPES, again.refused_at)
@@ -78,7 +79,7 @@ def test_a_changed_meter_is_asked_for_everything_again(config_engine, meter, reg
     assert remembered(config_engine, meters=(meter,), types={"sdm630": MeterType("sdm630", registers)}) == {}
 
 
-def test_a_meter_that_is_gone_is_forgotten(config_engine):
+def test_the_unsupported_registers_of_a_removed_meter_are_deleted(config_engine):
     save_unsupported(config_engine, [sample(REFUSED)], TYPES, NOW)
     forget(config_engine, {1})
     assert remembered(config_engine) == {}
@@ -86,7 +87,8 @@ def test_a_meter_that_is_gone_is_forgotten(config_engine):
 
 def test_a_type_is_digested_once_for_all_its_meters_that_do_not_support_something(config_engine, monkeypatch):
     digested = []
-    monkeypatch.setattr(fingerprints, "astuple", lambda register: digested.append(register) or astuple(register))
+    content_of = fingerprints.content_of
+    monkeypatch.setattr(fingerprints, "content_of", lambda register: digested.append(register) or content_of(register))
     meters = [replace(OLD, id=id_) for id_ in range(50)]
     save_unsupported(config_engine, [sample(REFUSED, meter=meter) for meter in meters], TYPES, NOW)
     assert len(digested) == len(TYPES["sdm630"].registers)
@@ -97,7 +99,8 @@ def test_a_type_is_digested_once_for_all_its_meters_that_do_not_support_somethin
 
 def test_a_type_is_digested_once_for_all_its_meters_with_sunspec_models(config_engine, monkeypatch):
     digested = []
-    monkeypatch.setattr(fingerprints, "astuple", lambda register: digested.append(register) or astuple(register))
+    content_of = fingerprints.content_of
+    monkeypatch.setattr(fingerprints, "content_of", lambda register: digested.append(register) or content_of(register))
     meters = [replace(OLD, id=id_) for id_ in range(50)]
     readings = [MeterReading(meter, NOW, models={103: 40_072}) for meter in meters]
     save_model_addresses(config_engine, readings, TYPES)
@@ -109,7 +112,7 @@ def test_a_type_is_digested_once_for_all_its_meters_with_sunspec_models(config_e
 FAILING = FailingMeter(1, 3, NOW, "10.0.0.1:502 unit 1: no reply within 3 s", NOW + timedelta(minutes=2))
 
 
-def test_failing_meters_are_remembered_as_they_were_and_others_have_no_row(config_engine):
+def test_failing_meters_are_saved_unchanged_and_others_have_no_row(config_engine):
     save_failing(config_engine, {1: FAILING, 2: replace(FAILING, meter_id=2, next_attempt_at=None)})
     assert load_failing(config_engine) == {1: FAILING, 2: replace(FAILING, meter_id=2, next_attempt_at=None)}
     save_failing(config_engine, {1: None})
@@ -117,7 +120,7 @@ def test_failing_meters_are_remembered_as_they_were_and_others_have_no_row(confi
     save_failing(config_engine, {})
 
 
-def test_that_a_meter_fails_and_what_polls_state_of_it_do_not_overwrite_each_other(config_engine):
+def test_failures_and_poll_results_of_a_meter_do_not_overwrite_each_other(config_engine):
     status = MeterStatus(1, last_read_at=NOW, failures_in_a_row=9, reason="the store is unavailable")
     save_results(config_engine, [status])
     save_failing(config_engine, {1: FAILING})

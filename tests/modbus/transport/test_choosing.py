@@ -1,4 +1,4 @@
-"""Everything that talks to a gateway does so by the transport that the chooser names."""
+"""All code that sends requests to a gateway uses the transport that `choosing` selects."""
 
 import asyncio
 import struct
@@ -27,9 +27,10 @@ ONE_REGISTER = Request(HOLDING, 7, 1)
 
 
 class Bus:
-    """A transport without sockets: unit 3 has its addresses as values, and the host `gone` is not there."""
+    """A transport without sockets: the registers of unit 3 contain their addresses; the host `gone` does not exist."""
 
     def __init__(self, gateway):
+        self.notices = []
         self.name, self._host, self.is_open = gateway.name, gateway.host, False
 
     async def open(self, timeout_s):
@@ -38,7 +39,7 @@ class Bus:
             raise ConnectError("no such bus")
         self.is_open = True
 
-    async def exchange(self, unit_id, request, timeout_s):
+    async def exchange(self, unit_id, request, timeout_s, on_resend=None):
         await asyncio.sleep(0)
         if unit_id != 3:
             raise ExceptionReplyError("exception 11", 11)
@@ -59,7 +60,7 @@ def test_polls_use_the_transport_of_each_meter(simulated_gateway):
     readings = run_fast(read_meters(meters, {"t": TYPE}, deadline=time.monotonic() + 60))
     assert [block.data for block in readings[0].blocks] == [b"\0\7"]
     assert readings[1].failure.kind is FailureKind.REFUSED
-    assert readings[1].failure.reason == "gone:1 unit 3: no such bus"
+    assert readings[1].failure.reason == "bus gone:1 unit 3: no such bus"
     assert readings[2].failure.exception_code == 11
 
 
@@ -68,14 +69,14 @@ def test_one_address_over_two_transports_is_two_gateways():
     assert over_tcp.gateway != replace(over_tcp, transport="bus").gateway
 
 
-def test_a_scan_uses_it():
+def test_a_scan_uses_the_selected_transport():
     state = Scan(range(1, 6))
     probe = Probe(ON_THE_BUS.gateway, ONE_REGISTER, Timing(30))
     asyncio.run(scan(probe, state, Unlocked(), Watcher(lambda: None)))
     assert [(found.unit_id, found.reply.words) for found in state.found] == [(3, (7,))]
 
 
-def test_a_check_uses_it():
+def test_a_check_uses_the_selected_transport():
     steps = []
     checks = check_meters([ON_THE_BUS, GONE], {"t": TYPE}, Unlocked(), lambda: steps.append(1), lambda: None)
     good, gone = asyncio.run(checks)
@@ -84,11 +85,11 @@ def test_a_check_uses_it():
     assert str(gone.failure) == "no such bus"
 
 
-def test_reading_registers_uses_it():
+def test_reading_registers_uses_the_selected_transport():
     assert asyncio.run(Session(ON_THE_BUS.gateway, Timing(30)).read(3, ONE_REGISTER)).words == (7,)
 
 
-def test_the_test_whether_gateways_can_be_reached_uses_it():
+def test_the_test_of_reachability_uses_the_selected_transport():
     unreachable = asyncio.run(find_unreachable({ON_THE_BUS.gateway, GONE.gateway}))
     assert unreachable == {GONE.gateway: "no such bus"}
 

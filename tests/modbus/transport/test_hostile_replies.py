@@ -1,4 +1,4 @@
-"""Hostile and broken replies over real sockets: never a crash, a stall, a wrong value, or memory without bounds."""
+"""Malicious and broken replies over real sockets cause no crash, no stall, no wrong value and no memory growth."""
 
 import asyncio
 import tracemalloc
@@ -21,7 +21,7 @@ MEBIBYTE = 1024 * 1024
 
 @pytest.fixture(scope="module")
 def judge():
-    """Judges a case; no timeout runs out because the machine is busy."""
+    """Run and check a case with a simulated clock, so that a busy machine causes no timeout."""
     clock, device = ClockLoop(), HostileDevice()
     clock.run(device.start())
     yield lambda case: clock.run(device.judge(case))
@@ -57,7 +57,7 @@ def run(judge, cases, first=0):
 
 @pytest.mark.parametrize("asked_for", [True, False])
 def test_a_device_that_sends_without_end_is_cut_off_and_fills_no_memory(asked_for):
-    """In the place of a reply, and in the pause between two requests."""
+    """The bytes are sent instead of a reply, and in the pause between two requests."""
 
     async def flood(_, writer):
         try:

@@ -1,7 +1,7 @@
-"""Keeps a copy of every batch that leaves the outbox, so that a test knows what was in it.
+"""Keep a copy of every batch that is removed from the outbox, for tests.
 
-Python imports this by its name where the folder is on PYTHONPATH. A file is linked into OUTBOX_ARCHIVE just before it
-is deleted or renamed: at any instant a batch that had its name is in the outbox or in the archive. EMM is unchanged.
+Python imports this module at its start if the folder is on PYTHONPATH. A file is linked into OUTBOX_ARCHIVE just before
+it is deleted or renamed, so every batch is always in the outbox or in the archive. EMM itself is not changed.
 """
 
 import contextlib
@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 def record(archive: str) -> None:
-    """Record in this process, and with the environment in those that it starts."""
+    """Record in this process and, through the environment, in its child processes."""
 
     def keep(event: str, arguments: tuple) -> None:
         if event in {"os.remove", "os.rename"} and str(arguments[0]).endswith(".points"):

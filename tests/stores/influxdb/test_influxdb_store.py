@@ -87,7 +87,7 @@ def test_a_value_is_stored_to_its_last_digit(influxdb, store, bucket, value):
     assert influxdb.query("SELECT value FROM voltageL1", bucket)[0]["value"] == value
 
 
-def test_what_is_not_a_number_is_never_written(influxdb, store, bucket):
+def test_values_that_are_not_numbers_are_never_written(influxdb, store, bucket):
     write(store, readings(reading(value=float("nan"))), [])
     assert influxdb.query("SHOW MEASUREMENTS", bucket) == []
 
@@ -121,7 +121,7 @@ def test_every_row_of_more_than_one_batch_is_stored(influxdb, store, bucket, num
     assert (counted["count"], counted["sum"]) == (number, sum(range(number)))
 
 
-def test_writing_nothing_asks_no_server():
+def test_writing_no_points_does_not_contact_the_server():
     with contextlib.closing(InfluxReadingsStore("http://127.0.0.1:1", "a:b", "emm", "emm")) as store:
         write(store, NOTHING, [])
 
@@ -133,7 +133,7 @@ def test_a_bucket_names_a_retention_policy(influxdb, open_store):
     assert influxdb.query("SELECT value FROM autogen.kept_a_day") == []
 
 
-# Texts as people type them, and as no one would
+# Ordinary and unusual texts
 
 HARD_TEXTS = [
     "comma,space equals=quote\"'",
@@ -164,7 +164,7 @@ def test_a_description_with_a_backslash_in_it_is_read_back_as_it_was_given(influ
 
 
 @pytest.mark.parametrize("measurement", ["_x", "x#", "=", '"quoted"', "a=b", ".", "select"])
-def test_an_odd_measurement_name_is_stored_as_given(influxdb, store, bucket, measurement):
+def test_an_unusual_measurement_name_is_stored_as_given(influxdb, store, bucket, measurement):
     write(store, readings(reading(measurement=measurement)), [])
     assert [row["measurement"] for row in influxdb.query(EVERYTHING, bucket)] == [measurement]
 
@@ -190,7 +190,7 @@ def test_any_text_is_read_back_as_given_or_named(influxdb, open_store, texts):
     assert stored == {number: text for number, text in enumerate(texts) if number not in named}
 
 
-# What the server rejects
+# Points that the server rejects
 
 
 @pytest.fixture
@@ -199,7 +199,7 @@ def conflict(influxdb, bucket):
     influxdb.write(f'voltageL2,id=9 value="text" {NOON_MS}', bucket)
 
 
-def test_of_a_type_conflict_the_good_points_are_stored_and_the_bad_ones_named(influxdb, store, bucket, conflict):
+def test_at_a_type_conflict_valid_points_are_stored_and_the_others_reported(influxdb, store, bucket, conflict):
     bad = [reading(measurement="voltageL2", id=number) for number in (2, 7)]
     rejected = write(store, readings(reading(), bad[0], reading(id=3), bad[1]), [poll()])
     assert rejected_rows(rejected) == rows(points(readings(*bad)))
@@ -243,7 +243,7 @@ def test_a_batch_too_large_for_the_server_is_sent_in_parts(influxdb, store, buck
     assert influxdb.query("SELECT count(value) FROM voltageL1", bucket)[0]["count"] == 300
 
 
-# What an operator is told
+# Errors for an operator
 
 
 def one_line_without_token(caught, token):
@@ -255,13 +255,13 @@ def one_line_without_token(caught, token):
 
 
 @pytest.mark.parametrize("token", ["emm:wrong", "stranger:nothing", "not-of-the-form-user-password"])
-def test_a_wrong_token_is_named_as_such(open_store, token):
+def test_a_wrong_token_is_reported(open_store, token):
     with pytest.raises(StoreAccessError, match=r"HTTP 401.*INFLUXDB_TOKEN") as caught:
         write(open_store(token=token), readings(reading()), [])
     assert token not in one_line_without_token(caught, token)
 
 
-def test_a_token_without_the_right_to_write_is_named_as_such(influxdb, open_store):
+def test_a_token_without_the_right_to_write_is_reported(influxdb, open_store):
     token = influxdb.create_user("reader", "reader-password")
     with pytest.raises(StoreAccessError, match=r"HTTP 403.*may not write") as caught:
         write(open_store(token=token), readings(reading()), [])
@@ -272,14 +272,16 @@ def test_a_token_without_the_right_to_write_is_named_as_such(influxdb, open_stor
     ("bucket", "reason"),
     [("absent", "404.*database not found.*INFLUXDB_BUCKET"), ("emm/absent", "500.*retention policy.*INFLUXDB_BUCKET")],
 )
-def test_a_bucket_that_does_not_exist_is_named_as_such(influxdb, open_store, bucket, reason):
+def test_a_bucket_that_does_not_exist_is_reported(influxdb, open_store, bucket, reason):
     with pytest.raises(StoreError, match=reason) as caught:
         write(open_store(bucket), readings(reading()), [])
     one_line_without_token(caught, influxdb.token)
     assert influxdb.url in str(caught.value)
 
 
-def test_an_influxdb_that_is_away_behind_its_proxy_may_take_the_points_later(influxdb, influxdb_away, store_later):
+def test_an_influxdb_that_is_unavailable_behind_its_proxy_may_take_the_points_later(
+    influxdb, influxdb_away, store_later
+):
     for attempt in (store_later.ping, lambda: write(store_later, readings(reading()), [])):
         with pytest.raises(StoreError, match=r"HTTP 502.*is InfluxDB running") as caught:
             attempt()
@@ -327,7 +329,7 @@ def free_port():
         return server.getsockname()[1]
 
 
-def test_a_server_that_says_nothing_is_given_up_in_time(free_port):
+def test_a_silent_server_is_abandoned_in_time(free_port):
     with (
         socket.create_server(("127.0.0.1", free_port)),
         contextlib.closing(
@@ -339,7 +341,7 @@ def test_a_server_that_says_nothing_is_given_up_in_time(free_port):
 
 
 class Other(http.server.BaseHTTPRequestHandler):
-    """A web server that is no InfluxDB, and content with everything."""
+    """A web server that is not InfluxDB, and accepts every request."""
 
     def do_POST(self):
         self.rfile.read(int(self.headers["Content-Length"]))
@@ -384,7 +386,7 @@ def test_an_answer_that_blames_the_content_is_not_worth_another_attempt(other_se
     assert all(f"HTTP {status}" in each.reason for each in rejected)
 
 
-def test_what_the_server_asks_for_in_retry_after_is_handed_on(other_server):
+def test_the_pause_in_retry_after_is_passed_on(other_server):
     other_server.status = 429
     other_server.headers = {"Retry-After": "7"}
     with (
@@ -395,7 +397,7 @@ def test_what_the_server_asks_for_in_retry_after_is_handed_on(other_server):
     assert caught.value.retry_after_s == 7
 
 
-def test_no_request_outlasts_the_time_that_there_is(free_port, monkeypatch):
+def test_no_request_exceeds_the_available_time(free_port, monkeypatch):
     clock = Clock()
     monkeypatch.setattr(store_module, "time", SimpleNamespace(monotonic=clock.monotonic))
     store = InfluxReadingsStore(f"http://127.0.0.1:{free_port}", "a:b", "emm", "emm", timeout_s=120)
@@ -406,19 +408,19 @@ def test_no_request_outlasts_the_time_that_there_is(free_port, monkeypatch):
         assert writing in ended, "it waited as long as a request may take when there is time"
         with pytest.raises(StoreError, match="timed out"):
             writing.result()
-        with pytest.raises(StoreError, match="in the time that there was"):
+        with pytest.raises(StoreError, match="in the available time"):
             store.write(points(readings(reading())), until=clock.monotonic())
 
 
 @pytest.mark.parametrize("token", ["two\nlines", "Zähler:x", "tab\t"])
-def test_a_token_that_no_header_can_carry_is_refused_without_showing_it(token):
+def test_a_token_that_is_not_allowed_in_a_header_is_refused_without_showing_it(token):
     with pytest.raises(ConfigurationError, match="INFLUXDB_TOKEN") as caught:
         InfluxReadingsStore("http://localhost:8086", token, "emm", "emm")
     assert token not in str(caught.value)
 
 
 @pytest.mark.parametrize("url", ["localhost:8086", "", "ftp://host", "http://", "http://host:port", "http://[::1"])
-def test_a_url_that_is_none_is_named_as_such(url):
+def test_an_invalid_url_is_reported(url):
     with pytest.raises(ConfigurationError, match="INFLUXDB_URL"):
         InfluxReadingsStore(url, "a:b", "emm", "emm")
 
@@ -433,7 +435,7 @@ def test_a_password_in_the_url_is_not_shown(free_port, host):
             assert "geheim" not in str(caught.value)
 
 
-def test_ping_is_content_with_an_influxdb_that_answers(store):
+def test_ping_succeeds_with_an_influxdb_that_answers(store):
     store.ping()
 
 
@@ -443,12 +445,12 @@ def test_ping_writes_nothing(influxdb, store, bucket):
 
 
 @pytest.mark.parametrize("options", [{"token": "emm:wrong"}, {"bucket": "absent"}])
-def test_ping_says_that_a_write_would_not_be_let_in(open_store, options):
+def test_ping_reports_that_a_write_would_be_refused(open_store, options):
     with pytest.raises(StoreAccessError):
         open_store(**options).ping()
 
 
-def test_ping_is_content_with_influxdb_2_which_takes_no_empty_write(other_server):
+def test_ping_succeeds_with_influxdb_2_which_rejects_an_empty_write(other_server):
     other_server.status = 400
     with contextlib.closing(InfluxReadingsStore(other_server.url, "token", "emm", "emm")) as store:
         store.ping()

@@ -1,4 +1,4 @@
-"""Points as line protocol: what InfluxDB reads is what was given. The parser of the outbox's format 1 reads it back."""
+"""Points as line protocol, read back with the parser of the outbox's format 1."""
 
 import pytest
 from hypothesis import given
@@ -49,6 +49,11 @@ def test_a_poll_becomes_a_line_of_emm_poll():
     assert lines(readings(), [poll()]) == [
         f"emm_poll,description=example,id=1 ok=1i,requests=2i,points=7i,latency_ms=12.5 {NOON_MS}"
     ]
+
+
+def test_a_poll_has_the_meters_status_as_a_field():
+    (line,) = lines(readings(), [poll(status="waiting for store")])
+    assert line.split(" ", 1)[1].startswith('ok=1i,requests=2i,points=7i,latency_ms=12.5,status="waiting for store" ')
 
 
 def test_a_failed_poll_says_why_in_one_line():

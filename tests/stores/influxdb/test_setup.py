@@ -1,4 +1,4 @@
-"""`emm influxdb setup`: tokens of an InfluxDB 2.x (its API played by a small server), and a real 1.x that has none."""
+"""`emm influxdb setup`: tokens of a simulated InfluxDB 2.x, and a real 1.x without tokens."""
 
 from dataclasses import replace
 
@@ -31,7 +31,7 @@ def test_the_pipelines_token_may_only_write_and_grafanas_only_read(api, setup):
     assert ADMIN not in (tokens.write, tokens.read)
 
 
-def test_the_reason_of_an_error_is_said_and_the_token_is_not(api, setup):
+def test_the_reason_of_an_error_is_reported_and_the_token_is_not(api, setup):
     refused = 400, {"code": "invalid", "message": f"name has a slash, says {ADMIN}\nand more"}
     api.handle = lambda *_: refused
     with pytest.raises(StoreError, match=r"HTTP 400 to GET /api/v2/orgs: name has a slash, says \*\*\* and more$"):
@@ -57,7 +57,7 @@ def test_tokens_that_still_work_are_kept_and_others_replaced_without_leaving_one
     assert setup.ensure_tokens(tokens) == tokens
     replaced = setup.ensure_tokens(replace(tokens, read="of another server"))
     assert replaced != tokens
-    assert api.may(tokens.write, "write"), "polling goes on until the new ones are where it looks"
+    assert api.may(tokens.write, "write"), "polling continues until the new ones are where it looks"
     setup.withdraw(tokens)
     assert {one["token"] for one in api.authorizations.values()} == {replaced.write, replaced.read}
 
@@ -68,14 +68,14 @@ def test_tokens_of_an_older_version_whose_ids_are_not_known_are_found_by_their_t
     assert not api.authorizations
 
 
-def test_another_installations_tokens_in_the_same_organization_are_left_alone(api, setup):
+def test_another_installations_tokens_in_the_same_organization_are_not_changed(api, setup):
     theirs, ours = setup.ensure_tokens(None), setup.ensure_tokens(None)
     setup.withdraw(ours)
     setup.withdraw(Tokens("of no server", "of no server"))
     assert {one["token"] for one in api.authorizations.values()} == {theirs.write, theirs.read}
 
 
-def test_tokens_that_people_made_are_left_alone(api, setup):
+def test_tokens_that_people_made_are_not_changed(api, setup):
     api.authorizations["theirs"] = {"id": "theirs", "token": "theirs", "description": "my script", "permissions": []}
     setup.ensure_tokens(None)
     assert "theirs" in api.authorizations
@@ -97,13 +97,13 @@ def test_a_name_that_influxdb_does_not_know_is_named(api, org, bucket, named):
         InfluxSetup(api.url, ADMIN, org, bucket).ensure_tokens(None)
 
 
-def test_a_wrong_admin_token_is_said_and_not_shown(api):
+def test_a_wrong_admin_token_is_reported_and_not_shown(api):
     with pytest.raises(StoreError, match="DOCKER_INFLUXDB_INIT_ADMIN_TOKEN") as caught:
         InfluxSetup(api.url, "wr0ng", "emm", "emm").has_tokens()
     assert "wr0ng" not in str(caught.value)
 
 
-def test_an_influxdb_that_is_away_is_said_with_its_address():
+def test_an_influxdb_that_is_unavailable_is_reported_with_its_address():
     with pytest.raises(StoreError, match=r"127\.0\.0\.1:1 does not answer"):
         InfluxSetup("http://127.0.0.1:1", ADMIN, "emm", "emm").has_tokens()
 
@@ -115,7 +115,7 @@ def test_a_real_influxdb_1_has_no_tokens_to_make(influxdb):
 class TestCommand:
     @pytest.fixture
     def run(self, tmp_path, monkeypatch):
-        """Run the command with settings; returns its output and the files: write token, read token, database."""
+        """Run the command with settings; return its output and the files: write token, read token, database."""
         files = {name: tmp_path / name for name in ("write-token", "read-token", "database")}
 
         def run(**settings: str) -> tuple[str, list[str]]:
@@ -135,13 +135,13 @@ class TestCommand:
 
     def test_it_writes_new_tokens_and_the_second_time_keeps_them(self, api, run):
         output, files = run(**self.stack_settings(api.url))
-        assert "made a token to write and one to read" in output
+        assert "created one token to write and one to read" in output
         assert files == ["token1", "token2", "emm"]
         output, again = run(**self.stack_settings(api.url))
         assert "tokens kept" in output
         assert again == files
 
-    def test_run_with_other_files_it_revokes_nothing_that_runs(self, api, run, tmp_path):
+    def test_with_other_files_it_revokes_no_token_in_use(self, api, run, tmp_path):
         _, first = run(**self.stack_settings(api.url))
         for name in ("write-token", "read-token", "database"):
             (tmp_path / name).rename(tmp_path / f"kept {name}")
@@ -152,7 +152,7 @@ class TestCommand:
         _, before = run(**self.stack_settings(api.url))
         api.bucket_id = "0c0c"
         output, after = run(**self.stack_settings(api.url))
-        assert "made a token" in output
+        assert "created one token" in output
         assert {one["token"] for one in api.authorizations.values()} == set(after[:2])
         assert not set(before[:2]) & set(after[:2])
 
@@ -178,4 +178,4 @@ class TestCommand:
 
     def test_readings_in_postgresql_need_no_influxdb(self, run):
         output, _ = run(READINGS_STORE="postgresql", INFLUXDB_URL="http://127.0.0.1:1")
-        assert "left alone" in output
+        assert "nothing to do" in output

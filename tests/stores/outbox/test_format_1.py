@@ -1,4 +1,4 @@
-"""Batches that earlier versions of EMM left: each line is read as what it was written from, and nothing else is.
+"""Batches of earlier versions of EMM: each valid line gives the original point, and any other line is an error.
 
 The folder `written_by_format_1` was written by EMM at commit 6e50f05.
 """
@@ -35,7 +35,7 @@ def outbox(tmp_path):
 
 
 class Store:
-    """Takes everything."""
+    """A store that accepts everything."""
 
     def __init__(self):
         self.taken = []
@@ -52,10 +52,10 @@ def reading_row(**columns):
 
 def poll_row(**columns):
     row = {"time": NOON_MS, "id": 1, "description": "example", "ok": True, "latency_ms": 12.5, "requests": 2}
-    return row | {"points": 7, "error": None} | columns
+    return row | {"points": 7, "error": None, "status": None} | columns
 
 
-def test_what_an_earlier_version_left_is_shown_and_loaded_with_every_value_and_text(outbox):
+def test_batches_of_an_earlier_version_are_shown_and_loaded_completely(outbox):
     assert [(file.points, file.reason) for file in outbox.waiting()] == [(6, None), (3, None)]
     store = Store()
     done = Delivery(store, outbox).replay()
@@ -129,7 +129,7 @@ READINGS = st.fixed_dictionaries(
 POLLS = st.fixed_dictionaries(
     TAGS
     | {"ok": st.booleans(), "latency_ms": st.none() | FLOATS, "requests": COUNTS, "points": COUNTS}
-    | {"error": st.none() | TEXTS.map(one_line).filter(bool)}
+    | {"error": st.none() | TEXTS.map(one_line).filter(bool), "status": st.none()}
 )
 
 
@@ -176,7 +176,7 @@ def test_a_line_of_any_other_form_is_an_error_that_names_the_file_and_the_line(l
 
 
 @given(st.text(',= \\"\0\nabid1.#', max_size=60))
-def test_a_text_is_read_as_what_it_would_be_written_as_or_is_an_error(text):
+def test_a_text_is_read_as_it_would_be_written_or_is_an_error(text):
     for line in (text, f"a,description={text},id=1 value=1.0 1", f'emm_poll,id=1 ok=1i,error="{text}" 1'):
         with contextlib.suppress(DamagedFileError):
             assert lines_of(parse_lines([line], "")) == [line]

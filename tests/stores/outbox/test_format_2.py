@@ -1,4 +1,4 @@
-"""A batch's file: what was put into it is read back to the last bit, or the file is known to be damaged."""
+"""A batch's file: points are read back exactly, or the file is reported as damaged."""
 
 import json
 import struct
@@ -24,7 +24,14 @@ TAGS = {"time": NUMBERS, "id": NUMBERS, "description": TEXTS}
 READINGS = st.fixed_dictionaries(TAGS | {"measurement": TEXTS, "unit": TEXTS, "value": FLOATS})
 POLLS = st.fixed_dictionaries(
     TAGS
-    | {"ok": st.booleans(), "latency_ms": st.none() | FLOATS, "requests": NUMBERS, "points": NUMBERS, "error": TEXTS}
+    | {
+        "ok": st.booleans(),
+        "latency_ms": st.none() | FLOATS,
+        "requests": NUMBERS,
+        "points": NUMBERS,
+        "error": TEXTS,
+        "status": TEXTS,
+    }
 )
 
 
@@ -44,7 +51,7 @@ def test_a_batch_with_more_texts_than_a_byte_counts_is_read_back():
     assert rows(unpack(pack(batch, "run"), "file")) == rows(batch)
 
 
-def test_a_file_is_as_the_documentation_says():
+def test_a_file_has_the_documented_format():
     magic, version, count, checksum = struct.unpack("<8sIII", FILE[:20])
     assert (magic, version, count) == (b"EMMPOINT", 2, 4)
     assert checksum == zlib.crc32(FILE[8:16] + FILE[20:])
@@ -59,7 +66,7 @@ def test_a_file_is_as_the_documentation_says():
     assert columns[16:32] == bytes([1, 2, *14 * [0]]), "the lowest bytes of both ids first"
 
 
-def test_how_many_points_a_file_holds_is_told_by_its_beginning(tmp_path):
+def test_the_number_of_points_is_at_the_beginning_of_a_file(tmp_path):
     (tmp_path / "file").write_bytes(FILE[:20])
     assert read_count(tmp_path / "file") == 4
     (tmp_path / "file").write_bytes(FILE[:19])

@@ -1,4 +1,4 @@
-"""The outbox's folder: what is in it outlives a crash, is held by one process at a time, and is bounded."""
+"""The outbox's folder: batches survive a crash, are locked by one process at a time, and have a limited size."""
 
 import fcntl
 import os
@@ -40,7 +40,7 @@ def test_names_sort_oldest_first_whatever_run_they_are_of(outbox):
     assert outbox.names() == [earlier, later]
 
 
-def test_what_waits_is_shown_with_its_points_and_size(outbox):
+def test_waiting_batches_are_shown_with_their_points_and_size(outbox):
     put(outbox)
     (file,) = outbox.waiting()
     assert (file.points, file.reason) == (2, None)
@@ -54,7 +54,7 @@ def test_an_outbox_that_was_never_used_is_empty(outbox):
     assert not outbox.folder.exists()
 
 
-def test_a_batch_is_held_by_one_at_a_time_and_free_again_afterwards(outbox):
+def test_a_batch_is_locked_by_one_process_at_a_time_and_released_afterwards(outbox):
     batch = outbox.put(POINTS, NOON, "run")
     assert outbox.claim(batch.name) is None
     assert not outbox.has_waiting()
@@ -65,7 +65,7 @@ def test_a_batch_is_held_by_one_at_a_time_and_free_again_afterwards(outbox):
         assert outbox.claim(batch.name) is None
 
 
-def test_a_batch_that_was_loaded_while_another_waited_for_it_is_gone(outbox, monkeypatch):
+def test_a_batch_that_was_loaded_while_another_process_waited_for_it_cannot_be_claimed(outbox, monkeypatch):
     first = outbox.put(POINTS, NOON, "run")
     flock = __import__("fcntl").flock
 
@@ -92,7 +92,7 @@ time.sleep(60)
 """
 
 
-def test_a_killed_process_lets_go_of_its_batch(outbox):
+def test_the_batch_of_a_killed_process_is_released(outbox):
     process = subprocess.Popen([sys.executable, "-c", HOLD, str(outbox.folder)], stdout=subprocess.PIPE, text=True)
     name = process.stdout.readline().strip()
     try:
@@ -106,7 +106,7 @@ def test_a_killed_process_lets_go_of_its_batch(outbox):
         assert batch.points().readings.measurement.tolist() == ["a"]
 
 
-def test_the_file_is_on_the_disk_before_it_has_its_name(outbox, monkeypatch):
+def test_the_file_is_synced_to_disk_before_it_is_renamed(outbox, monkeypatch):
     outbox.folder.mkdir()
     calls = []
     fsync, rename = os.fsync, os.rename
@@ -116,8 +116,8 @@ def test_the_file_is_on_the_disk_before_it_has_its_name(outbox, monkeypatch):
     assert calls == ["fsync", "rename", "fsync"], "the file, its name, the folder"
 
 
-def test_each_folder_that_is_made_is_on_the_disk_with_its_name(outbox, monkeypatch):
-    """Else a power cut after the first poll takes the outbox's folder, or `rejected`, with all that is in it."""
+def test_each_created_folder_is_synced_to_disk(outbox, monkeypatch):
+    """Otherwise a power failure after the first poll may remove the outbox's folder or `rejected` with its files."""
     synced = []
     fsync = os.fsync
     monkeypatch.setattr(os, "fsync", lambda fd: (synced.append(str(Path(f"/proc/self/fd/{fd}").readlink())), fsync(fd)))
@@ -129,7 +129,7 @@ def test_each_folder_that_is_made_is_on_the_disk_with_its_name(outbox, monkeypat
 
 
 @pytest.mark.parametrize("failing", ["fsync", "rename"])
-def test_of_a_file_that_could_not_be_written_nothing_is_left(outbox, monkeypatch, failing):
+def test_no_part_of_a_file_that_could_not_be_written_is_left(outbox, monkeypatch, failing):
     def fail(*_):
         raise OSError(28, "No space left on device")
 
@@ -139,7 +139,7 @@ def test_of_a_file_that_could_not_be_written_nothing_is_left(outbox, monkeypatch
     assert names(outbox.folder) == []
 
 
-def test_a_file_that_a_killed_process_left_half_written_goes_after_a_while(outbox):
+def test_a_file_that_a_killed_process_left_half_written_is_removed_after_a_while(outbox):
     put(outbox)
     for name, age_s in ((".young.points.tmp", 60), (".old.points.tmp", 7200)):
         (outbox.folder / name).write_bytes(b"half")
@@ -154,7 +154,7 @@ def test_a_file_that_a_killed_process_left_half_written_goes_after_a_while(outbo
 # Bounds
 
 
-def test_of_a_full_outbox_the_oldest_go_and_are_counted(tmp_path):
+def test_a_full_outbox_removes_the_oldest_files_and_counts_them(tmp_path):
     outbox = Outbox(tmp_path, 3 * 4096)
     kept = [put(outbox, minute) for minute in range(5)][2:]
     dropped = outbox.trim()
@@ -169,7 +169,7 @@ def test_an_outbox_that_is_exactly_full_loses_nothing(tmp_path):
     assert outbox.trim() == []
 
 
-def test_a_batch_that_is_being_loaded_does_not_go_and_the_next_one_does(tmp_path):
+def test_a_batch_that_is_being_loaded_is_kept_and_the_next_one_removed(tmp_path):
     outbox = Outbox(tmp_path, 4096)
     with outbox.put(POINTS, NOON, "oldest") as held:
         later = put(outbox, 1)
@@ -184,7 +184,7 @@ def test_a_batch_larger_than_the_outbox_is_kept_while_it_is_loaded(tmp_path):
         assert outbox.names() == [held.name]
 
 
-def test_rejected_files_count_and_go_too(tmp_path):
+def test_files_of_rejected_points_are_counted_and_removed_too(tmp_path):
     outbox = Outbox(tmp_path, 4096)
     with outbox.put(POINTS, NOON, "run") as batch:
         batch.settle([RejectedPoints(POINTS[:1], "field type conflict")])
@@ -195,7 +195,7 @@ def test_rejected_files_count_and_go_too(tmp_path):
     assert outbox.names() == [name]
 
 
-def test_what_other_processes_remove_meanwhile_is_no_error_and_no_reason_to_drop_more(tmp_path, monkeypatch):
+def test_files_that_other_processes_remove_cause_no_error_and_no_further_removal(tmp_path, monkeypatch):
     """Two polls load their batches, put back what was rejected and trim at the same time."""
     outbox = Outbox(tmp_path, 4 * 4096)
     with outbox.put(POINTS, NOON, "rejected") as batch:
@@ -243,7 +243,7 @@ def test_a_file_that_another_process_removes_while_it_is_listed_is_shown_without
 # Rejected and damaged
 
 
-def test_rejected_points_are_kept_as_text_below_their_reason_and_the_batch_goes(outbox):
+def test_rejected_points_are_kept_as_text_below_their_reason_and_the_batch_is_removed(outbox):
     with outbox.put(POINTS, NOON, "run") as batch:
         batch.settle([RejectedPoints(POINTS[:1], "no"), RejectedPoints(POINTS[1:], "never")])
     assert outbox.names() == []
@@ -280,7 +280,7 @@ def test_rejected_points_that_cannot_be_read_stay_and_do_not_affect_other_files(
     assert [file.name for file in outbox.rejected()] == [bad.name]
 
 
-def test_rejected_points_that_another_process_is_putting_back_are_left_to_it(outbox):
+def test_rejected_points_that_another_process_is_putting_back_are_skipped(outbox):
     with outbox.put(POINTS, NOON, "run") as batch:
         batch.settle([RejectedPoints(POINTS, "no")])
     file = outbox.rejected_folder / outbox.rejected()[0].name
@@ -316,7 +316,7 @@ def test_the_last_error_is_kept_with_its_time(outbox):
     assert outbox.last_error().endswith("UTC: InfluxDB is unavailable")
 
 
-def test_a_folder_that_is_none_is_named(tmp_path):
+def test_a_path_that_is_not_a_folder_is_reported(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(OutboxError, match="file"):
         Outbox(tmp_path / "file", 1).put(POINTS, NOON, "run")

@@ -1,4 +1,4 @@
-"""The file of rejected points: readable, and read back as it was written, or said to be wrong line by line."""
+"""The file of rejected points: it is readable, and read back exactly or reported with the number of the wrong line."""
 
 import json
 
@@ -21,7 +21,7 @@ READING = (
 )
 POLL = (
     '{"time": "2026-03-01T12:00:00.000Z", "id": 1, "description": null, "measurement": "emm_poll",'
-    ' "ok": false, "latency_ms": null, "requests": 2, "points": 7, "error": "no reply"}'
+    ' "ok": false, "latency_ms": null, "requests": 2, "points": 7, "error": "no reply", "status": "failing"}'
 )
 
 
@@ -30,10 +30,10 @@ def file(tmp_path_factory):
     return tmp_path_factory.mktemp("rejected") / "file"
 
 
-def test_each_reason_is_once_above_its_points():
+def test_each_reason_is_written_once_above_its_points():
     batch = points(
         readings(reading(), reading(id=2)),
-        [poll(description=None, ok=False, latency_ms=float("nan"), error="no reply")],
+        [poll(description=None, ok=False, latency_ms=float("nan"), error="no reply", status="failing")],
     )
     content = rejected.pack(
         [RejectedPoints(batch[:1], "no"), RejectedPoints(batch[1:2], "never"), RejectedPoints(batch[2:], "no")]
@@ -59,7 +59,7 @@ READINGS = st.fixed_dictionaries(
 POLLS = st.fixed_dictionaries(
     TAGS
     | {"ok": st.booleans(), "latency_ms": st.none() | FLOATS, "requests": NUMBERS, "points": NUMBERS}
-    | {"error": st.none() | TEXTS.map(one_line).filter(bool)}
+    | {"error": st.none() | TEXTS.map(one_line).filter(bool), "status": st.sampled_from([None, "ok", "degraded"])}
 )
 
 
@@ -111,7 +111,7 @@ def test_a_line_that_cannot_be_stored_is_named_with_the_reason(file, line, why):
 
 
 @pytest.mark.parametrize("header", ["", '{"format": "EMM rejected points", "version": 3}', READING])
-def test_a_file_without_its_header_is_not_taken_for_one(file, header):
+def test_a_file_without_the_header_is_refused(file, header):
     file.write_text(f"{header}\n{READING}\n")
     with pytest.raises(DamagedFileError, match="file is not a file of rejected points of version 2"):
         rejected.read(file)

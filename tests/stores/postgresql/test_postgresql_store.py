@@ -45,7 +45,7 @@ def test_a_reading_is_stored_with_its_time_meter_measurement_and_unit(store, row
     assert rows("SELECT * FROM readings") == [reading()]
 
 
-def test_a_poll_is_stored_with_how_it_went(store, rows):
+def test_a_poll_is_stored_with_its_result(store, rows):
     write(store, NOTHING, [poll(), poll(id=2, ok=False, error="no reply", description=None, latency_ms=float("nan"))])
     good, failed = rows("SELECT * FROM emm_poll ORDER BY id")
     assert good == {
@@ -57,6 +57,7 @@ def test_a_poll_is_stored_with_how_it_went(store, rows):
         "requests": 2,
         "points": 7,
         "error": None,
+        "status": None,
     }
     assert (failed["ok"], failed["error"], failed["latency_ms"]) == (False, "no reply", None)
 
@@ -86,7 +87,7 @@ def test_writing_a_batch_twice_leaves_the_same_rows_with_the_last_values(store, 
     assert [row["points"] for row in rows("SELECT points FROM emm_poll")] == [2]
 
 
-def test_of_duplicates_in_one_batch_the_last_wins(store, rows):
+def test_of_several_points_with_one_key_in_a_batch_the_last_is_stored(store, rows):
     write(
         store, readings(reading(value=1), reading(value=2), reading(unit="", value=3)), [poll(points=1), poll(points=2)]
     )
@@ -105,7 +106,7 @@ def test_every_row_of_more_than_one_batch_is_stored(store, rows, number):
     ]
 
 
-def test_writing_nothing_asks_no_server():
+def test_writing_no_points_does_not_contact_the_server():
     engine = create_config_engine("postgresql+psycopg2://stranger@127.0.0.1:1/nowhere")
     write(PostgresReadingsStore(engine), NOTHING, [])
 
@@ -130,7 +131,7 @@ def test_any_text_is_read_back_as_given(config_engine, store, rows, texts):
 
 def test_rows_that_the_database_rejects_do_not_affect_others(store, rows):
     good = [reading(time=NOON + timedelta(seconds=n)) for n in range(100)]
-    # beyond what an index of PostgreSQL takes, compressed
+    # too long for an index of PostgreSQL, even compressed
     too_long = reading(id=2, measurement="".join(chr(0x4E00 + n * 7919 % 20_000) for n in range(6_000)))
     no_integer = reading(id=2**40)
     rejected = write(store, readings(*good[:50], too_long, no_integer, *good[50:]), [poll()])
@@ -140,7 +141,7 @@ def test_rows_that_the_database_rejects_do_not_affect_others(store, rows):
     assert count(rows, "emm_poll") == 1
 
 
-def test_a_table_that_is_locked_does_not_hold_up_a_poll_beyond_its_time(store, config_engine, monkeypatch):
+def test_a_locked_table_does_not_delay_a_poll_beyond_its_time(store, config_engine, monkeypatch):
     clock = Clock()
     monkeypatch.setattr(store_module, "time", SimpleNamespace(monotonic=clock.monotonic))
     monkeypatch.setattr(store_module, "STATEMENT_TIMEOUT_S", 120)
@@ -175,7 +176,7 @@ def test_missing_tables_are_named_with_what_to_do(empty_database):
             attempt()
 
 
-def test_nothing_listening_is_named_without_the_password():
+def test_a_port_on_which_no_server_listens_is_reported_without_the_password():
     store = PostgresReadingsStore(create_config_engine("postgresql+psycopg2://emm:geheim@127.0.0.1:1/emm"))
     for attempt in (store.ping, store.latest, lambda: write(store, readings(reading()), [])):
         with pytest.raises(StoreError, match=r"127.0.0.1:1/emm.*is PostgreSQL running") as caught:
@@ -200,7 +201,7 @@ def test_the_same_store_works_again_after_its_connections_were_cut(postgres, sto
     assert count(rows) == 2
 
 
-def test_ping_is_content_with_a_database_that_has_the_tables(store):
+def test_ping_succeeds_with_a_database_that_has_the_tables(store):
     store.ping()
 
 
@@ -224,7 +225,7 @@ def test_latest_has_the_last_point_of_each_meter_measurement_and_unit(store):
 
 
 def test_the_last_points_are_found_without_reading_all_others(store, config_engine, rows):
-    """`emm demo` asks each second, of a table that only grows."""
+    """`emm demo` sends this query each second, and its table only grows."""
     frame = readings(
         *(reading(time=NOON + timedelta(seconds=n), measurement=f"m{n % 3}", value=n) for n in range(3000))
     )
@@ -239,6 +240,6 @@ def test_the_last_points_are_found_without_reading_all_others(store, config_engi
     assert sum(row["n"] for row in rows(read)) - sum(before) < 100
 
 
-def test_latest_of_nothing_is_an_empty_frame(store):
+def test_without_readings_latest_is_an_empty_frame(store):
     assert tuple(store.latest().columns) == READING_COLUMNS
     assert store.latest().empty

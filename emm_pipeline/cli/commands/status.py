@@ -1,0 +1,54 @@
+"""`emm status`: whether everything is fine, and if not, what has failed, since when, and what to do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from emm_pipeline.cli.output import json_option, print_json
+from emm_pipeline.cli.showing import meter_list
+from emm_pipeline.cli.showing.status_screen import print_screen
+from emm_pipeline.condition.parts import PipelineCondition, pipeline_condition
+from emm_pipeline.settings import load_settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@click.command("status")
+@json_option
+@click.pass_obj
+def status(env_files: tuple[Path, ...], as_json: bool) -> None:
+    """Show whether everything is fine, and if not, what has failed, since when, and what to do.
+
+    Checks PostgreSQL, Dagster, the code server, the schedule, the store, the outbox, the clock and every meter. If one
+    of them is unavailable, it still shows the others. Exits with 0 if all is fine, 1 if something is degraded or waits
+    for the store, 2 if something is failing, stale, misconfigured or unknown.
+
+    Example: emm status
+    """
+    condition = pipeline_condition(load_settings(*env_files))
+    if as_json:
+        print_json(_as_json(condition))
+    else:
+        print_screen(condition)
+    raise SystemExit(condition.exit_code)
+
+
+def _as_json(condition: PipelineCondition) -> dict[str, Any]:
+    return {
+        "at": condition.at,
+        "exit_code": condition.exit_code.value,
+        "parts": [
+            {
+                "name": part.name,
+                "status": part.status.state,
+                "since": part.status.since,
+                "reason": part.status.reason,
+                "what_to_do": part.status.what_to_do,
+            }
+            for part in condition.parts
+        ],
+        "meters": None if condition.meters is None else meter_list.as_json(condition.meters),
+    }

@@ -1,0 +1,151 @@
+"""Raw values: the words of a register as numbers, in every data type. Pure, and vectorised.
+
+The plain types of 16, 32 and 64 bits are views of the words. All others, and masked values, are assembled from bits.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from emm_pipeline.fleet import DataType
+from emm_pipeline.modbus.no_value import no_value_numbers, no_value_patterns
+from emm_pipeline.modbus.words import Words, are_neighbours
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    from emm_pipeline.fleet import Register
+
+KINDS: dict[DataType, str] = {
+    DataType.INT: "i2",
+    DataType.LONG: "i4",
+    DataType.FLOAT: "f4",
+    DataType.UINT16: "u2",
+    DataType.UINT32: "u4",
+    DataType.INT64: "i8",
+    DataType.UINT64: "u8",
+    DataType.FLOAT64: "f8",
+}
+"""The types whose raw values are a type of NumPy."""
+
+
+_EXACT_AS_FLOATS = frozenset({"i2", "i4", "u2", "u4"})
+"""The kinds whose numbers are exact as floats of 64 bits, which are faster to compare."""
+
+
+class RawValues:
+    """The extraction of a register's raw values from words.
+
+    `columns` are the columns of all its words, the most significant first.
+    """
+
+    def __init__(self, register: Register, columns: Sequence[int]) -> None:
+        self._register = register
+        self._columns = columns
+        self._kind = KINDS.get(register.data_type)
+        self._is_view = self._kind is not None and register.mask is None and are_neighbours(columns)
+        self._shift = (register.mask & -register.mask).bit_length() - 1 if register.mask else 0
+        self._nothing: tuple[Any, ...]
+        if self._kind is not None and (self._is_view or self._kind.startswith("f")):
+            self._nothing = no_value_numbers(register, np.dtype(self._kind))
+        else:
+            self._nothing = no_value_patterns(register)
+
+    def of(self, words: Words) -> NDArray[Any]:
+        """Return the content of the words: a number for each meter, or its bits as an unsigned integer."""
+        if self._is_view and self._kind:
+            return words.view(self._columns, self._kind, self._register.byte_order)
+        bits = words.bits(self._columns, self._register.byte_order)
+        bits = bits.astype(bits.dtype.newbyteorder("="))  # later steps are faster in this machine's byte order
+        return bits.view(self._kind) if self._kind and self._is_float else bits
+
+    @property
+    def _is_float(self) -> bool:
+        return self._kind is not None and self._kind.startswith("f")
+
+    def drop_absent(self, raws: NDArray[Any], present: NDArray[np.bool_]) -> None:
+        """Set `present` to False for raw values which mean that there is no reading."""
+        for nothing in self._nothing:
+            present &= raws != nothing
+
+    def clear_absent(self, raws: NDArray[Any], numbers: NDArray[np.float64]) -> None:
+        """Write NaN into `numbers`, the same raw values as floats, in place of those that mean "no reading"."""
+        exact = self._is_view and self._kind in _EXACT_AS_FLOATS
+        for nothing in self._nothing:
+            numbers[numbers == float(nothing) if exact else raws == nothing] = np.nan
+
+    @property
+    def has_absent(self) -> bool:
+        """Whether a raw value means that there is no reading."""
+        return bool(self._nothing)
+
+    def numbers(self, raws: NDArray[Any]) -> NDArray[Any]:
+        """Return the raw values as numbers; NaN for those that are invalid in the register's type (a digit above 9)."""
+        if self._is_view or self._is_float:
+            return raws
+        if self._register.mask is not None:
+            raws = (raws & raws.dtype.type(self._register.mask)) >> raws.dtype.type(self._shift)
+        if self._kind:
+            return raws.view(self._kind)
+        return _OTHERS[self._register.data_type](raws)
+
+
+def _bool(bits: NDArray[Any]) -> NDArray[Any]:
+    return np.asarray(bits != 0)
+
+
+def _sign_magnitude(bits: NDArray[Any]) -> NDArray[Any]:
+    magnitude = (bits & 0x7FFF).astype(np.float64)
+    return np.where(bits & 0x8000, -magnitude, magnitude) + 0.0  # no negative zero
+
+
+def _uint24(bits: NDArray[Any]) -> NDArray[Any]:
+    return bits & 0xFF_FFFF
+
+
+def _uint48(bits: NDArray[Any]) -> NDArray[Any]:
+    return bits
+
+
+def _int48(bits: NDArray[Any]) -> NDArray[Any]:
+    signed = bits.astype(np.int64)
+    return np.where(signed >> 47, signed - (1 << 48), signed)
+
+
+def _decimal_digits(bits: NDArray[Any], digits: int) -> NDArray[Any]:
+    number = np.zeros(bits.shape)
+    valid = np.ones(bits.shape, bool)
+    for place in range(digits):
+        digit = bits >> bits.dtype.type(4 * place) & bits.dtype.type(0xF)
+        valid &= digit <= 9  # noqa: PLR2004 - the highest digit
+        number += digit * 10.0**place
+    return np.where(valid, number, np.nan)
+
+
+def _bcd4(bits: NDArray[Any]) -> NDArray[Any]:
+    return _decimal_digits(bits, 4)
+
+
+def _bcd8(bits: NDArray[Any]) -> NDArray[Any]:
+    return _decimal_digits(bits, 8)
+
+
+def _modulo_10000(bits: NDArray[Any]) -> NDArray[Any]:
+    high, low = bits >> 16, bits & 0xFFFF
+    return np.where((high < 10_000) & (low < 10_000), high * 10_000.0 + low, np.nan)  # noqa: PLR2004 - four digits
+
+
+_OTHERS: dict[DataType, Callable[[NDArray[Any]], NDArray[Any]]] = {
+    DataType.BOOL: _bool,
+    DataType.SIGN_MAGNITUDE: _sign_magnitude,
+    DataType.UINT24: _uint24,
+    DataType.UINT48: _uint48,
+    DataType.INT48: _int48,
+    DataType.BCD4: _bcd4,
+    DataType.BCD8: _bcd8,
+    DataType.MODULO_10000: _modulo_10000,
+}
