@@ -16,9 +16,10 @@ from sqlalchemy import text
 
 from benchmarks.loading import POINTS_PER_METER, bench_frame
 from benchmarks.results import Row, at_most, info
-from emm_pipeline.mqtt.connection import Broker
-from emm_pipeline.mqtt.options import load_published_meters
-from emm_pipeline.mqtt.publisher import RELOAD_S, TICK_S, Options, Publisher
+from emm_pipeline.mqtt.broker import Broker
+from emm_pipeline.mqtt.options import load_published_fleet
+from emm_pipeline.mqtt.publisher import RELOAD_S, TICK_S, Publisher
+from emm_pipeline.mqtt.sender import Options
 from emm_pipeline.mqtt.topics import Topics
 from emm_pipeline.stores.outbox.copies import BatchCopies
 from emm_pipeline.stores.outbox.folder import Outbox
@@ -73,7 +74,7 @@ def _measure(folder: Path, port: int, meters: int) -> list[Row]:
         options = Options(Topics(), "bench")
         publisher = Publisher(
             copies,
-            lambda: load_published_meters(engine),
+            lambda: load_published_fleet(engine),
             lambda: Broker("127.0.0.1", port),
             lambda: timedelta(minutes=4),
             options,
@@ -93,7 +94,7 @@ def _measure(folder: Path, port: int, meters: int) -> list[Row]:
             _until_sent(publisher, publisher.state.messages + meters * POINTS_PER_METER)
             publishing += time.process_time() - before
             before = time.process_time()
-            load_published_meters(engine)
+            load_published_fleet(engine)
             loading += time.process_time() - before
             before = time.process_time()
             for _ in range(4):

@@ -22,6 +22,7 @@ from emm_pipeline.credentials import EXAMPLES, hide_credentials
 from emm_pipeline.cron import HIGHEST, Trigger, parse_field
 from emm_pipeline.env_files import files_in, read_values, require_readable
 from emm_pipeline.errors import ConfigurationError
+from emm_pipeline.mqtt_settings import MqttSettings
 from emm_pipeline.reloading import ReloadedValue
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ PRODUCT_FILES = _SHIPPED if _SHIPPED.is_dir() else PROJECT_ROOT  # contains conf
 ENV_FILES = (PRODUCT_FILES / "config" / ".env.dev", PRODUCT_FILES / "config" / ".env")
 
 
-class Settings(BaseSettings):
+class Settings(BaseSettings, MqttSettings):
     """Every setting of the pipeline; a field's name in capitals is its environment variable."""
 
     model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", env_file_encoding="utf-8")
@@ -76,17 +77,6 @@ class Settings(BaseSettings):
     dagster_home: Path | None = None
     outbox_max_mb: int = Field(default=1024, ge=1)
     run_retention_hours: int = Field(default=72, ge=1)
-
-    mqtt_url: str = ""
-    mqtt_user: str = ""
-    mqtt_password: SecretStr = SecretStr("")
-    mqtt_ca_file: Path | None = None
-    mqtt_format: Literal["values", "json"] = "values"
-    mqtt_retain: bool = False
-    mqtt_discovery: bool = True
-    mqtt_topic_prefix: str = "emm"
-    mqtt_discovery_prefix: str = "homeassistant"
-
     emm_bind: str = "127.0.0.1"
     emm_access_dir: Path | None = None
     emm_hosts: str = ""
@@ -125,22 +115,6 @@ class Settings(BaseSettings):
     def _is_http(cls, value: str) -> str:
         if not re.fullmatch(r"https?://[^\s/?#]+\S*", value):
             raise ValueError("allowed: http://host:port or https://host:port")
-        return value
-
-    @field_validator("mqtt_url")
-    @classmethod
-    def _is_mqtt(cls, value: str) -> str:
-        if "@" in value:
-            raise ValueError("user and password belong into MQTT_USER and MQTT_PASSWORD")
-        if value and not re.fullmatch(r"mqtts?://(\[[0-9a-fA-F:.]+\]|[^\s/?#:\[\]]+)(:\d{1,5})?/?", value):
-            raise ValueError("allowed: mqtt://host:port, or mqtts://host:port for TLS")
-        return value
-
-    @field_validator("mqtt_topic_prefix", "mqtt_discovery_prefix")
-    @classmethod
-    def _is_topic(cls, value: str) -> str:
-        if not re.fullmatch(r"[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*", value):
-            raise ValueError("allowed: letters, digits, _ and -, and / between levels")
         return value
 
     @field_validator("postgres_host", "postgres_user", "postgres_db", "redis_host")
@@ -269,8 +243,7 @@ current_settings = ReloadedValue(load_settings, _files_of)
 def all_variables(*env_files: Path) -> dict[str, str]:
     """Return every variable that `load_settings` finds, including those of other programs such as Grafana."""
     files = (dotenv_values(path, encoding="utf-8") for path in (*ENV_FILES, *env_files))
-    variables = {name: value or "" for file in files for name, value in file.items()}
-    return variables | dict(os.environ)
+    return {name: value or "" for file in files for name, value in file.items()} | dict(os.environ)
 
 
 def visible(name: str, value: object) -> str:

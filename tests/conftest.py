@@ -24,6 +24,7 @@ pytest_plugins = [
     "support.instance",
     "support.mail",
     "support.mosquitto",
+    "support.mqtt_installation",
     "support.passwords",
 ]
 

@@ -36,7 +36,7 @@ FLOORS = [
     {
         *("errors", "fleet", "registers", "readings", "naming", "cron", "credentials", "env_files", "event_loop"),
         *("status", "plausibility", "failing"),
-        *("postgres_errors", "reloading"),
+        *("postgres_errors", "reloading", "mqtt_settings"),
     },
     {"settings", "modbus", "config_db", "stores", "catalog"},
     {"access", "opening", "polling", "commissioning", "alerts", "mqtt", "dagster_ext", "condition"},
@@ -50,6 +50,7 @@ NEIGHBOURS = {
     ("dagster_ext", "opening"),
     ("condition", "opening"),
     ("condition", "polling"),  # whether the clock can be right
+    ("condition", "mqtt"),  # the publisher's state
     ("preload", "definitions"),
     ("preload", "cli"),  # what the code server is started as
     ("celery_app", "preload"),

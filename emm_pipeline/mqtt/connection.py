@@ -2,16 +2,19 @@
 
 paho-mqtt connects, authenticates, sends the last will and the keep-alive, and subscribes. Messages are written to its
 socket as prepared packets (`packets`), many at once, and never while a packet of its own waits.
+
+MQTT 5.0 is tried first, because its brokers say how large a message may be, and why they close a connection. Those that
+do not know it get MQTT 3.1.1.
 """
 
 from __future__ import annotations
 
 import select
 import ssl
+import struct
 import time
 from collections import deque
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -19,11 +22,13 @@ from paho.mqtt import client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 
 from emm_pipeline.errors import BrokerError
+from emm_pipeline.mqtt.packets import NO_PROPERTIES
 from emm_pipeline.mqtt.topics import OFFLINE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
+
+    from emm_pipeline.mqtt.broker import Broker
 
 CONNECT_TIMEOUT_S = 5.0
 """Time (s) for the TCP connection, for TLS, and for the broker's reply each."""
@@ -35,22 +40,14 @@ _CHUNK = 1 << 16
 _READS = 200
 """Maximum number of packets that are read at once, so that writing goes on."""
 _ACCESS = {"bad user name or password", "not authorized"}
+_UNKNOWN_VERSION = "unsupported protocol version"
+_NO_REASON = {"unspecified error", "normal disconnection", "success"}
+_VERSIONS = {NO_PROPERTIES: MQTTProtocolVersion.MQTTv5, b"": MQTTProtocolVersion.MQTTv311}
+"""By the end of a message's variable header."""
 
 
-@dataclass(frozen=True, slots=True)
-class Broker:
-    """The address of a broker, and how to log in. `ca_file` has certificates that are trusted in addition."""
-
-    host: str
-    port: int
-    tls: bool = False
-    user: str = ""
-    password: str = field(default="", repr=False)
-    ca_file: Path | None = None
-
-    def __str__(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{'mqtts' if self.tls else 'mqtt'}://{host}:{self.port}"
+class _OtherVersionError(BrokerError):
+    """The broker refuses the version of MQTT, or has closed the connection instead of replying."""
 
 
 class Connection:
@@ -59,56 +56,63 @@ class Connection:
     Args:
         broker: where, and as whom.
         will: the topic at which the broker publishes `offline` (retained) when the connection is lost, if any.
-        on_retained: called with topic and payload of each retained message that the broker sends after a subscription.
+        on_message: called with topic, payload, and whether it was retained, of each message of a subscription.
 
     Raises:
         BrokerError: the broker cannot be reached, or refuses; the message says what to check. Like all methods.
     """
 
-    def __init__(self, broker: Broker, will: str | None, on_retained: Callable[[str, bytes], None]) -> None:
+    def __init__(self, broker: Broker, will: str | None, on_message: Callable[[str, bytes, bool], None]) -> None:
         self._broker = broker
+        self._will = will
+        self._receive = on_message
         self._chunks: deque[bytes] = deque()
         self._sent = 0
         self._progress = time.monotonic()
         self._accepted = False
+        self._is_refused = False
         self._lost: str | None = None
         self.backlog = 0
         """Number of bytes that wait to be written."""
         self.subscribed = False
         """Whether the broker has confirmed the last subscription."""
-        self._client = mqtt.Client(
+        self.max_packet: int | None = None
+        """Maximum length of a packet that the broker accepts, in bytes, if it says one."""
+        self.properties = NO_PROPERTIES
+        """The end of each message's variable header."""
+        try:
+            self._client = self._new_client()
+            self._open()
+        except _OtherVersionError:
+            self.properties, self._lost = b"", None
+            self._client = self._new_client()
+            self._open()
+
+    def _new_client(self) -> mqtt.Client:
+        client = mqtt.Client(
             CallbackAPIVersion.VERSION2,
             client_id=f"emm-{uuid4().hex[:16]}",
-            protocol=MQTTProtocolVersion.MQTTv311,
+            protocol=_VERSIONS[self.properties],
             reconnect_on_failure=False,
         )
-        self._client.connect_timeout = CONNECT_TIMEOUT_S
-        self._client.on_connect = self._on_connect
-        self._client.on_disconnect = self._on_disconnect
-        self._client.on_subscribe = self._on_subscribe
-        self._on_retained = on_retained
-        self._client.on_message = self._on_message
-        if will:
-            self._client.will_set(will, OFFLINE, retain=True)
-        if broker.user:
-            self._client.username_pw_set(broker.user, broker.password or None)
-        self._open()
+        client.connect_timeout = CONNECT_TIMEOUT_S
+        client.on_connect = self._on_connect
+        client.on_disconnect = self._on_disconnect
+        client.on_subscribe = self._on_subscribe
+        client.on_message = self._on_message
+        if self._will:
+            client.will_set(self._will, OFFLINE, retain=True)
+        if self._broker.user:
+            client.username_pw_set(self._broker.user, self._broker.password or None)
+        return client
 
     def _open(self) -> None:
         broker = self._broker
         if broker.tls:
-            context = ssl.create_default_context()
-            if broker.ca_file:
-                try:
-                    context.load_verify_locations(broker.ca_file)
-                except OSError as err:
-                    reason = (
-                        f"cannot be used: MQTT_CA_FILE={broker.ca_file} holds no certificate that can be read ({err})"
-                    )
-                    raise self._error(reason) from err
-            self._client.tls_set_context(context)
+            self._client.tls_set_context(broker.tls_context())
         try:
             self._client.connect(broker.host, broker.port, KEEP_ALIVE_S)
+            self._lost = None
             deadline = time.monotonic() + CONNECT_TIMEOUT_S
             while not self._accepted:
                 if time.monotonic() > deadline:
@@ -122,8 +126,10 @@ class Connection:
             self._close_socket()
             reason = getattr(err, "strerror", None) or str(err) or type(err).__name__
             raise self._error(f"cannot be reached ({reason}); check MQTT_URL, and whether it runs") from err
-        except BrokerError:
+        except BrokerError as err:
             self._close_socket()
+            if self.properties and self._lost and not self._is_refused:
+                raise _OtherVersionError(str(err)) from None
             raise
 
     def subscribe(self, filters: Sequence[str]) -> None:
@@ -148,7 +154,10 @@ class Connection:
         waits = self.backlog > 0 or self._client.want_write()
         if self._select(timeout_s, waits):
             for _ in range(_READS):
-                self._client.loop_read()
+                try:
+                    self._client.loop_read()
+                except (ValueError, LookupError, struct.error, mqtt.MQTTException) as err:
+                    raise self._error(f"sends what is not MQTT ({err}); check the port in MQTT_URL") from err
                 self._check()
                 if not self._select(0, waits=False):
                     break
@@ -214,20 +223,26 @@ class Connection:
     def _error(self, reason: str) -> BrokerError:
         return BrokerError(f"MQTT broker {self._broker} {reason}")
 
-    def _on_connect(self, _client: object, _data: object, _flags: object, code: Any, _properties: object) -> None:
+    def _on_connect(self, _client: object, _data: object, _flags: object, code: Any, properties: object) -> None:
         if not code.is_failure:
             self._accepted = True
+            self.max_packet = getattr(properties, "MaximumPacketSize", None)
             return
-        hint = "check MQTT_USER and MQTT_PASSWORD" if str(code).lower() in _ACCESS else "see its log"
-        self._lost = f"refuses the connection: {str(code).lower()}; {hint}"
+        reason = str(code).lower()
+        self._is_refused = reason != _UNKNOWN_VERSION
+        hint = "check MQTT_USER and MQTT_PASSWORD" if reason in _ACCESS else "see its log"
+        self._lost = f"refuses the connection: {reason}; {hint}"
 
     def _on_disconnect(self, _client: object, _data: object, _flags: object, code: Any, _properties: object) -> None:
-        silent = code == MQTTErrorCode.MQTT_ERR_KEEPALIVE or str(code) == "Keep alive timeout"
-        self._lost = self._lost or ("no longer answers" if silent else "has closed the connection")
+        reason = str(code).lower()
+        if code == MQTTErrorCode.MQTT_ERR_KEEPALIVE or reason == "keep alive timeout":
+            self._lost = self._lost or "no longer answers"
+        known = "" if reason in _NO_REASON else f" ({reason})"
+        self._lost = self._lost or f"has closed the connection{known}"
 
     def _on_message(self, _client: object, _data: object, message: mqtt.MQTTMessage) -> None:
-        if message.retain:
-            self._on_retained(message.topic, bytes(message.payload))
+        with suppress(UnicodeDecodeError):  # the topic of another program
+            self._receive(message.topic, bytes(message.payload), message.retain)
 
     def _on_subscribe(self, _client: object, _data: object, _mid: int, _codes: object, _properties: object) -> None:
         self.subscribed = True

@@ -6,18 +6,19 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from emm_pipeline.config_db.device_state.meter_labels import load_labels
+from emm_pipeline.config_db.device_state.meter_status import load_polled_at
 from emm_pipeline.config_db.loader import load_fleet
 from emm_pipeline.errors import ConfigurationError
-from emm_pipeline.mqtt.connection import Broker
-from emm_pipeline.mqtt.meters import published_meters
-from emm_pipeline.mqtt.publisher import Options
+from emm_pipeline.mqtt.broker import Broker
+from emm_pipeline.mqtt.meters import PublishedFleet, published_meters
+from emm_pipeline.mqtt.sender import Options
 from emm_pipeline.mqtt.topics import Topics
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from emm_pipeline.cron import Trigger
-    from emm_pipeline.mqtt.meters import PublishedMeter
     from emm_pipeline.settings import Settings
 
 _PORTS = {"mqtt": 1883, "mqtts": 8883}
@@ -67,10 +68,12 @@ def valid_for(trigger: Trigger, now: datetime | None = None) -> timedelta:
     return MISSED_POLLS * interval + _RUN_TAKES
 
 
-def load_published_meters(engine: Engine) -> dict[int, PublishedMeter]:
-    """Return every enabled meter by id.
+def load_published_fleet(engine: Engine) -> PublishedFleet:
+    """Return every enabled meter, with the labels that it reports, and its last poll.
 
     Raises:
         ConfigDatabaseError: the database cannot be read.
     """
-    return published_meters(load_fleet(engine), {})
+    meters = published_meters(load_fleet(engine), load_labels(engine))
+    polled = {id_: int(time.timestamp() * 1000) for id_, time in load_polled_at(engine).items()}
+    return PublishedFleet(meters, polled)

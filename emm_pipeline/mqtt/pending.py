@@ -58,6 +58,9 @@ class Rows:
 class Pending:
     """Collects polls, and yields the packets to send. Times are in milliseconds since 1970, UTC.
 
+    Another publisher, on a further host, may publish the same meter. So what the broker itself sends tells which
+    availability it retains, and a poll is compared with that.
+
     Args:
         topics: the names of topics.
         as_json: publish the values of a meter together.
@@ -68,10 +71,12 @@ class Pending:
         self._topics = topics
         self._as_json = as_json
         self._retain = retain
+        self._properties = b""
         self._meters: Mapping[int, PublishedMeter] = {}
         self._values: dict[int, Rows] = {}
         self._available: dict[int, bool] = {}
-        self._unsent: dict[int, bool] = {}
+        self._on_broker: dict[int, bool] = {}
+        self._unsent: set[int] = set()
         self._polled: dict[int, int] = {}
         self._known_since: dict[int, int] = {}
         self._headers: dict[int, dict[Series, bytes]] = {}
@@ -82,9 +87,10 @@ class Pending:
         """Publish these meters from now on, and forget all others."""
         self._meters = meters
         self._headers.clear()
-        for known in (self._values, self._available, self._unsent, self._polled, self._known_since):
+        for known in (self._values, self._available, self._on_broker, self._polled, self._known_since):
             for meter_id in known.keys() - meters.keys():
                 del known[meter_id]
+        self._unsent &= meters.keys()
         for meter_id in meters:
             self._known_since.setdefault(meter_id, now)
 
@@ -99,7 +105,7 @@ class Pending:
                 if not available and meter_id in self._values:
                     del self._values[meter_id]
                     self.dropped += 1
-        readings = batch.readings
+        readings = _by_meter(batch.readings)
         if not len(readings):
             return
         starts = [0, *(np.flatnonzero(np.diff(readings.id)) + 1).tolist()]
@@ -118,27 +124,57 @@ class Pending:
         return time >= last or last > now + _CLOCK_MS
 
     def expire(self, oldest: int) -> None:
-        """Drop values read before `oldest`, and report meters that were last polled before it as not available."""
+        """Drop values that were read before `oldest`."""
         for meter_id in [meter_id for meter_id, rows in self._values.items() if rows.time < oldest]:
             del self._values[meter_id]
             self.dropped += 1
+
+    def report_unpolled(self, oldest: int, polled: Mapping[int, int]) -> None:
+        """Report meters that were last polled before `oldest` as not available.
+
+        Args:
+            oldest: the earliest time of a poll that counts.
+            polled: by meter id the time of the last poll on any host.
+        """
         for meter_id, since in self._known_since.items():
-            if max(since, self._polled.get(meter_id, since)) < oldest:
+            last = max(since, self._polled.get(meter_id, since), polled.get(meter_id, since))
+            if last < oldest and self._available.get(meter_id) is not False:
                 self._set_available(meter_id, available=False)
 
     def _set_available(self, meter_id: int, *, available: bool) -> None:
-        if self._available.get(meter_id) is not available:
-            self._available[meter_id] = self._unsent[meter_id] = available
+        self._available[meter_id] = available
+        if self._on_broker.get(meter_id) is available:
+            self._unsent.discard(meter_id)
+        else:
+            self._unsent.add(meter_id)
 
-    def repeat_availability(self) -> None:
-        """Send the availability of every meter again: this is a new connection, perhaps to a broker that lost it."""
-        self._unsent.update(self._available)
+    def found(self, topic: str, payload: bytes) -> None:
+        """Record a message that the broker has sent, if it is the availability of a meter."""
+        meter_id = self._topics.meter_of(topic)
+        if meter_id is None or meter_id not in self._meters:
+            return
+        if payload in {ONLINE, OFFLINE}:
+            self._on_broker[meter_id] = payload == ONLINE
+        else:
+            self._on_broker.pop(meter_id, None)
+
+    def start_again(self, properties: bytes = b"") -> None:
+        """Start with an unknown broker; `properties` end the variable header of its version of MQTT."""
+        self._on_broker.clear()
+        if properties != self._properties:
+            self._headers.clear()
+        self._properties = properties
+
+    def all_found(self) -> None:
+        """Record that the broker has sent every availability that it retains; send those that differ."""
+        self._unsent = {id_ for id_, available in self._available.items() if self._on_broker.get(id_) is not available}
 
     def take(self) -> Iterator[Sent]:
         """Yield the packets to send, meter by meter. What was yielded does not wait any more."""
         while self._unsent:
-            meter_id, available = self._unsent.popitem()
-            topic = header(self._topics.availability(meter_id))
+            meter_id = self._unsent.pop()
+            available = self._on_broker[meter_id] = self._available[meter_id]
+            topic = header(self._topics.availability(meter_id), self._properties)
             yield Sent(packet(topic, ONLINE if available else OFFLINE, retain=True), 1)
         while self._values:
             meter_id = next(iter(self._values))
@@ -148,7 +184,7 @@ class Pending:
         items = rows.items()
         if self._as_json:
             values = {meter.levels.get(series) or level(series[0]): value for series, value in items}
-            topic = header(self._topics.json(meter.id))
+            topic = header(self._topics.json(meter.id), self._properties)
             return Sent(packet(topic, json_payload(rows.time, values), retain=self._retain), 1)
         headers = self._headers.setdefault(meter.id, {})
         packets = []
@@ -159,4 +195,10 @@ class Pending:
         return Sent(b"".join(packets), len(packets))
 
     def _header(self, meter: PublishedMeter, series: Series) -> bytes:
-        return header(self._topics.value(meter.id, meter.levels.get(series) or level(series[0])))
+        name = meter.levels.get(series) or level(series[0])
+        return header(self._topics.value(meter.id, name), self._properties)
+
+
+def _by_meter(readings: Readings) -> Readings:
+    """Return the readings with those of each meter one after the other."""
+    return readings[readings.id.argsort(kind="stable")] if (np.diff(readings.id) < 0).any() else readings

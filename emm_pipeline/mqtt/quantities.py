@@ -50,14 +50,20 @@ _BY_UNIT = {
     "h": ("duration", 1),
     "d": ("duration", 1),
 }
+_VOLUMES = {"m³": 2, "L": 0, "ft³": 1, "gal": 0}
+"""Units of counters of gas and water."""
 _ENERGY = {"Wh": 0, "kWh": 2, "MWh": 3, "GWh": 3, "MJ": 2, "GJ": 3}
 _OTHER_COUNTERS = {"varh": 0, "kvarh": 2, "Mvarh": 3, "VAh": 0, "kVAh": 2, "MVAh": 3}
 """Units of counters for which Home Assistant has no device class."""
+_COUNTERS: dict[str | None, int] = {**_ENERGY, **_OTHER_COUNTERS, **_VOLUMES}
+_GAS_UNITS = {"m³", "ft³"}
 
 _STORED = re.compile(r"capacity|remaining|stored|storage", re.IGNORECASE)
 """Names of an amount of energy that is no counter, for example in a battery."""
 _FALLS = re.compile(r"(\b|_)net(?![a-z])|Net(?![a-z])|[Bb]alance|[Ss]aldo")
 """Names of counters that also fall: import minus export."""
+_GAS = re.compile(r"gas", re.IGNORECASE)
+_WATER = re.compile(r"water|wasser", re.IGNORECASE)
 _POWER_FACTOR = re.compile(r"power_?factor|cos_?phi", re.IGNORECASE)
 
 
@@ -69,16 +75,25 @@ def quantity_of(name: str, unit: str | None, *, may_fall: bool = False) -> Quant
         unit: its unit.
         may_fall: whether its value falls, for example because it is stored with the opposite sign.
     """
-    if unit in _ENERGY or unit in _OTHER_COUNTERS:
-        if _STORED.search(name):
-            return Quantity("energy_storage" if unit in _ENERGY else None, MEASUREMENT, 2)
-        state_class = TOTAL if may_fall or _FALLS.search(name) else TOTAL_INCREASING
-        if unit in _ENERGY:
-            return Quantity("energy", state_class, _ENERGY[unit])
-        return Quantity(None, state_class, _OTHER_COUNTERS[unit])
+    if unit in _COUNTERS:
+        return _counter(name, unit, may_fall=may_fall)
     if unit in _BY_UNIT:
         device_class, precision = _BY_UNIT[unit]
         return Quantity(device_class, MEASUREMENT, precision)
     if _POWER_FACTOR.search(name) and unit in {None, "%"}:
         return Quantity("power_factor", MEASUREMENT, 2 if unit is None else 0)
     return Quantity()
+
+
+def _counter(name: str, unit: str, *, may_fall: bool) -> Quantity:
+    device_class = "energy" if unit in _ENERGY else _volume_class(name, unit) if unit in _VOLUMES else None
+    if _STORED.search(name) and unit not in _VOLUMES:
+        return Quantity("energy_storage" if unit in _ENERGY else None, MEASUREMENT, 2)
+    falls = may_fall or _FALLS.search(name)
+    return Quantity(device_class, TOTAL if falls else TOTAL_INCREASING, _COUNTERS[unit])
+
+
+def _volume_class(name: str, unit: str) -> str:
+    if _WATER.search(name):
+        return "water"
+    return "gas" if _GAS.search(name) and unit in _GAS_UNITS else "volume"

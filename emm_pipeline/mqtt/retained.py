@@ -68,26 +68,26 @@ class Retained:
     def found(self, topic: str, payload: bytes) -> None:
         """Record a retained message that the broker has sent."""
         if payload and self._topics.owns(topic):
-            # Only the discoveries are compared.
-            self._on_broker[topic] = payload if topic in self._wanted else b""
+            # Only the discoveries are compared. An equal payload is not kept twice.
+            wanted = self._wanted.get(topic, b"")
+            self._on_broker[topic] = payload if wanted and payload != wanted else wanted
 
     def all_found(self) -> None:
         """Record that the broker has sent all its retained messages."""
         self._is_known = True
 
-    def take(self) -> Iterator[tuple[str, bytes]]:
-        """Yield topic and payload of the retained messages to send; an empty payload removes one.
+    def take_removals(self) -> Iterator[str]:
+        """Yield the topics whose retained message is to be removed, by an empty one."""
+        if self._is_known:
+            for topic in sorted(self._on_broker.keys() - self._allowed):
+                del self._on_broker[topic]
+                yield topic
 
-        The messages of a topic must be sent before the next one is requested.
-        """
-        if not self._is_known:
-            return
-        for topic in sorted(self._on_broker.keys() - self._allowed):
-            del self._on_broker[topic]
-            yield topic, b""
-        for topic, payload in self._wanted.items():
-            before = self._on_broker.get(topic)
-            if before != payload:
-                self._on_broker[topic] = payload
-                for message in update_messages(before or b"", payload):
-                    yield topic, message
+    def take_discoveries(self) -> Iterator[tuple[str, list[bytes]]]:
+        """Yield each topic whose message is to be replaced, with the payloads to send, in order."""
+        if self._is_known:
+            for topic, payload in self._wanted.items():
+                before = self._on_broker.get(topic)
+                if before != payload:
+                    self._on_broker[topic] = payload
+                    yield topic, list(update_messages(before or b"", payload))

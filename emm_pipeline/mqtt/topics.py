@@ -14,6 +14,7 @@ because an id is a number.
 
 from __future__ import annotations
 
+import hashlib
 import re
 import unicodedata
 from collections import Counter
@@ -33,15 +34,22 @@ _RESERVED = frozenset("/+#%")
 """The separator and the wildcards of topics (MQTT 3.1.1, section 4.7), and the escape character."""
 _NONCHARACTERS = range(0xFDD0, 0xFDF0)
 _PLANE = 0x10000
+_MAX_BYTES = 500
+"""Maximum length of a level. A topic may have 65 535 bytes; a name in the configuration may be longer, with escapes."""
 
 
 @lru_cache(maxsize=10_000)
 def level(text: str) -> str:
     """Return the text as one level of a topic: reserved characters, `%` and control characters as `%XX` of their UTF-8.
 
-    Brokers close the connection for control characters and for Unicode's noncharacters (MQTT 3.1.1, section 1.5.3).
+    Brokers close the connection for control characters and for Unicode's noncharacters (MQTT 3.1.1, section 1.5.3). A
+    very long name is cut, and a hash of it added.
     """
-    return "".join(_escaped(character) if _must_be_escaped(character) else character for character in text)
+    escaped = "".join(_escaped(character) if _must_be_escaped(character) else character for character in text)
+    encoded = escaped.encode()
+    if len(encoded) <= _MAX_BYTES:
+        return escaped
+    return f"{encoded[:_MAX_BYTES].decode(errors='ignore')}…{hashlib.sha256(text.encode(errors='replace')).hexdigest()}"
 
 
 def _must_be_escaped(character: str) -> bool:
@@ -104,6 +112,16 @@ class Topics:
     def discovery(self, meter_id: int) -> str:
         """Return the topic of Home Assistant's discovery of a meter."""
         return f"{self.discovery_prefix}/device/{self.node}/{meter_id}/config"
+
+    @property
+    def availabilities(self) -> str:
+        """The filter for the topics that tell whether meters are available."""
+        return f"{self.status}/+"
+
+    def meter_of(self, topic: str) -> int | None:
+        """Return the meter whose availability a topic tells; None if it is another topic."""
+        found = re.fullmatch(rf"{re.escape(self.status)}/(-?\d+)", topic)
+        return int(found[1]) if found else None
 
     @property
     def retained(self) -> tuple[str, ...]:

@@ -36,13 +36,15 @@ def test_a_poll_is_published_and_its_points_are_stored(emm, mosquitto, publishin
         assert emm("poll", "1").returncode == 0
         wait_until(lambda: client.received.get("emm/1/voltageL1") == "230.5")
         assert json.loads(client.received["homeassistant/device/emm/1/config"])["device"]["name"] == "Garage"
-        result = wait_until(lambda: "1 meters are published" in (done := emm("mqtt", "status")).stdout and done)
+        result = wait_until(lambda: "1 meter published to" in (done := emm("mqtt", "status")).stdout and done)
         assert result.returncode == 0
+        assert f"MQTT: 1 meter published to {mosquitto.url}: " in " ".join(emm("status").stdout.split())
         publishing.send_signal(signal.SIGTERM)
         assert publishing.wait(30) == 0
         wait_until(lambda: client.received["emm/status"] == "offline")
     stopped = json.loads(emm("mqtt", "status", "--json").stdout)
-    assert stopped["status"] == "failing"
+    assert stopped["state"] == "stale"
+    assert stopped["reason"] == "`emm mqtt` does not run"
     assert stopped["publisher"]["messages"] >= 3
     assert "1 of 1 meters read, 1 points, stored" in emm("poll", "1").stdout
 
@@ -65,14 +67,19 @@ def test_a_second_publisher_for_the_same_outbox_is_refused(emm, mosquitto, publi
 def test_polls_are_stored_while_the_broker_is_away_and_the_status_says_so(emm, mosquitto, publishing):
     mosquitto.kill()
     assert "1 points, stored" in emm("poll", "1").stdout
-    status = wait_until(lambda: (done := emm("mqtt", "status")).returncode == 2 and "broker" in done.stdout and done)
+    status = wait_until(lambda: (done := emm("mqtt", "status")).returncode == 1 and "broker" in done.stdout and done)
     assert f"MQTT broker {mosquitto.url}" in status.stdout
-    assert "it connects by itself" in status.stdout
+    assert "it then connects by itself, and polls are not affected" in status.stdout
+    everything = json.loads(emm("status", "--json").stdout)
+    (part,) = [part for part in everything["parts"] if part["name"] == "MQTT"]
+    assert part["status"] == "degraded"
+    assert mosquitto.url in part["reason"]
 
 
 def test_without_a_broker_nothing_is_published_and_that_is_fine(emm):
     status = emm("mqtt", "status")
     assert (status.returncode, status.stdout) == (0, "MQTT off: MQTT_URL is empty\n")
+    assert "MQTT" not in emm("status").stdout
     assert "MQTT_URL is not set" in emm("mqtt").stderr
 
 

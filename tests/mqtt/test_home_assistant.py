@@ -10,7 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emm_pipeline.catalog.loader import load_catalogue
-from emm_pipeline.fleet import DataType, EnergyMeter, Fleet, FunctionCode, MeterType, Register
+from emm_pipeline.fleet import (
+    CombinedMeasurement,
+    DataType,
+    EnergyMeter,
+    Fleet,
+    FunctionCode,
+    MeterType,
+    Part,
+    Register,
+)
 from emm_pipeline.mqtt.discovery import discovery_payload, update_messages
 from emm_pipeline.mqtt.meters import PublishedMeter, published_meters
 from emm_pipeline.mqtt.packets import json_payload
@@ -36,12 +45,17 @@ def meter_with(*series, **fields):
     return PublishedMeter(5, "Garage", level_names(series), **fields)
 
 
-def register(name, unit, scale=1.0):
-    return Register(0, name, unit, DataType.FLOAT, INPUT, scale=scale)
+def register(name, unit, scale=1.0, **fields):
+    return Register(0, name, unit, DataType.FLOAT, INPUT, scale=scale, **fields)
 
 
-def fleet_of(*registers, description="Garage"):
-    return Fleet((EnergyMeter(5, "h", 502, 1, "sdm630", description),), {"sdm630": MeterType("sdm630", registers)})
+def fleet_of(*registers, description="Garage", factor=1.0, combined=()):
+    meter = EnergyMeter(5, "h", 502, 1, "sdm630", description, factor=factor)
+    return Fleet((meter,), {"sdm630": MeterType("sdm630", registers, combined=combined)})
+
+
+def components_of(fleet):
+    return payload_of(published_meters(fleet, {})[5])["components"]
 
 
 def test_a_meter_is_a_device_with_its_serial_number_and_model():
@@ -69,8 +83,9 @@ def test_a_meter_is_a_device_with_its_serial_number_and_model():
 
 
 def test_without_labels_and_description_the_type_and_the_id_name_the_device():
-    device = payload_of(published_meters(fleet_of(register("x", None), description=None), {})[5])["device"]
-    assert (device["name"], device["model"]) == ("meter 5", "sdm630")
+    for description in (None, "  "):
+        device = payload_of(published_meters(fleet_of(register("x", None), description=description), {})[5])["device"]
+        assert (device["name"], device["model"]) == ("meter 5", "sdm630")
 
 
 @pytest.mark.parametrize(
@@ -88,6 +103,9 @@ def test_without_labels_and_description_the_type_and_the_id_name_the_device():
         ("powerFactorL1", None, 1.0, ("power_factor", "measurement")),
         ("stateOfCharge", "%", 1.0, (None, "measurement")),
         ("operatingState", None, 1.0, (None, "measurement")),
+        ("gasVolume", "m³", 1.0, ("gas", "total_increasing")),
+        ("waterVolume", "L", 1.0, ("water", "total_increasing")),
+        ("volume", "m³", 1.0, ("volume", "total_increasing")),
     ],
 )
 def test_a_counter_of_energy_suits_the_energy_dashboard_and_other_values_are_measurements(name, unit, scale, classes):
@@ -102,7 +120,42 @@ def test_every_type_of_the_catalogue_makes_a_payload_that_home_assistant_accepts
         fleet = Fleet((EnergyMeter(5, "h", 502, 1, meter_type.name),), {meter_type.name: meter_type})
         for as_json in (False, True):
             payload = payload_of(published_meters(fleet, {})[5], as_json=as_json)
-            assert len(payload["components"]) == len({(r.measurement_name, r.data_unit) for r in meter_type.registers})
+            assert len(payload["components"]) == len(set(meter_type.stored_series))
+
+
+def test_labels_and_registers_that_are_not_stored_are_no_sensors_and_sums_are():
+    fleet = fleet_of(
+        register("importEnergy", "kWh", stored=False),
+        Register(50, "serialNumber", None, DataType.STRING, INPUT, length=16),
+        register("power", "W"),
+        combined=(CombinedMeasurement("energy", "kWh", (Part("importEnergy"),)),),
+    )
+    components = components_of(fleet)
+    assert components.keys() == {"power", "energy"}
+    assert components["energy"]["state_class"] == "total_increasing"
+
+
+@pytest.mark.parametrize(
+    ("fields", "factor", "state_class"),
+    [
+        ({"scale": -1.0, "absolute": True}, 1.0, "total_increasing"),
+        ({"uses_factor": True}, -40.0, "total"),
+        ({"uses_factor": False}, -40.0, "total_increasing"),
+        ({"uses_factor": True, "scale": -1.0}, -40.0, "total_increasing"),
+        ({"sign_register": 9, "sign_mask": 1}, 1.0, "total"),
+    ],
+)
+def test_a_counter_with_a_sign_may_fall(fields, factor, state_class):
+    components = components_of(fleet_of(register("energy", "kWh", **fields), factor=factor))
+    assert components["energy"]["state_class"] == state_class
+
+
+def test_a_difference_of_counters_may_fall():
+    parts = (Part("import"), Part("export", -1.0))
+    fleet = fleet_of(
+        register("import", "kWh"), register("export", "kWh"), combined=(CombinedMeasurement("both", "kWh", parts),)
+    )
+    assert components_of(fleet)["both"]["state_class"] == "total"
 
 
 names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=30)

@@ -4,7 +4,7 @@ import pytest
 
 from emm_pipeline.cron import Trigger
 from emm_pipeline.errors import ConfigurationError
-from emm_pipeline.mqtt.options import broker_of, load_published_meters, valid_for
+from emm_pipeline.mqtt.options import broker_of, load_published_fleet, valid_for
 from emm_pipeline.settings import load_settings
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -56,7 +56,15 @@ def test_meters_of_the_database_are_published_and_disabled_ones_are_not(config_e
             "INSERT INTO energy_meters VALUES (1, 'h', 502, 1, 't', 'Garage', true),"
             " (2, 'h', 502, 2, 't', null, false), (3, 'h', 502, 3, 'unknown', null, true)"
         )
-    meters = load_published_meters(config_engine)
+        connection.exec_driver_sql(
+            "INSERT INTO meter_labels (meter_id, labels, read_at, configuration)"
+            " VALUES (1, '{\"serialNumber\": \"4711\"}', now(), 'x')"
+        )
+        connection.exec_driver_sql("INSERT INTO meter_status (id, polled_at) VALUES (1, '2026-01-01 12:00+00')")
+    fleet = load_published_fleet(config_engine)
+    meters = fleet.meters
+    assert fleet.polled == {1: int(NOON.timestamp() * 1000)}
+    assert meters[1].properties == {"serial_number": "4711", "model": "t"}
     assert {id_: (meter.name, list(meter.levels.values())) for id_, meter in meters.items()} == {
         1: ("Garage", ["voltageL1"]),
         3: ("meter 3", []),  # misconfigured: known, so that nothing of it is removed

@@ -100,28 +100,60 @@ def test_a_meter_that_fails_is_offline_and_its_earlier_values_are_not_sent_any_m
     assert messages(published)[0] == {"emm/status/1": "online", "emm/1/voltage": "231"}
 
 
-def test_availability_is_sent_when_it_changes_and_on_each_new_connection():
+def test_availability_is_sent_when_it_changes_and_to_a_broker_that_has_lost_it():
     published = pending()
-    published.add(batch(10, {1: {"voltage": 230.0}}), NOW)
+    published.add(batch(10, {1: {"voltage": 230.0}, 2: {"voltage": 230.0}}), NOW)
     messages(published)
     published.add(batch(20, {1: {"voltage": 230.0}}), NOW)
     assert "emm/status/1" not in messages(published)[0]
-    published.repeat_availability()
+    published.start_again()
+    published.found("emm/status/2", b"online")
+    published.all_found()
     assert messages(published)[0] == {"emm/status/1": "online"}
+
+
+def test_a_meter_that_another_host_reported_as_offline_is_online_after_the_next_poll():
+    """With Celery any host may poll a meter, and each has its own publisher."""
+    published = pending()
+    published.add(batch(10, {1: {"voltage": 230.0}}), NOW)
+    messages(published)
+    published.found("emm/status/1", b"offline")
+    published.add(batch(20, {1: {"voltage": 231.0}}), NOW)
+    assert messages(published)[0] == {"emm/status/1": "online", "emm/1/voltage": "231"}
+
+
+def test_availability_that_was_deleted_at_the_broker_is_sent_again_after_the_next_poll():
+    published = pending()
+    published.add(batch(10, {1: {"voltage": 230.0}}), NOW)
+    messages(published)
+    published.found("emm/status/1", b"")
+    published.found("emm/status/unknown", b"online")
+    published.found("emm/status/99", b"online")
+    published.add(batch(20, {1: {"voltage": 231.0}}), NOW)
+    assert messages(published)[0]["emm/status/1"] == "online"
 
 
 def test_a_meter_that_is_polled_no_more_becomes_unavailable_and_old_values_are_dropped():
     published = pending()
     published.add(batch(1000, {1: {"voltage": 230.0}}), NOW)
     published.expire(oldest=1001)
+    published.report_unpolled(1001, {})
     assert messages(published)[0] == {"emm/status/1": "offline", "emm/status/2": "offline"}
+
+
+def test_a_meter_that_another_host_polls_stays_available():
+    published = pending()
+    published.add(batch(1000, {1: {"voltage": 230.0}}), NOW)
+    messages(published)
+    published.report_unpolled(2000, {1: 2500})
+    assert messages(published)[0] == {"emm/status/2": "offline"}
 
 
 def test_a_removed_meter_is_forgotten_and_an_unknown_one_ignored():
     published = pending()
     published.add(batch(10, {1: {"voltage": 230.0}, 7: {"voltage": 1.0}}), NOW)
     published.set_meters({2: METERS[2]}, 20)
-    published.repeat_availability()
+    published.all_found()
     assert messages(published)[0] == {}
 
 
@@ -138,3 +170,18 @@ def test_a_poll_from_before_the_start_of_the_publisher_is_published():
     published.set_meters(METERS, NOW)
     published.add(batch(NOW - 1000, {1: {"voltage": 230.0}}), NOW)
     assert messages(published)[0] == {"emm/status/1": "online", "emm/1/voltage": "230"}
+
+
+def test_the_values_of_a_meter_are_complete_in_whatever_order_a_batch_has_them():
+    points = batch(10, {1: {"voltage": 230.5, "current": 4.0}, 2: {"voltage": 231.5, "current": 5.0}})
+    shuffled = PointBatch(points.readings[[0, 2, 1, 3]], points.polls)
+    published = pending()
+    published.add(shuffled, NOW)
+    found, _ = messages(published)
+    assert {topic: found[topic] for topic in found if "status" not in topic} == {
+        "emm/1/voltage": "230.5",
+        "emm/1/current": "4",
+        "emm/2/voltage": "231.5",
+        "emm/2/current": "5",
+    }
+    assert published.dropped == 0

@@ -3,118 +3,17 @@
 import json
 import shutil
 import subprocess
-import threading
-import time
-from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
-from support.mosquitto import Mosquitto, StallingProxy, _program, wait_until
+from support.mosquitto import Mosquitto, StallingProxy, need_program, wait_until
+from support.mqtt_installation import OTHER_TYPE, Installation, meter
 
-from emm_pipeline.errors import BrokerError, ConfigDatabaseError
-from emm_pipeline.mqtt import connection, publisher
-from emm_pipeline.mqtt.connection import Broker
-from emm_pipeline.mqtt.meters import PublishedMeter
-from emm_pipeline.mqtt.publisher import Options, Publisher
-from emm_pipeline.mqtt.topics import Topics, level_names
-from emm_pipeline.stores.delivery import Delivery
-from emm_pipeline.stores.outbox.copies import BatchCopies
-from emm_pipeline.stores.outbox.folder import Outbox
-from emm_pipeline.stores.points import PointBatch
+from emm_pipeline.errors import BrokerError
+from emm_pipeline.mqtt import connection
+from emm_pipeline.mqtt.broker import Broker
 
-TYPE = level_names([("voltageL1", "V"), ("importActiveEnergy", "kWh")])
-OTHER_TYPE = level_names([("voltageL1", "V"), ("temperature", "°C")])
-
-
-def meter(id_=5, name="Garage", levels=TYPE, **properties):
-    return PublishedMeter(id_, name, levels, properties=properties)
-
-
-class Store:
-    """A readings store that accepts everything, and counts."""
-
-    def __init__(self):
-        self.points = 0
-
-    def write(self, points, *_, **__):
-        self.points += len(points)
-        return []
-
-    def ping(self):
-        pass
-
-    def close(self):
-        pass
-
-
-class Installation:
-    """The polls of an installation, through outbox and store, and its publisher in a thread."""
-
-    def __init__(self, folder, port, **options):
-        self.store = Store()
-        self.delivery = Delivery(self.store, Outbox(folder / "outbox", 10**9))
-        self.copies = BatchCopies(folder / "outbox")
-        self.copies.folder.mkdir(parents=True)
-        self.meters = {5: meter()}
-        self.broker = Broker("127.0.0.1", port)
-        self.valid_for = timedelta(minutes=3)
-        self.options = Options(Topics(), "1.0", **options)
-        self.publisher = None
-        self._stop = threading.Event()
-
-    def poll(self, id_=5, **values):
-        """Poll a meter once, as a run does: outbox, then store. Without values it has failed."""
-        now = datetime.now(UTC)
-        time_ms = int(now.timestamp() * 1000)
-        point = {"time": time_ms, "id": id_, "description": None}
-        units = {name: unit for levels in (TYPE, OTHER_TYPE) for name, unit in levels}
-        readings = [
-            point | {"measurement": name, "unit": units[name], "value": value} for name, value in values.items()
-        ]
-        poll = point | {"ok": bool(values), "latency_ms": 1.0, "requests": 1, "points": len(values), "error": None}
-        points = PointBatch.of(readings, [poll])
-        with self.delivery.put(points, now, f"run-{time.monotonic_ns()}") as batch:
-            assert not self.delivery.load(batch, until=time.monotonic() + 30).problems
-        return len(points)
-
-    def load_meters(self):
-        if self.meters is None:
-            raise ConfigDatabaseError("the database is away")
-        return self.meters
-
-    @contextmanager
-    def running(self):
-        self._stop.clear()
-        self.publisher = Publisher(
-            self.copies, self.load_meters, lambda: self.broker, lambda: self.valid_for, self.options
-        )
-        thread = threading.Thread(target=self.publisher.run, args=(self._stop.is_set,))
-        thread.start()
-        try:
-            yield self
-        finally:
-            self._stop.set()
-            thread.join()
-
-    def wait_until_connected(self):
-        wait_until(lambda: self.publisher.state.connected_since)
-
-    def problem(self):
-        return self.publisher.state.problem or ""
-
-
-@pytest.fixture(autouse=True)
-def impatient(monkeypatch):
-    monkeypatch.setattr(publisher, "RELOAD_S", 0.2)
-    monkeypatch.setattr(publisher, "STATE_S", 0.1)
-    monkeypatch.setattr(publisher, "FIRST_PAUSE_S", 0.1)
-    monkeypatch.setattr(publisher, "LONGEST_PAUSE_S", 0.2)
-    monkeypatch.setattr(connection, "STALLED_AFTER_S", 1.0)
-
-
-@pytest.fixture
-def installation(tmp_path, mosquitto):
-    return Installation(tmp_path, mosquitto.port)
+pytestmark = pytest.mark.usefixtures("impatient")
 
 
 def test_a_poll_is_seen_by_every_client_with_discovery_and_availability(installation, mosquitto):
@@ -201,7 +100,8 @@ def test_a_broker_that_stalls_delays_no_poll_and_values_resume_by_themselves(tmp
         while "no data" not in installation.problem() and "reply" not in installation.problem():
             for id_ in range(300):
                 stored += installation.poll(id_, voltageL1=230.0, importActiveEnergy=1.0)
-        assert installation.publisher._connection is None or installation.publisher._connection.backlog < 10**6
+        connected = installation.publisher.sender.connection
+        assert connected is None or connected.backlog < 10**6
         proxy.stall.clear()
         wait_until(lambda: installation.publisher.state.connected_since)
         stored += installation.poll(7, voltageL1=77.0)
@@ -242,7 +142,7 @@ def test_a_broker_without_memory_costs_no_poll_anything(tmp_path):
 
 def test_a_wrong_password_is_named_without_showing_it_and_works_once_it_is_right(tmp_path, caplog):
     passwords = tmp_path / "passwords"
-    subprocess.run([_program("mosquitto_passwd"), "-c", "-b", passwords, "emm", "geheim"], check=True)
+    subprocess.run([need_program("mosquitto_passwd"), "-c", "-b", passwords, "emm", "geheim"], check=True)
     passwords.chmod(0o644)
     mosquitto = Mosquitto(tmp_path / "mosquitto", "allow_anonymous false", f"password_file {passwords}").start()
     try:

@@ -19,13 +19,12 @@ from emm_pipeline.cli.output import json_option, print_json, say, shown_time
 from emm_pipeline.errors import ConfigurationError
 from emm_pipeline.mqtt.state import publishing, read_state
 from emm_pipeline.settings import load_settings
+from emm_pipeline.status import exit_code
 from emm_pipeline.stores.outbox.copies import BatchCopies
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-EXIT_CODES = {"ok": 0, "off": 0, "degraded": 1, "failing": 2}
 
 
 @click.group("mqtt", invoke_without_command=True)
@@ -45,7 +44,7 @@ def mqtt(context: click.Context, values_only: bool) -> None:
     if context.invoked_subcommand:
         return
     # The broker's client takes a while to import.
-    from emm_pipeline.mqtt.options import broker_of, load_published_meters, options_of, valid_for  # noqa: PLC0415
+    from emm_pipeline.mqtt.options import broker_of, load_published_fleet, options_of, valid_for  # noqa: PLC0415
     from emm_pipeline.mqtt.publisher import Publisher  # noqa: PLC0415
     from emm_pipeline.opening import open_config_database  # noqa: PLC0415
 
@@ -57,7 +56,7 @@ def mqtt(context: click.Context, values_only: bool) -> None:
     with _only_one(copies.folder), open_config_database(settings) as engine, _stop_on_signals() as stopped:
         Publisher(
             copies,
-            lambda: load_published_meters(engine),
+            lambda: load_published_fleet(engine),
             lambda: broker_of(load_settings(*env_files)),
             lambda: valid_for(settings.poll_trigger),
             options,
@@ -99,7 +98,8 @@ def _stop_on_signals() -> Iterator[threading.Event]:
 def status(env_files: tuple[Path, ...], as_json: bool) -> None:
     """Show whether values are published; if not, why, since when, and what to do.
 
-    Exits with 0 if they are, or if MQTT_URL is empty; 1 if something is degraded; 2 if nothing is published.
+    Exits with 0 if they are, or if MQTT_URL is empty; 1 if the broker is unavailable or something is not published; 2
+    if `emm mqtt` does not run. `emm status` shows the same in one line.
 
     Example: emm mqtt status
     """
@@ -107,13 +107,14 @@ def status(env_files: tuple[Path, ...], as_json: bool) -> None:
     state = read_state(BatchCopies(settings.outbox_folder).folder)
     found = publishing(state, settings.mqtt_url, datetime.now(UTC))
     if as_json:
-        print_json({**asdict(found), "publisher": asdict(state) if state else None})
+        print_json({**(asdict(found) if found else {"state": "off"}), "publisher": asdict(state) if state else None})
+    elif found is None:
+        say("MQTT off: MQTT_URL is empty")
     else:
         since = f" since {shown_time(found.since)} UTC" if found.since else ""
-        say(f"MQTT {found.status}{since}: {found.reason}")
-        if state:
-            last = f", the last at {shown_time(state.last_message_at)} UTC" if state.last_message_at else ""
-            say(f"{state.messages} messages since the start{last}; {state.dropped} meter readings dropped")
+        say(f"MQTT {found.state}{since}: {found.reason}")
+        if state and state.dropped:
+            say(f"{state.dropped} meter readings dropped since the start: replaced by newer ones, or too old")
         if found.what_to_do:
-            say(found.what_to_do)
-    raise SystemExit(EXIT_CODES[found.status])
+            say(f"to do: {found.what_to_do}")
+    raise SystemExit(exit_code([found.state] if found else []))
