@@ -197,16 +197,18 @@ class Sender:
 
     def _removals(self) -> Iterator[Sent]:
         for topic in self.retained.take_removals():
+            self._too_large.discard(topic)
             yield Sent(packet(header(topic, self._properties), b"", retain=True), 1)
 
     def _discoveries(self, limit: int | None) -> Iterator[Sent]:
         for topic, payloads in self.retained.take_discoveries():
             packets = [packet(header(topic, self._properties), payload, retain=True) for payload in payloads]
-            if limit is not None and max(map(len, packets)) > limit:
-                self._too_large.add(topic)
-            else:
+            accepted = [each for each in packets if limit is None or len(each) <= limit]
+            if packets[-1] in accepted:
                 self._too_large.discard(topic)
-                yield Sent(b"".join(packets), len(packets))
+            else:
+                self._too_large.add(topic)
+            yield Sent(b"".join(accepted), len(accepted))
 
     def _values(self, limit: int | None) -> Iterator[Sent]:
         for sent in self.pending.take():

@@ -88,17 +88,15 @@ def test_a_broker_that_knows_only_mqtt_3_gets_the_same_messages(tmp_path, how_it
 
 
 def test_a_broker_that_closes_the_connection_at_each_discovery_gets_values_and_is_not_flooded(tmp_path, monkeypatch):
-    pauses = []
     monkeypatch.setattr(sender, "LONGEST_PAUSE_S", 1.0)
     with old_broker() as broker:
         installation = Installation(tmp_path, broker.port)
         with installation.running():
             sent = iter(range(10**6))
             wait_until(lambda: installation.poll(voltageL1=float(next(sent))) and "emm/5/voltageL1" in broker.messages)
-            wait_until(lambda: installation.poll(voltageL1=1.0) and broker.connections >= 4)
-            pauses.append(installation.publisher.sender.pause_s)
             wait_until(lambda: "closed the connection" in installation.problem())
-    assert pauses == [1.0]
+            wait_until(lambda: installation.publisher.sender.pause_s == 1.0)
+    assert broker.connections <= 10
 
 
 def test_a_message_that_is_larger_than_the_broker_accepts_is_left_out_and_the_rest_is_published(tmp_path):

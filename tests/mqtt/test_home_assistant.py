@@ -1,6 +1,5 @@
 import json
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 
 import jinja2
@@ -30,14 +29,14 @@ TOPICS = Topics()
 INPUT = FunctionCode.READ_INPUT_REGISTERS
 
 
-@cache
-def schema():
-    return json.loads((Path(__file__).parent / "device_discovery.schema.json").read_text())
+VALIDATOR = jsonschema.Draft202012Validator(
+    json.loads((Path(__file__).parent / "device_discovery.schema.json").read_text())
+)
 
 
 def payload_of(meter, *, as_json=False):
     payload = json.loads(discovery_payload(meter, TOPICS, "1.2.3", as_json=as_json))
-    jsonschema.validate(payload, schema())
+    VALIDATOR.validate(payload)
     return payload
 
 
@@ -182,7 +181,7 @@ def test_a_measurement_that_is_gone_is_removed_and_then_left_out():
     before = discovery_payload(meter_with(("voltage", "V"), ("current", "A")), TOPICS, "1", as_json=False)
     after = discovery_payload(meter_with(("voltage", "V"), ("power", "W")), TOPICS, "1", as_json=False)
     removing, final = update_messages(before, after)
-    jsonschema.validate(json.loads(removing), schema())
+    VALIDATOR.validate(json.loads(removing))
     assert json.loads(removing)["components"]["current"] == {"platform": "sensor"}
     assert final == after
     assert json.loads(final)["components"].keys() == {"voltage", "power"}
@@ -201,3 +200,13 @@ def test_a_meter_without_measurements_has_no_discovery():
 def test_a_unit_that_home_assistant_does_not_know_for_a_class_gives_no_class():
     assert quantity_of("voltage", "volts").device_class is None
     assert quantity_of("apparentPower", "kVA").device_class is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"unit_of_measurement": "W"}, {"state_class": "total"}, {"state_topic": "emm/#"}, {"unique_id": ""}, {"extra": 1}],
+)
+def test_the_schema_refuses_what_home_assistant_refuses(change):
+    payload = payload_of(meter_with(("voltage", "V")))
+    payload["components"]["voltage"] |= change
+    assert not VALIDATOR.is_valid(payload)

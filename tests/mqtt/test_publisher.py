@@ -10,8 +10,9 @@ from support.mosquitto import Mosquitto, StallingProxy, need_program, wait_until
 from support.mqtt_installation import OTHER_TYPE, Installation, meter
 
 from emm_pipeline.errors import BrokerError
-from emm_pipeline.mqtt import connection
+from emm_pipeline.mqtt import connection, sender
 from emm_pipeline.mqtt.broker import Broker
+from emm_pipeline.mqtt.topics import level_names
 
 pytestmark = pytest.mark.usefixtures("impatient")
 
@@ -88,24 +89,26 @@ def test_polls_go_on_while_the_broker_is_killed_and_values_resume_by_themselves(
     assert len([topic for topic, _ in client.messages if topic == "emm/5/voltageL1"]) <= 2
 
 
-def test_a_broker_that_stalls_delays_no_poll_and_values_resume_by_themselves(tmp_path, mosquitto):
+def test_a_broker_that_stalls_delays_no_poll_and_values_resume_by_themselves(tmp_path, mosquitto, monkeypatch):
+    monkeypatch.setattr(sender, "VALUES_PER_S", 10**6)
     proxy = StallingProxy(mosquitto.port)
     installation = Installation(tmp_path, proxy.port)
-    installation.meters = {id_: meter(id_) for id_ in range(300)}
+    levels = level_names((f"measurement{number}", "V") for number in range(20))
+    installation.meters = {id_: meter(id_, levels=levels) for id_ in range(300)}
+    values = {id_: {f"measurement{number}": 230.123456 for number in range(20)} for id_ in range(300)}
     with mosquitto.client() as client, installation.running():
         installation.wait_until_connected()
         wait_until(lambda: "homeassistant/device/emm/299/config" in client.received)
         proxy.stall.set()
         stored = 0
         while "no data" not in installation.problem() and "reply" not in installation.problem():
-            for id_ in range(300):
-                stored += installation.poll(id_, voltageL1=230.0, importActiveEnergy=1.0)
+            stored += installation.poll_all(values)
         connected = installation.publisher.sender.connection
         assert connected is None or connected.backlog < 10**6
         proxy.stall.clear()
         wait_until(lambda: installation.publisher.state.connected_since)
-        stored += installation.poll(7, voltageL1=77.0)
-        wait_until(lambda: client.received.get("emm/7/voltageL1") == "77")
+        stored += installation.poll(7, measurement3=77.0)
+        wait_until(lambda: client.received.get("emm/7/measurement3") == "77")
     proxy.close()
     assert installation.store.points == stored
 

@@ -147,14 +147,14 @@ class StallingProxy:
         self.port = free_port()
         self.stall = threading.Event()
         self._server = socket.create_server(("127.0.0.1", self.port))
+        # Small buffers, so that a stalled connection soon accepts no more data.
+        self._server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         threading.Thread(target=self._accept, daemon=True).start()
 
     def _accept(self) -> None:
         with suppress(OSError):
             while True:
                 client, _ = self._server.accept()
-                # Small buffers, so that a stalled connection soon accepts no more data.
-                client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
                 with suppress(OSError):
                     server = socket.create_connection(("127.0.0.1", self._target))
                     for one, other in ((client, server), (server, client)):
