@@ -20,6 +20,7 @@ from uuid import uuid4
 
 from paho.mqtt import client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
+from paho.mqtt.exception import MQTTException
 
 from emm_pipeline.errors import BrokerError
 from emm_pipeline.mqtt.packets import NO_PROPERTIES
@@ -156,7 +157,7 @@ class Connection:
             for _ in range(_READS):
                 try:
                     self._client.loop_read()
-                except (ValueError, LookupError, struct.error, mqtt.MQTTException) as err:
+                except (ValueError, LookupError, struct.error, MQTTException) as err:
                     raise self._error(f"sends what is not MQTT ({err}); check the port in MQTT_URL") from err
                 self._check()
                 if not self._select(0, waits=False):

@@ -55,7 +55,7 @@ _VOLUMES = {"m³": 2, "L": 0, "ft³": 1, "gal": 0}
 _ENERGY = {"Wh": 0, "kWh": 2, "MWh": 3, "GWh": 3, "MJ": 2, "GJ": 3}
 _OTHER_COUNTERS = {"varh": 0, "kvarh": 2, "Mvarh": 3, "VAh": 0, "kVAh": 2, "MVAh": 3}
 """Units of counters for which Home Assistant has no device class."""
-_COUNTERS: dict[str | None, int] = {**_ENERGY, **_OTHER_COUNTERS, **_VOLUMES}
+_COUNTERS = {**_ENERGY, **_OTHER_COUNTERS, **_VOLUMES}
 _GAS_UNITS = {"m³", "ft³"}
 
 _STORED = re.compile(r"capacity|remaining|stored|storage", re.IGNORECASE)
@@ -75,7 +75,7 @@ def quantity_of(name: str, unit: str | None, *, may_fall: bool = False) -> Quant
         unit: its unit.
         may_fall: whether its value falls, for example because it is stored with the opposite sign.
     """
-    if unit in _COUNTERS:
+    if unit is not None and unit in _COUNTERS:
         return _counter(name, unit, may_fall=may_fall)
     if unit in _BY_UNIT:
         device_class, precision = _BY_UNIT[unit]
