@@ -39,7 +39,7 @@ STALLED_AFTER_S = 20.0
 
 _CHUNK = 1 << 16
 _READS = 200
-"""Maximum number of packets that are read at once, so that writing goes on."""
+"""Maximum number of packets that are read at once, so that writing continues."""
 _ACCESS = {"bad user name or password", "not authorized"}
 _UNKNOWN_VERSION = "unsupported protocol version"
 _NO_REASON = {"unspecified error", "normal disconnection", "success"}

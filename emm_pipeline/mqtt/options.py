@@ -1,4 +1,4 @@
-"""What the settings and the configuration say about publishing."""
+"""Publishing options, from the settings and the configuration."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What has not been sent yet: for each meter its latest values and whether it is available. Pure; needs NumPy.
+"""Unsent messages: for each meter its latest values and whether it is available. Pure; needs NumPy.
 
 A newer poll of a meter replaces its values, so nothing grows while a broker is slow or away: at most one value per
 topic waits. Values that are too old are dropped: their topics carry no time, so they would be taken for new ones.

@@ -39,7 +39,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What is published, and how.
+    """Options of publishing.
 
     A `values_only` publisher, on a further host of the same installation, leaves status and discovery to the main one.
     """

@@ -44,7 +44,7 @@ class PublisherState:
     stopped: bool = False
 
     def write(self, folder: Path) -> None:
-        """Replace the file in this folder. Errors are ignored: publishing goes on."""
+        """Replace the file in this folder. Errors are ignored: publishing continues."""
         text = json.dumps(asdict(self), default=lambda time: time.isoformat())
         try:
             new = folder / f".{FILE}.new"
@@ -69,7 +69,7 @@ def _time(text: str | None) -> datetime | None:
 
 
 class Problems:
-    """What is wrong with the parts of the publisher. Each change is logged once."""
+    """Present problems of the publisher, by part. Each change is logged once."""
 
     def __init__(self) -> None:
         self._found: dict[str, tuple[str, datetime]] = {}
@@ -93,7 +93,7 @@ class Problems:
 def publishing(state: PublisherState | None, url: str, now: datetime) -> Status | None:
     """Return how publishing goes; None if MQTT_URL is empty.
 
-    A broker that is away makes it `degraded`, not `failing`: no reading is lost.
+    A broker that is unavailable makes it `degraded`, not `failing`: no reading is lost.
 
     Args:
         state: the last state of the publisher, if there is one.

@@ -64,7 +64,7 @@ def test_a_second_publisher_for_the_same_outbox_is_refused(emm, mosquitto, publi
     assert "another `emm mqtt` publishes from" in second.stderr
 
 
-def test_polls_are_stored_while_the_broker_is_away_and_the_status_says_so(emm, mosquitto, publishing):
+def test_polls_are_stored_while_the_broker_is_unavailable_and_the_status_says_so(emm, mosquitto, publishing):
     mosquitto.kill()
     assert "1 points, stored" in emm("poll", "1").stdout
     status = wait_until(lambda: (done := emm("mqtt", "status")).returncode == 1 and "broker" in done.stdout and done)

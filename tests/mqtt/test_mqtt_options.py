@@ -28,7 +28,7 @@ def test_a_url_names_host_port_and_whether_tls_is_used(monkeypatch, url, shown):
     assert "geheim" not in repr(broker)
 
 
-def test_without_a_url_it_is_said_which_variable_is_missing():
+def test_without_a_url_the_message_names_the_missing_variable():
     with pytest.raises(ConfigurationError, match="MQTT_URL is not set"):
         broker_of(load_settings())
 

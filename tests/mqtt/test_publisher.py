@@ -1,4 +1,4 @@
-"""The publisher with a real Mosquitto: what clients receive, and what happens when the broker is away, slow or full."""
+"""The publisher with a real Mosquitto: what clients receive, and what happens when the broker is unavailable, slow or full."""
 
 import json
 import shutil
@@ -18,9 +18,11 @@ pytestmark = pytest.mark.usefixtures("impatient")
 
 
 def test_a_poll_is_seen_by_every_client_with_discovery_and_availability(installation, mosquitto):
-    with mosquitto.client() as client, installation.running():
-        installation.poll(voltageL1=230.5, importActiveEnergy=1234.5)
-        wait_until(lambda: len(client.received) >= 5)
+    with mosquitto.client() as client:
+        with installation.running():
+            installation.poll(voltageL1=230.5, importActiveEnergy=1234.5)
+            wait_until(lambda: len(client.received) >= 5)
+        wait_until(lambda: client.received["emm/status"] == "offline")
     received = client.received
     payload = json.loads(received.pop("homeassistant/device/emm/5/config"))
     assert payload["components"].keys() == {"voltageL1", "importActiveEnergy"}
@@ -73,7 +75,7 @@ def test_a_meter_that_is_not_polled_any_more_becomes_unavailable(installation, m
         wait_until(lambda: client.received["emm/status/5"] == "offline")
 
 
-def test_polls_go_on_while_the_broker_is_killed_and_values_resume_by_themselves(installation, mosquitto):
+def test_polls_continue_while_the_broker_is_killed_and_values_resume_by_themselves(installation, mosquitto):
     with installation.running():
         installation.wait_until_connected()
         mosquitto.kill()
@@ -130,7 +132,7 @@ def test_a_broker_that_accepts_no_more_clients_is_reported_and_used_once_it_has_
         mosquitto.kill()
 
 
-def test_a_broker_without_memory_costs_no_poll_anything(tmp_path):
+def test_a_broker_without_memory_affects_no_poll(tmp_path):
     mosquitto = Mosquitto(tmp_path / "mosquitto", "memory_limit 100000").start()
     try:
         installation = Installation(tmp_path, mosquitto.port, retain=True)
@@ -214,7 +216,7 @@ def test_a_broker_that_has_lost_everything_gets_discovery_and_availability_again
         wait_until(lambda: mosquitto.retained().keys() == expected.keys())
 
 
-def test_a_database_that_is_away_removes_no_meter(installation, mosquitto):
+def test_a_database_that_is_unavailable_removes_no_meter(installation, mosquitto):
     with mosquitto.client() as client, installation.running():
         wait_until(lambda: "homeassistant/device/emm/5/config" in client.received)
         installation.meters = None

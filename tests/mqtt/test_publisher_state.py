@@ -72,13 +72,15 @@ def test_a_problem_is_logged_once_and_has_the_time_of_its_beginning(caplog):
 
 
 @pytest.mark.parametrize(("minutes", "is_reported"), [(4, False), (6, True)])
-def test_an_alert_is_raised_when_the_broker_is_away_for_five_minutes(monkeypatch, tmp_path, minutes, is_reported):
+def test_an_alert_is_raised_when_the_broker_is_unavailable_for_five_minutes(
+    monkeypatch, tmp_path, minutes, is_reported
+):
     variables = {"MQTT_URL": URL, "OUTBOX_DIR": str(tmp_path), "POSTGRES_HOST": "127.0.0.1"}
     for name, value in (variables | {"POSTGRES_PORT": str(free_port())}).items():
         monkeypatch.setenv(name, value)
     now = datetime.now(UTC)
     (tmp_path / "mqtt").mkdir()
-    away = state(updated_at=now, problem="MQTT broker x is away", problem_since=now - timedelta(minutes=minutes))
+    away = state(updated_at=now, problem="MQTT broker x is unavailable", problem_since=now - timedelta(minutes=minutes))
     away.write(tmp_path / "mqtt")
     parts = {part.name: part for part in parts_seen_by_the_daemon(load_settings(), now)}
     assert parts["MQTT"].is_ok is not is_reported

@@ -87,7 +87,7 @@ def test_a_client_gets_the_discovery_of_every_meter_of_a_large_fleet_and_all_val
         assert installation.publisher.state.dropped == 0
 
 
-def test_a_broker_that_restarts_again_and_again_costs_no_value_in_the_store_and_leaks_nothing(tmp_path, mosquitto):
+def test_a_broker_that_restarts_again_and_again_affects_no_value_in_the_store_and_leaks_nothing(tmp_path, mosquitto):
     installation = Installation(tmp_path, mosquitto.port, retain=True)
     stored = 0
     with installation.running():

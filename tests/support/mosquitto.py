@@ -91,7 +91,7 @@ class Mosquitto:
         subprocess.run(command, check=True, timeout=30)
 
     def retained(self, *arguments: str) -> dict[str, str]:
-        """What the broker retains now, by topic."""
+        """Return the messages that the broker retains now, by topic."""
         with self.client(*arguments) as client:
             self.publish("the-end", "x")  # the broker sends what it retains before
             wait_until(lambda: "the-end" in client.received)

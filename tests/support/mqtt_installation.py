@@ -88,7 +88,7 @@ class Installation:
 
     def load(self):
         if self.meters is None:
-            raise ConfigDatabaseError("the database is away")
+            raise ConfigDatabaseError("the database is unavailable")
         return PublishedFleet(self.meters, self.polled)
 
     @contextmanager
