@@ -1,4 +1,4 @@
-"""Runs `emm` in processes forked from one that has imported it: a test's command then costs no start of Python.
+"""Runs `emm` in processes forked from one that has imported it, so that a test does not wait for Python to start.
 
 `python forked_commands.py SOCKET` listens on a Unix socket. Each connection sends the length of a JSON request together
 with the descriptors for stdin, stdout and stderr, then the request, and receives the exit code.
