@@ -1,4 +1,4 @@
-"""The publisher with a real Mosquitto: what clients receive, and what happens when the broker is unavailable, slow or full."""
+"""The publisher with a real Mosquitto: what clients receive, also while the broker is unavailable, slow or full."""
 
 import json
 import shutil
