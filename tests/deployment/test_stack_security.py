@@ -161,7 +161,7 @@ def test_the_upgrade_keeps_points_and_rows_of_the_stack_before(upgraded):
 
 
 def test_no_published_credential_is_accepted_anywhere(upgraded):
-    for user in ("emm", "emm_owner", "emm_pipeline", "emm_dagster"):
+    for user in ("emm", "emm_owner", "emm_pipeline", "emm_dagster", "emm_reader"):
         answer = in_network(upgraded, "storage", _LOGS_IN, "postgres", user, PUBLISHED["POSTGRES_PASSWORD"])
         assert answer.strip() == "refused"
     asks = """

@@ -41,6 +41,8 @@ def print_screen(condition: PipelineCondition) -> None:
     for part in condition.parts:
         if not part.is_ok:
             _print_entry(part.name, part.status)
+        elif part.status.reason:
+            _print_wrapped(f"{part.name}: {printable(part.status.reason, MOST_CHARACTERS)}", "")
     if condition.meters is not None:
         _print_meters(condition.meters)
 
