@@ -193,7 +193,7 @@ def test_a_long_scan_lets_polls_have_their_turn(simulated_gateway, monkeypatch):
 # Identification of a unit's type
 
 BY_CODE = CatalogueType(
-    *("coded", "Coded", "V", "d", ("a", "b"), ()),
+    *("coded", "Coded", "V", "meter", (), ("RS485",), "d", ("a", "b"), ()),
     (
         Identification(
             Register(11, "id", None, DataType.UINT16, FunctionCode.READ_HOLDING_REGISTERS), 648, 648, strong=True
@@ -206,7 +206,11 @@ BY_CODE = CatalogueType(
 def float_type(name, addresses):
     registers = tuple(Register(a, f"m{a}", None, DataType.FLOAT, FunctionCode.READ_INPUT_REGISTERS) for a in addresses)
     likely = Identification(registers[0], 80, 300, strong=False)
-    return CatalogueType(name, name, "V", "d", ("a", "b"), (), (likely,), MeterType(name, registers, max_gap=0))
+    return CatalogueType(
+        *(name, name, "V", "meter", (), ("RS485",), "d", ("a", "b"), ()),
+        (likely,),
+        MeterType(name, registers, max_gap=0),
+    )
 
 
 def candidates(gateway, types):
