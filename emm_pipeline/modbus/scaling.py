@@ -79,7 +79,8 @@ class Factors:
     @classmethod
     def of(cls, factors: Sequence[float]) -> Factors | None:
         """The fractions of these factors; None where all are 1."""
-        different = sorted(set(factors))
+        are_equal = factors.count(factors[0]) == len(factors)
+        different = [factors[0]] if are_equal else sorted(set(factors))
         if different == [1.0]:
             return None
         fractions = [fraction_of(factor) for factor in different]
