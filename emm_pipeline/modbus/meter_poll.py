@@ -24,6 +24,17 @@ class MeterPoll(PollProgress):
     turn, so that they do not delay the other units behind the gateway.
     """
 
+    def split_request(self) -> bool:
+        """Replace the next request by smaller ones, if it is for several values; return whether that was done."""
+        if not self._this_turn or self._this_turn[0] is self._silences.sign_of_life:
+            return False
+        tracked = self._this_turn[0]
+        if not tracked.split_beforehand(self.meter_type.asked):
+            return False
+        self._this_turn.popleft()
+        self._this_turn.extendleft(reversed(tracked.share_parts(self._tracked)))
+        return True
+
     def take_registers(self, data: bytes) -> None:
         """Keep the registers that the request brought."""
         self._note_reply()
