@@ -126,7 +126,7 @@ def test_the_failed_run_is_executed_again_from_asset_failure(page: Page, stack):
 
 
 def test_the_runs_list_shows_no_tags_of_emm(page: Page, stack):
-    assert not [tag for run in stack.ui.runs() for tag in run["tags"] if "emm/" in tag["key"]]
+    assert not [tag for run in stack.ui.runs() for tag in run["tags"] if "emm" in tag["key"]]
 
 
 def test_the_failed_run_names_the_meters_and_is_re_executed_from_failure(page: Page, stack, gateways, picture):
