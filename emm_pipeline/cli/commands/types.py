@@ -18,6 +18,7 @@ from emm_pipeline.cli.showing.register_tables import (
     registers_as_json,
 )
 from emm_pipeline.cli.showing.tables import print_table
+from emm_pipeline.cli.suggesting import suggestion
 from emm_pipeline.config_db.editing.installing import Installation, plan_installation
 from emm_pipeline.config_db.editing.meter_rows import load_meter_rows
 from emm_pipeline.config_db.editing.register_rows import TypeRows, combined_rows, register_row, settings_row
@@ -107,7 +108,10 @@ def show_command(env_files: tuple[Path, ...], type_name: str, as_json: bool) -> 
         fleet = load_fleet(engine, all_types=True)
     meter_type = fleet.types.get(type_name) or (entry.meter_type if entry else None)
     if meter_type is None:
-        raise ConfigurationError(f"there is no type {type_name!r}; emm types list shows the existing ones")
+        raise ConfigurationError(
+            f"there is no type {type_name!r}; emm types list shows the existing ones"
+            f"{suggestion(type_name, {*fleet.types, *load_catalogue()})}"
+        )
     place = "database" if type_name in fleet.types else "catalogue"
     requests = plan_requests(meter_type)
     if as_json:
@@ -194,7 +198,9 @@ class _Planned:
 def _entry(name: str) -> CatalogueType:
     catalogue = load_catalogue()
     if name not in catalogue:
-        raise ConfigurationError(f"the catalogue has no type {name!r}; emm types list shows those it has")
+        raise ConfigurationError(
+            f"the catalogue has no type {name!r}; emm types list shows those it has{suggestion(name, catalogue)}"
+        )
     return catalogue[name]
 
 
