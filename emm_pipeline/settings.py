@@ -72,7 +72,6 @@ class Settings(BaseSettings, MqttSettings):
     redis_port: int = Field(default=6379, ge=1, le=65535)
     redis_password: SecretStr = SecretStr("")
     celery_concurrency: int = Field(default=8, ge=1)
-
     outbox_dir: Path | None = None
     dagster_home: Path | None = None
     outbox_max_mb: int = Field(default=1024, ge=1)
@@ -84,6 +83,7 @@ class Settings(BaseSettings, MqttSettings):
     emm_code_server_port: int = Field(default=4000, ge=1, le=65535)
     emm_trusted_proxies: str = "proxy"
     emm_proxy_host: str = "localhost"
+    grafana_url: str = ""
     dagster_login_user: str = "admin"
     dagster_login_password: SecretStr = SecretStr("")
 
@@ -110,10 +110,10 @@ class Settings(BaseSettings, MqttSettings):
             raise ValueError("the discovery runs once per tick; allowed: one number from 0 to 59")
         return value
 
-    @field_validator("influxdb_url")
+    @field_validator("influxdb_url", "grafana_url")
     @classmethod
-    def _is_http(cls, value: str) -> str:
-        if not re.fullmatch(r"https?://[^\s/?#]+\S*", value):
+    def _is_http(cls, value: str, info: ValidationInfo) -> str:
+        if (value or info.field_name == "influxdb_url") and not re.fullmatch(r"https?://[^\s/?#]+\S*", value):
             raise ValueError("allowed: http://host:port or https://host:port")
         return value
 

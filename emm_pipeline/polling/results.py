@@ -25,7 +25,8 @@ class FleetReading:
     the name of the file in the outbox; if the outbox could not take the points, `loaded` is the result of writing them
     to the store. `unstored` contains, by meter id, the reason why no store can hold one of its points. `notices` are by
     meter id, one line each. `retriable` are the ids of failed meters that may answer a moment later. `clock_issue` says
-    why the times of the points are wrong, if they are. `issues` are by meter id the registers that did not deliver.
+    why the times of the points are wrong, if they are. `issues` are by meter id the registers that did not deliver, and
+    `counters` the energy counters to save (`counters.CounterComparison.to_save`).
     """
 
     due: datetime
@@ -39,6 +40,7 @@ class FleetReading:
     retriable: frozenset[int] = frozenset()
     clock_issue: str | None = None
     issues: Mapping[int, tuple[RegisterIssue, ...]] = field(default_factory=dict)
+    counters: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def meters_read(self) -> int:
@@ -55,7 +57,7 @@ class FleetResult:
     in the outbox, or the outbox cannot be used. `notices` are by meter id, one line each. `retriable` are the ids of
     failed meters that may answer a moment later, and `second_attempt` is the result of reading these once more.
     `clock_issue` says why the times of the points are wrong, if they are. `issues` are by meter id the registers that
-    did not deliver.
+    did not deliver, and `counters` the energy counters to save.
     """
 
     due: datetime
@@ -69,6 +71,7 @@ class FleetResult:
     second_attempt: FleetResult | None = None
     clock_issue: str | None = None
     issues: Mapping[int, tuple[RegisterIssue, ...]] = field(default_factory=dict)
+    counters: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def late_s(self) -> float:
@@ -157,6 +160,12 @@ def results_of(plan: PollPlan, fleet_results: Iterable[FleetResult]) -> list[Pol
         results = [replace(each, issues=issues[each.id]) if each.id in issues else each for each in results]
     results += [PollResult(id_, None, "", None, reason, unread=True) for id_, reason in plan.unreadable.items()]
     return sorted(results, key=lambda result: result.id)
+
+
+def counters_of(fleet_results: Iterable[FleetResult]) -> dict[int, str]:
+    """Return, by meter id, the energy counters to save: those of the last reading."""
+    attempts = [each for result in fleet_results for each in (result, result.second_attempt) if each]
+    return {meter_id: counters for attempt in attempts for meter_id, counters in attempt.counters.items()}
 
 
 def _issues_of(attempts: Iterable[FleetResult]) -> dict[int, tuple[RegisterIssue, ...]]:
