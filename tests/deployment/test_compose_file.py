@@ -154,7 +154,7 @@ def test_every_service_restarts_has_a_health_check_and_limits_its_logs(service):
     assert definition["restart"] == "unless-stopped"
     assert definition["logging"]["options"].keys() == {"max-size", "max-file"}
     built = definition.get("build")
-    assert "healthcheck" in definition or "HEALTHCHECK" in (PROJECT_ROOT / built / "Dockerfile").read_text()
+    assert "healthcheck" in definition or "HEALTHCHECK" in (PROJECT_ROOT / built["context"] / "Dockerfile").read_text()
 
 
 def test_nothing_starts_before_the_credentials_were_checked():

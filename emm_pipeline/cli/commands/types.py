@@ -18,6 +18,7 @@ from emm_pipeline.cli.showing.register_tables import (
 )
 from emm_pipeline.cli.showing.tables import print_table
 from emm_pipeline.cli.showing.type_lists import Wanted, listed
+from emm_pipeline.cli.suggesting import suggestion
 from emm_pipeline.config_db.editing.meter_rows import load_meter_rows
 from emm_pipeline.config_db.editing.type_tables import (
     load_types_of,
@@ -87,7 +88,10 @@ def show_command(env_files: tuple[Path, ...], type_name: str, as_json: bool) -> 
         fleet = load_fleet(engine, all_types=True)
     meter_type = fleet.types.get(type_name) or (entry.meter_type if entry else None)
     if meter_type is None:
-        raise ConfigurationError(f"there is no type {type_name!r}; emm types list shows the existing ones")
+        raise ConfigurationError(
+            f"there is no type {type_name!r}; emm types list shows the existing ones"
+            f"{suggestion(type_name, {*fleet.types, *load_catalogue()})}"
+        )
     place = "database" if type_name in fleet.types else "catalogue"
     requests = plan_requests(meter_type)
     if as_json:

@@ -15,6 +15,7 @@ from emm_pipeline.cli.showing.register_tables import (
 )
 from emm_pipeline.cli.showing.series_changes import series_changes
 from emm_pipeline.cli.showing.type_lists import rows_of
+from emm_pipeline.cli.suggesting import suggestion
 from emm_pipeline.config_db.editing.installing import Installation, plan_installation
 from emm_pipeline.config_db.editing.register_rows import TypeRows
 from emm_pipeline.config_db.editing.type_tables import (
@@ -114,7 +115,9 @@ class _Planned:
 def _entry(name: str) -> CatalogueType:
     catalogue = load_catalogue()
     if name not in catalogue:
-        raise ConfigurationError(f"the catalogue has no type {name!r}; emm types list shows those it has")
+        raise ConfigurationError(
+            f"the catalogue has no type {name!r}; emm types list shows those it has{suggestion(name, catalogue)}"
+        )
     return catalogue[name]
 
 

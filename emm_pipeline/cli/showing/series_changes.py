@@ -1,7 +1,7 @@
 """Warn of series that an installation ends, starts or continues with other values.
 
-A series is what a store and a dashboard know by measurement name and unit. If its register, scale or sign changes, old
-and new values stand in one series although they do not mean the same.
+A series is what a store and a dashboard know by measurement name and unit. If its register, scale or sign changes, one
+series has old and new values that do not mean the same.
 """
 
 from __future__ import annotations
