@@ -27,7 +27,7 @@ LEAST_SOURCES = 2
 _UNSIGNED = {DataType.UINT16: DataType.INT, DataType.UINT32: DataType.LONG, DataType.UINT64: DataType.INT64}
 _NEVER_NEGATIVE_UNITS = frozenset({"V", "Hz", "kWh", "kvarh", "kVAh", "%", "VA", "°C"})
 _NEVER_NEGATIVE = re.compile(
-    r"dc|generat|gridImport|gridExport|importActive|exportActive|batteryCharge|batteryDischarge|current|session|load"
+    r"dc|generated|gridImport|gridExport|importActive|exportActive|batteryCharge|batteryDischarge|current|session|load"
 )
 _WITH_DIRECTION = re.compile(
     r"(import|export|charged|discharged)(Active|Reactive|Energy|Power)|grid(Import|Export)Power"
