@@ -118,13 +118,14 @@ def _parse_head(file_name: str, lines: list[str]) -> _Head:
     missing = [key for key in _NEEDED if key not in head.values]
     if missing:
         raise _error(file_name, 1, f"the head does not contain {', '.join(missing)}")
-    for key, given, allowed in (
+    checked: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
         ("kind", (head.once("kind") or "",), KINDS),
         ("interfaces", _list(head.once("interfaces")), INTERFACES),
-    ):
-        if not set(given) <= set(allowed):
+    )
+    for key, given, allowed_values in checked:
+        if not set(given) <= set(allowed_values):
             ((number, value),) = head.values[key]
-            raise _error(file_name, number, f"{key} is {value!r}; allowed: {', '.join(allowed)}")
+            raise _error(file_name, number, f"{key} is {value!r}; allowed: {', '.join(allowed_values)}")
     if len(set(head.all("source"))) < _LEAST_SOURCES:
         raise _error(file_name, 1, f"the head names fewer than {_LEAST_SOURCES} sources")
     return head

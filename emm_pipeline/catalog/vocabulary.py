@@ -107,7 +107,6 @@ VOCABULARY: dict[str, Quantity] = {
     "heatsinkTemperature": Quantity("°C", "temperature of the heat sink"),
     "sessionEnergy": Quantity("kWh", "energy that a charger has delivered in the present or last session"),
     "sessionDuration": Quantity("s", "duration of the present or last session of a charger"),
-    "chargerState": Quantity(None, "state of a charger, as a code of the device"),
     "operatingState": Quantity(None, "operating state, as a code of the device"),
     "manufacturer": Quantity(None, "label: the device's manufacturer"),
     "model": Quantity(None, "label: the device's model"),

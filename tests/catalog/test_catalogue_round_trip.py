@@ -91,8 +91,13 @@ def test_a_meter_of_the_type_is_read_right_in_the_requests_that_the_document_lis
     frame = decode_readings(samples, types)
 
     values = dict(zip(frame["measurement"], frame["value"], strict=True))
+    numbers = {
+        r.measurement_name: abs(raw[r.measurement_name]) if r.absolute else raw[r.measurement_name]
+        for r in located.measured
+    }
     parts = {
-        r.measurement_name: raw[r.measurement_name] * r.scale * 10.0 ** powers.get(r.scale_register, 0) + r.value_offset
+        r.measurement_name: numbers[r.measurement_name] * r.scale * 10.0 ** powers.get(r.scale_register, 0)
+        + r.value_offset
         for r in located.measured
     }
     sums = {

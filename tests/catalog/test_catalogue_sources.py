@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from emm_pipeline.catalog import load_catalogue
+from emm_pipeline.catalog import KINDS, load_catalogue
 from emm_pipeline.registers import DataType, Order
 from tools.catalogue.comparing import compare
+from tools.catalogue.coverage import load_templates
 from tools.catalogue.facts import load_devices, load_facts, load_sources
 
 CATALOGUE = load_catalogue()
@@ -62,3 +63,17 @@ def test_each_device_that_a_type_refers_to_has_facts():
         assert name in CATALOGUE
         for device in devices:
             assert load_facts(device.project).get(device.device), device
+
+
+def test_devices_of_other_projects_are_read_by_a_type_or_listed_with_a_reason():
+    templates = load_templates()
+    for each in templates:
+        assert set(each.types) <= set(CATALOGUE), each
+        assert bool(each.types) != bool(each.reason), each
+    evcc = [each for each in templates if each.project == "evcc"]
+    assert sum(bool(each.types) for each in evcc) >= 0.45 * len(evcc)
+
+
+def test_the_catalogue_has_a_hundred_types_of_every_kind():
+    assert len(CATALOGUE) >= 100
+    assert {entry.kind for entry in CATALOGUE.values()} == set(KINDS)

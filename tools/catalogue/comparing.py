@@ -26,7 +26,9 @@ LEAST_SOURCES = 2
 
 _UNSIGNED = {DataType.UINT16: DataType.INT, DataType.UINT32: DataType.LONG, DataType.UINT64: DataType.INT64}
 _NEVER_NEGATIVE_UNITS = frozenset({"V", "Hz", "kWh", "kvarh", "kVAh", "%", "VA", "°C"})
-_NEVER_NEGATIVE = re.compile(r"dc|generat|gridImport|gridExport|charge|current|operatingState|load|backup|inverterCurr")
+_NEVER_NEGATIVE = re.compile(
+    r"dc|generated|gridImport|gridExport|importActive|exportActive|batteryCharge|batteryDischarge|current|session|load"
+)
 _WITH_DIRECTION = re.compile(
     r"(import|export|charged|discharged)(Active|Reactive|Energy|Power)|grid(Import|Export)Power"
 )
@@ -37,10 +39,8 @@ _PHASES = (
     re.compile(r"[Pp]hase[ _]?([ABCRST123])(?![A-Za-z])(?![-_ ]?[ABC]\b)"),
 )
 _DIRECTIONS = {
-    "import": re.compile(r"import|buy|bought|forward|consumed|positive|purchase|from[ _]grid|bezug", re.IGNORECASE),
-    "export": re.compile(
-        r"export|sell|sold|reverse|feed|delivered|negative|returnenergy|to[ _]grid|einspeis", re.IGNORECASE
-    ),
+    "import": re.compile(r"import|buy|bought|forward|consumed|purchase|from[ _]grid|bezug", re.IGNORECASE),
+    "export": re.compile(r"export|sell|sold|reverse|feed|delivered|returnenergy|to[ _]grid|einspeis", re.IGNORECASE),
     "discharge": re.compile(r"discharg", re.IGNORECASE),
     "charge": re.compile(r"(?<!dis)(?<!dis )charg", re.IGNORECASE),
 }
