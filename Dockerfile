@@ -1,6 +1,7 @@
 # The image of the pipeline. Dagster's code server, webserver and daemon are three services of this image.
 
-FROM python:3.13-slim AS build
+ARG PYTHON_IMAGE=python:3.13-slim
+FROM ${PYTHON_IMAGE} AS build
 WORKDIR /src
 # hadolint ignore=DL3008
 RUN apt-get update && apt-get install --yes --no-install-recommends binutils && rm -rf /var/lib/apt/lists/* \
@@ -17,7 +18,7 @@ RUN pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /tmp/whe
     && pip --python /opt/emm/bin/python install --no-cache-dir --no-compile --no-deps --no-index /tmp/wheel/*.whl \
     && /opt/emm/bin/python trim-packages
 
-FROM python:3.13-slim
+FROM ${PYTHON_IMAGE}
 ENV PATH=/opt/emm/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \

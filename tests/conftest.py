@@ -24,6 +24,8 @@ pytest_plugins = [
     "support.polling",
     "support.instance",
     "support.mail",
+    "support.mosquitto",
+    "support.mqtt_installation",
     "support.passwords",
 ]
 

@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from emm_pipeline.cli.output import note
+from emm_pipeline.cli.suggesting import suggestion
 from emm_pipeline.config_db.editing.type_tables import load_types_of
 from emm_pipeline.errors import ConfigurationError, EmmError
 from emm_pipeline.opening import open_config_database
@@ -28,7 +29,10 @@ def load_named_types(env_files: Sequence[Path], names: Sequence[str]) -> list[Ty
         database = load_types_of(engine)
     missing = [name for name in names if name not in database]
     if missing:
-        raise ConfigurationError(f"the database has no type {', '.join(map(repr, missing))}; emm types list shows them")
+        raise ConfigurationError(
+            f"the database has no type {', '.join(map(repr, missing))}; emm types list shows them"
+            f"{suggestion(missing[0], database)}"
+        )
     return [database[name] for name in names or database]
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from emm_pipeline.modbus.exception_codes import DEVICE_FAILURE, NO_REPLY, UNIT_IS_SILENT, UNSUPPORTED
+from emm_pipeline.modbus.exception_codes import DEVICE_FAILURE, NO_REPLY, UNSUPPORTED
 from emm_pipeline.modbus.poll_progress import RETRIES, PollProgress
 from emm_pipeline.modbus.silences import SILENCE
-from emm_pipeline.readings import BUSY_EXCEPTIONS, Failure, FailureKind, RegisterBlock
+from emm_pipeline.readings import BUSY_EXCEPTIONS, UNIT_IS_SILENT, Failure, FailureKind, RegisterBlock
 
 __all__ = ["RETRIES", "RETRY_PAUSE_S", "MeterPoll"]
 

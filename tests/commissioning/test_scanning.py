@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from support.meters import SimulatedUnit, encode_registers, encode_value, holding, inputs
+from support.meters import SimulatedUnit, encode_value, holding, inputs
 from support.ports import free_port
 
 from emm_pipeline.catalog import CatalogueType, Identification, load_catalogue
@@ -12,7 +12,9 @@ from emm_pipeline.commissioning.scanning import Probe, Scan, Watcher, scan, scan
 from emm_pipeline.config_db.gateway_locks import gateway_locks
 from emm_pipeline.fleet import DataType, FunctionCode, GatewayAddress, MeterType, Register
 from emm_pipeline.modbus.gateway_locks import Unlocked
+from emm_pipeline.modbus.planning import plan_requests
 from emm_pipeline.modbus.session import Timing
+from emm_pipeline.modbus.sunspec.models import has_models
 from emm_pipeline.modbus.transport.base import ConnectError
 from emm_pipeline.modbus.transport.choosing import other_framings
 from emm_pipeline.readings import Request
@@ -200,7 +202,7 @@ def test_a_long_scan_lets_polls_have_their_turn(simulated_gateway, monkeypatch):
 # Identification of a unit's type
 
 BY_CODE = CatalogueType(
-    *("coded", "Coded", "V", "d", ("a", "b"), ()),
+    *("coded", "Coded", "V", "meter", (), ("RS485",), "d", ("a", "b"), ()),
     (
         Identification(
             Register(11, "id", None, DataType.UINT16, FunctionCode.READ_HOLDING_REGISTERS), 648, 648, strong=True
@@ -213,7 +215,11 @@ BY_CODE = CatalogueType(
 def float_type(name, addresses):
     registers = tuple(Register(a, f"m{a}", None, DataType.FLOAT, FunctionCode.READ_INPUT_REGISTERS) for a in addresses)
     likely = Identification(registers[0], 80, 300, strong=False)
-    return CatalogueType(name, name, "V", "d", ("a", "b"), (), (likely,), MeterType(name, registers, max_gap=0))
+    return CatalogueType(
+        *(name, name, "V", "meter", (), ("RS485",), "d", ("a", "b"), ()),
+        (likely,),
+        MeterType(name, registers, max_gap=0),
+    )
 
 
 def candidates(gateway, types):
@@ -258,18 +264,40 @@ def test_a_unit_that_stops_replying_soon_gets_no_more_requests(simulated_gateway
     assert gateway.requests == 1 + MOST_TIMEOUTS
 
 
-@pytest.mark.parametrize("name", [name for name, entry in load_catalogue().items() if entry.identifications])
-def test_each_type_of_the_catalogue_is_recognised_when_it_holds_what_it_should(simulated_gateway, name):
-    entry = load_catalogue()[name]
-    words = encode_registers(entry.meter_type, {}) | WELL
+CATALOGUE = load_catalogue()
+
+
+def read(entry):
+    """Return the places of all registers that a poll of the type reads, also those between its own."""
+    if has_models(entry.meter_type):
+        return set()
+    return {
+        (int(request.function_code), request.address + i)
+        for request in plan_requests(entry.meter_type)
+        for i in range(request.count)
+    }
+
+
+def a_device_of(entry):
+    """Return the registers of a device that has only those that a poll reads, with the values that identify it."""
+    words = dict.fromkeys(read(entry), 0)
     for each in entry.identifications:
         register = each.register
         middle = each.low if each.strong else min(max(231.4, each.low), each.high)
         raw = middle if register.data_type in {DataType.FLOAT, DataType.FLOAT64} else round(middle)
         for i, word in enumerate(encode_value(raw, register.data_type, register.word_order, register.byte_order)):
             words[int(register.function_code), register.register_address + i] = word
-    gateway = simulated_gateway({1: SimulatedUnit(words)})
-    assert name in [each.type for each in candidates(gateway, list(load_catalogue().values()))]
+    return WELL | words
+
+
+@pytest.mark.parametrize("name", [name for name, entry in CATALOGUE.items() if entry.identifications])
+def test_a_scan_offers_the_type_of_the_device_first_unless_the_device_has_all_registers_of_another_one(
+    simulated_gateway, name
+):
+    gateway = simulated_gateway({1: SimulatedUnit(a_device_of(CATALOGUE[name]))})
+    offered = [each.type for each in candidates(gateway, list(CATALOGUE.values()))]
+    assert name in offered
+    assert name == offered[0] or read(CATALOGUE[offered[0]]) <= read(CATALOGUE[name]), offered
 
 
 def test_a_scan_reports_invalid_replies_over_rtu_where_nothing_answers_over_modbus_tcp(simulated_gateway):

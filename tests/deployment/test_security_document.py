@@ -49,8 +49,8 @@ def test_the_row_agrees_with_the_compose_file(service):
     assert set(re.findall(r"`(emm_\w+)`", role)) <= roles
 
 
-def vars_of(roles: Roles) -> tuple[str, str, str]:
-    return roles.owner, roles.pipeline, roles.dagster
+def vars_of(roles: Roles) -> tuple[str, str, str, str]:
+    return roles.owner, roles.pipeline, roles.dagster, roles.reader
 
 
 @pytest.mark.parametrize(("version", "code"), [("28.0.1", 0), ("27.5.1", 1), ("20.10.24+dfsg1", 1), ("", 2)])
@@ -79,11 +79,13 @@ def test_the_images_digests_are_written_and_other_lines_stay(tmp_path):
     environment = {"PATH": f"{tmp_path}/bin:{os.environ['PATH']}"}
     for _ in range(2):
         subprocess.run([script], env=environment, check=True, capture_output=True)
-    images = {name: f"{name}@sha256:0123" for name in ("postgres", "influxdb", "grafana/grafana", "redis", "caddy")}
-    names = ("POSTGRES_IMAGE", "INFLUXDB_IMAGE", "GRAFANA_IMAGE", "REDIS_IMAGE", "CADDY_IMAGE")
+    images = {
+        name: f"{name}@sha256:0123" for name in ("postgres", "influxdb", "grafana/grafana", "redis", "caddy", "python")
+    }
+    names = ("POSTGRES_IMAGE", "INFLUXDB_IMAGE", "GRAFANA_IMAGE", "REDIS_IMAGE", "CADDY_IMAGE", "PYTHON_IMAGE")
     wanted = ["TZ=Europe/Warsaw", *(f"{name}={image}" for name, image in zip(names, images.values(), strict=True))]
     assert settings.read_text().splitlines() == wanted
     assert settings.stat().st_mode & 0o777 == 0o600
     text = (PROJECT_ROOT / "docker" / "stack.yml").read_text()
-    pulled = dict(re.findall(r"image: \$\{(\w+):-([^}]+)\}", text))
+    pulled = dict(re.findall(r"(?:image: |PYTHON_IMAGE: \")\$\{(\w+):-([^}]+)\}", text))
     assert pulled == dict(re.findall(r"(\w+_IMAGE)=(\S+?)[; ]", script.read_text().replace("\\\n", " ")))

@@ -1,32 +1,57 @@
 """The command line in a separate process, with its own database."""
 
 import os
+import signal
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from support import forked_commands
 from support.ports import free_port
 
 EMM = Path(sys.executable).with_name("emm")
+TIMEOUT_S = 120
+READ_AT_START = ("PYTHON", "LC_", "LANG")
+"""Variables that Python reads when it starts, by the beginning of their names: a forked process would ignore them."""
 
 
 class CommandLine:
-    """Runs `emm ARGUMENT…` with these settings; keyword arguments are further variables."""
+    """Runs `emm ARGUMENT…` with these settings; keyword arguments are further variables.
 
-    def __init__(self, settings: dict[str, str]) -> None:
+    `server` is the socket of support.forked_commands.
+    """
+
+    def __init__(self, settings: dict[str, str], server: Path) -> None:
         self.settings = settings
+        self.server = server
 
     def __call__(self, *arguments, stdin: str | bytes = "", **environment: str) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [EMM, *(each if isinstance(each, bytes) else str(each) for each in arguments)],
-            capture_output=True,
-            input=stdin.encode() if isinstance(stdin, str) else stdin,
-            check=False,
-            env={**os.environ, **self.settings, **environment},
-            timeout=120,
-        )
-        return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
+        command = [os.fsdecode(each) if isinstance(each, bytes) else str(each) for each in arguments]
+        variables = {**os.environ, **self.settings, **environment}
+        with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+            given.write(stdin.encode() if isinstance(stdin, str) else stdin)
+            given.seek(0)
+            if any(name.startswith(READ_AT_START) for name in environment):
+                streams = {"stdin": given, "stdout": out, "stderr": err}
+                code = subprocess.run(
+                    [EMM, *command], check=False, env=variables, timeout=TIMEOUT_S, **streams
+                ).returncode
+            else:
+                request = {
+                    "program": str(EMM),
+                    "arguments": command,
+                    "environment": variables,
+                    "folder": str(Path.cwd()),
+                }
+                streams = [given.fileno(), out.fileno(), err.fileno()]
+                code = forked_commands.run(str(self.server), request, streams, TIMEOUT_S)
+            out.seek(0)
+            err.seek(0)
+            return subprocess.CompletedProcess([EMM, *command], code, out.read().decode(), err.read().decode())
 
     def shell(self, line: str) -> subprocess.CompletedProcess[str]:
         """Run a shell command line, in which $EMM is the command."""
@@ -42,8 +67,31 @@ class CommandLine:
         return subprocess.Popen([EMM, *map(str, arguments)], text=True, env=environment, **streams)
 
 
+@pytest.fixture(scope="session")
+def command_server() -> Iterator[Path]:
+    """The socket of a process that has imported the commands."""
+    folder = Path(tempfile.mkdtemp(prefix="emm-test-"))
+    path = folder / "socket"
+    server = subprocess.Popen(
+        [sys.executable, forked_commands.__file__, str(path)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+    )
+    try:
+        assert server.stdout.readline() == b"ready\n"
+        yield path
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(server.pid, signal.SIGKILL)
+        server.wait()
+        server.stdout.close()
+        path.unlink(missing_ok=True)
+        folder.rmdir()
+
+
 @pytest.fixture
-def emm(postgres, config_url, tmp_path) -> CommandLine:
+def emm(postgres, config_url, tmp_path, command_server) -> CommandLine:
     """The command line and a fresh configuration database."""
     return CommandLine(
         {
@@ -53,11 +101,12 @@ def emm(postgres, config_url, tmp_path) -> CommandLine:
             "POSTGRES_DB": str(config_url.database),
             "READINGS_STORE": "postgresql",
             "OUTBOX_DIR": str(tmp_path / "outbox"),
-        }
+        },
+        command_server,
     )
 
 
 @pytest.fixture
-def emm_alone() -> CommandLine:
+def emm_alone(command_server) -> CommandLine:
     """The command line without a database."""
-    return CommandLine({"POSTGRES_HOST": "127.0.0.1", "POSTGRES_PORT": str(free_port())})
+    return CommandLine({"POSTGRES_HOST": "127.0.0.1", "POSTGRES_PORT": str(free_port())}, command_server)

@@ -12,6 +12,7 @@ from emm_pipeline.cli.links import gateway_of, shown_gateway, transport_options
 from emm_pipeline.cli.meter_names import find_meters
 from emm_pipeline.cli.output import confirm, json_option, print_json, say, yes_option
 from emm_pipeline.cli.showing import meter_list
+from emm_pipeline.cli.suggesting import suggestion
 from emm_pipeline.condition.meters import meter_conditions
 from emm_pipeline.config_db.editing.meter_rows import add_meter, edit_meter, load_meter_rows, remove_meters
 from emm_pipeline.config_db.editing.type_tables import load_types_of
@@ -244,11 +245,13 @@ def _require_type(engine: Engine, name: str) -> None:
         return
     from emm_pipeline.catalog import load_catalogue  # noqa: PLC0415  # a file per type is read
 
-    if name in load_catalogue():
+    catalogue = load_catalogue()
+    if name in catalogue:
         raise ConfigurationError(f"type {name} is not in the database; the catalogue has it: emm types install {name}")
-    known = ", ".join(load_types_of(engine)) or "none"
+    known = load_types_of(engine)
     raise ConfigurationError(
-        f"there is no type {name!r}, neither in the database ({known}) nor in the catalogue (emm types list)"
+        f"there is no type {name!r}, neither in the database ({', '.join(known) or 'none'}) nor in the catalogue "
+        f"(emm types list){suggestion(name, {*known, *catalogue})}"
     )
 
 

@@ -16,6 +16,7 @@ from emm_pipeline.cli.meter_names import ids_of
 from emm_pipeline.cli.output import json_option, note, print_json, say
 from emm_pipeline.cli.progress import progress
 from emm_pipeline.cli.showing.checks import print_check, to_json
+from emm_pipeline.cli.suggesting import suggestion
 from emm_pipeline.commissioning.checking import AD_HOC_ID, MeterCheck, check_meters, steps_of
 from emm_pipeline.config_db.validation.meters import HIGHEST_UNIT_ID
 from emm_pipeline.errors import ConfigurationError, TransientError
@@ -127,8 +128,11 @@ def find_type(fleet: Fleet, name: str) -> MeterType:
         return fleet.types[name]
     if name in catalogue:
         return catalogue[name].meter_type
-    there_are = ", ".join(sorted({*fleet.types, *catalogue}))
-    raise ConfigurationError(f"there is no type {name!r}, neither in the database nor in the catalogue: {there_are}")
+    there_are = sorted({*fleet.types, *catalogue})
+    raise ConfigurationError(
+        f"there is no type {name!r}, neither in the database nor in the catalogue"
+        f"{suggestion(name, there_are) or ': ' + ', '.join(there_are)}"
+    )
 
 
 def _check(known: KnownFleet, plan: PollPlan) -> list[MeterCheck]:

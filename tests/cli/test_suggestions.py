@@ -1,0 +1,38 @@
+"""Wrong names of commands and types are answered with the name that a person may have meant."""
+
+import pytest
+
+from emm_pipeline.cli.suggesting import suggestion
+
+
+@pytest.mark.parametrize(
+    ("command", "suggested"),
+    [
+        ("demoo", "'demo'"),
+        ("meter list", "'meters'"),
+        ("meters chexk", "'check'"),
+        ("types instasll sdm630", "'install'"),
+        ("scan --unit 1 127.0.0.1", "'--units'"),
+    ],
+)
+def test_a_wrong_command_or_option_suggests_a_right_one(emm_alone, command, suggested):
+    done = emm_alone(*command.split())
+    assert done.returncode == 2
+    assert "Did you mean" in done.stderr
+    assert suggested in done.stderr
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["types install {}", "meters add 127.0.0.1 --unit 1 --type {}", "meters check --host 127.0.0.1 --type {}"],
+)
+@pytest.mark.parametrize(("given", "suggested"), [("sdm63", "'sdm630'"), ("SDM-630", "'sdm630'")])
+def test_a_wrong_type_suggests_a_right_one(emm, command, given, suggested):
+    done = emm(*command.format(given).split())
+    assert done.returncode == 2
+    assert suggested in done.stderr.partition("did you mean")[2]
+
+
+def test_names_that_resemble_none_get_no_suggestion():
+    assert suggestion("zzz", ["sdm630", "em24"]) == ""
+    assert suggestion("sdm63", ["sdm630", "sdm630"]) == "; did you mean 'sdm630'?"

@@ -1,0 +1,89 @@
+"""Runs `emm` in processes forked from one that has imported it, so that a test does not wait for Python to start.
+
+`python forked_commands.py SOCKET` listens on a Unix socket. Each connection sends the length of a JSON request together
+with the descriptors for stdin, stdout and stderr, then the request, and receives the exit code.
+"""
+
+import importlib
+import json
+import os
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+SIZE = struct.Struct("!q")
+NOT_IMPORTED = {"code-server", "daemon", "demo", "webserver"}
+"""Commands with Dagster, or with threads that a fork would lose."""
+
+
+def run(path: str, request: dict[str, object], streams: list[int], timeout_s: float) -> int:
+    """Send a request to the server and return the command's exit code; negative for a signal."""
+    content = json.dumps(request).encode()
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(timeout_s)
+        connection.connect(path)
+        socket.send_fds(connection, [SIZE.pack(len(content))], streams)
+        connection.sendall(content)
+        try:
+            answer = connection.recv(SIZE.size, socket.MSG_WAITALL)
+        except TimeoutError:
+            raise subprocess.TimeoutExpired(request["arguments"], timeout_s) from None
+    return SIZE.unpack(answer)[0]
+
+
+def serve(path: str) -> None:
+    """Fork a process per connection; return in the process that has become a command."""
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(path)
+    listener.listen()
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    print("ready", flush=True)
+    while True:
+        connection, _ = listener.accept()
+        if os.fork() == 0:
+            listener.close()
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            _answer(connection)
+            return
+        connection.close()
+
+
+def _answer(connection: socket.socket) -> None:
+    """Become the command, in a child process; send its exit code from this one."""
+    header, streams, _, _ = socket.recv_fds(connection, SIZE.size, 3)
+    request = json.loads(connection.recv(SIZE.unpack(header)[0], socket.MSG_WAITALL))
+    child = os.fork()
+    if child:
+        _, status = os.waitpid(child, 0)
+        connection.sendall(SIZE.pack(os.waitstatus_to_exitcode(status)))
+        os._exit(0)
+    connection.close()
+    for number, stream in enumerate(streams):
+        os.dup2(stream, number)
+        os.close(stream)
+    os.environ.clear()
+    os.environ.update(request["environment"])
+    time.tzset()
+    os.chdir(request["folder"])
+    sys.argv = [request["program"], *(os.fsdecode(os.fsencode(each)) for each in request["arguments"])]
+
+
+def _import_commands() -> None:
+    from emm_pipeline.cli.main import COMMANDS
+
+    for name, place in COMMANDS.items():
+        if name not in NOT_IMPORTED:
+            importlib.import_module(f"emm_pipeline.cli.{place.partition(':')[0]}")
+
+
+if __name__ == "__main__":
+    sys.path.remove(str(Path(__file__).parent))
+    _import_commands()
+    serve(sys.argv[1])
+    from emm_pipeline.cli.main import main
+
+    main()
