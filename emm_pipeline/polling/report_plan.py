@@ -98,7 +98,7 @@ def statuses_after(
     for each in results:
         known = before.get(each.id) or MeterStatus(id=each.id)
         reason = each.reason or each.asleep
-        # Being asleep is no failure: a failure that begins in the morning does not last since the evening.
+        # A sleeping meter has not failed: a failure that begins in the morning does not last since the evening.
         continues = known.asleep is (each.asleep is not None)
         status = MeterStatus(  # not `replace`, which takes four times as long
             id=each.id,

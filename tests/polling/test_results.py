@@ -51,7 +51,7 @@ def test_a_meter_that_was_not_read_at_one_sample_time_has_failed_and_reports_how
         ("silent fails", "exception 4 (at 1 of 2 sample times)", None),
     ],
 )
-def test_silence_at_any_sample_time_is_no_failure_of_a_meter_that_may_be_off(records, reason, asleep):
+def test_silence_at_any_sample_time_is_not_a_failure_of_a_meter_that_may_be_off(records, reason, asleep):
     kinds = {
         "read": record(1),
         "silent": record(1, error="no reply", silent=True),

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 _HEADER = struct.Struct(">HHHBB")
 """Transaction id, protocol id, length of what follows the length field, unit id, function code."""
+_FIELDS = {1: "protocol id", 0: "transaction id", 3: "unit id", 4: "function code", 2: "length"}
+"""The header's fields by place, in the order in which an error names them."""
 
 _REPLY_START = struct.Struct(">HHHBBB")
 """The same followed by the byte count: the beginning of a reply with registers."""
@@ -239,13 +241,8 @@ class _Reply:
             return self._judge(received[at:])
         if known := recognized(received) or rtu_frame(received):
             raise known
-        got = _HEADER.unpack_from(received)
-        fields = ("protocol id", "transaction id", "unit id", "function code", "length")
-        order = (1, 0, 3, 4, 2)
-        wanted = _HEADER.unpack(self._start[: _HEADER.size])
-        wrong = next(
-            self._wrong(name, got[i], wanted[i]) for name, i in zip(fields, order, strict=True) if got[i] != wanted[i]
-        )
+        got, wanted = _HEADER.unpack_from(received), _HEADER.unpack(self._start[: _HEADER.size])
+        wrong = next(self._wrong(name, got[i], wanted[i]) for i, name in _FIELDS.items() if got[i] != wanted[i])
         if len(received) > _LONGEST_FRAME:
             raise wrong
         return wrong

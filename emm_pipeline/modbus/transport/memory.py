@@ -1,4 +1,4 @@
-"""What this process knows of each gateway from earlier connections: requests without a reply, lost requests. Pure.
+"""State of gateways that this process knows from earlier connections: lost requests and those without a reply. Pure.
 
 A reply without a transaction id (RTU) may arrive long after its request, even on a newer connection, and looks like
 that to another request. So requests without a reply are remembered until no reply to them can arrive any more.
@@ -102,7 +102,7 @@ class Unanswered:
 
 @dataclass(slots=True)
 class GatewayMemory:
-    """What is known of a gateway."""
+    """The state of a gateway."""
 
     unanswered: Unanswered = field(default_factory=Unanswered)
     loses_first_requests: bool | None = None

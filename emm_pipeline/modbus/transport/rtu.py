@@ -123,7 +123,7 @@ def _reply(frame: bytes, rest: bytes, notices: tuple[str, ...] = ()) -> FramedRe
 def _size_of_late_reply(sent: bytes, received: bytes, history: ReplyHistory) -> int:
     """Return the size of a late reply with which the bytes begin, and record it; 0 if there is none.
 
-    A reply that looks like the awaited one is none: it must be verified.
+    A reply may look like the awaited one and belong to an earlier request: it must be verified.
     """
     if len(received) < LEAST_FRAME or len(received) < (size := _frame_size(received)):
         return 0
