@@ -30,7 +30,7 @@ def status_of_meter(emm):
 
 
 @pytest.mark.parametrize(
-    ("transport", "fault", "was_given"),
+    "case",
     [
         ("tcp", "refused", True),
         ("tcp", "refused", False),
@@ -39,10 +39,12 @@ def status_of_meter(emm):
         ("tcp", "closed", True),
         ("rtu", "refused", False),
     ],
+    ids=str,
 )
 def test_an_absent_register_makes_its_meter_degraded_and_is_named_until_it_comes_back(
-    pipeline, polled_gateway, command_server, transport, fault, was_given
+    pipeline, polled_gateway, command_server, case
 ):
+    transport, fault, was_given = case
     gateway = polled_gateway({1: SimulatedUnit(WORDS)}, rtu=transport == "rtu")
     pipeline.add_meter(1, gateway.port)
     pipeline.sql(f"UPDATE energy_meters SET transport = '{transport}'")
