@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Self
 from pymodbus.constants import ExcCodes
 
 if TYPE_CHECKING or __package__:
-    from .modbus_tcp import ModbusTcpListener
+    from .modbus_tcp import DEFAULT_SERIAL_SETTINGS, TRANSPORTS, ModbusListener, Place
     from .registers import DataType, FunctionCode, Order, Registers, encode
     from .update_cron import UpdateCron
 else:  # the folder was copied, and its files run as scripts
-    from modbus_tcp import ModbusTcpListener
+    from modbus_tcp import DEFAULT_SERIAL_SETTINGS, TRANSPORTS, ModbusListener, Place
     from registers import DataType, FunctionCode, Order, Registers, encode
     from update_cron import UpdateCron
 
@@ -82,6 +82,8 @@ class VirtualModbusTCPServer(ABC):
         port: int = 502,
         *,
         max_data_age_s: float | None = None,
+        transport: str = "tcp",
+        serial_settings: str = DEFAULT_SERIAL_SETTINGS,
     ) -> None:
         """Create a server, which listens once `start` or `run` is called.
 
@@ -90,9 +92,13 @@ class VirtualModbusTCPServer(ABC):
             port: The TCP port to listen on. 0 chooses a free port, which the attribute `port` holds after the start.
             max_data_age_s: How long the data of an update are served, in seconds. Default: until the third update
                 after it is due, and at least 60 s.
+            transport: `tcp`; or `rtu` (RTU over TCP), `udp` or `serial`, where `host` is the path of the serial device.
+            serial_settings: The settings of the serial line.
         """
         self.host = host
         self.port = port
+        self.transport = transport
+        self.serial_settings = serial_settings
         self._max_data_age_s = max_data_age_s
         self._data: _Data | None = None
         self._writing: Registers | None = None
@@ -100,7 +106,7 @@ class VirtualModbusTCPServer(ABC):
         self._off = False
         self._stale_logged = False
         self._stopping = threading.Event()
-        self._listener: ModbusTcpListener | None = None
+        self._listener: ModbusListener | None = None
         self._updater: threading.Thread | None = None
 
     @abstractmethod
@@ -153,13 +159,18 @@ class VirtualModbusTCPServer(ABC):
             raise ValueError(f"port {self.port} is out of range: allowed are 0 to {LAST_PORT}")
         self._stopping = threading.Event()
         self._data = None
-        self._listener = ModbusTcpListener(self.host, self.port, self._read)
+        place = self._place
+        self._listener = ModbusListener(place, self._read)
         try:
             self.port = self._listener.start()
         except OSError as err:
             raise OSError(
-                f"cannot listen on {self.host}:{self.port}: {err.strerror or err}; "
-                "free the port, or choose another one with --port"
+                f"cannot listen on {place}: {err.strerror or err}; "
+                + (
+                    "check the device"
+                    if place.transport == "serial"
+                    else "free the port, or choose another one with --port"
+                )
             ) from err
         updated_once = threading.Event()
         self._updater = threading.Thread(
@@ -168,6 +179,10 @@ class VirtualModbusTCPServer(ABC):
         self._updater.start()
         logger.info("set_datastore runs at %s", cron)
         updated_once.wait(_FIRST_UPDATE_WAIT_S)
+
+    @property
+    def _place(self) -> Place:
+        return Place(self.host, self.port, self.transport, self.serial_settings)
 
     def stop(self) -> None:
         """Close the port. A `set_datastore` that is still running is abandoned."""
@@ -197,7 +212,7 @@ class VirtualModbusTCPServer(ABC):
             signal.signal(number, signal.default_int_handler)
         try:
             self.start()
-            print(f"listening on {self.host}:{self.port}", flush=True)  # noqa: T201 - callers wait for this line
+            print(f"listening on {self._place}", flush=True)  # noqa: T201 - callers wait for this line
             threading.Event().wait()
         except KeyboardInterrupt:
             logger.info("stopped")
@@ -269,9 +284,19 @@ class VirtualModbusTCPServer(ABC):
             logger.error("no update has succeeded %s: reads are answered with exception 4", since)
 
 
-def argument_parser(description: str | None) -> argparse.ArgumentParser:
-    """Return a parser with the options `--host` and `--port`."""
+def argument_parser(description: str | None, *, transport: bool = False) -> argparse.ArgumentParser:
+    """Return a parser with the options `--host` and `--port`, and with `transport` also those of other transports."""
     parser = argparse.ArgumentParser(description=(description or "").partition("\n")[0])
     parser.add_argument("--host", default="0.0.0.0", help="address to listen on (default: %(default)s)")  # noqa: S104
     parser.add_argument("--port", type=int, default=502, help="TCP port to listen on (default: %(default)s)")
+    if transport:
+        parser.add_argument(
+            "--transport",
+            choices=TRANSPORTS,
+            default="tcp",
+            help="Modbus TCP, RTU over TCP, UDP, or RTU on the serial device that --host names (default: %(default)s)",
+        )
+        parser.add_argument(
+            "--serial-settings", default=DEFAULT_SERIAL_SETTINGS, help="of the serial line (default: %(default)s)"
+        )
     return parser

@@ -33,8 +33,8 @@ def wander(value: float, step: float, lowest: float, highest: float) -> float:
 class RandomDataServer(VirtualModbusTCPServer):
     """Three units with random data."""
 
-    def __init__(self, host: str, port: int) -> None:
-        super().__init__(host, port)
+    def __init__(self, host: str, port: int, **options: str) -> None:
+        super().__init__(host, port, max_data_age_s=None, **options)
         self._number = 50.0
         self._house = House()
 
@@ -120,5 +120,7 @@ class House:
 
 
 if __name__ == "__main__":
-    options = argument_parser(__doc__).parse_args()
-    RandomDataServer(options.host, options.port).run()
+    options = argument_parser(__doc__, transport=True).parse_args()
+    RandomDataServer(
+        options.host, options.port, transport=options.transport, serial_settings=options.serial_settings
+    ).run()
