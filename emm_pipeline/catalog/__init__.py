@@ -4,6 +4,6 @@
 """
 
 from emm_pipeline.catalog.loader import load_catalogue
-from emm_pipeline.catalog.records import CatalogueType, Identification
+from emm_pipeline.catalog.records import KINDS, CatalogueType, Identification
 
-__all__ = ["CatalogueType", "Identification", "load_catalogue"]
+__all__ = ["KINDS", "CatalogueType", "Identification", "load_catalogue"]

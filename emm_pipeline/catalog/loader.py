@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from emm_pipeline.catalog.identifying import parse_identification
-from emm_pipeline.catalog.records import CatalogueType
+from emm_pipeline.catalog.records import INTERFACES, KINDS, CatalogueType
 from emm_pipeline.catalog.sums import parse_combined
 from emm_pipeline.catalog.vocabulary import VOCABULARY
 from emm_pipeline.config_db.csv_tables import read_csv
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     from emm_pipeline.config_db.csv_tables import CsvRow
     from emm_pipeline.fleet import MeterType, Register
 
-_NEEDED = ("title", "vendor", "document")
+_NEEDED = ("title", "vendor", "kind", "interfaces", "document")
 _ONCE = (*_NEEDED, *SETTING_COLUMNS)
-_REPEATED = ("source", "note", "identify", "combined")
+_REPEATED = ("alias", "source", "note", "identify", "combined")
 _LEAST_SOURCES = 2
 
 
@@ -84,12 +84,19 @@ def parse_type(file_name: str, text: str) -> CatalogueType:
         name=name,
         title=head.once("title") or "",
         vendor=head.once("vendor") or "",
+        kind=head.once("kind") or "",
+        aliases=head.all("alias"),
+        interfaces=_list(head.once("interfaces")),
         document=head.once("document") or "",
         sources=head.all("source"),
         notes=head.all("note"),
         identifications=tuple(_identification(file_name, *line) for line in head.values.get("identify", [])),
         meter_type=meter_type,
     )
+
+
+def _list(text: str | None) -> tuple[str, ...]:
+    return tuple(part.strip() for part in (text or "").split(","))
 
 
 def _error(file_name: str, line: int, reason: str) -> ConfigurationError:
@@ -111,6 +118,14 @@ def _parse_head(file_name: str, lines: list[str]) -> _Head:
     missing = [key for key in _NEEDED if key not in head.values]
     if missing:
         raise _error(file_name, 1, f"the head does not contain {', '.join(missing)}")
+    checked: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
+        ("kind", (head.once("kind") or "",), KINDS),
+        ("interfaces", _list(head.once("interfaces")), INTERFACES),
+    )
+    for key, given, allowed_values in checked:
+        if not set(given) <= set(allowed_values):
+            ((number, value),) = head.values[key]
+            raise _error(file_name, number, f"{key} is {value!r}; allowed: {', '.join(allowed_values)}")
     if len(set(head.all("source"))) < _LEAST_SOURCES:
         raise _error(file_name, 1, f"the head names fewer than {_LEAST_SOURCES} sources")
     return head

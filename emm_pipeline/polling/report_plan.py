@@ -98,12 +98,14 @@ def statuses_after(
     for each in results:
         known = before.get(each.id) or MeterStatus(id=each.id)
         reason = each.reason or each.asleep
+        # A sleeping meter has not failed: a failure that begins in the morning does not last since the evening.
+        continues = known.asleep is (each.asleep is not None)
         status = MeterStatus(  # not `replace`, which takes four times as long
             id=each.id,
             configuration=known.configuration,
             last_read_at=max(filter(None, (each.read_at, known.last_read_at)), default=None),
-            failing_since=(known.failing_since or now) if reason else None,
-            failures_in_a_row=known.failures_in_a_row + 1 if reason else 0,
+            failing_since=((known.failing_since if continues else None) or now) if reason else None,
+            failures_in_a_row=(known.failures_in_a_row if continues else 0) + 1 if reason else 0,
             reason=reason,
             recorded_at=now if each.id in recorded else known.recorded_at,
             polled_at=now,

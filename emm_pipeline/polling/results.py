@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
     from emm_pipeline.fleet import EnergyMeter
@@ -177,17 +177,19 @@ def _issues_of(attempts: Iterable[FleetResult]) -> dict[int, tuple[RegisterIssue
     return {meter_id: tuple(issues.values()) for meter_id, issues in found.items()}
 
 
+def _at_some(errors: Sequence[str], sample_times: int) -> str | None:
+    """Return the last of the errors, with their number if there were several sample times; None if there is none."""
+    if not errors:
+        return None
+    return f"{errors[-1]} (at {len(errors)} of {sample_times} sample times)" if sample_times > 1 else errors[-1]
+
+
 def _result(meter: EnergyMeter, settled: list[tuple[PollPoint, str | None]], notices: tuple[str, ...]) -> PollResult:
-    errors = [error for _, error in settled if error]
-    reason = errors[-1] if errors else None
-    if errors and len(settled) > 1:
-        reason = f"{reason} (at {len(errors)} of {len(settled)} sample times)"
-    if not settled:
-        reason = "it was not read at any sample time"
-    silent = bool(settled) and settled[-1][0].silent
-    asleep = None
-    if meter.may_be_off and silent:
-        reason, asleep = None, reason
+    off = [error for point, error in settled if error and point.silent and meter.may_be_off]
+    errors = [error for point, error in settled if error and not (point.silent and meter.may_be_off)]
+    reason = _at_some(errors, len(settled)) if settled else "it was not read at any sample time"
+    silent = bool(settled) and settled[-1][0].silent and not (off and errors)
+    asleep = _at_some(off, len(settled)) if silent else None
     return PollResult(
         meter.id,
         meter.description,

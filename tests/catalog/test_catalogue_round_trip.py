@@ -11,8 +11,9 @@ from support.sunspec import sunspec_registers
 
 import emm_pipeline.catalog
 from emm_pipeline.catalog import load_catalogue
-from emm_pipeline.config_db.editing.register_rows import SETTING_COLUMNS
+from emm_pipeline.config_db.editing.register_rows import COMBINED_COLUMNS, SETTING_COLUMNS, combined_rows
 from emm_pipeline.config_db.loader import load_fleet
+from emm_pipeline.config_db.tables import combined_measurements
 from emm_pipeline.event_loop import run_fast
 from emm_pipeline.fleet import DataType, EnergyMeter
 from emm_pipeline.modbus.decoding import decode_readings
@@ -30,9 +31,7 @@ def insert_catalogue(engine):
         for path in sorted(FOLDER.glob("*.csv")):
             lines = [line for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
             for row in csv.DictReader(lines):
-                cells = {column: cell or None for column, cell in row.items()}
-                if cells.get("scale", "1") is None:
-                    del cells["scale"]
+                cells = {column: cell for column, cell in row.items() if cell}
                 columns = ", ".join(cells)
                 values = ", ".join(f":{column}" for column in cells)
                 connection.execute(text(f"INSERT INTO registers ({columns}) VALUES ({values})"), cells)
@@ -40,6 +39,8 @@ def insert_catalogue(engine):
             row = {"type": entry.name} | {column: getattr(entry.meter_type, column) for column in SETTING_COLUMNS}
             columns, values = ", ".join(row), ", ".join(f":{column}" for column in row)
             connection.execute(text(f"INSERT INTO meter_types ({columns}) VALUES ({values})"), row)
+        for row in (row for entry in CATALOGUE.values() for row in combined_rows(entry.meter_type)):
+            connection.execute(combined_measurements.insert().values(dict(zip(COMBINED_COLUMNS, row, strict=True))))
         for meter_id, name in enumerate(CATALOGUE, 1):
             row = {"id": meter_id, "type": name}
             connection.execute(text("INSERT INTO energy_meters VALUES (:id, 'h', 502, 1, :type, NULL)"), row)
@@ -90,13 +91,24 @@ def test_a_meter_of_the_type_is_read_right_in_the_requests_that_the_document_lis
     frame = decode_readings(samples, types)
 
     values = dict(zip(frame["measurement"], frame["value"], strict=True))
-    expected = {
-        r.measurement_name: pytest.approx(raw[r.measurement_name] * r.scale * 10.0 ** powers.get(r.scale_register, 0))
-        for r in located.registers
+    numbers = {
+        r.measurement_name: abs(raw[r.measurement_name]) if r.absolute else raw[r.measurement_name]
+        for r in located.measured
     }
-    assert values == expected
+    parts = {
+        r.measurement_name: numbers[r.measurement_name] * r.scale * 10.0 ** powers.get(r.scale_register, 0)
+        + r.value_offset
+        for r in located.measured
+    }
+    sums = {
+        each.measurement_name: sum(part.factor * parts[part.measurement_name] for part in each.parts)
+        for each in entry.meter_type.combined
+    }
+    stored = [register for register in entry.meter_type.measured if register.stored]
+    assert values == pytest.approx({r.measurement_name: parts[r.measurement_name] for r in stored} | sums)
     units = dict(zip(frame["measurement"], map(text_or_none, frame["unit"]), strict=True))
-    assert units == {r.measurement_name: r.data_unit for r in entry.meter_type.measured}
+    of_sums = {each.measurement_name: each.data_unit for each in entry.meter_type.combined}
+    assert units == {r.measurement_name: r.data_unit for r in stored} | of_sums
     asked = [(request.function_code, request.address, request.count) for request in gateway.received]
     planned = [(r.function_code, r.address, r.count) for r in plan_requests(located)]
     assert asked[-len(planned) :] == planned

@@ -311,3 +311,49 @@ def test_rows_that_an_older_version_installed_do_not_count_as_edited_by_a_person
     result = emm("types", "install", "sdm630")
     assert result.returncode == 0, result.stderr
     assert load_fleet(config_engine, all_types=True).types["sdm630"] == load_catalogue()["sdm630"].meter_type
+
+
+# emm types list and diff
+
+
+def test_types_are_found_by_words_kind_and_maker(emm, config_engine):
+    def listed(*arguments):
+        return {entry["type"] for entry in json.loads(emm("types", "list", *arguments, "--json").stdout)}
+
+    assert len(listed()) == len(load_catalogue()) >= 100
+    assert listed("SUNGROW", "--kind", "hybrid") == {"sungrow_sh", "sungrow_ihm"}
+    assert listed("--maker", "keba") == {"keba_p30"}
+    assert listed("em525") == {"janitza_umg96rm"}, "another series with the same registers"
+    assert listed("sungrow", "eastron") == set()
+    assert "no type matches" in emm("types", "list", "no such device").stdout
+
+
+def test_an_own_type_of_the_database_is_listed_with_the_others(emm, config_engine):
+    execute(config_engine, "INSERT INTO registers VALUES ('mine', 0, 'voltageL1', 'V', 3, 4, 2, 2)")
+    (entry,) = json.loads(emm("types", "list", "mine", "--json").stdout)
+    assert (entry["database"], entry["kind"]) == ("own", None)
+    assert json.loads(emm("types", "list", "mine", "--kind", "meter", "--json").stdout) == []
+
+
+def test_diff_shows_which_series_an_installation_would_change_and_writes_nothing(emm, config_engine):
+    emm("types", "install", "sdm630", "sdm120")
+    same = emm("types", "diff")
+    assert same.returncode == 0
+    assert same.stdout.count("already in the database") == 2
+    for change in (
+        "UPDATE registers SET scale = -1 WHERE type = 'sdm630' AND measurement_name = 'activePower'",
+        "UPDATE registers SET measurement_name = 'old' WHERE type = 'sdm630' AND measurement_name = 'voltageL1L2'",
+        "UPDATE registers SET invalid_value = 0 WHERE type = 'sdm630' AND measurement_name = 'frequency'",
+    ):
+        execute(config_engine, change)
+    before = registers(config_engine)
+    result = emm("types", "diff", "sdm630")
+    assert result.returncode == 1
+    warnings = [line.strip() for line in result.stdout.splitlines() if "warning" in line]
+    assert warnings == [
+        "warning: the series old [V] ends",
+        "warning: the series activePower [W] gets other values: scale -1 -> 1",
+    ]
+    (entry,) = json.loads(emm("types", "diff", "sdm630", "--json").stdout)
+    assert len(entry["series_changes"]) == 2
+    assert registers(config_engine) == before

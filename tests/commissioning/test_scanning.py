@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from support.meters import SimulatedUnit, encode_registers, encode_value, holding, inputs
+from support.meters import SimulatedUnit, encode_value, holding, inputs
 from support.ports import free_port
 
 from emm_pipeline.catalog import CatalogueType, Identification, load_catalogue
@@ -12,7 +12,9 @@ from emm_pipeline.commissioning.scanning import Probe, Scan, Watcher, scan, scan
 from emm_pipeline.config_db.gateway_locks import gateway_locks
 from emm_pipeline.fleet import DataType, FunctionCode, GatewayAddress, MeterType, Register
 from emm_pipeline.modbus.gateway_locks import Unlocked
+from emm_pipeline.modbus.planning import plan_requests
 from emm_pipeline.modbus.session import Timing
+from emm_pipeline.modbus.sunspec.models import has_models
 from emm_pipeline.modbus.transport.base import ConnectError
 from emm_pipeline.modbus.transport.choosing import other_framings
 from emm_pipeline.readings import Request
@@ -36,6 +38,13 @@ def scanned(gateway, units, *, timeout_s=0.3, types=(), locks=None):
     state = Scan(units)
     probe = Probe(address_of(gateway), ONE_REGISTER, Timing(timeout_s), types)
     gateway.loop.run(scan(probe, state, locks or Unlocked(), Watcher(lambda: None)))
+    return state
+
+
+def scanned_any(gateway, units, watcher=None):
+    state = Scan(units)
+    probe = Probe(address_of(gateway), ONE_REGISTER, Timing(0.3))
+    gateway.loop.run(scan_any(probe, (), state, Unlocked(), watcher or Watcher(lambda: None)))
     return state
 
 
@@ -193,7 +202,7 @@ def test_a_long_scan_lets_polls_have_their_turn(simulated_gateway, monkeypatch):
 # Identification of a unit's type
 
 BY_CODE = CatalogueType(
-    *("coded", "Coded", "V", "d", ("a", "b"), ()),
+    *("coded", "Coded", "V", "meter", (), ("RS485",), "d", ("a", "b"), ()),
     (
         Identification(
             Register(11, "id", None, DataType.UINT16, FunctionCode.READ_HOLDING_REGISTERS), 648, 648, strong=True
@@ -206,7 +215,11 @@ BY_CODE = CatalogueType(
 def float_type(name, addresses):
     registers = tuple(Register(a, f"m{a}", None, DataType.FLOAT, FunctionCode.READ_INPUT_REGISTERS) for a in addresses)
     likely = Identification(registers[0], 80, 300, strong=False)
-    return CatalogueType(name, name, "V", "d", ("a", "b"), (), (likely,), MeterType(name, registers, max_gap=0))
+    return CatalogueType(
+        *(name, name, "V", "meter", (), ("RS485",), "d", ("a", "b"), ()),
+        (likely,),
+        MeterType(name, registers, max_gap=0),
+    )
 
 
 def candidates(gateway, types):
@@ -251,18 +264,84 @@ def test_a_unit_that_stops_replying_soon_gets_no_more_requests(simulated_gateway
     assert gateway.requests == 1 + MOST_TIMEOUTS
 
 
-@pytest.mark.parametrize("name", [name for name, entry in load_catalogue().items() if entry.identifications])
-def test_each_type_of_the_catalogue_is_recognised_when_it_holds_what_it_should(simulated_gateway, name):
-    entry = load_catalogue()[name]
-    words = encode_registers(entry.meter_type, {}) | WELL
+CATALOGUE = load_catalogue()
+
+
+def read(entry):
+    """Return the places of all registers that a poll of the type reads, also those between its own."""
+    if has_models(entry.meter_type):
+        return set()
+    return {
+        (int(request.function_code), request.address + i)
+        for request in plan_requests(entry.meter_type)
+        for i in range(request.count)
+    }
+
+
+def a_device_of(entry):
+    """Return the registers of a device that has only those that a poll reads, with the values that identify it."""
+    words = dict.fromkeys(read(entry), 0)
     for each in entry.identifications:
         register = each.register
         middle = each.low if each.strong else min(max(231.4, each.low), each.high)
         raw = middle if register.data_type in {DataType.FLOAT, DataType.FLOAT64} else round(middle)
         for i, word in enumerate(encode_value(raw, register.data_type, register.word_order, register.byte_order)):
             words[int(register.function_code), register.register_address + i] = word
-    gateway = simulated_gateway({1: SimulatedUnit(words)})
-    assert name in [each.type for each in candidates(gateway, list(load_catalogue().values()))]
+    return WELL | words
+
+
+@pytest.mark.parametrize("name", [name for name, entry in CATALOGUE.items() if entry.identifications])
+def test_a_scan_offers_the_type_of_the_device_first_unless_the_device_has_all_registers_of_another_one(
+    simulated_gateway, name
+):
+    gateway = simulated_gateway({1: SimulatedUnit(a_device_of(CATALOGUE[name]))})
+    offered = [each.type for each in candidates(gateway, list(CATALOGUE.values()))]
+    assert name in offered
+    assert name == offered[0] or read(CATALOGUE[offered[0]]) <= read(CATALOGUE[name]), offered
+
+
+def test_a_scan_reports_invalid_replies_over_rtu_where_nothing_answers_over_modbus_tcp(simulated_gateway):
+    """As from a device that sends two registers, whatever number is requested."""
+    unit = SimulatedUnit(WELL, extra_registers=1)
+    gateway = simulated_gateway({2: unit}, rtu=True, missing_unit_exception=None)
+    address = address_of(gateway)
+    state, probe = Scan(range(1, 4)), Probe(address, ONE_REGISTER, Timing(0.1))
+    found = gateway.loop.run(scan_any(probe, other_framings(address), state, Unlocked(), Watcher(lambda: None)))
+    assert found.transport == "rtu"
+    assert state.unclear == {2: "the reply has byte count 4 instead of 2"}
+
+
+def test_a_scan_finds_all_units_behind_a_gateway_that_loses_the_first_request_of_each_connection(
+    simulated_gateway, little_patience
+):
+    """The gateway is silent for absent units, so each is followed by a new connection."""
+    units = {unit: SimulatedUnit(WELL) for unit in (3, 4, 7)}
+    gateway = simulated_gateway(units, loses_first_request=True, missing_unit_exception=None)
+    assert ids(scanned_any(gateway, range(1, 9))) == [3, 4, 7]
+
+
+def test_a_scan_asks_units_again_once_it_knows_that_the_gateway_lost_requests(simulated_gateway, little_patience):
+    """Unit 2 is asked with the first request of a connection, and unit 1 shows later that those are lost."""
+    gateway = simulated_gateway({2: SimulatedUnit(WELL), 1: SimulatedUnit(WELL)}, loses_first_request=True)
+    gateway.units[9] = SimulatedUnit(silent=True)
+    state = scanned_any(gateway, [9, 2, 1])
+    assert sorted(ids(state)) == [1, 2]
+    assert state.asked == 3
+
+
+def test_a_scan_without_any_reply_asks_each_unit_again(simulated_gateway, little_patience):
+    gateway = simulated_gateway({}, missing_unit_exception=None)
+    told = []
+    state = scanned_any(gateway, range(1, 6), watcher=Watcher(lambda: None, on_again=lambda: told.append(True)))
+    assert (state.found, state.asked, told) == ([], 5, [True])
+    # The first unit twice and then patiently, the four others once; then all of them twice.
+    assert gateway.requests == 3 + 4 + 2 * 5
+
+
+def test_a_scan_does_not_ask_again_where_the_gateway_replies_for_absent_units(simulated_gateway):
+    gateway = simulated_gateway({})
+    assert scanned_any(gateway, range(1, 6)).found == []
+    assert gateway.requests == 5
 
 
 def test_a_scan_tries_rtu_where_nothing_answers_over_modbus_tcp(simulated_gateway):

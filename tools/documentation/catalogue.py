@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING
 
 from emm_pipeline.catalog.loader import load_catalogue
 from emm_pipeline.catalog.vocabulary import VOCABULARY
+from emm_pipeline.cli.showing.register_tables import combined_line
 from emm_pipeline.config_db.editing.register_rows import SETTING_COLUMNS
+from emm_pipeline.fleet import Order
 from emm_pipeline.modbus.planning import plan_requests
 from emm_pipeline.modbus.sunspec.models import has_models, locate
+from tools.catalogue.coverage import load_templates, tables
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,15 +25,28 @@ if TYPE_CHECKING:
 _INTRODUCTION = """\
 # Catalogue of device types
 
-The catalogue contains the register tables of known meters and inverters, one file per device type:
-`emm_pipeline/catalog/<type>.csv`, with the columns of the table `registers`. Each row was checked against at least two
-public sources that do not copy from one another. A row is left out, with a note, if the sources disagree or if only one
-of them has it. No type was tested on a device by this project: before you rely on a type, compare the output of
+The catalogue contains the register tables of known meters, inverters, hybrids, batteries and chargers, one file per
+device type: `emm_pipeline/catalog/<type>.csv`, with the columns of the table `registers`. `emm types list` searches it
+(`emm types list sungrow --kind hybrid`). A row is left out, with a note, if sources disagree or if only one of them has
+it. No type was tested on a device by this project: before you rely on a type, compare the output of
 `emm poll ID --dry-run` with the display of the device.
+
+**Sources.** The facts of the sources (project, commit, device, function, address, data type, order, scale, unit,
+invalid value) are in `tools/catalogue/facts`, and `python -m tools.catalogue check [TYPE]` compares every row with
+them: at least two independent sources agree, or a test fails. Two files of one project are one source, and so are
+projects that copy from one another. A vendor's own document is a source. Signs are compared with evcc, whose convention
+is that of this page. The definitions of SunSpec's models and a project that implements them count as two sources.
+`zeversolar` has the registers of this project's own virtual server.
+
+**Other series.** A series with the same registers is an alias of a type, not a copy. For a type that is in your
+database, nothing changes until you run `emm types install`; `emm types diff` shows what would change, and warns of
+series that would end or get other values.
 
 This page is generated from the files by `make catalogue`, and a test compares it with them.
 
-The head of a file names the vendor's document, the sources, and properties of the type:
+The head of a file says what the device is (`kind`: meter, inverter, hybrid, battery or charger), its maker (`vendor`),
+how it is reached (`interfaces`: RS485 needs a gateway or a serial port), the vendor's document, the sources, and
+properties of the type:
 
     # identify: 3 11 4 = 1648..1653        a code that only this type has: function, address, data type
     # identify: 4 70 3 2 2 in 45..65       a plausible value, with word and byte order; raw, before scaling
@@ -39,10 +55,18 @@ The head of a file names the vendor's document, the sources, and properties of t
 A device of the type meets all `identify` lines. The addresses of rows with a `model` count from the first register of
 that SunSpec model; a poll finds the model on the device."""
 
+_COVERAGE = """\
+## Coverage
+
+What other projects can read, and the types here that read the same devices."""
+
 _VOCABULARY = """\
 ## Measurements
 
-Every device type uses the same name and unit for a quantity. A single-phase device measures L1."""
+Every device type uses the same name and unit for a quantity. A single-phase device measures L1.
+
+Signs: power at the grid connection is positive while energy is imported, the power of an inverter while it generates,
+the power of a battery while it discharges, the power of a charger while a vehicle charges."""
 
 
 def document() -> str:
@@ -52,8 +76,10 @@ def document() -> str:
         [
             _INTRODUCTION,
             "## Types",
-            _table(("type", "device", "measurements", "requests"), [_overview(entry) for entry in types]),
+            _table(("type", "device", "kind", "measurements", "requests"), [_overview(entry) for entry in types]),
             *("\n\n".join(_section(entry)) for entry in types),
+            _COVERAGE,
+            *tables(load_templates()),
             _VOCABULARY,
             _table(
                 ("measurement", "unit", "meaning"),
@@ -71,20 +97,37 @@ def _table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
 
 def _overview(entry: CatalogueType) -> tuple[str, ...]:
     link = f"[`{entry.name}`](#{entry.name})"
-    return link, entry.title, str(len(entry.registers)), str(len(_requests(entry)))
+    return link, entry.title, entry.kind, str(_measurements(entry)), str(len(_requests(entry)))
+
+
+def _measurements(entry: CatalogueType) -> int:
+    return sum(register.stored for register in entry.registers) + len(entry.meter_type.combined)
 
 
 def _section(entry: CatalogueType) -> Iterator[str]:
     yield f"### {entry.name}"
     yield f"{entry.title}. Vendor: {entry.vendor}. Document: {entry.document}."
+    reached = f"A {entry.kind}, reached by {' or '.join(entry.interfaces)}; {_word_order(entry)}."
+    yield f"{reached} Also: {', '.join(entry.aliases)}." if entry.aliases else reached
     yield "\n".join(["Sources:", *_items(entry.sources)])
     if entry.notes:
         yield "\n".join(["Notes:", *_items(entry.notes)])
     if entry.identifications:
         yield "\n".join(["Identified by:", *_items(_identification(line) for line in entry.identifications)])
+    if entry.meter_type.combined:
+        yield "\n".join(["Computed:", *_items(f"`{combined_line(each)}`" for each in entry.meter_type.combined)])
     place = ", counted from the model's first register" if has_models(entry.meter_type) else ""
     heading = f"Requests{place}{_limits(entry.meter_type)}:"
     yield "\n".join([heading, *_items(_request(request) for request in _requests(entry))])
+
+
+def _word_order(entry: CatalogueType) -> str:
+    orders = {register.word_order for register in entry.meter_type.measured if register.words > 1}
+    if not orders:
+        return "all values have 16 bits"
+    if len(orders) > 1:
+        return "the word order differs from row to row"
+    return "high word first" if orders == {Order.BIG_ENDIAN} else "low word first"
 
 
 def _requests(entry: CatalogueType) -> tuple[Request, ...]:

@@ -69,6 +69,13 @@ def load_statuses(engine: Engine) -> dict[int, MeterStatus]:
         return {row.id: MeterStatus(*row) for row in rows}
 
 
+def load_polled_at(engine: Engine) -> dict[int, datetime]:
+    """Return by meter id the time (aware) at which a poll last had a result, for meters that were ever polled."""
+    query = select(meter_status.c.id, meter_status.c.polled_at).where(meter_status.c.polled_at.is_not(None))
+    with database_errors(engine), engine.connect() as connection:
+        return {row.id: row.polled_at for row in connection.execute(query)}
+
+
 def load_newest_reading(engine: Engine, ids: Collection[int]) -> datetime | None:
     """Return the time (UTC) of the latest reading of any of these meters, or None if none was ever read."""
     with database_errors(engine), engine.connect() as connection:

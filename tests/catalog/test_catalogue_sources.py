@@ -1,0 +1,79 @@
+"""Every row of the catalogue is agreed by two independent public sources, whose facts are in tools/catalogue/facts."""
+
+from dataclasses import replace
+
+import pytest
+
+from emm_pipeline.catalog import KINDS, load_catalogue
+from emm_pipeline.registers import DataType, Order
+from tools.catalogue.comparing import compare
+from tools.catalogue.coverage import load_templates
+from tools.catalogue.facts import load_devices, load_facts, load_sources
+
+CATALOGUE = load_catalogue()
+
+OWN_TYPES = {"zeversolar"}
+"""Types of this project's own servers: no other project has their registers."""
+
+
+@pytest.mark.parametrize("name", [name for name in CATALOGUE if name not in OWN_TYPES])
+def test_two_independent_sources_agree_with_each_row(name):
+    rows = compare(CATALOGUE[name], load_devices()[name])
+    assert len(rows) == len(CATALOGUE[name].registers)
+    disputed = [f"{row.register.register_address} {row.register.measurement_name}" for row in rows if not row.is_agreed]
+    assert not disputed, f"see: python -m tools.catalogue check {name}"
+
+
+def is_agreed(name, measurement, **changes):
+    """Return whether two sources agree with a row after these changes."""
+    entry = CATALOGUE[name]
+    (register,) = [each for each in entry.registers if each.measurement_name == measurement]
+    edited = replace(entry.meter_type, registers=(replace(register, **changes),))
+    (row,) = compare(replace(entry, meter_type=edited), load_devices()[name])
+    return row.is_agreed
+
+
+@pytest.mark.parametrize(
+    ("name", "measurement", "changes"),
+    [
+        ("sdm630", "voltageL1", {"register_address": 1}),
+        ("sdm630", "voltageL1", {"data_type": DataType.LONG}),
+        ("sdm630", "voltageL1", {"scale": 0.1}),
+        ("sdm630", "voltageL1", {"word_order": Order.LITTLE_ENDIAN}),
+        ("sdm630", "voltageL1", {"measurement_name": "voltageL2"}),
+        ("sdm630", "voltageL1", {"measurement_name": "currentL1", "data_unit": "A"}),
+        ("sdm630", "importActiveEnergy", {"measurement_name": "exportActiveEnergy"}),
+        ("huawei_sun2000", "activePower", {"data_type": DataType.UINT32}),
+        ("sunspec_203", "activePower", {"scale_register": 15}),
+    ],
+)
+def test_an_edit_that_contradicts_its_sources_is_noticed(name, measurement, changes):
+    assert is_agreed(name, measurement)
+    assert not is_agreed(name, measurement, **changes)
+
+
+def test_each_source_names_a_repository_and_the_commit_that_was_read():
+    for project, source in load_sources().items():
+        assert "/" in source.repository
+        assert len(source.commit) == 40, project
+
+
+def test_each_device_that_a_type_refers_to_has_facts():
+    for name, devices in load_devices().items():
+        assert name in CATALOGUE
+        for device in devices:
+            assert load_facts(device.project).get(device.device), device
+
+
+def test_devices_of_other_projects_are_read_by_a_type_or_listed_with_a_reason():
+    templates = load_templates()
+    for each in templates:
+        assert set(each.types) <= set(CATALOGUE), each
+        assert bool(each.types) != bool(each.reason), each
+    evcc = [each for each in templates if each.project == "evcc"]
+    assert sum(bool(each.types) for each in evcc) >= 0.45 * len(evcc)
+
+
+def test_the_catalogue_has_a_hundred_types_of_every_kind():
+    assert len(CATALOGUE) >= 100
+    assert {entry.kind for entry in CATALOGUE.values()} == set(KINDS)

@@ -1,0 +1,153 @@
+"""Compares the rows of a catalogue type with the facts of its sources (pure).
+
+A row agrees with a fact if address, data type, word order, scale, unit, phase and direction are equal. Whether a number
+is signed counts only for values that can be negative.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from emm_pipeline.registers import DataType
+from tools.catalogue.facts import load_facts, load_sources
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from emm_pipeline.catalog import CatalogueType
+    from emm_pipeline.registers import Register
+    from tools.catalogue.facts import Device, Fact
+
+LEAST_SOURCES = 2
+
+_UNSIGNED = {DataType.UINT16: DataType.INT, DataType.UINT32: DataType.LONG, DataType.UINT64: DataType.INT64}
+_NEVER_NEGATIVE_UNITS = frozenset({"V", "Hz", "kWh", "kvarh", "kVAh", "%", "VA", "°C"})
+_NEVER_NEGATIVE = re.compile(
+    r"dc|generated|gridImport|gridExport|importActive|exportActive|batteryCharge|batteryDischarge|current|session|load"
+)
+_WITH_DIRECTION = re.compile(
+    r"(import|export|charged|discharged)(Active|Reactive|Energy|Power)|grid(Import|Export)Power"
+)
+
+_PHASES = (
+    re.compile(r"(?:^|[^A-Za-z0-9])[Ll]([123])(?![0-9])(?!.{0,3}[Ll][123])|(?<![0-9])L([123])$"),
+    re.compile(r"(?i)(?<!p)ph_?([abc])$"),
+    re.compile(r"[Pp]hase[ _]?([ABCRST123])(?![A-Za-z])(?![-_ ]?[ABC]\b)"),
+)
+_DIRECTIONS = {
+    "import": re.compile(r"import|buy|bought|forward|consumed|purchase|from[ _]grid|bezug", re.IGNORECASE),
+    "export": re.compile(r"export|sell|sold|reverse|feed|delivered|returnenergy|to[ _]grid|einspeis", re.IGNORECASE),
+    "discharge": re.compile(r"discharg", re.IGNORECASE),
+    "charge": re.compile(r"(?<!dis)(?<!dis )charg", re.IGNORECASE),
+}
+
+
+@dataclass(slots=True)
+class Row:
+    """A row of the catalogue with the facts at its address: those that agree, and why others do not."""
+
+    register: Register
+    agreeing: list[Fact] = field(default_factory=list)
+    differing: list[tuple[Fact, str]] = field(default_factory=list)
+
+    @property
+    def groups(self) -> set[str]:
+        """The independent sources that agree."""
+        return {load_sources()[fact.project].group for fact in self.agreeing}
+
+    @property
+    def is_agreed(self) -> bool:
+        """Whether at least two independent sources agree."""
+        return len(self.groups) >= LEAST_SOURCES
+
+
+def compare(entry: CatalogueType, devices: Sequence[Device]) -> list[Row]:
+    """Return the rows of a type, each with the facts at its address."""
+    at: dict[int, list[tuple[Device, Fact]]] = defaultdict(list)
+    for device in devices:
+        for fact in load_facts(device.project).get(device.device, ()):
+            at[fact.address - device.shift].append((device, fact))
+    return [_compare_row(register, at[register.register_address]) for register in entry.registers]
+
+
+def _compare_row(register: Register, facts: Iterable[tuple[Device, Fact]]) -> Row:
+    row = Row(register)
+    for device, fact in facts:
+        if register.model is not None and fact.device != f"model {register.model}":
+            continue
+        reasons = list(_differences(register, fact, device))
+        if reasons:
+            row.differing.append((fact, ", ".join(reasons)))
+        else:
+            row.agreeing.append(fact)
+    return row
+
+
+def _differences(register: Register, fact: Fact, device: Device) -> Iterator[str]:
+    """Yield what a fact says differently, in a few words each."""
+    codes = {int(register.function_code), *device.function_codes}
+    if fact.function_code not in codes:
+        yield f"function {fact.function_code}"
+    if not _same_type(register, fact.data_type):
+        yield f"type {fact.data_type.name}"
+    if register.words > 1 and register.data_type is not DataType.STRING and fact.word_order != register.word_order:
+        yield f"word order {fact.word_order}"
+    yield from _scale_differences(register, fact, device)
+    yield from _meaning_differences(register, fact)
+
+
+def _same_type(register: Register, data_type: DataType) -> bool:
+    if register.data_type in {data_type, _UNSIGNED.get(data_type)}:  # unsigned in a source: equal for positive values
+        return True
+    return _is_never_negative(register) and _UNSIGNED.get(register.data_type) is data_type
+
+
+def _is_never_negative(register: Register) -> bool:
+    return register.data_unit in _NEVER_NEGATIVE_UNITS or bool(_NEVER_NEGATIVE.match(register.measurement_name))
+
+
+def _scale_differences(register: Register, fact: Fact, device: Device) -> Iterator[str]:
+    if register.data_type is DataType.STRING:
+        return
+    scale, unit = fact.base
+    if unit is not None and unit != (register.data_unit or "1"):
+        yield f"unit {unit}"
+    elif scale is None or not device.reliable_scale:
+        yield "no scale"
+    elif not math.isclose(abs(scale), abs(register.scale), rel_tol=1e-6):
+        yield f"scale {scale:g}"
+    elif (
+        load_sources()[fact.project].has_directions and scale * register.scale < 0 and not _is_never_negative(register)
+    ):
+        yield "the other direction"
+    if not math.isclose(fact.value_offset, register.value_offset, abs_tol=1e-9):
+        yield f"value_offset {fact.value_offset:g}"
+    if fact.scale_register != register.scale_register:
+        yield f"scale register {fact.scale_register}"
+
+
+def _meaning_differences(register: Register, fact: Fact) -> Iterator[str]:
+    phase, other = _phase(register.measurement_name), _phase(fact.quantity)
+    if phase and other and phase != other:
+        yield f"phase {other}"
+    if _WITH_DIRECTION.match(register.measurement_name):
+        directions, others = _directions(register.measurement_name), _directions(fact.quantity)
+        if others and not directions & others:
+            yield f"{' and '.join(sorted(others))}"
+
+
+def _phase(name: str) -> str | None:
+    for pattern in _PHASES:
+        found = pattern.search(name)
+        if found:
+            text = next(group for group in found.groups() if group)
+            return {"A": "1", "B": "2", "C": "3", "R": "1", "S": "2", "T": "3"}.get(text, text)
+    return None
+
+
+def _directions(name: str) -> set[str]:
+    return {direction for direction, pattern in _DIRECTIONS.items() if pattern.search(name)}
