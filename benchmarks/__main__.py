@@ -16,6 +16,7 @@ from benchmarks.loading import loading
 from benchmarks.pages import pages
 from benchmarks.planning import requests
 from benchmarks.poll_run import poll_run
+from benchmarks.publishing import publishing
 from benchmarks.reading import gateways, own_connections
 from benchmarks.results import Row, keep, show
 from benchmarks.scheduled import scheduled
@@ -30,6 +31,7 @@ BENCHMARKS: dict[str, Callable[..., list[Row]]] = {
     "own connections": own_connections,
     "gateways": gateways,
     "loading": loading,
+    "publishing": publishing,
     "poll run": poll_run,
     "scheduled": scheduled,
     "sustained": sustained,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from emm_pipeline.defs.runs import TICK_TAG
+
 if TYPE_CHECKING:
     from benchmarks.product import Product
 
@@ -12,10 +14,10 @@ MINUTES = 1440
 STATED_EVERY = 15
 """With STATUS_INTERVAL_S=900 the polls of every 15th minute record the status of all meters."""
 
-_POLLS = """CREATE TEMP TABLE polls AS
+_POLLS = f"""CREATE TEMP TABLE polls AS
     SELECT r.run_id, t.value AS tick, (SELECT count(*) FROM event_logs e
              WHERE e.run_id = r.run_id AND e.dagster_event_type = 'ASSET_MATERIALIZATION') > 0 AS states_all
-      FROM runs r JOIN run_tags t ON t.run_id = r.run_id AND t.key = 'emm/tick' WHERE r.status = 'SUCCESS'"""
+      FROM runs r JOIN run_tags t ON t.run_id = r.run_id AND t.key = '{TICK_TAG}' WHERE r.status = 'SUCCESS'"""  # noqa: S608 - constants only
 
 _DAY = f"""CREATE TEMP TABLE day AS
     SELECT p.run_id AS of, m.minutes * interval '1 minute' AS earlier, gen_random_uuid()::text AS run_id

@@ -69,7 +69,7 @@ def loading(*, quick: bool) -> list[Row]:
         with closing(influxdb):
             ours, bare = [], []
             for number in range(3):
-                frame = _frame(points // POINTS_PER_METER, number)
+                frame = bench_frame(points // POINTS_PER_METER, number)
                 bucket = influxdb.create_database(f"bench{number}")
                 other = influxdb.create_database(f"bare{number}")
                 bodies = _bodies(frame)
@@ -125,7 +125,7 @@ def _bytes_on_disk(frame: pd.DataFrame, folder: Path) -> int:
         return (folder / batch.name).stat().st_size
 
 
-def _frame(meters: int, number: int) -> pd.DataFrame:
+def bench_frame(meters: int, number: int) -> pd.DataFrame:
     """Readings like those of real meters: 32-bit floats that differ from meter to meter."""
     registers = tuple(
         Register(a, f"value{a}", "V", DataType.FLOAT, FunctionCode.READ_INPUT_REGISTERS)

@@ -78,7 +78,7 @@ def _event_budget(meters: int, always: dict[str, float], most_gb: float) -> list
     return [
         info(f"{name}, STATUS_INTERVAL_S=0", all_stated * per_row / 1e9, "GB"),
         at_most(f"{name}, STATUS_INTERVAL_S={SETTLED_S}", few * per_row / 1e9, "GB", most_gb),
-        info(f"{name}, STATUS_INTERVAL_S={SETTLED_S}", few / 1e6, "million rows"),
+        info(f"{name}, rows with STATUS_INTERVAL_S={SETTLED_S}", few / 1e6, "million rows"),
     ]
 
 

@@ -7,6 +7,8 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
+from emm_pipeline.defs.runs import TICK_TAG
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -68,9 +70,9 @@ def what_ticks_took(product: Product, ticks: list[datetime]) -> list[Tick]:
 
 def _tick(product: Product, at: datetime) -> Tick:
     rows = product.dagsters(
-        """SELECT e.run_id, e.dagster_event_type, e.step_key, extract(epoch FROM e.timestamp) AS seconds
-             FROM event_logs e JOIN run_tags t ON t.run_id = e.run_id AND t.key = 'emm/tick' AND t.value = :tick
-            WHERE e.dagster_event_type IN ('STEP_START', 'STEP_SUCCESS', 'PIPELINE_SUCCESS')""",
+        f"""SELECT e.run_id, e.dagster_event_type, e.step_key, extract(epoch FROM e.timestamp) AS seconds
+             FROM event_logs e JOIN run_tags t ON t.run_id = e.run_id AND t.key = '{TICK_TAG}' AND t.value = :tick
+            WHERE e.dagster_event_type IN ('STEP_START', 'STEP_SUCCESS', 'PIPELINE_SUCCESS')""",  # noqa: S608 - constants only
         tick=at.isoformat(),
     )
     after = [(kind, step or "", float(seconds) - at.timestamp()) for _, kind, step, seconds in rows]

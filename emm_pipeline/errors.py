@@ -38,3 +38,7 @@ class OutboxError(TransientError):
 
 class AlertError(TransientError):
     """A channel did not accept a message about alerts."""
+
+
+class BrokerError(TransientError):
+    """The MQTT broker cannot be reached, refuses the login, or has closed the connection."""

@@ -47,6 +47,26 @@ _RANGES = (
 """A pattern that the measurement's name contains, its unit (None: no unit), and the range."""
 
 
+_ENERGY = re.compile(r"[kMG]?(Wh|varh|VAh)")
+_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
+_MAY_FALL = frozenset(
+    [
+        *("net", "balance", "difference", "today", "yesterday", "day", "daily", "week", "weekly", "month", "monthly"),
+        *("year", "yearly", "annual", "hour", "hourly", "partial", "trip", "session", "resettable"),
+        *("stored", "remaining", "available", "capacity", "level"),
+    ]
+)
+"""Words in the names of energies that fall at times: those of a period, a balance, or the content of a battery."""
+
+
+@lru_cache(maxsize=100_000)
+def is_counter(measurement: str, unit: str | None) -> bool:
+    """Whether a measurement is an energy that only rises, by its unit and the words of its name."""
+    if not unit or not _ENERGY.fullmatch(unit):
+        return False
+    return _MAY_FALL.isdisjoint(word.lower() for word in _WORD.findall(measurement))
+
+
 @lru_cache(maxsize=10_000)
 def range_of(measurement: str, unit: str | None) -> Range:
     """Return the range of a quantity."""

@@ -60,7 +60,10 @@ _SILENCE = {FailureKind.TIMEOUT, FailureKind.REFUSED}
 
 _PASSING = {FailureKind.TIMEOUT, FailureKind.REFUSED, FailureKind.CLOSED, FailureKind.INVALID_REPLY}
 
-BUSY_EXCEPTIONS = frozenset({5, 6, 11})
+UNIT_IS_SILENT = 11
+"""Exception code with which a gateway reports that the unit did not reply to it."""
+
+BUSY_EXCEPTIONS = frozenset({5, 6, UNIT_IS_SILENT})
 """Codes with which a unit or its gateway reports that it is busy: acknowledge, busy, target did not respond."""
 
 
@@ -76,8 +79,10 @@ class Failure:
 
     @property
     def is_silence(self) -> bool:
-        """Whether nothing replied, as if the device were off."""
-        return self.kind in _SILENCE or (self.kind is FailureKind.NOT_DUE and self.was_silent)
+        """Whether the device did not reply, as if it were off; its gateway may have reported that."""
+        if self.kind is FailureKind.NOT_DUE:
+            return self.was_silent
+        return self.kind in _SILENCE or self.exception_code == UNIT_IS_SILENT
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -215,7 +220,7 @@ class MeterReading:
 
     @property
     def is_silent(self) -> bool:
-        """Whether nothing replied, as if the device were off: no connection, or no reply to any request."""
+        """Whether the device is like one that is off: no connection, or no reply of the device to any request."""
         return self.failure is not None and not self.blocks and self.failure.is_silence
 
     @property

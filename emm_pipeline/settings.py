@@ -22,6 +22,7 @@ from emm_pipeline.credentials import EXAMPLES, hide_credentials
 from emm_pipeline.cron import HIGHEST, Trigger, parse_field
 from emm_pipeline.env_files import files_in, read_values, require_readable
 from emm_pipeline.errors import ConfigurationError
+from emm_pipeline.mqtt_settings import MqttSettings
 from emm_pipeline.reloading import ReloadedValue
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ PRODUCT_FILES = _SHIPPED if _SHIPPED.is_dir() else PROJECT_ROOT  # contains conf
 ENV_FILES = (PRODUCT_FILES / "config" / ".env.dev", PRODUCT_FILES / "config" / ".env")
 
 
-class Settings(BaseSettings):
+class Settings(BaseSettings, MqttSettings):
     """Every setting of the pipeline; a field's name in capitals is its environment variable."""
 
     model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", env_file_encoding="utf-8")
@@ -71,7 +72,6 @@ class Settings(BaseSettings):
     redis_port: int = Field(default=6379, ge=1, le=65535)
     redis_password: SecretStr = SecretStr("")
     celery_concurrency: int = Field(default=8, ge=1)
-
     outbox_dir: Path | None = None
     dagster_home: Path | None = None
     outbox_max_mb: int = Field(default=1024, ge=1)
@@ -83,6 +83,7 @@ class Settings(BaseSettings):
     emm_code_server_port: int = Field(default=4000, ge=1, le=65535)
     emm_trusted_proxies: str = "proxy"
     emm_proxy_host: str = "localhost"
+    grafana_url: str = ""
     dagster_login_user: str = "admin"
     dagster_login_password: SecretStr = SecretStr("")
 
@@ -109,10 +110,10 @@ class Settings(BaseSettings):
             raise ValueError("the discovery runs once per tick; allowed: one number from 0 to 59")
         return value
 
-    @field_validator("influxdb_url")
+    @field_validator("influxdb_url", "grafana_url")
     @classmethod
-    def _is_http(cls, value: str) -> str:
-        if not re.fullmatch(r"https?://[^\s/?#]+\S*", value):
+    def _is_http(cls, value: str, info: ValidationInfo) -> str:
+        if (value or info.field_name == "influxdb_url") and not re.fullmatch(r"https?://[^\s/?#]+\S*", value):
             raise ValueError("allowed: http://host:port or https://host:port")
         return value
 
@@ -242,13 +243,12 @@ current_settings = ReloadedValue(load_settings, _files_of)
 def all_variables(*env_files: Path) -> dict[str, str]:
     """Return every variable that `load_settings` finds, including those of other programs such as Grafana."""
     files = (dotenv_values(path, encoding="utf-8") for path in (*ENV_FILES, *env_files))
-    variables = {name: value or "" for file in files for name, value in file.items()}
-    return variables | dict(os.environ)
+    return {name: value or "" for file in files for name, value in file.items()} | dict(os.environ)
 
 
 def visible(name: str, value: object) -> str:
     """Return a setting's value for display: a URL without its password."""
-    return hide_credentials(str(value)) if name == "influxdb_url" else str(value)
+    return hide_credentials(str(value)) if name in {"influxdb_url", "mqtt_url"} else str(value)
 
 
 def _explain(error: ErrorDetails) -> str:

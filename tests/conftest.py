@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
+from emm_pipeline.modbus.transport.memory import forget_gateways
 from emm_pipeline.settings import current_settings
 
 # A busy machine must not fail a test.
@@ -23,14 +24,17 @@ pytest_plugins = [
     "support.polling",
     "support.instance",
     "support.mail",
+    "support.mosquitto",
+    "support.mqtt_installation",
     "support.passwords",
 ]
 
 
 @pytest.fixture(autouse=True)
 def fresh_settings() -> Iterator[None]:
-    """Make each test read the settings again, because a module may have read those of another environment before."""
+    """Make each test read the settings again, and know no gateway: another test may have used the port before."""
     current_settings.cache_clear()
+    forget_gateways()
     yield
     current_settings.cache_clear()
 

@@ -36,10 +36,10 @@ FLOORS = [
     {
         *("errors", "fleet", "registers", "readings", "naming", "cron", "credentials", "env_files", "event_loop"),
         *("status", "plausibility", "failing"),
-        *("postgres_errors", "reloading"),
+        *("postgres_errors", "reloading", "mqtt_settings"),
     },
     {"settings", "modbus", "config_db", "stores", "catalog"},
-    {"access", "opening", "polling", "commissioning", "alerts", "dagster_ext", "condition"},
+    {"access", "opening", "polling", "commissioning", "alerts", "mqtt", "dagster_ext", "condition"},
     {"defs"},
     {"definitions", "preload", "celery_app", "cli", "embedded_postgres"},
 ]
@@ -50,6 +50,7 @@ NEIGHBOURS = {
     ("dagster_ext", "opening"),
     ("condition", "opening"),
     ("condition", "polling"),  # whether the clock can be right
+    ("condition", "mqtt"),  # the publisher's state
     ("preload", "definitions"),
     ("preload", "cli"),  # what the code server is started as
     ("celery_app", "preload"),
@@ -184,6 +185,7 @@ def test_the_document_shows_every_package_at_its_level():
         ("redis", {"dagster_ext/celery_launcher.py"}),
         ("click", {"cli/"}),
         ("smtplib", {"alerts/mail.py"}),
+        ("paho", {"mqtt/connection.py"}),
     ],
 )
 def test_each_library_is_imported_by_one_package(library, homes):
@@ -288,7 +290,7 @@ def test_a_transport_is_known_to_its_own_modules_to_the_chooser_and_to_the_confi
     transports = {module_name(path) for path in MODULES if path.parent == PACKAGE / "modbus" / "transport"}
     shared = {
         f"emm_pipeline.modbus.transport{name}"
-        for name in ("", ".base", ".choosing", ".keeping", ".pacing", ".resolving")
+        for name in ("", ".base", ".choosing", ".keeping", ".memory", ".pacing", ".requests", ".resolving")
     }
     for path in MODULES:
         here = module_name(path)

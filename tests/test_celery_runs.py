@@ -222,7 +222,7 @@ def test_the_shard_of_a_worker_that_is_killed_is_polled_by_the_other_at_the_next
     assert datetime.now(UTC) < next_tick, "run monitoring was in time"
 
     def polled_by_the_other() -> list[dict]:
-        of_the_tick = [{"key": ".dagster/emm/tick", "value": next_tick.isoformat()}]
+        of_the_tick = [{"key": ".dagster/emm.tick", "value": next_tick.isoformat()}]
         ended = stack.ui.runs(statuses=["SUCCESS"], tags=of_the_tick)
         return ended if len(ended) == 2 else []
 
@@ -236,7 +236,7 @@ def test_the_shard_of_a_worker_that_is_killed_is_polled_by_the_other_at_the_next
 
 
 def test_missing_step_files_are_reported_if_more_than_the_last_step_is_re_executed(stack, workers):
-    of_the_schedule = [{"key": ".dagster/emm/kind", "value": "scheduled poll"}]
+    of_the_schedule = [{"key": ".dagster/emm.kind", "value": "scheduled poll"}]
     (killed,) = [
         run["runId"] for run in stack.ui.runs(statuses=["FAILURE"], tags=of_the_schedule) if run["jobName"] == "poll"
     ]
@@ -248,7 +248,7 @@ def test_missing_step_files_are_reported_if_more_than_the_last_step_is_re_execut
 
 
 def tick_of(run: DagsterRun) -> datetime:
-    return datetime.fromisoformat(run.tags[".dagster/emm/tick"])
+    return datetime.fromisoformat(run.tags[".dagster/emm.tick"])
 
 
 def test_the_password_of_redis_is_in_no_log_no_event_and_on_no_page(stack, workers, redis):

@@ -206,7 +206,7 @@ def was_down_for(stack: Stack, time_down: timedelta) -> None:
 def test_the_asset_page_keeps_each_status_after_its_run_was_pruned(stack):
     wait_for("scheduled polls to end", lambda: not polls(stack, statuses=IN_FLIGHT))
     stack.ui.wait_for_run(stack.ui.launch("poll"))
-    # A tick may have begun before its schedule was switched off.
+    # A tick may have raised before its schedule was switched off.
     wait_for("all polls to end", lambda: not polls(stack, statuses=IN_FLIGHT))
     before = stack.ui.partitions()
     assert (before["materialized"], before["failed"]) == ({"1", "2", "3", "4"}, {"5"})
@@ -231,7 +231,7 @@ def test_no_credential_is_in_a_log_a_database_a_file_the_ui_or_the_process_list(
     # Each login fails once, so that its error is written wherever errors are.
     influxdb._statement("SET PASSWORD FOR operator = 'another'")
     stack.ui.wait_for_run(stack.ui.launch("poll"))
-    stack.sql("INSERT INTO mail_lines (begun, line) VALUES (true, 'x')")
+    stack.sql("INSERT INTO alert_lines (raised, line) VALUES (true, 'x')")
     assert stack.ui.wait_for_run(stack.ui.launch("send_alerts"))["status"] == "FAILURE"
     stack.sql("ALTER USER postgres PASSWORD 'another'")
     refused = stack.ui.launch("poll")

@@ -156,7 +156,7 @@ def is_expressed(row: Mapping[str, str]) -> bool:
 def is_measured(row: Mapping[str, str]) -> bool:
     """Whether the register holds a measured value, not a text, a state, a fault, a clock or a coil."""
     reason = row["not_expressible_because"]
-    if reason == "structure (I32AbsoluteValue)":
+    if reason == "structure (I32AbsoluteValue)" or (reason in _LENGTHS and not row["name"].startswith("Info")):
         return True
     return not reason.startswith(NOT_MEASURED) and "string" not in reason
 

@@ -11,6 +11,7 @@ import psycopg2.extensions
 from psycopg2.extensions import encrypt_password
 from psycopg2.sql import SQL, Identifier, Literal
 
+from emm_pipeline.access.vault import ROLES
 from emm_pipeline.errors import ConfigDatabaseError, ConfigurationError
 
 if TYPE_CHECKING:
@@ -45,11 +46,12 @@ class Roles:
     owner: str
     pipeline: str
     dagster: str
+    reader: str
 
     @classmethod
     def of(cls, database: str) -> Roles:
         """Return the names for a database."""
-        return cls(f"{database}_owner", f"{database}_pipeline", f"{database}_dagster")
+        return cls(*(f"{database}_{purpose}" for purpose in ("owner", "pipeline", "dagster", "reader")))
 
 
 class PostgresAccess:
@@ -87,8 +89,8 @@ class PostgresAccess:
         """Create the roles and Dagster's database, and grant each role the rights that it needs. It may be repeated.
 
         Returns:
-            The settings for `owner`, `pipeline` and `dagster`; None if POSTGRES_USER is not a superuser and is
-            therefore used for all three.
+            The settings for `owner`, `pipeline`, `dagster` and `reader`; None if POSTGRES_USER is not a superuser and
+            is therefore used for all of them.
         """
         with self._administrator("postgres") as server:
             if not _value(server, "SELECT rolsuper FROM pg_roles WHERE rolname = current_user"):
@@ -112,25 +114,25 @@ class PostgresAccess:
     def settings_by_role(self) -> dict[str, dict[str, str]]:
         """Return the settings with which each role's services connect."""
         passwords = self._passwords()
-        owner, pipeline, dagster = ((role, passwords[role]) for role in self._names())
+        owner, pipeline, dagster, reader = ((role, passwords[role]) for role in self._names())
         dagsters = {"DAGSTER_POSTGRES_USER": dagster[0], "DAGSTER_POSTGRES_PASSWORD": dagster[1]}
         return {
             "owner": {"POSTGRES_USER": owner[0], "POSTGRES_PASSWORD": owner[1], **dagsters},
             "pipeline": {"POSTGRES_USER": pipeline[0], "POSTGRES_PASSWORD": pipeline[1], **dagsters},
             "dagster": {"POSTGRES_USER": dagster[0], "POSTGRES_PASSWORD": dagster[1]},
+            "reader": {"POSTGRES_USER": reader[0], "POSTGRES_PASSWORD": reader[1]},
         }
 
     def single_user(self) -> dict[str, dict[str, str]]:
         """Return the settings with which all services use the same user."""
         both = {"POSTGRES_USER": self._user, "POSTGRES_PASSWORD": self._vault.value("POSTGRES_PASSWORD")}
-        return {"owner": both, "pipeline": both, "dagster": both}
+        return dict.fromkeys(("owner", "pipeline", "dagster", "reader"), both)
 
-    def _names(self) -> tuple[str, str, str]:
-        return self.roles.owner, self.roles.pipeline, self.roles.dagster
+    def _names(self) -> tuple[str, str, str, str]:
+        return self.roles.owner, self.roles.pipeline, self.roles.dagster, self.roles.reader
 
     def _passwords(self) -> Mapping[str, str]:
-        variables = ("OWNER_PASSWORD", "PIPELINE_PASSWORD", "DAGSTER_PASSWORD")
-        return {role: self._vault.value(name) for role, name in zip(self._names(), variables, strict=True)}
+        return {role: self._vault.value(name) for role, name in zip(self._names(), ROLES, strict=True)}
 
     def _own(self, database: str, owner: str) -> None:
         """Make a role the owner of everything in the database's schema public."""
@@ -144,15 +146,23 @@ class PostgresAccess:
                 _execute(connection, change.format(SQL(kind), Identifier(schema, name), Identifier(owner)))
 
     def _grant(self) -> None:
-        """Allow the pipeline to read and write rows, also of future tables, but not to create or change tables."""
-        role, owner = Identifier(self.roles.pipeline), Identifier(self.roles.owner)
-        rows, numbers = SQL("SELECT, INSERT, UPDATE, DELETE"), SQL("USAGE, SELECT, UPDATE")
+        """Allow the pipeline to read and write rows, and the reader to read them, also of future tables.
+
+        Neither may create or change tables.
+        """
+        owner = Identifier(self.roles.owner)
+        rights = (
+            (self.roles.pipeline, SQL("SELECT, INSERT, UPDATE, DELETE"), SQL("TABLES")),
+            (self.roles.pipeline, SQL("USAGE, SELECT, UPDATE"), SQL("SEQUENCES")),
+            (self.roles.reader, SQL("SELECT"), SQL("TABLES")),
+        )
         with self._administrator(self._database) as connection:
-            _execute(connection, SQL("GRANT USAGE ON SCHEMA public TO {}").format(role))
-            for rights, kind in ((rows, SQL("TABLES")), (numbers, SQL("SEQUENCES"))):
-                _execute(connection, SQL("GRANT {} ON ALL {} IN SCHEMA public TO {}").format(rights, kind, role))
+            for name, granted, kind in rights:
+                role = Identifier(name)
+                _execute(connection, SQL("GRANT USAGE ON SCHEMA public TO {}").format(role))
+                _execute(connection, SQL("GRANT {} ON ALL {} IN SCHEMA public TO {}").format(granted, kind, role))
                 later = SQL("ALTER DEFAULT PRIVILEGES FOR ROLE {} IN SCHEMA public GRANT {} ON {} TO {}")
-                _execute(connection, later.format(owner, rights, kind, role))
+                _execute(connection, later.format(owner, granted, kind, role))
 
     def _set_password(self, connection: psycopg2.extensions.connection, role: str, password: str) -> None:
         # The statement contains the verifier, so that no log of statements shows the password.

@@ -151,7 +151,8 @@ class StackAccess:
         )
 
     def _write_roles(self, roles: Mapping[str, Mapping[str, str]]) -> None:
-        for folder, role in (("secrets/owner", "owner"), ("pipeline", "pipeline"), ("dagster", "dagster")):
+        services = {"secrets/owner": "owner", "pipeline": "pipeline", "dagster": "dagster", "mqtt": "reader"}
+        for folder, role in services.items():
             self.folders.write(folder, roles[role])
 
     def _read_grafanas_token_again(self) -> None:

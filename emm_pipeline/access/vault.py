@@ -25,8 +25,8 @@ CREDENTIALS = (
 )
 """The variables of config/.env.dev that get a random value if the user has not set them."""
 
-ROLES = ("OWNER_PASSWORD", "PIPELINE_PASSWORD", "DAGSTER_PASSWORD")
-"""Passwords of PostgreSQL roles that only the stack itself uses."""
+ROLES = ("OWNER_PASSWORD", "PIPELINE_PASSWORD", "DAGSTER_PASSWORD", "READER_PASSWORD")
+"""Passwords of PostgreSQL roles that only the stack itself uses, in the order of `postgres.Roles`."""
 
 
 class Vault:

@@ -1,4 +1,4 @@
-"""The alerts that were sent to people, and the lines that wait to be sent: tables `troubles` and `mail_lines`.
+"""The alerts that were sent to people, and the lines that wait to be sent: tables `alerts` and `alert_lines`.
 
 Both are kept between runs: each change is reported once, even if a process is killed, and lines for a channel that is
 unavailable wait.
@@ -31,27 +31,27 @@ _METERS = text("""
     JOIN energy_meters AS meter ON meter.id = status.id
     WHERE NOT status.asleep AND (
         status.failed_samples > 0 OR status.failing_since IS NOT NULL
-        OR 'meter ' || status.id IN (SELECT subject FROM troubles)
+        OR 'meter ' || status.id IN (SELECT subject FROM alerts)
     )
     ORDER BY status.id
 """)
 
-_TOLD = text("SELECT subject, name, since, reason FROM troubles ORDER BY since, subject")
+_TOLD = text("SELECT subject, name, since, reason FROM alerts ORDER BY since, subject")
 
 _ADD = text("""
-    INSERT INTO troubles (subject, name, since, reason) VALUES (:subject, :name, :since, :reason)
+    INSERT INTO alerts (subject, name, since, reason) VALUES (:subject, :name, :since, :reason)
     ON CONFLICT (subject) DO NOTHING
 """)
-_REMOVE = text("DELETE FROM troubles WHERE subject = :subject")
-_ADD_LINE = text("INSERT INTO mail_lines (begun, line, channel) VALUES (:begun, :line, :channel)")
+_REMOVE = text("DELETE FROM alerts WHERE subject = :subject")
+_ADD_LINE = text("INSERT INTO alert_lines (raised, line, channel) VALUES (:raised, :line, :channel)")
 
-_WAITING = text("SELECT coalesce(max(id), 0) FROM mail_lines")
+_WAITING = text("SELECT coalesce(max(id), 0) FROM alert_lines")
 
 _CLAIM = text("""
-    SELECT id, begun, line FROM mail_lines WHERE channel = :channel ORDER BY id LIMIT :limit FOR UPDATE SKIP LOCKED
+    SELECT id, raised, line FROM alert_lines WHERE channel = :channel ORDER BY id LIMIT :limit FOR UPDATE SKIP LOCKED
 """)
-_FORGET = text("DELETE FROM mail_lines WHERE channel <> ALL(:channels)")
-_DELETE_LINES = text("DELETE FROM mail_lines WHERE id = ANY(:ids)")
+_FORGET = text("DELETE FROM alert_lines WHERE channel <> ALL(:channels)")
+_DELETE_LINES = text("DELETE FROM alert_lines WHERE id = ANY(:ids)")
 
 
 def meter_conditions(engine: Engine) -> list[Condition]:
@@ -92,7 +92,7 @@ def save_changes(
             connection.execute(_REMOVE, {"subject": alert.subject})
         for line in lines:
             for channel in channels:
-                row = {"begun": line.raised, "line": storable(line.text), "channel": channel}
+                row = {"raised": line.raised, "line": storable(line.text), "channel": channel}
                 connection.execute(_ADD_LINE, row)
 
 
@@ -116,6 +116,6 @@ def claimed_lines(engine: Engine, limit: int, channel: str = "mail") -> Iterator
     """
     with database_errors(engine), engine.begin() as connection:
         rows = connection.execute(_CLAIM, {"limit": limit, "channel": channel}).all()
-        yield [AlertLine(row.begun, row.line) for row in rows]
+        yield [AlertLine(row.raised, row.line) for row in rows]
         if rows:
             connection.execute(_DELETE_LINES, {"ids": [row.id for row in rows]})

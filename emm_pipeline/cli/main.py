@@ -30,6 +30,7 @@ COMMANDS = {
     "demo": "demo.command:demo",
     "influxdb": "commands.influxdb:influxdb",
     "meters": "commands.meters:meters",
+    "mqtt": "commands.mqtt:mqtt",
     "outbox": "commands.outbox:outbox",
     "poll": "commands.poll:poll",
     "read": "commands.read:read",

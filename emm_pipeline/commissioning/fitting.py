@@ -1,13 +1,14 @@
 """Find the interpretations of registers that give the value on a display, and how they differ. Pure.
 
 The plain types come first. The types and offsets of few devices (`FURTHER_TYPES`, and then `OFFSETS`) are tried only if
-no usual interpretation fits, because some of so many would fit by chance.
+no usual interpretation fits, because some of so many would fit by chance. `composed` has those that use a part of a
+register, or several registers.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from emm_pipeline.commissioning.interpreting import (
@@ -43,7 +44,10 @@ OFFSETS = ((0.1, -100.0), (1.0, -10_000.0), (1.0, -16_384.0), (1.0, -20_000.0), 
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """An interpretation that, times `scale` and plus `value_offset`, gives the expected value."""
+    """An interpretation that, times `scale` and plus `value_offset`, gives the expected value.
+
+    `columns` are the further columns of its row in the table `registers`.
+    """
 
     interpretation: Interpretation
     scale: float
@@ -51,6 +55,19 @@ class Fit:
     error: float
     """Distance from the expected value, as a fraction of it."""
     value_offset: float = 0.0
+    columns: dict[str, int | bool] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls,
+        interpretation: Interpretation,
+        scale: float,
+        value: float,
+        expected: float,
+        columns: dict[str, int | bool] | None = None,
+    ) -> Fit:
+        """Return the fit of a value without an offset."""
+        return cls(interpretation, scale, value, abs(value - expected) / abs(expected), columns=columns or {})
 
 
 def tolerance(expected: str, percent: float = 1.0) -> float:
@@ -74,15 +91,16 @@ def find_fits(words: Sequence[int], expected: float, within: float) -> list[Fit]
     Interpretations that use all words, as requested, come first. Usual scales come before unusual ones, nearer values
     before farther ones, and a signed type before its unsigned counterpart.
     """
-    fits = _fits(interpret(words), expected, within)
+    fits = scaled_fits(interpret(words), expected, within)
     if not any(fit.interpretation.data_type.count == len(words) for fit in fits):
-        fits += _fits(_interpret_further(words), expected, within)
+        fits += scaled_fits(interpret_further(words), expected, within)
     if not fits:
         fits = _fits_with_offset(words, expected, within)
     return sorted(fits, key=lambda fit: _rank(fit, len(words)))
 
 
-def _interpret_further(words: Sequence[int]) -> Iterator[Interpretation]:
+def interpret_further(words: Sequence[int]) -> Iterator[Interpretation]:
+    """Yield every interpretation of the words as one of the types that few devices use."""
     for offset in range(len(words)):
         for data_type in FURTHER_TYPES:
             part = words[offset : offset + data_type.count]
@@ -92,7 +110,8 @@ def _interpret_further(words: Sequence[int]) -> Iterator[Interpretation]:
                     yield Interpretation(offset, data_type, layout, raw)
 
 
-def _fits(found: Iterable[Interpretation], expected: float, within: float) -> list[Fit]:
+def scaled_fits(found: Iterable[Interpretation], expected: float, within: float) -> list[Fit]:
+    """Return the interpretations that give the expected value with one of `SCALES`, each with the nearest one."""
     fits = []
     for each in found:
         if not math.isfinite(each.raw) or not each.raw:
@@ -100,7 +119,7 @@ def _fits(found: Iterable[Interpretation], expected: float, within: float) -> li
         values = [(abs(each.raw * scale - expected), rank, scale) for rank, scale in enumerate(SCALES)]
         distance, _, scale = min(values)
         if distance <= within:
-            fits.append(Fit(each, scale, each.raw * scale, distance / abs(expected)))
+            fits.append(Fit.of(each, scale, each.raw * scale, expected))
     return fits
 
 

@@ -44,6 +44,9 @@ _LEFT_TO_POLLS_S = 0.6
 _REPEAT_PAUSE_S = 0.3
 """Pause before a second request to a unit that is busy, or whose first reply was invalid."""
 
+RESEND_AFTER_S = 0.3
+"""Time without a reply after which a request is sent again that the gateway has probably lost."""
+
 _MARGIN = 1.5
 
 _REOPEN_PAUSES_S = (0.5, 1.0, 2.0)
@@ -81,6 +84,12 @@ class Scan:
     """Time of the first reply that was slower than the timeout; longer timeouts are used since then."""
     was_patient: bool = False
     """Whether the long timeout has been tried."""
+    replied: bool = False
+    """Whether any reply came, also one that finds no unit."""
+    perhaps_lost: list[int] = field(default_factory=list)
+    """Units that were silent at the first request of a connection, which the gateway may have lost."""
+    resend_after_s: float | None = None
+    """If set, the first request of each connection is sent again after this time."""
 
     def take(self, other: Scan) -> None:
         """Replace its result by that of another scan."""
@@ -108,6 +117,9 @@ async def scan_any(
 ) -> GatewayAddress:
     """Scan as `scan` does. If no unit replies, scan `others` instead of the probe's gateway, one after the other.
 
+    If no reply came at all, ask the units behind the probe's gateway again, with two requests over each connection,
+    because some gateways lose the first one.
+
     Returns:
         The gateway behind which units were found; that of the probe if there are none. What was found is in `state`.
 
@@ -121,19 +133,30 @@ async def scan_any(
         another = Scan(state.units)
         watcher.on_other(gateway)
         await scan(replace(probe, gateway=gateway), another, locks, watcher)
-        if another.found:
+        if another.found or (another.unclear and not state.replied and not state.unclear):
             state.take(another)
             return gateway
+    if not state.replied and not state.unclear:
+        again = Scan(state.units, was_patient=True, resend_after_s=RESEND_AFTER_S)
+        watcher.on_again()
+        await scan(probe, again, locks, watcher)
+        if again.replied:
+            state.take(again)
     return probe.gateway
 
 
 @dataclass(frozen=True, slots=True)
 class Watcher:
-    """Callbacks: after each unit that was asked, when a scan waits for a poll, and when another framing is tried."""
+    """Callbacks of a scan.
+
+    `on_unit` is called after each unit that was asked, `on_wait` when the scan waits for a poll, `on_other` when it
+    tries another framing, and `on_again` when it asks all units again.
+    """
 
     on_unit: Callable[[], None]
     on_wait: Callable[[], None] | None = None
     on_other: Callable[[GatewayAddress], None] = lambda _: None
+    on_again: Callable[[], None] = lambda: None
 
 
 async def scan(probe: Probe, state: Scan, locks: GatewayLocks, watcher: Watcher) -> None:
@@ -141,19 +164,26 @@ async def scan(probe: Probe, state: Scan, locks: GatewayLocks, watcher: Watcher)
 
     A unit is found if it sends any reply, including exceptions, except those that a gateway sends for an absent unit.
 
+    Some gateways lose the first request of each connection. If the gateway is found to do so, the units that were
+    silent before get another request.
+
     Raises:
         ConnectError: The gateway cannot be reached, or no longer; the units found before are in `state`.
     """
     session = Session(probe.gateway, probe.timing, reopen_pauses_s=_REOPEN_PAUSES_S)
     turn_s = math.inf if isinstance(locks, Unlocked) else TURN_S
     waiting = deque(state.units)
-    while waiting:
+    asks_again = False
+    while waiting or (session.loses_first_requests and state.perhaps_lost and not asks_again):
+        if not waiting:
+            waiting.extend(state.perhaps_lost)
+            asks_again = True
         async with locked(locks, probe.gateway, watcher.on_wait):
             turn_ends = time.monotonic() + turn_s
             try:
                 while waiting:
-                    await _ask_unit(session, waiting.popleft(), probe, state)
-                    watcher.on_unit()
+                    if await _ask_unit(session, waiting.popleft(), probe, state):
+                        watcher.on_unit()
                     if time.monotonic() >= turn_ends:
                         break
             finally:
@@ -162,14 +192,20 @@ async def scan(probe: Probe, state: Scan, locks: GatewayLocks, watcher: Watcher)
             await asyncio.sleep(_LEFT_TO_POLLS_S)
 
 
-async def _ask_unit(session: Session, unit_id: int, probe: Probe, state: Scan) -> None:
-    reply = await session.read(unit_id, probe.request)
+async def _ask_unit(session: Session, unit_id: int, probe: Probe, state: Scan) -> bool:
+    """Send a request to a unit; return whether that was the first time."""
+    was_asked = unit_id in state.perhaps_lost
+    may_be_lost = session.was_open and session.sends_first_request and session.loses_first_requests is None
+    reply = await session.read(unit_id, probe.request, resend_after_s=state.resend_after_s)
     if reply.kind is FailureKind.TIMEOUT and not state.was_patient:
         reply = await _ask_patiently(session, unit_id, probe, state)
     elif reply.exception_code in BUSY or reply.kind in _NO_REPLY:
         await asyncio.sleep(_REPEAT_PAUSE_S)
         reply = await session.read(unit_id, probe.request)
-    state.asked += 1
+    if may_be_lost and reply.kind is FailureKind.TIMEOUT and state.resend_after_s is None:
+        state.perhaps_lost.append(unit_id)
+    state.replied = session.has_replied
+    state.asked += not was_asked
     state.notices += [notice for notice in reply.notices if notice not in state.notices]
     if reply.kind in _NO_REPLY:
         state.unclear[unit_id] = reply.reason
@@ -183,6 +219,7 @@ async def _ask_unit(session: Session, unit_id: int, probe: Probe, state: Scan) -
             likeliest = next(each for each in probe.types if each.name == candidates[0].type)
             labels = await read_labels(lambda request: session.read(unit_id, request), likeliest.meter_type)
             state.found[place] = replace(found, labels=labels)
+    return not was_asked
 
 
 async def _ask_patiently(session: Session, unit_id: int, probe: Probe, state: Scan) -> Reply:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from emm_pipeline.commissioning.fitting import Fit, find_fits, tolerance
-from emm_pipeline.fleet import MAX_REGISTERS_PER_REQUEST, REGISTER_SPACE
+from emm_pipeline.commissioning.composed import companion_fits, find_all_fits
+from emm_pipeline.commissioning.fitting import Fit, tolerance
+from emm_pipeline.commissioning.interpreting import LAYOUTS, Interpretation
+from emm_pipeline.commissioning.rows import gives, row_of
+from emm_pipeline.commissioning.texts import FoundText, find_text
+from emm_pipeline.fleet import MAX_REGISTERS_PER_REQUEST, REGISTER_SPACE, DataType
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from emm_pipeline.commissioning.identification import ReadUnit
     from emm_pipeline.modbus.session import Reply
@@ -27,29 +31,74 @@ _ILLEGAL_ADDRESS = 2
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A value as a display shows it, and the allowed deviation in percent."""
+    """A value as a display shows it, and the allowed deviation in percent; or a text.
+
+    `factor` is the one that the meter will have: the display shows the registers' value times this. `companion` is the
+    address of another register that the value may need.
+    """
 
     shown: str
-    percent: float
+    percent: float = 1.0
+    factor: float = 1.0
+    companion: int | None = None
+    is_text: bool = False
 
-    def fits(self, reply: Reply) -> tuple[Fit, ...]:
-        """Return the interpretations that give the value, the most likely one first."""
-        return tuple(find_fits(reply.words, float(self.shown), tolerance(self.shown, self.percent)))
+    def fits(self, request: Request, words: Sequence[int], companion: Sequence[int] = ()) -> tuple[Fit, ...]:
+        """Return the interpretations that give the value, the most likely one first.
+
+        Args:
+            request: The request for the registers.
+            words: Their content.
+            companion: The content of the companion.
+        """
+        if request.function_code.reads_bits:
+            return tuple(_bits(words)) if float(self.shown) == 1 else ()
+        expected = float(self.shown) / self.factor
+        within, exact = (tolerance(self.shown, percent) / abs(self.factor) for percent in (self.percent, 0.0))
+        fits = find_all_fits(words, expected, within, exact, request.address_of)
+        if companion and self.companion is not None:
+            fits = [*companion_fits(words, expected, within, self.companion, companion[-1]), *fits]
+        if self.factor != 1:
+            further = {"uses_factor": True}
+            fits = [replace(each, value=each.value * self.factor, columns=each.columns | further) for each in fits]
+        return tuple(
+            fit for fit in fits if gives(row_of(request, fit), fit.value, request, words, companion, self.factor)
+        )
+
+
+def _bits(bits: Sequence[int]) -> Iterator[Fit]:
+    for offset, bit in enumerate(bits):
+        if bit:
+            yield Fit.of(Interpretation(offset, DataType.BOOL, LAYOUTS[0], bit), 1.0, 1.0, 1.0)
 
 
 @dataclass(frozen=True, slots=True)
 class SearchedRegisters:
-    """A request, its reply, and the interpretations that give the wanted value."""
+    """A request, its reply, and what gives the wanted value or text; and the reply with the companion."""
 
     request: Request
     reply: Reply
     fits: tuple[Fit, ...] = ()
+    companion: Reply | None = None
+    texts: tuple[FoundText, ...] = ()
+
+    @property
+    def is_found(self) -> bool:
+        """Whether something gives the wanted value or text."""
+        return bool(self.fits or self.texts)
 
 
 async def search(read: ReadUnit, request: Request, wanted: Wanted | None) -> SearchedRegisters:
-    """Read registers and search them for the wanted value."""
+    """Read registers, and the companion if there is one, and search them for the wanted value."""
     reply = await read(request)
-    return SearchedRegisters(request, reply, wanted.fits(reply) if wanted else ())
+    if not wanted or not reply.words:
+        return SearchedRegisters(request, reply)
+    if wanted.is_text:
+        return SearchedRegisters(request, reply, texts=tuple(find_text(request, reply.words, wanted.shown)))
+    if wanted.companion is None:
+        return SearchedRegisters(request, reply, wanted.fits(request, reply.words))
+    companion = await read(request.part(wanted.companion, wanted.companion + 1))
+    return SearchedRegisters(request, reply, wanted.fits(request, reply.words, companion.words), companion)
 
 
 async def search_beside(read: ReadUnit, searched: SearchedRegisters, wanted: Wanted) -> SearchedRegisters | None:
@@ -60,13 +109,15 @@ async def search_beside(read: ReadUnit, searched: SearchedRegisters, wanted: Wan
     interpretations match by chance.
     """
     limit = min((fit.error for fit in searched.fits), default=math.inf) * MUCH_NEARER
+    if searched.texts:
+        return None
     if not searched.reply.words and searched.reply.exception_code != _ILLEGAL_ADDRESS:
         return None
     for request in _around(searched.request):
         found = await search(read, request, wanted)
         fits = tuple(fit for fit in found.fits if fit.interpretation.plausible and fit.error < limit)
-        if fits:
-            return SearchedRegisters(request, found.reply, fits)
+        if fits or found.texts:
+            return replace(found, fits=fits)
         if found.reply.words and request.count > searched.request.count:  # the request covered both sides
             return None
     return None

@@ -28,7 +28,7 @@ _STOPPED = text("""
 _QUEUED = text("""
     SELECT min(create_timestamp) FROM runs
     WHERE status IN ('QUEUED', 'NOT_STARTED', 'STARTING') AND pipeline_name = 'poll'
-    AND run_id IN (SELECT run_id FROM run_tags WHERE key = '.dagster/emm/kind')
+    AND run_id IN (SELECT run_id FROM run_tags WHERE key = '.dagster/emm.kind')
 """)
 _TICK = text("""
     SELECT ticks.status FROM job_ticks AS ticks

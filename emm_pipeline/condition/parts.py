@@ -1,4 +1,4 @@
-"""The parts on which the pipeline depends: database, Dagster, code server, schedule, store, outbox, clock.
+"""The parts on which the pipeline depends: database, Dagster, code server, schedule, store, outbox, clock, MQTT.
 
 Each part is checked separately and within seconds, so that an unavailable one does not hide the others.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from emm_pipeline.condition.dagster_tables import DagsterFacts
@@ -34,10 +34,14 @@ from emm_pipeline.condition.probes import (
     look_at_dagster,
     look_at_database,
     look_at_jobs,
+    look_at_mqtt,
     look_at_outbox,
     look_at_store,
     schedule_status,
 )
+
+MQTT_IS_AWAY_AFTER = timedelta(minutes=5)
+"""How long publishing may fail before an alert is raised: a restart of the broker takes less."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +80,13 @@ def pipeline_condition(settings: Settings) -> PipelineCondition:
             store.result(),
             look_at_outbox(settings, now),
             look_at_clock(now, newest),
+            *look_at_mqtt(settings, now),
         ]
     return PipelineCondition(parts, meters, now)
 
 
 def parts_seen_by_the_daemon(settings: Settings, now: datetime) -> list[Part]:
-    """Check the parts that can fail while daemon, code server and PostgreSQL work: schedule, jobs, outbox."""
+    """Check the parts that can fail while daemon, code server and PostgreSQL work: schedule, jobs, outbox, MQTT."""
     facts = dagster_facts(settings)
     # If `send_alerts` fails, it cannot send an alert about itself.
     names = [f"job {job}" for job in JOBS if job != "send_alerts"]
@@ -90,7 +95,12 @@ def parts_seen_by_the_daemon(settings: Settings, now: datetime) -> list[Part]:
     schedule = [] if facts.error else [Part(SCHEDULE, schedule_status(facts, now))]
     outbox = look_at_outbox(settings, now)
     told = outbox if outbox.status.state is State.FAILING else Part(OUTBOX, Status(State.OK))
-    return [*schedule, *jobs.values(), told]
+    mqtt = [part if _lasts(part, now) else Part(part.name, Status(State.OK)) for part in look_at_mqtt(settings, now)]
+    return [*schedule, *jobs.values(), told, *mqtt]
+
+
+def _lasts(part: Part, now: datetime) -> bool:
+    return part.status.since is None or now - part.status.since >= MQTT_IS_AWAY_AFTER
 
 
 def parts_seen_by_the_watchdog(settings: Settings, now: datetime) -> list[Part]:

@@ -14,10 +14,13 @@ from emm_pipeline.condition.dagster_tables import DagsterFacts, load_dagster_fac
 from emm_pipeline.condition.meters import STORE_IS_AWAY_AFTER
 from emm_pipeline.config_db.engine import create_config_engine, database_errors
 from emm_pipeline.errors import ConfigDatabaseError, EmmError
+from emm_pipeline.mqtt.state import publishing, read_state
 from emm_pipeline.opening import follow_rotation, open_config_database, open_outbox, open_readings_store
 from emm_pipeline.polling.clock import clock_issue
 from emm_pipeline.settings import current_settings
 from emm_pipeline.status import State, Status
+from emm_pipeline.stores.outbox.copies import FOLDER as COPIES
+from emm_pipeline.stores.outbox.copies import BatchCopies
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,7 +30,7 @@ if TYPE_CHECKING:
     from emm_pipeline.settings import Settings
 
 DATABASE, DAEMON, CODE_SERVER, SCHEDULE = "PostgreSQL", "Dagster's daemon", "code server", "polling"
-STORE, OUTBOX, CLOCK = "readings store", "outbox", "clock"
+STORE, OUTBOX, CLOCK, MQTT = "readings store", "outbox", "clock", "MQTT"
 JOBS = ("discovery", "prune", "replay", "send_alerts")
 """Jobs whose last run must not have failed. The status of the meters shows failures of the job `poll`."""
 
@@ -184,12 +187,22 @@ def look_at_outbox(settings: Settings, now: datetime) -> Part:
 
 
 def _size(folder: Path) -> int:
-    """Return the size of the files in a folder, in bytes, without those that are deleted in the meantime."""
+    """Return the size of the files in a folder, in bytes, without those that are deleted in the meantime.
+
+    The copies for `emm mqtt` are not counted: they are second names of batches.
+    """
     size = 0
     for path in folder.rglob("*"):
-        with suppress(OSError):
-            size += path.stat().st_size
+        if path.parent.name != COPIES:
+            with suppress(OSError):
+                size += path.stat().st_size
     return size
+
+
+def look_at_mqtt(settings: Settings, now: datetime) -> list[Part]:
+    """Check whether `emm mqtt` publishes values; nothing if MQTT_URL is empty."""
+    status = publishing(read_state(BatchCopies(settings.outbox_folder).folder), settings.mqtt_url, now)
+    return [Part(MQTT, status)] if status else []
 
 
 def look_at_clock(now: datetime, newest_reading: datetime | None) -> Part:

@@ -26,8 +26,10 @@ meter_status = Table(
     Column("asleep", Boolean, nullable=False, server_default=text("false")),
     Column("observed_at", DateTime(timezone=True)),
     Column("observed_reason", Text),
+    Column("counters", Text),
 )
-"""The status of each meter between runs; people may read it, only the pipeline writes it."""
+"""The status of each meter between runs; people may read it, only the pipeline writes it. `counters` are the highest
+values of its energy counters, as JSON (`polling/counters.py`)."""
 
 refused_registers = Table(
     "refused_registers",
@@ -110,8 +112,8 @@ used_meter_ids = Table(
 )
 """Every id that any meter has or had. A removed meter's readings stay under its id, so no other meter gets it."""
 
-troubles = Table(
-    "troubles",
+alerts = Table(
+    "alerts",
     metadata,
     Column("subject", Text, primary_key=True),
     Column("name", Text, nullable=False),
@@ -120,12 +122,12 @@ troubles = Table(
 )
 """Alerts that were reported and are not resolved yet; an example of `subject` is "meter 5"."""
 
-mail_lines = Table(
-    "mail_lines",
+alert_lines = Table(
+    "alert_lines",
     metadata,
     Column("id", BigInteger, Identity(always=True), primary_key=True),
     Column("at", DateTime(timezone=True), nullable=False, server_default=text("now()")),
-    Column("begun", Boolean, nullable=False),
+    Column("raised", Boolean, nullable=False),
     Column("line", Text, nullable=False),
     Column("channel", Text, nullable=False, server_default=text("'mail'")),
 )

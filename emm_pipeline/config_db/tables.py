@@ -27,14 +27,14 @@ from sqlalchemy import (
 )
 
 from emm_pipeline.config_db.state_tables import (
+    alert_lines,
+    alerts,
     given_registers,
-    mail_lines,
     metadata,
     meter_labels,
     meter_status,
     model_addresses,
     refused_registers,
-    troubles,
     used_meter_ids,
 )
 from emm_pipeline.fleet import HIGHEST_ADDRESS, REGISTER_SPACE, DataType, FunctionCode, Order, TransportKind
@@ -45,11 +45,12 @@ if TYPE_CHECKING:
 
 
 __all__ = [
+    "alert_lines",
+    "alerts",
     "combined_measurements",
     "energy_meters",
     "given_registers",
     "installed_types",
-    "mail_lines",
     "metadata",
     "meter_labels",
     "meter_status",
@@ -57,7 +58,6 @@ __all__ = [
     "model_addresses",
     "refused_registers",
     "registers",
-    "troubles",
     "used_meter_ids",
 ]
 

@@ -12,7 +12,7 @@ and no fleet reading may be lost by an outage between two steps.
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from dagster import (
@@ -32,13 +32,11 @@ from dagster import (
     op,
 )
 
-from emm_pipeline.config_db.device_state.meter_labels import load_labels
 from emm_pipeline.dagster_ext.internals import PlainFailureError
 from emm_pipeline.dagster_ext.outages import when_database_answers
 from emm_pipeline.defs.checks import CHECKS, OUTPUTS, Findings, evaluations, failing_of
 from emm_pipeline.defs.lineage import UPSTREAM
-from emm_pipeline.defs.meter_pages import report_failing, report_planned, report_read
-from emm_pipeline.defs.partitions import METER_READINGS, METERS, existing_partitions, meter_ids
+from emm_pipeline.defs.partitions import METER_READINGS, METERS
 from emm_pipeline.defs.reading import (
     Reader,
     due_times,
@@ -57,11 +55,11 @@ from emm_pipeline.defs.reporting import (
 )
 from emm_pipeline.defs.resources import ConfigDatabase, Limits, Readings
 from emm_pipeline.defs.runs import MAX_RUNTIME_TAG
-from emm_pipeline.defs.status import Report, report_of, save
+from emm_pipeline.defs.status import record
 from emm_pipeline.modbus.transport.keeping import close_all as close_kept_connections
 from emm_pipeline.polling import pipeline
 from emm_pipeline.polling.plan import PollPlan
-from emm_pipeline.polling.results import FleetReading, FleetResult, PollResult, results_of
+from emm_pipeline.polling.results import FleetReading, FleetResult, results_of
 from emm_pipeline.polling.timing import UNSCHEDULED_READING, SampleTime
 
 REPORT_PATIENCE_S = 600.0
@@ -155,7 +153,7 @@ def report_results(
     results = results_of(plan, fleet_results)
     problems = [problem for result in fleet_results for problem in result.problems]
     report = when_database_answers(
-        lambda: _report(context, results, config_database, limits, unstored=bool(problems)),
+        lambda: record(context, results, config_database, limits, fleet_results),
         REPORT_PATIENCE_S,
         lambda reason: context.log.warning(f"the results of this run wait for the database: {reason}"),
     )
@@ -184,31 +182,6 @@ def _is_executed_alone(context: OpExecutionContext) -> bool:
     return bool(context.run.parent_run_id and selected) and all(
         key.endswith(f".{report_results.name}") for key in selected or ()
     )
-
-
-def _report(
-    context: OpExecutionContext,
-    results: list[PollResult],
-    config_database: ConfigDatabase,
-    limits: Limits,
-    *,
-    unstored: bool,
-) -> Report:
-    """Record the results in Dagster, in meter_status and in register_issues."""
-    planned_by_dagster = context.has_partition_key or context.has_partition_key_range
-    interval = timedelta(0) if planned_by_dagster else timedelta(seconds=limits.status_interval_s)
-    # A meter that was removed while it was polled no longer has a partition.
-    existing = existing_partitions(context.instance)
-    with config_database.open() as engine:
-        results = [result for result in results if str(result.id) in existing]
-        report = report_of(engine, context.instance, results, interval)
-        plan = report.plan
-        if not planned_by_dagster:
-            is_red = plan.is_red(scheduled=is_scheduled(context), unstored=unstored)
-            report_planned(context, [*plan.recovered, *(plan.failing if is_red else ())])
-        report_read(context, plan.read, load_labels(engine))
-        report_failing(context, plan.observed, report.statuses)
-        return replace(save(engine, results, report), existing=meter_ids(existing))
 
 
 COLUMNS = TableSchema(

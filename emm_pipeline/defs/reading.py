@@ -1,6 +1,6 @@
 """Code that the steps of `poll` share: choose a run's meters and sample times, and read the meters."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -17,6 +17,7 @@ from emm_pipeline.errors import OutboxError
 from emm_pipeline.opening import open_outbox
 from emm_pipeline.polling import pipeline
 from emm_pipeline.polling.device_state import ScheduleSlot
+from emm_pipeline.polling.last_values import last_values
 from emm_pipeline.polling.plan import PollPlan, plan_meters, plan_shard
 from emm_pipeline.polling.results import FleetReading, FleetResult
 from emm_pipeline.polling.sharding import Shard
@@ -125,7 +126,23 @@ class Reader:
     ) -> "tuple[FleetReading, pd.DataFrame]":
         with self.config_database.open() as engine, self.readings.open() as delivery:
             limits = pipeline.Limits(self.limits.max_connections, engine, slot)
-            return pipeline.read_and_decode(plan, sample_time, delivery, self.context.run_id, limits)
+            reading, frame = pipeline.read_and_decode(plan, sample_time, delivery, self.context.run_id, limits)
+        frames = _last_frames.pop(self.context.run_id, [])
+        _last_frames.clear()
+        _last_frames[self.context.run_id] = [*frames[-1:], frame]
+        return reading, frame
+
+
+_last_frames: "dict[str, list[pd.DataFrame]]" = {}
+"""The values of the last two readings of the run that this process executes: the last one may be a second attempt."""
+
+
+def values_read(context: OpExecutionContext, ids: Collection[int]) -> dict[int, str]:
+    """Return by meter id its last values, in one line; of meters that this process has read in the run."""
+    values: dict[int, str] = {}
+    for frame in _last_frames.get(context.run_id, ()):
+        values |= last_values(frame, ids)
+    return values
 
 
 def said_of(fleet_readings: Iterable[FleetReading]) -> str:

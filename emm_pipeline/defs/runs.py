@@ -12,12 +12,13 @@ from emm_pipeline.dagster_ext.run_history import IN_FLIGHT
 from emm_pipeline.polling.sharding import Shard
 from emm_pipeline.polling.timing import Window
 
-# Dagster shows no tags that begin with `.dagster/`; it filters by them, and re-execution copies them.
-KIND_TAG = ".dagster/emm/kind"
+# Dagster shows no tags that begin with `.dagster/`; it filters by them, and re-execution copies them. A name with a
+# second slash would be deprecated: a warning at each run.
+KIND_TAG = ".dagster/emm.kind"
 SCHEDULED_POLL = "scheduled poll"
-SHARD_TAG = ".dagster/emm/shard"
-TICK_TAG = ".dagster/emm/tick"
-UNTIL_TAG = ".dagster/emm/until"
+SHARD_TAG = ".dagster/emm.shard"
+TICK_TAG = ".dagster/emm.tick"
+UNTIL_TAG = ".dagster/emm.until"
 MAX_RUNTIME_TAG = "dagster/max_runtime"
 PRIORITY_TAG = "dagster/priority"
 PARTITION_TAG = "dagster/partition"

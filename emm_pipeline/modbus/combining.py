@@ -1,188 +1,180 @@
-"""Combined measurements: sums of the values of a poll, exact where the decimal values are. Pure, and vectorised.
-
-All sums of a layout are computed at once: the parts' values are a matrix, their factors another one.
-"""
+"""Combined measurements: sums of the values of a poll, exact where the decimal values are. Pure, and vectorised."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, TypeAlias
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from emm_pipeline.fleet import FLOATS
+from emm_pipeline.fleet import FLOATS, WORD_BYTES
 from emm_pipeline.modbus.scaling import EXACT, fraction_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from emm_pipeline.fleet import CombinedMeasurement, Part
     from emm_pipeline.modbus.converting import Divided
-    from emm_pipeline.modbus.register_columns import RegisterColumns
+    from emm_pipeline.modbus.register_rows import RegisterRows
 
 _SAFE = EXACT / 8
 """Up to this number of steps of the sum, the rounding error of each term is far less than half a step."""
 
-Matrix: TypeAlias = "tuple[NDArray[np.float64], NDArray[np.bool_], Divided]"
-"""Values, whether each of them exists, and their divisors."""
+
+@dataclass(frozen=True, slots=True)
+class _Term:
+    """A part of a sum, and the row of its values."""
+
+    row: int
+    part: Part
+
+
+class _Sum:
+    """A combined measurement whose parts are in rows."""
+
+    def __init__(self, combined: CombinedMeasurement, registers: RegisterRows) -> None:
+        rows = {each.register.measurement_name: row for row, each in registers.placed.items()}
+        self.name = combined.measurement_name
+        self._terms = [
+            _Term(rows[each.measurement_name], each) for each in combined.parts if each.measurement_name in rows
+        ]
+        self._uses_factor = any(registers.placed[each.row].register.uses_factor for each in self._terms)
+        self._steps = self._exact_steps(registers)
+        self._is_always_exact = self._largest(registers) * self._steps < _SAFE
+        """Whether the numbers are so small that it need not be checked."""
+
+    def _exact_steps(self, registers: RegisterRows) -> int:
+        """Return the number of steps of the exact sum in 1: 10 if its parts are tenths; 0 if that is unknown."""
+        divisors = []
+        for each in self._terms:
+            linear, fraction = registers.conversion.linear[each.row], fraction_of(each.part.factor)
+            is_float = registers.placed[each.row].register.data_type in FLOATS
+            if is_float or fraction is None or not linear.is_exact:
+                return 0
+            divisors.append(int(linear.divisor) * fraction.denominator)
+        steps = math.lcm(*divisors)
+        return steps if steps <= EXACT else 0
+
+    def _largest(self, registers: RegisterRows) -> float:
+        """Return a limit of the sum of the parts' absolute values; infinite if it depends on the device."""
+        largest = 0.0
+        for each in self._terms:
+            register, linear = registers.placed[each.row].register, registers.conversion.linear[each.row]
+            if register.uses_factor or register.scale_register is not None:
+                return math.inf
+            raw = 2.0 ** (8 * WORD_BYTES * register.words)
+            largest += abs(each.part.factor) * (raw * abs(linear.factor) + abs(linear.addend)) / linear.divisor
+        return largest
+
+    def add_up(self, rows: NDArray[np.float64], total: NDArray[np.float64], divided: Divided) -> list[tuple[int, str]]:
+        """Write the sums into `total`, NaN where there is none, and return why: index of the meter, and a line."""
+        self._add([rows[each.row] for each in self._terms], total, divided)
+        return [] if np.isfinite(total).all() else self._add_those_there(rows, total, divided)
+
+    def _add_those_there(
+        self, rows: NDArray[np.float64], total: NDArray[np.float64], divided: Divided
+    ) -> list[tuple[int, str]]:
+        """Add up, where some parts are absent."""
+        there = np.array([np.isfinite(rows[each.row]) for each in self._terms])
+        parts = [np.where(available, rows[each.row], 0.0) for each, available in zip(self._terms, there, strict=True)]
+        self._add(parts, total, divided)
+        required = [place for place, each in enumerate(self._terms) if not each.part.optional]
+        incomplete = ~there[required].all(axis=0) if required else ~there.any(axis=0)
+        total[incomplete] = np.nan
+        needed = required or range(len(self._terms))
+        notices = []
+        for index in np.flatnonzero(incomplete).tolist():
+            names = [self._terms[place].part.measurement_name for place in needed if not there[place, index]]
+            why = f"the device has no value for its part {' and '.join(names)}"
+            notices.append((index, f"left out: {self.name}, since {why}"))
+        return notices
+
+    def _add(self, parts: Sequence[NDArray[np.float64]], total: NDArray[np.float64], divided: Divided) -> None:
+        total.fill(0.0)
+        for each, part in zip(self._terms, parts, strict=True):
+            total += part if each.part.factor == 1 else part * each.part.factor
+        if self._steps and self._is_always_exact:
+            _round(total, self._steps)
+        elif self._steps:
+            self._make_exact(parts, total, divided)
+
+    def _make_exact(self, parts: Sequence[NDArray[np.float64]], total: NDArray[np.float64], divided: Divided) -> None:
+        """Round to the nearest step, if the rounding errors of the terms are far less than half a step."""
+        steps = self._steps_of(divided)
+        factors = [abs(each.part.factor) for each in self._terms]
+        most = sum(factor * float(np.abs(part).max()) for factor, part in zip(factors, parts, strict=True))
+        if most * np.max(steps) < _SAFE and np.min(steps) >= 1:
+            _round(total, steps)
+        else:  # check each meter separately
+            sizes = sum(factor * np.abs(part) for factor, part in zip(factors, parts, strict=True))
+            is_exact = (steps >= 1) & (sizes * steps < _SAFE)
+            np.copyto(total, np.rint(total * steps) / steps, where=is_exact)
+
+    def _steps_of(self, divided: Divided) -> NDArray[np.float64]:
+        """Return the steps of the sum, for each meter if they differ."""
+        powers = [divided.powers[each.row] for each in self._terms if each.row in divided.powers]
+        # Powers of ten: the largest is a multiple of the others.
+        steps = np.array(float(self._steps))
+        for each in powers:
+            steps = np.fmax(steps, self._steps * each)
+        return steps * divided.factors if self._uses_factor and divided.factors is not None else steps
+
+
+def _round(total: NDArray[np.float64], steps: float | NDArray[np.float64]) -> None:
+    """Round to the nearest step."""
+    total *= steps
+    np.rint(total, out=total)
+    total /= steps
 
 
 class Sums:
-    """The combined measurements of a layout. False if the type has none.
+    """The combined measurements of a layout, given by row.
 
     `missing` says, by name, why some cannot be computed from replies of this layout.
     """
 
     def __init__(
-        self,
-        combined: Sequence[CombinedMeasurement],
-        columns: Sequence[RegisterColumns],
-        unplaced: Mapping[str, str],
+        self, combined: Mapping[int, CombinedMeasurement], registers: RegisterRows, unplaced: Mapping[str, str]
     ) -> None:
         """Prepare sums.
 
         Args:
             combined: The measurements.
-            columns: The registers that have values, in several matrices.
+            registers: The registers that have values.
             unplaced: Why the values of the other registers are absent, by name.
         """
-        self._combined = combined
-        places = [(matrix, column) for matrix, each in enumerate(columns) for column in range(len(each.placed))]
-        names = [columns[matrix].placed[column].register.measurement_name for matrix, column in places]
-        self._place_of = dict(zip(names, places, strict=True))
-        self.missing = {each.measurement_name: why for each in combined if (why := self._why_missing(each, unplaced))}
-        used = dict.fromkeys(
-            part.measurement_name for each in combined for part in each.parts if part.measurement_name in self._place_of
-        )
-        # Terms of the same matrix are next to each other.
-        self._terms = sorted(used, key=self._place_of.__getitem__)
-        self._columns = [
-            [self._place_of[name][1] for name in self._terms if self._place_of[name][0] == matrix]
-            for matrix in range(len(columns))
-        ]
-        shape = len(self._terms), len(combined)
-        self._factors, self._required, self._steps = np.zeros(shape), np.zeros(shape), np.zeros(len(combined))
-        self._uses_factor = np.zeros(len(combined), bool)
-        for number, each in enumerate(combined):
-            self._prepare(number, each, columns)
-        self._is_optional = (self._factors != 0).any(axis=0) & ~(self._required != 0).any(axis=0)
+        names = {each.register.measurement_name for each in registers.placed.values()}
+        whys = {row: _why_missing(each, names, unplaced) for row, each in combined.items()}
+        self.missing = {combined[row].measurement_name: why for row, why in whys.items() if why}
+        self._absent = [row for row, why in whys.items() if why]
+        self._sums = {row: _Sum(combined[row], registers) for row, why in whys.items() if not why}
 
-    def __bool__(self) -> bool:
-        return bool(self._combined)
-
-    def _why_missing(self, each: CombinedMeasurement, unplaced: Mapping[str, str]) -> str | None:
-        absent = [part for part in each.parts if part.measurement_name not in self._place_of]
-        reasons = [
-            f"its part {part.measurement_name} {unplaced.get(part.measurement_name, 'is absent from this device')}"
-            for part in absent
-            if not part.optional
-        ]
-        return "; ".join(reasons) or ("none of its parts was read" if len(absent) == len(each.parts) else None)
-
-    def _prepare(self, number: int, each: CombinedMeasurement, columns: Sequence[RegisterColumns]) -> None:
-        if each.measurement_name in self.missing:
-            return
-        divisors = []
-        is_exact = True
-        for part, term in self._there(each):
-            matrix, column = self._place_of[part.measurement_name]
-            register, linear = columns[matrix].placed[column].register, columns[matrix].conversion.linear[column]
-            fraction = fraction_of(part.factor)
-            self._factors[term, number] = part.factor
-            self._required[term, number] = not part.optional
-            self._uses_factor[number] |= register.uses_factor
-            divisors.append(int(linear.divisor) * (1 if fraction is None else fraction.denominator))
-            is_exact &= fraction is not None and register.data_type not in FLOATS
-        steps = math.lcm(*divisors)
-        # The number of steps of the exact sum in 1: 10 if its parts are tenths; 0 if that is unknown.
-        self._steps[number] = steps if is_exact and steps <= EXACT else 0
-
-    def _there(self, each: CombinedMeasurement) -> Iterator[tuple[Part, int]]:
-        for part in each.parts:
-            if part.measurement_name in self._place_of:
-                yield part, self._terms.index(part.measurement_name)
-
-    def add_into(
-        self, totals: NDArray[np.float64], present: NDArray[np.bool_], matrices: Sequence[Matrix]
-    ) -> list[tuple[int, str]]:
-        """Write the sums, and whether each of them exists, into matrices of shape (replies, sums).
-
-        Args:
-            totals: Receives the sums.
-            present: Receives whether each sum exists.
-            matrices: The values of the registers.
+    def fill(self, rows: NDArray[np.float64], divided: Divided) -> list[tuple[int, str]]:
+        """Write the sums into their rows, NaN where there is none.
 
         Returns:
-            Why sums are absent: index of the reply, and a line.
+            Why sums are absent: index of the meter, and a line.
         """
-        if not self._terms:
-            totals[:], present[:] = 0.0, False
-            return []
-        used = [(each, columns) for each, columns in zip(matrices, self._columns, strict=True) if columns]
-        if len(used) == 1:
-            ((values, available, _), columns) = used[0]
-            parts, there = values[:, columns], available[:, columns]
-        else:
-            parts = np.concatenate([values[:, columns] for (values, _, _), columns in used], axis=1)
-            there = np.concatenate([available[:, columns] for (_, available, _), columns in used], axis=1)
-        complete = bool(there.all())
-        if not complete:
-            parts = np.where(there, parts, 0.0)
-        with np.errstate(all="ignore"):
-            # In a separate array, because the elements of a column of the large matrix are far apart in memory.
-            sums = np.zeros((len(self._combined), len(parts)))
-            # Column by column: for such small matrices, a product's threads take longer than the computation.
-            for term, number in zip(*np.nonzero(self._factors), strict=True):
-                sums[number] += parts[:, term] * self._factors[term, number]
-            self._make_exact(sums.T, parts, self._steps_of(matrices))
-        totals[:] = sums.T
-        present[:] = np.isfinite(sums).T
-        if self.missing:
-            present[:, [each.measurement_name in self.missing for each in self._combined]] = False
-        return [] if complete else self._drop_incomplete(present, there)
-
-    def _make_exact(self, totals: NDArray[np.float64], parts: NDArray[np.float64], steps: NDArray[np.float64]) -> None:
-        """Round to the nearest step, if the rounding errors of the terms are far less than half a step."""
-        if not len(parts) or not parts.shape[1]:
-            return
-        is_exact = (steps >= 1) & (np.abs(parts).max(axis=0) @ np.abs(self._factors) * steps < _SAFE)
-        if not is_exact.all():  # check each row separately
-            is_exact = (steps >= 1) & (np.abs(parts) @ np.abs(self._factors) * steps < _SAFE)
-        np.copyto(totals, np.rint(totals * steps) / steps, where=is_exact)
-
-    def _steps_of(self, matrices: Sequence[Matrix]) -> NDArray[np.float64]:
-        """Return the steps of the sums, for each reply if they differ."""
-        steps = self._steps
-        for number, (_, _, divided) in enumerate(matrices):
-            for column, powers in divided.powers.items():
-                if column in self._columns[number]:
-                    term = sum(map(len, self._columns[:number])) + self._columns[number].index(column)
-                    # Powers of ten: the largest is a multiple of the others.
-                    with_power = np.where(self._factors[term] != 0, powers[:, np.newaxis], 1.0)
-                    steps = np.fmax(steps, self._steps * with_power)
-        factors = next((divided.factors for _, _, divided in matrices if divided.factors is not None), None)
-        if factors is not None:
-            steps = steps * np.where(self._uses_factor, factors[:, np.newaxis], 1.0)
-        return steps
-
-    def _drop_incomplete(self, present: NDArray[np.bool_], there: NDArray[np.bool_]) -> list[tuple[int, str]]:
-        absent = ~there
-        incomplete = (absent @ self._required > 0) | (self._is_optional & (there @ np.abs(self._factors) == 0))
-        present &= ~incomplete
         notices = []
-        for index, number in zip(*np.nonzero(incomplete), strict=True):
-            each = self._combined[number]
-            names = [
-                part.measurement_name
-                for part, term in self._there(each)
-                if absent[index, term] and (not part.optional or self._is_optional[number])
-            ]
-            if each.measurement_name not in self.missing:
-                why = f"the device has no value for its part {' and '.join(names)}"
-                notices.append((int(index), f"left out: {each.measurement_name}, since {why}"))
+        with np.errstate(all="ignore"):
+            for row, each in self._sums.items():
+                notices += each.add_up(rows, rows[row], divided)
+        for row in self._absent:
+            rows[row] = np.nan
         return notices
+
+
+def _why_missing(each: CombinedMeasurement, names: set[str], unplaced: Mapping[str, str]) -> str | None:
+    absent = [part for part in each.parts if part.measurement_name not in names]
+    reasons = [
+        f"its part {part.measurement_name} {unplaced.get(part.measurement_name, 'is absent from this device')}"
+        for part in absent
+        if not part.optional
+    ]
+    return "; ".join(reasons) or ("none of its parts was read" if len(absent) == len(each.parts) else None)
 
 
 def combine(combined: CombinedMeasurement, values: Mapping[str, float]) -> tuple[float | None, str | None]:

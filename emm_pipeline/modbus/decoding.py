@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -54,38 +54,45 @@ def decode_with_notices(meter_readings: Sequence[MeterReading], types: Mapping[s
     names, units = Texts(), Texts()
     parts = []
     notices: dict[int, list[str]] = defaultdict(list)
-    for layout, indices in _alike(meter_readings, types):
-        found = layout.decode(
-            [meter_readings[i].blocks for i in indices], [meter_readings[i].meter.factor for i in indices]
-        )
+    for layout, indices, replies in _alike(meter_readings, types):
+        factors = [meter_readings[i].meter.factor for i in indices] if layout.uses_factor else [1.0]
+        found = layout.decode(replies, factors)
         name_codes = names.codes(name for name, _ in layout.series)
         unit_codes = units.codes(unit for _, unit in layout.series)
-        parts.append(Points.of(np.array(indices), name_codes, unit_codes, found.matrix, found.present))
+        parts.append(
+            Points.of(np.fromiter(indices, np.intp, len(indices)), name_codes, unit_codes, found.matrix, found.present)
+        )
         for index, line in found.notices:
             notices[meter_readings[indices[index]].meter.id].append(line)
     frame = to_frame(meter_readings, in_order(parts), names, units)
     return DecodedReadings(frame, {meter_id: tuple(lines) for meter_id, lines in notices.items()})
 
 
+Group: TypeAlias = "tuple[MeterType, list[int], list[tuple[RegisterBlock, ...]]]"
+"""A type, the indices of meter readings, and their blocks."""
+
+
 def _alike(
     meter_readings: Sequence[MeterReading], types: Mapping[str, MeterType]
-) -> Iterator[tuple[Layout, list[int]]]:
-    """Group the meter readings that have blocks by type and layout: yield both, and the indices of the readings."""
+) -> Iterator[tuple[Layout, list[int], list[tuple[RegisterBlock, ...]]]]:
+    """Group the meter readings that have blocks by type and layout: yield the layout, indices, and blocks."""
     # By the type's identity: comparing two types would compare all their registers. The group is looked up only if it
     # differs from that of the reading before, since hashing an enum takes longer than everything else here.
-    groups: dict[tuple[int, tuple[Request, ...]], tuple[MeterType, list[int]]] = {}
+    groups: dict[tuple[int, tuple[Request, ...]], Group] = {}
     last_type: MeterType | None = None
     last_requests: list[Request] = []
     for index, reading in enumerate(meter_readings):
-        if reading.blocks:
+        blocks = reading.blocks
+        if blocks:
             meter_type = reading.located_type or types[reading.meter.type]
-            requests = [block.request for block in reading.blocks]
+            requests = [block.request for block in blocks]
             if meter_type is not last_type or requests != last_requests:
                 last_type, last_requests = meter_type, requests
-                _, indices = groups.setdefault((id(meter_type), tuple(requests)), (meter_type, []))
+                _, indices, replies = groups.setdefault((id(meter_type), tuple(requests)), (meter_type, [], []))
             indices.append(index)
-    for (_, spans), (meter_type, indices) in groups.items():
-        yield Layout(meter_type, spans), indices
+            replies.append(blocks)
+    for (_, spans), (meter_type, indices, replies) in groups.items():
+        yield Layout(meter_type, spans), indices, replies
 
 
 def decode_value(

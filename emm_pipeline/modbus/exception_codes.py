@@ -36,9 +36,6 @@ UNSUPPORTED = frozenset({2, 3, DEVICE_FAILURE})
 NO_REPLY = 0
 """Stands for an exception code: some devices send nothing, or close the connection, instead of exception 2 or 3."""
 
-UNIT_IS_SILENT = 11
-"""Code with which a gateway reports that the unit did not reply to it."""
-
 
 def describe(exception_code: int) -> str:
     """Return the code with its name."""

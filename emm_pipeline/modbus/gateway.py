@@ -76,17 +76,20 @@ class GatewayPoll:
             ConnectError: The gateway cannot be reached.
         """
         self._session.timing = Timing.of(poll.meter_type)
+        unit_id = poll.meter.unit_id
         while request := poll.next_request:
-            is_first = self._session.sends_first_request and not self._session.has_replied
-            unit_id = poll.meter.unit_id
+            if self._session.may_confuse(unit_id, request) and poll.split_request():
+                continue
+            may_be_lost = self._may_lose_request()
             was_postponed = unit_id in self._postponed
-            resend = is_first and (len(self._waiting) == 1 or was_postponed)
+            resend = may_be_lost and (len(self._waiting) == 1 or was_postponed)
+            resend_after_s = self._session.timing.timeout_s if resend else None
             try:
-                data = await self._session.exchange(unit_id, request, poll.request_sent, resend_first=resend)
+                data = await self._session.exchange(unit_id, request, poll.request_sent, resend_after_s=resend_after_s)
             except ReadError as err:
                 if err.exception_code is not None:
                     poll.take_exception(str(err), err.exception_code)
-                elif err.kind is FailureKind.TIMEOUT and is_first and not resend:
+                elif err.kind is FailureKind.TIMEOUT and may_be_lost and not resend:
                     self._postponed[unit_id] = err
                     poll.postpone(err.kind, str(err))
                 else:
@@ -95,6 +98,12 @@ class GatewayPoll:
             else:
                 poll.take_registers(data)
             poll.notices += self._session.take_notices()
+
+    def _may_lose_request(self) -> bool:
+        """Whether the gateway may lose the next request because it is the first one of a connection."""
+        session = self._session
+        is_known_not_to = session.has_replied or session.loses_first_requests is False
+        return session.sends_first_request and not is_known_not_to
 
     def _is_over(self, poll: MeterPoll) -> bool:
         """Whether a postponed meter needs no second request.
@@ -105,7 +114,7 @@ class GatewayPoll:
         """
         err = self._postponed.get(poll.meter.unit_id)
         replies = self._session.has_replied or self._loses_no_requests
-        if err is None or not replies or self._session.drops_first_requests:
+        if err is None or not replies or self._session.loses_first_requests:
             return False
         poll.fail_request(err.kind, str(err))
         return True

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from emm_pipeline.modbus.allocation import empty
 from emm_pipeline.modbus.combining import Sums
 from emm_pipeline.modbus.placing import NOT_READ, PlacedRegister, Unplaced, place
-from emm_pipeline.modbus.register_columns import RegisterColumns
+from emm_pipeline.modbus.register_rows import RegisterRows
 from emm_pipeline.modbus.scaling import Factors
 from emm_pipeline.modbus.words import Words
 
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
     from emm_pipeline.fleet import MeterType
     from emm_pipeline.readings import RegisterBlock, Request
 
-_METERS_AT_ONCE = 1000
-"""Small enough that the replies' words, and the part of the matrix that is being filled, stay in the CPU's cache."""
+_VALUES_AT_ONCE = 400_000
+"""So few that the replies' words, and the values that are computed from them, mostly stay in the CPU's cache."""
 
 
 @dataclass(slots=True)
@@ -49,42 +50,42 @@ class Layout:
         placed = [each for each in places if isinstance(each, PlacedRegister)]
         unplaced = [each for each in places if isinstance(each, Unplaced)]
         stored = [each for each in placed if each.register.stored]
-        self._stored = RegisterColumns(stored, len(meter_type.combined))
-        # Values that are not stored have a separate matrix, so that leaving them out needs no copy.
-        self._hidden = RegisterColumns([each for each in placed if not each.register.stored])
+        hidden = [each for each in placed if not each.register.stored]
+        # The values are computed in rows, of which the first become the columns of the matrix.
+        sums = dict(enumerate(meter_type.combined, len(stored)))
+        self._rows = len(placed) + len(sums)
+        self._registers = RegisterRows(dict(enumerate(stored)) | dict(enumerate(hidden, len(stored) + len(sums))))
         reasons = {each.register.measurement_name: each.reason for each in unplaced}
-        self._sums = Sums(meter_type.combined, [self._stored, self._hidden], reasons)
+        self._sums = Sums(sums, self._registers, reasons)
         lost = [(each.register.measurement_name, each.reason) for each in unplaced if each.reason != NOT_READ]
         self._notices = [f"left out: {name}, since {reason}" for name, reason in (*lost, *self._sums.missing.items())]
-        registers = [each.register for each in self._stored.placed]
-        self.series = [(register.measurement_name, register.data_unit) for register in registers]
+        self.series = [(each.register.measurement_name, each.register.data_unit) for each in stored]
         self.series += [(combined.measurement_name, combined.data_unit) for combined in meter_type.combined]
+        self.uses_factor = self._registers.conversion.uses_factor
 
-    def decode(self, replies: Sequence[tuple[RegisterBlock, ...]], meters_factors: Sequence[float]) -> LayoutValues:
-        """Decode replies; `meters_factors` are the factors of their meters."""
-        matrix = np.empty((len(replies), len(self.series)))
+    def decode(
+        self, replies: Sequence[tuple[RegisterBlock, ...]], meters_factors: Sequence[float] = (1.0,)
+    ) -> LayoutValues:
+        """Decode replies; `meters_factors` are the factors of their meters, needed if the layout `uses_factor`."""
+        matrix: NDArray[np.float64] = empty(len(replies), len(self.series))
         found = LayoutValues(matrix, np.empty_like(matrix, dtype=bool))
         factors = Factors.of(meters_factors)
-        for first in range(0, len(replies), _METERS_AT_ONCE):
-            some = slice(first, first + _METERS_AT_ONCE)
-            part = LayoutValues(matrix[some], found.present[some])
-            self._decode_into(part, replies[some], factors.part(some) if factors else None)
-            found.notices += [(first + index, line) for index, line in part.notices]
-        found.notices += [(index, line) for index in range(len(replies)) for line in self._notices]
+        at_once = max(1, min(len(replies), _VALUES_AT_ONCE // max(1, self._rows)))
+        rows: NDArray[np.float64] = empty(self._rows, at_once)
+        for first in range(0, len(replies), at_once):
+            some = slice(first, first + at_once)
+            part = replies[some]
+            notices = self._fill(rows[:, : len(part)], part, factors.part(some) if factors else None)
+            matrix[some] = rows[: len(self.series), : len(part)].T
+            np.isfinite(matrix[some], out=found.present[some])
+            found.notices += [(first + index, line) for index, line in notices]
+        if self._notices:
+            found.notices += [(index, line) for index in range(len(replies)) for line in self._notices]
         return found
 
-    def _decode_into(
-        self, part: LayoutValues, replies: Sequence[tuple[RegisterBlock, ...]], factors: Factors | None
-    ) -> None:
+    def _fill(
+        self, rows: NDArray[np.float64], replies: Sequence[tuple[RegisterBlock, ...]], factors: Factors | None
+    ) -> list[tuple[int, str]]:
         words = Words(b"".join([block.data for blocks in replies for block in blocks]), len(replies))
-        own = len(self._stored.placed)
-        divided = self._stored.fill(part.matrix, part.present, words, replies, factors)
-        part.notices += divided.notices
-        if not self._sums:
-            return
-        hidden = np.empty((len(replies), len(self._hidden.placed)))
-        hidden_present = np.empty_like(hidden, dtype=bool)
-        hidden_divided = self._hidden.fill(hidden, hidden_present, words, replies, factors)
-        part.notices += hidden_divided.notices
-        matrices = [(part.matrix, part.present, divided), (hidden, hidden_present, hidden_divided)]
-        part.notices += self._sums.add_into(part.matrix[:, own:], part.present[:, own:], matrices)
+        divided = self._registers.fill(rows, words, replies, factors)
+        return divided.notices + self._sums.fill(rows, divided)

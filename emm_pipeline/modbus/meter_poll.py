@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from emm_pipeline.modbus.exception_codes import DEVICE_FAILURE, NO_REPLY, UNIT_IS_SILENT, UNSUPPORTED
+from emm_pipeline.modbus.exception_codes import DEVICE_FAILURE, NO_REPLY, UNSUPPORTED
 from emm_pipeline.modbus.poll_progress import RETRIES, PollProgress
 from emm_pipeline.modbus.silences import SILENCE
-from emm_pipeline.readings import BUSY_EXCEPTIONS, Failure, FailureKind, RegisterBlock
+from emm_pipeline.readings import BUSY_EXCEPTIONS, UNIT_IS_SILENT, Failure, FailureKind, RegisterBlock
 
 __all__ = ["RETRIES", "RETRY_PAUSE_S", "MeterPoll"]
 
@@ -23,6 +23,17 @@ class MeterPoll(PollProgress):
     A meter is read in turns. Requests that must be repeated, after a pause or in smaller pieces, are left for another
     turn, so that they do not delay the other units behind the gateway.
     """
+
+    def split_request(self) -> bool:
+        """Replace the next request by smaller ones, if it is for several values; return whether that was done."""
+        if not self._this_turn or self._this_turn[0] is self._silences.sign_of_life:
+            return False
+        tracked = self._this_turn[0]
+        if not tracked.split_beforehand(self.meter_type.asked):
+            return False
+        self._this_turn.popleft()
+        self._this_turn.extendleft(reversed(tracked.share_parts(self._tracked)))
+        return True
 
     def take_registers(self, data: bytes) -> None:
         """Keep the registers that the request brought."""

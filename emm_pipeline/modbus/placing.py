@@ -22,14 +22,13 @@ NOT_READ = "was not read"
 
 
 @dataclass(frozen=True, slots=True)
-class Copy:
-    """Two replies with a companion: the value counts only if it was read between them, and both agree."""
+class Copies:
+    """Several replies with a companion: the value counts only if it was read between them, and all agree."""
 
     what: str
-    first: RawValues
-    second: RawValues
-    blocks: tuple[int, int]
-    """The indices of the two blocks that contain the companion."""
+    raws: tuple[RawValues, ...]
+    blocks: tuple[int, ...]
+    """The indices of the blocks that contain the companion."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +40,7 @@ class PlacedRegister:
     block: int
     scale: RawValues | None = None
     sign: RawValues | None = None
-    copies: tuple[Copy, ...] = ()
+    copies: tuple[Copies, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +55,7 @@ def place(registers: Sequence[Register], requests: Sequence[Request]) -> Iterato
     """Yield the place of each register, or why it has none, in the order of the registers.
 
     A value and its companions are taken from one reply. If they are in different replies, the companion must be in two
-    of them, because the device may have changed it after it sent the value.
+    of them, one before and one after it, because the device may change it at any time.
     """
     places = _Places(requests)
     for register in registers:
@@ -88,9 +87,8 @@ def _with_companions(register: Register, blocks: Sequence[int], places: _Places)
         first = block if own else its_blocks[0]
         first_columns = places.columns(companion, first)
         if not own:
-            pair = first, its_blocks[-1]
-            first_raw, second_raw = (RawValues(companion, places.columns(companion, each)) for each in pair)
-            copies.append(Copy(what, first_raw, second_raw, pair))
+            raws = tuple(RawValues(companion, places.columns(companion, each)) for each in its_blocks)
+            copies.append(Copies(what, raws, tuple(its_blocks)))
         if companion.register_address == register.high_register_address and what == "upper half":
             columns = first_columns + columns
         else:

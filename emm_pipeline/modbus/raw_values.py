@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from emm_pipeline.fleet import DataType
+from emm_pipeline.fleet import WORD_BYTES, DataType
 from emm_pipeline.modbus.no_value import no_value_numbers, no_value_patterns
-from emm_pipeline.modbus.words import Words, are_neighbours
+from emm_pipeline.modbus.words import ViewPlace, Words, are_neighbours, width_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -33,7 +33,7 @@ KINDS: dict[DataType, str] = {
 """The types whose raw values are a type of NumPy."""
 
 
-_EXACT_AS_FLOATS = frozenset({"i2", "i4", "u2", "u4"})
+_EXACT_AS_FLOATS = frozenset({"i2", "i4", "u2", "u4", "f4", "f8"})
 """The kinds whose numbers are exact as floats of 64 bits, which are faster to compare."""
 
 
@@ -47,36 +47,48 @@ class RawValues:
         self._register = register
         self._columns = columns
         self._kind = KINDS.get(register.data_type)
-        self._is_view = self._kind is not None and register.mask is None and are_neighbours(columns)
-        self._shift = (register.mask & -register.mask).bit_length() - 1 if register.mask else 0
+        self._is_float = self._kind is not None and self._kind.startswith("f")
+        unsigned = np.dtype(f"u{WORD_BYTES * width_of(columns)}")
+        if register.mask:
+            self._mask, self._shift = (
+                unsigned.type(number) for number in (register.mask, (register.mask & -register.mask).bit_length() - 1)
+            )
+        self._bits: ViewPlace | None = None
+        """Where the bits are, if they are neighbouring words."""
+        if unsigned.itemsize == WORD_BYTES * len(columns) and are_neighbours(columns):
+            self._bits = ViewPlace.of(columns, unsigned.str[1:], register.byte_order)
+        self.place: ViewPlace | None = None
+        """Where the numbers are, if they are views of the words."""
+        if self._kind is not None and register.mask is None and are_neighbours(columns):
+            self.place = ViewPlace.of(columns, self._kind, register.byte_order)
         self._nothing: tuple[Any, ...]
-        if self._kind is not None and (self._is_view or self._kind.startswith("f")):
+        if self._kind is not None and (self.place or self._is_float):
             self._nothing = no_value_numbers(register, np.dtype(self._kind))
         else:
             self._nothing = no_value_patterns(register)
+        self._nothing_as_floats = (
+            tuple(float(each) for each in self._nothing) if self.place and self._kind in _EXACT_AS_FLOATS else None
+        )
 
     def of(self, words: Words) -> NDArray[Any]:
         """Return the content of the words: a number for each meter, or its bits as an unsigned integer."""
-        if self._is_view and self._kind:
-            return words.view(self._columns, self._kind, self._register.byte_order)
-        bits = words.bits(self._columns, self._register.byte_order)
+        if self.place:
+            return words.view(self.place)
+        place, register = self._bits, self._register
+        bits = words.view(place) if place else words.gathered(self._columns, register.byte_order)
         bits = bits.astype(bits.dtype.newbyteorder("="))  # later steps are faster in this machine's byte order
         return bits.view(self._kind) if self._kind and self._is_float else bits
 
-    @property
-    def _is_float(self) -> bool:
-        return self._kind is not None and self._kind.startswith("f")
-
-    def drop_absent(self, raws: NDArray[Any], present: NDArray[np.bool_]) -> None:
-        """Set `present` to False for raw values which mean that there is no reading."""
-        for nothing in self._nothing:
-            present &= raws != nothing
-
-    def clear_absent(self, raws: NDArray[Any], numbers: NDArray[np.float64]) -> None:
-        """Write NaN into `numbers`, the same raw values as floats, in place of those that mean "no reading"."""
-        exact = self._is_view and self._kind in _EXACT_AS_FLOATS
-        for nothing in self._nothing:
-            numbers[numbers == float(nothing) if exact else raws == nothing] = np.nan
+    def clear_absent(self, words: Words, numbers: NDArray[np.float64]) -> None:
+        """Write NaN into `numbers`, the raw values in the words as floats, in place of those that mean "no reading"."""
+        if self._nothing_as_floats is None:
+            raws = self.of(words)
+            found = [raws == nothing for nothing in self._nothing]
+        else:
+            found = [numbers == nothing for nothing in self._nothing_as_floats]
+        for absent in found:
+            if absent.any():
+                numbers[absent] = np.nan
 
     @property
     def has_absent(self) -> bool:
@@ -85,10 +97,10 @@ class RawValues:
 
     def numbers(self, raws: NDArray[Any]) -> NDArray[Any]:
         """Return the raw values as numbers; NaN for those that are invalid in the register's type (a digit above 9)."""
-        if self._is_view or self._is_float:
+        if self.place or self._is_float:
             return raws
         if self._register.mask is not None:
-            raws = (raws & raws.dtype.type(self._register.mask)) >> raws.dtype.type(self._shift)
+            raws = (raws & self._mask) >> self._shift
         if self._kind:
             return raws.view(self._kind)
         return _OTHERS[self._register.data_type](raws)

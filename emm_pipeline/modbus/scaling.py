@@ -31,11 +31,15 @@ NO_POWER = -0x8000
 
 
 class Linear(NamedTuple):
-    """value = (raw * factor + addend) / divisor."""
+    """value = (raw * factor + addend) / divisor.
+
+    With `is_exact`, all of them are whole numbers; otherwise the divisor is 1.
+    """
 
     factor: float
     addend: float
     divisor: float
+    is_exact: bool = True
 
     @classmethod
     def of(cls, scale: float, offset: float) -> Linear:
@@ -46,7 +50,7 @@ class Linear(NamedTuple):
             factor, addend = (each.numerator * (divisor // each.denominator) for each in (slope, shift))
             if max(abs(factor), abs(addend), divisor) <= EXACT:
                 return cls(float(factor), float(addend), float(divisor))
-        return cls(scale, offset, 1.0)
+        return cls(scale, offset, 1.0, is_exact=False)
 
 
 @lru_cache(maxsize=10_000)
@@ -62,37 +66,50 @@ def fraction_of(number: float) -> Fraction | None:
 
 @dataclass(frozen=True, slots=True)
 class Factors:
-    """Meters' factors as fractions."""
+    """Meters' factors as fractions: one for each meter, or a single one if all are equal."""
 
     numerators: NDArray[np.float64]
     denominators: NDArray[np.float64]
     are_whole: bool
     """Whether all denominators are 1."""
     are_positive: bool
+    steps: NDArray[np.float64] | None
+    """The denominators, infinite where a factor is not a short decimal number; None if all of them are 1."""
 
     @classmethod
     def of(cls, factors: Sequence[float]) -> Factors | None:
         """The fractions of these factors; None where all are 1."""
-        different = sorted(set(factors))
+        are_equal = factors.count(factors[0]) == len(factors)
+        different = [factors[0]] if are_equal else sorted(set(factors))
         if different == [1.0]:
             return None
-        fractions = [(factor, fraction_of(factor)) for factor in different]
-        pairs = [(factor, 1.0) if each is None else each.as_integer_ratio() for factor, each in fractions]
-        places = np.searchsorted(different, factors) if len(different) > 1 else np.zeros(len(factors), int)
-        numerators, denominators = np.array(pairs, float).T[:, places]
-        return cls(numerators, denominators, bool((denominators == 1).all()), bool(different[0] > 0))
+        fractions = [fraction_of(factor) for factor in different]
+        pairs = [
+            (factor, 1, math.inf)
+            if fraction is None
+            else (fraction.numerator, fraction.denominator, fraction.denominator)
+            for factor, fraction in zip(different, fractions, strict=True)
+        ]
+        places = np.searchsorted(different, factors) if len(different) > 1 else np.zeros(1, int)
+        numerators, denominators, steps = np.array(pairs, float).T[:, places]
+        are_whole, are_positive = bool((denominators == 1).all()), bool(different[0] > 0)
+        return cls(numerators, denominators, are_whole, are_positive, None if (steps == 1).all() else steps)
 
     def part(self, some: slice) -> Factors:
         """Return the factors of some meters."""
-        return replace(self, numerators=self.numerators[some], denominators=self.denominators[some])
+        if len(self.numerators) == 1:
+            return self
+        steps = None if self.steps is None else self.steps[some]
+        return replace(self, numerators=self.numerators[some], denominators=self.denominators[some], steps=steps)
 
 
-_POWERS = np.array([np.nan, *range(-HIGHEST_POWER, HIGHEST_POWER + 1)])
+_BEYOND = HIGHEST_POWER + 1
+_POWERS = np.array([*range(_BEYOND), np.nan, np.nan, *range(-HIGHEST_POWER, 0)])
+"""The power of ten at the place of each exponent; negative exponents count from the end."""
 _NUMERATORS, _DENOMINATORS = 10.0 ** np.maximum(_POWERS, 0), 10.0 ** np.maximum(-_POWERS, 0)
 
 
 def powers_of_ten(exponents: NDArray[np.int16]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return ten to the power of these exponents: numerators and denominators. NaN for an invalid exponent."""
-    places = exponents.astype(np.intp) + (HIGHEST_POWER + 1)
-    places[(places < 0) | (places >= len(_POWERS))] = 0
+    places = np.maximum(np.minimum(exponents, _BEYOND), -_BEYOND)
     return _NUMERATORS[places], _DENOMINATORS[places]

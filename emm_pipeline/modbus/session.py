@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from emm_pipeline.event_loop import sleep_until
 from emm_pipeline.modbus.transport.base import ConnectError, ReadError, ResendError
 from emm_pipeline.modbus.transport.choosing import transport_to
+from emm_pipeline.modbus.transport.memory import memory_of
+from emm_pipeline.modbus.transport.requests import bits_as_words
 from emm_pipeline.readings import FailureKind
 
 if TYPE_CHECKING:
@@ -88,12 +90,12 @@ class Session:
         """May be changed between requests."""
         self.has_replied = False
         """Whether a reply came to any request, an exception too."""
-        self.drops_first_requests = False
-        """Whether a connection's first request got no reply, but the same one did when it was sent again."""
+        self._memory = memory_of(gateway)
         self._pace = pace
         self._reopen_pauses_s = reopen_pauses_s
         self._transport: Transport = transport_to(gateway)
-        self._was_open = False
+        self.was_open = False
+        """Whether the transport was ever open."""
         self._is_fresh = True
         """Whether the transport was opened, and no request sent since."""
         self._closed_s = float("-inf")
@@ -104,6 +106,18 @@ class Session:
         """Whether the next request is the first one of its connection."""
         return self._is_fresh or not self._transport.is_open
 
+    @property
+    def loses_first_requests(self) -> bool | None:
+        """Whether a connection's first request gets no reply, but the same one does when it is sent again.
+
+        None if this process does not know it yet.
+        """
+        return self._memory.loses_first_requests
+
+    def may_confuse(self, unit_id: int, request: Request) -> bool:
+        """Whether the reply to a request may be mistaken for a late one, so that the request must be repeated."""
+        return self._transport.may_confuse(unit_id, request)
+
     async def open(self) -> None:
         """Open the transport, unless it is open. If it was open before, retry after each of the pauses.
 
@@ -113,7 +127,7 @@ class Session:
         if self._transport.is_open:
             return
         self.close()
-        for pause_s in self._reopen_pauses_s if self._was_open else ():
+        for pause_s in self._reopen_pauses_s if self.was_open else ():
             try:
                 await self._open()
             except ConnectError:
@@ -123,35 +137,35 @@ class Session:
         try:
             await self._open()
         except ConnectError as err:
-            if self._was_open and not err.advice:
+            if self.was_open and not err.advice:
                 err.advice = _FREES_LATE
             raise
 
     async def _open(self) -> None:
-        if self._was_open:
+        if self.was_open:
             await sleep_until(max(self._closed_s, self._last_exchange_s) + self.timing.reopen_pause_s)
         if self._pace:
             await self._pace.wait()
         await self._transport.open(self.timing.timeout_s)
-        self._was_open = self._is_fresh = True
+        self.was_open = self._is_fresh = True
         if self.timing.connect_pause_s:
             await asyncio.sleep(self.timing.connect_pause_s)
 
     async def exchange(
-        self, unit_id: int, request: Request, on_send: Callable[[], None], *, resend_first: bool = False
+        self, unit_id: int, request: Request, on_send: Callable[[], None], *, resend_after_s: float | None = None
     ) -> bytes:
         """Send a request and wait for its reply, at least the pause after the exchange before.
 
         If the gateway closes the connection instead of replying, the request is sent a second time over a new
         connection: many gateways close connections after each reply or when idle, possibly just when the request is
-            sent.
+        sent.
 
         Args:
             unit_id: The unit id.
             request: The registers to read.
             on_send: Called each time that the request is sent.
-            resend_first: Whether the first request of a connection is sent again if no reply comes. A gateway that is
-                known to drop such requests gets it again in any case.
+            resend_after_s: If given, the first request of a connection is sent again if no reply comes in this time.
+                A gateway that is known to lose such requests gets it again in any case.
 
         Returns:
             The words of a `RegisterBlock`: the registers as received, and a word for each bit.
@@ -161,57 +175,54 @@ class Session:
             ReadError: The request failed.
         """
         try:
-            return await self._exchange(unit_id, request, on_send, resend_first=resend_first)
+            return await self._exchange(unit_id, request, on_send, resend_after_s)
         except ReadError as err:
             if err.kind is not FailureKind.CLOSED and not isinstance(err, ResendError):
                 raise
-        return await self._exchange(unit_id, request, on_send, resend_first=resend_first)
+        return await self._exchange(unit_id, request, on_send, resend_after_s)
 
     async def _exchange(
-        self, unit_id: int, request: Request, on_send: Callable[[], None], *, resend_first: bool
+        self, unit_id: int, request: Request, on_send: Callable[[], None], resend_after_s: float | None
     ) -> bytes:
         if self.timing.request_pause_s:
             await sleep_until(self._last_exchange_s + self.timing.request_pause_s)
         await self.open()
-        was_resent = False
-
-        def on_resend() -> None:
-            nonlocal was_resent
-            was_resent = True
-            on_send()
-
-        may_resend = self._is_fresh and (resend_first or self.drops_first_requests)
-        self._is_fresh = False
-        on_send()
+        is_first, self._is_fresh = self._is_fresh, False
+        if not is_first or self.loses_first_requests is False:
+            resend_after_s = None
+        elif self.loses_first_requests:
+            resend_after_s = resend_after_s or self.timing.timeout_s
         try:
             data = await self._transport.exchange(
-                unit_id, request, self.timing.timeout_s, on_resend if may_resend else None
+                unit_id, request, self.timing.timeout_s, on_send, resend_after_s=resend_after_s
             )
         except ReadError as err:
             if err.kind is FailureKind.EXCEPTION:
-                self._note_reply(was_resent=was_resent)
+                self._note_reply(is_first=is_first)
             else:
                 self.close()
             raise
         else:
-            self._note_reply(was_resent=was_resent)
+            self._note_reply(is_first=is_first)
             return bits_as_words(data, request.count) if request.function_code.reads_bits else data
         finally:
             self._last_exchange_s = time.monotonic()
 
-    def _note_reply(self, *, was_resent: bool) -> None:
+    def _note_reply(self, *, is_first: bool) -> None:
         self.has_replied = True
-        self.drops_first_requests = self.drops_first_requests or was_resent
+        if is_first:
+            self._memory.loses_first_requests = self._transport.was_resent
 
     def take_notices(self) -> tuple[str, ...]:
         """Return what was unusual about the replies since the last call, a line each."""
         notices, self._transport.notices = self._transport.notices, []
         return tuple(notices)
 
-    async def read(self, unit_id: int, request: Request) -> Reply:
+    async def read(self, unit_id: int, request: Request, *, resend_after_s: float | None = None) -> Reply:
         """Send a request and return its result, including failures, for the commands that a person uses.
 
-        The session's first request is sent again if no reply comes to it.
+        The session's first request is sent again if no reply comes to it; with `resend_after_s`, that of each
+        connection is, after this time.
 
         Raises:
             ConnectError: The gateway cannot be reached.
@@ -222,9 +233,10 @@ class Session:
             nonlocal sent_s
             sent_s = time.monotonic()
 
-        resend_first = not self._was_open
+        if resend_after_s is None and not self.was_open:
+            resend_after_s = self.timing.timeout_s
         try:
-            data = await self.exchange(unit_id, request, on_send, resend_first=resend_first)
+            data = await self.exchange(unit_id, request, on_send, resend_after_s=resend_after_s)
         except ReadError as err:
             took_s = time.monotonic() - sent_s
             return Reply(took_s, (), err.kind, str(err), err.exception_code, err.advice, self.take_notices())
@@ -240,9 +252,3 @@ class Session:
         if self._transport.is_open:
             self._closed_s = time.monotonic()
         self._transport.close()
-
-
-def bits_as_words(data: bytes, count: int) -> bytes:
-    """Return a big-endian word, 0 or 1, for each of the first `count` bits; the lowest bit of a byte is the first."""
-    bits = int.from_bytes(data, "little")
-    return b"".join(b"\0\1" if bits >> place & 1 else b"\0\0" for place in range(count))

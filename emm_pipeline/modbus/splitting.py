@@ -60,10 +60,13 @@ class TrackedRequest:
             return span(register)
         return register.register_address, register.end
 
-    def split_beforehand(self, registers: Sequence[Register]) -> None:
-        """Split it without having been sent: the unit is known not to reply to it."""
+    def split_beforehand(self, registers: Sequence[Register]) -> bool:
+        """Split it, unless it covers a single value, without having been sent; return whether that was done."""
         self.split(NO_REPLY, registers)
         self.exception_code = None
+        if self.is_one_value:
+            self.is_one_value, self.parts = False, []
+        return bool(self.parts)
 
     def share_parts(self, tracked: Sequence[TrackedRequest]) -> list[TrackedRequest]:
         """Replace parts that equal requests in `tracked`, or their parts, by these; return the others, to be sent.

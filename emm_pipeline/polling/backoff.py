@@ -42,6 +42,8 @@ def after(sample: MeterReading, before: FailingMeter | None, due: datetime, inte
         return None
     if sample.failure is None or sample.failure.kind not in _ITS_OWN_FAULT:
         return before
+    if before and sample.meter.may_be_off and before.silent != sample.is_silent:
+        before = None  # silence and failures of such a meter are different things
     failures = before.failures + 1 if before else 1
     pause = delay(failures, interval)
     since = before.since if before else due

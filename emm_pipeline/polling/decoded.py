@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from emm_pipeline.polling.counters import CounterComparison
 from emm_pipeline.polling.delivery_check import register_issues
 from emm_pipeline.polling.results import FleetReading
 from emm_pipeline.status import State, decide_read
@@ -27,7 +28,7 @@ class Decoded:
 
     `frame` has the columns of `readings.READING_COLUMNS`. `clock_issue` says why the times are wrong, if they are.
     `accepted` contains, by meter id, the measurements whose absence a person has accepted, and `notices` why values are
-    absent although the device replied.
+    absent although the device replied. `counters` are the energy counters, compared with those before.
     """
 
     sample_time: SampleTime
@@ -38,6 +39,7 @@ class Decoded:
     clock_issue: str | None = None
     accepted: Mapping[int, Collection[str]] = field(default_factory=dict)
     notices: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    counters: CounterComparison = field(default_factory=CounterComparison)
 
     def notices_of(self, reading: MeterReading) -> tuple[str, ...]:
         """Return all notices about a meter."""
@@ -49,7 +51,7 @@ def describe(decoded: Decoded) -> FleetReading:
     from emm_pipeline.stores.shaping import poll_points  # noqa: PLC0415
 
     readings = decoded.readings
-    issues = register_issues(readings, decoded.frame, decoded.types, decoded.accepted)
+    issues = register_issues(readings, decoded.frame, decoded.types, decoded.accepted, decoded.counters.fallen)
     statuses = {reading.meter.id: _status(reading, issues.get(reading.meter.id, ()), decoded) for reading in readings}
     return FleetReading(
         decoded.sample_time.due,
@@ -60,6 +62,7 @@ def describe(decoded: Decoded) -> FleetReading:
         retriable=frozenset(reading.meter.id for reading in readings if reading.is_retriable),
         clock_issue=decoded.clock_issue,
         issues=issues,
+        counters=decoded.counters.to_save(),
     )
 
 

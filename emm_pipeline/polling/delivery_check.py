@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,6 +27,7 @@ def register_issues(
     frame: pd.DataFrame,
     types: Mapping[str, MeterType],
     accepted: Mapping[int, Collection[str]] = NOTHING,
+    fallen: Mapping[int, Sequence[RegisterIssue]] = MappingProxyType({}),
 ) -> dict[int, tuple[RegisterIssue, ...]]:
     """Return, by meter id, the registers that did not deliver; meters that were not read completely are left out.
 
@@ -34,9 +36,10 @@ def register_issues(
         frame: Their values, in the same order, with the columns of `readings.READING_COLUMNS`.
         types: Their meter types by name.
         accepted: The measurements whose absence a person has accepted, by meter id.
+        fallen: The counters that fell, by meter id.
     """
     rows = _rows_of(frame)
-    implausible: dict[int, list[RegisterIssue]] = {}
+    implausible = {meter_id: list(issues) for meter_id, issues in fallen.items()}
     ids = frame["id"].to_numpy()
     for value in implausible_values(frame):
         issue = RegisterIssue(value.measurement, RegisterIssueKind.IMPLAUSIBLE, value.reason)

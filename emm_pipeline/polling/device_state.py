@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from emm_pipeline.config_db.device_state.failing_meters import load_failing, load_silent, save_failing, save_silent
 from emm_pipeline.config_db.device_state.given_registers import load_given, save_given
 from emm_pipeline.config_db.device_state.meter_labels import load_labels_known, save_labels
-from emm_pipeline.config_db.device_state.meter_status import load_newest_reading
+from emm_pipeline.config_db.device_state.meter_status import load_counters, load_newest_reading
 from emm_pipeline.config_db.device_state.model_addresses import load_model_addresses, save_model_addresses
 from emm_pipeline.config_db.device_state.register_issues import load_accepted
 from emm_pipeline.config_db.device_state.unsupported_registers import (
@@ -25,6 +25,7 @@ from emm_pipeline.config_db.device_state.unsupported_registers import (
 from emm_pipeline.errors import ConfigDatabaseError
 from emm_pipeline.modbus.fleet_reading import Conditions
 from emm_pipeline.modbus.silences import SILENCE
+from emm_pipeline.polling import counters
 from emm_pipeline.polling.backoff import after, not_asked
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
     from emm_pipeline.failing import FailingMeter
     from emm_pipeline.fleet import EnergyMeter
+    from emm_pipeline.polling.counters import Counters
     from emm_pipeline.polling.plan import PollPlan
     from emm_pipeline.readings import GivenRange, MeterReading, Request, UnsupportedRange
 
@@ -69,6 +71,8 @@ class DeviceStates:
     models: Mapping[int, Mapping[int, int]] = field(default_factory=dict)
     accepted: Mapping[int, Collection[str]] = field(default_factory=dict)
     """By meter id the measurements whose absence a person has accepted."""
+    counters: Mapping[int, Counters] = field(default_factory=dict)
+    """By meter id the highest values of its energy counters."""
     newest_reading: datetime | None = None
     """Time (UTC) of the latest reading of any of the meters."""
     labels_known: Collection[int] | None = None
@@ -167,6 +171,7 @@ def load_device_states(engine: Engine, plan: PollPlan, slot: ScheduleSlot | None
         return DeviceStates(
             *(plan, slot, load_failing(engine), refused, given, load_silent(engine), models),
             accepted=load_accepted(engine),
+            counters={id_: counters.load(text) for id_, text in load_counters(engine).items()},
             newest_reading=newest_reading,
             labels_known=labels_known,
         )

@@ -18,6 +18,8 @@ from emm_pipeline.errors import OutboxError
 from emm_pipeline.event_loop import run_fast
 from emm_pipeline.modbus.fleet_reading import Conditions, read_meters
 from emm_pipeline.polling.clock import clock_issue
+from emm_pipeline.polling.counters import CounterComparison
+from emm_pipeline.polling.counters import compare as compare_counters
 from emm_pipeline.polling.decoded import Decoded, describe
 from emm_pipeline.polling.device_state import DeviceStates, load_device_states, save_device_states
 from emm_pipeline.polling.results import FleetReading, FleetResult
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from emm_pipeline.modbus.decoding import DecodedReadings
+    from emm_pipeline.polling.counters import Counters
     from emm_pipeline.polling.device_state import ScheduleSlot
     from emm_pipeline.polling.plan import PollPlan
     from emm_pipeline.polling.timing import SampleTime
@@ -72,7 +75,9 @@ def read_and_decode(
     wrong_clock = clock_issue(started, states.newest_reading if states else None)
     accepted = states.accepted if states else {}
     reported, found = states.reported(readings) if states else readings, decode(plan, readings)
-    decoded = Decoded(sample_time, started, reported, found.frame, plan.types, wrong_clock, accepted, found.notices)
+    counters = _compare_counters(run, readings, found.frame, plan, states)
+    context = wrong_clock, accepted, found.notices, counters
+    decoded = Decoded(sample_time, started, reported, found.frame, plan.types, *context)
     fleet_reading = keep(delivery, decoded, run)
     _save(limits, states, readings)
     return fleet_reading, decoded.frame
@@ -96,6 +101,24 @@ def read(
     readings = _read_due(plan, deadline, limits, states, on_reading)
     _save(limits, states, readings)
     return readings
+
+
+_counters_of_run: dict[str, dict[int, Counters]] = {}
+"""The counters after the last reading of the run that this process executes, by meter id: the run saves them at its
+end, but may read each meter several times."""
+
+
+def _compare_counters(
+    run: str, readings: Sequence[MeterReading], frame: pd.DataFrame, plan: PollPlan, states: DeviceStates | None
+) -> CounterComparison:
+    """Compare the counters with those before. If these are unknown, none are compared, and none are to be saved."""
+    if states is None or not states.is_loaded:
+        return CounterComparison()
+    known = _counters_of_run.pop(run, {})
+    _counters_of_run.clear()
+    found = compare_counters(readings, frame, plan.types, {**states.counters, **known}, datetime.now(UTC))
+    _counters_of_run[run] = known | dict(found.after)
+    return found
 
 
 def _device_states(plan: PollPlan, limits: Limits) -> DeviceStates | None:
@@ -219,6 +242,7 @@ def result_of(fleet_reading: FleetReading, loaded: Loaded | None = None) -> Flee
         retriable=fleet_reading.retriable,
         clock_issue=fleet_reading.clock_issue,
         issues=fleet_reading.issues,
+        counters=fleet_reading.counters,
     )
 
 

@@ -32,7 +32,7 @@ class ReportPlan:
     """The results to report; each part is in the order of the results.
 
     The run materializes `read`, and first plans those that are also in `recovered`. `begin_to_fail` are those whose
-    failure is new, `failing` are all that fail. The run states the failure of each of `observed` on the meter's page.
+    failure is new, `failing` are all that fail. The run states on the pages of `observed` why they fail or are asleep.
     """
 
     read: tuple[PollResult, ...] = ()
@@ -73,7 +73,7 @@ def plan_report(
     recovered = tuple(each for each in read if each.id in shown_as_failed or _fails(before.get(each.id)))
     known = {each.id for each in recovered}
     oldest = now - interval
-    stated = [each for each in read if each.id in known or not _is_fresh(before.get(each.id), oldest)]
+    stated = [each for each in read if each.id in known or _is_stated_again(before.get(each.id), oldest)]
     if read and not stated:
         # Dagster's freshness policy checks materializations: a single one shows that polling works.
         stated = [min(read, key=lambda each: (_recorded(before, each, now), each.id))]
@@ -82,7 +82,7 @@ def plan_report(
         recovered=recovered,
         begin_to_fail=tuple(each for each in failing if not _fails(before.get(each.id))),
         failing=failing,
-        observed=tuple(_to_observe(failing, before, max(interval, OBSERVED_EVERY), now)),
+        observed=tuple(_to_observe(results, before, max(interval, OBSERVED_EVERY), now)),
     )
 
 
@@ -98,12 +98,14 @@ def statuses_after(
     for each in results:
         known = before.get(each.id) or MeterStatus(id=each.id)
         reason = each.reason or each.asleep
+        # A sleeping meter has not failed: a failure that begins in the morning does not last since the evening.
+        continues = known.asleep is (each.asleep is not None)
         status = MeterStatus(  # not `replace`, which takes four times as long
             id=each.id,
             configuration=known.configuration,
             last_read_at=max(filter(None, (each.read_at, known.last_read_at)), default=None),
-            failing_since=(known.failing_since or now) if reason else None,
-            failures_in_a_row=known.failures_in_a_row + 1 if reason else 0,
+            failing_since=((known.failing_since if continues else None) or now) if reason else None,
+            failures_in_a_row=(known.failures_in_a_row if continues else 0) + 1 if reason else 0,
             reason=reason,
             recorded_at=now if each.id in recorded else known.recorded_at,
             polled_at=now,
@@ -124,8 +126,9 @@ def _fails(status: MeterStatus | None) -> bool:
     return bool(status and status.failing_since and not status.asleep)
 
 
-def _is_fresh(status: MeterStatus | None, oldest: datetime) -> bool:
-    return bool(status and status.recorded_at and status.recorded_at > oldest)
+def _is_stated_again(status: MeterStatus | None, oldest: datetime) -> bool:
+    """Whether a meter that was read is to be reported: its last report is old, or its page says that it is asleep."""
+    return status is None or status.asleep or status.recorded_at is None or status.recorded_at <= oldest
 
 
 def _recorded(before: Mapping[int, MeterStatus], result: PollResult, now: datetime) -> datetime:
@@ -134,10 +137,17 @@ def _recorded(before: Mapping[int, MeterStatus], result: PollResult, now: dateti
 
 
 def _to_observe(
-    failing: Iterable[PollResult], before: Mapping[int, MeterStatus], interval: timedelta, now: datetime
+    results: Iterable[PollResult], before: Mapping[int, MeterStatus], interval: timedelta, now: datetime
 ) -> Iterable[PollResult]:
-    for each in failing:
+    for each in results:
+        if each.is_read:
+            continue
         status = before.get(each.id)
-        is_old = status is None or status.observed_at is None or status.observed_at <= now - interval
-        if is_old or status is None or status.observed_reason != core_reason(each):
+        if (
+            status is None
+            or status.observed_at is None
+            or status.observed_at <= now - interval
+            or status.observed_reason != core_reason(each)
+            or status.asleep != (each.asleep is not None)
+        ):
             yield each

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
     from emm_pipeline.fleet import EnergyMeter
@@ -25,7 +25,8 @@ class FleetReading:
     the name of the file in the outbox; if the outbox could not take the points, `loaded` is the result of writing them
     to the store. `unstored` contains, by meter id, the reason why no store can hold one of its points. `notices` are by
     meter id, one line each. `retriable` are the ids of failed meters that may answer a moment later. `clock_issue` says
-    why the times of the points are wrong, if they are. `issues` are by meter id the registers that did not deliver.
+    why the times of the points are wrong, if they are. `issues` are by meter id the registers that did not deliver, and
+    `counters` the energy counters to save (`counters.CounterComparison.to_save`).
     """
 
     due: datetime
@@ -39,6 +40,7 @@ class FleetReading:
     retriable: frozenset[int] = frozenset()
     clock_issue: str | None = None
     issues: Mapping[int, tuple[RegisterIssue, ...]] = field(default_factory=dict)
+    counters: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def meters_read(self) -> int:
@@ -55,7 +57,7 @@ class FleetResult:
     in the outbox, or the outbox cannot be used. `notices` are by meter id, one line each. `retriable` are the ids of
     failed meters that may answer a moment later, and `second_attempt` is the result of reading these once more.
     `clock_issue` says why the times of the points are wrong, if they are. `issues` are by meter id the registers that
-    did not deliver.
+    did not deliver, and `counters` the energy counters to save.
     """
 
     due: datetime
@@ -69,6 +71,7 @@ class FleetResult:
     second_attempt: FleetResult | None = None
     clock_issue: str | None = None
     issues: Mapping[int, tuple[RegisterIssue, ...]] = field(default_factory=dict)
+    counters: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def late_s(self) -> float:
@@ -159,6 +162,12 @@ def results_of(plan: PollPlan, fleet_results: Iterable[FleetResult]) -> list[Pol
     return sorted(results, key=lambda result: result.id)
 
 
+def counters_of(fleet_results: Iterable[FleetResult]) -> dict[int, str]:
+    """Return, by meter id, the energy counters to save: those of the last reading."""
+    attempts = [each for result in fleet_results for each in (result, result.second_attempt) if each]
+    return {meter_id: counters for attempt in attempts for meter_id, counters in attempt.counters.items()}
+
+
 def _issues_of(attempts: Iterable[FleetResult]) -> dict[int, tuple[RegisterIssue, ...]]:
     """Return, by meter id, the registers that did not deliver in one or more attempts, each measurement once."""
     found: dict[int, dict[str, RegisterIssue]] = {}
@@ -168,17 +177,19 @@ def _issues_of(attempts: Iterable[FleetResult]) -> dict[int, tuple[RegisterIssue
     return {meter_id: tuple(issues.values()) for meter_id, issues in found.items()}
 
 
+def _at_some(errors: Sequence[str], sample_times: int) -> str | None:
+    """Return the last of the errors, with their number if there were several sample times; None if there is none."""
+    if not errors:
+        return None
+    return f"{errors[-1]} (at {len(errors)} of {sample_times} sample times)" if sample_times > 1 else errors[-1]
+
+
 def _result(meter: EnergyMeter, settled: list[tuple[PollPoint, str | None]], notices: tuple[str, ...]) -> PollResult:
-    errors = [error for _, error in settled if error]
-    reason = errors[-1] if errors else None
-    if errors and len(settled) > 1:
-        reason = f"{reason} (at {len(errors)} of {len(settled)} sample times)"
-    if not settled:
-        reason = "it was not read at any sample time"
-    silent = bool(settled) and settled[-1][0].silent
-    asleep = None
-    if meter.may_be_off and silent:
-        reason, asleep = None, reason
+    off = [error for point, error in settled if error and point.silent and meter.may_be_off]
+    errors = [error for point, error in settled if error and not (point.silent and meter.may_be_off)]
+    reason = _at_some(errors, len(settled)) if settled else "it was not read at any sample time"
+    silent = bool(settled) and settled[-1][0].silent and not (off and errors)
+    asleep = _at_some(off, len(settled)) if silent else None
     return PollResult(
         meter.id,
         meter.description,

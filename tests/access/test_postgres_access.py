@@ -81,7 +81,7 @@ def test_for_a_server_with_an_unknown_password_the_error_says_what_to_do(example
     assert stack.vault.value("POSTGRES_PASSWORD") not in str(caught.value)
 
 
-@pytest.mark.parametrize("service", ["secrets/owner", "pipeline", "dagster"])
+@pytest.mark.parametrize("service", ["secrets/owner", "pipeline", "dagster", "mqtt"])
 def test_no_service_connects_as_superuser(example_postgres, stack, service):
     upgrade(example_postgres, stack)
     user, password = role_of(stack, service)
@@ -110,6 +110,25 @@ def test_the_pipeline_reads_and_writes_rows_and_cannot_change_tables(example_pos
                     cursor.execute(statement)
 
 
+def test_the_role_of_the_mqtt_service_reads_rows_of_present_and_future_tables_and_writes_none(example_postgres, stack):
+    upgrade(example_postgres, stack)
+    with closing(example_postgres.connect(*role_of(stack, "secrets/owner"))) as connection, connection:
+        connection.cursor().execute("CREATE TABLE later (x int)")
+    with closing(example_postgres.connect(*role_of(stack, "mqtt"))) as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            for table in ("energy_meters", "registers", "meter_labels", "meter_status", "later"):
+                cursor.execute(f"SELECT count(*) FROM {table}")
+            for statement in (
+                "INSERT INTO energy_meters VALUES (1, 'h', 502, 1, 'sdm630', 'x')",
+                "UPDATE registers SET scale = 2",
+                "DELETE FROM meter_status",
+                "CREATE TABLE t (x int)",
+            ):
+                with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+                    cursor.execute(statement)
+
+
 def test_the_webservers_role_does_not_see_the_meters(example_postgres, stack):
     upgrade(example_postgres, stack)
     with closing(example_postgres.connect(*role_of(stack, "dagster"))) as connection:
@@ -128,14 +147,14 @@ def test_a_user_that_cannot_create_roles_is_used_by_all_services(example_postgre
     (tmp_path / "secrets").mkdir()
     stack = StackAccess(tmp_path, settings, {"POSTGRES_PASSWORD": "mine"}, lambda _: None)
     stack.apply_postgres()
-    assert role_of(stack, "pipeline") == role_of(stack, "dagster") == ("plain", "mine")
+    assert role_of(stack, "pipeline") == role_of(stack, "dagster") == role_of(stack, "mqtt") == ("plain", "mine")
 
 
 def test_after_a_rotation_old_passwords_are_refused_and_an_engine_in_use_continues(
     example_postgres, stack, monkeypatch
 ):
     upgrade(example_postgres, stack)
-    old = {service: role_of(stack, service) for service in ("secrets/owner", "pipeline", "dagster")}
+    old = {service: role_of(stack, service) for service in ("secrets/owner", "pipeline", "dagster", "mqtt")}
     admin = stack.vault.value("POSTGRES_PASSWORD")
     access = stack.folders.folder / "pipeline"
     monkeypatch.setenv("EMM_ACCESS_DIR", str(access))

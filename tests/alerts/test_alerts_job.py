@@ -71,7 +71,7 @@ def poll(pipeline, times: int = 1) -> None:
 
 
 def waiting(pipeline) -> int:
-    return pipeline.sql("SELECT count(*) FROM mail_lines")[0][0]
+    return pipeline.sql("SELECT count(*) FROM alert_lines")[0][0]
 
 
 def test_a_meter_that_fails_for_the_third_time_is_mailed_once_and_its_recovery_once(mailing, gateways, post_office):
@@ -186,7 +186,7 @@ def test_a_meter_that_is_removed_while_it_fails_is_not_reported_again(mailing, g
     mailing.run("discovery")
     look_and_mail(mailing)
     assert len(post_office.mails) == 1
-    assert mailing.sql("SELECT * FROM troubles") == []
+    assert mailing.sql("SELECT * FROM alerts") == []
 
 
 def test_an_unavailable_store_is_mailed_once_and_once_more_when_no_points_wait(mailing, post_office):

@@ -1,17 +1,15 @@
 """Alerts by the channels of Apprise, sent to a real HTTP endpoint; the watchdog; each line once per channel."""
 
-import json
 import os
 import signal
 import subprocess
-import threading
 import time
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from zoneinfo import ZoneInfo
 
 import pytest
 from support.command_line import EMM
+from support.endpoint import Endpoint
 from support.mail import PASSWORD, RECEIVER, SENDER
 from support.ports import free_port
 
@@ -25,34 +23,6 @@ from emm_pipeline.settings import current_settings
 
 NOON = datetime(2026, 7, 1, 12, 0, tzinfo=UTC)
 UTC_ZONE = ZoneInfo("UTC")
-
-
-class Endpoint:
-    """An HTTP server that keeps the JSON that it receives, and replies with `status`."""
-
-    def __init__(self) -> None:
-        self.received: list[dict] = []
-        self.status = 200
-        endpoint = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                if endpoint.status == 200:
-                    endpoint.received.append(json.loads(body))
-                self.send_response(endpoint.status)
-                self.end_headers()
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self._server = HTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"json://user:hunter2@127.0.0.1:{self._server.server_port}/hook"
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
 
 
 @pytest.fixture
@@ -116,7 +86,7 @@ def test_an_unavailable_channel_gets_its_lines_later_and_the_other_gets_them_onc
     endpoint.status = 200
     assert two_channels.run("send_alerts").success
     assert (len(post_office.mails), len(endpoint.received)) == (1, 1)
-    assert two_channels.sql("SELECT count(*) FROM mail_lines") == [(0,)]
+    assert two_channels.sql("SELECT count(*) FROM alert_lines") == [(0,)]
 
 
 def test_lines_for_a_channel_that_was_removed_do_not_wait_forever(two_channels, endpoint):

@@ -40,7 +40,12 @@ def gateways(simulator_loop: SimulatorLoop) -> Iterator[dict[int, SimulatedGatew
 @pytest.fixture(scope="module")
 def stack(gateways) -> Iterator[Stack]:
     # Readings are stored in PostgreSQL: the pages are the same with either store.
-    environment = {"READINGS_STORE": "postgresql", "TZ": "UTC", "INFLUX_UPDATER_CRON_SECOND_TRIGGER": "0"}
+    environment = {
+        "READINGS_STORE": "postgresql",
+        "TZ": "UTC",
+        "INFLUX_UPDATER_CRON_SECOND_TRIGGER": "0",
+        "GRAFANA_URL": "http://localhost:3000",
+    }
     with postgres_folder() as folder, Stack(folder, environment) as stack:
         for id_, gateway in gateways.items():
             stack.add_meter(id_, gateway.port, description=NAMES[id_])
@@ -103,6 +108,11 @@ def test_the_page_of_a_failing_meter_says_what_it_is_why_it_fails_and_since_when
     expect(page.get_by_text("failing since").first).to_be_visible()
     expect(page.get_by_text(re.compile("device failure")).first).to_be_visible()
     expect(page.get_by_text(f"127.0.0.1:{gateways[2].port} unit 1").first).to_be_visible()
+    for shown in ("next attempt", "last values", "values over time"):
+        expect(page.get_by_text(shown, exact=True).first).to_be_visible()
+    expect(page.get_by_text(re.compile("activePower 1234")).first).to_be_visible()
+    dashboard = page.locator('a[href*="emm-meter"]').first
+    expect(dashboard).to_have_attribute("href", "http://localhost:3000/d/emm-meter?var-meter=heat%20pump")
     picture("failing_meter")
 
 
@@ -126,7 +136,12 @@ def test_the_failed_run_is_executed_again_from_asset_failure(page: Page, stack):
 
 
 def test_the_runs_list_shows_no_tags_of_emm(page: Page, stack):
-    assert not [tag for run in stack.ui.runs() for tag in run["tags"] if "emm/" in tag["key"]]
+    assert not [tag for run in stack.ui.runs() for tag in run["tags"] if "emm" in tag["key"]]
+
+
+def test_the_page_of_the_job_says_where_the_output_of_its_processes_is(page: Page, stack):
+    page.goto(f"{stack.ui.url}/locations/emm/jobs/poll")
+    expect(page.get_by_text(re.compile("log of the code server")).first).to_be_visible()
 
 
 def test_the_failed_run_names_the_meters_and_is_re_executed_from_failure(page: Page, stack, gateways, picture):

@@ -14,6 +14,7 @@ WITHOUT_JSON = {
     ("daemon",),
     ("demo",),
     ("influxdb", "setup"),
+    ("mqtt",),
     ("watchdog",),
     ("webserver",),
     *SECRETS,
@@ -23,7 +24,7 @@ WITHOUT_JSON = {
 NO_DATABASE = {
     *(("code-server",), ("daemon",), ("webserver",), ("demo",), ("influxdb", "setup"), ("read",), ("scan",)),
     *(("outbox",), ("outbox", "replay"), ("outbox", "show"), ("settings",), ("settings", "check"), *SECRETS),
-    *(("status",), ("watchdog",)),  # they report that it is unavailable
+    *(("mqtt",), ("mqtt", "status"), ("status",), ("watchdog",)),  # they report that it is unavailable
 }
 ARGUMENTS = {
     ("meters", "add"): ["10.0.0.1", "--unit", "1", "--type", "sdm630"],

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from sqlalchemy import text
 from support.meters import COILS, SimulatedUnit, encode_text, encode_value, holding, inputs
 from support.sunspec import sunspec_registers
 
@@ -29,9 +30,9 @@ HELD = inputs(0, [5000, 1200, 1234, 700, 0x8000]) | inputs(10, encode_text("SN-4
 @pytest.fixture
 def configured(emm, tmp_path):
     """The type, imported from files as a person has them."""
-    for command, text in (("registers", REGISTERS), ("combined", SUMS)):
+    for command, rows in (("registers", REGISTERS), ("combined", SUMS)):
         file = tmp_path / f"{command}.csv"
-        file.write_text(text)
+        file.write_text(rows)
         result = emm(command, "import", file)
         assert result.returncode == 0, result.stderr
 
@@ -109,6 +110,34 @@ def test_labels_are_listed_once_they_were_read(emm, meter):
     (after,) = json.loads(emm("meters", "list", "--json").stdout)
     assert after["labels"] == {"serialNumber": "SN-4711"}
     assert "serialNumber SN-4711" in emm("meters", "list").stdout
+
+
+def test_status_shows_the_labels_of_a_meter_so_that_the_device_can_be_found(emm, meter, config_engine):
+    emm("poll", "--dry-run")
+    (shown,) = json.loads(emm("status", "--json").stdout)["meters"]
+    assert shown["labels"] == {"serialNumber": "SN-4711"}
+    with config_engine.begin() as connection:
+        connection.execute(text("ALTER TABLE energy_meters DROP CONSTRAINT energy_meters_port"))
+        connection.execute(text("UPDATE energy_meters SET port = 70000"))
+    printed = emm("status").stdout
+    assert "MISCONFIGURED  meter 1" in printed
+    assert "labels: serialNumber SN-4711" in printed
+
+
+@pytest.mark.parametrize("fault", [{"silent": True}, {"exception": 11}], ids=str)
+def test_a_meter_that_may_be_off_is_asleep_while_it_or_its_gateway_for_it_does_not_reply(
+    emm, meter, config_engine, fault
+):
+    with config_engine.begin() as connection:
+        connection.execute(text("INSERT INTO meter_types (type, timeout_s) VALUES ('meter', 0.3)"))
+    for name, value in fault.items():
+        setattr(meter.units[1], name, value)
+    polled = emm("poll", "--json")
+    assert polled.returncode == 0, polled.stderr
+    (row,) = json.loads(polled.stdout)["meters"]
+    assert row["status"] == "asleep"
+    emm("meters", "edit", "1", "--always-on")
+    assert emm("poll", "--json").returncode == 1
 
 
 def test_a_meters_factor_and_whether_it_may_be_off_can_be_changed(emm, meter, config_engine):

@@ -10,8 +10,8 @@ from emm_pipeline.cli.suggesting import suggestion
     [
         ("demoo", "'demo'"),
         ("meter list", "'meters'"),
-        ("meters chek", "'check'"),
-        ("types instal sdm630", "'install'"),
+        ("meters chexk", "'check'"),
+        ("types instasll sdm630", "'install'"),
         ("scan --unit 1 127.0.0.1", "'--units'"),
     ],
 )

@@ -41,6 +41,13 @@ def scanned(gateway, units, *, timeout_s=0.3, types=(), locks=None):
     return state
 
 
+def scanned_any(gateway, units, watcher=None):
+    state = Scan(units)
+    probe = Probe(address_of(gateway), ONE_REGISTER, Timing(0.3))
+    gateway.loop.run(scan_any(probe, (), state, Unlocked(), watcher or Watcher(lambda: None)))
+    return state
+
+
 def ids(state):
     return [found.unit_id for found in state.found]
 
@@ -291,6 +298,50 @@ def test_a_scan_offers_the_type_of_the_device_first_unless_the_device_has_all_re
     offered = [each.type for each in candidates(gateway, list(CATALOGUE.values()))]
     assert name in offered
     assert name == offered[0] or read(CATALOGUE[offered[0]]) <= read(CATALOGUE[name]), offered
+
+
+def test_a_scan_reports_invalid_replies_over_rtu_where_nothing_answers_over_modbus_tcp(simulated_gateway):
+    """As from a device that sends two registers, whatever number is requested."""
+    unit = SimulatedUnit(WELL, extra_registers=1)
+    gateway = simulated_gateway({2: unit}, rtu=True, missing_unit_exception=None)
+    address = address_of(gateway)
+    state, probe = Scan(range(1, 4)), Probe(address, ONE_REGISTER, Timing(0.1))
+    found = gateway.loop.run(scan_any(probe, other_framings(address), state, Unlocked(), Watcher(lambda: None)))
+    assert found.transport == "rtu"
+    assert state.unclear == {2: "the reply has byte count 4 instead of 2"}
+
+
+def test_a_scan_finds_all_units_behind_a_gateway_that_loses_the_first_request_of_each_connection(
+    simulated_gateway, little_patience
+):
+    """The gateway is silent for absent units, so each is followed by a new connection."""
+    units = {unit: SimulatedUnit(WELL) for unit in (3, 4, 7)}
+    gateway = simulated_gateway(units, loses_first_request=True, missing_unit_exception=None)
+    assert ids(scanned_any(gateway, range(1, 9))) == [3, 4, 7]
+
+
+def test_a_scan_asks_units_again_once_it_knows_that_the_gateway_lost_requests(simulated_gateway, little_patience):
+    """Unit 2 is asked with the first request of a connection, and unit 1 shows later that those are lost."""
+    gateway = simulated_gateway({2: SimulatedUnit(WELL), 1: SimulatedUnit(WELL)}, loses_first_request=True)
+    gateway.units[9] = SimulatedUnit(silent=True)
+    state = scanned_any(gateway, [9, 2, 1])
+    assert sorted(ids(state)) == [1, 2]
+    assert state.asked == 3
+
+
+def test_a_scan_without_any_reply_asks_each_unit_again(simulated_gateway, little_patience):
+    gateway = simulated_gateway({}, missing_unit_exception=None)
+    told = []
+    state = scanned_any(gateway, range(1, 6), watcher=Watcher(lambda: None, on_again=lambda: told.append(True)))
+    assert (state.found, state.asked, told) == ([], 5, [True])
+    # The first unit twice and then patiently, the four others once; then all of them twice.
+    assert gateway.requests == 3 + 4 + 2 * 5
+
+
+def test_a_scan_does_not_ask_again_where_the_gateway_replies_for_absent_units(simulated_gateway):
+    gateway = simulated_gateway({})
+    assert scanned_any(gateway, range(1, 6)).found == []
+    assert gateway.requests == 5
 
 
 def test_a_scan_tries_rtu_where_nothing_answers_over_modbus_tcp(simulated_gateway):

@@ -2,6 +2,7 @@
 
 import logging
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 
 import pytest
 from alembic import command
@@ -9,6 +10,8 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import CheckConstraint, Engine, text
 
+from emm_pipeline.alerts.rules import Alert, AlertLine
+from emm_pipeline.alerts.state import claimed_lines, last_waiting_line, raised_alerts
 from emm_pipeline.config_db.engine import create_config_engine
 from emm_pipeline.config_db.loader import load_fleet
 from emm_pipeline.config_db.tables import metadata
@@ -195,6 +198,24 @@ def test_every_id_that_any_table_names_is_known_as_used_after_the_upgrade(bare_d
         (6,),
         (40,),
     ]
+
+
+def test_alerts_and_lines_that_wait_are_kept_when_their_tables_are_renamed(bare_database):
+    with bare_database.begin() as connection:
+        command.upgrade(_alembic(connection), "0031")
+    execute(
+        bare_database,
+        "INSERT INTO troubles VALUES ('meter 5', 'meter 5 (barn)', '2026-03-01 12:00+00', 'no reply')",
+        "INSERT INTO mail_lines (begun, line, channel) VALUES (true, 'meter 5 fails', 'mail')",
+    )
+    upgrade(bare_database)
+    assert raised_alerts(bare_database) == [
+        Alert("meter 5", "meter 5 (barn)", datetime(2026, 3, 1, 12, tzinfo=UTC), "no reply")
+    ]
+    with claimed_lines(bare_database, 10) as lines:
+        assert lines == [AlertLine(True, "meter 5 fails")]
+    execute(bare_database, "INSERT INTO alert_lines (raised, line) VALUES (false, 'meter 5 has recovered')")
+    assert last_waiting_line(bare_database) == 2, "the numbers of lines continue"
 
 
 def test_columns_that_a_person_added_stay(bare_database):

@@ -1,5 +1,6 @@
 """Ticks: the runs that the schedules request, and skipped ticks."""
 
+import warnings
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -66,7 +67,7 @@ def test_no_tick_waits_for_a_run_older_than_two_intervals():
 def test_a_busy_shard_does_not_prevent_the_poll_of_others():
     shards = shards_for(range(5000), 2500)
     requests, reasons = decide([poll_of(NOON - minutes(2), shard=shards[0])], shards=shards)
-    assert [request.tags[".dagster/emm/shard"] for request in requests] == ["1/2"]
+    assert [request.tags[".dagster/emm.shard"] for request in requests] == ["1/2"]
     assert len(reasons) == 1
 
 
@@ -86,6 +87,13 @@ def test_the_tags_of_a_scheduled_run_contain_its_poll():
     poll = replace(poll_of(NOON), run_id="")
     run = type("Run", (), {"tags": poll.tags(), "run_id": ""})
     assert ScheduledPoll.of_run(run) == poll
+
+
+def test_no_tag_of_a_scheduled_run_is_shown_in_the_list_of_runs_or_deprecated():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        requests, _ = decide([])
+    assert all(key.startswith((".dagster/", "dagster/")) for request in requests for key in request.tags)
 
 
 @pytest.fixture

@@ -10,12 +10,12 @@ from dotenv import dotenv_values
 from emm_pipeline.credentials import PUBLISHED
 from emm_pipeline.settings import ENV_FILES, PROJECT_ROOT
 
-REMOTE_WORKER = yaml.safe_load((PROJECT_ROOT / "docker" / "worker.yml").read_text())["services"]["worker"]
+REMOTE = yaml.safe_load((PROJECT_ROOT / "docker" / "worker.yml").read_text())["services"]
 STACK = yaml.safe_load((PROJECT_ROOT / "docker" / "stack.yml").read_text())
 SERVICES = STACK["services"]
 ONCE = ["check", "init", "grafana-login"]
-OURS = [*ONCE, "code", "webserver", "daemon", "worker", "redis", "virtual_modbustcp_server"]
-ON_DEMAND = {"proxy": {"proxy"}, "celery": {"redis", "worker"}}
+OURS = [*ONCE, "code", "webserver", "daemon", "worker", "redis", "mqtt", "virtual_modbustcp_server"]
+ON_DEMAND = {"proxy": {"proxy"}, "celery": {"redis", "worker"}, "mqtt": {"mqtt"}}
 """The services that start only with a profile, by profile."""
 
 FOLDERS = {
@@ -26,6 +26,7 @@ FOLDERS = {
     "redis-access": {"check", "init", "redis"},
     "pipeline-access": {"check", "init", "code", "worker", "watchdog"},
     "dagster-access": {"check", "init", "webserver", "daemon"},
+    "mqtt-access": {"check", "init", "mqtt"},
 }
 """The services by the volume of credentials that they mount."""
 
@@ -48,8 +49,9 @@ def credentials() -> list[str]:
 
 @pytest.mark.parametrize("variable", credentials())
 def test_no_running_service_finds_a_credential_in_its_environment(variable):
-    mail = {"code", "worker", "watchdog"} if variable in {"LOGGER_SENDER_EMAIL_PASSWORD", "ALERT_URLS"} else set()
-    assert {service for service in SERVICES if is_given(service, variable)} - SETS_UP == mail
+    alerting = {"code", "worker", "watchdog"}
+    users = {"LOGGER_SENDER_EMAIL_PASSWORD": alerting, "ALERT_URLS": alerting, "MQTT_PASSWORD": {"mqtt"}}
+    assert {service for service in SERVICES if is_given(service, variable)} - SETS_UP == users.get(variable, set())
 
 
 def volumes_of(service: str) -> dict[str, str]:
@@ -220,10 +222,13 @@ def test_an_optional_service_starts_only_with_its_profile():
     assert not needed & on_demand
 
 
-def test_a_worker_on_another_host_has_the_same_definition_as_the_stacks_own():
-    same = ("command", "init", "read_only", "tmpfs", "cap_drop", "security_opt", "restart", "healthcheck", "logging")
+@pytest.mark.parametrize("service", sorted(REMOTE))
+def test_a_service_on_another_host_has_the_same_definition_as_the_stacks_own(service):
+    same = ("init", "read_only", "tmpfs", "cap_drop", "security_opt", "restart", "healthcheck", "logging")
     for key in (*same, *LIMITS, "stop_grace_period"):
-        assert REMOTE_WORKER[key] == SERVICES["worker"][key], key
+        assert REMOTE[service][key] == SERVICES[service][key], key
+    own = SERVICES[service]["command"]
+    assert REMOTE[service]["command"] == (own if service == "worker" else [*own, "--values-only"])
 
 
 def test_every_image_but_influxdbs_is_pinned_and_none_is_a_substitute():

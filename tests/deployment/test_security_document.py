@@ -49,8 +49,8 @@ def test_the_row_agrees_with_the_compose_file(service):
     assert set(re.findall(r"`(emm_\w+)`", role)) <= roles
 
 
-def vars_of(roles: Roles) -> tuple[str, str, str]:
-    return roles.owner, roles.pipeline, roles.dagster
+def vars_of(roles: Roles) -> tuple[str, str, str, str]:
+    return roles.owner, roles.pipeline, roles.dagster, roles.reader
 
 
 @pytest.mark.parametrize(("version", "code"), [("28.0.1", 0), ("27.5.1", 1), ("20.10.24+dfsg1", 1), ("", 2)])

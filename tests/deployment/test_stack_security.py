@@ -161,7 +161,7 @@ def test_the_upgrade_keeps_points_and_rows_of_the_stack_before(upgraded):
 
 
 def test_no_published_credential_is_accepted_anywhere(upgraded):
-    for user in ("emm", "emm_owner", "emm_pipeline", "emm_dagster"):
+    for user in ("emm", "emm_owner", "emm_pipeline", "emm_dagster", "emm_reader"):
         answer = in_network(upgraded, "storage", _LOGS_IN, "postgres", user, PUBLISHED["POSTGRES_PASSWORD"])
         assert answer.strip() == "refused"
     asks = """
@@ -303,6 +303,7 @@ def test_polling_continues_through_three_rotations_and_the_old_credentials_are_r
             assert files(upgraded, "influxdb")[PASSWORD] != before["influxdb"][PASSWORD]
         if server == "influxdb" and upgraded.has_stand_ins:
             upgraded("restart", "influxdb")  # the stand-in reads its table of tokens when it starts
+            upgraded.wait_until_healthy()
         wait_for_points(upgraded, time.time())
     if server == "grafana":  # once: after five wrong logins within five minutes Grafana refuses even the right one
         assert not grafana_accepts(upgraded, "web", grafana)

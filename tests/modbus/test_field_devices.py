@@ -296,6 +296,21 @@ def test_a_value_whose_gap_to_its_scale_factor_is_refused_is_read_from_the_next_
     assert list(decoded.frame["value"]) == [600]
 
 
+def test_values_before_and_behind_the_scale_factor_that_they_share_are_both_read(device):
+    rows = table(f"{REGISTER},scale_register", "10,power,W,4,3,2,2,104", "100,energy,kWh,4,3,2,2,104")
+    registers = {(HOLDING, 10): 6000, (HOLDING, 100): 1234, (HOLDING, 104): -1 % 65536}
+    registers |= {(HOLDING, address): 0 for address in range(101, 104)}
+    meter = device(registers, rows, max_registers_per_request=50)
+    assert meter.poll() == {"power": 600, "energy": 123.4}
+    assert meter.notices == []
+
+
+def test_a_scale_factor_that_no_device_has_is_reported_and_its_value_left_out(device):
+    meter = device({(HOLDING, 104): 11, (HOLDING, 181): 6000}, SCALED, max_registers_per_request=50)
+    assert meter.poll() == {}
+    assert meter.notices == ["left out: dcPower4, since its scale factor is 11, not -10 to 10"]
+
+
 # Labels
 
 LABELS = table(

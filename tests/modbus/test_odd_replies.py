@@ -66,6 +66,21 @@ def test_a_device_with_this_oddity_is_read_completely_and_the_oddity_reported_on
     assert is_whole(good)
 
 
+@pytest.mark.parametrize("oddity", [oddity for oddity, _ in ACCEPTED.values()], ids=ACCEPTED)
+def test_a_device_with_this_oddity_that_refuses_a_gap_is_read_completely(clock, oddity):
+    """Its exception replies are odd, too."""
+    bridged = MeterType("t", tuple(Register(a, f"m{a}", None, DataType.UINT16, HOLDING) for a in (0, 4, 8)))
+    gateway = clock.gateway({1: odd(exceptions={2: 2}, **oddity)})
+    [reading] = read_by(clock, gateway, bridged)
+    values = {
+        block.request.address + i: int.from_bytes(block.data[2 * i : 2 * i + 2])
+        for block in reading.blocks
+        for i in range(block.request.count)
+    }
+    assert reading.failure is None
+    assert {address: values[address] for address in (0, 4, 8)} == {0: 1000, 4: 1004, 8: 1008}
+
+
 def test_a_copy_of_a_reply_without_id_is_never_taken_for_the_next_reply(clock):
     """A quick fix that accepted id 0 stored the value of the register before."""
     for pause_s in (0.0, 0.001, 0.005, 0.05, 0.2):

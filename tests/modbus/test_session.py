@@ -13,8 +13,8 @@ from emm_pipeline.event_loop import run_fast, sleep_until
 from emm_pipeline.fleet import FunctionCode, GatewayAddress, TransportKind
 from emm_pipeline.modbus.session import Session, Timing
 from emm_pipeline.modbus.transport import choosing
-from emm_pipeline.modbus.transport.history import ReplyHistory
 from emm_pipeline.modbus.transport.mbap import MbapFraming
+from emm_pipeline.modbus.transport.memory import Unanswered
 from emm_pipeline.modbus.transport.tcp import TcpTransport
 from emm_pipeline.readings import FailureKind, Request
 
@@ -32,7 +32,7 @@ def session_with(gateway, **timing):
 
 def replies_of_a_gateway_that_is_late(clock):
     """Three requests to a gateway that takes longer than the timeout and sends what it has on the newest connection."""
-    gateway = clock.gateway({1: SimulatedUnit(lambda _, address: address, delay_s=0.5)}, replies_on_newest=True)
+    gateway = clock.gateway({1: SimulatedUnit(lambda _, address: address, delay_s=0.45)}, replies_on_newest=True)
 
     async def read_three():
         session = session_with(gateway, timeout_s=0.2)
@@ -49,7 +49,7 @@ def without_transaction_ids(monkeypatch):
 
 
 def without_waiting_for_late_replies(monkeypatch):
-    monkeypatch.setattr(ReplyHistory, "safe_at", lambda *_: 0.0)
+    monkeypatch.setattr(Unanswered, "safe_at", lambda *_: 0.0)
 
 
 @pytest.mark.parametrize("without", [None, without_transaction_ids, without_waiting_for_late_replies])
@@ -73,7 +73,7 @@ def test_that_gateway_gives_wrong_values_without_both(clock, monkeypatch):
 def test_each_process_begins_with_another_transaction_id_a_forked_one_too():
     code = """
 import os
-from emm_pipeline.modbus.transport.history import ReplyHistory
+from emm_pipeline.modbus.transport.memory import Unanswered
 from emm_pipeline.modbus.transport.mbap import TransactionIds
 ids = TransactionIds()
 if not os.fork():

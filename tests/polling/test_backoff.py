@@ -86,3 +86,20 @@ def test_a_meter_that_is_not_due_has_the_reason_since_when_it_fails_and_its_next
         "no reply within 3 s; failing since 2026-01-01 12:00:00 UTC, next attempt at 2026-01-01 12:04:00 UTC"
     )
     assert (sample.requests, sample.is_retriable) == (0, False)
+
+
+def test_a_failure_of_a_meter_that_may_be_off_is_not_counted_with_the_silence_before_it():
+    may_be_off = replace(METER, may_be_off=True)
+    refuses = MeterReading(METER, NOON, failure=Failure(FailureKind.EXCEPTION, "exception 4", 4))
+    for meter, failures in ((METER, 101), (may_be_off, 1)):
+        state = None
+        for number in range(100):
+            state = after(replace(SILENT, meter=meter), state, NOON + number * MINUTE, MINUTE)
+        state = after(replace(refuses, meter=meter), state, NOON + 100 * MINUTE, MINUTE)
+        assert state.failures == failures
+
+
+def test_a_gateway_that_reports_a_silent_unit_means_silence():
+    for code, silent in ((11, True), (4, False)):
+        failure = Failure(FailureKind.EXCEPTION, "exception", code)
+        assert MeterReading(METER, NOON, failure=failure).is_silent is silent

@@ -99,3 +99,13 @@ def test_a_meter_that_is_asleep_is_neither_red_nor_read_and_a_real_failure_after
     assert plan.read == plan.failing == ()
     assert (status.asleep, status.failing_since, status.reason) == (True, NOW, "no reply")
     assert after(failed(reason="exception 4"), status, NOW + MINUTE)[0].begin_to_fail
+
+
+def test_a_failure_in_the_morning_does_not_last_since_the_evening_in_which_the_meter_fell_asleep():
+    _, status = after(asleep())
+    _, status = after(asleep(), status, NOW + MINUTE)
+    assert (status.failing_since, status.failures_in_a_row) == (NOW, 2)
+    _, status = after(failed(reason="exception 4"), status, NOW + 12 * HOUR)
+    assert (status.failing_since, status.failures_in_a_row) == (NOW + 12 * HOUR, 1)
+    _, status = after(asleep(), status, NOW + 13 * HOUR)
+    assert (status.failing_since, status.failures_in_a_row) == (NOW + 13 * HOUR, 1)

@@ -20,8 +20,8 @@ BAD_ROW = ConfigurationIssue("energy_meters", "id 9", "port", "is 0; allowed is 
 FLEET = Fleet(METERS, {"sdm630": MeterType("sdm630", (VOLTAGE,)), "other": MeterType("other")}, (BAD_ROW,))
 
 
-def record(id_, *, error=None, points=1):
-    return PollPoint(NOON, id_, None, error is None, 12.0, 2, points if error is None else 0, error)
+def record(id_, *, error=None, points=1, silent=False):
+    return PollPoint(NOON, id_, None, error is None, 12.0, 2, points if error is None else 0, error, silent=silent)
 
 
 def report(*records, **store):
@@ -39,6 +39,28 @@ def test_a_meter_that_was_not_read_at_one_sample_time_has_failed_and_reports_how
     plan = plan_meters(FLEET, {1})
     (outcome,) = results_of(plan, [report(record(1)), report(record(1, error="no reply within 3 s"))])
     assert outcome.reason == "no reply within 3 s (at 1 of 2 sample times)"
+
+
+@pytest.mark.parametrize(
+    ("records", "reason", "asleep"),
+    [
+        ("silent silent", None, "no reply (at 2 of 2 sample times)"),
+        ("read silent", None, "no reply (at 1 of 2 sample times)"),
+        ("silent read", None, None),
+        ("fails silent", "exception 4 (at 1 of 2 sample times)", None),
+        ("silent fails", "exception 4 (at 1 of 2 sample times)", None),
+    ],
+)
+def test_silence_at_any_sample_time_is_not_a_failure_of_a_meter_that_may_be_off(records, reason, asleep):
+    kinds = {
+        "read": record(1),
+        "silent": record(1, error="no reply", silent=True),
+        "fails": record(1, error="exception 4"),
+    }
+    fleet = replace(FLEET, meters=(replace(METERS[0], may_be_off=True),))
+    (outcome,) = results_of(plan_meters(fleet, {1}), [report(kinds[each]) for each in records.split()])
+    assert (outcome.reason, outcome.asleep) == (reason, asleep)
+    assert outcome.silent is bool(asleep)
 
 
 def test_only_a_meter_with_a_rejected_point_has_failed():

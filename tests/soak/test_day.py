@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from dagster import DagsterEventType, DagsterInstance
+from dagster import DagsterInstance
 from soak.table import SoakRow, publish
 from sqlalchemy import text
 from support.meters import SimulatedUnit
@@ -62,13 +62,15 @@ def test_database_and_disk_stay_flat_over_a_day_with_two_hours_of_history(pipeli
     pipeline.run("discovery")
     sizes: list[dict[str, int]] = []
     pruning = 0.0
+    red = 0
     for hour in range(1, HOURS + 1):
         for _ in range(60):
             now = datetime.now(UTC)
             assert pipeline.run("discovery").success
             window = Window(now, now + timedelta(seconds=57))
             result = pipeline.run("poll", tags=ScheduledPoll(Shard(), window).tags())
-            assert "1 of 100 meters failed: meter 100" in why_it_failed(pipeline, result)
+            red += not result.success
+            assert red == 1, "meter 100 begins to fail once"
         an_hour_passes(pipeline)
         began = time.monotonic()
         assert pipeline.run("prune").success
@@ -96,10 +98,6 @@ def test_database_and_disk_stay_flat_over_a_day_with_two_hours_of_history(pipeli
     publish(row)
     assert row.is_clean()
     assert stored == UNITS * 60 * HOURS
-
-
-def why_it_failed(pipeline, result) -> str:
-    return "\n".join(str(event.event_specific_data) for event in pipeline.events(result, DagsterEventType.STEP_FAILURE))
 
 
 def an_hour_passes(pipeline) -> None:

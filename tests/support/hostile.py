@@ -69,8 +69,13 @@ class Case:
     def exception_codes(self):
         """Return the exception codes that may be accepted."""
         ends = bytes([self.unit_id, self.request.function_code | 0x80])
-        starts = [struct.pack(">HHH", transaction_id, 0, 3) + ends for transaction_id in (0, 1)]
-        return {self.stream[at + 8] for at in range(len(self.stream) - 8) if self.stream[at : at + 8] in starts}
+        return {
+            self.stream[at + 8]
+            for at in range(len(self.stream) - 8)
+            if self.stream[at : at + 4] in {bytes(4), b"\0\1\0\0"}
+            and int.from_bytes(self.stream[at + 4 : at + 6]) >= 3
+            and self.stream[at + 6 : at + 8] == ends
+        }
 
 
 @dataclass

@@ -1,7 +1,8 @@
 /* A Modbus server of libmodbus, for tests: serves the words that it reads from its standard input.
  *
  * libmodbus_server tcp PORT UNIT, or: libmodbus_server rtu DEVICE UNIT
- * Input: the words of the holding registers from 0 on, then those of the input registers, as many; each a line.
+ * Input, a number a line: the number of coils, and of holding registers; the coils from 0 on, as many discrete inputs,
+ * the holding registers from 0 on, as many input registers.
  * Prints "ready" once it listens; ends with its standard input's end of file or a signal.
  */
 #include <errno.h>
@@ -13,19 +14,24 @@
 
 enum { MOST_WORDS = 4096 };
 
+static unsigned next_number(void)
+{
+    unsigned number;
+    if (scanf("%u", &number) != 1)
+        exit(2);
+    return number;
+}
+
 int main(int argc, char **argv)
 {
-    static unsigned words[2 * MOST_WORDS];
-    int count = 0;
-    if (argc != 4)
+    unsigned bits, registers;
+    if (argc != 4 || scanf("%u %u", &bits, &registers) != 2 || bits > MOST_WORDS || registers > MOST_WORDS)
         return 2;
-    while (count < 2 * MOST_WORDS && scanf("%u", &words[count]) == 1)
-        count++;
-    modbus_mapping_t *mapping = modbus_mapping_new(0, 0, count / 2, count / 2);
-    for (int i = 0; i < count / 2; i++) {
-        mapping->tab_registers[i] = words[i];
-        mapping->tab_input_registers[i] = words[count / 2 + i];
-    }
+    modbus_mapping_t *mapping = modbus_mapping_new(bits, bits, registers, registers);
+    for (unsigned i = 0; i < 2 * bits; i++)
+        (i < bits ? mapping->tab_bits : mapping->tab_input_bits)[i % bits] = next_number();
+    for (unsigned i = 0; i < 2 * registers; i++)
+        (i < registers ? mapping->tab_registers : mapping->tab_input_registers)[i % registers] = next_number();
     int is_tcp = !strcmp(argv[1], "tcp");
     modbus_t *context = is_tcp ? modbus_new_tcp("127.0.0.1", atoi(argv[2])) : modbus_new_rtu(argv[2], 9600, 'N', 8, 1);
     modbus_set_slave(context, atoi(argv[3]));

@@ -58,8 +58,16 @@ class _Thread:
 class SerialLine(_Thread):
     """A serial line with units on it; `path` is its device. A context manager."""
 
-    def __init__(self, units: Mapping[int, Words], *, reply: Callable[[bytes], bytes] = lambda frame: frame) -> None:
+    def __init__(
+        self,
+        units: Mapping[int, Words],
+        *,
+        reply: Callable[[bytes], bytes] = lambda frame: frame,
+        echoes: bool = False,
+    ) -> None:
         self._units, self._reply = units, reply
+        self._echoes = echoes
+        """Whether each request comes back before the reply, as from an adapter that receives while it sends."""
         self._master, self._slave = pty.openpty()
         tty.setraw(self._slave)
         self.path = os.ttyname(self._slave)
@@ -80,6 +88,8 @@ class SerialLine(_Thread):
                 frame, received = received[:8], received[8:]
                 if crc(frame[:-2]) == frame[-2:]:
                     self.requests.append(frame)
+                    if self._echoes:
+                        self.send(frame)
                     if reply := answer(self._units, frame[:-2]):
                         self.send(self._reply(reply + crc(reply)))
 

@@ -116,7 +116,7 @@ class SimulatedUnit:
     """A simulated meter: its registers and its faults, which may be changed at any time."""
 
     registers: Registers = field(default_factory=dict)
-    delay_s: float = 0.0
+    delay_s: float | Callable[[Received], float] = 0.0
     """Delay before each reply; a delay beyond the reader's timeout causes late replies."""
     waits_for: Callable[[], bool] | None = None
     """No reply is sent before this is true."""
@@ -328,7 +328,7 @@ class SimulatedGateway:
         if unit is None:
             unit = SimulatedUnit(exception=self.missing_unit_exception, silent=self.missing_unit_exception is None)
         if unit.delay_s:
-            await asyncio.sleep(unit.delay_s)
+            await asyncio.sleep(unit.delay_s(request) if callable(unit.delay_s) else unit.delay_s)
         while unit.waits_for and not unit.waits_for():  # noqa: ASYNC110 - a condition of any kind
             await asyncio.sleep(0.005)
         if _is_ignored(unit, request):

@@ -25,7 +25,7 @@ class GuardedPostgres:
         """Reset the server: only the superuser with this password, and an empty database."""
         for database in ("emm", "emm_dagster"):
             self._execute(f"DROP DATABASE IF EXISTS {database} WITH (FORCE)")
-        for role in (ADMIN, "emm_owner", "emm_pipeline", "emm_dagster", "plain"):
+        for role in (ADMIN, "emm_owner", "emm_pipeline", "emm_dagster", "emm_reader", "plain"):
             self._execute(f"DROP ROLE IF EXISTS {role}")
         self._execute(f"CREATE ROLE {ADMIN} SUPERUSER LOGIN PASSWORD '{password}'")
         self._execute(f"CREATE DATABASE emm OWNER {ADMIN}")

@@ -38,10 +38,15 @@ def _is_forked(process: psutil.Process | None) -> bool:
 
 
 class Stack:
-    """All processes except the meters and the readings store; a context manager that stops them."""
+    """All processes except the meters and the readings store; a context manager that stops them.
 
-    def __init__(self, folder: Path, environment: Mapping[str, str], *, durable: bool = False) -> None:
-        self.postgres = EmbeddedPostgres(folder / "postgres", durable=durable)
+    PostgreSQL's data is in `data_disk`, by default in `folder` as everything else.
+    """
+
+    def __init__(
+        self, folder: Path, environment: Mapping[str, str], *, durable: bool = False, data_disk: Path | None = None
+    ) -> None:
+        self.postgres = EmbeddedPostgres((data_disk or folder) / "postgres", durable=durable)
         self._processes = ProcessGroup(folder / "logs")
         self._home = folder / "dagster"
         self.ui = DagsterUI(f"http://127.0.0.1:{free_port()}")

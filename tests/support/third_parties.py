@@ -26,6 +26,11 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 UNIT = 7
 
+COILS = tuple(bool(0b1011_0010_1110_1 >> place & 1) for place in range(13))
+"""The coils of each server, from address 0 on; the discrete inputs are their opposites."""
+
+DISCRETE_INPUTS = tuple(not coil for coil in COILS)
+
 
 def need(found: object, what: str) -> None:
     """Skip the test where something is not installed; in CI that is a failure."""
@@ -115,7 +120,9 @@ def _compiled(folder: Path) -> Path:
 
 
 def _lines(words: Sequence[int]) -> str:
-    return "".join(f"{word}\n" for word in words)
+    """The input of the C program: numbers of bits and registers, then the bits and the registers."""
+    numbers = (len(COILS), len(words) // 2, *map(int, COILS + DISCRETE_INPUTS), *words)
+    return "".join(f"{number}\n" for number in numbers)
 
 
 @contextmanager
@@ -144,16 +151,18 @@ def modbus_tk_serial(words: Sequence[int], folder: Path) -> Iterator[GatewayAddr
 
 @contextmanager
 def _modbus_tk(server: object, words: Sequence[int]) -> Iterator[None]:
-    from modbus_tk.defines import HOLDING_REGISTERS, READ_INPUT_REGISTERS
+    from modbus_tk import defines
 
     logging.getLogger("modbus_tk").setLevel(logging.CRITICAL)
     half = len(words) // 2
     unit = server.add_slave(UNIT)
     for name, kind, content in (
-        ("holding", HOLDING_REGISTERS, words[:half]),
-        ("input", READ_INPUT_REGISTERS, words[half:]),
+        ("coils", defines.COILS, [int(bit) for bit in COILS]),
+        ("discrete inputs", defines.DISCRETE_INPUTS, [int(bit) for bit in DISCRETE_INPUTS]),
+        ("holding", defines.HOLDING_REGISTERS, words[:half]),
+        ("input", defines.READ_INPUT_REGISTERS, words[half:]),
     ):
-        unit.add_block(name, kind, 0, half)
+        unit.add_block(name, kind, 0, len(content))
         unit.set_values(name, 0, list(content))
     server.start()
     try:
@@ -168,6 +177,8 @@ def py_modbus_tcp(words: Sequence[int], folder: Path) -> Iterator[GatewayAddress
 
     port, half = free_port(), len(words) // 2
     server = ModbusServer("127.0.0.1", port, no_block=True)
+    server.data_bank.set_coils(0, list(COILS))
+    server.data_bank.set_discrete_inputs(0, list(DISCRETE_INPUTS))
     server.data_bank.set_holding_registers(0, list(words[:half]))
     server.data_bank.set_input_registers(0, list(words[half:]))
     server.start()
@@ -185,8 +196,9 @@ def pymodbus_udp(words: Sequence[int], folder: Path) -> Iterator[GatewayAddress]
     half, port = len(words) // 2, free_port()
     holding = [SimData(0, values=list(words[:half]), datatype=DataType.REGISTERS)]
     inputs = [SimData(0, values=list(words[half:]), datatype=DataType.REGISTERS)]
-    bits = [SimData(0, values=[False] * 8, datatype=DataType.BITS)]
-    device = SimDevice(UNIT, simdata=(bits, bits, holding, inputs))
+    coils = [SimData(0, values=list(COILS), datatype=DataType.BITS)]
+    discrete_inputs = [SimData(0, values=list(DISCRETE_INPUTS), datatype=DataType.BITS)]
+    device = SimDevice(UNIT, simdata=(coils, discrete_inputs, holding, inputs))
     loop, ready = asyncio.new_event_loop(), threading.Event()
 
     async def serve() -> None:
@@ -231,7 +243,8 @@ def _modbus_serial(place: str, words: Sequence[int]) -> Iterator[None]:
         # Not `need`: the project is not at fault if a registry cannot be reached today.
         pytest.skip("npm's modbus-serial is not installed: npm install --no-save modbus-serial@8.0.25")
     command = ["node", HERE / "modbus_serial_server.js", place, str(UNIT)]
-    with process(command, json.dumps(list(words)), env=os.environ | {"NODE_PATH": modules}):
+    content = {"words": list(words), "coils": COILS, "discreteInputs": DISCRETE_INPUTS}
+    with process(command, json.dumps(content), env=os.environ | {"NODE_PATH": modules}):
         yield
 
 

@@ -51,8 +51,10 @@ def test_a_register_counts_as_expressed_if_its_row_is_valid(row, expressed):
 
 
 def test_texts_states_and_clocks_are_not_measured_values():
-    reasons = ["string", "bit/mask", "date/time; offset", "structure (PeakSettingPeriods)", "type 8"]
+    reasons = ["string", "bit/mask", "date/time; offset", "structure (PeakSettingPeriods)"]
     assert not any(is_measured(ROW | {"not_expressible_because": reason}) for reason in reasons)
+    assert not is_measured(ROW | {"name": "Info_Type", "not_expressible_because": "type 8"})
+    assert is_measured(ROW | {"not_expressible_because": "type 8"})
     assert is_measured(ROW | {"not_expressible_because": "structure (I32AbsoluteValue)"})
 
 

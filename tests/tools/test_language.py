@@ -56,7 +56,7 @@ INSTEAD = {
 """Patterns, and what to write instead: STYLE's first table, its vocabulary, and words that are never right."""
 
 ALLOWED = {
-    r"[`\"]troubles[`\"]|(FROM|INTO|UPDATE|TABLE) troubles\b": "a table of the database, whose name stays",
+    r"((CREATE|ALTER) TABLE|INSERT INTO) troubles\b": "the former name of a table, in migrations and their test",
     r"\"findings\"": "a key in the output of `emm poll --json`",
 }
 """Texts that may contain the words, with the reason."""
@@ -152,7 +152,6 @@ def test_a_text_that_is_not_plain_english_is_found_in_its_line(text):
             "a.py",
             '"""A stand-in: letters stand for words, and 10 000 meters are well within two cores."""\n',
         ),
-        ("a.py", 'execute("SELECT id FROM troubles")\n'),
         ("a.py", "meter.slave_address  # the column `slave_address` stays\n"),
         ("a.md", "# Finding the data type\n\n<!-- made: modules -->\n| `rules` | troubles |\n<!-- end -->\n"),
     ],

@@ -12,7 +12,7 @@ from emm_pipeline.cli.meter_names import ids_of
 from emm_pipeline.cli.output import json_option, note, print_json, say
 from emm_pipeline.cli.progress import progress
 from emm_pipeline.cli.showing.readings import print_failed, print_issues, print_notices, print_readings, records_of
-from emm_pipeline.config_db.device_state.meter_status import load_newest_reading
+from emm_pipeline.config_db.device_state.meter_status import load_counters, load_newest_reading
 from emm_pipeline.config_db.device_state.register_issues import load_accepted
 from emm_pipeline.config_db.loader import load_fleet
 from emm_pipeline.config_db.used_ids import record_polled_ids
@@ -20,6 +20,7 @@ from emm_pipeline.errors import ConfigDatabaseError, ConfigurationError
 from emm_pipeline.opening import open_config_database, open_delivery
 from emm_pipeline.polling import pipeline
 from emm_pipeline.polling.clock import clock_issue
+from emm_pipeline.polling.counters import compare, load
 from emm_pipeline.polling.decoded import Decoded, describe
 from emm_pipeline.polling.plan import plan_meters
 from emm_pipeline.polling.results import PollResult, results_of
@@ -64,11 +65,14 @@ def poll(env_files: tuple[Path, ...], meters: tuple[str, ...], dry_run: bool, as
         sample_time = SampleTime(started, started + UNSCHEDULED_READING)
         limits = pipeline.Limits(settings.max_connections, engine)
         accepted = load_accepted(engine)
+        counters_before = {id_: load(text) for id_, text in load_counters(engine).items()}
         wrong_clock = clock_issue(started, load_newest_reading(engine, [meter.id for meter in plan.meters]))
         with progress(f"reading {len(plan.meters)} meters", len(plan.meters)) as advance:
             meter_readings = pipeline.read(plan, sample_time.deadline, limits, lambda _: advance())
     readings, notices = pipeline.decode(plan, meter_readings)
-    decoded = Decoded(sample_time, started, meter_readings, readings, plan.types, wrong_clock, accepted, notices)
+    counters = compare(meter_readings, readings, plan.types, counters_before, started)
+    context = wrong_clock, accepted, notices, counters
+    decoded = Decoded(sample_time, started, meter_readings, readings, plan.types, *context)
     if dry_run:
         fleet_result = pipeline.result_of(describe(decoded))
         whereabouts = "not stored"

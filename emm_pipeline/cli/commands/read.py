@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import TYPE_CHECKING
 
@@ -11,8 +12,9 @@ from emm_pipeline.cli import interruptible
 from emm_pipeline.cli.addresses import ADDRESS, ENDPOINT, Endpoint
 from emm_pipeline.cli.gateways import KnownFleet, known_fleet
 from emm_pipeline.cli.links import gateway_of, pause_options, transport_options
-from emm_pipeline.cli.output import json_option, note, print_json, say
-from emm_pipeline.cli.showing.interpretations import print_fits, print_meanings, print_words, to_json
+from emm_pipeline.cli.output import json_option, note, print_json
+from emm_pipeline.cli.showing.found_registers import print_blocks, print_found
+from emm_pipeline.cli.showing.interpretations import to_json
 from emm_pipeline.commissioning.searching import SearchedRegisters, Wanted, search, search_beside
 from emm_pipeline.config_db.validation.meters import HIGHEST_UNIT_ID
 from emm_pipeline.errors import ConfigurationError, TransientError
@@ -78,6 +80,13 @@ class ExpectedType(click.ParamType):  # type: ignore[type-arg]  # generic in new
     show_default=True,
     help="Allowed deviation from the expected value in percent; at least half of its last digit.",
 )
+@click.option("--expect-text", metavar="TEXT", help="A text about the device, such as its serial number.")
+@click.option("--factor", type=float, help="Transformers' ratio: the display shows the registers' value times this.")
+@click.option(
+    "--companion",
+    type=ADDRESS,
+    help="Another register that the expected value may need: its upper half, its power of ten or its sign.",
+)
 @click.option("--timeout", type=click.FloatRange(0.05, 60), default=3.0, show_default=True, help="Seconds per request.")
 @click.option(
     "--register-bytes",
@@ -100,6 +109,9 @@ def read(
     fc: str | None,
     expect: str | None,
     within: float,
+    expect_text: str | None,
+    factor: float | None,
+    companion: int | None,
     timeout: float,
     register_bytes: str,
     transport: str | None,
@@ -113,7 +125,7 @@ def read(
 
     With --expect, show which type, order and scale give that value, and print the row for the table registers. If the
     requested registers do not contain the value, the registers next to them are tried, because many manuals count
-    from 1.
+    from 1. --expect-text does the same for a text.
 
     Nothing is configured or stored, and no database is needed. Exits with 1 if no register could be read or the
     expected value was not found.
@@ -122,7 +134,7 @@ def read(
     """
     if address + count > REGISTER_SPACE:
         raise ConfigurationError(f"{count} registers from {address} on end beyond the last register, {HIGHEST_ADDRESS}")
-    wanted = Wanted(expect, within) if expect else None
+    wanted = _wanted(expect, within, expect_text, factor, companion)
     function_codes = [FunctionCode(int(fc))] if fc else list(REGISTER_FUNCTIONS)
     requests = [
         Request(function_code, address, count, WORD_BYTES if function_code.reads_bits else int(register_bytes))
@@ -134,13 +146,34 @@ def read(
         session = Session(gateway, timing)
         blocks, beside = interruptible.run(_search(known, session, unit, requests, wanted))
     if as_json:
-        print_json(to_json(endpoint, unit, [*blocks, *beside], expect))
+        print_json(to_json(endpoint, unit, [*blocks, *beside], expected=wanted is not None))
     else:
-        _print(endpoint, unit, blocks, wanted, show_all=show_all)
+        print_blocks(endpoint, unit, blocks, wanted, show_all=show_all)
         if wanted:
-            _print_found(blocks, beside, wanted)
-    if not any(block.fits if expect else block.reply.words for block in [*blocks, *beside]):
+            print_found(blocks, beside, wanted)
+    if not any(block.is_found if wanted else block.reply.words for block in [*blocks, *beside]):
         raise SystemExit(1)
+
+
+def _wanted(
+    expect: str | None, within: float, expect_text: str | None, factor: float | None, companion: int | None
+) -> Wanted | None:
+    """Return what to search for.
+
+    Raises:
+        ConfigurationError: The options cannot be combined.
+    """
+    if expect and expect_text:
+        raise ConfigurationError("give either --expect or --expect-text")
+    if not expect and (factor is not None or companion is not None):
+        raise ConfigurationError("--factor and --companion belong to a value: give --expect as well")
+    if factor is not None and not (factor and math.isfinite(factor)):
+        raise ConfigurationError(f"--factor is {factor:g}; a finite number other than 0 is allowed")
+    if expect_text is not None:
+        if not expect_text.strip():
+            raise ConfigurationError("--expect-text is empty")
+        return Wanted(expect_text.strip(), is_text=True)
+    return Wanted(expect, within, factor or 1.0, companion) if expect else None
 
 
 async def _search(
@@ -165,45 +198,3 @@ async def _search(
         finally:
             session.close()
     return blocks, [block for block in around if block]
-
-
-def _print(
-    endpoint: Endpoint, unit: int, blocks: Sequence[SearchedRegisters], wanted: Wanted | None, *, show_all: bool
-) -> None:
-    replied = [block for block in blocks if block.reply.words]
-    for block in blocks:
-        failed = "" if block.reply.words else f": {block.reply.reason}"
-        say(f"{endpoint} unit {unit}, {block.request}{failed}")
-        if not block.reply.words:
-            if block.reply.kind and not replied:
-                say(f"  {block.reply.advice or advise(block.reply.kind, block.reply.exception_code)}")
-            say()
-            continue
-        say(f"  {block.reply.seconds * 1000:.0f} ms\n")
-        for notice in block.reply.notices:
-            say(f"  {notice}")
-        print_words(block.request, block.reply.words)
-        if block.request.function_code.reads_bits:
-            continue
-        if not block.fits:
-            print_meanings(block.request, block.reply.words, show_all=show_all)
-    if replied and not wanted:
-        say("To find the right interpretation, give the value on the device's display: --expect VALUE")
-
-
-def _print_found(blocks: Sequence[SearchedRegisters], beside: Sequence[SearchedRegisters], wanted: Wanted) -> None:
-    fitting = [block for block in blocks if block.fits]
-    for block in fitting:
-        print_fits(block.request, block.fits, wanted.shown)
-    if beside and fitting:
-        say(f"The registers next to the requested ones contain a value closer to {wanted.shown}:\n")
-    elif beside:
-        say(f"{wanted.shown} is not in the requested registers but next to them; many manuals count from 1.\n")
-    for block in beside:
-        print_fits(block.request, block.fits, wanted.shown)
-    if not fitting and not beside and any(block.reply.words for block in blocks):
-        say(
-            f"{wanted.shown} was not found in these registers or next to them, with any type, any order and scales\n"
-            "from 0.0001 to 10000. Search further with another --address or a larger --count. If the value changes\n"
-            "often, read the display again, or allow a larger deviation with --within."
-        )

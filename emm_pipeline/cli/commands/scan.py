@@ -15,7 +15,7 @@ from emm_pipeline.cli.links import gateway_of, link_of, pause_options, transport
 from emm_pipeline.cli.output import json_option, note, print_json, say
 from emm_pipeline.cli.progress import progress
 from emm_pipeline.cli.showing.tables import print_table
-from emm_pipeline.commissioning.scanning import FoundUnit, Probe, Scan, Watcher, scan_any
+from emm_pipeline.commissioning.scanning import RESEND_AFTER_S, FoundUnit, Probe, Scan, Watcher, scan_any
 from emm_pipeline.fleet import EnergyMeter, FunctionCode
 from emm_pipeline.modbus.messages import advise
 from emm_pipeline.modbus.session import Timing
@@ -74,8 +74,9 @@ def scan_command(
     the catalogue of known types. No database is needed; if there is one, the scan lets polls of the same gateway run
     every five seconds. Ctrl-C prints the units found so far. Exits with 1 if no unit answers.
 
-    Where no unit answers over Modbus TCP, RTU frames over TCP are tried as well, unless --transport is given. For a
-    serial line, HOST is the path of its device.
+    Where no unit answers over Modbus TCP, RTU frames over TCP are tried as well, unless --transport is given, and then
+    each unit is asked twice over one connection, because some gateways lose the first request. For a serial line, HOST
+    is the path of its device.
 
     Example: emm scan 192.168.1.113 --units 1-20
     """
@@ -114,15 +115,19 @@ def _scan(known: KnownFleet, probe: Probe, others: Sequence[GatewayAddress], sta
     def on_other(gateway: GatewayAddress) -> None:
         note(f"no unit answers over {probe.gateway.name}: trying {gateway.name}")
 
+    def on_again() -> None:
+        note("no unit answers: asking each again, because some gateways lose the first request of a connection")
+
     if known.engine is None:
         note("no configuration database: polls of the same gateway may run during this scan and disturb it")
-    longest_s = len(state.units) * (probe.timing.timeout_s + probe.timing.request_pause_s) * (1 + len(others))
+    unit_s = probe.timing.timeout_s + probe.timing.request_pause_s
+    longest_s = len(state.units) * (unit_s * (2 + len(others)) + RESEND_AFTER_S)
     what = f"scanning {len(state.units)} units of {probe.gateway}"
     if longest_s > 10:  # noqa: PLR2004 - a wait that needs no warning
         note(f"{what}: {_duration(longest_s)} if none of them answers")
     with progress(what, len(state.units), remaining=True) as advance:
         on_wait: Callable[[], None] = lambda: note("waiting for a poll of this gateway to end …")  # noqa: E731
-        return interruptible.run(run(Watcher(advance, on_wait, on_other)))
+        return interruptible.run(run(Watcher(advance, on_wait, on_other, on_again)))
 
 
 def _duration(seconds: float) -> str:

@@ -105,7 +105,7 @@ class DemoStack:
         self._wait_until(lambda: listens(port))
 
     def start_dagster(self, port: int) -> None:
-        """Start code server, webserver and daemon; `wait_for_ui` waits until they are up."""
+        """Start code server, webserver, daemon and, if MQTT_URL is set, `emm mqtt`; `wait_for_ui` waits for them."""
         code_port = free_port()
         address = {"EMM_CODE_SERVER_HOST": "127.0.0.1", "EMM_CODE_SERVER_PORT": str(code_port)}
         os.environ.update(address)
@@ -131,6 +131,8 @@ class DemoStack:
         self._processes.start("daemon", [bin_dir / "emm", "daemon", "--workspace", workspace], os.environ)
         watchdog: list[str | Path] = [bin_dir / "emm", "watchdog", "--state", self.data_dir / "watchdog.json"]
         self._processes.start("watchdog", watchdog, os.environ)
+        if (self._settings or current_settings()).mqtt_url:
+            self._processes.start("mqtt", [bin_dir / "emm", "mqtt"], os.environ)
 
     def wait_for_ui(self, port: int) -> None:
         """Wait until the webserver answers."""

@@ -6,10 +6,11 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from emm_pipeline.cli.output import say
+from emm_pipeline.cli.showing.register_lines import further_columns, insert_line, print_row
 from emm_pipeline.cli.showing.tables import print_table, shown, styled
 from emm_pipeline.commissioning.fitting import Fit, difference
 from emm_pipeline.commissioning.interpreting import LAYOUTS, Interpretation, grid, interpret, no_value
-from emm_pipeline.config_db.editing.register_rows import NEEDED_COLUMNS
+from emm_pipeline.commissioning.rows import row_of
 from emm_pipeline.fleet import DataType, FunctionCode, Register
 from emm_pipeline.modbus.labels import words_as_text
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from emm_pipeline.cli.addresses import Endpoint
     from emm_pipeline.commissioning.searching import SearchedRegisters
+    from emm_pipeline.commissioning.texts import FoundText
     from emm_pipeline.readings import Request
 
 MOST_REGISTERS_IN_FULL = 8
@@ -28,8 +30,9 @@ MOST_REGISTERS_IN_FULL = 8
 SHORTEST_TEXT = 4
 """Minimum number of characters; shorter texts are more likely numbers."""
 
-TYPE_PLACEHOLDER = "my_type"
-NAME_PLACEHOLDER = "my_measurement"
+_OTHER_SIGN = """
+The number has no sign, or the other one. If it stays the same while the display changes its sign, the sign is in
+another register: give it as --companion while the value is negative."""
 
 _ORDERS = " · ".join(
     [
@@ -95,15 +98,21 @@ def print_fits(request: Request, fits: Sequence[Fit], expect: str) -> None:
     """Print the interpretations that give the expected value, best first, and the table row for the best one."""
     count = "fits" if len(fits) == 1 else f"fits in {len(fits)} ways, the most likely first"
     say(f"function {request.function_code:d}: {expect} {count}\n")
-    # All of them have an offset, or none: offsets are tried only if nothing else fits.
-    offset = ("offset",) if fits[0].value_offset else ()
-    numbers = ("address", "word_order", "byte_order", "scale", *offset, "value")
-    columns = ("address", "type", "order", *numbers[1:], "")
-    rows = ((*_described(request, fit), difference(fits[0], fit) if place else None) for place, fit in enumerate(fits))
+    further = [_further(request, fit) for fit in fits]
+    numbers = ("address", "word_order", "byte_order", "scale", "value")
+    columns = ("address", "type", "order", *numbers[1:], *(["further columns"] if any(further) else []), "")
+    rows = (
+        (
+            *_described(request, fit),
+            *([further[place]] if any(further) else []),
+            difference(fits[0], fit) if place else None,
+        )
+        for place, fit in enumerate(fits)
+    )
     print_table(columns, rows, right=numbers)
-    best = register_of(request, fits[0])
-    say(f"\nThe row for the table registers; replace the names that begin with my_:\n\n  {insert_line(best)}")
-    say(f"\nThe same as a file for emm registers import:\n\n  {csv_header(best)}\n  {csv_line(best)}\n")
+    if fits[0].scale < 0:
+        say(_OTHER_SIGN)
+    print_row(row_of(request, fits[0]))
 
 
 def _described(request: Request, fit: Fit) -> tuple[object, ...]:
@@ -113,68 +122,34 @@ def _described(request: Request, fit: Fit) -> tuple[object, ...]:
         *(request.address_of(found.offset), f"{found.data_type.name} ({found.data_type:d})"),
         layout.name if found.data_type.count > 1 else layout.name[:2],
         *(int(layout.word_order), int(layout.byte_order), f"{fit.scale:g}"),
-        *([f"{fit.value_offset:g}"] if fit.value_offset else []),
         shown(fit.value),
     )
 
 
-def register_of(request: Request, fit: Fit) -> Register:
-    """Return the fit as a register of the fleet, with placeholders for its names and unit."""
-    found = fit.interpretation
-    return Register(
-        request.address_of(found.offset),
-        NAME_PLACEHOLDER,
-        "my_unit",
-        found.data_type,
-        FunctionCode(request.function_code),
-        found.layout.word_order,
-        found.layout.byte_order,
-        fit.scale,
-        value_offset=fit.value_offset,
-    )
+def _further(request: Request, fit: Fit) -> str:
+    columns = further_columns(row_of(request, fit))
+    return ", ".join(f"{name} {value}" for name, value in columns.items() if name != "scale")
 
 
-def insert_line(register: Register) -> str:
-    """Return the statement that adds the register."""
-    numbers = [f"{number:g}" for number in _numbers(register).values()]
-    names = f"'{TYPE_PLACEHOLDER}', {register.register_address}, '{NAME_PLACEHOLDER}', '{register.data_unit}'"
-    # The table has other columns between the scale and the offset.
-    columns = f" ({csv_header(register).replace(',', ', ')})" if register.value_offset else ""
-    return f"INSERT INTO registers{columns} VALUES ({names}, {', '.join(numbers)});"  # noqa: S608 - a line for a person
+def print_texts(request: Request, texts: Sequence[FoundText]) -> None:
+    """Print the texts that were found, and the table row for the first of them."""
+    for found in texts:
+        registers = f"{found.row.register_address} to {found.row.end - 1}, byte_order {found.row.byte_order:d}"
+        say(f"function {request.function_code:d}: registers {registers}: {found.text}")
+    print_row(texts[0].row)
 
 
-def csv_header(register: Register) -> str:
-    """Return the first line of a CSV file that contains such a line."""
-    return ",".join((*NEEDED_COLUMNS[:4], *_numbers(register)))
-
-
-def csv_line(register: Register) -> str:
-    """Return the register as a line of CSV, in the order of `csv_header`."""
-    names = [TYPE_PLACEHOLDER, str(register.register_address), NAME_PLACEHOLDER, str(register.data_unit)]
-    return ",".join([*names, *(f"{number:g}" for number in _numbers(register).values())])
-
-
-def _numbers(register: Register) -> dict[str, float]:
-    """Return the columns after the unit; those after the first eight only if they are in use."""
-    numbers: dict[str, float] = {name: getattr(register, name) for name in NEEDED_COLUMNS[4:]}
-    if register.scale != 1 or register.value_offset:
-        numbers["scale"] = register.scale
-    if register.value_offset:
-        numbers["value_offset"] = register.value_offset
-    return numbers
-
-
-def to_json(endpoint: Endpoint, unit: int, blocks: Sequence[SearchedRegisters], expect: str | None) -> dict[str, Any]:
+def to_json(endpoint: Endpoint, unit: int, blocks: Sequence[SearchedRegisters], *, expected: bool) -> dict[str, Any]:
     """Return all replies and interpretations as types that JSON has; numbers that are not finite are null."""
     return {
         "host": endpoint.host,
         "port": endpoint.port,
         "unit": unit,
-        "blocks": [_block_as_json(block, expect is not None) for block in blocks],
+        "blocks": [_block_as_json(block, expected=expected) for block in blocks],
     }
 
 
-def _block_as_json(block: SearchedRegisters, expected: bool) -> dict[str, Any]:
+def _block_as_json(block: SearchedRegisters, *, expected: bool) -> dict[str, Any]:
     request, reply = block.request, block.reply
     said: dict[str, Any] = {
         "function_code": int(request.function_code),
@@ -188,9 +163,13 @@ def _block_as_json(block: SearchedRegisters, expected: bool) -> dict[str, Any]:
     if expected:
         said["fits"] = [
             _interpretation_as_json(request, fit.interpretation)
-            | {"scale": fit.scale, "value_offset": fit.value_offset, "value": fit.value}
-            | {"insert": insert_line(register_of(request, fit))}
+            | {"scale": fit.scale, "value_offset": fit.value_offset, "value": fit.value, **fit.columns}
+            | {"insert": insert_line(row_of(request, fit))}
             for fit in block.fits
+        ]
+        said["texts"] = [
+            {"address": each.row.register_address, "text": each.text, "insert": insert_line(each.row)}
+            for each in block.texts
         ]
     return said
 

@@ -41,6 +41,8 @@ def print_screen(condition: PipelineCondition) -> None:
     for part in condition.parts:
         if not part.is_ok:
             _print_entry(part.name, part.status)
+        elif part.status.reason:
+            _print_wrapped(f"{part.name}: {printable(part.status.reason, MOST_CHARACTERS)}", "")
     if condition.meters is not None:
         _print_meters(condition.meters)
 
@@ -62,24 +64,27 @@ def _print_meters(meters: Sequence[MeterCondition]) -> None:
     told = ", ".join(f"{counts[state]} {state}" for state in _WORST_FIRST if counts[state])
     say(f"{len(meters)} meters: {told}" if meters else "no meters yet: emm scan HOST, or emm meters add")
     entries = list(_entries([each for each in meters if each.status.state not in _FINE]))
-    for name, status in entries[:METERS_SHOWN]:
-        _print_entry(name, status)
+    for name, status, labels in entries[:METERS_SHOWN]:
+        _print_entry(name, status, labels)
     if len(entries) > METERS_SHOWN:
         say(f"and {len(entries) - METERS_SHOWN} more: emm meters list")
 
 
-def _entries(meters: Sequence[MeterCondition]) -> Iterator[tuple[str, Status]]:
-    """Yield an entry per meter, worst first; meters with the same state and reason share one entry."""
+def _entries(meters: Sequence[MeterCondition]) -> Iterator[tuple[str, Status, str]]:
+    """Yield name, status and labels of each meter, worst first; meters with the same state and reason share one entry.
+
+    A shared entry has no labels.
+    """
     alike: dict[tuple[State, str], list[MeterCondition]] = {}
     for each in sorted(meters, key=lambda meter: _WORST_FIRST.index(meter.status.state)):
         alike.setdefault((each.status.state, _shared_reason(each)), []).append(each)
     for group in alike.values():
         first = group[0]
         if len(group) == 1:
-            yield first.name, first.status
+            yield first.name, first.status, ", ".join(f"{name} {text}" for name, text in first.labels.items())
         else:
             ids = ", ".join(str(each.row.get("id")) for each in group[:8]) + ("…" if len(group) > 8 else "")  # noqa: PLR2004
-            yield f"{len(group)} meters ({ids})", first.status
+            yield f"{len(group)} meters ({ids})", first.status, ""
 
 
 def _shared_reason(meter: MeterCondition) -> str:
@@ -88,9 +93,11 @@ def _shared_reason(meter: MeterCondition) -> str:
     return reason.replace(f" unit {meter.row.get('slave_address')}:", ":")
 
 
-def _print_entry(name: str, status: Status) -> None:
+def _print_entry(name: str, status: Status, labels: str = "") -> None:
     since = f" since {shown_time(status.since)} UTC" if status.since else ""
     _print_wrapped(f"{str(status.state).upper()}  {printable(name, 60)}{since}", "")
+    if labels:
+        _print_wrapped(f"labels: {printable(labels, MOST_CHARACTERS)}", "    ")
     if status.reason:
         _print_wrapped(printable(status.reason, MOST_CHARACTERS), "    ")
     if status.what_to_do:

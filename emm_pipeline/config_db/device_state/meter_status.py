@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, func, select
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from sqlalchemy import Engine
+
+
+_NO_COUNTERS: Mapping[int, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,13 @@ def load_statuses(engine: Engine) -> dict[int, MeterStatus]:
         return {row.id: MeterStatus(*row) for row in rows}
 
 
+def load_polled_at(engine: Engine) -> dict[int, datetime]:
+    """Return by meter id the time (aware) at which a poll last had a result, for meters that were ever polled."""
+    query = select(meter_status.c.id, meter_status.c.polled_at).where(meter_status.c.polled_at.is_not(None))
+    with database_errors(engine), engine.connect() as connection:
+        return {row.id: row.polled_at for row in connection.execute(query)}
+
+
 def load_newest_reading(engine: Engine, ids: Collection[int]) -> datetime | None:
     """Return the time (UTC) of the latest reading of any of these meters, or None if none was ever read."""
     with database_errors(engine), engine.connect() as connection:
@@ -74,17 +85,30 @@ def load_newest_reading(engine: Engine, ids: Collection[int]) -> datetime | None
         return newest.astimezone(UTC) if newest else None
 
 
+def load_counters(engine: Engine) -> dict[int, str]:
+    """Return the energy counters of each meter that has any, by id (`polling/counters.py`)."""
+    known = select(meter_status.c.id, meter_status.c.counters).where(meter_status.c.counters.is_not(None))
+    with database_errors(engine), engine.connect() as connection:
+        return {row.id: row.counters for row in connection.execute(known)}
+
+
 def save_configurations(engine: Engine, fingerprints: Mapping[int, str]) -> None:
-    """Save the fingerprints of new and changed meters, by id, and delete their failures, so that they are due now."""
+    """Save the fingerprints of new and changed meters, by id, and delete their failures, so that they are due now.
+
+    Their counters are deleted, too: another device or scale may give lower values.
+    """
     rows = [{"id": id_, "configuration": configuration} for id_, configuration in fingerprints.items()]
-    forgotten = {"failed_samples_since": None, "failed_sample_reason": None, "next_attempt_at": None}
+    forgotten = {"failed_samples_since": None, "failed_sample_reason": None, "next_attempt_at": None, "counters": None}
     with database_errors(engine), engine.begin() as connection:
         upsert(connection, meter_status, rows, failed_samples=0, **forgotten)
         record_used_ids(connection, fingerprints.keys())
 
 
-def save_results(engine: Engine, statuses: Sequence[MeterStatus]) -> None:
-    """Save the results of polls in one statement; if a meter occurs twice, its last result."""
+def save_results(engine: Engine, statuses: Sequence[MeterStatus], counters: Mapping[int, str] = _NO_COUNTERS) -> None:
+    """Save the results of polls; if a meter occurs twice, its last result.
+
+    The meters in `counters` (by id) are written in a second statement, together with their counters.
+    """
     rows = [
         {
             "id": status.id,
@@ -101,8 +125,12 @@ def save_results(engine: Engine, statuses: Sequence[MeterStatus]) -> None:
         }
         for status in statuses
     ]
-    with database_errors(engine), engine.begin() as connection:
-        upsert(connection, meter_status, rows)
+    pairs = list(zip(statuses, rows, strict=True))
+    others = [row for status, row in pairs if status.id not in counters]
+    counted = [row | {"counters": counters[status.id]} for status, row in pairs if status.id in counters]
+    for batch in (others, counted):  # each in its own transaction: two runs lock the rows in the same order
+        with database_errors(engine), engine.begin() as connection:
+            upsert(connection, meter_status, batch)
 
 
 def forget(engine: Engine, ids: Collection[int]) -> None:

@@ -61,6 +61,9 @@ class Transport(Protocol):
     notices: list[str]
     """Notices about unusual replies that were accepted, a line each; the reader of the list empties it."""
 
+    was_resent: bool
+    """Whether the last request was sent once more, because no reply came to it."""
+
     @property
     def name(self) -> str:
         """Name for messages, such as `tcp 10.0.0.5:502`."""
@@ -77,15 +80,24 @@ class Transport(Protocol):
         """
 
     async def exchange(
-        self, unit_id: int, request: Request, timeout_s: float, on_resend: Callable[[], None] | None = None
+        self,
+        unit_id: int,
+        request: Request,
+        timeout_s: float,
+        on_send: Callable[[], None] = lambda: None,
+        *,
+        resend_after_s: float | None = None,
     ) -> bytes:
         """Send a request and wait up to `timeout_s` seconds for its reply.
+
+        If the reply cannot be told from a late one to an earlier request, the request is repeated until it is certain.
 
         Args:
             unit_id: The unit that is to reply.
             request: What to read.
             timeout_s: How long to wait.
-            on_resend: If given, a request without a reply is sent once more over the same link, and this is called.
+            on_send: Called each time that the request is sent.
+            resend_after_s: If given, a request without a reply for so long is sent once more over the same link.
 
         Returns:
             The data as received, `request.reply_size` bytes: registers, the high byte first, or bits.
@@ -93,6 +105,9 @@ class Transport(Protocol):
         Raises:
             ReadError: There is no reply to this request.
         """
+
+    def may_confuse(self, unit_id: int, request: Request) -> bool:
+        """Whether the reply could not be told from a late one to an earlier request, so that it must be verified."""
 
     def close(self) -> None:
         """Close the link immediately. It may be closed twice."""
@@ -116,6 +131,8 @@ class FramedReply:
     notices: tuple[str, ...] = ()
     is_certain: bool = True
     """If false, the reply is used only if no better one follows within a moment."""
+    has_id: bool = True
+    """Whether it has the transaction id of the request, so that it cannot belong to another one."""
     taints_link: bool = False
     """Whether it came with unknown bytes, so that later bytes on this link cannot be understood either."""
 
@@ -125,6 +142,8 @@ class Framing(Protocol):
 
     silent_s: float
     """Seconds for which a link must be silent before a request; bytes before that are not its reply. 0: no silence."""
+    has_ids: bool
+    """Whether a reply has the transaction id of its request."""
 
     def build(self, unit_id: int, request: Request) -> bytes:
         """Return the frame of a request."""
@@ -143,6 +162,18 @@ class Framing(Protocol):
 
         Raises:
             ReadError: INVALID_REPLY: these bytes do not begin a reply to this request.
+        """
+
+    def strip(self, sent: bytes, received: bytes, history: ReplyHistory) -> tuple[bytes, tuple[str, ...]]:
+        """Drop what precedes the reply and is known: an echo of the request, and late replies to earlier requests.
+
+        Args:
+            sent: The frame of the request; empty between two requests.
+            received: All bytes that were received since, or before it over the same link.
+            history: Which requests have no reply yet. It is updated.
+
+        Returns:
+            The bytes that are left, and notices about the others.
         """
 
     def explain(self, received: bytes) -> ReadError | None:

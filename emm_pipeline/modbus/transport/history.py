@@ -6,13 +6,12 @@ import time
 from collections import deque
 from dataclasses import dataclass, field
 
+from emm_pipeline.modbus.transport.memory import Unanswered
+
 _REPLIES_KEPT = 64
 
 COPY_LASTS_S = 2.0
 """Time for which a reply without an id may be a copy of an earlier, equal one."""
-
-_PATIENCE = 2.0
-"""Time after a request, in timeouts, in which a reply without an id may still arrive."""
 
 
 @dataclass(slots=True)
@@ -31,15 +30,19 @@ class ReplyHistory:
     """Whether the gateway has replied on this connection."""
     reply_size: int | None = None
     """Number of data bytes in the awaited reply; None if it is two for each register of the request."""
+    unanswered: Unanswered = field(default_factory=Unanswered)
+    """The requests without a reply, on earlier connections too."""
+    is_repeating: bool = False
+    """Whether the request was answered before, and is repeated: an equal reply is no copy."""
     _ids_of_connection: set[int] = field(default_factory=set)
     _replies: deque[tuple[bytes, float]] = field(default_factory=lambda: deque(maxlen=_REPLIES_KEPT))
-    _unanswered: dict[tuple[int, ...], float] = field(default_factory=dict)
 
     def begin_connection(self) -> None:
         """Record that a link was opened: replies to earlier requests cannot arrive on it."""
         self.other_ids |= self._ids_of_connection
         self._ids_of_connection.clear()
         self._replies.clear()
+        self.unanswered.begin_connection()
         self.has_replied = False
 
     def note_id(self, transaction_id: int) -> None:
@@ -62,16 +65,4 @@ class ReplyHistory:
     def was_just_taken(self, frame: bytes) -> bool:
         """Whether a reply without an id is equal to a very recent one, and may be a copy of it."""
         since = time.monotonic() - COPY_LASTS_S
-        return any(known == frame and at >= since for known, at in self._replies)
-
-    def got_no_reply(self, key: tuple[int, ...], waited_s: float) -> None:
-        """Record a request without a reply; `key` identifies a late reply: unit id, function code, register count."""
-        self._unanswered[key] = time.monotonic() + (_PATIENCE - 1) * waited_s
-
-    def may_come_late(self, unit_id: int) -> bool:
-        """Whether a reply of this unit may be late."""
-        return any(key[0] == unit_id for key in self._unanswered)
-
-    def safe_at(self, key: tuple[int, ...]) -> float:
-        """Return the time from which such a reply cannot be late any more, on the clock of `time.monotonic`."""
-        return 0.0 if self.echoes_ids else self._unanswered.get(key, 0.0)
+        return not self.is_repeating and any(known == frame and at >= since for known, at in self._replies)

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 _HEADER = struct.Struct(">HHHBB")
 """Transaction id, protocol id, length of what follows the length field, unit id, function code."""
+_FIELDS = {1: "protocol id", 0: "transaction id", 3: "unit id", 4: "function code", 2: "length"}
+"""The header's fields by place, in the order in which an error names them."""
 
 _REPLY_START = struct.Struct(">HHHBBB")
 """The same followed by the byte count: the beginning of a reply with registers."""
@@ -40,7 +42,10 @@ _COUNT_AT = 10
 _LONGEST_FRAME = 260
 """Bytes of the longest frame. After more bytes without a valid frame, waiting ends."""
 
-_LENGTHS = range(3, _LONGEST_FRAME - 5)
+_EXCEPTION_LENGTH = 3
+"""The header's length in an exception reply: unit id, function code, exception code."""
+
+_LENGTHS = range(_EXCEPTION_LENGTH, _LONGEST_FRAME - 5)
 """The allowed values of the header's length."""
 
 _FRAMER = FramerSocket(DECODER)
@@ -82,6 +87,7 @@ class MbapFraming:
     """Requests and replies with an MBAP header."""
 
     silent_s = 0.0
+    has_ids = True
 
     def __init__(self, transaction_ids: Iterator[int] = _of_this_process) -> None:
         self._transaction_ids = transaction_ids
@@ -99,6 +105,11 @@ class MbapFraming:
             history.echoes_ids = True
             return FramedReply(received[len(start) :], None, received)
         return _Reply(start, history).found_in(received)
+
+    def strip(self, sent: bytes, received: bytes, history: ReplyHistory) -> tuple[bytes, tuple[str, ...]]:
+        """Drop nothing: `parse` recognizes late replies by their ids; see `Framing.strip`."""
+        del sent, history
+        return received, ()
 
     def explain(self, received: bytes) -> ReadError | None:
         """Return what these bytes are; see `Framing.explain`."""
@@ -170,8 +181,8 @@ class _Reply:
         if not is_exception and length > self._length and not body:
             return None  # the byte count decides whether these are surplus bytes
         wrong_count = bool(body) and not is_exception and body[0] != self._size
-        length_wanted = 3 if is_exception else self._length
-        surplus_only = length > length_wanted and not wrong_count and not is_exception
+        length_wanted = _EXCEPTION_LENGTH if is_exception else self._length
+        surplus_only = length > length_wanted and not wrong_count
         checks = [
             ("unit id", unit_id, self._unit_id),
             ("function code", function_code & ~EXCEPTION_BIT, self._function_code),
@@ -206,7 +217,11 @@ class _Reply:
             raise ResendError(FailureKind.INVALID_REPLY, COPY)
         notices = (NO_ID, SURPLUS) if reply.rest else (NO_ID,)
         return replace(
-            reply, notices=notices, is_certain=history.is_without_ids, taints_link=bool(reply.rest) or reply.taints_link
+            reply,
+            notices=notices,
+            is_certain=history.is_without_ids,
+            has_id=False,
+            taints_link=bool(reply.rest) or reply.taints_link,
         )
 
     def _find_start(self, received: bytes) -> int:
@@ -226,13 +241,8 @@ class _Reply:
             return self._judge(received[at:])
         if known := recognized(received) or rtu_frame(received):
             raise known
-        got = _HEADER.unpack_from(received)
-        fields = ("protocol id", "transaction id", "unit id", "function code", "length")
-        order = (1, 0, 3, 4, 2)
-        wanted = _HEADER.unpack(self._start[: _HEADER.size])
-        wrong = next(
-            self._wrong(name, got[i], wanted[i]) for name, i in zip(fields, order, strict=True) if got[i] != wanted[i]
-        )
+        got, wanted = _HEADER.unpack_from(received), _HEADER.unpack(self._start[: _HEADER.size])
+        wrong = next(self._wrong(name, got[i], wanted[i]) for i, name in _FIELDS.items() if got[i] != wanted[i])
         if len(received) > _LONGEST_FRAME:
             raise wrong
         return wrong

@@ -35,3 +35,9 @@ def request_pdu(unit_id: int, transaction_id: int, request: Request) -> ModbusPD
 def reply_size(count: int) -> int:
     """Return the number of data bytes in the reply to a request for this number of two-byte registers."""
     return 2 * count
+
+
+def bits_as_words(data: bytes, count: int) -> bytes:
+    """Return a big-endian word, 0 or 1, for each of the first `count` bits; the lowest bit of a byte is the first."""
+    bits = int.from_bytes(data, "little")
+    return b"".join(b"\0\1" if bits >> place & 1 else b"\0\0" for place in range(count))

@@ -61,7 +61,7 @@ class SerialTransport(StreamTransport):
     def __init__(self, gateway: GatewayAddress) -> None:
         self._path = gateway.host
         self._settings = SerialSettings.parse(gateway.serial_settings or DEFAULT_SERIAL_SETTINGS)
-        super().__init__(gateway.name, RtuFraming(self._settings.silent_s))
+        super().__init__(gateway, RtuFraming(self._settings.silent_s))
 
     async def open(self, timeout_s: float) -> None:
         """Open the device within `timeout_s` seconds; bytes that it received before are dropped.

@@ -29,7 +29,7 @@ class TcpTransport(StreamTransport):
     """A TCP connection to a gateway, with any framing."""
 
     def __init__(self, gateway: GatewayAddress, framing: Framing) -> None:
-        super().__init__(gateway.name, framing)
+        super().__init__(gateway, framing)
         self._gateway = gateway
         self._host, self._port = gateway.host, gateway.port
 

@@ -59,7 +59,7 @@ class UdpTransport(StreamTransport):
     """
 
     def __init__(self, gateway: GatewayAddress, framing: Framing) -> None:
-        super().__init__(gateway.name, framing)
+        super().__init__(gateway, framing)
         self._host, self._port = gateway.host, gateway.port
 
     async def open(self, timeout_s: float) -> None:

@@ -30,7 +30,7 @@ class Bus:
     """A transport without sockets: the registers of unit 3 contain their addresses; the host `gone` does not exist."""
 
     def __init__(self, gateway):
-        self.notices = []
+        self.notices, self.was_resent = [], False
         self.name, self._host, self.is_open = gateway.name, gateway.host, False
 
     async def open(self, timeout_s):
@@ -39,11 +39,15 @@ class Bus:
             raise ConnectError("no such bus")
         self.is_open = True
 
-    async def exchange(self, unit_id, request, timeout_s, on_resend=None):
+    async def exchange(self, unit_id, request, timeout_s, on_send=lambda: None, *, resend_after_s=None):
+        on_send()
         await asyncio.sleep(0)
         if unit_id != 3:
             raise ExceptionReplyError("exception 11", 11)
         return struct.pack(f">{request.count}H", *range(request.address, request.end))
+
+    def may_confuse(self, unit_id, request):
+        return False
 
     def close(self):
         self.is_open = False

@@ -160,6 +160,27 @@ def test_noise_before_a_request_is_dropped():
     assert values_of(reading) == [7, 107]
 
 
+def test_an_adapter_that_echoes_requests_is_read_and_the_echo_reported():
+    with SerialLine({1: address_as_value, 5: address_as_value}, echoes=True) as line:
+        readings = read([on_line(line, 1), on_line(line, 5)])
+    assert [values_of(reading) for reading in readings] == [[7, 107]] * 2
+    assert readings[0].notices == ("the adapter sends each request back before the reply; these bytes are dropped",)
+
+
+def test_an_echo_is_no_reply_of_a_silent_unit():
+    with SerialLine({5: address_as_value}, echoes=True) as line:
+        silent, good = read([on_line(line, 1), on_line(line, 5)], TYPE)
+    assert (silent.failure.kind, silent.blocks) == (FailureKind.TIMEOUT, ())
+    assert values_of(good) == [7, 107]
+
+
+def test_a_line_with_noise_before_each_reply_is_read_and_the_noise_reported():
+    with SerialLine({1: address_as_value}, reply=lambda frame: b"\xff\x00" + frame) as line:
+        [reading] = read([on_line(line)])
+    assert values_of(reading) == [7, 107]
+    assert "bias resistors" in " ".join(reading.notices)
+
+
 def test_a_device_that_is_not_there_is_reported():
     [reading] = read([EnergyMeter(1, "/dev/emm-nothing", 1, 1, "t", transport=SERIAL)])
     assert reading.failure.kind is FailureKind.REFUSED

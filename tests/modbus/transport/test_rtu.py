@@ -12,6 +12,7 @@ from support.meters import crc
 from emm_pipeline.fleet import FunctionCode
 from emm_pipeline.modbus.transport.base import FramedReply, ReadError, ResendError
 from emm_pipeline.modbus.transport.history import ReplyHistory
+from emm_pipeline.modbus.transport.memory import Look
 from emm_pipeline.modbus.transport.rtu import RtuFraming
 from emm_pipeline.readings import Request
 
@@ -28,8 +29,10 @@ def reply(unit_id=1, function_code=3, data=DATA):
 
 
 def parse(received, request=REQUEST, history=None):
-    framing = RtuFraming()
-    return framing.parse(framing.build(1, request), received, history or ReplyHistory())
+    framing, history = RtuFraming(), history or ReplyHistory()
+    sent = framing.build(1, request)
+    rest, _ = framing.strip(sent, received, history)
+    return framing.parse(sent, rest, history)
 
 
 def test_a_request_has_the_bytes_of_the_standard():
@@ -109,10 +112,26 @@ def test_bytes_before_the_first_reply_of_a_connection_are_dropped():
     assert "sent other bytes before its first reply" in found.notices[0]
 
 
-def test_bytes_before_a_later_reply_are_refused():
+def test_a_few_bytes_of_noise_before_a_later_reply_are_dropped_and_reported():
+    """A line without bias resistors often adds a byte where the device begins to send."""
     history = ReplyHistory()
     history.took(reply(data=b"\0\1\0\2"))
-    assert isinstance(parse(b"\0\xff" + reply(), history=history), ReadError)
+    found = parse(b"\0\xff" + reply(), history=history)
+    assert found.registers == DATA
+    assert "bias resistors" in found.notices[0]
+
+
+def test_many_bytes_before_a_later_reply_are_refused():
+    history = ReplyHistory()
+    history.took(reply(data=b"\0\1\0\2"))
+    assert isinstance(parse(b"\0\xff\0\xff\0" + reply(), history=history), ReadError)
+
+
+def test_an_echo_of_the_request_is_dropped():
+    """As adapters send it that receive while they send."""
+    echo = RtuFraming().build(1, REQUEST)
+    assert parse(echo + reply()).registers == DATA
+    assert parse(echo) is None
 
 
 def test_surplus_bytes_are_dropped_and_the_link_is_opened_again():
@@ -129,8 +148,10 @@ def test_a_reply_that_may_be_a_copy_of_the_one_before_is_requested_again():
 
 def test_a_late_reply_of_another_unit_is_dropped_and_the_right_one_awaited():
     history = ReplyHistory()
-    history.got_no_reply((7, 3, 2), 1.0)
+    history.unanswered.add(Look(7, 3, 4), 1.0)
+    history.unanswered.add(Look(7, 3, 4), 1.0)
     assert parse(reply(unit_id=7), history=history) is None
     found = parse(reply(unit_id=7) + reply(), history=history)
     assert found.registers == DATA
-    assert "after its timeout" in found.notices[0]
+    with pytest.raises(ReadError, match="unit id 7"):
+        parse(reply(unit_id=7), history=history)

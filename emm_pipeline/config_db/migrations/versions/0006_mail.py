@@ -7,7 +7,7 @@ down_revision = "0005"
 
 
 def upgrade() -> None:
-    """Create `troubles` and `mail_lines`."""
+    """Create both tables."""
     op.execute("""
         CREATE TABLE troubles (
             subject text PRIMARY KEY,
