@@ -29,6 +29,12 @@ def status_of_meter(emm):
     return meter
 
 
+@pytest.fixture
+def installation(pipeline, command_server):
+    """The pipeline, and the command line with its settings."""
+    return pipeline, CommandLine({}, command_server)
+
+
 @pytest.mark.parametrize(
     ("transport", "fault", "was_given"),
     [
@@ -41,14 +47,14 @@ def status_of_meter(emm):
     ],
 )
 def test_an_absent_register_makes_its_meter_degraded_and_is_named_until_it_comes_back(
-    pipeline, polled_gateway, transport, fault, was_given
+    installation, polled_gateway, transport, fault, was_given
 ):
+    pipeline, emm = installation
     gateway = polled_gateway({1: SimulatedUnit(WORDS)}, rtu=transport == "rtu")
     pipeline.add_meter(1, gateway.port)
     pipeline.sql(f"UPDATE energy_meters SET transport = '{transport}'")
     pipeline.sql("INSERT INTO meter_types (type, timeout_s) VALUES ('sdm630', 1)")
     assert pipeline.run("discovery").success
-    emm = CommandLine({})
     if was_given:
         assert pipeline.run("poll").success
         assert status_of_meter(emm)["status"] == "ok"
