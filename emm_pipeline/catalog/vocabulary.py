@@ -88,7 +88,7 @@ VOCABULARY: dict[str, Quantity] = {
     "batterySoh": Quantity("%", "state of health of the battery"),
     "batteryTemperature": Quantity("°C", "temperature of the battery"),
     "batteryCapacity": Quantity("kWh", "rated capacity of the battery"),
-    "batteryEnergy": Quantity("kWh", "energy that the battery holds"),
+    "batteryStoredEnergy": Quantity("kWh", "energy that the battery holds"),
     "batteryChargedEnergy": Quantity("kWh", "energy with which the battery was charged over its lifetime"),
     "batteryDischargedEnergy": Quantity("kWh", "energy that the battery has discharged over its lifetime"),
     "batteryChargedEnergyToday": Quantity("kWh", "energy with which the battery was charged since midnight"),

@@ -75,8 +75,8 @@ class Connection:
         self._lost: str | None = None
         self.backlog = 0
         """Number of bytes that wait to be written."""
-        self.subscribed = False
-        """Whether the broker has confirmed the last subscription."""
+        self.subscribed = self.is_reading_refused = False
+        """Whether the broker has replied to the last subscription, and whether it refuses some of its filters."""
         self.max_packet: int | None = None
         """Maximum length of a packet that the broker accepts, in bytes, if it says one."""
         self.properties = NO_PROPERTIES
@@ -245,5 +245,6 @@ class Connection:
         with suppress(UnicodeDecodeError):  # the topic of another program
             self._receive(message.topic, bytes(message.payload), message.retain)
 
-    def _on_subscribe(self, _client: object, _data: object, _mid: int, _codes: object, _properties: object) -> None:
+    def _on_subscribe(self, _client: object, _data: object, _mid: int, codes: list[Any], _properties: object) -> None:
         self.subscribed = True
+        self.is_reading_refused = any(code.is_failure for code in codes)

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 _PLATFORM = {"platform": "sensor"}
 
 
-def discovery_payload(meter: PublishedMeter, topics: Topics, version: str, *, as_json: bool) -> bytes:
+def discovery_payload(
+    meter: PublishedMeter, topics: Topics, version: str, *, as_json: bool, expires_after_s: int | None = None
+) -> bytes:
     """Return the discovery of a meter, or an empty payload if it has no measurement.
 
     Args:
@@ -28,17 +30,20 @@ def discovery_payload(meter: PublishedMeter, topics: Topics, version: str, *, as
         topics: the names of topics.
         version: EMM's version.
         as_json: whether the values of a meter are published together.
+        expires_after_s: time (s) after which Home Assistant shows a sensor without a new value as unavailable.
     """
     if not meter.levels:
         return b""
     device = {"identifiers": [f"{topics.node}_{meter.id}"], "name": meter.name, **meter.properties}
+    expiry = {} if expires_after_s is None else {"expire_after": expires_after_s}
     payload = {
         "device": device,
         "origin": {"name": "EMM", "sw_version": version},
         "availability": [{"topic": topics.status}, {"topic": topics.availability(meter.id)}],
         "availability_mode": "all",
         "components": {
-            name: _sensor(meter, series, name, topics, as_json=as_json) for series, name in meter.levels.items()
+            name: _sensor(meter, series, name, topics, as_json=as_json) | expiry
+            for series, name in meter.levels.items()
         },
     }
     return _as_bytes(payload)
@@ -89,7 +94,7 @@ def _components(payload: bytes) -> dict[str, Any]:
     """Return the sensors of a discovery; none if another program has changed it into something else."""
     try:
         components = json.loads(payload)["components"] if payload else {}
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return {}
     return components if isinstance(components, dict) else {}
 

@@ -54,6 +54,7 @@ def options_of(settings: Settings, version: str, *, values_only: bool) -> Option
         as_json=settings.mqtt_format == "json",
         retain=settings.mqtt_retain,
         values_only=values_only,
+        expires_after_s=int(_valid_for(settings.poll_trigger.longest_interval()).total_seconds()),
     )
 
 
@@ -65,6 +66,10 @@ def valid_for(trigger: Trigger, now: datetime | None = None) -> timedelta:
     now = now or datetime.now(UTC)
     first = trigger.next_tick(now)
     interval = max(first - now, trigger.next_tick(first) - first)
+    return _valid_for(interval)
+
+
+def _valid_for(interval: timedelta) -> timedelta:
     return MISSED_POLLS * interval + _RUN_TAKES
 
 

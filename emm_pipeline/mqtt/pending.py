@@ -137,8 +137,9 @@ class Pending:
             polled: by meter id the time of the last poll on any host.
         """
         for meter_id, since in self._known_since.items():
-            last = max(since, self._polled.get(meter_id, since), polled.get(meter_id, since))
-            if last < oldest and self._available.get(meter_id) is not False:
+            # The start of this process counts only if there was no poll: what the broker retains may be old.
+            last = max(self._polled.get(meter_id, 0), polled.get(meter_id, 0)) or since
+            if last < oldest:  # another host may have reported it as available since
                 self._set_available(meter_id, available=False)
 
     def _set_available(self, meter_id: int, *, available: bool) -> None:

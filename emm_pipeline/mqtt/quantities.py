@@ -58,7 +58,7 @@ _OTHER_COUNTERS = {"varh": 0, "kvarh": 2, "Mvarh": 3, "VAh": 0, "kVAh": 2, "MVAh
 _COUNTERS = {**_ENERGY, **_OTHER_COUNTERS, **_VOLUMES}
 _GAS_UNITS = {"m³", "ft³"}
 
-_STORED = re.compile(r"capacity|remaining|stored|storage", re.IGNORECASE)
+_STORED = re.compile(r"capacity|remaining|stored|storage|battery_?energy$", re.IGNORECASE)
 """Names of an amount of energy that is no counter, for example in a battery."""
 _FALLS = re.compile(r"(\b|_)net(?![a-z])|Net(?![a-z])|[Bb]alance|[Ss]aldo")
 """Names of counters that also fall: import minus export."""

@@ -6,15 +6,17 @@ while nothing ran, and no file has to remember it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
-from emm_pipeline.mqtt.discovery import discovery_payload, update_messages
+from emm_pipeline.mqtt.discovery import update_messages
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from emm_pipeline.mqtt.meters import PublishedMeter
     from emm_pipeline.mqtt.topics import Topics
+
+    Describe: TypeAlias = Callable[[PublishedMeter], bytes]
 
 
 class Retained:
@@ -22,18 +24,17 @@ class Retained:
 
     Args:
         topics: the names of topics.
-        version: EMM's version.
-        discovery: whether Home Assistant's discovery is published.
+        describe: returns the discovery of a meter; None if none is published.
         as_json: whether the values of a meter are published together.
         retain: whether values are retained.
     """
 
-    def __init__(self, topics: Topics, version: str, *, discovery: bool, as_json: bool, retain: bool) -> None:
+    def __init__(self, topics: Topics, describe: Describe | None, *, as_json: bool, retain: bool) -> None:
         self._topics = topics
-        self._version = version
-        self._discovery = discovery
+        self._describe = describe
         self._as_json = as_json
         self._retain = retain
+        self._unknown_values: tuple[str, ...] = ()
         self._wanted: dict[str, bytes] = {}
         self._allowed: set[str] = set()
         self._on_broker: dict[str, bytes] = {}
@@ -43,15 +44,13 @@ class Retained:
         """Retain the discovery, availability and values of these meters only."""
         # Topics that this process may have published; a message that removes one that does not exist is harmless.
         self._on_broker = dict.fromkeys(self._allowed, b"") | self._on_broker
-        as_json, topics = self._as_json, self._topics
-        described = {
-            topics.discovery(meter.id): discovery_payload(meter, topics, self._version, as_json=as_json)
-            for meter in meters.values()
-            if self._discovery
-        }
+        topics, describe = self._topics, self._describe
+        described = {topics.discovery(meter.id): describe(meter) for meter in meters.values()} if describe else {}
         self._wanted = {topic: payload for topic, payload in described.items() if payload}
         # The discovery of a meter with a configuration issue stays as it is until the issue is corrected.
         self._allowed = set(described) | {topics.availability(meter_id) for meter_id in meters}
+        # It is not known which values of it are still configured.
+        self._unknown_values = tuple(topics.value(id_, "") for id_, meter in meters.items() if not meter.levels)
         if self._retain:
             self._allowed |= {topic for meter in meters.values() for topic in self._value_topics(meter)}
 
@@ -79,7 +78,8 @@ class Retained:
     def take_removals(self) -> Iterator[str]:
         """Yield the topics whose retained message is to be removed, by an empty one."""
         if self._is_known:
-            for topic in sorted(self._on_broker.keys() - self._allowed):
+            unwanted = sorted(self._on_broker.keys() - self._allowed)
+            for topic in [each for each in unwanted if not each.startswith(self._unknown_values)]:
                 del self._on_broker[topic]
                 yield topic
 

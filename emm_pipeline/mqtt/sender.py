@@ -6,11 +6,13 @@ import logging
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
 
 from emm_pipeline.errors import BrokerError, ConfigurationError
 from emm_pipeline.mqtt.connection import Connection
+from emm_pipeline.mqtt.discovery import discovery_payload
 from emm_pipeline.mqtt.pace import Pace
 from emm_pipeline.mqtt.packets import header, packet
 from emm_pipeline.mqtt.pending import Pending, Sent
@@ -50,6 +52,7 @@ class Options:
     as_json: bool = False
     retain: bool = False
     values_only: bool = False
+    expires_after_s: int | None = None
 
 
 class Sender:
@@ -73,12 +76,15 @@ class Sender:
         self._options = options
         self.pending = Pending(options.topics, as_json=options.as_json, retain=options.retain)
         """Values and availability."""
-        self.retained = Retained(
-            options.topics,
-            options.version,
-            discovery=options.discovery,
+        describe = partial(
+            discovery_payload,
+            topics=options.topics,
+            version=options.version,
             as_json=options.as_json,
-            retain=options.retain,
+            expires_after_s=options.expires_after_s,
+        )
+        self.retained = Retained(
+            options.topics, describe if options.discovery else None, as_json=options.as_json, retain=options.retain
         )
         """The other retained messages."""
         self._state = state
@@ -92,6 +98,7 @@ class Sender:
         self._connected_at = self._last_found = 0.0
         self._values_first = False
         self._sweep_ends: float | None = None
+        self._status_is_wrong = False
         self._too_large: set[str] = set()
         self._values_pace, self._discoveries_pace = Pace(VALUES_PER_S), Pace(DISCOVERIES_PER_S)
 
@@ -103,6 +110,9 @@ class Sender:
             time.sleep(timeout_s)
             return
         try:
+            if self._status_is_wrong:
+                self._status_is_wrong = False
+                self.connection.send(self._status(ONLINE))
             if self._sweep_ends is not None:
                 self._sweep(self.connection, self._sweep_ends)
             else:
@@ -124,7 +134,7 @@ class Sender:
             broker = self._broker()
             self._state.broker = str(broker)
             connection = Connection(broker, None if values_only else topics.status, self._found)
-            connection.subscribe([topics.availabilities, *(() if values_only else topics.retained)])
+            connection.subscribe([topics.availabilities, *(() if values_only else (topics.status, *topics.retained))])
         except (BrokerError, ConfigurationError) as err:  # the settings were changed, and are invalid now
             self._lost(err)
             return
@@ -154,6 +164,9 @@ class Sender:
 
     def _found(self, topic: str, payload: bytes, retained: bool) -> None:
         self.pending.found(topic, payload)
+        # A broker that did not notice the end of an earlier connection publishes its last will after this one began.
+        if topic == self._options.topics.status and payload != ONLINE and not retained:
+            self._status_is_wrong = not self._options.values_only
         if retained:
             self._last_found = time.monotonic()
             self.retained.found(topic, payload)
@@ -168,6 +181,10 @@ class Sender:
                 self.retained.all_found()
             self.pending.all_found()
             self._sweep_ends = None
+            refused = (
+                f"MQTT broker {self._state.broker} lets this user read no topics, so messages of removed meters stay"
+            )
+            self._problems.note("rights", refused if connection.is_reading_refused else None)
 
     def _feed(self, connection: Connection) -> None:
         limit = connection.max_packet

@@ -108,7 +108,8 @@ def publishing(state: PublisherState | None, url: str, now: datetime) -> Status 
         return Status(State.STALE, "`emm mqtt` does not run", state.updated_at, _START)
     if state.connected_since is None:
         reason = state.problem or f"connecting to {state.broker}"
-        return Status(State.DEGRADED, reason, state.problem_since, _WAIT)
+        is_broker = state.problem is None or state.problem.startswith("MQTT broker")
+        return Status(State.DEGRADED, reason, state.problem_since, _WAIT if is_broker else None)
     if state.problem:
         return Status(State.DEGRADED, state.problem, state.problem_since)
     last = f", the last {_ago(now - state.last_message_at)} ago" if state.last_message_at else ""

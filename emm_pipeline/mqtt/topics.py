@@ -120,7 +120,7 @@ class Topics:
 
     def meter_of(self, topic: str) -> int | None:
         """Return the meter whose availability a topic tells; None if it is another topic."""
-        found = re.fullmatch(rf"{re.escape(self.status)}/(-?\d+)", topic)
+        found = re.fullmatch(rf"{re.escape(self.status)}/(-?[0-9]{{1,19}})", topic)
         return int(found[1]) if found else None
 
     @property

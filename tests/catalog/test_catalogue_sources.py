@@ -24,6 +24,18 @@ def test_two_independent_sources_agree_with_each_row(name):
     assert not disputed, f"see: python -m tools.catalogue check {name}"
 
 
+def test_no_source_whose_directions_are_known_counts_a_power_in_the_other_direction():
+    """Two devices with one register but opposite signs, as the Fox ESS H3 Smart and Avocado, are two types."""
+    disputed = {
+        (name, row.register.measurement_name, fact.device)
+        for name in CATALOGUE
+        for row in compare(CATALOGUE[name], load_devices().get(name, ()))
+        for fact, reason in row.differing
+        if "other direction" in reason
+    }
+    assert not disputed
+
+
 def is_agreed(name, measurement, **changes):
     """Return whether two sources agree with a row after these changes."""
     entry = CATALOGUE[name]

@@ -29,8 +29,14 @@ def status_of_meter(emm):
     return meter
 
 
+@pytest.fixture
+def installation(pipeline, command_server):
+    """The pipeline, and the command line with its settings."""
+    return pipeline, CommandLine({}, command_server)
+
+
 @pytest.mark.parametrize(
-    "case",
+    ("transport", "fault", "was_given"),
     [
         ("tcp", "refused", True),
         ("tcp", "refused", False),
@@ -39,18 +45,16 @@ def status_of_meter(emm):
         ("tcp", "closed", True),
         ("rtu", "refused", False),
     ],
-    ids=str,
 )
 def test_an_absent_register_makes_its_meter_degraded_and_is_named_until_it_comes_back(
-    pipeline, polled_gateway, command_server, case
+    installation, polled_gateway, transport, fault, was_given
 ):
-    transport, fault, was_given = case
+    pipeline, emm = installation
     gateway = polled_gateway({1: SimulatedUnit(WORDS)}, rtu=transport == "rtu")
     pipeline.add_meter(1, gateway.port)
     pipeline.sql(f"UPDATE energy_meters SET transport = '{transport}'")
     pipeline.sql("INSERT INTO meter_types (type, timeout_s) VALUES ('sdm630', 1)")
     assert pipeline.run("discovery").success
-    emm = CommandLine({}, command_server)
     if was_given:
         assert pipeline.run("poll").success
         assert status_of_meter(emm)["status"] == "ok"

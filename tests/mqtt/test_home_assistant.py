@@ -96,6 +96,8 @@ def test_without_labels_and_description_the_type_and_the_id_name_the_device():
         ("netActiveEnergy", "kWh", 1.0, ("energy", "total")),
         ("energyNet", "MWh", 1.0, ("energy", "total")),
         ("batteryCapacity", "kWh", 1.0, ("energy_storage", "measurement")),
+        ("batteryEnergy", "kWh", 1.0, ("energy_storage", "measurement")),
+        ("batteryChargedEnergy", "kWh", 1.0, ("energy", "total_increasing")),
         ("importReactiveEnergy", "kvarh", 1.0, (None, "total_increasing")),
         ("activePower", "W", -1.0, ("power", "measurement")),
         ("reactivePower", "kvar", 1.0, (None, "measurement")),
@@ -210,3 +212,12 @@ def test_the_schema_refuses_what_home_assistant_refuses(change):
     payload = payload_of(meter_with(("voltage", "V")))
     payload["components"]["voltage"] |= change
     assert not VALIDATOR.is_valid(payload)
+
+
+def test_a_sensor_without_a_new_value_becomes_unavailable():
+    """A value that cannot be read any more is not published, while the meter stays available."""
+    payload = json.loads(
+        discovery_payload(meter_with(("voltage", "V")), TOPICS, "1", as_json=False, expires_after_s=240)
+    )
+    VALIDATOR.validate(payload)
+    assert payload["components"]["voltage"]["expire_after"] == 240

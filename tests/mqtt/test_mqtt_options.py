@@ -4,7 +4,7 @@ import pytest
 
 from emm_pipeline.cron import Trigger
 from emm_pipeline.errors import ConfigurationError
-from emm_pipeline.mqtt.options import broker_of, load_published_fleet, valid_for
+from emm_pipeline.mqtt.options import broker_of, load_published_fleet, options_of, valid_for
 from emm_pipeline.settings import load_settings
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -47,6 +47,11 @@ def test_a_value_is_current_until_three_polls_are_missing(hour, minute, valid):
 
 def test_at_night_the_values_of_a_trigger_for_the_day_stay_current():
     assert valid_for(Trigger("8-18", "*/1"), NOON + timedelta(hours=8)) > timedelta(hours=12)
+
+
+def test_a_sensor_expires_after_three_of_the_longest_intervals(monkeypatch):
+    monkeypatch.setenv("INFLUX_UPDATER_CRON_MINUTE_TRIGGER", "*/15")
+    assert options_of(load_settings(), "1", values_only=False).expires_after_s == 46 * 60
 
 
 def test_meters_of_the_database_are_published_and_disabled_ones_are_not(config_engine):

@@ -185,3 +185,26 @@ def test_the_values_of_a_meter_are_complete_in_whatever_order_a_batch_has_them()
         "emm/2/current": "5",
     }
     assert published.dropped == 0
+
+
+def test_a_meter_that_another_host_polled_again_becomes_unavailable_when_nothing_polls_it():
+    published = pending()
+    published.report_unpolled(1000, {})
+    messages(published)
+    published.found("emm/status/1", b"online")
+    published.report_unpolled(3000, {1: 2000, 2: 3500})
+    assert messages(published)[0] == {"emm/status/1": "offline"}
+
+
+def test_after_a_restart_a_meter_that_was_last_polled_long_ago_is_not_available():
+    """The broker retains its availability, and perhaps values, of that time."""
+    published = Pending(Topics())
+    published.set_meters(METERS, 10_000)
+    published.add(batch(10, {1: {"voltage": 230.0}}), 10_000)
+    published.start_again()
+    for id_ in METERS:
+        published.found(f"emm/status/{id_}", b"online")
+    published.all_found()
+    published.expire(5000)
+    published.report_unpolled(5000, {1: 10, 2: 20})
+    assert messages(published)[0] == {"emm/status/1": "offline", "emm/status/2": "offline"}

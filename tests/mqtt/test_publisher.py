@@ -285,3 +285,34 @@ def test_a_folder_that_was_deleted_is_created_again(installation, mosquitto):
         wait_until(installation.copies.folder.is_dir)
         installation.poll(voltageL1=230.0)
         wait_until(lambda: client.received.get("emm/5/voltageL1") == "230")
+
+
+def test_a_last_will_that_comes_late_does_not_leave_the_installation_offline(installation, mosquitto):
+    """A broker notices the end of a connection up to 45 s late if the network was away: after the next one began."""
+    with mosquitto.client() as client, installation.running():
+        wait_until(lambda: client.received.get("emm/status") == "online")
+        mosquitto.publish("emm/status", "offline", "-r")
+        wait_until(
+            lambda: (
+                [each for each in client.messages if each[0] == "emm/status"][-2:]
+                == [("emm/status", "offline"), ("emm/status", "online")]
+            )
+        )
+
+
+def test_a_row_that_is_invalid_for_a_while_removes_no_retained_value(tmp_path, mosquitto):
+    installation = Installation(tmp_path, mosquitto.port, retain=True)
+    with mosquitto.client() as client, installation.running():
+        installation.poll(voltageL1=230.5)
+        wait_until(lambda: client.received.get("emm/5/voltageL1") == "230.5")
+        installation.meters = {5: meter(levels={}), 6: meter(6)}
+        wait_until(lambda: "homeassistant/device/emm/6/config" in client.received)
+    assert mosquitto.retained()["emm/5/voltageL1"] == "230.5"
+
+
+def test_messages_of_other_programs_do_not_stop_publishing(installation, mosquitto):
+    mosquitto.publish(f"emm/status/{'9' * 5000}", "online", "-r")
+    mosquitto.publish("homeassistant/device/emm/5/config", "[" * 100_000, "-r")
+    with mosquitto.client() as client, installation.running():
+        installation.poll(voltageL1=230.5)
+        wait_until(lambda: client.received.get("emm/5/voltageL1") == "230.5")

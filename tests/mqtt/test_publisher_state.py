@@ -36,6 +36,7 @@ def test_a_file_that_cannot_be_read_is_no_state(tmp_path, content):
         (state(stopped=True, connected_since=NOW), "stale", "`emm mqtt` does not run"),
         (state(problem="MQTT broker x cannot be reached"), "degraded", "MQTT broker x cannot be reached"),
         (state(), "degraded", f"connecting to {URL}"),
+        (state(problem="the configuration cannot be read"), "degraded", "the configuration cannot be read"),
         (state(connected_since=NOW, problem="no database"), "degraded", "no database"),
         (state(connected_since=NOW), "ok", f"3 meters published to {URL}: no message yet"),
         (
@@ -48,6 +49,7 @@ def test_a_file_that_cannot_be_read_is_no_state(tmp_path, content):
 def test_the_status_tells_how_publishing_goes(found, status, reason):
     result = publishing(found, URL, NOW)
     assert (result.state, result.reason) == (status, reason)
+    assert ("bring the broker back" in (result.what_to_do or "")) == reason.startswith(("MQTT broker", "connecting"))
     if status == "stale":
         assert "docker compose --profile mqtt up -d" in result.what_to_do
 

@@ -132,7 +132,7 @@ def test_energies_of_a_period_balances_contents_and_other_quantities_may_fall(na
     assert not is_counter(name, unit)
 
 
-def test_of_the_catalogues_energies_all_but_those_of_a_day_are_counters():
+def test_of_the_catalogues_energies_all_but_those_of_a_period_and_a_batterys_content_are_counters():
     energies = {
         (register.measurement_name, register.data_unit)
         for entry in load_catalogue().values()
@@ -140,4 +140,7 @@ def test_of_the_catalogues_energies_all_but_those_of_a_day_are_counters():
         if register.data_unit and register.data_unit.endswith("h")
     }
     assert len(energies) > 20
-    assert {name for name, unit in energies if not is_counter(name, unit)} == {"generatedEnergyToday"}
+    others = {name for name, unit in energies if not is_counter(name, unit)}
+    assert {name for name in others if not name.endswith("Today")} == {
+        *("batteryCapacity", "batteryStoredEnergy", "sessionEnergy")
+    }

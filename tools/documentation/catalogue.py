@@ -35,8 +35,9 @@ it. No type was tested on a device by this project: before you rely on a type, c
 invalid value) are in `tools/catalogue/facts`, and `python -m tools.catalogue check [TYPE]` compares every row with
 them: at least two independent sources agree, or a test fails. Two files of one project are one source, and so are
 projects that copy from one another. A vendor's own document is a source. Signs are compared with evcc, whose convention
-is that of this page. The definitions of SunSpec's models and a project that implements them count as two sources.
-`zeversolar` has the registers of this project's own virtual server.
+is that of this page, and those of battery and grid power were compared by hand with openWB and Tinkerforge. The
+definitions of SunSpec's models and a project that implements them count as two sources. `zeversolar` has the
+registers of this project's own virtual server.
 
 **Other series.** A series with the same registers is an alias of a type, not a copy. For a type that is in your
 database, nothing changes until you run `emm types install`; `emm types diff` shows what would change, and warns of
