@@ -35,14 +35,14 @@ def discovery_payload(
     if not meter.levels:
         return b""
     device = {"identifiers": [f"{topics.node}_{meter.id}"], "name": meter.name, **meter.properties}
-    expiry = {} if expires_after_s is None else {"expire_after": expires_after_s}
+    expiry: dict[str, str | int] = {} if expires_after_s is None else {"expire_after": expires_after_s}
     payload = {
         "device": device,
         "origin": {"name": "EMM", "sw_version": version},
         "availability": [{"topic": topics.status}, {"topic": topics.availability(meter.id)}],
         "availability_mode": "all",
         "components": {
-            name: _sensor(meter, series, name, topics, as_json=as_json) | expiry
+            name: {**_sensor(meter, series, name, topics, as_json=as_json), **expiry}
             for series, name in meter.levels.items()
         },
     }
