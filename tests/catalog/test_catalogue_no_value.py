@@ -21,8 +21,12 @@ NO_VALUE = {
     "sungrow_sg": (LARGEST, dict.fromkeys(("currentL1", "currentL2", "currentL3"), 0xFFFF)),
     "abb_b21": (LARGEST | {DataType.UINT64: 2**64 - 1}, {}),
     "abb_b23_b24": (LARGEST | {DataType.UINT64: 2**64 - 1}, {}),
-    "cg_em100": ({DataType.LONG: 0x7FFFFFFF}, {}),
-    "cg_em300": ({DataType.LONG: 0x7FFFFFFF}, dict.fromkeys([f"exportActiveEnergyL{n}" for n in (1, 2, 3)], 0)),
+    "cg_em100": ({DataType.LONG: 0x7FFFFFFF}, {"frequency": 0xFFFF}),
+    "cg_em300": (
+        {DataType.LONG: 0x7FFFFFFF},
+        dict.fromkeys([f"exportActiveEnergyL{n}" for n in (1, 2, 3)], 0) | {"frequency": 0xFFFF},
+    ),
+    "sma_shm20": ({DataType.LONG: 0x80000000}, {}),
     "cg_em24_rs485": ({DataType.LONG: 0x7FFFFFFF}, {"frequency": 0xFFFF}),
 }
 """By type: the content of registers without a value for each data type, and measurements with another content."""

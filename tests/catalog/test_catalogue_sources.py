@@ -57,6 +57,10 @@ def is_agreed(name, measurement, **changes):
         ("sdm630", "importActiveEnergy", {"measurement_name": "exportActiveEnergy"}),
         ("huawei_sun2000", "activePower", {"data_type": DataType.UINT32}),
         ("sunspec_203", "activePower", {"scale_register": 15}),
+        ("goodwe_et", "dcVoltage1", {"invalid_value": 1234}),
+        ("sma_shm20", "importActivePower", {"invalid_value": None}),
+        ("huawei_emma", "generatedEnergy", {"invalid_value": None}),
+        ("solis_hybrid", "gridPower", {"invalid_values": ()}),
     ],
 )
 def test_an_edit_that_contradicts_its_sources_is_noticed(name, measurement, changes):

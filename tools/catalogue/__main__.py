@@ -44,7 +44,8 @@ def _line(row: Row) -> str:
     agreeing = ", ".join(sorted({fact.project for fact in row.agreeing})) or "none"
     differing = "; ".join(f"{fact.project} ({fact.quantity}): {reasons}" for fact, reasons in row.differing)
     mark = " " if row.is_agreed else "!"
-    return f"{mark} {where}: agree {agreeing}" + (f"; not {differing}" if differing else "")
+    wrong = "".join(f"; {reason}" for reason in row.contradictions)
+    return f"{mark} {where}: agree {agreeing}" + (f"; not {differing}" if differing else "") + wrong
 
 
 if __name__ == "__main__":

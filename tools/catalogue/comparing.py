@@ -9,10 +9,11 @@ from __future__ import annotations
 import math
 import re
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from emm_pipeline.registers import DataType
+from emm_pipeline.modbus.no_value import no_value_patterns
+from emm_pipeline.registers import FLOATS, DataType
 from tools.catalogue.facts import load_facts, load_sources
 
 if TYPE_CHECKING:
@@ -60,9 +61,14 @@ class Row:
         return {load_sources()[fact.project].group for fact in self.agreeing}
 
     @property
+    def contradictions(self) -> list[str]:
+        """What no number of agreeing sources makes right, in a few words each."""
+        return list(_no_value_contradictions(self))
+
+    @property
     def is_agreed(self) -> bool:
-        """Whether at least two independent sources agree."""
-        return len(self.groups) >= LEAST_SOURCES
+        """Whether at least two independent sources agree, and nothing contradicts."""
+        return len(self.groups) >= LEAST_SOURCES and not self.contradictions
 
 
 def compare(entry: CatalogueType, devices: Sequence[Device]) -> list[Row]:
@@ -85,6 +91,28 @@ def _compare_row(register: Register, facts: Iterable[tuple[Device, Fact]]) -> Ro
         else:
             row.agreeing.append(fact)
     return row
+
+
+def _no_value_contradictions(row: Row) -> Iterator[str]:
+    """Yield values for "no reading" that sources give and the row lacks, or the row has and no source can mean."""
+    if row.register.data_type in {DataType.STRING, *FLOATS}:
+        return
+    own, known = set(no_value_patterns(row.register)), _usual_no_values(row.register)
+    for fact in row.agreeing:
+        if fact.invalid_values and fact.data_type is row.register.data_type:
+            given = replace(row.register, invalid_value=None, invalid_values=fact.invalid_values)
+            patterns = set(no_value_patterns(given))
+            known |= patterns
+            if not own & patterns:
+                yield f"{fact.project} takes {' and '.join(map(str, fact.invalid_values))} for no value"
+    if own - known:
+        yield f"no source takes {' and '.join(map(str, sorted(own - known)))} for no value"
+
+
+def _usual_no_values(register: Register) -> set[int]:
+    """0, all bits set, and the largest and lowest signed number: whole series use them, and sources often omit them."""
+    bits = 16 * register.words
+    return {0, (1 << bits) - 1, (1 << bits - 1) - 1, 1 << bits - 1}
 
 
 def _differences(register: Register, fact: Fact, device: Device) -> Iterator[str]:

@@ -60,7 +60,7 @@ class Fact:
     scale: float | None
     unit: str | None
     value_offset: float
-    invalid_values: tuple[float, ...]
+    invalid_values: tuple[int | float, ...]
     scale_register: int | None
 
     @property
@@ -137,6 +137,10 @@ def _fact(project: str, row: Mapping[str, str]) -> Fact:
         scale=float(row["scale"]) if row["scale"] else None,
         unit=row["unit"] or None,
         value_offset=float(row["value_offset"] or 0),
-        invalid_values=tuple(float(value) for value in row["invalid_values"].split()),
+        invalid_values=tuple(map(_number, row["invalid_values"].split())),
         scale_register=int(row["scale_register"]) if row["scale_register"] else None,
     )
+
+
+def _number(text: str) -> int | float:
+    return int(text) if text.lstrip("-").isdigit() else float(text)
