@@ -93,3 +93,11 @@ def test_import_and_discharge_are_positive(type_name, sign, simulated_gateway):
 def test_a_battery_without_a_grid_meter_discharges_positively(type_name, address, words, sign, simulated_gateway):
     stored = points(simulated_gateway, type_name, device({address: words(sign * DISCHARGE)}))
     assert stored["batteryPower"] == (sign * DISCHARGE, "W")
+
+
+@pytest.mark.parametrize("sign", [1, -1], ids=["importing", "exporting"])
+def test_current_of_a_grid_meter_of_huawei_has_the_direction_of_its_power(sign, simulated_gateway):
+    registers = {(HOLDING, 37107): high_first(-sign * 652), (HOLDING, 37113): high_first(-sign * IMPORT)}
+    stored = points(simulated_gateway, "huawei_meter", device(registers))
+    assert stored["activePower"] == (sign * IMPORT, "W")
+    assert stored["currentL1"] == (pytest.approx(sign * 6.52), "A")

@@ -138,6 +138,13 @@ def _is_never_negative(register: Register) -> bool:
     return register.data_unit in _NEVER_NEGATIVE_UNITS or bool(_NEVER_NEGATIVE.match(register.measurement_name))
 
 
+def _has_direction(register: Register) -> bool:
+    """Return whether the sign says where the energy flows: a signed current has the direction of its power."""
+    if "urrent" in register.measurement_name:
+        return register.data_type not in _UNSIGNED and not register.measurement_name.startswith("dc")
+    return not _is_never_negative(register)
+
+
 def _scale_differences(register: Register, fact: Fact, device: Device) -> Iterator[str]:
     if register.data_type is DataType.STRING:
         return
@@ -148,9 +155,7 @@ def _scale_differences(register: Register, fact: Fact, device: Device) -> Iterat
         yield "no scale"
     elif not math.isclose(abs(scale), abs(register.scale), rel_tol=1e-6):
         yield f"scale {scale:g}"
-    elif (
-        load_sources()[fact.project].has_directions and scale * register.scale < 0 and not _is_never_negative(register)
-    ):
+    elif load_sources()[fact.project].has_directions and scale * register.scale < 0 and _has_direction(register):
         yield "the other direction"
     if not math.isclose(fact.value_offset, register.value_offset, abs_tol=1e-9):
         yield f"value_offset {fact.value_offset:g}"
