@@ -36,6 +36,27 @@ def test_no_source_whose_directions_are_known_counts_a_power_in_the_other_direct
     assert not disputed
 
 
+NOT_DC_INPUTS = {
+    ("deye_hybrid_3p", 667): "the generator's port, to which a microinverter can be connected",
+    ("sofar_hybrid", 533): "the sum itself, in coarser steps",
+    ("solax_string", 1038): "power on the AC side",
+}
+"""By type and address: what evcc reads as power of the PV, but is no DC input."""
+
+
+def test_dc_power_is_the_sum_of_all_inputs_that_evcc_adds():
+    missing = {}
+    for name, entry in CATALOGUE.items():
+        sums = [each for each in entry.meter_type.combined if each.measurement_name == "dcPower"]
+        added = {part.measurement_name for each in sums for part in each.parts}
+        for device in load_devices().get(name, ()) if sums else ():
+            facts = load_facts(device.project)[device.device] if device.project == "evcc" else ()
+            inputs = {fact.address for fact in facts if fact.quantity == "pv power"}
+            read = {each.register_address for each in entry.registers if each.measurement_name in added}
+            missing |= {(name, address): device.device for address in inputs - read}
+    assert set(missing) == set(NOT_DC_INPUTS)
+
+
 def is_agreed(name, measurement, **changes):
     """Return whether two sources agree with a row after these changes."""
     entry = CATALOGUE[name]
