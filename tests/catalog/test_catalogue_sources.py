@@ -95,6 +95,22 @@ def test_each_source_names_a_repository_and_the_commit_that_was_read():
         assert len(source.commit) == 40, project
 
 
+MAKERS_DOCUMENTS = {"vendor_documents", "wattnode_document"}
+"""A maker's own documents, which are independent of the project whose repository has a copy of them."""
+
+
+def test_all_facts_of_one_repository_are_one_source_except_makers_documents():
+    groups = {}
+    for project, source in load_sources().items():
+        if project not in MAKERS_DOCUMENTS:
+            groups.setdefault(source.repository, set()).add(source.group)
+    assert {repository: some for repository, some in groups.items() if len(some) > 1} == {}
+
+
+def test_a_type_of_mbmd_and_the_project_that_it_was_copied_from_are_one_source():
+    assert load_sources()["mbmd"].group == load_sources()["solaredge_meterproxy"].group
+
+
 def test_each_device_that_a_type_refers_to_has_facts():
     for name, devices in load_devices().items():
         assert name in CATALOGUE
