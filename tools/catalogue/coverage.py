@@ -1,7 +1,8 @@
 """How many devices of other projects the catalogue covers: the tables of docs/catalogue.md.
 
 `templates.csv` names, for each meter template of evcc with Modbus, each type of mbmd and each meter of OpenEMS, the
-types that read such a device, or the reason why there is none.
+types that read such a device, or the reason why there is none. With both, the types read a part: the reason says what
+they do not read, and the device does not count as covered.
 """
 
 from __future__ import annotations
@@ -10,10 +11,12 @@ import csv
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tools.catalogue.facts import FOLDER
+from tools.catalogue.facts import FOLDER, load_facts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from emm_pipeline.catalog import CatalogueType
 
 TITLES = {
     "evcc": "Meter templates of evcc with Modbus",
@@ -24,12 +27,41 @@ TITLES = {
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """A device of another project: the types that read it, or the reason why there is none."""
+    """A device of another project: the types that read it, and the reason why they do not read it, or not all of it."""
 
     project: str
     name: str
     types: tuple[str, ...]
     reason: str
+
+    @property
+    def is_covered(self) -> bool:
+        """Whether the types read power, and what else the project needs of such a device."""
+        return bool(self.types) and not self.reason
+
+
+HEADLINES = {
+    "grid power": {"gridPower", "activePower of a meter"},
+    "pv power": {"dcPower", "activePower"},
+    "battery power": {"batteryPower"},
+    "battery soc": {"batterySoc"},
+    "power": {"activePower", "activePowerL1", "batteryPower", "dcPower"},
+    "soc": {"batterySoc"},
+}
+"""What evcc needs of a device, by the quantity of its facts, and the measurements of which one gives it."""
+
+
+def missing_headlines(template: Template, catalogue: Mapping[str, CatalogueType]) -> list[str]:
+    """Return the quantities that evcc reads of a device and that none of its types measures."""
+    measured = {
+        each.measurement_name
+        for name in template.types
+        for each in (*catalogue[name].registers, *catalogue[name].meter_type.combined)
+    }
+    if any(catalogue[name].kind == "meter" for name in template.types):
+        measured.add("activePower of a meter")
+    quantities = {fact.quantity for fact in load_facts("evcc").get(template.name, ())}
+    return sorted(each for each in quantities & set(HEADLINES) if not HEADLINES[each] & measured)
 
 
 def load_templates() -> list[Template]:
@@ -43,11 +75,13 @@ def load_templates() -> list[Template]:
 
 def tables(templates: Sequence[Template]) -> Iterator[str]:
     """Yield the section in Markdown: a summary, then for each project what is covered and what is not."""
-    summary = ["| project | devices | covered | % |", "| --- | ---: | ---: | ---: |"]
+    summary = ["| project | devices | covered | % | partly |", "| --- | ---: | ---: | ---: | ---: |"]
     for project, title in TITLES.items():
         of_project = [each for each in templates if each.project == project]
-        covered = sum(bool(each.types) for each in of_project)
-        summary.append(f"| {title} | {len(of_project)} | {covered} | {100 * covered / len(of_project):.0f} |")
+        covered = sum(each.is_covered for each in of_project)
+        partly = sum(bool(each.types) for each in of_project) - covered
+        share = f"{100 * covered / len(of_project):.0f}"
+        summary.append(f"| {title} | {len(of_project)} | {covered} | {share} | {partly} |")
     yield "\n".join(summary)
     for project, title in TITLES.items():
         of_project = [each for each in templates if each.project == project]
@@ -56,4 +90,5 @@ def tables(templates: Sequence[Template]) -> Iterator[str]:
 
 
 def _shown(template: Template) -> str:
-    return ", ".join(f"[`{name}`](#{name})" for name in template.types) or template.reason
+    types = ", ".join(f"[`{name}`](#{name})" for name in template.types)
+    return f"partly {types}: {template.reason}" if types and template.reason else types or template.reason
