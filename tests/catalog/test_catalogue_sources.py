@@ -107,6 +107,22 @@ def test_all_facts_of_one_repository_are_one_source_except_makers_documents():
     assert {repository: some for repository, some in groups.items() if len(some) > 1} == {}
 
 
+def test_the_types_whose_second_source_is_generated_from_the_first_are_those_that_the_document_names():
+    """OpenEMS generates its table of models from SunSpec's definitions: one standard, and one implementation of it."""
+    generated = {
+        (name, register.measurement_name if name in INVERTER_MODELS else "all but the labels")
+        for name in CATALOGUE
+        for row in compare(CATALOGUE[name], load_devices().get(name, ()))
+        for register in [row.register]
+        if row.groups == {"sunspec_models", "openems"}
+    }
+    named = {(f"sunspec_{model}", "all but the labels") for model in (701, 713, 714, 802)}
+    assert generated == named | {(name, "temperature") for name in INVERTER_MODELS}
+
+
+INVERTER_MODELS = [f"sunspec_{model}" for model in (101, 102, 103, 111, 112, 113)]
+
+
 def test_a_type_of_mbmd_and_the_project_that_it_was_copied_from_are_one_source():
     assert load_sources()["mbmd"].group == load_sources()["solaredge_meterproxy"].group
 

@@ -36,7 +36,9 @@ invalid value) are in `tools/catalogue/facts`, and `python -m tools.catalogue ch
 them: at least two independent sources agree, or a test fails. Two files of one project are one source, and so are
 projects that copy from one another. A vendor's own document is a source. Signs are compared with evcc, whose convention
 is that of this page, and those of battery and grid power were compared by hand with openWB and Tinkerforge. The
-definitions of SunSpec's models and a project that implements them count as two sources. `zeversolar` has the
+definitions of SunSpec's models and a project that implements them count as two sources. For the models 701, 713, 714
+and 802, and the temperature of 101 to 113, the only implementation is the table of OpenEMS, which is generated from
+the definitions: these rows are right if the definitions are, but were not read by two people. `zeversolar` has the
 registers of this project's own virtual server.
 
 **Other series.** A series with the same registers is an alias of a type, not a copy. For a type that is in your
