@@ -17,7 +17,7 @@ from emm_pipeline.registers import FLOATS, DataType
 from tools.catalogue.facts import load_facts, load_sources
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from emm_pipeline.catalog import CatalogueType
     from emm_pipeline.registers import Register
@@ -25,25 +25,44 @@ if TYPE_CHECKING:
 
 LEAST_SOURCES = 2
 
+_OTHER_DIRECTION = "the other direction"
+
 _UNSIGNED = {DataType.UINT16: DataType.INT, DataType.UINT32: DataType.LONG, DataType.UINT64: DataType.INT64}
-_NEVER_NEGATIVE_UNITS = frozenset({"V", "Hz", "kWh", "kvarh", "kVAh", "%", "VA", "°C"})
+_NEVER_NEGATIVE_UNITS = frozenset({"V", "Hz", "kWh", "kvarh", "kVAh", "%", "VA"})
 _NEVER_NEGATIVE = re.compile(
     r"dc|generated|gridImport|gridExport|importActive|exportActive|batteryCharge|batteryDischarge|current|session|load"
 )
-_WITH_DIRECTION = re.compile(
-    r"(import|export|charged|discharged)(Active|Reactive|Energy|Power)|grid(Import|Export)Power"
-)
-
 _PHASES = (
     re.compile(r"(?:^|[^A-Za-z0-9])[Ll]([123])(?![0-9])(?!.{0,3}[Ll][123])|(?<![0-9])L([123])$"),
     re.compile(r"(?i)(?<!p)ph_?([abc])$"),
     re.compile(r"[Pp]hase[ _]?([ABCRST123])(?![A-Za-z])(?![-_ ]?[ABC]\b)"),
 )
 _DIRECTIONS = {
-    "import": re.compile(r"import|buy|bought|forward|consumed|purchase|from[ _]grid|bezug", re.IGNORECASE),
+    "import": re.compile(r"import|buy|bought|forward|consumed|purchase|from[ _]grid|to[ _]user|bezug", re.IGNORECASE),
     "export": re.compile(r"export|sell|sold|reverse|feed|delivered|returnenergy|to[ _]grid|einspeis", re.IGNORECASE),
     "discharge": re.compile(r"discharg", re.IGNORECASE),
     "charge": re.compile(r"(?<!dis)(?<!dis )charg", re.IGNORECASE),
+}
+
+
+_DIRECTIONS_OF_EVCC = {
+    "battery energy": "discharge",
+    "battery returnenergy": "charge",
+    "grid energy": "import",
+    "grid returnenergy": "export",
+}
+
+_PLACES = {
+    "battery": re.compile(r"batt?(?![a-z])|batter", re.IGNORECASE),
+    "grid": re.compile(r"grid|meter|import|export|buy|sell|feed", re.IGNORECASE),
+    "load": re.compile(r"load|consum|house", re.IGNORECASE),
+    "backup": re.compile(r"backup|\b(?:eps|ups)\b|off.?grid|bypass", re.IGNORECASE),
+    "dc": re.compile(r"pv|\bdc|mppt|string|solar", re.IGNORECASE),
+}
+"""By the beginning of a measurement's name: the words of sources for the same place."""
+_STATES = {
+    "Soc": re.compile(r"soc\b|state.of.charge|capacity", re.IGNORECASE),
+    "Soh": re.compile(r"soh\b|health", re.IGNORECASE),
 }
 
 
@@ -63,7 +82,8 @@ class Row:
     @property
     def contradictions(self) -> list[str]:
         """What no number of agreeing sources makes right, in a few words each."""
-        return list(_no_value_contradictions(self))
+        directions = [f"{fact.project}: {why}" for fact, why in self.differing if _OTHER_DIRECTION in why]
+        return [*directions, *_sign_contradictions(self), *_no_value_contradictions(self)]
 
     @property
     def is_agreed(self) -> bool:
@@ -91,6 +111,15 @@ def _compare_row(register: Register, facts: Iterable[tuple[Device, Fact]]) -> Ro
         else:
             row.agreeing.append(fact)
     return row
+
+
+def _sign_contradictions(row: Row) -> Iterator[str]:
+    """Yield the type of the sources if the row is signed and can be negative, but each source reads it as unsigned."""
+    register = row.register
+    if register.data_type in _UNSIGNED.values() and not _is_never_negative(register) and row.agreeing:
+        types = {fact.data_type for fact in row.agreeing}
+        if register.data_type not in types:
+            yield f"all sources have type {' and '.join(sorted(each.name for each in types))}"
 
 
 def _no_value_contradictions(row: Row) -> Iterator[str]:
@@ -156,7 +185,7 @@ def _scale_differences(register: Register, fact: Fact, device: Device) -> Iterat
     elif not math.isclose(abs(scale), abs(register.scale), rel_tol=1e-6):
         yield f"scale {scale:g}"
     elif load_sources()[fact.project].has_directions and scale * register.scale < 0 and _has_direction(register):
-        yield "the other direction"
+        yield _OTHER_DIRECTION
     if not math.isclose(fact.value_offset, register.value_offset, abs_tol=1e-9):
         yield f"value_offset {fact.value_offset:g}"
     if fact.scale_register != register.scale_register:
@@ -167,10 +196,21 @@ def _meaning_differences(register: Register, fact: Fact) -> Iterator[str]:
     phase, other = _phase(register.measurement_name), _phase(fact.quantity)
     if phase and other and phase != other:
         yield f"phase {other}"
-    if _WITH_DIRECTION.match(register.measurement_name):
-        directions, others = _directions(register.measurement_name), _directions(fact.quantity)
-        if others and not directions & others:
-            yield f"{' and '.join(sorted(others))}"
+    directions, others = _words(register.measurement_name, _DIRECTIONS), _directions(fact)
+    if directions and others and not directions & others:
+        yield f"{' and '.join(sorted(others))}"
+    yield from _place_differences(register.measurement_name, fact.quantity)
+
+
+def _place_differences(name: str, quantity: str) -> Iterator[str]:
+    """Yield the place or state of the source's quantity if it is another than that of a measurement's name."""
+    place = next((place for place in _PLACES if name.startswith(place)), None)
+    places = _words(quantity, _PLACES)
+    if place and places and place not in places:
+        yield f"{' and '.join(sorted(places))}"
+    state, states = name[-3:], _words(quantity, _STATES)
+    if state in _STATES and states and state not in states:
+        yield f"{' and '.join(sorted(states))}"
 
 
 def _phase(name: str) -> str | None:
@@ -182,5 +222,10 @@ def _phase(name: str) -> str | None:
     return None
 
 
-def _directions(name: str) -> set[str]:
-    return {direction for direction, pattern in _DIRECTIONS.items() if pattern.search(name)}
+def _directions(fact: Fact) -> set[str]:
+    known = _DIRECTIONS_OF_EVCC.get(fact.quantity) if load_sources()[fact.project].has_directions else None
+    return {known} if known else _words(fact.quantity, _DIRECTIONS)
+
+
+def _words(text: str, patterns: Mapping[str, re.Pattern[str]]) -> set[str]:
+    return {word for word, pattern in patterns.items() if pattern.search(text.replace("_", " "))}
