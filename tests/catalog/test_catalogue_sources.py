@@ -99,6 +99,29 @@ def test_an_edit_that_contradicts_its_sources_is_noticed(name, measurement, chan
     assert not is_agreed(name, measurement, **changes)
 
 
+OPPOSITES = [("import", "export"), ("Import", "Export"), ("batteryCharge", "batteryDischarge")]
+
+WITHOUT_DIRECTION = {("huawei_meter", "importActiveEnergy")}  # two sources call it "accumulated" and "reverse"
+"""Rows whose direction is not in the words of two sources: a wrong edit of their name would not be noticed."""
+
+
+def test_no_row_can_be_renamed_to_the_opposite_direction():
+    accepted = {
+        (name, register.measurement_name)
+        for name, entry in CATALOGUE.items()
+        for register in entry.registers
+        for opposite in opposites(register.measurement_name)
+        if is_agreed(name, register.measurement_name, measurement_name=opposite)
+    }
+    assert accepted == WITHOUT_DIRECTION
+
+
+def opposites(name):
+    for one, other in [*OPPOSITES, *(pair[::-1] for pair in OPPOSITES)]:
+        if one in name:
+            yield name.replace(one, other)
+
+
 def test_each_source_names_a_repository_and_the_commit_that_was_read():
     for project, source in load_sources().items():
         assert "/" in source.repository

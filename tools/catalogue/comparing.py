@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 from emm_pipeline.modbus.no_value import no_value_patterns
 from emm_pipeline.registers import FLOATS, DataType
 from tools.catalogue.facts import load_facts, load_sources
+from tools.catalogue.words import meaning_differences
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from emm_pipeline.catalog import CatalogueType
     from emm_pipeline.registers import Register
@@ -32,38 +33,6 @@ _NEVER_NEGATIVE_UNITS = frozenset({"V", "Hz", "kWh", "kvarh", "kVAh", "%", "VA"}
 _NEVER_NEGATIVE = re.compile(
     r"dc|generated|gridImport|gridExport|importActive|exportActive|batteryCharge|batteryDischarge|current|session|load"
 )
-_PHASES = (
-    re.compile(r"(?:^|[^A-Za-z0-9])[Ll]([123])(?![0-9])(?!.{0,3}[Ll][123])|(?<![0-9])L([123])$"),
-    re.compile(r"(?i)(?<!p)ph_?([abc])$"),
-    re.compile(r"[Pp]hase[ _]?([ABCRST123])(?![A-Za-z])(?![-_ ]?[ABC]\b)"),
-)
-_DIRECTIONS = {
-    "import": re.compile(r"import|buy|bought|forward|consumed|purchase|from[ _]grid|to[ _]user|bezug", re.IGNORECASE),
-    "export": re.compile(r"export|sell|sold|reverse|feed|delivered|returnenergy|to[ _]grid|einspeis", re.IGNORECASE),
-    "discharge": re.compile(r"discharg", re.IGNORECASE),
-    "charge": re.compile(r"(?<!dis)(?<!dis )charg", re.IGNORECASE),
-}
-
-
-_DIRECTIONS_OF_EVCC = {
-    "battery energy": "discharge",
-    "battery returnenergy": "charge",
-    "grid energy": "import",
-    "grid returnenergy": "export",
-}
-
-_PLACES = {
-    "battery": re.compile(r"batt?(?![a-z])|batter", re.IGNORECASE),
-    "grid": re.compile(r"grid|meter|import|export|buy|sell|feed", re.IGNORECASE),
-    "load": re.compile(r"load|consum|house", re.IGNORECASE),
-    "backup": re.compile(r"backup|\b(?:eps|ups)\b|off.?grid|bypass", re.IGNORECASE),
-    "dc": re.compile(r"pv|\bdc|mppt|string|solar", re.IGNORECASE),
-}
-"""By the beginning of a measurement's name: the words of sources for the same place."""
-_STATES = {
-    "Soc": re.compile(r"soc\b|state.of.charge|capacity", re.IGNORECASE),
-    "Soh": re.compile(r"soh\b|health", re.IGNORECASE),
-}
 
 
 @dataclass(slots=True)
@@ -154,7 +123,7 @@ def _differences(register: Register, fact: Fact, device: Device) -> Iterator[str
     if register.words > 1 and register.data_type is not DataType.STRING and fact.word_order != register.word_order:
         yield f"word order {fact.word_order}"
     yield from _scale_differences(register, fact, device)
-    yield from _meaning_differences(register, fact)
+    yield from meaning_differences(register, fact)
 
 
 def _same_type(register: Register, data_type: DataType) -> bool:
@@ -190,42 +159,3 @@ def _scale_differences(register: Register, fact: Fact, device: Device) -> Iterat
         yield f"value_offset {fact.value_offset:g}"
     if fact.scale_register != register.scale_register:
         yield f"scale register {fact.scale_register}"
-
-
-def _meaning_differences(register: Register, fact: Fact) -> Iterator[str]:
-    phase, other = _phase(register.measurement_name), _phase(fact.quantity)
-    if phase and other and phase != other:
-        yield f"phase {other}"
-    directions, others = _words(register.measurement_name, _DIRECTIONS), _directions(fact)
-    if directions and others and not directions & others:
-        yield f"{' and '.join(sorted(others))}"
-    yield from _place_differences(register.measurement_name, fact.quantity)
-
-
-def _place_differences(name: str, quantity: str) -> Iterator[str]:
-    """Yield the place or state of the source's quantity if it is another than that of a measurement's name."""
-    place = next((place for place in _PLACES if name.startswith(place)), None)
-    places = _words(quantity, _PLACES)
-    if place and places and place not in places:
-        yield f"{' and '.join(sorted(places))}"
-    state, states = name[-3:], _words(quantity, _STATES)
-    if state in _STATES and states and state not in states:
-        yield f"{' and '.join(sorted(states))}"
-
-
-def _phase(name: str) -> str | None:
-    for pattern in _PHASES:
-        found = pattern.search(name)
-        if found:
-            text = next(group for group in found.groups() if group)
-            return {"A": "1", "B": "2", "C": "3", "R": "1", "S": "2", "T": "3"}.get(text, text)
-    return None
-
-
-def _directions(fact: Fact) -> set[str]:
-    known = _DIRECTIONS_OF_EVCC.get(fact.quantity) if load_sources()[fact.project].has_directions else None
-    return {known} if known else _words(fact.quantity, _DIRECTIONS)
-
-
-def _words(text: str, patterns: Mapping[str, re.Pattern[str]]) -> set[str]:
-    return {word for word, pattern in patterns.items() if pattern.search(text.replace("_", " "))}

@@ -53,12 +53,10 @@ HEADLINES = {
 
 def missing_headlines(template: Template, catalogue: Mapping[str, CatalogueType]) -> list[str]:
     """Return the quantities that evcc reads of a device and that none of its types measures."""
-    measured = {
-        each.measurement_name
-        for name in template.types
-        for each in (*catalogue[name].registers, *catalogue[name].meter_type.combined)
-    }
-    if any(catalogue[name].kind == "meter" for name in template.types):
+    types = [catalogue[name] for name in template.types]
+    measured = {register.measurement_name for entry in types for register in entry.registers}
+    measured |= {each.measurement_name for entry in types for each in entry.meter_type.combined}
+    if any(entry.kind == "meter" for entry in types):
         measured.add("activePower of a meter")
     quantities = {fact.quantity for fact in load_facts("evcc").get(template.name, ())}
     return sorted(each for each in quantities & set(HEADLINES) if not HEADLINES[each] & measured)
