@@ -288,7 +288,7 @@ def test_a_folder_that_was_deleted_is_created_again(installation, mosquitto):
 
 
 def test_a_last_will_that_comes_late_does_not_leave_the_installation_offline(installation, mosquitto):
-    """A broker notices the end of a connection up to 45 s late if the network was unreachable: after the next one began."""
+    """A broker notices the end of a connection up to 45 s late if the network failed: after the next one began."""
     with mosquitto.client() as client, installation.running():
         wait_until(lambda: client.received.get("emm/status") == "online")
         mosquitto.publish("emm/status", "offline", "-r")
