@@ -31,9 +31,14 @@ def insert_catalogue(engine):
         for path in sorted(FOLDER.glob("*.csv")):
             lines = [line for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
             for row in csv.DictReader(lines):
-                cells = {column: cell for column, cell in row.items() if cell}
+                cells: dict[str, str | list[str]] = {column: cell for column, cell in row.items() if cell}
+                if several := row.get("invalid_values"):
+                    cells["invalid_values"] = several.split()
                 columns = ", ".join(cells)
-                values = ", ".join(f":{column}" for column in cells)
+                values = ", ".join(
+                    f"CAST(:{column} AS numeric[])" if column == "invalid_values" else f":{column}"
+                    for column in cells
+                )
                 connection.execute(text(f"INSERT INTO registers ({columns}) VALUES ({values})"), cells)
         for entry in CATALOGUE.values():
             row = {"type": entry.name} | {column: getattr(entry.meter_type, column) for column in SETTING_COLUMNS}

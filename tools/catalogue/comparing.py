@@ -50,7 +50,7 @@ class Row:
 
     @property
     def contradictions(self) -> list[str]:
-        """What no number of agreeing sources makes right, in a few words each."""
+        """Return what is wrong whatever the number of agreeing sources, in a few words each."""
         directions = [f"{fact.project}: {why}" for fact, why in self.differing if _OTHER_DIRECTION in why]
         return [*directions, *_sign_contradictions(self), *_no_value_contradictions(self)]
 

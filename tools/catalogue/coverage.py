@@ -48,7 +48,7 @@ HEADLINES = {
     "power": {"activePower", "activePowerL1", "batteryPower", "dcPower"},
     "soc": {"batterySoc"},
 }
-"""What evcc needs of a device, by the quantity of its facts, and the measurements of which one gives it."""
+"""The quantities of facts that evcc needs of a device, with the measurements of which one contains it."""
 
 
 def missing_headlines(template: Template, catalogue: Mapping[str, CatalogueType]) -> list[str]:
