@@ -36,8 +36,7 @@ def insert_catalogue(engine):
                     cells["invalid_values"] = several.split()
                 columns = ", ".join(cells)
                 values = ", ".join(
-                    f"CAST(:{column} AS numeric[])" if column == "invalid_values" else f":{column}"
-                    for column in cells
+                    f"CAST(:{column} AS numeric[])" if column == "invalid_values" else f":{column}" for column in cells
                 )
                 connection.execute(text(f"INSERT INTO registers ({columns}) VALUES ({values})"), cells)
         for entry in CATALOGUE.values():
