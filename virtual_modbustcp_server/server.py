@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import logging
 import os
 import signal
@@ -10,20 +9,23 @@ import sys
 import threading
 import time
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Self
 
 from pymodbus.constants import ExcCodes
 
 if TYPE_CHECKING or __package__:
-    from .modbus_tcp import DEFAULT_SERIAL_SETTINGS, TRANSPORTS, ModbusListener, Place
+    from .modbus_tcp import DEFAULT_SERIAL_SETTINGS, ModbusListener, Place
+    from .options import argument_parser
     from .registers import DataType, FunctionCode, Order, Registers, encode
     from .update_cron import UpdateCron
+    from .updates import DeviceOff, ServedData, UpdateLog
 else:  # the folder was copied, and its files run as scripts
-    from modbus_tcp import DEFAULT_SERIAL_SETTINGS, TRANSPORTS, ModbusListener, Place
+    from modbus_tcp import DEFAULT_SERIAL_SETTINGS, ModbusListener, Place
+    from options import argument_parser
     from registers import DataType, FunctionCode, Order, Registers, encode
     from update_cron import UpdateCron
+    from updates import DeviceOff, ServedData, UpdateLog
 
 __all__ = ["DataType", "DeviceOff", "FunctionCode", "Order", "VirtualModbusTCPServer", "argument_parser"]
 
@@ -34,33 +36,6 @@ UPDATES_UNTIL_STALE = 3
 LEAST_DATA_AGE_S = 60.0
 _FIRST_UPDATE_WAIT_S = 10.0
 _STOP_TIMEOUT_S = 0.3
-
-
-class DeviceOff(Exception):  # noqa: N818 - a state of the device, not an error
-    """Raised by `set_datastore` when the device is switched off, which is not a failure.
-
-    The server then serves what the update wrote before: None for registers without a value. If it wrote nothing, reads
-    of the unit are answered with exception 0x0B, as by a gateway with a silent unit. The log reports it once.
-    """
-
-
-@dataclass(frozen=True, slots=True)
-class _Data:
-    """The registers of an update, the time of the update, and how long they may be served."""
-
-    registers: Registers
-    updated_at: datetime
-    valid_for_s: float
-    valid_until: float
-    """In seconds of `time.monotonic`, which does not change when the system clock is corrected."""
-
-    @property
-    def lifetime(self) -> str:
-        until = self.updated_at + timedelta(seconds=self.valid_for_s)
-        return (
-            f"the data of {self.updated_at:%Y-%m-%d %H:%M:%S} is served until {until:%Y-%m-%d %H:%M:%S} UTC, "
-            "then exception 4"
-        )
 
 
 class VirtualModbusTCPServer(ABC):
@@ -100,11 +75,9 @@ class VirtualModbusTCPServer(ABC):
         self.transport = transport
         self.serial_settings = serial_settings
         self._max_data_age_s = max_data_age_s
-        self._data: _Data | None = None
+        self._data: ServedData | None = None
         self._writing: Registers | None = None
-        self._failure: type[BaseException] | None = None
-        self._off = False
-        self._stale_logged = False
+        self._log = UpdateLog()
         self._stopping = threading.Event()
         self._listener: ModbusListener | None = None
         self._updater: threading.Thread | None = None
@@ -235,7 +208,7 @@ class VirtualModbusTCPServer(ABC):
         except DeviceOff as err:
             off = err
         except (Exception, SystemExit) as err:  # noqa: BLE001 - a device's script may raise anything
-            self._log_failure(err)
+            self._log.failed(err, self._data)
             return
         finally:
             self._writing = None
@@ -244,59 +217,15 @@ class VirtualModbusTCPServer(ABC):
         if valid_for_s is None:
             planned = cron.next_after(now, UPDATES_UNTIL_STALE) - now
             valid_for_s = max(planned.total_seconds(), LEAST_DATA_AGE_S)
-        self._data = _Data(registers, now, valid_for_s, time.monotonic() + valid_for_s)
-        self._log_success(off)
-
-    def _log_failure(self, error: BaseException) -> None:
-        lifetime = self._data.lifetime if self._data else "there is no earlier data to serve"
-        logger.error(
-            "set_datastore failed: %s: %s; %s",
-            type(error).__name__,
-            error,
-            lifetime,
-            exc_info=None if type(error) is self._failure else error,
-        )
-        self._failure = type(error)
-
-    def _log_success(self, off: DeviceOff | None) -> None:
-        if off and not self._off:
-            logger.info("the device is off: %s", off)
-        elif self._off and not off:
-            logger.info("the device is on again")
-        elif self._failure:
-            logger.info("set_datastore has recovered")
-        self._off, self._failure, self._stale_logged = off is not None, None, False
+        self._data = ServedData(registers, now, valid_for_s, time.monotonic() + valid_for_s)
+        self._log.succeeded(off)
 
     def _read(self, unit_id: int, function_code: int, address: int, count: int) -> list[int] | ExcCodes:
         data = self._data
         if data is None or time.monotonic() > data.valid_until:
-            self._log_stale(data)
+            self._log.stale(data)
             return ExcCodes.DEVICE_FAILURE
         if not data.registers.has_unit(unit_id):
             return ExcCodes.GATEWAY_NO_RESPONSE
         words = data.registers.read(unit_id, function_code, address, count)
         return ExcCodes.ILLEGAL_ADDRESS if words is None else words
-
-    def _log_stale(self, data: _Data | None) -> None:
-        if not self._stale_logged:
-            self._stale_logged = True
-            since = f"since {data.updated_at:%Y-%m-%d %H:%M:%S} UTC" if data else "yet"
-            logger.error("no update has succeeded %s: reads are answered with exception 4", since)
-
-
-def argument_parser(description: str | None, *, transport: bool = False) -> argparse.ArgumentParser:
-    """Return a parser with the options `--host` and `--port`, and with `transport` also those of other transports."""
-    parser = argparse.ArgumentParser(description=(description or "").partition("\n")[0])
-    parser.add_argument("--host", default="0.0.0.0", help="address to listen on (default: %(default)s)")  # noqa: S104
-    parser.add_argument("--port", type=int, default=502, help="TCP port to listen on (default: %(default)s)")
-    if transport:
-        parser.add_argument(
-            "--transport",
-            choices=TRANSPORTS,
-            default="tcp",
-            help="Modbus TCP, RTU over TCP, UDP, or RTU on the serial device that --host names (default: %(default)s)",
-        )
-        parser.add_argument(
-            "--serial-settings", default=DEFAULT_SERIAL_SETTINGS, help="of the serial line (default: %(default)s)"
-        )
-    return parser

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
-import os
 import signal
 import threading
 from contextlib import contextmanager
@@ -15,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from emm_pipeline.cli.folder_lock import folder_lock
 from emm_pipeline.cli.output import json_option, print_json, say, shown_time
 from emm_pipeline.errors import ConfigurationError
 from emm_pipeline.mqtt.state import publishing, read_state
@@ -24,6 +23,7 @@ from emm_pipeline.stores.outbox.copies import BatchCopies
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
 
@@ -63,21 +63,13 @@ def mqtt(context: click.Context, values_only: bool) -> None:
         ).run(stopped.is_set)
 
 
-@contextmanager
-def _only_one(folder: Path) -> Iterator[None]:
-    """Create the folder, and hold its lock. The kernel releases it when this process ends, however it ends."""
+def _only_one(folder: Path) -> AbstractContextManager[None]:
+    """Create the folder; return its lock."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        fd = os.open(folder, os.O_RDONLY)
     except OSError as err:
         raise ConfigurationError(f"{folder} cannot be used ({err.strerror}); OUTBOX_DIR names its parent") from None
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError:
-        raise ConfigurationError(f"another `emm mqtt` publishes from {folder}") from None
-    finally:
-        os.close(fd)
+    return folder_lock(folder, f"another `emm mqtt` publishes from {folder}")
 
 
 @contextmanager

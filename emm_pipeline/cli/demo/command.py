@@ -6,7 +6,6 @@ server. It keeps its data between runs, and stops everything that it started.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import signal
 import socket
@@ -21,6 +20,7 @@ from zlib import crc32
 import click
 
 from emm_pipeline.cli.demo.stack import DemoStack
+from emm_pipeline.cli.folder_lock import folder_lock
 from emm_pipeline.cli.output import say
 from emm_pipeline.cli.progress import progress
 from emm_pipeline.cli.showing.readings import print_readings, records_of
@@ -30,6 +30,7 @@ from emm_pipeline.settings import PROJECT_ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
 UI_PORT = 3001
 
@@ -126,23 +127,15 @@ def _stop_on_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-@contextmanager
-def _only_one(data_dir: Path) -> Iterator[None]:
-    """Hold the folder's lock. The kernel releases it when this process ends, however it ends."""
+def _only_one(data_dir: Path) -> AbstractContextManager[None]:
+    """Create the folder; return its lock."""
     try:
         data_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
     except OSError as err:
         raise ConfigurationError(f"{data_dir} cannot be created ({err.strerror}): choose another --data-dir") from None
     if data_dir.stat().st_uid != os.geteuid():
         raise ConfigurationError(f"{data_dir} belongs to another user: choose a folder with --data-dir")
-    folder = os.open(data_dir, os.O_RDONLY)
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError:
-        raise ConfigurationError(f"another demo is running on {data_dir}") from None
-    finally:
-        os.close(folder)
+    return folder_lock(data_dir, f"another demo is running on {data_dir}")
 
 
 def _claim_port(port: int) -> None:
