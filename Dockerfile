@@ -32,7 +32,7 @@ RUN useradd --uid 10001 --no-create-home --home-dir /tmp --shell /usr/sbin/nolog
     && chown emm: /var/lib/dagster/storage /var/lib/emm/outbox /var/lib/emm/watchdog /var/lib/emm/proxy /run/emm/*
 COPY --from=build /opt/emm /opt/emm
 COPY dagster.yaml workspace.yaml /var/lib/dagster/
-COPY docker/emm-check docker/emm-init docker/emm-healthcheck /usr/local/bin/
+COPY docker/emm-init docker/emm-healthcheck /usr/local/bin/
 WORKDIR /var/lib/dagster
 USER 10001
 CMD ["emm", "--help"]

@@ -78,6 +78,7 @@ def _open_influxdb(settings: Settings) -> Iterator[ReadingsStore]:
         token=settings.influxdb_token.get_secret_value(),
         org=settings.influxdb_org,
         bucket=settings.influxdb_bucket,
+        ca_file=settings.influxdb_ca_file,
     )
     try:
         yield store

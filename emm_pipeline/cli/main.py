@@ -23,6 +23,7 @@ INTERRUPTED = 130
 PIPE_CLOSED = 141
 
 COMMANDS = {
+    "backup": "commands.backup:backup",
     "code-server": "commands.code_server:code_server",
     "combined": "commands.combined:combined",
     "daemon": "commands.daemon:daemon",
@@ -35,8 +36,10 @@ COMMANDS = {
     "poll": "commands.poll:poll",
     "read": "commands.read:read",
     "registers": "commands.registers:registers",
+    "restore": "commands.backup:restore",
     "scan": "commands.scan:scan_command",
     "secrets": "commands.secrets:secrets",
+    "service": "commands.service:service",
     "settings": "commands.settings:settings",
     "status": "commands.status:status",
     "types": "commands.types:types",
@@ -45,6 +48,9 @@ COMMANDS = {
     "webserver": "commands.webserver:webserver",
 }
 """Maps each command's name to its module and function."""
+
+_SHOW_ENVIRONMENT = {"settings", "code-server", "demo"}
+"""Commands that report misspelt variables of the environment; all others report those in files only."""
 
 
 @click.group(cls=LazyGroup, lazy=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
@@ -58,7 +64,10 @@ COMMANDS = {
 @click.pass_context
 def emm(context: click.Context, env_file: tuple[Path, ...]) -> None:
     """Energy Monitoring Management: reads energy meters over Modbus, and stores their values in InfluxDB."""
+    from emm_pipeline.cli.unknown_variables import report_unknown_variables  # noqa: PLC0415  # `emm --help` is fast
+
     context.obj = env_file
+    report_unknown_variables(env_file, environment=context.invoked_subcommand in _SHOW_ENVIRONMENT)
 
 
 def main() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from emm_pipeline.cli.suggesting import suggestion
+from emm_pipeline.suggesting import suggestion
 
 
 @pytest.mark.parametrize(

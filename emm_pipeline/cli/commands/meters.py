@@ -12,7 +12,6 @@ from emm_pipeline.cli.links import gateway_of, shown_gateway, transport_options
 from emm_pipeline.cli.meter_names import find_meters
 from emm_pipeline.cli.output import confirm, json_option, print_json, say, yes_option
 from emm_pipeline.cli.showing import meter_list
-from emm_pipeline.cli.suggesting import suggestion
 from emm_pipeline.condition.meters import meter_conditions
 from emm_pipeline.config_db.editing.meter_rows import add_meter, edit_meter, load_meter_rows, remove_meters
 from emm_pipeline.config_db.editing.type_tables import load_types_of
@@ -21,6 +20,7 @@ from emm_pipeline.errors import ConfigurationError
 from emm_pipeline.fleet import SERIAL_PORT
 from emm_pipeline.opening import open_config_database
 from emm_pipeline.settings import load_settings
+from emm_pipeline.suggesting import suggestion
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

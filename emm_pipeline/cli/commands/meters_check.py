@@ -16,7 +16,6 @@ from emm_pipeline.cli.meter_names import ids_of
 from emm_pipeline.cli.output import json_option, note, print_json, say
 from emm_pipeline.cli.progress import progress
 from emm_pipeline.cli.showing.checks import print_check, to_json
-from emm_pipeline.cli.suggesting import suggestion
 from emm_pipeline.commissioning.checking import AD_HOC_ID, MeterCheck, check_meters, steps_of
 from emm_pipeline.config_db.validation.meters import HIGHEST_UNIT_ID
 from emm_pipeline.errors import ConfigurationError, TransientError
@@ -24,6 +23,7 @@ from emm_pipeline.fleet import EnergyMeter, Fleet, MeterType
 from emm_pipeline.polling.device_state import forget_what_was_read
 from emm_pipeline.polling.plan import PollPlan, plan_meters
 from emm_pipeline.stores.texts import number_of
+from emm_pipeline.suggesting import suggestion
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -88,6 +88,8 @@ def check(env_files: tuple[Path, ...], as_json: bool) -> None:
         print_json({"valid": True, "generated_credentials": unset})
         return
     say("settings are valid")
+    if loaded.mail_issue:
+        say(f"WARNING: {loaded.mail_issue}")
     if unset:
         say(f"credentials that you have not set, or only to a published example: {', '.join(unset)}")
         say("`emm secrets create` makes random ones in their place; the stack runs it at its start")

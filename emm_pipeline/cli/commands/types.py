@@ -18,7 +18,6 @@ from emm_pipeline.cli.showing.register_tables import (
 )
 from emm_pipeline.cli.showing.tables import print_table
 from emm_pipeline.cli.showing.type_lists import Wanted, listed
-from emm_pipeline.cli.suggesting import suggestion
 from emm_pipeline.config_db.editing.meter_rows import load_meter_rows
 from emm_pipeline.config_db.editing.type_tables import (
     load_types_of,
@@ -28,6 +27,7 @@ from emm_pipeline.errors import ConfigurationError
 from emm_pipeline.modbus.planning import plan_requests
 from emm_pipeline.opening import open_config_database
 from emm_pipeline.settings import load_settings
+from emm_pipeline.suggesting import suggestion
 
 if TYPE_CHECKING:
     from pathlib import Path
