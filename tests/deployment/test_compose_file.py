@@ -292,6 +292,17 @@ def test_the_documents_start_profiles_by_a_setting_so_that_stop_and_down_include
     assert "COMPOSE_PROFILES" in ENV_FILES[0].read_text()
 
 
+def test_the_image_has_every_folder_where_its_user_writes_into_a_volume():
+    """A new volume gets the owner of the folder in the image; without one it belongs to root."""
+    creates = re.search(
+        r"for service in (.*?); do mkdir -p \"/run/emm/\$service\"", (PROJECT_ROOT / "Dockerfile").read_text()
+    )
+    assert creates
+    folders = {f"/run/emm/{service}" for service in creates.group(1).split()} | {"/run/emm/secrets"}
+    places = {place.split(":")[0] for service in SETS_UP for place in volumes_of(service).values()}
+    assert {place for place in places if place.startswith("/run/emm/")} == folders
+
+
 def test_the_build_context_holds_no_settings():
     ignored = (PROJECT_ROOT / ".dockerignore").read_text().splitlines()
     assert "*" in ignored
