@@ -36,9 +36,9 @@ def require_empty(settings: Settings) -> None:
     query = f"SELECT count(*) FROM energy_meters WHERE host <> '{_EXAMPLE_METER}'"  # noqa: S608  # a constant
     meters = _scalar(settings.config_database_url, "energy_meters", query)
     if meters:
+        shown = "a meter" if meters == 1 else f"{meters} meters"
         raise ConfigurationError(
-            f"the table energy_meters has {meters} meters, which a restore would replace: use an empty installation, "
-            "or --force"
+            f"the table energy_meters has {shown}, which a restore would replace: use an empty installation, or --force"
         )
 
 

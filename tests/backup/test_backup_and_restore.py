@@ -180,7 +180,7 @@ def test_an_installation_with_meters_or_that_runs_is_replaced_with_force_only(ol
     new.sql("INSERT INTO energy_meters VALUES (7, '10.0.0.7', 502, 1, 'x', 'mine')")
     done = run(new, "restore", backup)
     assert done.returncode == 2
-    assert "1 meters, which a restore would replace" in done.stderr
+    assert "a meter, which a restore would replace" in done.stderr
     new.sql("DELETE FROM energy_meters")
     new.sql(
         "INSERT INTO daemon_heartbeats (daemon_type, daemon_id, timestamp) VALUES ('SCHEDULER', 'x', now())",
