@@ -96,8 +96,9 @@ def _cursor(url: URL, what: str) -> Iterator[Cursor]:
     try:
         with database_errors(engine):
             connection = engine.raw_connection()
+        driver: Any = connection.driver_connection
         try:
-            with connection.cursor() as cursor:
+            with driver.cursor() as cursor:
                 yield cursor
             connection.commit()
         except psycopg2.Error as err:

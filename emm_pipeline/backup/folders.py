@@ -71,7 +71,10 @@ def restore_folder(folder: Path, archive: ArchiveReader, part: str, *, replace: 
         folder.mkdir(parents=True, exist_ok=True)
         if replace:
             for path in folder.iterdir():
-                shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink()
         with archive.stream(part) as stream, tarfile.open(fileobj=stream, mode="r|") as tar:
             for member in tar:
                 tar.extract(member, folder, filter=_with_owner)
