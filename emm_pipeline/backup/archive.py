@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import zipfile
+import zlib
 from contextlib import contextmanager, suppress
 from typing import IO, TYPE_CHECKING, Any, Self
 
@@ -102,7 +103,7 @@ class ArchiveReader:
             self.manifest: dict[str, Any] = json.loads(self._zip.read(_MANIFEST))
         except OSError as err:
             raise ConfigurationError(f"{file} cannot be read: {err.strerror}") from None
-        except (zipfile.BadZipFile, KeyError, ValueError):
+        except (zipfile.BadZipFile, zlib.error, KeyError, ValueError):
             raise ConfigurationError(f"{file} is not a backup of EMM, or is incomplete") from None
         if self.manifest.get("format") != FORMAT:
             raise ConfigurationError(f"{file} was written by a newer version of EMM: install that version first")
@@ -124,7 +125,7 @@ class ArchiveReader:
         """
         try:
             damaged = self._zip.testzip()
-        except (zipfile.BadZipFile, OSError, EOFError) as err:
+        except (zipfile.BadZipFile, zlib.error, OSError, EOFError) as err:
             damaged = str(err)
         if damaged:
             raise ConfigurationError(f"{self._file} is damaged ({damaged}): nothing was changed")

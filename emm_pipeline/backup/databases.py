@@ -95,14 +95,13 @@ def _cursor(url: URL, what: str) -> Iterator[Cursor]:
     engine = create_config_engine(url)
     try:
         with database_errors(engine):
-            connection = engine.raw_connection()
-        driver: Any = connection.driver_connection
+            connection = engine.connect()
+        driver: Any = connection.connection.driver_connection
         try:
             with driver.cursor() as cursor:
                 yield cursor
-            connection.commit()
+            driver.commit()
         except psycopg2.Error as err:
-            connection.rollback()
             raise BackupError(f"database {place(url)} cannot be {what}: {' '.join(str(err).split())}") from None
         finally:
             connection.close()

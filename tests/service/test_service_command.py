@@ -159,7 +159,7 @@ def test_status_and_logs_ask_systemd_about_the_services(installed, monkeypatch, 
 
 
 def test_a_service_that_does_not_exist_is_answered_with_those_that_do(installed):
-    done = CliRunner().invoke(emm, ["service", "logs", "deamon", "--user"])
+    done = CliRunner().invoke(emm, ["service", "logs", "daemons", "--user"])
     assert "there are: code-server, daemon, watchdog, webserver" in str(done.exception)
 
 
