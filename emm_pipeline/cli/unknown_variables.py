@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from dotenv import dotenv_values
 
 from emm_pipeline.cli.output import note
+from emm_pipeline.cli.showing.effective_settings import shown_path
 from emm_pipeline.settings import ENV_FILES, Settings
+from emm_pipeline.suggesting import suggestion
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -38,13 +39,12 @@ _HINTS = {
     "INFLUXDB_BUCKET": " (1.8: database/retention_policy)",
     "INFLUXDB_TOKEN": " (1.8: user:password)",
 }
-_OTHERS = ("GF_", "DOCKER_INFLUXDB_INIT_", "COMPOSE_")
-"""Beginnings of the names of other programs' variables, which the stack passes on."""
+_OTHERS = ("GF_", "DOCKER_", "COMPOSE_", "VIRTUAL_SERVER_", "EMM_COMMAND")
+"""Beginnings of the names of variables that other programs read."""
 _NOT_IN_THE_FILE = {
     *("COMPOSE_PROFILES", "COMPOSE_PROJECT_NAME", "DAGSTER_HOME", "SERIAL_DEVICE", "SERIAL_GROUP"),
-    *(f"{image}_IMAGE" for image in ("POSTGRES", "CADDY", "PYTHON", "INFLUXDB", "GRAFANA", "REDIS")),
 }
-_ALIKE = 0.85
+_ALIKE = 0.8
 
 
 def report_unknown_variables(env_files: Iterable[Path], *, environment: bool) -> None:
@@ -59,18 +59,30 @@ def report_unknown_variables(env_files: Iterable[Path], *, environment: bool) ->
 
 
 def unknown_variables(env_files: Iterable[Path], *, environment: bool) -> list[str]:
-    """Return a message for each variable that EMM does not read, with the setting that was probably meant."""
+    """Return a message for each variable that EMM does not read, with the setting that was probably meant.
+
+    A file may hold other variables, such as those of a virtual device: these are not reported.
+    """
     known = _known_names()
+    families = {name.partition("_")[0] for name in known}
     found: list[tuple[str, str]] = []
     for file in (*ENV_FILES[1:], *env_files):
         try:
-            found += [(str(file), name) for name in dotenv_values(file, encoding="utf-8")]
+            names = [name for name in dotenv_values(file, encoding="utf-8") if name not in known]
         except (OSError, UnicodeDecodeError):
             continue  # load_settings reports it
+        described = ((name, _meant(name, known)) for name in names)
+        found += [
+            (f"{shown_path(file)}: EMM has no setting {name}", meant)
+            for name, meant in described
+            if meant or (name.partition("_")[0] in families and not _is_others(name))
+        ]
     if environment:
-        found += [("the environment", name) for name in sorted(os.environ)]
-    meant = ((where, name, _meant(name, known)) for where, name in found if name not in known)
-    return [f"{name} in {where} is not a setting; {setting}" for where, name, setting in meant if setting]
+        names = sorted(set(os.environ) - known)
+        found += [
+            (f"the environment: EMM has no setting {name}", meant) for name in names if (meant := _meant(name, known))
+        ]
+    return [f"{message}; {meant}" if meant else message for message, meant in found]
 
 
 def _known_names() -> set[str]:
@@ -85,7 +97,10 @@ def _known_names() -> set[str]:
 def _meant(name: str, known: set[str]) -> str:
     if setting := _FORMER.get(name.upper()):
         return f"set {setting}{_HINTS.get(setting, '')} instead"
-    if name.startswith(_OTHERS):
+    if _is_others(name):
         return ""
-    near = get_close_matches(name.upper(), known, n=1, cutoff=_ALIKE)
-    return f"did you mean {near[0]}?" if near else ""
+    return suggestion(name, known, cutoff=_ALIKE).removeprefix("; ")
+
+
+def _is_others(name: str) -> bool:
+    return name.startswith(_OTHERS) or name.endswith("_IMAGE")

@@ -25,7 +25,7 @@ def effective_settings(*env_files: Path) -> list[dict[str, str]]:
     """
     require_readable(env_files)
     files: list[tuple[str, Mapping[str, str | None]]] = [
-        (_shown_path(path), dotenv_values(path, encoding="utf-8")) for path in (*ENV_FILES, *env_files)
+        (shown_path(path), dotenv_values(path, encoding="utf-8")) for path in (*ENV_FILES, *env_files)
     ]
     sources = [("EMM_ACCESS_DIR", access_values(*env_files)), ("environment", os.environ), *reversed(files)]
     shown = []
@@ -46,5 +46,6 @@ def effective_settings(*env_files: Path) -> list[dict[str, str]]:
     return shown
 
 
-def _shown_path(path: Path) -> str:
+def shown_path(path: Path) -> str:
+    """Return the path of a file with settings, relative to the product's folder if it is in there."""
     return str(path.relative_to(PRODUCT_FILES) if path.is_relative_to(PRODUCT_FILES) else path)
