@@ -36,11 +36,14 @@ FLOORS = [
     {
         *("errors", "fleet", "registers", "readings", "naming", "cron", "credentials", "env_files", "event_loop"),
         *("status", "plausibility", "failing"),
-        *("postgres_errors", "reloading", "mqtt_settings"),
+        *("postgres_errors", "reloading", "mqtt_settings", "alert_settings", "backup_settings", "suggesting"),
     },
     {"settings", "modbus", "config_db", "stores", "catalog"},
-    {"access", "opening", "polling", "commissioning", "alerts", "mqtt", "energy", "dagster_ext", "condition"},
-    {"defs"},
+    {
+        *("access", "opening", "polling", "commissioning", "alerts", "mqtt", "energy", "dagster_ext"),
+        *("condition", "service"),
+    },
+    {"defs", "backup"},
     {"definitions", "preload", "celery_app", "cli", "embedded_postgres"},
 ]
 """From the ground up. Imports go down only; above the first floor no package knows another of its floor."""
