@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from emm_pipeline.config_db.device_state.register_issues import load_accepted
 from emm_pipeline.config_db.gateway_locks import gateway_locks
 from emm_pipeline.config_db.loader import load_fleet
-from emm_pipeline.errors import EmmError
+from emm_pipeline.errors import ConfigDatabaseError, EmmError
 from emm_pipeline.fleet import Fleet
 from emm_pipeline.modbus.gateway_locks import GatewayLocks, Unlocked
 from emm_pipeline.opening import open_config_database
 from emm_pipeline.settings import load_settings
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Collection, Iterator
+    from collections.abc import AsyncIterator, Collection, Iterator, Mapping
     from pathlib import Path
 
     from sqlalchemy import Engine
@@ -30,9 +30,11 @@ class KnownFleet:
     fleet: Fleet = field(default_factory=Fleet)
     reason: str | None = None
 
-    def accepted(self, meter_id: int) -> Collection[str]:
-        """Return a meter's measurements whose absence a person has accepted."""
-        return load_accepted(self.engine).get(meter_id, ()) if self.engine else ()
+    def accepted(self) -> Mapping[int, Collection[str]]:
+        """Return, by meter id, the measurements whose absence a person has accepted; {} if they cannot be read."""
+        with suppress(ConfigDatabaseError):  # an older database does not have the table
+            return load_accepted(self.engine) if self.engine else {}
+        return {}
 
     @asynccontextmanager
     async def locks(self) -> AsyncIterator[GatewayLocks]:

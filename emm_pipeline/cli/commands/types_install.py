@@ -112,6 +112,14 @@ class _Planned:
     plan: Installation
 
 
+def install_types(engine: Engine, names: list[str]) -> None:
+    """Write types of the catalogue that are not in the database into it, without printing anything."""
+    entries = [_entry(name) for name in names]
+    with database_errors(engine), engine.connect() as connection:
+        plans = _plans(connection, entries)
+    _write(engine, plans)
+
+
 def _entry(name: str) -> CatalogueType:
     catalogue = load_catalogue()
     if name not in catalogue:
