@@ -68,7 +68,7 @@ class Settings(BaseSettings, AlertSettings, BackupSettings, MqttSettings):
     influxdb_bucket: str = "emm"
 
     meters_per_run: int = Field(default=2500, ge=1)
-    max_connections: int = Field(default=200, ge=1)
+    max_connections: int | None = Field(default=None, ge=1)
     status_interval_s: int | None = Field(default=None, ge=0)
     run_launcher: Literal["default", "celery"] = "default"
     redis_host: str = "redis"
