@@ -27,7 +27,7 @@ ENV PATH=/opt/emm/bin:$PATH \
     OUTBOX_DIR=/var/lib/emm/outbox
 # The folders of volumes belong to the user: a new volume gets the owner of its folder.
 RUN useradd --uid 10001 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin emm \
-    && for service in postgres influxdb grafana redis pipeline dagster; do mkdir -p "/run/emm/$service"; done \
+    && for service in postgres influxdb grafana redis pipeline dagster mqtt web; do mkdir -p "/run/emm/$service"; done \
     && mkdir -p /var/lib/dagster/storage /var/lib/emm/outbox /var/lib/emm/watchdog /var/lib/emm/proxy && mkdir -m 700 /run/emm/secrets \
     && chown emm: /var/lib/dagster/storage /var/lib/emm/outbox /var/lib/emm/watchdog /var/lib/emm/proxy /run/emm/*
 COPY --from=build /opt/emm /opt/emm

@@ -21,6 +21,7 @@ from benchmarks.reading import gateways, own_connections
 from benchmarks.results import Row, keep, show
 from benchmarks.scheduled import scheduled
 from benchmarks.sustained import sustained
+from benchmarks.web import web
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,6 +37,7 @@ BENCHMARKS: dict[str, Callable[..., list[Row]]] = {
     "scheduled": scheduled,
     "sustained": sustained,
     "pages": pages,
+    "web": web,
     "celery": celery_start,
 }
 

@@ -225,7 +225,7 @@ class InfluxAccess:
         return self._write(tokens)
 
     def _write(self, tokens: Tokens) -> bool:
-        """Write the files of the pipeline and Grafana; return whether Grafana's token changed."""
+        """Write the files of the pipeline, Grafana and the web page; return whether Grafana's token changed."""
         settings = self._settings
         changed = self._folders.read("grafana", "influxdb_token") != tokens.read
         database = settings.influxdb_bucket.partition("/")[0]
@@ -236,4 +236,5 @@ class InfluxAccess:
         }
         self._folders.write("pipeline", {OWN_TOKEN: tokens.write, **place})
         self._folders.write("grafana", {"influxdb_token": tokens.read, "influxdb_database": database})
+        self._folders.write("web", {"INFLUXDB_READ_TOKEN": tokens.read, **place})
         return changed

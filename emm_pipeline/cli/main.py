@@ -42,6 +42,7 @@ COMMANDS = {
     "types": "commands.types:types",
     "watch": "commands.watch:watch",
     "watchdog": "commands.watchdog:watchdog",
+    "web": "commands.web:web",
     "webserver": "commands.webserver:webserver",
 }
 """Maps each command's name to its module and function."""

@@ -16,6 +16,7 @@ WITHOUT_JSON = {
     ("influxdb", "setup"),
     ("mqtt",),
     ("watchdog",),
+    ("web",),
     ("webserver",),
     *SECRETS,
 }
@@ -24,7 +25,7 @@ WITHOUT_JSON = {
 NO_DATABASE = {
     *(("code-server",), ("daemon",), ("webserver",), ("demo",), ("influxdb", "setup"), ("read",), ("scan",)),
     *(("outbox",), ("outbox", "replay"), ("outbox", "show"), ("settings",), ("settings", "check"), *SECRETS),
-    *(("mqtt",), ("mqtt", "status"), ("status",), ("watchdog",)),  # they report that it is unavailable
+    *(("mqtt",), ("mqtt", "status"), ("status",), ("watchdog",), ("web",)),  # they report that it is unavailable
 }
 ARGUMENTS = {
     ("meters", "add"): ["10.0.0.1", "--unit", "1", "--type", "sdm630"],
@@ -39,6 +40,8 @@ ARGUMENTS = {
     ("types", "install"): ["sdm630"],
     ("types", "show"): ["sdm630"],
     ("watch",): ["1"],
+    ("web", "accounts", "add"): ["anna"],
+    ("web", "accounts", "remove"): ["anna"],
 }
 
 

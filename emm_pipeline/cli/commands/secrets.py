@@ -10,7 +10,7 @@ from emm_pipeline.access.stack import GRAFANA_URL, StackAccess
 from emm_pipeline.cli.output import say
 from emm_pipeline.settings import all_variables, load_settings
 
-SERVERS = ("postgres", "influxdb", "grafana", "dagster", "redis")
+SERVERS = ("postgres", "influxdb", "grafana", "dagster", "redis", "web")
 
 _folder = click.option(
     "--folder",
@@ -76,6 +76,7 @@ def rotate(env_files: tuple[Path, ...], server: str, folder: Path, grafana_url: 
         "grafana": stack.rotate_grafana,
         "dagster": stack.rotate_dagster,
         "redis": stack.rotate_redis,
+        "web": stack.rotate_web,
     }
     rotations[server]()
 
