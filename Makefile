@@ -37,7 +37,7 @@ demo: $(VENV)/.demo
 	@$(BIN)/emm demo $(ARGS)
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 soak: $(VENV)/.dev
 	$(BIN)/python -m pytest -m soak -n 2 --dist loadfile --timeout 3000 $(ARGS)

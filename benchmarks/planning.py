@@ -48,7 +48,7 @@ def _random_type(chance: random.Random, registers: int, span: int) -> MeterType:
 
 
 def _values(meter_type: MeterType, function_code: FunctionCode) -> Ranges:
-    found = {(r.register_address, r.end) for r in meter_type.registers if r.function_code is function_code}
+    found = {(r.register_address, r.end) for r in meter_type.asked if r.function_code is function_code}
     return sorted(found)
 
 

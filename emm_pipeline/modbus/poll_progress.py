@@ -137,9 +137,8 @@ class PollProgress:
         failure = self.failure
         if not self.blocks and (failure is None or failure.exception_code in UNSUPPORTED):
             failure = self._first_split
-        requested = list(dict.fromkeys(leaf for each in self._tracked for leaf in each.leaves))
         failure = failure or self._silences.unconfirmed
-        if failure and self.sent and len(requested) > 1:
+        if failure and self.sent and len(requested := self._all_requested()) > 1:
             progress = f"{len(self.blocks)} of {len(requested)} requests answered"
             failure = Failure(failure.kind, f"{failure.reason}; {progress}", failure.exception_code)
         found = explain(self._tracked) if self.blocks else UnsupportedRegisters()
@@ -167,6 +166,9 @@ class PollProgress:
             notices=tuple(notices),
             labels=self.last.labels_of(self.meter_type.labels),
         )
+
+    def _all_requested(self) -> set[TrackedRequest]:
+        return {leaf for each in self._tracked for leaf in each.leaves}
 
     def _failure(self, kind: FailureKind, reason: str, exception_code: int | None = None) -> Failure:
         """Return the failure of the next request."""

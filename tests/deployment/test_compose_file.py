@@ -247,6 +247,17 @@ def test_every_variable_of_the_file_is_in_the_settings_or_has_a_default():
     assert needed <= set(dotenv_values(ENV_FILES[0]))
 
 
+def test_the_image_has_every_folder_where_its_user_writes_into_a_volume():
+    """A new volume gets the owner of the folder in the image; without one it belongs to root."""
+    creates = re.search(
+        r"for service in (.*?); do mkdir -p \"/run/emm/\$service\"", (PROJECT_ROOT / "Dockerfile").read_text()
+    )
+    assert creates
+    folders = {f"/run/emm/{service}" for service in creates.group(1).split()} | {"/run/emm/secrets"}
+    mounted = {place for service in SETS_UP for place in volumes_of(service).values() if place.startswith("/run/emm/")}
+    assert mounted == folders
+
+
 def test_the_build_context_holds_no_settings():
     ignored = (PROJECT_ROOT / ".dockerignore").read_text().splitlines()
     assert "*" in ignored

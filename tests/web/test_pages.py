@@ -281,7 +281,8 @@ def test_a_file_of_meters_is_uploaded_and_their_types_are_installed(local_web, b
 
 
 def test_a_file_with_errors_writes_nothing_and_names_each_line(local_web, browser):
-    content = "host,slave_address,type\n10.2.0.1,1,sdm630\n10.2.0.1,999,sdm630\n,2,sdm630\n10.2.0.1,3,nothing\n10.2.0.1,1,sdm630\n"
+    lines = ("host,slave_address,type", "10.2.0.1,1,sdm630", "10.2.0.1,999,sdm630", ",2,sdm630", "10.2.0.1,3,nothing")
+    content = "\n".join((*lines, "10.2.0.1,1,sdm630", ""))
     reply = upload(browser, "meters", content.encode())
     assert reply.status == 422
     for line in ("line 3: ", "line 4: ", "line 5: ", "line 6: "):
