@@ -25,9 +25,10 @@ from emm_pipeline.cli.demo.processes import answers
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(240)]
 
+PHASES = {"L1": 230.0, "L2": 231.0, "L3": 232.0}
 HOUSE = {
-    **{f"voltageL{phase}": 229.0 + phase for phase in (1, 2, 3)},
-    **{f"currentL{phase}": 4.0 + phase for phase in (1, 2, 3)},
+    **{f"voltage{phase}": volts for phase, volts in PHASES.items()},
+    **{f"current{phase}": 5.0 for phase in PHASES},
     "activePower": 3456.0,
     "frequency": 49.98,
     "importActiveEnergy": 12345.5,

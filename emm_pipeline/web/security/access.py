@@ -13,7 +13,7 @@ from emm_pipeline.event_loop import in_thread
 from emm_pipeline.http_access.asgi import RefusedError, header
 from emm_pipeline.http_access.origins import FORBIDDEN, READS
 from emm_pipeline.http_access.replies import protected, refuse
-from emm_pipeline.web.security.callers import UNAUTHORIZED, same
+from emm_pipeline.web.security.callers import LOCAL, UNAUTHORIZED, same
 from emm_pipeline.web.security.sessions import COOKIE
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ _OPEN = frozenset({LOGIN_PATH, HEALTH_PATH})
 _STATIC = "/static/"
 _FOR_PROGRAMS = ("/api/", "/metrics")
 _INVALID, _TOO_LARGE, _SEE_OTHER, _UNAVAILABLE = 400, 413, 303, 503
+_JSON = "application/json"
 _FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
 _RULES = (
     b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
@@ -59,9 +60,11 @@ class Access:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request to the page, or refuse it."""
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
         if scope["type"] != "http":
-            if scope["type"] == "lifespan":
-                await self._app(scope, receive, send)
+            await refuse(scope, receive, send, RefusedError(FORBIDDEN, "the page has no WebSockets"))
             return
         is_static = scope["path"].startswith(_STATIC)
         send = protected(send, () if is_static else (_NOT_KEPT,), POLICY)
@@ -129,10 +132,10 @@ async def _check_change(scope: Scope, body: bytes, caller: Caller) -> None:
     """Refuse a change without the CSRF token of the session, or by someone who may only read."""
     if caller.session is None:
         is_allowed = True  # a token, which no browser sends by itself
-    elif caller.new_cookie is not None:  # no login is required, and the browser has no session yet
-        is_allowed = header(scope, b"content-type").startswith("application/json") and _is_for_programs(scope)
+    elif caller.name == LOCAL and _is_for_programs(scope) and header(scope, b"content-type") == _JSON:
+        is_allowed = True  # no page of another origin can send this type
     else:
-        is_allowed = same(await _csrf_of(scope, body), caller.csrf)
+        is_allowed = caller.new_cookie is None and same(await _csrf_of(scope, body), caller.csrf)
     if not is_allowed:
         raise RefusedError(FORBIDDEN, "the form is not valid any more: open the page again, and repeat the change")
     if not caller.may_change:
