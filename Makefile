@@ -27,6 +27,9 @@ WORKERS ?= 4
 DOCKERFILES := Dockerfile virtual_modbustcp_server/Dockerfile
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
+# Demo and tests start many processes, each of which would compile all modules again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test walkthrough bench soak test-stack docs dashboards catalogue build images requirements sbom lint secrets \
   format clean help
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from emm_pipeline.commissioning.checking import AD_HOC_ID, check_meters
+from emm_pipeline.commissioning.check_results import AD_HOC_ID
+from emm_pipeline.commissioning.checking import check_meters
 from emm_pipeline.config_db.gateway_locks import gateway_locks
 from emm_pipeline.errors import TransientError
 from emm_pipeline.fleet import EnergyMeter
@@ -13,7 +14,7 @@ from emm_pipeline.fleet import EnergyMeter
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-    from emm_pipeline.commissioning.checking import MeterCheck
+    from emm_pipeline.commissioning.check_results import MeterCheck
     from emm_pipeline.fleet import GatewayAddress, MeterType
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
-    from emm_pipeline.commissioning.checking import MeterCheck, RegisterCheck
+    from emm_pipeline.commissioning.check_results import MeterCheck, RegisterCheck
     from emm_pipeline.fleet import EnergyMeter, MeterType
     from emm_pipeline.modbus.session import Reply
 
@@ -45,12 +45,14 @@ class CheckedRegister:
 
 @dataclass(frozen=True, slots=True)
 class CheckedDevice:
-    """The result of a check for a page. `failure` and `advice` say why it ended early."""
+    """The result of a check for a page. `failure` says why it ended early, and `notes` are what a poll copes with."""
 
     ok: bool
+    verdict: str
     registers: Sequence[CheckedRegister]
     failure: str | None
     advice: Sequence[str]
+    notes: Sequence[str]
     read: int
     total: int
 
@@ -94,18 +96,20 @@ def check(request: Request, meter: EnergyMeter, meter_type: MeterType) -> Checke
 
 
 def _described(checked: MeterCheck) -> CheckedDevice:
-    failed = [each.reply for each in checked.registers if not each.reply.words]
-    advice = [_advice(reply) for reply in failed]
+    failed = [each.failure for each in checked.failed_registers if each.failure]
+    advice = [checked.explanation] if checked.explanation else [_advice(reply) for reply in failed]
     failure = None
     if checked.failure:
         failure = str(checked.failure)
         advice.insert(0, checked.failure.advice or advise(checked.failure.kind, checked.failure.exception_code))
     return CheckedDevice(
         checked.ok,
+        checked.verdict,
         [_register(each) for each in checked.registers],
         failure,
         list(dict.fromkeys(advice))[:3],
-        sum(bool(each.reply.words) for each in checked.registers),
+        [f"{note.text}: {note.remedy}" if note.remedy else note.text for note in checked.notes],
+        sum(not each.failure for each in checked.registers),
         len(checked.meter_type.registers),
     )
 
@@ -113,8 +117,8 @@ def _described(checked: MeterCheck) -> CheckedDevice:
 def _register(each: RegisterCheck) -> CheckedRegister:
     words: Any = each.reply.words
     raw = " ".join(f"{word:04X}" for word in words[:_WORDS_SHOWN]) + (" …" if len(words) > _WORDS_SHOWN else "")
-    remark = each.reply.reason if not words else each.implausible
-    if words and each.value is None and not each.text:
+    remark = each.failure.reason if each.failure else each.implausible
+    if each.is_empty:
         remark = "the device has no value"
     return CheckedRegister(
         each.register.measurement_name,
@@ -126,7 +130,7 @@ def _register(each: RegisterCheck) -> CheckedRegister:
         raw,
         each.reply.seconds * 1000,
         remark,
-        not words or each.implausible is not None,
+        each.failure is not None or each.implausible is not None,
     )
 
 

@@ -24,6 +24,8 @@ from emm_pipeline.settings import load_settings
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from sqlalchemy import Engine
+
     from emm_pipeline.catalog import CatalogueType
     from emm_pipeline.config_db.editing.installing import Installation
 
@@ -91,6 +93,11 @@ def install_command(
     else:
         names = ", ".join(entry.name for entry in entries)
         say(f"installed: {names}; next: emm meters add HOST --unit N --type {entries[0].name}")
+
+
+def install_types(engine: Engine, names: list[str]) -> None:
+    """Write types of the catalogue that are not in the database into it, without printing anything."""
+    write_types(engine, plan_now(engine, [_entry(name) for name in names]))
 
 
 def _entry(name: str) -> CatalogueType:

@@ -10,23 +10,22 @@ import os
 import signal
 import socket
 import sys
-import tempfile
 import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from zlib import crc32
 
 import click
 
+from emm_pipeline.cli.demo.place import default_data_dir
 from emm_pipeline.cli.demo.stack import DemoStack
 from emm_pipeline.cli.folder_lock import folder_lock
+from emm_pipeline.cli.local_time import time_of_day
 from emm_pipeline.cli.output import say
 from emm_pipeline.cli.progress import progress
 from emm_pipeline.cli.showing.readings import print_readings, records_of
 from emm_pipeline.cli.showing.tables import console, shown
 from emm_pipeline.errors import ConfigurationError, EmmError
-from emm_pipeline.settings import PROJECT_ROOT
 from emm_pipeline.stores.texts import number_of
 
 if TYPE_CHECKING:
@@ -88,12 +87,6 @@ def demo(once: bool, port: int, web_port: int, data_dir: Path | None) -> None:
         _follow(stack)
 
 
-def default_data_dir() -> Path:
-    """Return the demo's folder for this checkout and user, outside any home, as PostgreSQL cannot run as root."""
-    name = f"emm-demo-{os.geteuid()}-{crc32(str(PROJECT_ROOT).encode()):08x}"
-    return Path(tempfile.gettempdir()) / name
-
-
 def _web_url(port: int) -> str:
     return f"http://127.0.0.1:{port}"
 
@@ -119,7 +112,7 @@ def _follow(stack: DemoStack) -> None:
         while True:
             stack.check()
             if rows := records_of(stack.new_readings()):
-                say(f"{rows[0]['time']:%H:%M:%S}  {_in_one_line(rows)}")
+                say(f"{time_of_day(rows[0]['time'])}  {_in_one_line(rows)}")
             for line in stack.status_changes():
                 say(line)
             time.sleep(1)

@@ -132,7 +132,7 @@ async def _check_change(scope: Scope, body: bytes, caller: Caller) -> None:
     """Refuse a change without the CSRF token of the session, or by someone who may only read."""
     if caller.session is None:
         is_allowed = True  # a token, which no browser sends by itself
-    elif caller.name == LOCAL and _is_for_programs(scope) and header(scope, b"content-type") == _JSON:
+    elif caller.name == LOCAL and _is_for_programs(scope) and _is_json(scope):
         is_allowed = True  # no page of another origin can send this type
     else:
         is_allowed = caller.new_cookie is None and same(await _csrf_of(scope, body), caller.csrf)
@@ -144,6 +144,10 @@ async def _check_change(scope: Scope, body: bytes, caller: Caller) -> None:
 
 def _is_for_programs(scope: Scope) -> bool:
     return bool(scope["path"].startswith(_FOR_PROGRAMS))
+
+
+def _is_json(scope: Scope) -> bool:
+    return header(scope, b"content-type").partition(";")[0].strip() == _JSON
 
 
 async def _csrf_of(scope: Scope, body: bytes) -> str:
