@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.celery_start import celery_start
 from benchmarks.decoding import decoding
+from benchmarks.energy import energy
 from benchmarks.loading import loading
 from benchmarks.pages import pages
 from benchmarks.planning import requests
@@ -33,6 +34,7 @@ BENCHMARKS: dict[str, Callable[..., list[Row]]] = {
     "gateways": gateways,
     "loading": loading,
     "publishing": publishing,
+    "energy": energy,
     "poll run": poll_run,
     "scheduled": scheduled,
     "sustained": sustained,

@@ -118,7 +118,7 @@ def _meter() -> QueryVariable:
 def _measurement() -> QueryVariable:
     query = f"SHOW MEASUREMENTS WHERE {_METER}"
     every = VariableOption(text="All", value="$__all")
-    variable = _variable("measurement", query).label("Measurement").regex("/^(?!emm_poll$).*/")
+    variable = _variable("measurement", query).label("Measurement").regex("/^(?!emm_(poll|energy)$).*/")
     return variable.multi(multi=True).include_all(include_all=True).current(every)
 
 

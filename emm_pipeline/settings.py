@@ -76,6 +76,7 @@ class Settings(BaseSettings, MqttSettings, WebSettings):
     dagster_home: Path | None = None
     outbox_max_mb: int = Field(default=1024, ge=1)
     run_retention_hours: int = Field(default=72, ge=1)
+    readings_retention_days: int | None = Field(default=None, ge=2)
     emm_bind: str = "127.0.0.1"
     emm_access_dir: Path | None = None
     emm_code_server_host: str = "code"
@@ -224,8 +225,7 @@ def access_values(*env_files: Path) -> dict[str, str]:
 
 def _files_of(settings: Settings) -> list[Path]:
     """Return the files from which settings are read, including those that do not exist yet."""
-    token = [settings.influxdb_token_file] if settings.influxdb_token_file else []
-    return [*ENV_FILES, *token, *files_in(settings.emm_access_dir)]
+    return [*ENV_FILES, *filter(None, [settings.influxdb_token_file]), *files_in(settings.emm_access_dir)]
 
 
 current_settings = ReloadedValue(load_settings, _files_of)
@@ -248,5 +248,5 @@ def _explain(error: ErrorDetails) -> str:
     if error["type"] == "missing":
         return f"{name.upper()} is not set; config/.env.dev has an example"
     reason = error["msg"].removeprefix("Value error, ")
-    is_secret = Settings.model_fields[name].annotation is SecretStr
-    return f"{name.upper()}={'(secret)' if is_secret else repr(visible(name, error['input']))}: {reason}"
+    value = "(secret)" if Settings.model_fields[name].annotation is SecretStr else repr(visible(name, error["input"]))
+    return f"{name.upper()}={value}: {reason}"

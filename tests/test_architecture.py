@@ -39,7 +39,7 @@ FLOORS = [
         *("postgres_errors", "reloading", "mqtt_settings", "web_settings"),
     },
     {"settings", "modbus", "config_db", "stores", "catalog", "http_access"},
-    {"access", "opening", "polling", "commissioning", "alerts", "mqtt", "dagster_ext", "condition"},
+    {"access", "opening", "polling", "commissioning", "alerts", "mqtt", "energy", "dagster_ext", "condition"},
     {"defs"},
     {"definitions", "preload", "celery_app", "cli", "embedded_postgres", "web"},
 ]

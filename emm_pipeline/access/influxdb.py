@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 ADMIN_TOKEN = "DOCKER_INFLUXDB_INIT_ADMIN_TOKEN"  # noqa: S105  # the name of a variable
 PASSWORD = "DOCKER_INFLUXDB_INIT_PASSWORD"  # noqa: S105
 OWN_TOKEN = "INFLUXDB_TOKEN"  # noqa: S105
+READ_TOKEN = "INFLUXDB_READ_TOKEN"  # noqa: S105
 _TOKEN_IDS, _ADMIN_ID = "influxdb token ids", "influxdb admin token id"
 
 
@@ -234,7 +235,7 @@ class InfluxAccess:
             "INFLUXDB_ORG": settings.influxdb_org,
             "INFLUXDB_BUCKET": settings.influxdb_bucket,
         }
-        self._folders.write("pipeline", {OWN_TOKEN: tokens.write, **place})
+        self._folders.write("pipeline", {OWN_TOKEN: tokens.write, READ_TOKEN: tokens.read, **place})
         self._folders.write("grafana", {"influxdb_token": tokens.read, "influxdb_database": database})
         self._folders.write("web", {"INFLUXDB_READ_TOKEN": tokens.read, **place})
         return changed

@@ -6,6 +6,8 @@ COMMANDS = {
     "daemon": "commands.daemon:daemon",
     "db": "commands.database:database",
     "demo": "demo.command:demo",
+    "energy": "commands.energy:energy",
+    "export": "commands.export:export",
     "influxdb": "commands.influxdb:influxdb",
     "meters": "commands.meters:meters",
     "mqtt": "commands.mqtt:mqtt",

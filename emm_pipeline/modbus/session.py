@@ -30,8 +30,8 @@ REOPEN_PAUSES_S = (0.5,)
 """Pauses before attempts to reopen a transport: a gateway may need a moment to release the previous connection."""
 
 _FREES_LATE = (
-    "the gateway takes no new connection after it had one: set reopen_pause_s or keep_connection of the type in "
-    "meter_types, and stop other programs that are connected to it"
+    "the gateway takes no new connection after it had one: set reopen_pause_s or keep_connection of the type with "
+    "emm types set, and stop other programs that are connected to it"
 )
 
 

@@ -10,6 +10,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from emm_pipeline.http_access.origins import Origins, names_in
+from emm_pipeline.web import energies
 from emm_pipeline.web.api import latest, meters, metrics, openapi, types
 from emm_pipeline.web.errors import HANDLERS
 from emm_pipeline.web.forms import on_form
@@ -28,6 +29,7 @@ PAGES = (
     Route("/meters", overview.overview_rows),
     Route("/meters/{id}", meter.meter_page),
     Route("/meters/{id}/values", meter.meter_values),
+    Route("/meters/{id}/energy", energies.meter_energy),
     Route("/meters/{id}/failures", meter.meter_failures),
     Route("/meters/{id}/enable", meter.enable, methods=["POST"]),
     Route("/meters/{id}/disable", meter.disable, methods=["POST"]),
@@ -76,6 +78,7 @@ FOR_PROGRAMS = (
     Route("/api/meters/{id}/poll", meters.poll, methods=["POST"]),
     Route("/api/meters/{id}/series", latest.series),
     Route("/api/latest", latest.latest),
+    Route("/api/energy", energies.energy),
     Route("/api/scans", scanning.api_start, methods=["POST"]),
     Route("/api/scans/{id}", scanning.api_scan),
     Route("/api/scans/{id}", scanning.api_cancel, methods=["DELETE"]),

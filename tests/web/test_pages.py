@@ -8,7 +8,9 @@ from support.meters import SimulatedGateway, SimulatedUnit, encode_value, inputs
 
 from emm_pipeline.fleet import DataType
 from emm_pipeline.stores.charts import FailedPoll
+from emm_pipeline.stores.energy_points import EnergyPoints
 from emm_pipeline.stores.points import PointBatch
+from emm_pipeline.stores.postgresql.history import PostgresHistory
 from emm_pipeline.stores.postgresql.store import PostgresReadingsStore
 from emm_pipeline.web.pages.meter import outages_of
 
@@ -143,6 +145,26 @@ def test_a_meter_is_removed_after_a_question(local_web, browser):
     assert browser.submit("/meters/12/remove").headers["location"] == "/"
     assert browser.get("/meters/12").status == 404
     assert browser.submit("/meters/12/remove").status == 400
+
+
+def test_the_energy_of_today_and_of_the_month_is_shown_and_comes_as_json(local_web, browser):
+    today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    rows = [("hour", today, 1.5, 100.0), ("hour", today + timedelta(hours=1), 2.25, 50.0)]
+    rows += [("day", today - timedelta(days=1), 10.0, 100.0)] * (today.day > 1)
+    point = {"id": 12, "description": None, "measurement": "import", "dataunit": "kWh", "cost": None}
+    point |= {"estimated": 0.0, "readings": 60, "flags": None}
+    points = EnergyPoints.of(
+        point | {"period": period, "time": round(at.timestamp() * 1000), "energy": energy, "coverage": coverage}
+        for period, at, energy, coverage in rows
+    )
+    PostgresHistory(local_web.engine).write_energy(points)
+    text = browser.get("/meters/12/energy").text
+    assert ">3.75<" in text or datetime.now(UTC).hour == 0
+    found = browser.get(f"/api/energy?by=hour&id=12&from={today:%Y-%m-%d}").json
+    assert [(each["energy"], each["cost"]) for each in found] == [(1.5, None), (2.25, None)]
+    assert browser.get("/api/energy?by=hour&id=13").json == []
+    for wrong in ("by=year", "from=yesterday", "from=2026-03-02&to=2026-03-01", "by=hour&from=2020-01-01"):
+        assert browser.get(f"/api/energy?{wrong}").status == 400
 
 
 def test_outages_join_failed_polls_that_follow_one_another():

@@ -6,6 +6,7 @@ from functools import cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+from emm_pipeline.energy.periods import Period
 from emm_pipeline.status import State
 from emm_pipeline.web.api.latest import STEPS
 from emm_pipeline.web.api.meters import NEEDED
@@ -162,6 +163,15 @@ def openapi() -> dict[str, Any]:
                     "The last reading of every meter",
                     {"type": "object", "properties": {"meters": {"type": "array", "items": _ref("Reading")}}},
                 ),
+            },
+            "/api/energy": {
+                "parameters": [
+                    _parameter("by", "The period.", {"type": "string", "enum": list(Period), "default": "day"}),
+                    _parameter("from", "The first day.", {"type": "string", "format": "date"}),
+                    _parameter("to", "The day after the last one.", {"type": "string", "format": "date"}),
+                    _parameter("id", "Only these meters.", {"type": "array", "items": {"type": "integer"}}),
+                ],
+                "get": _operation("Energy of intervals", {"type": "array", "items": {"type": "object"}}),
             },
             "/api/scans": {"post": _operation("Scan a gateway", _ref("Scan"), status="202", body=_SCAN_BODY)},
             "/api/scans/{id}": {
