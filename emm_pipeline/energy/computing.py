@@ -55,20 +55,20 @@ class Computed:
     """The energy of intervals, and the times (milliseconds) on which it depends beyond them.
 
     `reach`: the last reading before the intervals of any series with a reading in them, and the first one after them.
-    The intervals in between have a part of the same energy. `open_since`: the last accepted reading of each series
-    without one after the intervals: its energy is not complete yet.
+    The intervals in between have a part of the same energy. `last`: the last accepted reading of each series; if it is
+    before the end of the intervals, the energy of the series is not complete yet.
     """
 
     energies: Energies
     reach: tuple[int, int]
-    open_since: Mapping[Series, int]
+    last: Mapping[Series, int]
 
 
 def compute(measured: Measured, known: Known, edges: Sequence[int]) -> Computed:
     """Return the energy of the intervals between the edges.
 
     Args:
-        measured: Readings of the intervals, and before and after them as `needed` says.
+        measured: Readings of the intervals, and those before and after them.
         known: Counters, tariffs and the usual time between readings.
         edges: In milliseconds, ascending.
     """
@@ -79,16 +79,17 @@ def compute(measured: Measured, known: Known, edges: Sequence[int]) -> Computed:
     )
     energies = []
     reach = edges[0], edges[-1]
-    open_since: dict[Series, int] = {}
+    last: dict[Series, int] = {}
     for series, curves in parts:
         if len(series):
             reader = CurveReader(curves, len(series), known.usual_ms)
             energies.append(_energies(reader, series, known, edges))
             reach = _reach(reader, edges, reach)
             ends = reader.last_times()
-            is_open = (ends < edges[-1]) & (ends > np.iinfo(np.int64).min)
-            open_since |= {series[index]: int(ends[index]) for index in np.flatnonzero(is_open).tolist()}
-    return Computed(Energies.joined(energies), reach, open_since)
+            last |= {
+                series[index]: int(ends[index]) for index in np.flatnonzero(ends > np.iinfo(np.int64).min).tolist()
+            }
+    return Computed(Energies.joined(energies), reach, last)
 
 
 def _energies(reader: CurveReader, series: Sequence[Series], known: Known, edges: Sequence[int]) -> Energies:

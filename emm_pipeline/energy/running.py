@@ -6,6 +6,7 @@ it, and the run that finds its next reading notes the intervals in between for r
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -94,7 +95,7 @@ class EnergyRun:
         hours = 1
         while done < len(edges) - 1:
             part = edges[done : done + hours + 1]
-            measured = read_measured(self._store, self.knowledge, part[0], part[-1])
+            measured = read_measured(self._store, self.knowledge, part[0], part[-1], round(time.time() * 1000))
             computed = compute(measured, known, part)
             self._write(computed.energies, Period.HOUR)
             summary.add(computed.energies, HOUR_MS, self.knowledge.max_power_kw)
@@ -160,10 +161,9 @@ class EnergyRun:
     def _settle(self, edges: Sequence[int], before: dict[tuple[int, str], datetime], last: Computed) -> None:
         """Note which series are open after the intervals, and which gaps before them a reading has completed."""
         begin, end = _utc(edges[0]), _utc(edges[-1])
-        opened = {(each.meter_id, each.measurement): _utc(since) for each, since in last.open_since.items()}
-        completed = {
-            key: since for key, since in before.items() if since < end and (key not in opened or opened[key] > since)
-        }
+        ends = {(each.meter_id, each.measurement): _utc(since) for each, since in last.last.items()}
+        opened = {key: since for key, since in ends.items() if since < end}
+        completed = {key: since for key, since in before.items() if since < end and key in ends and ends[key] > since}
         changes = {key: since for key, since in opened.items() if key not in before or key in completed}
         gaps = [since for since in completed.values() if since < begin]
         if gaps:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,34 +27,47 @@ AROUND_MS = 5 * HOUR_MS // 4
 """Time before and after the intervals that is read as well, to judge falls of counters near the edges."""
 NEIGHBOURS = 5
 """Number of readings that are read before and after this time: those beyond a gap."""
+RECENT_MS = 24 * HOUR_MS
 _MANY_IDS = 50
 
 
-def read_measured(store: HistoryStore, knowledge: Knowledge, begin: int, end: int) -> Measured:
+def read_measured(store: HistoryStore, knowledge: Knowledge, begin: int, end: int, now: int) -> Measured:
     """Return the readings that the intervals from `begin` to `end` (milliseconds) depend on.
+
+    Args:
+        store: The readings store.
+        knowledge: The configuration.
+        begin: Beginning of the intervals.
+        end: Their end.
+        now: The present time.
 
     Raises:
         StoreError: The store does not answer.
     """
-    counters = _read(store, Selection(ENERGY_UNITS), begin, end)
+    counters = _read(store, Selection(ENERGY_UNITS), begin, end, now)
     counter_series, counter_readings = _converted(counters, knowledge)
     powers = []
     for (name, unit), ids in knowledge.powers.items():
         selection = Selection(f"^{unit}$", name, ids if len(ids) <= _MANY_IDS else None)
-        powers.append(_only(_read(store, selection, begin, end), frozenset(ids)))
+        powers.append(_only(_read(store, selection, begin, end, now), frozenset(ids)))
     power_series, power_readings = _powers(History.joined(powers))
     return Measured(counter_series, counter_readings, power_series, power_readings)
 
 
-def _read(store: HistoryStore, selection: Selection, begin: int, end: int) -> History:
+def _read(store: HistoryStore, selection: Selection, begin: int, end: int, now: int) -> History:
     first, last = begin - AROUND_MS, end + AROUND_MS
-    return History.joined(
-        [
-            store.read(selection, first, last),
-            store.read_before(selection, first, NEIGHBOURS),
-            store.read_after(selection, last, NEIGHBOURS),
-        ]
-    )
+    inside = store.read(selection, first, last)
+    if last < now:
+        before, after = store.read_before(selection, first, NEIGHBOURS), store.read_after(selection, last, NEIGHBOURS)
+        return History.joined([inside, before, after])
+    # There is nothing after the present, and a series that has been silent for a day needs to be read only once it has
+    # a reading again: InfluxDB would open all its files for all series.
+    recent = store.read_before(selection, first, NEIGHBOURS, within=RECENT_MS)
+    silent = tuple(sorted({series.id for series in set(inside.series) - set(recent.series)}))
+    if not silent:
+        return History.joined([inside, recent])
+    of_silent = replace(selection, ids=silent if len(silent) <= _MANY_IDS else selection.ids)
+    return History.joined([inside, store.read_before(of_silent, first, NEIGHBOURS), recent])
 
 
 def _only(history: History, ids: frozenset[int]) -> History:

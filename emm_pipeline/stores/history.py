@@ -77,8 +77,8 @@ class HistoryStore(Protocol):
     def read(self, selection: Selection, begin: int, end: int) -> History:
         """Return the readings from `begin` until before `end` (milliseconds since 1970)."""
 
-    def read_before(self, selection: Selection, time: int, count: int) -> History:
-        """Return the last `count` readings of each series before a time."""
+    def read_before(self, selection: Selection, time: int, count: int, within: int | None = None) -> History:
+        """Return the last `count` readings of each series before a time, and not longer before than `within`."""
 
     def read_after(self, selection: Selection, time: int, count: int) -> History:
         """Return the first `count` readings of each series at or after a time."""

@@ -82,7 +82,7 @@ def test_a_counter_that_was_reset_counts_from_the_new_value_on():
 def test_a_counter_that_fell_a_moment_ago_is_not_judged_yet_and_stays_open():
     result = computed([*steady(700.0, 30), 0.0, 0.0, 0.0])
     assert round(result.energies.energy.sum(), 6) == 2.9
-    assert list(result.open_since.values()) == [NOON + 29 * MINUTE]
+    assert result.last == {METER: NOON + 29 * MINUTE}
     later = [*steady(700.0, 30), 0.0, 0.0, 0.0, *steady(703.2, 60)]
     assert energy(later) == round(703.2 + 5.9 - 700.0, 6)
 

@@ -85,6 +85,7 @@ def test_the_readings_beside_a_time_are_found_beyond_any_gap(store):
     store.put(*((minute, meter, "energy", "kWh", float(minute)) for meter in (1, 2) for minute in (-9000, -5, 5, 9000)))
     before = store.history.read_before(COUNTERS, NOON, 1)
     assert rows_of(before) == [(meter, "energy", "kWh", -5.0, -5.0) for meter in (1, 2)]
+    assert rows_of(store.history.read_before(COUNTERS, NOON - HOUR, 1, within=HOUR)) == []
     after = store.history.read_after(COUNTERS, NOON + HOUR, 3)
     assert rows_of(after) == [(meter, "energy", "kWh", 9000.0, 9000.0) for meter in (1, 2)]
     assert store.history.first_time() == NOON - 9000 * 60_000

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from emm_pipeline.config_db.device_state.energy_state import load_recomputations
-from emm_pipeline.energy.periods import Period, edges_between, midnight, milliseconds
+from emm_pipeline.energy.periods import Period, days_between, edges_between, midnight, milliseconds
 from emm_pipeline.energy.running import EnergyRun
 from emm_pipeline.stores.postgresql.history import PostgresHistory
 
@@ -118,30 +118,26 @@ def roll_up(engine: Engine) -> dict[int, list[float]]:
 @pytest.mark.timeout(1800)
 def test_every_month_of_a_year_is_right_when_it_is_computed_day_by_day_with_late_data(database, fleet):
     chance = random.Random(0)
+    by_date: dict[date, list[tuple[int, datetime, float]]] = {}
+    for meter in fleet:
+        for time, value in meter.readings:
+            day = min(time.astimezone(BERLIN).date(), date(2025, 12, 31))
+            by_date.setdefault(day, []).append((meter.id, time, value))
     late: list[tuple[int, datetime, float]] = []
-    day = FIRST
-    while day < LAST:
-        begin, end = (midnight(each, BERLIN).astimezone(UTC) for each in (day, day + timedelta(days=1)))
-        of_day = [
-            (meter.id, time, value)
-            for meter in fleet
-            for time, value in meter.readings
-            if begin <= time < end or (day == date(2025, 12, 31) and time == end)
-        ]
-        is_outage = chance.random() < 0.05
-        waits = [
-            each for each in of_day if is_outage and begin + timedelta(hours=9) <= each[1] < begin + timedelta(hours=14)
-        ]
-        store(database, [each for each in of_day if each not in set(waits)])
+    for day in days_between(FIRST, LAST):
+        begin = midnight(day, BERLIN).astimezone(UTC)
+        first, last = begin + timedelta(hours=9), begin + timedelta(hours=14)
+        is_outage = chance.random() < 0.05 and day < date(2025, 12, 30)
+        waiting = [each for each in by_date[day] if is_outage and first <= each[1] < last]
+        store(database, [each for each in by_date[day] if not (is_outage and first <= each[1] < last)])
         run(database).hours(hours(day, day + timedelta(days=1)))
         if late:
             store(database, late)
-            first, last = min(each[1] for each in late), max(each[1] for each in late)
-            edges = hours(first.astimezone(BERLIN).date(), last.astimezone(BERLIN).date() + timedelta(days=1))
-            run(database).hours(edges, is_late=True)
-        late = waits
+            of_late = min(each[1] for each in late).astimezone(BERLIN).date()
+            run(database).hours(hours(of_late, of_late + timedelta(days=1)), is_late=True)
+        late = waiting
         settle(database)
-        day += timedelta(days=1)
+    assert not late
     by_day = roll_up(database)
     run(database).hours(hours(FIRST, LAST))
     assert roll_up(database) == by_day, "a backfill gives the same numbers"

@@ -32,9 +32,10 @@ class InfluxHistory:
         """See `HistoryStore.read`."""
         return History.joined([*self.export(selection, begin, end)])
 
-    def read_before(self, selection: Selection, time: int, count: int) -> History:
+    def read_before(self, selection: Selection, time: int, count: int, within: int | None = None) -> History:
         """See `HistoryStore.read_before`."""
-        return History.joined([*self._select(selection, time - _YEAR_MS, time, f" ORDER BY time DESC LIMIT {count}")])
+        since = time - (_YEAR_MS if within is None else within)
+        return History.joined([*self._select(selection, since, time, f" ORDER BY time DESC LIMIT {count}")])
 
     def read_after(self, selection: Selection, time: int, count: int) -> History:
         """See `HistoryStore.read_after`."""

@@ -90,11 +90,11 @@ class PostgresHistory:
         with self._connection() as connection:
             return _read(connection, _series_of(connection, selection), begin, end)
 
-    def read_before(self, selection: Selection, time: int, count: int) -> History:
+    def read_before(self, selection: Selection, time: int, count: int, within: int | None = None) -> History:
         """See `HistoryStore.read_before`."""
+        since = _ALWAYS[0] if within is None else time - within
         with self._connection() as connection:
-            series = _series_of(connection, selection)
-            return _read(connection, series, _ALWAYS[0], time, order="DESC", count=count)
+            return _read(connection, _series_of(connection, selection), since, time, order="DESC", count=count)
 
     def read_after(self, selection: Selection, time: int, count: int) -> History:
         """See `HistoryStore.read_after`."""
