@@ -13,13 +13,13 @@ from emm_pipeline.cli.showing.register_tables import (
     print_changes,
 )
 from emm_pipeline.cli.showing.series_changes import series_changes
-from emm_pipeline.cli.suggesting import suggestion
 from emm_pipeline.commissioning.installing import plan_now, plan_types, write_types
 from emm_pipeline.config_db.editing.type_tables import load_type_rows
 from emm_pipeline.config_db.engine import database_errors
 from emm_pipeline.errors import ConfigurationError
 from emm_pipeline.opening import open_config_database
 from emm_pipeline.settings import load_settings
+from emm_pipeline.suggesting import suggestion
 
 if TYPE_CHECKING:
     from pathlib import Path
