@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from emm_pipeline.settings import Settings
 
 LONGEST = {Period.HOUR: timedelta(days=32), Period.DAY: timedelta(days=800), Period.MONTH: timedelta(days=8000)}
-"""The longest time that one request may ask for, by period."""
+"""The maximum time between the first and the last day of one request, by period."""
 
 
 @dataclass(frozen=True, slots=True)
