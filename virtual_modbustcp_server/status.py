@@ -1,4 +1,4 @@
-"""What a virtual server tells its client about itself: the last update, why it failed, and where its log is.
+"""The state of a virtual server, for its client: the last update, why it failed, and where its log is.
 
 The text is in holding registers 65400 to 65524 of each unit, two characters of UTF-8 in a register, unless the device's
 script writes registers there. A client that gets exception 4 can read there what is wrong.
