@@ -95,7 +95,7 @@ class SentRequest:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """A note about something that a poll copes with, and a command or advice that removes the cause, if there is one."""
+    """A note about what a poll copes with, and a command or advice that removes the cause, if there is one."""
 
     text: str
     remedy: str | None = None
