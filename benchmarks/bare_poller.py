@@ -28,7 +28,7 @@ _HEADER = 9
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """Devices to read and the store to write to. Meters are the simulator's gateways, with FLOAT registers from 0 on."""
+    """Devices to read and the store to write to. Meters are the simulator's gateways; FLOAT registers from 0 on."""
 
     port: int
     meters: int
