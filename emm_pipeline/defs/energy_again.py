@@ -32,12 +32,11 @@ from emm_pipeline.config_db.device_state.energy_state import (
 from emm_pipeline.dagster_ext.run_history import IN_FLIGHT
 from emm_pipeline.defs.energy import HOURLY
 from emm_pipeline.defs.energy_steps import LATE_TAG, ROWS_TAG
-from emm_pipeline.defs.runs import PARTITION_RANGE_TAG
+from emm_pipeline.defs.runs import ENERGY_JOB, PARTITION_RANGE_TAG
 from emm_pipeline.errors import EmmError
 from emm_pipeline.opening import open_config_database
 from emm_pipeline.settings import current_settings
 
-ENERGY_JOB = "energy_again"
 LOOKS_EVERY_S = 30
 PAUSE_AFTER_FAILURE = timedelta(minutes=2)
 COMPUTED_WITHIN = timedelta(minutes=3)

@@ -18,6 +18,7 @@ def energies(config_engine):
     """Write the energy of three days and their readings for two meters; the first one has a tariff."""
     with config_engine.begin() as connection:
         connection.exec_driver_sql(
+            "INSERT INTO registers VALUES ('t', 0, 'importActiveEnergy', 'kWh', 5, 4, 2, 2);"
             "INSERT INTO energy_meters (id, host, port, slave_address, type, description, tariff) VALUES"
             " (1, 'a', 502, 1, 't', 'mains', 'house'), (2, 'b', 502, 1, 't', NULL, NULL)"
         )
@@ -71,6 +72,14 @@ def test_a_program_gets_json_csv_or_parquet_of_one_meter(berlin, tmp_path):
     file = tmp_path / "energy.parquet"
     berlin("energy", *DAYS, "--parquet", file)
     assert pq.read_table(file).column("energy").to_pylist() == [0.5, 1.5, 7.0, 7.0]
+
+
+def test_the_limit_and_the_tariff_of_a_meter_can_be_edited(emm, energies, config_engine):
+    edited = emm("meters", "edit", "2", "--max-power", "25000", "--tariff", "house", "--json")
+    assert edited.returncode == 0, edited.stderr
+    with config_engine.connect() as connection:
+        row = connection.exec_driver_sql("SELECT max_power_w, tariff FROM energy_meters WHERE id = 2").one()
+    assert tuple(row) == (25000.0, "house")
 
 
 def test_a_time_without_energy_says_what_computes_it(berlin):

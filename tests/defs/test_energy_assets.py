@@ -5,7 +5,15 @@ from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from dagster import AssetKey, DagsterEventType, DefaultSensorStatus, RunRequest, build_sensor_context
+from dagster import (
+    AssetKey,
+    DagsterEventType,
+    DagsterRunStatus,
+    DefaultSensorStatus,
+    RunRequest,
+    build_sensor_context,
+)
+from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
 
 from emm_pipeline.config_db.device_state.energy_state import LATE, load_recomputations, note_recomputation, save_begin
 from emm_pipeline.dagster_ext.run_history import prune_runs
@@ -15,6 +23,7 @@ from emm_pipeline.defs.energy import DAILY, HOURLY, MONTHLY, automation_sensor
 from emm_pipeline.defs.energy_again import build_energy_again_sensor
 from emm_pipeline.defs.energy_partitions import first_day, time_partitions
 from emm_pipeline.defs.partitions import METER_READINGS, METERS
+from emm_pipeline.defs.runs import ENERGY_JOB, partitions_in_flight
 from emm_pipeline.opening import open_delivery
 from emm_pipeline.settings import current_settings
 from emm_pipeline.stores.points import PointBatch
@@ -214,3 +223,24 @@ def test_the_sensors_are_on_from_the_start():
     assert automation_sensor().default_status is DefaultSensorStatus.RUNNING
     hours = time_partitions(current_settings()).hours
     assert build_energy_again_sensor(hours).default_status is DefaultSensorStatus.RUNNING
+
+
+def test_runs_and_backfills_over_hours_do_not_delay_the_removal_of_a_meter(readings):
+    job = build_definitions(current_settings()).resolve_job_def(ENERGY_JOB)
+    tags = {RANGE_START: "2026-03-30-08:00", RANGE_END: "2026-03-30-10:00"}
+    readings.instance.create_run_for_job(job, tags=tags, status=DagsterRunStatus.STARTED)
+    readings.instance.add_backfill(backfill_of(HOURLY))
+    assert partitions_in_flight(readings.instance, METER_READINGS, {"1"}) == set()
+    readings.instance.add_backfill(backfill_of("meter_readings"))
+    assert partitions_in_flight(readings.instance, METER_READINGS, {"1"}) == {"1"}
+
+
+def backfill_of(asset: str) -> PartitionBackfill:
+    return PartitionBackfill(
+        backfill_id=asset,
+        status=BulkActionStatus.REQUESTED,
+        from_failure=False,
+        tags={},
+        backfill_timestamp=datetime.now(UTC).timestamp(),
+        asset_selection=[AssetKey(asset)],
+    )
