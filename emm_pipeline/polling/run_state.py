@@ -1,4 +1,4 @@
-"""The state of the meters that the process of a run keeps from one of its fleet readings to the next.
+"""The state of a run that its process keeps from one fleet reading to the next.
 
 Device state is loaded once per run, and again only after a reading that has changed it. Without a run, it is loaded for
 each reading.
