@@ -92,7 +92,7 @@ def energy(request: Request) -> Response:
     if not timedelta(0) < end - begin <= longest:
         raise ConfigurationError(f"from {begin} to {end}: allowed are 1 to {longest.days} days by {period}")
     ids = [int(text) for text in query.getlist("id") if text.lstrip("-").isdecimal()]
-    begin_ms, end_ms = (milliseconds(midnight(day, zone)) for day in (begin, end))
+    begin_ms, end_ms = milliseconds(midnight(begin, zone)), milliseconds(midnight(end, zone))
     with open_history(settings) as history:
         rows = history.read_energy(period, begin_ms, end_ms, ids or None).rows()
         return json_reply([_record(row) for row in rows])
