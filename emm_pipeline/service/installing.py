@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from emm_pipeline.credentials import write_file
+from emm_pipeline.credentials import is_loopback, write_file
 from emm_pipeline.errors import ConfigurationError, EmmError
 from emm_pipeline.service.units import HEADER, TARGET, Place, Process, units
 from emm_pipeline.settings import PRODUCT_FILES
@@ -52,6 +52,7 @@ DAGSTER_HOME={state}/dagster
 OUTBOX_DIR={state}/outbox
 EMM_CODE_SERVER_HOST=127.0.0.1
 EMM_CODE_SERVER_PORT=4000
+DAGSTER_API_URL=http://127.0.0.1:3001
 """
 
 
@@ -115,7 +116,10 @@ def processes(settings: Settings, commands: Sequence[str], bind: str) -> tuple[P
         Process("watchdog", "watchdog, which reports failures", ("watchdog",), after="code-server"),
     ]
     if "web" in commands:
-        found.append(Process("web", "web page", ("web", "--host", bind), after="code-server"))
+        # Like Dagster's pages: on this machine alone without a login, unless there is a password.
+        needs_login = settings.web_login_password.get_secret_value() or not is_loopback(bind)
+        options = () if needs_login else ("--no-login",)
+        found.append(Process("web", "web page", ("web", "--host", bind, *options), after="code-server"))
     if settings.mqtt_url:
         found.append(Process("mqtt", "publisher of values by MQTT", ("mqtt",), after="code-server"))
     if settings.backup_dir:
