@@ -1,7 +1,8 @@
 """`python -m benchmarks [--quick] [--only WORD]`: measure, print a table, write results.json.
 
-Run it on an idle machine. `scheduled`, `sustained`, `pages` and `celery` wait for the ticks of a schedule, and take
-7 to 15 minutes each. The exit code is 1 if a target is not met. --quick measures smaller sizes and writes nothing.
+Run it on an idle machine. `scheduled`, `subminute`, `sustained`, `pages` and `celery` wait for the ticks of a schedule,
+and take 7 to 15 minutes each. The exit code is 1 if a target is not met. --quick measures smaller sizes and writes
+nothing.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from benchmarks.publishing import publishing
 from benchmarks.reading import gateways, own_connections
 from benchmarks.results import Row, keep, show
 from benchmarks.scheduled import scheduled
+from benchmarks.subminute import subminute
 from benchmarks.sustained import sustained
 
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ BENCHMARKS: dict[str, Callable[..., list[Row]]] = {
     "energy": energy,
     "poll run": poll_run,
     "scheduled": scheduled,
+    "subminute": subminute,
     "sustained": sustained,
     "pages": pages,
     "celery": celery_start,

@@ -81,6 +81,7 @@ def _open_influxdb(settings: Settings) -> Iterator[ReadingsStore]:
         token=settings.influxdb_token.get_secret_value(),
         org=settings.influxdb_org,
         bucket=settings.influxdb_bucket,
+        ca_file=settings.influxdb_ca_file,
     )
     try:
         yield store
@@ -131,6 +132,7 @@ def open_history(settings: Settings) -> Iterator[HistoryStore]:
             write_token,
             settings.influxdb_org,
             settings.influxdb_bucket,
+            ca_file=settings.influxdb_ca_file,
         )
     )
     try:

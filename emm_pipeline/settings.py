@@ -18,6 +18,8 @@ from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_va
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy import URL
 
+from emm_pipeline.alert_settings import AlertSettings
+from emm_pipeline.backup_settings import BackupSettings
 from emm_pipeline.credentials import EXAMPLES, hide_credentials
 from emm_pipeline.cron import HIGHEST, Trigger, parse_field
 from emm_pipeline.env_files import files_in, read_values, require_readable
@@ -34,7 +36,7 @@ PRODUCT_FILES = _SHIPPED if _SHIPPED.is_dir() else PROJECT_ROOT  # contains conf
 ENV_FILES = (PRODUCT_FILES / "config" / ".env.dev", PRODUCT_FILES / "config" / ".env")
 
 
-class Settings(BaseSettings, MqttSettings):
+class Settings(BaseSettings, AlertSettings, BackupSettings, MqttSettings):
     """Every setting of the pipeline; a field's name in capitals is its environment variable."""
 
     model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", env_file_encoding="utf-8")
@@ -59,13 +61,14 @@ class Settings(BaseSettings, MqttSettings):
     influxdb_url: str = "http://influxdb:8086"
     influxdb_token: SecretStr = SecretStr("")
     influxdb_token_file: Path | None = None
+    influxdb_ca_file: Path | None = None
     influxdb_read_token: SecretStr = SecretStr("")
     docker_influxdb_init_admin_token: SecretStr = SecretStr("")
     influxdb_org: str = ""
     influxdb_bucket: str = "emm"
 
     meters_per_run: int = Field(default=2500, ge=1)
-    max_connections: int = Field(default=200, ge=1)
+    max_connections: int | None = Field(default=None, ge=1)
     status_interval_s: int | None = Field(default=None, ge=0)
     run_launcher: Literal["default", "celery"] = "default"
     redis_host: str = "redis"
@@ -87,15 +90,6 @@ class Settings(BaseSettings, MqttSettings):
     grafana_url: str = ""
     dagster_login_user: str = "admin"
     dagster_login_password: SecretStr = SecretStr("")
-
-    email_notifications: bool = False
-    logger_sender_email_host: str = ""
-    logger_sender_email_port: int = Field(default=587, ge=1, le=65535)
-    logger_sender_email_address: str = ""
-    logger_sender_email_password: SecretStr = SecretStr("")
-    logger_receiver_email_address: str = ""
-    logger_notification_email_subject: str = "EMM"
-    alert_urls: SecretStr = SecretStr("")
 
     @model_validator(mode="before")
     @classmethod
@@ -144,14 +138,6 @@ class Settings(BaseSettings, MqttSettings):
                     f"INFLUXDB_TOKEN_FILE={self.influxdb_token_file} cannot be read: {err}; "
                     "in the stack, `docker-compose up init` creates it"
                 ) from err
-        return self
-
-    @model_validator(mode="after")
-    def _has_mail_addresses(self) -> Self:
-        needed = ("logger_sender_email_host", "logger_sender_email_address", "logger_receiver_email_address")
-        missing = [name.upper() for name in needed if not getattr(self, name)]
-        if self.email_notifications and missing:
-            raise ConfigurationError(f"EMAIL_NOTIFICATIONS is on: set {', '.join(missing)}, or switch it off")
         return self
 
     @property

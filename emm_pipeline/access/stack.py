@@ -1,4 +1,4 @@
-"""Create, apply and rotate the stack's credentials, in the servers and in the files; used by `check` and `init`."""
+"""Create, apply and rotate the stack's credentials, in the servers and in the files; for `credentials` and `init`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from emm_pipeline.access import redis
 from emm_pipeline.access.folders import AccessFolders
 from emm_pipeline.access.grafana import GrafanaAccess
-from emm_pipeline.access.influxdb import InfluxAccess
+from emm_pipeline.access.influxdb import ADMIN_TOKEN, OWN_TOKEN, InfluxAccess
 from emm_pipeline.access.postgres import PostgresAccess
 from emm_pipeline.access.vault import CREDENTIALS, ROLES, Vault
 from emm_pipeline.credentials import random_credential
@@ -68,6 +68,16 @@ class StackAccess:
         if roles is None:
             self._note(f"PostgreSQL: role {self._settings.postgres_user} is not a superuser: all services use it")
         self._write_roles(roles or self._postgres.single_user())
+
+    def postgres_password(self) -> str:
+        """Return the password of POSTGRES_USER, after the server has accepted it."""
+        self._postgres.accept_password()
+        return self.vault.value("POSTGRES_PASSWORD")
+
+    def influxdb_token(self) -> str:
+        """Return a token that may read and write INFLUXDB_BUCKET: the user's own, or the administrator's."""
+        own = self.vault.optional(OWN_TOKEN)
+        return own if own and not self.vault.was_ever(ADMIN_TOKEN, own) else self.vault.value(ADMIN_TOKEN)
 
     def apply_influxdb(self) -> None:
         """Make InfluxDB accept the current credentials, and give each service its own token."""
@@ -147,7 +157,7 @@ class StackAccess:
             self.folders.write(service, {_REDIS: new})
         self._note(
             "Redis: it has a new password, and the old one is refused. Restart the services that use it: "
-            "docker compose --profile celery restart worker daemon webserver"
+            "docker compose restart worker daemon webserver"
         )
 
     def _write_roles(self, roles: Mapping[str, Mapping[str, str]]) -> None:

@@ -1,6 +1,7 @@
 """The commands of `emm`: where each one is defined."""
 
 COMMANDS = {
+    "backup": "commands.backup:backup",
     "code-server": "commands.code_server:code_server",
     "combined": "commands.combined:combined",
     "daemon": "commands.daemon:daemon",
@@ -15,8 +16,10 @@ COMMANDS = {
     "poll": "commands.poll:poll",
     "read": "commands.read:read",
     "registers": "commands.registers:registers",
+    "restore": "commands.backup:restore",
     "scan": "commands.scan:scan_command",
     "secrets": "commands.secrets:secrets",
+    "service": "commands.service:service",
     "settings": "commands.settings:settings",
     "status": "commands.status:status",
     "types": "commands.types:types",

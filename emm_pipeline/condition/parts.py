@@ -29,6 +29,7 @@ from emm_pipeline.condition.probes import (
     SCHEDULE,
     Part,
     dagster_facts,
+    look_at_alerts,
     look_at_clock,
     look_at_code_server,
     look_at_dagster,
@@ -81,6 +82,7 @@ def pipeline_condition(settings: Settings) -> PipelineCondition:
             look_at_outbox(settings, now),
             look_at_clock(now, newest),
             *look_at_mqtt(settings, now),
+            *look_at_alerts(settings),
         ]
     return PipelineCondition(parts, meters, now)
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from emm_pipeline.settings import Settings
 
 DATABASE, DAEMON, CODE_SERVER, SCHEDULE = "PostgreSQL", "Dagster's daemon", "code server", "polling"
-STORE, OUTBOX, CLOCK, MQTT = "readings store", "outbox", "clock", "MQTT"
+STORE, OUTBOX, CLOCK, MQTT, ALERTS = "readings store", "outbox", "clock", "MQTT", "alerts"
 JOBS = ("discovery", "prune", "replay", "send_alerts")
 """Jobs whose last run must not have failed. The status of the meters shows failures of the job `poll`."""
 
@@ -203,6 +203,12 @@ def look_at_mqtt(settings: Settings, now: datetime) -> list[Part]:
     """Check whether `emm mqtt` publishes values; nothing if MQTT_URL is empty."""
     status = publishing(read_state(BatchCopies(settings.outbox_folder).folder), settings.mqtt_url, now)
     return [Part(MQTT, status)] if status else []
+
+
+def look_at_alerts(settings: Settings) -> list[Part]:
+    """Return an entry if alerts by mail are on and cannot be sent; otherwise nothing."""
+    issue = settings.mail_issue
+    return [Part(ALERTS, Status(State.DEGRADED, issue, what_to_do="edit config/.env"))] if issue else []
 
 
 def look_at_clock(now: datetime, newest_reading: datetime | None) -> Part:

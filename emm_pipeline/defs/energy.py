@@ -7,6 +7,7 @@ readings came late; their days and months follow by themselves.
 Automation conditions: https://docs.dagster.io/guides/automate/declarative-automation
 """
 
+import warnings
 from datetime import timedelta
 
 from dagster import (
@@ -19,6 +20,7 @@ from dagster import (
     AutomationCondition,
     AutomationConditionSensorDefinition,
     BackfillPolicy,
+    BetaWarning,
     DefaultSensorStatus,
     MaterializeResult,
     TimeWindowPartitionMapping,
@@ -59,6 +61,13 @@ def rolled_up() -> AutomationCondition:  # type: ignore[type-arg]
 
 def build_energy_assets(partitions: TimePartitions) -> tuple[AssetsDefinition, AssetsDefinition, AssetsDefinition]:
     """Return the three assets."""
+    with warnings.catch_warnings():
+        # Of the decorator's backfill policies. A message in each process's output tells a user nothing.
+        warnings.simplefilter("ignore", BetaWarning)
+        return _build(partitions)
+
+
+def _build(partitions: TimePartitions) -> tuple[AssetsDefinition, AssetsDefinition, AssetsDefinition]:
 
     @asset(
         name=HOURLY,

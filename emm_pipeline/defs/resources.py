@@ -49,7 +49,7 @@ class ReadingsHistory(ConfigurableResource):  # type: ignore[type-arg]
 class Limits(ConfigurableResource):  # type: ignore[type-arg]
     """Limits of a run: MAX_CONNECTIONS, and STATUS_INTERVAL_S for how often it reports an unchanged status."""
 
-    max_connections: int
+    max_connections: int | None = None
     status_interval_s: int | None = None
 
     @classmethod

@@ -11,8 +11,9 @@ from emm_pipeline.access.folders import AccessFolders
 from emm_pipeline.access.vault import CREDENTIALS, Vault
 from emm_pipeline.cli.groups import CommandGroup
 from emm_pipeline.cli.output import json_option, note, print_json, say
-from emm_pipeline.cli.showing.effective_settings import effective_settings, unknown_variables
+from emm_pipeline.cli.showing.effective_settings import effective_settings
 from emm_pipeline.cli.showing.tables import print_table
+from emm_pipeline.cli.unknown_variables import unknown_variables
 from emm_pipeline.credentials import example_names, is_loopback
 from emm_pipeline.settings import all_variables, load_settings
 
@@ -51,7 +52,7 @@ def settings(context: click.Context, as_json: bool, show_secrets: bool, folder: 
         print_json(shown)
     else:
         print_table(("variable", "value", "from"), ((each["variable"], each["value"], each["from"]) for each in shown))
-    for line in unknown_variables(*context.obj):
+    for line in unknown_variables(context.obj, environment=True):
         note(line)
     load_settings(*context.obj)  # reports invalid settings
 
@@ -88,11 +89,14 @@ def check(env_files: tuple[Path, ...], as_json: bool) -> None:
     variables = all_variables(*env_files)
     unset = [name for name in CREDENTIALS if not variables.get(name) or name in example_names(variables)]
     if as_json:
-        print_json({"valid": True, "generated_credentials": unset, "unknown": unknown_variables(*env_files)})
+        unknown = unknown_variables(env_files, environment=True)
+        print_json({"valid": True, "generated_credentials": unset, "unknown": unknown})
         return
     say("settings are valid")
-    for line in unknown_variables(*env_files):
+    for line in unknown_variables(env_files, environment=True):
         say(line)
+    if loaded.mail_issue:
+        say(f"WARNING: {loaded.mail_issue}")
     if unset:
         say(f"credentials that you have not set, or only to a published example: {', '.join(unset)}")
         say("`emm secrets create` makes random ones in their place; the stack runs it at its start")

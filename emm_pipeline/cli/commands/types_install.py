@@ -15,7 +15,6 @@ from emm_pipeline.cli.showing.register_tables import (
 )
 from emm_pipeline.cli.showing.series_changes import series_changes
 from emm_pipeline.cli.showing.type_lists import rows_of
-from emm_pipeline.cli.suggesting import suggestion
 from emm_pipeline.config_db.editing.installing import Installation, plan_installation
 from emm_pipeline.config_db.editing.register_rows import TypeRows
 from emm_pipeline.config_db.editing.type_tables import (
@@ -31,6 +30,7 @@ from emm_pipeline.config_db.engine import database_errors
 from emm_pipeline.errors import ConfigurationError
 from emm_pipeline.opening import open_config_database
 from emm_pipeline.settings import load_settings
+from emm_pipeline.suggesting import suggestion
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,7 +8,6 @@ import click
 
 from emm_pipeline.catalog import load_catalogue
 from emm_pipeline.cli.output import json_option, print_json, say
-from emm_pipeline.cli.suggesting import suggestion
 from emm_pipeline.config_db.editing.register_rows import SETTING_COLUMNS
 from emm_pipeline.config_db.editing.type_tables import editing_registers, load_type_rows, write_settings
 from emm_pipeline.config_db.loader import rows_of
@@ -18,6 +17,7 @@ from emm_pipeline.fleet import MeterType
 from emm_pipeline.modbus.planning import plan_requests
 from emm_pipeline.opening import open_config_database
 from emm_pipeline.settings import load_settings
+from emm_pipeline.suggesting import suggestion
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping

@@ -12,10 +12,12 @@ import urllib3
 
 from emm_pipeline.credentials import hide_credentials, hide_url
 from emm_pipeline.errors import StoreAccessError, StoreError
+from emm_pipeline.stores.influxdb.certificates import require_ca_file
 from emm_pipeline.stores.texts import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 _TIMEOUT = urllib3.Timeout(connect=10.0, read=120.0)
 _CHUNK_ROWS = 20_000
@@ -33,9 +35,13 @@ class InfluxClient:
         write_token: One that may write it.
         org: INFLUXDB_ORG.
         bucket: INFLUXDB_BUCKET; for 1.8 `database/retention policy`.
+        ca_file: INFLUXDB_CA_FILE.
     """
 
-    def __init__(self, url: str, read_token: str, write_token: str, org: str, bucket: str) -> None:
+    def __init__(  # noqa: PLR0913  # what one connection needs
+        self, url: str, read_token: str, write_token: str, org: str, bucket: str, *, ca_file: Path | None = None
+    ) -> None:
+        require_ca_file(ca_file)
         self._url = url.rstrip("/")
         self.where = f"InfluxDB at {hide_credentials(self._url)}"
         self._read_token = read_token
@@ -44,7 +50,7 @@ class InfluxClient:
         self._bucket = bucket
         database, slash, policy = bucket.partition("/")
         self._database = {"db": database, **({"rp": policy} if slash else {})}
-        self._http = urllib3.PoolManager(timeout=_TIMEOUT, retries=False)
+        self._http = urllib3.PoolManager(timeout=_TIMEOUT, retries=False, ca_certs=str(ca_file) if ca_file else None)
 
     def series(self, query: str) -> Iterator[dict[str, Any]]:
         """Yield the series of an InfluxQL query; a long one comes in parts. Times are in milliseconds.

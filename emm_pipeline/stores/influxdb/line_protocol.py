@@ -88,6 +88,21 @@ def _poll_lines(polls: Polls) -> list[str]:
     return lines
 
 
+def escaped_measurement(text: str) -> str:
+    """Return the name of a measurement for a line."""
+    return text.translate(_MEASUREMENT_ESCAPES)
+
+
+def escaped_tag(text: str) -> str:
+    """Return a key, or the value of a tag, for a line."""
+    return text.translate(_TAG_ESCAPES)
+
+
+def escaped_text(text: str) -> str:
+    """Return the value of a text field for a line, without its quotes."""
+    return text.translate(_STRING_ESCAPES)
+
+
 def energy_lines(points: EnergyPoints) -> list[str]:
     """Return the lines of energies, each with its line end.
 

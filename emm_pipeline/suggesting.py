@@ -1,4 +1,4 @@
-"""Suggest the name that a person may have meant: "did you mean 'sdm630'?"."""
+"""Suggest the name that a person may have meant: "did you mean 'sdm630'?" (pure)."""
 
 from __future__ import annotations
 
