@@ -49,12 +49,12 @@ def log_place() -> str:
     """
     if named := os.environ.get(LOG_VARIABLE):
         return named
-    if any(mark.exists() for mark in _CONTAINER_MARKS):
-        return "docker compose logs {host}"
     try:
         target = Path(f"/proc/self/fd/{sys.stderr.fileno()}").readlink()
     except (AttributeError, OSError, ValueError):
         target = Path()
     if target.is_file():
         return str(target)
+    if any(mark.exists() for mark in _CONTAINER_MARKS):
+        return "docker compose logs {host}"
     return f"the output of process {os.getpid()} on its machine"
