@@ -81,6 +81,11 @@ def shown_time(time: datetime | None) -> str:
     return f"{time.astimezone(UTC):%Y-%m-%d %H:%M:%S}" if time else ""
 
 
+def can_ask() -> bool:
+    """Whether there is a person at a terminal who can answer a question."""
+    return sys.stdin is not None and sys.stdin.isatty() and sys.stderr is not None and sys.stderr.isatty()
+
+
 def confirm(question: str, *, yes: bool) -> None:
     """Ask the question on a terminal. Without a terminal, `yes` must be true.
 
@@ -90,6 +95,6 @@ def confirm(question: str, *, yes: bool) -> None:
     """
     if yes:
         return
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+    if not can_ask():
         raise click.UsageError(f"{printable(question)} There is no terminal to ask on: add --yes")
     click.confirm(printable(question), abort=True, err=True)

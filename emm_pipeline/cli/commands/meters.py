@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from emm_pipeline.catalog import load_catalogue
 from emm_pipeline.cli.addresses import ENDPOINT, Endpoint
 from emm_pipeline.cli.lazy import LazyGroup
 from emm_pipeline.cli.links import gateway_of, shown_gateway, transport_options
@@ -36,9 +37,13 @@ _COLUMNS = (
 )
 
 
-@click.group("meters", cls=LazyGroup, lazy={"check": "commands.meters_check:check_command"})
+_FILES = {"check": "check", "export": "import", "import": "import"}
+LAZY = {name: f"commands.meters_{file}:{name}_command" for name, file in _FILES.items()}
+
+
+@click.group("meters", cls=LazyGroup, lazy=LAZY)
 def meters() -> None:
-    """The meters in the database: list, add, edit, remove, enable, disable, check."""
+    """The meters in the database: list, add, edit, remove, enable, disable, check, import, export."""
 
 
 @meters.command("list")
@@ -162,10 +167,7 @@ def edit_command(
     if host and host.startswith("/"):
         changes = {"port": SERIAL_PORT, "transport": "serial", **changes}
     if not changes:
-        raise click.UsageError(
-            "nothing to change: give --host, --port, --unit, --type, --description, --no-description, --transport, "
-            "--serial, --factor, --may-be-off or --always-on"
-        )
+        raise click.UsageError("nothing to change: give an option; emm meters edit --help lists them")
     with open_config_database(load_settings(*env_files)) as engine:
         if type_name:
             _require_type(engine, type_name)
@@ -243,8 +245,6 @@ def _require_type(engine: Engine, name: str) -> None:
     name = name.strip()
     if name in load_fleet(engine, all_types=True).types:
         return
-    from emm_pipeline.catalog import load_catalogue  # noqa: PLC0415  # a file per type is read
-
     catalogue = load_catalogue()
     if name in catalogue:
         raise ConfigurationError(f"type {name} is not in the database; the catalogue has it: emm types install {name}")
