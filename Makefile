@@ -27,6 +27,9 @@ WORKERS ?= 4
 DOCKERFILES := Dockerfile virtual_modbustcp_server/Dockerfile
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
+# Demo and tests start many processes, each of which would compile all modules again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test walkthrough bench soak test-stack docs dashboards catalogue build images requirements sbom lint secrets \
   format clean help
 
@@ -37,7 +40,7 @@ demo: $(VENV)/.demo
 	@$(BIN)/emm demo $(ARGS)
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 soak: $(VENV)/.dev
 	$(BIN)/python -m pytest -m soak -n 2 --dist loadfile --timeout 3000 $(ARGS)

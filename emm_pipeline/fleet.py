@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from emm_pipeline.registers import (
@@ -52,9 +53,11 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # not slots: cached properties need a dictionary
 class MeterType:
     """The registers of all meters of one type, and the settings for requests to them.
+
+    The tuples that are derived from the registers are created once.
 
     `max_gap` is the maximum number of unwanted registers that are read to save a request; docs/architecture.md explains
     the default.
@@ -80,23 +83,23 @@ class MeterType:
     """Rows that cannot be used, with the reasons."""
     combined: tuple[CombinedMeasurement, ...] = ()
 
-    @property
+    @cached_property
     def measured(self) -> tuple[Register, ...]:
         """The registers that are read at each poll."""
         return tuple(register for register in self.registers if register.data_type is not DataType.STRING)
 
-    @property
+    @cached_property
     def labels(self) -> tuple[Register, ...]:
         """The registers that hold texts about the meter, read once a day."""
         return tuple(register for register in self.registers if register.data_type is DataType.STRING)
 
-    @property
+    @cached_property
     def stored_series(self) -> tuple[tuple[str, str | None], ...]:
         """The names and units of the measurements that a poll stores: measured values, then sums."""
         stored = [(each.measurement_name, each.data_unit) for each in self.measured if each.stored]
         return (*stored, *((each.measurement_name, each.data_unit) for each in self.combined))
 
-    @property
+    @cached_property
     def asked(self) -> tuple[Register, ...]:
         """All registers that a poll reads: the measured ones, their companions, and those that identify models."""
         companions = {

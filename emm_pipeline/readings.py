@@ -95,6 +95,11 @@ class Request:
     register_bytes: int = WORD_BYTES
     """Bytes that the device sends for a register: 2, or 4."""
 
+    @classmethod
+    def of(cls, register: Register) -> Request:
+        """Return the request for one register of a type alone."""
+        return cls(register.function_code, register.register_address, register.count, register.register_bytes)
+
     @property
     def end(self) -> int:
         """The address after the last register read."""

@@ -66,7 +66,7 @@ class Settings(BaseSettings, MqttSettings):
 
     meters_per_run: int = Field(default=2500, ge=1)
     max_connections: int = Field(default=200, ge=1)
-    status_interval_s: int = Field(default=0, ge=0)
+    status_interval_s: int | None = Field(default=None, ge=0)
     run_launcher: Literal["default", "celery"] = "default"
     redis_host: str = "redis"
     redis_port: int = Field(default=6379, ge=1, le=65535)

@@ -29,6 +29,36 @@ pytest_plugins = [
     "support.passwords",
 ]
 
+LONGEST = (
+    "test_end_to_end",
+    "test_status_of_the_stack",
+    "test_celery_runs",
+    "test_operation",
+    "test_wheel",
+    "test_operator",
+    "test_commissioning",
+    "test_types_commands",
+    "test_transports",
+    "test_alerts_job",
+    "test_demo",
+    "test_prune",
+    "test_status_command",
+    "test_meters_commands",
+    "test_absent_registers",
+    "test_poll",
+    "test_register_contents_commands",
+    "test_publisher",
+    "test_news",
+    "test_every_command",
+    "test_original_database",
+    "test_late_replies",
+    "test_failing_meters",
+    "test_walkthrough",
+    "test_commands",
+    "test_dagster_commands",
+)
+"""The files that take longest, in decreasing order."""
+
 
 @pytest.fixture(autouse=True)
 def fresh_settings() -> Iterator[None]:
@@ -40,5 +70,6 @@ def fresh_settings() -> Iterator[None]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the files that wait for ticks first, so that other tests run during the waiting time."""
-    items.sort(key=lambda item: item.get_closest_marker("end_to_end") is None)
+    """Run the files that take longest first, so that none of them is alone at the end."""
+    first = {name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: first.get(item.path.stem, len(first)))

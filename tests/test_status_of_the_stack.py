@@ -4,16 +4,16 @@ The daemon, code server, webserver, PostgreSQL and InfluxDB are real. Each test 
 """
 
 import json
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from sqlalchemy import create_engine, text
-from support.command_line import EMM
+from support.command_line import CommandLine
 from support.dagster_ui import wait_for
 from support.disks import SmallDisk, small_disk
 from support.frames import points, reading, readings
@@ -29,6 +29,12 @@ pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(300)]
 
 MAX_RUNS = 8
 """`max_concurrent_runs` in dagster.yaml."""
+
+
+class StackWithCommands(Stack):
+    """A stack and the command line with its settings."""
+
+    emm: CommandLine
 
 
 def unit(**values: float) -> SimulatedUnit:
@@ -53,7 +59,9 @@ def disk() -> Iterator[SmallDisk]:
 
 
 @pytest.fixture(scope="module")
-def stack(influxdb: InfluxDB, gateways: list[SimulatedGateway], disk: SmallDisk) -> Iterator[Stack]:
+def stack(
+    influxdb: InfluxDB, gateways: list[SimulatedGateway], disk: SmallDisk, command_server: Path
+) -> Iterator[StackWithCommands]:
     environment = {
         "READINGS_STORE": "influxdb",
         "INFLUXDB_URL": influxdb.url,
@@ -64,18 +72,17 @@ def stack(influxdb: InfluxDB, gateways: list[SimulatedGateway], disk: SmallDisk)
         "TZ": "UTC",
         "INFLUX_UPDATER_CRON_SECOND_TRIGGER": "0",
     }
-    with postgres_folder() as folder, Stack(folder, environment, data_disk=disk.folder) as stack:
+    with postgres_folder() as folder, StackWithCommands(folder, environment, data_disk=disk.folder) as stack:
+        stack.emm = CommandLine(stack.environment, command_server)
         stack.sql("INSERT INTO registers VALUES ('sdm630', 72, 'importActiveEnergy', 'kWh', 3, 4, 2, 2)")
         for id_, gateway, unit_id in ((1, 0, 1), (2, 0, 2), (3, 1, 1), (4, 1, 2)):
             stack.add_meter(id_, gateways[gateway].port, unit_id=unit_id)
         yield stack
 
 
-def status(stack: Stack) -> tuple[int, dict[str, dict], dict[int, dict] | None]:
+def status(stack: StackWithCommands) -> tuple[int, dict[str, dict], dict[int, dict] | None]:
     """Return the exit code, the parts that are not ok, and the meters by id."""
-    done = subprocess.run(
-        [EMM, "status", "--json"], env=stack.environment, capture_output=True, text=True, check=False, timeout=120
-    )
+    done = stack.emm("status", "--json")
     assert "Traceback" not in done.stderr, done.stderr
     found = json.loads(done.stdout)
     parts = {part["name"]: part for part in found["parts"] if part["status"] != "ok"}
@@ -83,10 +90,9 @@ def status(stack: Stack) -> tuple[int, dict[str, dict], dict[int, dict] | None]:
     return done.returncode, parts, meters
 
 
-def screen(stack: Stack) -> str:
+def screen(stack: StackWithCommands) -> str:
     """Return the text of `emm status`, with its lines joined."""
-    done = subprocess.run([EMM, "status"], env=stack.environment, capture_output=True, text=True, check=False)
-    return " ".join(done.stdout.split())
+    return " ".join(stack.emm("status").stdout.split())
 
 
 def states(meters: dict[int, dict] | None) -> dict[int, str]:
@@ -98,12 +104,12 @@ def others(meters: dict[int, dict] | None) -> dict[int, str]:
     return {id_: state for id_, state in states(meters).items() if state != "ok"}
 
 
-def poll(stack: Stack) -> None:
+def poll(stack: StackWithCommands) -> None:
     """Poll all meters now, as a person does."""
     stack.ui.wait_for_run(stack.ui.launch("poll"), 120)
 
 
-def in_dagsters_database(stack: Stack, statement: str) -> Any:
+def in_dagsters_database(stack: StackWithCommands, statement: str) -> Any:
     engine = create_engine(stack.settings.dagster_database_url)
     with engine.begin() as connection:
         result = connection.execute(text(statement))
@@ -112,7 +118,7 @@ def in_dagsters_database(stack: Stack, statement: str) -> Any:
     return found
 
 
-def is_fine(stack: Stack) -> Callable[[], bool]:
+def is_fine(stack: StackWithCommands) -> Callable[[], bool]:
     def look() -> bool:
         code, parts, meters = status(stack)
         return code == 0 and not parts and set(states(meters).values()) == {"ok"}
@@ -280,7 +286,7 @@ def test_a_full_outbox_is_failing_because_the_oldest_readings_are_lost(stack):
 
 def test_everything_is_ok_once_the_store_has_the_points(stack, influxdb):
     influxdb.start()
-    done = subprocess.run([EMM, "outbox", "replay"], env=stack.environment, capture_output=True, check=False)
+    done = stack.emm("outbox", "replay")
     assert done.returncode == 0, done.stdout
     poll(stack)
     wait_for("the outbox to be empty", lambda: list(status(stack)[1]) == ["polling"], 60, 3)

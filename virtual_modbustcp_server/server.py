@@ -18,12 +18,14 @@ if TYPE_CHECKING or __package__:
     from .modbus_tcp import DEFAULT_SERIAL_SETTINGS, ModbusListener, Place
     from .options import argument_parser
     from .registers import DataType, FunctionCode, Order, Registers, encode
+    from .status import ADDRESS, COUNT, FUNCTION_CODE, status_words
     from .update_cron import UpdateCron
     from .updates import DeviceOff, ServedData, UpdateLog
 else:  # the folder was copied, and its files run as scripts
     from modbus_tcp import DEFAULT_SERIAL_SETTINGS, ModbusListener, Place
     from options import argument_parser
     from registers import DataType, FunctionCode, Order, Registers, encode
+    from status import ADDRESS, COUNT, FUNCTION_CODE, status_words
     from update_cron import UpdateCron
     from updates import DeviceOff, ServedData, UpdateLog
 
@@ -32,8 +34,8 @@ __all__ = ["DataType", "DeviceOff", "FunctionCode", "Order", "VirtualModbusTCPSe
 logger = logging.getLogger("virtual_modbustcp_server")
 
 LAST_PORT = 65535
-UPDATES_UNTIL_STALE = 3
-LEAST_DATA_AGE_S = 60.0
+LATE_S = 5.0
+"""Seconds after its due time within which an update must end; if the last one took long, twice its time."""
 _FIRST_UPDATE_WAIT_S = 10.0
 _STOP_TIMEOUT_S = 0.3
 
@@ -43,9 +45,9 @@ class VirtualModbusTCPServer(ABC):
 
     `set_datastore` runs when the server starts, and then as VIRTUAL_SERVER_UPDATE_CRON_HOUR_TRIGGER, …_MINUTE_TRIGGER
     and …_SECOND_TRIGGER say (defaults `*`, `*/1`, `50`; time zone `TZ`). It runs in its own thread, once at a time.
-    When it returns, the values that it wrote replace all earlier data at once. When it raises, the server keeps the
-    earlier data until they are `max_data_age_s` old; after that, each read is answered with exception 4 (device
-    failure) until an update succeeds.
+    When it returns, the values that it wrote replace all earlier data at once. When it raises, or does not end in time,
+    each read is answered with exception 4 (device failure) until an update succeeds: no client stores old values with a
+    new time. With `max_data_age_s`, the server instead keeps the earlier data until they are so old.
 
     Other exceptions: 1 for every function except 3 and 4, 2 for an address that the last update did not write, 3 for
     a count that is not from 1 to 125, 0x0B for a unit that the last update did not write.
@@ -65,8 +67,8 @@ class VirtualModbusTCPServer(ABC):
         Args:
             host: The address to listen on.
             port: The TCP port to listen on. 0 chooses a free port, which the attribute `port` holds after the start.
-            max_data_age_s: How long the data of an update are served, in seconds. Default: until the third update
-                after it is due, and at least 60 s.
+            max_data_age_s: How long the data of an update are served, in seconds, whether or not later updates
+                fail. Default: until the next update fails or is overdue.
             transport: `tcp`; or `rtu` (RTU over TCP), `udp` or `serial`, where `host` is the path of the serial device.
             serial_settings: The settings of the serial line.
         """
@@ -76,6 +78,7 @@ class VirtualModbusTCPServer(ABC):
         self.serial_settings = serial_settings
         self._max_data_age_s = max_data_age_s
         self._data: ServedData | None = None
+        self._failure: BaseException | None = None
         self._writing: Registers | None = None
         self._log = UpdateLog()
         self._stopping = threading.Event()
@@ -203,26 +206,33 @@ class VirtualModbusTCPServer(ABC):
     def _update(self, cron: UpdateCron) -> None:
         registers = self._writing = Registers()
         off: DeviceOff | None = None
+        began_s = time.monotonic()
         try:
             self.set_datastore()
         except DeviceOff as err:
             off = err
         except (Exception, SystemExit) as err:  # noqa: BLE001 - a device's script may raise anything
+            self._failure = err
+            if self._data and self._max_data_age_s is None:
+                self._data = self._data.expired()
             self._log.failed(err, self._data)
             return
         finally:
             self._writing = None
-        now = datetime.now(UTC)
+        now, ended_s = datetime.now(UTC), time.monotonic()
         valid_for_s = self._max_data_age_s
         if valid_for_s is None:
-            planned = cron.next_after(now, UPDATES_UNTIL_STALE) - now
-            valid_for_s = max(planned.total_seconds(), LEAST_DATA_AGE_S)
-        self._data = ServedData(registers, now, valid_for_s, time.monotonic() + valid_for_s)
+            late_s = max(LATE_S, 2 * (ended_s - began_s))
+            valid_for_s = (cron.next_after(now) - now).total_seconds() + late_s
+        self._failure = None
+        self._data = ServedData(registers, now, valid_for_s, ended_s + valid_for_s)
         self._log.succeeded(off)
 
     def _read(self, unit_id: int, function_code: int, address: int, count: int) -> list[int] | ExcCodes:
         data = self._data
         if data is None or time.monotonic() > data.valid_until:
+            if (function_code, address, count) == (FUNCTION_CODE, ADDRESS, COUNT):
+                return status_words(data.updated_at if data else None, self._failure)
             self._log.stale(data)
             return ExcCodes.DEVICE_FAILURE
         if not data.registers.has_unit(unit_id):

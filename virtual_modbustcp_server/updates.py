@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -33,9 +33,18 @@ class ServedData:
     valid_until: float
     """In seconds of `time.monotonic`, which does not change when the system clock is corrected."""
 
+    def expired(self) -> ServedData:
+        """Return the data as no longer valid."""
+        return replace(self, valid_for_s=0.0, valid_until=float("-inf"))
+
     @property
     def lifetime(self) -> str:
         """The time of the update and the end of its validity, for the log."""
+        if not self.valid_for_s:
+            return (
+                f"the data of {self.updated_at:%Y-%m-%d %H:%M:%S} UTC is not served any more: reads are answered with "
+                "exception 4 until an update succeeds"
+            )
         until = self.updated_at + timedelta(seconds=self.valid_for_s)
         return (
             f"the data of {self.updated_at:%Y-%m-%d %H:%M:%S} is served until {until:%Y-%m-%d %H:%M:%S} UTC, "

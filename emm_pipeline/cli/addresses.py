@@ -100,3 +100,4 @@ class AddressType(click.ParamType):  # type: ignore[type-arg]  # generic in newe
 ENDPOINT = EndpointType()
 UNITS = UnitsType()
 ADDRESS = AddressType()
+UNIT_ID = click.IntRange(0, HIGHEST_UNIT_ID)

@@ -16,7 +16,7 @@ from emm_pipeline.opening import open_config_database
 from emm_pipeline.settings import load_settings
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Collection, Iterator
+    from collections.abc import AsyncIterator, Collection, Iterator, Mapping
     from pathlib import Path
 
     from sqlalchemy import Engine
@@ -30,9 +30,9 @@ class KnownFleet:
     fleet: Fleet = field(default_factory=Fleet)
     reason: str | None = None
 
-    def accepted(self, meter_id: int) -> Collection[str]:
-        """Return a meter's measurements whose absence a person has accepted."""
-        return load_accepted(self.engine).get(meter_id, ()) if self.engine else ()
+    def accepted(self) -> Mapping[int, Collection[str]]:
+        """Return, by meter id, the measurements whose absence a person has accepted."""
+        return load_accepted(self.engine) if self.engine else {}
 
     @asynccontextmanager
     async def locks(self) -> AsyncIterator[GatewayLocks]:

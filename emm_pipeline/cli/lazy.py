@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from emm_pipeline.cli.groups import CommandGroup
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-class LazyGroup(click.Group):
+class LazyGroup(CommandGroup):
     """A group with further commands: a mapping from name to `module:command`, relative to this package."""
 
     def __init__(self, *arguments: Any, lazy: Mapping[str, str], **options: Any) -> None:

@@ -15,39 +15,24 @@ from typing import TextIO
 
 import click
 
+from emm_pipeline.cli.command_names import COMMANDS
+from emm_pipeline.cli.found_settings import hint_about, running_demo
 from emm_pipeline.cli.lazy import LazyGroup
 from emm_pipeline.cli.output import note
+from emm_pipeline.cli.runnable import use_prefix
 from emm_pipeline.errors import ConfigurationError, EmmError
 
 INTERRUPTED = 130
 PIPE_CLOSED = 141
 
-COMMANDS = {
-    "code-server": "commands.code_server:code_server",
-    "combined": "commands.combined:combined",
-    "daemon": "commands.daemon:daemon",
-    "db": "commands.database:database",
-    "demo": "demo.command:demo",
-    "influxdb": "commands.influxdb:influxdb",
-    "meters": "commands.meters:meters",
-    "mqtt": "commands.mqtt:mqtt",
-    "outbox": "commands.outbox:outbox",
-    "poll": "commands.poll:poll",
-    "read": "commands.read:read",
-    "registers": "commands.registers:registers",
-    "scan": "commands.scan:scan_command",
-    "secrets": "commands.secrets:secrets",
-    "settings": "commands.settings:settings",
-    "status": "commands.status:status",
-    "types": "commands.types:types",
-    "watch": "commands.watch:watch",
-    "watchdog": "commands.watchdog:watchdog",
-    "webserver": "commands.webserver:webserver",
-}
-"""Maps each command's name to its module and function."""
+
+class Root(LazyGroup):
+    """The group `emm`, whose option may also stand after the command's name."""
+
+    anywhere = ("--env-file",)
 
 
-@click.group(cls=LazyGroup, lazy=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Root, lazy=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="emm-pipeline")
 @click.option(
     "--env-file",
@@ -57,8 +42,12 @@ COMMANDS = {
 )
 @click.pass_context
 def emm(context: click.Context, env_file: tuple[Path, ...]) -> None:
-    """Energy Monitoring Management: reads energy meters over Modbus, and stores their values in InfluxDB."""
-    context.obj = env_file
+    """Energy Monitoring Management: reads energy meters over Modbus, and stores their values in InfluxDB.
+
+    Without --env-file, the commands use the database of a demo that is running, unless a setting names another one.
+    """
+    use_prefix(env_file)
+    context.obj = env_file or running_demo()
 
 
 def main() -> None:
@@ -87,6 +76,8 @@ def main() -> None:
         sys.exit(2)
     except EmmError as err:
         note(f"error: {err}")
+        if hint := hint_about(err):
+            note(hint)
         sys.exit(1)
     except (KeyboardInterrupt, click.Abort):
         note("interrupted")

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from emm_pipeline.cli.suggesting import suggestion
 from emm_pipeline.config_db.editing.meter_rows import load_meter_rows
 from emm_pipeline.config_db.validation.meters import id_of
 from emm_pipeline.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from sqlalchemy import Engine
 
@@ -29,9 +30,10 @@ def find_meters(rows: Sequence[MeterRow], names: Iterable[str]) -> list[MeterRow
     """
     found: dict[int | None, MeterRow] = {}
     for name in names:
-        same = _named(rows, name)
+        same = _meters_of(rows, name)
         if not same:
-            raise ConfigurationError(f"no meter has the id or description {name!r}; emm meters list shows them")
+            hint = suggestion(name, (str(row.get("description") or "") for row in rows))
+            raise ConfigurationError(f"no meter has the id or description {name!r}; emm meters list shows them{hint}")
         if len(same) > 1:
             ids = ", ".join(map(str, same))
             raise ConfigurationError(f"meters {ids} have the same description {name!r}: give an id")
@@ -39,7 +41,7 @@ def find_meters(rows: Sequence[MeterRow], names: Iterable[str]) -> list[MeterRow
     return list(found.values())
 
 
-def _named(rows: Iterable[MeterRow], name: str) -> dict[int | None, MeterRow]:
+def _meters_of(rows: Iterable[MeterRow], name: str) -> dict[int | None, MeterRow]:
     """Return the rows that match a name, by id; of several rows with the same id, the first."""
     by_id: dict[int | None, MeterRow] = {}
     for row in rows:
@@ -58,3 +60,8 @@ def ids_of(engine: Engine, names: Sequence[str]) -> set[int]:
     """
     found = find_meters(load_meter_rows(engine), names)
     return {id_ for row in found if (id_ := id_of(row)) is not None}
+
+
+def named(row: Mapping[str, Any]) -> str:
+    """Return how messages name the meter of a row: `meter 1 (barn)`."""
+    return f"meter {row['id']}" + (f" ({row['description']})" if row.get("description") else "")

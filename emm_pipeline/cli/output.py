@@ -9,12 +9,16 @@ from __future__ import annotations
 import json
 import math
 import re
+import shutil
 import sys
 import unicodedata
 from datetime import UTC, datetime
 from typing import Any
 
 import click
+
+from emm_pipeline.cli.runnable import runnable
+from emm_pipeline.cli.wrapping import wrapped
 
 MAX_LINE = 2000
 """Maximum number of characters in a line; longer lines are cut."""
@@ -48,17 +52,21 @@ def say(text: object = "") -> None:
 
 
 def note(text: object) -> None:
-    """Print lines that are not the command's result, on stderr."""
-    _print_lines(text, sys.stderr)
+    """Print lines that are not the command's result, on stderr, wrapped if that is a terminal."""
+    lines = runnable(str(text)).split("\n")
+    if sys.stderr is not None and sys.stderr.isatty():
+        width = shutil.get_terminal_size().columns
+        lines = [wrapped(line, width) for line in lines]
+    _print_lines("\n".join(lines), sys.stderr)
 
 
 def _print_lines(text: object, file: Any) -> None:
-    lines = str(text).split("\n")
+    lines = runnable(str(text)).split("\n")
     print("\n".join(map(printable, lines)), file=file, flush=True)
 
 
 def print_json(data: Any, indent: int | None = 2) -> None:
-    """Print data as JSON: times as ISO 8601; NaN and infinities, which JSON does not have, as strings."""
+    """Print data as JSON: times as ISO 8601 in UTC; NaN and infinities, which JSON does not have, as strings."""
     text = json.dumps(_finite(data), indent=indent, ensure_ascii=False, allow_nan=False, default=_as_text)
     escaped = _CONTROL_IN_JSON.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
     print(escaped, flush=True)  # noqa: T201 - here only
@@ -73,12 +81,9 @@ def _finite(data: Any) -> Any:
 
 
 def _as_text(value: object) -> str:
-    return value.isoformat() if isinstance(value, datetime) else str(value)
-
-
-def shown_time(time: datetime | None) -> str:
-    """Return a time for people, in UTC."""
-    return f"{time.astimezone(UTC):%Y-%m-%d %H:%M:%S}" if time else ""
+    if not isinstance(value, datetime):
+        return str(value)
+    return (value.astimezone(UTC) if value.tzinfo else value).isoformat()
 
 
 def can_ask() -> bool:

@@ -11,10 +11,16 @@ if TYPE_CHECKING:
 _MOST = 3
 
 
-def suggestion(given: str, known: Iterable[str]) -> str:
-    """Return the end of an error message, a question with the closest known names; empty if none is close."""
+def suggestion(given: str, known: Iterable[str], *, cutoff: float = 0.6) -> str:
+    """Return the end of an error message, a question with the closest known names; empty if none is close.
+
+    Args:
+        given: The name that a person gave.
+        known: The names that exist.
+        cutoff: How close a name must be, from 0 to 1 (equal).
+    """
     by_key = {name.lower(): name for name in known}
-    near = [by_key[key] for key in get_close_matches(given.lower(), by_key, n=_MOST, cutoff=0.6)]
+    near = [by_key[key] for key in get_close_matches(given.lower(), by_key, n=_MOST, cutoff=cutoff)]
     if not near:
         return ""
     *others, last = map(repr, near)

@@ -1,16 +1,17 @@
-"""Dagster's event log in PostgreSQL, with two queries and the planner's statistics adapted to thousands of partitions.
+"""Dagster's event log in PostgreSQL, adapted to thousands of partitions: two queries, inserts, planner statistics.
 
-Each method returns the same as that of dagster-postgres, except for the limit stated in its docstring. Code that writes
+Each query returns the same as that of dagster-postgres, except for the limit stated in its docstring. Code that creates
 events belongs in `event_writing`, code that deletes them in `run_history`.
 """
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from functools import partial
 from operator import attrgetter
 
-from dagster import AssetKey, DagsterEventType
+from dagster import AssetKey, DagsterEventType, EventLogEntry
 from dagster_postgres import PostgresEventLogStorage
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from emm_pipeline.dagster_ext.internals import (
     STEP_STATS_EVENT_TYPES,
@@ -35,8 +36,38 @@ FOR_THE_PLANNER = (
 )
 
 
+_INSERT = text("""
+    INSERT INTO event_logs (run_id, event, dagster_event_type, timestamp, step_key, asset_key, partition)
+    SELECT :run_id, batch.event, :kind, :timestamp, :step_key, :asset_key, batch.partition
+    FROM unnest(CAST(:events AS text[]), CAST(:partitions AS text[])) AS batch (event, partition)
+""")
+
+
 class QuickEventLogStorage(PostgresEventLogStorage):
-    """The event log of dagster-postgres, with two of its queries replaced."""
+    """The event log of dagster-postgres, with two of its queries replaced, and a method to store many events."""
+
+    def store_similar_events(self, example: EventLogEntry, events: Sequence[tuple[str | None, str]]) -> None:
+        """Insert asset events, given by partition and serialized form, in one statement.
+
+        As one array per column, rows take a tenth of the time of `store_event_batch`. The row of the asset, which
+        contains its last event, is not updated.
+
+        Args:
+            example: An event that agrees with all of them in run, step, kind, asset and time.
+            events: The events (`event_text.py`).
+        """
+        event = example.get_dagster_event()
+        row = {
+            "run_id": example.run_id,
+            "kind": event.event_type_value,
+            "timestamp": datetime.fromtimestamp(example.timestamp, UTC).replace(tzinfo=None),  # as Dagster does
+            "step_key": event.step_key,
+            "asset_key": event.asset_key.to_string() if event.asset_key else None,
+            "partitions": [partition for partition, _ in events],
+            "events": [serialized for _, serialized in events],
+        }
+        with self.index_connection() as connection:
+            connection.execute(_INSERT, row)
 
     def get_step_stats_for_run(
         self, run_id: str, step_keys: Sequence[str] | None = None

@@ -20,6 +20,8 @@ from dagster import (
     OpExecutionContext,
 )
 
+from emm_pipeline.dagster_ext.event_log import QuickEventLogStorage
+from emm_pipeline.dagster_ext.event_text import AssetEvent, EntryOf, EventTexts
 from emm_pipeline.dagster_ext.internals import (
     AssetMaterializationPlannedData,
     AssetObservationData,
@@ -35,15 +37,15 @@ def write_materializations(
 ) -> None:
     """Write materializations, each with the message of its event, as events of the current step."""
     kind = DagsterEventType.ASSET_MATERIALIZATION
-    entries = [_entry(context, kind, StepMaterializationData(each), message) for message, each in materializations]
-    _store(context, entries)
+    _write(
+        context, materializations, lambda each, message: _entry(context, kind, StepMaterializationData(each), message)
+    )
 
 
 def write_observations(context: OpExecutionContext, observations: Iterable[tuple[str, AssetObservation]]) -> None:
     """Write observations, each with the message of its event, as events of the current step."""
     kind = DagsterEventType.ASSET_OBSERVATION
-    entries = [_entry(context, kind, AssetObservationData(each), message) for message, each in observations]
-    _store(context, entries)
+    _write(context, observations, lambda each, message: _entry(context, kind, AssetObservationData(each), message))
 
 
 def write_planned(context: OpExecutionContext, asset_key: AssetKey, partitions: Iterable[str]) -> None:
@@ -58,9 +60,23 @@ def write_planned(context: OpExecutionContext, asset_key: AssetKey, partitions: 
         store_planned_batch(context.instance, entries[start : start + EVENTS_PER_STATEMENT])
 
 
-def _store(context: OpExecutionContext, entries: list[EventLogEntry]) -> None:
-    for start in range(0, len(entries), EVENTS_PER_STATEMENT):
-        context.instance.event_log_storage.store_event_batch(entries[start : start + EVENTS_PER_STATEMENT])
+def _write(context: OpExecutionContext, events: Iterable[tuple[str, AssetEvent]], entry_of: EntryOf) -> None:
+    """Write events, each with its message.
+
+    Dagster's own method writes the last one, because it also updates the row of the asset.
+    """
+    events = list(events)
+    if not events:
+        return
+    log = context.instance.event_log_storage
+    if not isinstance(log, QuickEventLogStorage):
+        raise TypeError(f"Dagster's events are not in EMM's event log but in {type(log).__name__}")
+    *others, (last_message, last) = events
+    texts = EventTexts(entry_of, type(last), last.asset_key)
+    for start in range(0, len(others), EVENTS_PER_STATEMENT):
+        some = others[start : start + EVENTS_PER_STATEMENT]
+        log.store_similar_events(texts.example, [(each.partition, texts.of(each, message)) for message, each in some])
+    log.store_event_batch([entry_of(last, last_message)])
 
 
 def _entry(context: OpExecutionContext, kind: DagsterEventType, data: Any, message: str) -> EventLogEntry:

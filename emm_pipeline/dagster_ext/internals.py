@@ -31,7 +31,7 @@ from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
 from dagster._core.storage.fs_io_manager import PickledObjectFilesystemIOManager
 from dagster._grpc.server import DagsterApiServer
 from dagster._grpc.types import CanCancelExecutionRequest, CanCancelExecutionResult
-from dagster._serdes import ConfigurableClass, ConfigurableClassData, deserialize_value
+from dagster._serdes import ConfigurableClass, ConfigurableClassData, deserialize_value, serialize_value
 from dagster._utils.error import SerializableErrorInfo  # type: ignore[attr-defined]
 from dagster_postgres import DagsterPostgresStorage, PostgresEventLogStorage
 from sqlalchemy import Engine
@@ -55,6 +55,7 @@ __all__ = [
     "StepMaterializationData",
     "WorkerStatus",
     "build_run_step_stats_from_events",
+    "serialize_value",
 ]
 
 CHECKED_AGAINST = {
@@ -88,6 +89,7 @@ CHECKED_AGAINST = {
     "dagster._serdes.ConfigurableClass": "1.13.27",
     "dagster._serdes.ConfigurableClassData": "1.13.27",
     "dagster._serdes.deserialize_value": "1.13.27",
+    "dagster._serdes.serialize_value": "1.13.27",
     "dagster._utils.error.SerializableErrorInfo": "1.13.27",
     "dagster_celery.launcher.CeleryRunLauncher._launch_celery_task_run": "1.13.27",
     "dagster_postgres.DagsterPostgresStorage._event_log_storage": "1.13.27",
@@ -102,7 +104,7 @@ CHECKED_AGAINST = {
     "table asset_event_tags(event_id)": "1.13.27",
     "table daemon_heartbeats(daemon_type, timestamp)": "1.13.27",
     "table dynamic_partitions(partition, partitions_def_name)": "1.13.27",
-    "table event_logs(asset_key, dagster_event_type, id, partition, run_id)": "1.13.27",
+    "table event_logs(asset_key, dagster_event_type, event, id, partition, run_id, step_key, timestamp)": "1.13.27",
     "table instigators(instigator_body, instigator_type, selector_id, status, update_timestamp)": "1.13.27",
     "table job_ticks(id, selector_id, status, type)": "1.13.27",
     "table run_tags(key, run_id)": "1.13.27",

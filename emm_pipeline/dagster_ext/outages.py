@@ -114,6 +114,12 @@ class WaitingEvents(SharedEngine):
             self._store_waiting(raises=True)
             super().store_event_batch(events)  # type: ignore[misc]  # of the event log
 
+    def store_similar_events(self, example: EventLogEntry, events: Sequence[tuple[str | None, str]]) -> None:
+        """Store events after those that wait, like `store_event_batch`."""
+        with self._lock:
+            self._store_waiting(raises=True)
+            super().store_similar_events(example, events)  # type: ignore[misc]  # of the event log
+
     def _store_all(self, patience_s: float) -> None:
         ends_at = time.monotonic() + patience_s
         while not self._store_waiting(raises=time.monotonic() >= ends_at):

@@ -39,7 +39,7 @@ class Limits(ConfigurableResource):  # type: ignore[type-arg]
     """Limits of a run: MAX_CONNECTIONS, and STATUS_INTERVAL_S for how often it reports an unchanged status."""
 
     max_connections: int
-    status_interval_s: int
+    status_interval_s: int | None = None
 
     @classmethod
     def of(cls, settings: Settings) -> "Limits":

@@ -15,7 +15,7 @@ from emm_pipeline.defs.meter_pages import PageDetails, report_planned, report_re
 from emm_pipeline.defs.partitions import METER_READINGS, existing_partitions, meter_ids
 from emm_pipeline.defs.reading import is_scheduled, values_read
 from emm_pipeline.defs.resources import ConfigDatabase, Limits
-from emm_pipeline.polling.report_plan import ReportPlan, plan_report, statuses_after
+from emm_pipeline.polling.report_plan import ReportPlan, plan_report, status_interval, statuses_after
 from emm_pipeline.polling.results import FleetResult, PollResult, counters_of
 from emm_pipeline.settings import current_settings
 from emm_pipeline.status import RegisterIssue
@@ -45,9 +45,10 @@ def record(
     """Record the results in Dagster, in meter_status and in register_issues."""
     unstored = any(result.problems for result in fleet_results)
     planned_by_dagster = context.has_partition_key or context.has_partition_key_range
-    interval = timedelta(0) if planned_by_dagster else timedelta(seconds=limits.status_interval_s)
     # A meter that was removed while it was polled no longer has a partition.
     existing = existing_partitions(context.instance)
+    chosen = status_interval(limits.status_interval_s, len(existing))
+    interval = timedelta(0) if planned_by_dagster else chosen
     with config_database.open() as engine:
         known = load_issues(engine)
         results = _dated((result for result in results if str(result.id) in existing), known, datetime.now(UTC))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import heapq
+from contextlib import suppress
 from itertools import count
 from typing import TYPE_CHECKING
 
 from emm_pipeline.event_loop import sleep_until
+from emm_pipeline.modbus import virtual_servers
 from emm_pipeline.modbus.session import Session, Timing
 from emm_pipeline.modbus.transport.base import ConnectError, ReadError
 from emm_pipeline.readings import FailureKind
@@ -38,6 +40,8 @@ class GatewayPoll:
         """By unit id why a connection's first request got no reply, where no other reply had come before."""
         self._loses_no_requests = False
         """Whether a postponed meter got no reply to a second request either."""
+        self._is_virtual: bool | None = None
+        """Whether a virtual server answers here; None if it was not asked."""
         self._waiting: list[tuple[float, int, MeterPoll]] = []
         # Units that keep failing come last: by then it is known whether the gateway replies at all.
         for poll in sorted(polls, key=lambda poll: (poll.keeps_failing, poll.meter.unit_id)):
@@ -55,6 +59,8 @@ class GatewayPoll:
                 poll.begin_turn()
                 if not self._is_over(poll):
                     await self._take_turn(poll)
+                if poll.is_done and poll.device_failed:
+                    await self._ask_virtual_server(poll)
                 heapq.heappop(self._waiting)
                 if poll.is_done:
                     self._finish(poll)
@@ -98,6 +104,18 @@ class GatewayPoll:
             else:
                 poll.take_registers(data)
             poll.notices += self._session.take_notices()
+
+    async def _ask_virtual_server(self, poll: MeterPoll) -> None:
+        """Add to the failure what a virtual server says about it. It serves all units at its address."""
+        if self._is_virtual is False:
+            return
+        self._is_virtual = False
+        timing = self._session.timing
+        self._session.timing = timing._replace(timeout_s=min(timing.timeout_s, virtual_servers.MOST_S))
+        with suppress(ConnectError, ReadError):
+            data = await self._session.exchange(poll.meter.unit_id, virtual_servers.STATUS, lambda: None)
+            poll.explanation = virtual_servers.explanation(data, self.address)
+            self._is_virtual = poll.explanation is not None
 
     def _may_lose_request(self) -> bool:
         """Whether the gateway may lose the next request because it is the first one of a connection."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from emm_pipeline.modbus.exception_codes import UNSUPPORTED
+from emm_pipeline.modbus.exception_codes import DEVICE_FAILURE, UNSUPPORTED
 from emm_pipeline.modbus.last_requests import LastRequests
 from emm_pipeline.modbus.messages import describe_most_registers, describe_unsupported, named
 from emm_pipeline.modbus.silences import Silences
@@ -51,6 +51,8 @@ class PollProgress:
     """The requests that are sent after all others."""
     blocks: list[RegisterBlock] = field(default_factory=list)
     failure: Failure | None = None
+    explanation: str | None = None
+    """What a virtual server says about its failure."""
     notices: tuple[str, ...] = ()
     """Lines about unusual replies."""
     sent: int = 0
@@ -114,6 +116,12 @@ class PollProgress:
         """Whether only requests are left that come last."""
         return bool(self.last.next and self.blocks and not self._this_turn and not self._next_turn)
 
+    @property
+    def device_failed(self) -> bool:
+        """Whether nothing was read because the device replied that it has failed (exception 4)."""
+        failure = self.failure or self._first_split
+        return not self.blocks and failure is not None and failure.exception_code == DEVICE_FAILURE
+
     def request_sent(self) -> None:
         """Record that the next request is sent; the first successful request determines the time of the reading."""
         if not self.blocks:
@@ -137,11 +145,12 @@ class PollProgress:
         failure = self.failure
         if not self.blocks and (failure is None or failure.exception_code in UNSUPPORTED):
             failure = self._first_split
-        requested = list(dict.fromkeys(leaf for each in self._tracked for leaf in each.leaves))
         failure = failure or self._silences.unconfirmed
-        if failure and self.sent and len(requested) > 1:
+        if failure and self.sent and len(requested := self._all_requested()) > 1:
             progress = f"{len(self.blocks)} of {len(requested)} requests answered"
             failure = Failure(failure.kind, f"{failure.reason}; {progress}", failure.exception_code)
+        if failure and self.explanation:
+            failure = Failure(failure.kind, f"{failure.reason}; {self.explanation}", failure.exception_code)
         found = explain(self._tracked) if self.blocks else UnsupportedRegisters()
         at = self._time or _now()
         unsupported = self.known_unsupported + tuple(
@@ -167,6 +176,9 @@ class PollProgress:
             notices=tuple(notices),
             labels=self.last.labels_of(self.meter_type.labels),
         )
+
+    def _all_requested(self) -> set[TrackedRequest]:
+        return {leaf for each in self._tracked for leaf in each.leaves}
 
     def _failure(self, kind: FailureKind, reason: str, exception_code: int | None = None) -> Failure:
         """Return the failure of the next request."""

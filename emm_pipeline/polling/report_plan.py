@@ -26,6 +26,25 @@ if TYPE_CHECKING:
 OBSERVED_EVERY = timedelta(minutes=15)
 """Shortest time between two reports of the same reason for a meter that continues to fail."""
 
+REPEATED_PER_MINUTE = 100
+"""Number of unchanged statuses that are recorded again in a minute, in fleets where STATUS_INTERVAL_S is not set."""
+LONGEST_INTERVAL = timedelta(hours=1)
+
+
+def status_interval(wanted_s: int | None, meters: int) -> timedelta:
+    """Return the maximum age of a recorded status that has not changed.
+
+    Args:
+        wanted_s: STATUS_INTERVAL_S; None if it is not set. Then it grows with the fleet: 0 up to 100 meters, 10 minutes
+            for 1000, an hour from 6000 on.
+        meters: Number of meters of the fleet.
+    """
+    if wanted_s is not None:
+        return timedelta(seconds=wanted_s)
+    if meters <= REPEATED_PER_MINUTE:
+        return timedelta(0)
+    return min(timedelta(minutes=meters / REPEATED_PER_MINUTE), LONGEST_INTERVAL)
+
 
 @dataclass(frozen=True, slots=True)
 class ReportPlan:

@@ -38,12 +38,6 @@ class ShapedPoints:
     unstorable: Mapping[int, str] = field(default_factory=dict)
 
 
-def milliseconds(times: pd.Series) -> list[int]:
-    """Convert a datetime64 column to milliseconds since 1970; an empty column may have any type."""
-    whole: list[int] = _times(times).tolist()
-    return whole
-
-
 def since_epoch(time: datetime) -> int:
     """Convert an aware time to milliseconds since 1970."""
     return (time - _EPOCH) // _MILLISECOND
@@ -57,7 +51,7 @@ def poll_points(
     `statuses` is by meter id the status; None where it is not known.
     """
     statuses = statuses or {}
-    points = Counter(zip(readings["id"].tolist(), milliseconds(readings["time"]), strict=True))
+    points = _points_of_each(readings)
     return [
         PollPoint(
             time=sample.time,
@@ -73,6 +67,20 @@ def poll_points(
         )
         for sample in samples
     ]
+
+
+def _points_of_each(readings: pd.DataFrame) -> Counter[tuple[int, int]]:
+    """Return the number of rows of each meter's id and time (milliseconds since 1970)."""
+    points: Counter[tuple[int, int]] = Counter()
+    ids, times = readings["id"].to_numpy(np.int64), _times(readings["time"])
+    if not len(ids):
+        return points
+    # The rows of a meter follow each other.
+    starts = np.flatnonzero(np.append(True, (ids[1:] != ids[:-1]) | (times[1:] != times[:-1])))
+    counts = np.diff(starts, append=len(ids))
+    for id_, time, count in zip(ids[starts].tolist(), times[starts].tolist(), counts.tolist(), strict=True):
+        points[id_, time] += count
+    return points
 
 
 def shape_points(readings: pd.DataFrame, polls: Sequence[PollPoint]) -> ShapedPoints:

@@ -24,10 +24,11 @@ WITHOUT_JSON = {
 NO_DATABASE = {
     *(("code-server",), ("daemon",), ("webserver",), ("demo",), ("influxdb", "setup"), ("read",), ("scan",)),
     *(("outbox",), ("outbox", "replay"), ("outbox", "show"), ("settings",), ("settings", "check"), *SECRETS),
+    *(("types", "list"), ("types", "show"), ("virtual", "new")),
     *(("mqtt",), ("mqtt", "status"), ("status",), ("watchdog",)),  # they report that it is unavailable
 }
 ARGUMENTS = {
-    ("meters", "add"): ["10.0.0.1", "--unit", "1", "--type", "sdm630"],
+    ("meters", "add"): ["--no-test", "10.0.0.1", "--unit", "1", "--type", "sdm630"],
     ("meters", "check"): ["1"],
     ("meters", "disable"): ["1"],
     ("meters", "edit"): ["1", "--unit", "1"],
@@ -38,6 +39,7 @@ ARGUMENTS = {
     ("registers", "import"): ["-"],
     ("combined", "import"): ["-"],
     ("types", "install"): ["sdm630"],
+    ("types", "set"): ["sdm630", "max_gap=0"],
     ("types", "show"): ["sdm630"],
     ("watch",): ["1"],
 }

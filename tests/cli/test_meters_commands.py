@@ -34,8 +34,10 @@ def listed(emm):
 
 
 def test_a_meter_is_added_with_the_next_free_id_and_can_be_polled(emm, sdm630, config_engine):
-    assert emm("meters", "add", "10.0.0.1:8502", "--unit", 1, "--type", "sdm630").returncode == 0
-    second = emm("meters", "add", "meter.local", "--unit", 2, "--type", "sdm630", "--description", "barn", "--json")
+    assert emm("meters", "add", "--no-test", "10.0.0.1:8502", "--unit", 1, "--type", "sdm630").returncode == 0
+    second = emm(
+        "meters", "add", "--no-test", "meter.local", "--unit", 2, "--type", "sdm630", "--description", "barn", "--json"
+    )
     assert json.loads(second.stdout)["id"] == 2
     assert rows(config_engine) == [
         (1, "10.0.0.1", 8502, 1, "sdm630", None, True),
@@ -45,7 +47,7 @@ def test_a_meter_is_added_with_the_next_free_id_and_can_be_polled(emm, sdm630, c
 
 
 def test_a_unit_is_not_added_twice_without_force(emm, sdm630, config_engine):
-    add = ("meters", "add", "10.0.0.1", "--unit", 1, "--type", "sdm630")
+    add = ("meters", "add", "--no-test", "10.0.0.1", "--unit", 1, "--type", "sdm630")
     emm(*add)
     again = emm(*add)
     assert again.returncode == 2
@@ -57,7 +59,7 @@ def test_a_unit_is_not_added_twice_without_force(emm, sdm630, config_engine):
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (["10.0.0.1", "--unit", 256, "--type", "sdm630"], "slave_address is 256; allowed: 0 to 255"),
+        (["10.0.0.1", "--unit", 256, "--type", "sdm630"], "'--unit': 256 is not in the range 0<=x<=255"),
         (["10.0.0.1:0", "--unit", 1, "--type", "sdm630"], "port"),
         (["10.0.0.1:99999", "--unit", 1, "--type", "sdm630"], "port"),
         (["10.0.0.1", "--unit", "x", "--type", "sdm630"], "--unit"),
@@ -72,7 +74,7 @@ def test_a_unit_is_not_added_twice_without_force(emm, sdm630, config_engine):
 def test_an_invalid_meter_is_refused_with_the_reason_and_nothing_is_written(
     emm, sdm630, config_engine, arguments, reason
 ):
-    result = emm("meters", "add", *arguments)
+    result = emm("meters", "add", "--no-test", *arguments)
     assert result.returncode == 2
     assert reason in result.stderr
     assert "Traceback" not in result.stderr
@@ -80,14 +82,14 @@ def test_an_invalid_meter_is_refused_with_the_reason_and_nothing_is_written(
 
 
 def test_for_a_type_that_only_the_catalogue_has_the_command_to_install_it_is_shown(emm, config_engine):
-    result = emm("meters", "add", "10.0.0.1", "--unit", 1, "--type", "sdm630")
+    result = emm("meters", "add", "--no-test", "10.0.0.1", "--unit", 1, "--type", "sdm630")
     assert result.returncode == 2
     assert "emm types install sdm630" in result.stderr
 
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_a_description_is_kept_as_given_whatever_it_looks_like(emm, sdm630, config_engine, text):
-    result = emm("meters", "add", "10.0.0.1", "--unit", 1, "--type", "sdm630", "--description", text)
+    result = emm("meters", "add", "--no-test", "10.0.0.1", "--unit", 1, "--type", "sdm630", "--description", text)
     kept = [row[5] for row in rows(config_engine)]
     assert kept == ([text] if result.returncode == 0 else [])
     if result.returncode:
@@ -95,7 +97,7 @@ def test_a_description_is_kept_as_given_whatever_it_looks_like(emm, sdm630, conf
 
 
 def test_a_meter_is_changed_by_its_description_and_both_values_are_shown(emm, sdm630, config_engine):
-    emm("meters", "add", "10.0.0.1", "--unit", 1, "--type", "sdm630", "--description", "barn")
+    emm("meters", "add", "--no-test", "10.0.0.1", "--unit", 1, "--type", "sdm630", "--description", "barn")
     result = emm("meters", "edit", "barn", "--host", "10.0.0.2", "--port", 503, "--unit", 7, "--no-description")
     assert result.returncode == 0, result.stderr
     assert "slave_address 1 → 7" in result.stdout
@@ -107,7 +109,7 @@ def test_a_meter_is_changed_by_its_description_and_both_values_are_shown(emm, sd
     [["1"], ["1", "--unit", 999], ["9", "--unit", 1], ["1", "--type", "nope"], ["1", "--description", "a\nb"]],
 )
 def test_a_change_that_is_invalid_changes_nothing(emm, sdm630, config_engine, arguments):
-    emm("meters", "add", "10.0.0.1", "--unit", 1, "--type", "sdm630")
+    emm("meters", "add", "--no-test", "10.0.0.1", "--unit", 1, "--type", "sdm630")
     before = rows(config_engine)
     result = emm("meters", "edit", *arguments)
     assert result.returncode == 2
@@ -116,8 +118,8 @@ def test_a_change_that_is_invalid_changes_nothing(emm, sdm630, config_engine, ar
 
 
 def test_a_new_host_keeps_the_port_and_the_unit_of_another_meter_is_refused(emm, sdm630, config_engine):
-    emm("meters", "add", "10.0.0.1:8502", "--unit", 1, "--type", "sdm630")
-    emm("meters", "add", "10.0.0.1:8502", "--unit", 2, "--type", "sdm630")
+    emm("meters", "add", "--no-test", "10.0.0.1:8502", "--unit", 1, "--type", "sdm630")
+    emm("meters", "add", "--no-test", "10.0.0.1:8502", "--unit", 2, "--type", "sdm630")
     refused = emm("meters", "edit", 2, "--unit", 1)
     assert refused.returncode == 2
     assert "--force" in refused.stderr
@@ -127,7 +129,7 @@ def test_a_new_host_keeps_the_port_and_the_unit_of_another_meter_is_refused(emm,
 
 def test_a_description_that_two_meters_have_is_ambiguous(emm, sdm630, config_engine):
     for unit in (1, 2):
-        emm("meters", "add", "10.0.0.1", "--unit", unit, "--type", "sdm630", "--description", "barn")
+        emm("meters", "add", "--no-test", "10.0.0.1", "--unit", unit, "--type", "sdm630", "--description", "barn")
     result = emm("meters", "remove", "barn", "--yes")
     assert result.returncode == 2
     assert "meters 1, 2" in result.stderr
@@ -145,7 +147,7 @@ def test_a_meter_can_be_disabled_and_enabled_even_if_its_row_is_invalid(emm, sdm
 
 
 def test_meters_are_removed_only_after_confirmation(emm, sdm630, config_engine):
-    emm("meters", "add", "10.0.0.1", "--unit", 1, "--type", "sdm630")
+    emm("meters", "add", "--no-test", "10.0.0.1", "--unit", 1, "--type", "sdm630")
     refused = emm("meters", "remove", 1)
     assert refused.returncode == 2
     assert "--yes" in refused.stderr
@@ -153,7 +155,7 @@ def test_meters_are_removed_only_after_confirmation(emm, sdm630, config_engine):
     assert rows(config_engine) == []
 
 
-ADD = ("meters", "add", "10.0.0.1", "--unit", 1, "--type", "sdm630")
+ADD = ("meters", "add", "--no-test", "10.0.0.1", "--unit", 1, "--type", "sdm630")
 
 
 def test_a_new_meter_never_gets_the_id_of_a_removed_one(emm, sdm630, config_engine):
@@ -187,7 +189,7 @@ def test_an_id_that_a_person_polled_is_not_given_again(emm, sdm630, config_engin
 
 
 def test_surrounding_spaces_in_arguments_are_ignored(emm, sdm630, config_engine):
-    emm("meters", "add", "10.0.0.1", "--unit", 1, "--type", "sdm630 ", "--description", " barn\u00a0")
+    emm("meters", "add", "--no-test", "10.0.0.1", "--unit", 1, "--type", "sdm630 ", "--description", " barn\u00a0")
     assert rows(config_engine)[0][1:6] == ("10.0.0.1", 502, 1, "sdm630", "barn")
     assert emm("meters", "edit", "barn", "--host", " 10.0.0.2").returncode == 0
     assert rows(config_engine)[0][1] == "10.0.0.2"
@@ -223,7 +225,7 @@ def test_names_in_a_list_cannot_control_or_flood_the_terminal(emm, sdm630, confi
 
 def test_the_list_shows_each_meters_status_since_when_it_fails_and_its_next_attempt(emm, sdm630, config_engine):
     for unit in (1, 2, 3):
-        emm("meters", "add", "10.0.0.1", "--unit", unit, "--type", "sdm630")
+        emm("meters", "add", "--no-test", "10.0.0.1", "--unit", unit, "--type", "sdm630")
     noon = datetime.now(UTC).replace(microsecond=0)
     with config_engine.begin() as connection:
         connection.exec_driver_sql(
@@ -269,20 +271,20 @@ def test_the_next_free_id_is_found_even_if_ids_are_texts(emm, sdm630, config_eng
         connection.exec_driver_sql(
             "INSERT INTO energy_meters VALUES ('9', 'h', 502, 1, 'sdm630'), ('x', 'h', 502, 2, 'a')"
         )
-    assert emm("meters", "add", "10.0.0.1", "--unit", 1, "--type", "sdm630").returncode == 0
-    assert emm("meters", "add", "10.0.0.1", "--unit", 2, "--type", "sdm630", "--id", 9).returncode == 2
+    assert emm("meters", "add", "--no-test", "10.0.0.1", "--unit", 1, "--type", "sdm630").returncode == 0
+    assert emm("meters", "add", "--no-test", "10.0.0.1", "--unit", 2, "--type", "sdm630", "--id", 9).returncode == 2
     assert sorted(row[0] for row in rows(config_engine)) == ["10", "9", "x"]
 
 
 def test_a_description_that_is_not_text_is_refused(emm, sdm630, config_engine):
-    result = emm("meters", "add", "10.0.0.1", "--unit", 1, "--type", "sdm630", "--description", b"\xff")
+    result = emm("meters", "add", "--no-test", "10.0.0.1", "--unit", 1, "--type", "sdm630", "--description", b"\xff")
     assert result.returncode == 2
     assert "Traceback" not in result.stderr
     assert rows(config_engine) == []
 
 
 def test_an_id_that_is_too_large_is_not_reported_as_taken(emm, sdm630, config_engine):
-    result = emm("meters", "add", "10.0.0.1", "--unit", 1, "--type", "sdm630", "--id", 2**31)
+    result = emm("meters", "add", "--no-test", "10.0.0.1", "--unit", 1, "--type", "sdm630", "--id", 2**31)
     assert result.returncode == 2
     assert "taken" not in result.stderr
     assert "allowed: -2147483648 to 2147483647" in result.stderr
@@ -290,7 +292,7 @@ def test_an_id_that_is_too_large_is_not_reported_as_taken(emm, sdm630, config_en
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
 def test_the_change_is_reported_whatever_the_locales_encoding(emm, sdm630, encoding):
-    emm("meters", "add", "10.0.0.1", "--unit", 1, "--type", "sdm630", "--description", "Zähler 電")
+    emm("meters", "add", "--no-test", "10.0.0.1", "--unit", 1, "--type", "sdm630", "--description", "Zähler 電")
     result = emm("meters", "edit", 1, "--unit", 7, PYTHONIOENCODING=encoding)
     assert (result.returncode, result.stderr) == (0, "")
     assert "(Zähler 電): slave_address 1 → 7" in result.stdout, "UTF-8, as what is exported and imported"

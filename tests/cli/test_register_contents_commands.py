@@ -41,7 +41,7 @@ def configured(emm, tmp_path):
 def meter(emm, configured, simulated_gateway):
     gateway = simulated_gateway({1: SimulatedUnit(HELD)})
     place = f"{gateway.host}:{gateway.port}"
-    added = emm("meters", "add", place, "--unit", 1, "--type", "meter", "--factor", 2, "--may-be-off")
+    added = emm("meters", "add", "--no-test", place, "--unit", 1, "--type", "meter", "--factor", 2, "--may-be-off")
     assert added.returncode == 0, added.stderr
     return gateway
 
@@ -80,7 +80,7 @@ def test_a_poll_gives_sums_signs_offsets_and_the_meters_factor(emm, meter):
 
 def test_the_reason_why_a_sum_is_absent_is_reported(emm, configured, simulated_gateway):
     gateway = simulated_gateway({1: SimulatedUnit(HELD | inputs(0, [65535]))})
-    emm("meters", "add", f"{gateway.host}:{gateway.port}", "--unit", 1, "--type", "meter")
+    emm("meters", "add", "--no-test", f"{gateway.host}:{gateway.port}", "--unit", 1, "--type", "meter")
     polled = json.loads(emm("poll", "--dry-run", "--json").stdout)
     assert "gridPower" not in {row["measurement"] for row in polled["readings"]}
     (finding,) = polled["findings"]

@@ -33,6 +33,23 @@ def test_a_wrong_type_suggests_a_right_one(emm, command, given, suggested):
     assert suggested in done.stderr.partition("did you mean")[2]
 
 
+def test_a_setting_that_is_a_typo_or_of_the_original_project_is_named_with_the_right_one(emm, tmp_path):
+    file = tmp_path / "own.env"
+    file.write_text("POSTGRES_HOTS=db\nINFLUXDB_DB=emm\nMY_DEVICE_KEY=secret\nVIRTUAL_SERVER_LOG=x\n")
+    done = emm("settings", "check", "--env-file", file)
+    assert done.returncode == 0, done.stderr
+    assert f"{file}: EMM has no setting POSTGRES_HOTS; did you mean 'POSTGRES_HOST'" in done.stdout
+    assert f"{file}: EMM has no setting INFLUXDB_DB; did you mean " in done.stdout
+    assert "MY_DEVICE_KEY" not in done.stdout
+    assert "VIRTUAL_SERVER_LOG" not in done.stdout
+
+
+def test_a_wrong_description_of_a_meter_suggests_a_right_one(emm, config_engine):
+    with config_engine.begin() as connection:
+        connection.exec_driver_sql("INSERT INTO energy_meters VALUES (1, 'h', 502, 1, 't', 'main distribution')")
+    assert "did you mean 'main distribution'?" in emm("meters", "disable", "main distributon").stderr
+
+
 def test_names_that_resemble_none_get_no_suggestion():
     assert suggestion("zzz", ["sdm630", "em24"]) == ""
     assert suggestion("sdm63", ["sdm630", "sdm630"]) == "; did you mean 'sdm630'?"

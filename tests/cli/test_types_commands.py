@@ -31,7 +31,7 @@ def test_an_installed_type_has_all_registers_and_settings_of_the_catalogue(emm, 
     result = emm("types", "install", "sdm630")
     assert result.returncode == 0, result.stderr
     assert "voltageL1" in result.stdout, "what changes is shown"
-    emm("meters", "add", "10.0.0.1", "--unit", 1, "--type", "sdm630")
+    emm("meters", "add", "--no-test", "10.0.0.1", "--unit", 1, "--type", "sdm630")
     fleet = load_fleet(config_engine)
     assert fleet.types["sdm630"] == load_catalogue()["sdm630"].meter_type
     assert fleet.issues == ()
@@ -149,7 +149,7 @@ def test_one_unknown_type_among_several_installs_none(emm, config_engine):
 
 def test_types_are_listed_with_their_state_and_number_of_meters(emm, config_engine):
     emm("types", "install", "sdm630")
-    emm("meters", "add", "10.0.0.1", "--unit", 1, "--type", "sdm630")
+    emm("meters", "add", "--no-test", "10.0.0.1", "--unit", 1, "--type", "sdm630")
     execute(config_engine, "INSERT INTO registers VALUES ('mine', 0, 'a', NULL, 3, 4, 2, 2)")
     entries = {entry["type"]: entry for entry in json.loads(emm("types", "list", "--json").stdout)}
     assert set(load_catalogue()) <= set(entries)

@@ -1,9 +1,9 @@
 import json
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import jinja2
-import jsonschema
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -29,14 +29,17 @@ TOPICS = Topics()
 INPUT = FunctionCode.READ_INPUT_REGISTERS
 
 
-VALIDATOR = jsonschema.Draft202012Validator(
-    json.loads((Path(__file__).parent / "device_discovery.schema.json").read_text())
-)
+@cache
+def validator():
+    import jsonschema  # takes two seconds, in each process that collects tests
+
+    schema = json.loads((Path(__file__).parent / "device_discovery.schema.json").read_text())
+    return jsonschema.Draft202012Validator(schema)
 
 
 def payload_of(meter, *, as_json=False):
     payload = json.loads(discovery_payload(meter, TOPICS, "1.2.3", as_json=as_json))
-    VALIDATOR.validate(payload)
+    validator().validate(payload)
     return payload
 
 
@@ -183,7 +186,7 @@ def test_a_measurement_that_is_gone_is_removed_and_then_left_out():
     before = discovery_payload(meter_with(("voltage", "V"), ("current", "A")), TOPICS, "1", as_json=False)
     after = discovery_payload(meter_with(("voltage", "V"), ("power", "W")), TOPICS, "1", as_json=False)
     removing, final = update_messages(before, after)
-    VALIDATOR.validate(json.loads(removing))
+    validator().validate(json.loads(removing))
     assert json.loads(removing)["components"]["current"] == {"platform": "sensor"}
     assert final == after
     assert json.loads(final)["components"].keys() == {"voltage", "power"}
@@ -211,7 +214,7 @@ def test_a_unit_that_home_assistant_does_not_know_for_a_class_gives_no_class():
 def test_the_schema_refuses_what_home_assistant_refuses(change):
     payload = payload_of(meter_with(("voltage", "V")))
     payload["components"]["voltage"] |= change
-    assert not VALIDATOR.is_valid(payload)
+    assert not validator().is_valid(payload)
 
 
 def test_a_sensor_without_a_new_value_becomes_unavailable():
@@ -219,5 +222,5 @@ def test_a_sensor_without_a_new_value_becomes_unavailable():
     payload = json.loads(
         discovery_payload(meter_with(("voltage", "V")), TOPICS, "1", as_json=False, expires_after_s=240)
     )
-    VALIDATOR.validate(payload)
+    validator().validate(payload)
     assert payload["components"]["voltage"]["expire_after"] == 240

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from emm_pipeline.config_db.device_state.meter_status import MeterStatus
-from emm_pipeline.polling.report_plan import OBSERVED_EVERY, plan_report, statuses_after
+from emm_pipeline.polling.report_plan import OBSERVED_EVERY, plan_report, status_interval, statuses_after
 from emm_pipeline.polling.results import PollResult
 
 NOW = datetime(2026, 7, 1, 12, 0, tzinfo=UTC)
@@ -109,3 +109,13 @@ def test_a_failure_in_the_morning_does_not_last_since_the_evening_in_which_the_m
     assert (status.failing_since, status.failures_in_a_row) == (NOW + 12 * HOUR, 1)
     _, status = after(asleep(), status, NOW + 13 * HOUR)
     assert (status.failing_since, status.failures_in_a_row) == (NOW + 13 * HOUR, 1)
+
+
+def test_unless_it_is_set_the_status_interval_grows_with_the_fleet():
+    chosen = {meters: status_interval(None, meters) for meters in (1, 100, 1000, 6000, 50_000)}
+    assert chosen == {1: timedelta(0), 100: timedelta(0), 1000: 10 * MINUTE, 6000: HOUR, 50_000: HOUR}
+
+
+def test_a_status_interval_that_is_set_is_used_for_any_fleet():
+    assert status_interval(0, 50_000) == timedelta(0)
+    assert status_interval(7200, 1) == 2 * HOUR

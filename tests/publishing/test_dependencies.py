@@ -5,8 +5,6 @@ import re
 import tomllib
 
 import pytest
-from cyclonedx.schema import SchemaVersion
-from cyclonedx.validation.json import JsonStrictValidator
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -81,6 +79,10 @@ def bom(tmp_path_factory) -> dict:
 
 
 def test_the_list_is_valid_cyclonedx(bom):
+    # Importing them takes three seconds, in each process that collects tests.
+    from cyclonedx.schema import SchemaVersion
+    from cyclonedx.validation.json import JsonStrictValidator
+
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(json.dumps(bom)) is None
 
 

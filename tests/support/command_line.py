@@ -101,6 +101,7 @@ def emm(postgres, config_url, tmp_path, command_server) -> CommandLine:
             "POSTGRES_DB": str(config_url.database),
             "READINGS_STORE": "postgresql",
             "OUTBOX_DIR": str(tmp_path / "outbox"),
+            "EMM_COMMAND": "emm",
         },
         command_server,
     )
@@ -109,4 +110,5 @@ def emm(postgres, config_url, tmp_path, command_server) -> CommandLine:
 @pytest.fixture
 def emm_alone(command_server) -> CommandLine:
     """The command line without a database."""
-    return CommandLine({"POSTGRES_HOST": "127.0.0.1", "POSTGRES_PORT": str(free_port())}, command_server)
+    settings = {"POSTGRES_HOST": "127.0.0.1", "POSTGRES_PORT": str(free_port()), "EMM_COMMAND": "emm"}
+    return CommandLine(settings, command_server)

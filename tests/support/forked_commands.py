@@ -73,11 +73,13 @@ def _answer(connection: socket.socket) -> None:
 
 
 def _import_commands() -> None:
+    from emm_pipeline.catalog import load_catalogue
     from emm_pipeline.cli.main import COMMANDS
 
     for name, place in COMMANDS.items():
         if name not in NOT_IMPORTED:
             importlib.import_module(f"emm_pipeline.cli.{place.partition(':')[0]}")
+    load_catalogue()
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import logging
 import math
+import re
 import struct
 import threading
 import time
@@ -351,16 +352,49 @@ def test_without_a_first_success_reads_are_answered_with_exception_4(every_secon
         eventually(lambda: exception_code(device.port, 0) is None)
 
 
-def test_data_is_served_until_the_third_planned_update_and_at_least_a_minute(monkeypatch):
+def test_a_single_failed_update_ends_in_exception_4_until_the_next_success(every_second, caplog):
+    with Device(write_42) as device:
+        assert read(device.port, 0) == b"\0\x2a"
+        device.script = fail
+        eventually(lambda: exception_code(device.port, 0) == 4)
+        device.script = write_42
+        eventually(lambda: exception_code(device.port, 0) is None)
+    assert "is not served any more: reads are answered with exception 4 until an update succeeds" in caplog.text
+
+
+def test_without_an_age_data_is_served_until_the_next_update_is_overdue(monkeypatch):
     def valid_for_s(second, minute):
         monkeypatch.setenv(CRON.format("SECOND"), second)
         monkeypatch.setenv(CRON.format("MINUTE"), minute)
         with Device(write_42) as device:
             return device._data.valid_for_s
 
-    assert valid_for_s("*", "*") == 60
-    assert 120 < valid_for_s("50", "*/1") <= 180
-    assert 1800 < valid_for_s("0", "*/15") <= 2700
+    assert 5 < valid_for_s("*", "*") <= 6
+    assert 5 < valid_for_s("50", "*/1") <= 65
+    assert 5 < valid_for_s("0", "*/15") <= 905
+
+
+def test_an_update_that_takes_long_has_twice_its_time(every_second, age):
+    def slowly(device):
+        age.seconds += 20
+        write_42(device)
+
+    with Device(slowly) as device:
+        assert 40 < device._data.valid_for_s <= 41
+
+
+def test_a_server_without_current_data_says_why_and_where_its_log_is(every_second, monkeypatch):
+    monkeypatch.setenv("VIRTUAL_SERVER_LOG", "/var/log/device.log")
+    with Device(write_42) as device:
+        assert exception_code(device.port, 65400, 125) == 2, "a server with data has no such registers"
+        device.script = fail
+        eventually(lambda: exception_code(device.port, 0) == 4)
+        text = read(device.port, 65400, 125).rstrip(b"\0").decode()
+    assert re.fullmatch(
+        r"EMM virtual server: no update since [-0-9]{10} [:0-9]{8} UTC \(RuntimeError: no such device\); "
+        r"its log: /var/log/device.log",
+        text,
+    )
 
 
 def test_a_device_that_is_off_is_logged_once_and_is_not_a_failure(every_second, caplog):

@@ -8,6 +8,7 @@ from typing import BinaryIO
 import click
 
 from emm_pipeline.cli.exporting import load_named_types, write_export
+from emm_pipeline.cli.groups import CommandGroup
 from emm_pipeline.cli.output import json_option, print_json, say
 from emm_pipeline.cli.showing.register_tables import combined_changes
 from emm_pipeline.config_db.editing.combined_files import (
@@ -27,7 +28,7 @@ from emm_pipeline.opening import open_config_database
 from emm_pipeline.settings import load_settings
 
 
-@click.group("combined")
+@click.group("combined", cls=CommandGroup)
 def combined() -> None:
     """Combined measurements (sums of a type's measurements), from and to CSV files."""
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from emm_pipeline.cli.groups import CommandGroup
 from emm_pipeline.cli.output import json_option, note, print_json, say
 from emm_pipeline.config_db.loader import load_fleet
 from emm_pipeline.config_db.upgrade import check, ensure_database, upgrade
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from emm_pipeline.settings import Settings
 
 
-@click.group("db")
+@click.group("db", cls=CommandGroup)
 def database() -> None:
     """The configuration database and its tables."""
 

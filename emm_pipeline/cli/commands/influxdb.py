@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from emm_pipeline.cli.groups import CommandGroup
 from emm_pipeline.cli.output import say
 from emm_pipeline.credentials import write_file
 from emm_pipeline.settings import Settings, load_settings
@@ -15,7 +16,7 @@ _READABLE = 0o444
 """Readable by all, because Grafana runs as another user; the folder's mode decides who can reach the file."""
 
 
-@click.group("influxdb")
+@click.group("influxdb", cls=CommandGroup)
 def influxdb() -> None:
     """Create InfluxDB's tokens."""
 

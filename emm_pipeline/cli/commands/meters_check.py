@@ -7,20 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from emm_pipeline.catalog import load_catalogue
 from emm_pipeline.cli import interruptible
-from emm_pipeline.cli.addresses import ENDPOINT, Endpoint
+from emm_pipeline.cli.addresses import ENDPOINT, UNIT_ID, Endpoint
 from emm_pipeline.cli.gateways import KnownFleet, known_fleet
 from emm_pipeline.cli.links import gateway_of, pause_options, transport_options
 from emm_pipeline.cli.meter_names import ids_of
 from emm_pipeline.cli.output import json_option, note, print_json, say
 from emm_pipeline.cli.progress import progress
 from emm_pipeline.cli.showing.checks import print_check, to_json
-from emm_pipeline.cli.suggesting import suggestion
-from emm_pipeline.commissioning.checking import AD_HOC_ID, MeterCheck, check_meters, steps_of
-from emm_pipeline.config_db.validation.meters import HIGHEST_UNIT_ID
+from emm_pipeline.cli.type_names import find_type
+from emm_pipeline.commissioning.check_results import AD_HOC_ID, MeterCheck, Verdict
+from emm_pipeline.commissioning.checking import check_meters, steps_of
 from emm_pipeline.errors import ConfigurationError, TransientError
-from emm_pipeline.fleet import EnergyMeter, Fleet, MeterType
+from emm_pipeline.fleet import EnergyMeter
 from emm_pipeline.polling.device_state import forget_what_was_read
 from emm_pipeline.polling.plan import PollPlan, plan_meters
 from emm_pipeline.stores.texts import number_of
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
 @click.command("check")
 @click.argument("meters", nargs=-1, metavar="[METER …]")
 @click.option("--host", "endpoint", type=ENDPOINT, metavar="HOST[:PORT]", help="Check a device outside the database.")
-@click.option("--unit", type=click.IntRange(0, HIGHEST_UNIT_ID), help="Its unit id.  [default: 1]")
+@click.option("--unit", type=UNIT_ID, help="Its unit id.  [default: 1]")
 @click.option("--type", "type_name", help="Its type, from the database or the catalogue.")
 @transport_options
 @pause_options
@@ -55,6 +54,7 @@ def check_command(
     """Read each register of a meter singly, then as a poll does. METER is an id or a description; default: all meters.
 
     Prints each register's value, unit, raw registers and response time; for each failure, the reason and what to do.
+    OK means that a poll reads everything; what a poll copes with is a note. A value that cannot be right is a failure.
     Nothing is stored. Exits with 1 if anything failed.
 
     To check a device that is not in the database: emm meters check --host 192.168.1.113 --unit 1 --type sdm630
@@ -69,7 +69,7 @@ def check_command(
     with known_fleet(env_files) as known:
         plan = _ad_hoc(known, gateway, unit, type_name) if gateway else _configured(known, meters)
         plan = _with_pauses(plan, connect_pause, reopen_pause)
-        checks = _check(known, plan)
+        checks = check_plan(known, plan)
         if known.engine:
             forget_what_was_read(known.engine, {check.meter: check.given for check in checks})
     if as_json:
@@ -80,10 +80,15 @@ def check_command(
         for meter_id, reason in plan.unreadable.items():
             say(f"meter {meter_id}: {reason}\n")
         if len(checks) + len(plan.unreadable) > 1:
-            ok = sum(check.ok for check in checks)
-            say(f"{ok} of {len(checks) + len(plan.unreadable)} meters OK")
+            _print_total(checks, len(checks) + len(plan.unreadable))
     if plan.unreadable or not all(check.ok for check in checks):
         raise SystemExit(1)
+
+
+def _print_total(checks: list[MeterCheck], number: int) -> None:
+    with_notes = sum(check.verdict is Verdict.NOTES for check in checks)
+    notes = f", {with_notes} of them with notes" if with_notes else ""
+    say(f"{sum(check.ok for check in checks)} of {number} meters OK{notes}")
 
 
 def _configured(known: KnownFleet, names: tuple[str, ...]) -> PollPlan:
@@ -117,30 +122,18 @@ def _ad_hoc(known: KnownFleet, gateway: GatewayAddress, unit: int | None, type_n
     return PollPlan((meter,), {type_name: find_type(known.fleet, type_name)})
 
 
-def find_type(fleet: Fleet, name: str) -> MeterType:
-    """Return a type from the database, or from the catalogue if the database does not have it.
-
-    Raises:
-        ConfigurationError: There is no type with this name; the message lists the existing ones.
-    """
-    catalogue = load_catalogue()
-    if name in fleet.types:
-        return fleet.types[name]
-    if name in catalogue:
-        return catalogue[name].meter_type
-    there_are = sorted({*fleet.types, *catalogue})
-    raise ConfigurationError(
-        f"there is no type {name!r}, neither in the database nor in the catalogue"
-        f"{suggestion(name, there_are) or ': ' + ', '.join(there_are)}"
-    )
-
-
-def _check(known: KnownFleet, plan: PollPlan) -> list[MeterCheck]:
+def check_plan(known: KnownFleet, plan: PollPlan) -> list[MeterCheck]:
+    """Check the meters of a plan, with a progress line; polls do not use their gateways meanwhile."""
     steps = sum(steps_of(plan.types[meter.type]) for meter in plan.meters)
+    accepted = known.accepted()
 
     async def run() -> list[MeterCheck]:
         async with known.locks() as locks:
-            return await check_meters(plan.meters, plan.types, locks, advance, lambda: note("waiting for a poll …"))
+            return await check_meters(plan.meters, plan.types, locks, advance, _say_that_it_waits, accepted=accepted)
 
     with progress(f"checking {number_of(len(plan.meters), 'meter')}", steps, remaining=True) as advance:
         return interruptible.run(run())
+
+
+def _say_that_it_waits() -> None:
+    note("waiting for a poll …")

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING
 import click
 
 from emm_pipeline.cli.folder_lock import folder_lock
-from emm_pipeline.cli.output import json_option, print_json, say, shown_time
+from emm_pipeline.cli.groups import CommandGroup
+from emm_pipeline.cli.local_time import since
+from emm_pipeline.cli.output import json_option, print_json, say
 from emm_pipeline.errors import ConfigurationError
 from emm_pipeline.mqtt.state import publishing, read_state
 from emm_pipeline.settings import load_settings
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@click.group("mqtt", invoke_without_command=True)
+@click.group("mqtt", cls=CommandGroup, invoke_without_command=True)
 @click.option(
     "--values-only",
     is_flag=True,
@@ -103,8 +105,7 @@ def status(env_files: tuple[Path, ...], as_json: bool) -> None:
     elif found is None:
         say("MQTT off: MQTT_URL is empty")
     else:
-        since = f" since {shown_time(found.since)} UTC" if found.since else ""
-        say(f"MQTT {found.state}{since}: {found.reason}")
+        say(f"MQTT {found.state}{since(found.since)}: {found.reason}")
         if state and state.dropped:
             say(f"{state.dropped} meter readings dropped since the start: replaced by newer ones, or too old")
         if found.what_to_do:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from emm_pipeline.cli.groups import CommandGroup
+from emm_pipeline.cli.local_time import shown_time, zone_name
 from emm_pipeline.cli.output import json_option, note, print_json, say
 from emm_pipeline.cli.progress import progress
 from emm_pipeline.cli.showing.tables import print_table, shown
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
 ROWS_SHOWN = 20
 
 
-@click.group("outbox", invoke_without_command=True)
+@click.group("outbox", cls=CommandGroup, invoke_without_command=True)
 @json_option
 @click.pass_context
 def outbox(context: click.Context, as_json: bool) -> None:
@@ -91,7 +94,7 @@ def show(env_files: tuple[Path, ...], name: str, as_json: bool) -> None:
     if as_json:
         print_json(list(records(points)))
     else:
-        columns = ("time (UTC)", "meter", "description", "measurement", "value", "unit")
+        columns = (f"time ({zone_name()})", "meter", "description", "measurement", "value", "unit")
         print_table(columns, (_cells(record) for record in records(points)))
 
 
@@ -99,7 +102,7 @@ def _cells(record: Mapping[str, Any]) -> tuple[str, ...]:
     """Return a point as a row of a table; the value of a point of `emm_poll` is the poll's status."""
     went = "ok" if record.get("ok") else record.get("error") or "failed"
     value = shown(record["value"]) if "value" in record else went
-    time = record["time"].replace("T", " ").removesuffix("Z")
+    time = shown_time(datetime.fromisoformat(record["time"]))
     texts = (record["description"], record["measurement"], value, record.get("unit"))
     return (time, str(record["id"]), *(text or "" for text in texts))
 

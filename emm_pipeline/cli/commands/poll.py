@@ -11,7 +11,7 @@ import click
 from emm_pipeline.cli.meter_names import ids_of
 from emm_pipeline.cli.output import json_option, note, print_json, say
 from emm_pipeline.cli.progress import progress
-from emm_pipeline.cli.showing.readings import print_failed, print_issues, print_notices, print_readings, records_of
+from emm_pipeline.cli.showing.readings import print_findings, print_readings, records_of
 from emm_pipeline.config_db.device_state.meter_status import load_counters, load_newest_reading
 from emm_pipeline.config_db.device_state.register_issues import load_accepted
 from emm_pipeline.config_db.loader import load_fleet
@@ -117,10 +117,7 @@ def _print(readings: pd.DataFrame, results: list[PollResult], whereabouts: str) 
     failed = [result for result in results if not result.ok]
     if len(readings):
         print_readings(readings)
-    if failed:
-        print_failed(failed)
-    print_issues(results)
-    print_notices(results)
+    print_findings(results)
     say(f"{len(results) - len(failed)} of {len(results)} meters read, {len(readings)} points, {whereabouts}")
 
 

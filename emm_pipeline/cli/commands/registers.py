@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import click
 
 from emm_pipeline.cli.exporting import load_named_types, write_export
+from emm_pipeline.cli.groups import CommandGroup
 from emm_pipeline.cli.meter_names import find_meters
 from emm_pipeline.cli.output import json_option, print_json, say
 from emm_pipeline.cli.showing.register_tables import print_changes
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 ISSUES_SHOWN = 50
 
 
-@click.group("registers")
+@click.group("registers", cls=CommandGroup)
 def registers() -> None:
     """The table registers, from and to CSV files; registers that a meter does not have."""
 

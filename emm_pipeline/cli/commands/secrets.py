@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from emm_pipeline.access.stack import GRAFANA_URL, StackAccess
+from emm_pipeline.cli.groups import CommandGroup
 from emm_pipeline.cli.output import say
 from emm_pipeline.settings import all_variables, load_settings
 
@@ -22,7 +23,7 @@ _folder = click.option(
 _grafana_url = click.option("--grafana-url", default=GRAFANA_URL, show_default=True, help="Grafana's URL.")
 
 
-@click.group("secrets")
+@click.group("secrets", cls=CommandGroup)
 def secrets() -> None:
     """The stack's credentials: random ones, unless you set your own."""
 

@@ -9,8 +9,9 @@ import click
 from emm_pipeline.access.engine import warning_of_engine
 from emm_pipeline.access.folders import AccessFolders
 from emm_pipeline.access.vault import CREDENTIALS, Vault
-from emm_pipeline.cli.output import json_option, print_json, say
-from emm_pipeline.cli.showing.effective_settings import effective_settings
+from emm_pipeline.cli.groups import CommandGroup
+from emm_pipeline.cli.output import json_option, note, print_json, say
+from emm_pipeline.cli.showing.effective_settings import effective_settings, unknown_variables
 from emm_pipeline.cli.showing.tables import print_table
 from emm_pipeline.credentials import example_names, is_loopback
 from emm_pipeline.settings import all_variables, load_settings
@@ -22,7 +23,7 @@ LOGINS = (
 """For each page: its name, the user's variable and its default, and the variables of the password and the port."""
 
 
-@click.group("settings", invoke_without_command=True)
+@click.group("settings", cls=CommandGroup, invoke_without_command=True)
 @json_option
 @click.option("--show-secrets", is_flag=True, help="Print the logins for Grafana and Dagster's pages instead.")
 @click.option(
@@ -50,6 +51,8 @@ def settings(context: click.Context, as_json: bool, show_secrets: bool, folder: 
         print_json(shown)
     else:
         print_table(("variable", "value", "from"), ((each["variable"], each["value"], each["from"]) for each in shown))
+    for line in unknown_variables(*context.obj):
+        note(line)
     load_settings(*context.obj)  # reports invalid settings
 
 
@@ -85,9 +88,11 @@ def check(env_files: tuple[Path, ...], as_json: bool) -> None:
     variables = all_variables(*env_files)
     unset = [name for name in CREDENTIALS if not variables.get(name) or name in example_names(variables)]
     if as_json:
-        print_json({"valid": True, "generated_credentials": unset})
+        print_json({"valid": True, "generated_credentials": unset, "unknown": unknown_variables(*env_files)})
         return
     say("settings are valid")
+    for line in unknown_variables(*env_files):
+        say(line)
     if unset:
         say(f"credentials that you have not set, or only to a published example: {', '.join(unset)}")
         say("`emm secrets create` makes random ones in their place; the stack runs it at its start")

@@ -10,12 +10,16 @@ import click
 
 from emm_pipeline.catalog import KINDS, load_catalogue
 from emm_pipeline.cli.commands.types_install import diff_command, install_command
-from emm_pipeline.cli.output import json_option, print_json, say
+from emm_pipeline.cli.commands.types_set import set_command
+from emm_pipeline.cli.gateways import known_fleet
+from emm_pipeline.cli.groups import CommandGroup
+from emm_pipeline.cli.output import json_option, note, print_json, say
 from emm_pipeline.cli.showing.register_tables import (
     combined_line,
     print_registers,
     registers_as_json,
 )
+from emm_pipeline.cli.showing.sentences import say_wrapped
 from emm_pipeline.cli.showing.tables import print_table
 from emm_pipeline.cli.showing.type_lists import Wanted, listed
 from emm_pipeline.cli.suggesting import suggestion
@@ -23,19 +27,17 @@ from emm_pipeline.config_db.editing.meter_rows import load_meter_rows
 from emm_pipeline.config_db.editing.type_tables import (
     load_types_of,
 )
-from emm_pipeline.config_db.loader import load_fleet
 from emm_pipeline.errors import ConfigurationError
 from emm_pipeline.modbus.planning import plan_requests
-from emm_pipeline.opening import open_config_database
-from emm_pipeline.settings import load_settings
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from emm_pipeline.catalog import CatalogueType
+    from emm_pipeline.cli.gateways import KnownFleet
 
 
-@click.group("types")
+@click.group("types", cls=CommandGroup)
 def types() -> None:
     """Meter types: those of the catalogue, and those in the database."""
 
@@ -57,9 +59,9 @@ def list_command(
 
     Example: emm types list --kind hybrid sungrow
     """
-    with open_config_database(load_settings(*env_files)) as engine:
-        database = load_types_of(engine)
-        used = Counter(str(row["type"]).strip() for row in load_meter_rows(engine))
+    with known_fleet(env_files) as known:
+        database = load_types_of(known.engine) if known.engine else {}
+        used = Counter(str(row["type"]).strip() for row in load_meter_rows(known.engine)) if known.engine else Counter()
     entries = listed(load_catalogue(), database, used, Wanted(words, kind, maker))
     if as_json:
         print_json(entries)
@@ -67,9 +69,13 @@ def list_command(
     if not entries:
         say("no type matches; emm types list shows all")
         return
-    headers = ("type", "device", "kind", "registers", "in the database", "meters")
-    columns = ("type", "title", "kind", "registers", "database", "meters")
-    print_table(headers, ([entry[name] for name in columns] for entry in entries), right=("registers", "meters"))
+    headers = ["type", "device", "kind", "registers", "in the database", "meters"]
+    columns = ["type", "title", "kind", "registers", "database", "meters"]
+    if known.engine is None:
+        del headers[4:], columns[4:]
+    rows = [[entry[name] or None for name in columns] for entry in entries]
+    print_table(headers, rows, right=("registers", "meters"), below=("registers", "kind", "in the database", "meters"))
+    _say_that_it_is_the_catalogue(known)
 
 
 @types.command("show")
@@ -84,8 +90,8 @@ def show_command(env_files: tuple[Path, ...], type_name: str, as_json: bool) -> 
     Example: emm types show sdm630
     """
     entry = load_catalogue().get(type_name)
-    with open_config_database(load_settings(*env_files)) as engine:
-        fleet = load_fleet(engine, all_types=True)
+    with known_fleet(env_files) as known:
+        fleet = known.fleet
     meter_type = fleet.types.get(type_name) or (entry.meter_type if entry else None)
     if meter_type is None:
         raise ConfigurationError(
@@ -112,19 +118,25 @@ def show_command(env_files: tuple[Path, ...], type_name: str, as_json: bool) -> 
     if entry:
         say(f"{entry.kind} of {entry.vendor}; {', '.join(entry.interfaces)}")
         if entry.aliases:
-            say(f"also: {', '.join(entry.aliases)}")
-        say(f"document: {entry.document}")
+            say_wrapped(f"also: {', '.join(entry.aliases)}")
+        say_wrapped(f"document: {entry.document}")
         for source in entry.sources:
-            say(f"source: {source}")
+            say_wrapped(f"source: {source}")
         for remark in entry.notes:
-            say(f"note: {remark}")
+            say_wrapped(f"note: {remark}")
     print_registers(meter_type)
     for combined in meter_type.combined:
         say(f"combined: {combined_line(combined)}")
     for row, why in meter_type.unusable:
         say(f"misconfigured: {row}: {why}")
     count = "1 request" if len(requests) == 1 else f"{len(requests)} requests"
-    say(f"read by {count}: {'; '.join(map(str, requests))}")
+    say_wrapped(f"read by {count}: {'; '.join(map(str, requests))}")
+    _say_that_it_is_the_catalogue(known)
+
+
+def _say_that_it_is_the_catalogue(known: KnownFleet) -> None:
+    if known.engine is None:
+        note(f"only the catalogue is shown, because there is no database: {known.reason}")
 
 
 def _head(entry: CatalogueType) -> dict[str, Any]:
@@ -134,3 +146,4 @@ def _head(entry: CatalogueType) -> dict[str, Any]:
 
 types.add_command(install_command)
 types.add_command(diff_command)
+types.add_command(set_command)

@@ -1,191 +1,103 @@
-"""`emm watch`: show a meter's values as they change, until Ctrl-C."""
+"""`emm watch`: show the values of meters as they change, until Ctrl-C."""
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import click
-from rich.columns import Columns
-from rich.console import Group
-from rich.live import Live
-from rich.text import Text
 
 from emm_pipeline.cli import interruptible
 from emm_pipeline.cli.gateways import KnownFleet, known_fleet
+from emm_pipeline.cli.local_time import time_of_day
 from emm_pipeline.cli.meter_names import ids_of
-from emm_pipeline.cli.output import note, print_json, printable, say
-from emm_pipeline.cli.showing.tables import console, make_table, shown, styled
+from emm_pipeline.cli.output import note, print_json, say
+from emm_pipeline.cli.showing.tables import console, shown
+from emm_pipeline.cli.watching import Watched
 from emm_pipeline.errors import ConfigurationError, TransientError
-from emm_pipeline.modbus.decoding import decode_readings
-from emm_pipeline.modbus.fleet_reading import Conditions, read_meters
-from emm_pipeline.polling.delivery_check import register_issues
 from emm_pipeline.polling.plan import plan_meters
-from emm_pipeline.status import State, Status, decide_read
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from datetime import datetime
+    from collections.abc import Callable
     from pathlib import Path
 
-    from rich.console import Console
-    from rich.table import Table
-
-    from emm_pipeline.fleet import EnergyMeter, MeterType
-    from emm_pipeline.readings import UnsupportedRange
-
-LONGEST_READING_S = 60.0
-"""Seconds after which a reading is abandoned, whatever the interval."""
-
-FEWEST_ROWS = 10
-ROWS_AROUND = 4
-"""Lines of the screen that are not values: title, headings, the last line, and the cursor's line."""
-
-
-@dataclass(frozen=True, slots=True)
-class Values:
-    """One meter reading: values by measurement, in the order of the type's registers, and the error if some failed."""
-
-    time: datetime
-    values: Mapping[str, float] = field(default_factory=dict)
-    error: str | None = None
-    status: Status = field(default_factory=lambda: Status(State.OK))
-
-
-class Show(Protocol):
-    """Shows a reading; `before` is the previous reading, or None the first time."""
-
-    def __call__(self, now: Values, before: Values | None) -> None:
-        """Show the reading."""
+    from emm_pipeline.cli.watching import Values
 
 
 @click.command("watch")
-@click.argument("meter", metavar="METER")
+@click.argument("meters", nargs=-1, metavar="[METER …]")
 @click.option("--interval", type=click.FloatRange(0.2, 3600), default=5.0, show_default=True, help="Seconds.")
 @click.option("--count", type=click.IntRange(1), help="Number of readings.  [default: until Ctrl-C]")
 @click.option("--json", "json_wanted", is_flag=True, help="Print one line of JSON per reading.")
 @click.pass_obj
-def watch(env_files: tuple[Path, ...], meter: str, interval: float, count: int | None, json_wanted: bool) -> None:
-    """Show a meter's values as they change; METER is an id or a description. Nothing is stored.
+def watch(
+    env_files: tuple[Path, ...], meters: tuple[str, ...], interval: float, count: int | None, json_wanted: bool
+) -> None:
+    """Show values as they change. METER is an id or a description; default: all meters. Nothing is stored.
 
-    Values that changed since the previous reading are marked. If the output is not a terminal, one line per value is
-    printed. Between two readings, polls can use the gateway. Ctrl-C ends the command with exit code 0. With --count,
-    it exits with 1 if the last reading failed.
+    On a terminal, the values are a table: the arrow keys scroll, / filters it by words (a measurement, a meter, a
+    unit), and q ends the command. Otherwise one line per value is printed. Between two readings, polls can use the
+    gateways. Ctrl-C ends the command with exit code 0. With --count, it exits with 1 if a meter could not be read the
+    last time.
 
     Example: emm watch 1 --interval 2
     """
     with known_fleet(env_files) as known:
-        chosen, meter_type = _choose(known, meter)
-        watched = _Watched(known, chosen, meter_type, interval, count)
-        out = console()
+        watched = _choose(known, meters, interval)
         try:
             if json_wanted:
-                last = watched.repeat(lambda now, _: _print_json(chosen, now))
-            elif out.is_terminal:
-                with Live(console=out, auto_refresh=False) as live:
-                    last = watched.repeat(
-                        lambda now, before: live.update(_screen(out, chosen, meter_type, now, before), refresh=True)
-                    )
+                last = _repeat(watched, count, _print_json)
+            elif console().is_terminal:
+                from emm_pipeline.cli.showing.watch_app import WatchApp  # noqa: PLC0415 - Textual, on a terminal only
+
+                last = WatchApp(watched, count).run() or []
             else:
-                last = watched.repeat(lambda now, _: _print_lines(chosen, meter_type, now))
+                last = _repeat(watched, count, lambda now: _print_lines(watched, now))
         except KeyboardInterrupt:
             return
-    if last.error:
+    if count and any(each.error for each in last):
         raise SystemExit(1)
 
 
-def _choose(known: KnownFleet, name: str) -> tuple[EnergyMeter, MeterType]:
+def _choose(known: KnownFleet, names: tuple[str, ...], interval_s: float) -> Watched:
     if known.engine is None:
         raise TransientError(known.reason or "")
-    plan = plan_meters(known.fleet, ids_of(known.engine, (name,)))
-    if reasons := list(plan.unreadable.values()):
-        raise ConfigurationError(f"meter {name}: {reasons[0]}")
-    (meter,) = plan.meters
-    return meter, plan.types[meter.type]
+    plan = plan_meters(known.fleet, ids_of(known.engine, names) if names else known.fleet.ids)
+    for meter_id, reason in plan.unreadable.items():
+        if len(names) == 1:
+            raise ConfigurationError(f"meter {meter_id}: {reason}")
+        note(f"meter {meter_id} is not shown: {reason}")
+    if not plan.meters:
+        raise ConfigurationError("there are no meters to watch: emm meters list shows why")
+    return Watched(known, plan.meters, plan.types, interval_s)
 
 
-@dataclass(slots=True)
-class _Watched:
-    """A meter that is read repeatedly."""
-
-    known: KnownFleet
-    meter: EnergyMeter
-    meter_type: MeterType
-    interval_s: float
-    count: int | None
-    unsupported: tuple[UnsupportedRange, ...] = ()
-    """Unsupported registers, which the next requests omit."""
-    models: Mapping[int, int] | None = None
-    """Addresses of its SunSpec models at the last reading."""
-
-    def repeat(self, show: Show) -> Values:
-        """Read and show repeatedly; return the last reading. One that exceeds the interval delays the next."""
-        before: Values | None = None
-        done = 0
-        while True:
-            due = time.monotonic() + self.interval_s
-            now = interruptible.run(self._read())
-            show(now, before)
-            before = now
-            done += 1
-            if done == self.count:
-                return now
-            time.sleep(max(0.0, due - time.monotonic()))
-
-    async def _read(self) -> Values:
-        deadline = time.monotonic() + LONGEST_READING_S
-        async with self.known.locks() as locks:
-            models = {} if self.models is None else {self.meter.id: self.models}
-            conditions = Conditions(locks=locks, unsupported={self.meter.id: self.unsupported}, models=models)
-            types = {self.meter_type.name: self.meter_type}
-            (sample,) = await read_meters([self.meter], types, deadline=deadline, conditions=conditions)
-        self.unsupported = sample.unsupported
-        self.models = sample.models or self.models
-        readings = decode_readings([sample], types)
-        values = dict(zip(readings["measurement"], readings["value"], strict=True))
-        if sample.failure:
-            return Values(sample.time, values, sample.failure.reason, Status(State.FAILING, sample.failure.reason))
-        issues = register_issues([sample], readings, types, {self.meter.id: self.known.accepted(self.meter.id)})
-        return Values(sample.time, values, None, decide_read(issues.get(self.meter.id, ())))
+def _repeat(watched: Watched, count: int | None, show: Callable[[Values], None]) -> list[Values]:
+    """Read and show repeatedly; return the last readings. One that exceeds the interval delays the next."""
+    done = 0
+    while True:
+        due = time.monotonic() + watched.interval_s
+        last = interruptible.run(watched.read())
+        for each in last:
+            show(each)
+        done += 1
+        if done == count:
+            return last
+        time.sleep(max(0.0, due - time.monotonic()))
 
 
-def _screen(out: Console, meter: EnergyMeter, meter_type: MeterType, now: Values, before: Values | None) -> Group:
-    """Return the screen: as many tables side by side as needed to show all registers without scrolling."""
-    rows = max(FEWEST_ROWS, out.height - ROWS_AROUND)
-    series = list(dict(meter_type.stored_series).items())
-    parts = [series[start : start + rows] for start in range(0, len(series), rows)]
-    return Group(
-        Text.assemble((printable(meter), "bold"), f", {now.time:%H:%M:%S} UTC, {now.status.state}"),
-        Columns([_table(part, now, before) for part in parts], padding=(0, 4)),
-        *([styled(now.status.reason, "yellow")] if now.status.reason and not now.error else []),
-        styled(now.error, "bold red") if now.error else styled("▲▼ changed; Ctrl-C ends it", "dim"),
-    )
-
-
-def _table(series: Sequence[tuple[str, str | None]], now: Values, before: Values | None) -> Table:
-    rows = []
-    for name, unit in series:
-        value = now.values.get(name)
-        earlier = before.values.get(name) if before else None
-        mark, style = "", ""
-        if value is not None and earlier is not None and value != earlier:
-            mark, style = ("▲" if value > earlier else "▼"), "bold green"
-        shown_value = styled("no value", "dim") if value is None else styled(shown(value), style)
-        rows.append((styled(name, style), shown_value, styled(mark, style), styled(unit or "", style)))
-    return make_table(("measurement", "value", "", "unit"), rows, right=("value",))
-
-
-def _print_lines(meter: EnergyMeter, meter_type: MeterType, now: Values) -> None:
-    units = dict(meter_type.stored_series)
+def _print_lines(watched: Watched, now: Values) -> None:
+    units = dict(watched.series(now.meter))
+    begin = f"{time_of_day(now.time)}  meter {now.meter.id}  "
     for name, value in now.values.items():
-        say(f"{now.time:%H:%M:%S}  meter {meter.id}  {name} = {shown(value)} {units[name] or ''}".rstrip())
-    if now.status.reason and not now.error:
-        note(f"{now.time:%H:%M:%S}  meter {meter.id}  {now.status.state}: {now.status.reason}")
+        say(f"{begin}{name} = {shown(value)} {units[name] or ''}".rstrip())
     if now.error:
-        note(f"{now.time:%H:%M:%S}  meter {meter.id}  {now.error}")
+        note(f"{begin}{now.error}")
+    elif now.status.reason:
+        note(f"{begin}{now.status.state}: {now.status.reason}")
 
 
-def _print_json(meter: EnergyMeter, now: Values) -> None:
+def _print_json(now: Values) -> None:
     status = {"status": now.status.state, "reason": now.status.reason}
-    print_json({"time": now.time, "id": meter.id, "values": dict(now.values), "error": now.error} | status, indent=None)
+    reading = {"time": now.time, "id": now.meter.id, "values": dict(now.values), "error": now.error}
+    print_json(reading | status, indent=None)

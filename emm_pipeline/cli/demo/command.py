@@ -10,23 +10,22 @@ import os
 import signal
 import socket
 import sys
-import tempfile
 import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
-from zlib import crc32
 
 import click
 
+from emm_pipeline.cli.demo.place import default_data_dir
 from emm_pipeline.cli.demo.stack import DemoStack
 from emm_pipeline.cli.folder_lock import folder_lock
+from emm_pipeline.cli.local_time import time_of_day
 from emm_pipeline.cli.output import say
 from emm_pipeline.cli.progress import progress
 from emm_pipeline.cli.showing.readings import print_readings, records_of
 from emm_pipeline.cli.showing.tables import console, shown
 from emm_pipeline.errors import ConfigurationError, EmmError
-from emm_pipeline.settings import PROJECT_ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -74,12 +73,6 @@ def demo(once: bool, port: int, data_dir: Path | None) -> None:
         _follow(stack)
 
 
-def default_data_dir() -> Path:
-    """Return the demo's folder for this checkout and user, outside any home, as PostgreSQL cannot run as root."""
-    name = f"emm-demo-{os.geteuid()}-{crc32(str(PROJECT_ROOT).encode()):08x}"
-    return Path(tempfile.gettempdir()) / name
-
-
 def _print_addresses(stack: DemoStack, port: int) -> None:
     env_file = stack.env_file
     console().print(
@@ -101,7 +94,7 @@ def _follow(stack: DemoStack) -> None:
             stack.check()
             for row in records_of(stack.new_readings()):
                 value = f"{shown(row['value'])} {row['unit'] or ''}"
-                say(f"{row['time']:%H:%M:%S}  meter {row['id']}  {row['measurement']} = {value}")
+                say(f"{time_of_day(row['time'])}  meter {row['id']}  {row['measurement']} = {value}")
             for line in stack.status_changes():
                 say(line)
             time.sleep(1)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Self
 from sqlalchemy import text
 
 from emm_pipeline.cli.commands.database import upgrade_databases
+from emm_pipeline.cli.demo.place import env_file_in
 from emm_pipeline.cli.demo.processes import ProcessGroup, answers, free_port, listens
 from emm_pipeline.condition.meters import meter_conditions
 from emm_pipeline.config_db.upgrade import check, ensure_database
@@ -41,7 +42,7 @@ class DemoStack:
     def __init__(self, data_dir: Path) -> None:
         self.data_dir = data_dir
         self.log_dir = data_dir / "logs"
-        self.env_file = data_dir / "demo.env"
+        self.env_file = env_file_in(data_dir)
         self._exit = ExitStack()
         self._postgres = EmbeddedPostgres(data_dir / "postgres")
         self._processes = ProcessGroup(self.log_dir)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from emm_pipeline.cli.links import link_of
 from emm_pipeline.cli.output import say
+from emm_pipeline.cli.showing.sentences import say_wrapped
 from emm_pipeline.cli.showing.tables import print_table, shown
 from emm_pipeline.commissioning.candidates import RIVAL_BITS, Confidence, is_decided, rivals
 from emm_pipeline.modbus.messages import advise
@@ -31,7 +32,7 @@ def print_units(gateway: GatewayAddress, state: Scan, timeout_s: float) -> None:
     if state.found:
         headers = ("unit", "answer", "ms", "type", "how sure")
         rows = [row for found in state.found for row in _rows(found)]
-        print_table(headers, rows, right=("unit", "ms"))
+        print_table(headers, rows, right=("unit", "ms"), below=("how sure",))
         say()
         for found in state.found:
             if found.labels:
@@ -40,7 +41,7 @@ def print_units(gateway: GatewayAddress, state: Scan, timeout_s: float) -> None:
     over = f" over {gateway.name}" if link_of(gateway) else ""
     say(f"{len(state.found)} of {state.asked} units answer{over}")
     for line in _remarks(state, timeout_s):
-        say(line)
+        say_wrapped(line)
     for found in state.found:
         _print_differences(found)
 
@@ -111,10 +112,14 @@ def _print_differences(found: FoundUnit) -> None:
     first = found.candidates[0]
     others = rivals(found.candidates)[: MOST_SHOWN - 1]
     if not others:
-        say(f"\nUnit {found.unit_id} is perhaps of type {first.type}. Compare with its display or manual:\n")
+        say()
+        say_wrapped(f"Unit {found.unit_id} is perhaps of type {first.type}. Compare with its display or manual:")
+        say()
         _print_values([first], list(first.values))
         return
-    say(f"\nUnit {found.unit_id} may be of {len(others) + 1} types. These values tell them apart on its display:\n")
+    say()
+    say_wrapped(f"Unit {found.unit_id} may be of {len(others) + 1} types. These values tell them apart on its display:")
+    say()
     names = dict.fromkeys(name for other in others for name in first.differences(other))
     _print_values([first, *others], list(names))
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from emm_pipeline.cli.output import say, shown_time
+from emm_pipeline.cli.local_time import shown_time, since, zone_name
+from emm_pipeline.cli.output import say
+from emm_pipeline.cli.showing.sentences import say_wrapped
 from emm_pipeline.cli.showing.tables import print_table
 
 if TYPE_CHECKING:
@@ -42,8 +44,12 @@ def print_list(conditions: Sequence[MeterCondition]) -> None:
     if not conditions:
         say("no meters yet: emm scan HOST finds the units behind a gateway, emm meters add adds one")
         return
-    headers = [*("id", "description", "host:port", "unit", "type", "status"), "last reading (UTC)", "failures"]
-    headers += ["next attempt (UTC)", *(["labels"] if any(each.labels for each in conditions) else [])]
+    headers = [
+        *("id", "description", "host:port", "unit", "type", "status"),
+        f"last reading ({zone_name()})",
+        "failures",
+    ]
+    headers += [f"next attempt ({zone_name()})", *(["labels"] if any(each.labels for each in conditions) else [])]
     rows = [
         (
             *(each.row.get("id"), each.row.get("description"), _address(each.row)),
@@ -53,14 +59,14 @@ def print_list(conditions: Sequence[MeterCondition]) -> None:
         )[: len(headers)]
         for each in conditions
     ]
-    print_table(headers, rows, right=("id", "unit", "failures"))
+    print_table(headers, rows, right=("id", "unit", "failures"), below=(*headers[:5:-1], "description"))
     alike: dict[str, list[str]] = {}
     for each in conditions:
         if each.status.reason:
-            since = f" since {shown_time(each.status.since)} UTC" if each.status.since else ""
-            alike.setdefault(f"{each.status.state}{since}: {each.status.reason}", []).append(str(each.row.get("id")))
+            text = f"{each.status.state}{since(each.status.since)}: {each.status.reason}"
+            alike.setdefault(text, []).append(str(each.row.get("id")))
     for text, ids in alike.items():
-        say(f"{'meters' if len(ids) > 1 else 'meter'} {', '.join(ids)} {text}")
+        say_wrapped(f"{'meters' if len(ids) > 1 else 'meter'} {', '.join(ids)} {text}")
 
 
 def _address(row: Mapping[str, Any]) -> str:

@@ -30,7 +30,7 @@ CHANGES_SHOWN = 60
 
 def print_registers(meter_type: MeterType) -> None:
     """Print a type's registers, one per line."""
-    headers = ["address", "function", "measurement", "unit", "data type", "order", "scale", "no reading"]
+    headers = ["address", "fc", "measurement", "unit", "data type", "order", "scale", "no reading"]
     if any(_further(register) for register in meter_type.registers):
         headers.append("further")
     rows = [
@@ -41,7 +41,7 @@ def print_registers(meter_type: MeterType) -> None:
         )[: len(headers)]
         for register in meter_type.registers
     ]
-    print_table(headers, rows, right=("address", "function", "scale"))
+    print_table(headers, rows, right=("address", "fc", "scale"), below=("further", "no reading"))
 
 
 def _no_reading(register: Register) -> str:
@@ -105,8 +105,8 @@ def print_changes(add: Sequence[RegisterRow], remove: Sequence[RegisterRow]) -> 
     shown = [
         (sign, row[2], row[3], row[5], row[1], _type_name(row[4]), _differences(old, row)) for sign, row, old in lines
     ]
-    headers = ("", "measurement", "unit", "function", "address", "data type", "before")
-    print_table(headers, shown[:CHANGES_SHOWN], right=("function", "address"))
+    headers = ("", "measurement", "unit", "fc", "address", "data type", "before")
+    print_table(headers, shown[:CHANGES_SHOWN], right=("fc", "address"), below=("before",))
     if len(shown) > CHANGES_SHOWN:
         say(f"and {len(shown) - CHANGES_SHOWN} more")
 

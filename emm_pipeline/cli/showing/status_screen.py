@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from emm_pipeline.cli.output import printable, say, shown_time
+from emm_pipeline.cli.local_time import since, told_time
+from emm_pipeline.cli.output import printable, say
+from emm_pipeline.cli.runnable import runnable
+from emm_pipeline.cli.wrapping import wrapped
 from emm_pipeline.status import State
 
 if TYPE_CHECKING:
@@ -48,14 +50,14 @@ def print_screen(condition: PipelineCondition) -> None:
 
 
 def _headline(condition: PipelineCondition) -> str:
-    at = f"{shown_time(condition.at)} UTC"
+    at = told_time(condition.at)
     if condition.exit_code:
         wrong = [part.name for part in condition.parts if not part.is_ok]
         meters = condition.meters
         bad = sum(each.status.state not in _FINE for each in meters or ())
         told = [", ".join(wrong)] if wrong else []
         told += ["meters unknown"] if meters is None else [f"{bad} of {len(meters)} meters"] if bad else []
-        return "\n".join(textwrap.wrap(f"NOT OK at {at}: {'; '.join(told)}", WIDTH))
+        return wrapped(f"NOT OK at {at}: {'; '.join(told)}", WIDTH, others="")
     return f"OK at {at}: everything is fine" if condition.meters else f"OK at {at}: there are no meters yet"
 
 
@@ -94,8 +96,7 @@ def _shared_reason(meter: MeterCondition) -> str:
 
 
 def _print_entry(name: str, status: Status, labels: str = "") -> None:
-    since = f" since {shown_time(status.since)} UTC" if status.since else ""
-    _print_wrapped(f"{str(status.state).upper()}  {printable(name, 60)}{since}", "")
+    _print_wrapped(f"{str(status.state).upper()}  {printable(name, 60)}{since(status.since)}", "")
     if labels:
         _print_wrapped(f"labels: {printable(labels, MOST_CHARACTERS)}", "    ")
     if status.reason:
@@ -105,4 +106,4 @@ def _print_entry(name: str, status: Status, labels: str = "") -> None:
 
 
 def _print_wrapped(line: str, indent: str) -> None:
-    say("\n".join(textwrap.wrap(line, WIDTH, initial_indent=indent, subsequent_indent=indent or "    ")))
+    say(wrapped(runnable(line), WIDTH, first=indent))

@@ -6,6 +6,7 @@ import ipaddress
 import os
 import socket
 from contextlib import suppress
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from emm_pipeline.event_loop import in_thread
@@ -16,12 +17,18 @@ if TYPE_CHECKING:
 _FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
 
 
+@lru_cache(maxsize=100_000)
+def _numeric(host: str) -> tuple[int, str] | None:
+    """Return the family of a numeric address, and the address in its usual form; None for a name."""
+    with suppress(ValueError):
+        address = ipaddress.ip_address(host)
+        return _FAMILIES[address.version], str(address)
+    return None
+
+
 def is_numeric(host: str) -> bool:
     """Whether a host is an address, and no name."""
-    with suppress(ValueError):
-        ipaddress.ip_address(host)
-        return True
-    return False
+    return _numeric(host) is not None
 
 
 async def resolve(host: str, port: int) -> list[AddrInfoType]:
@@ -33,9 +40,9 @@ async def resolve(host: str, port: int) -> list[AddrInfoType]:
         OSError: The name does not resolve (`socket.gaierror`).
         ValueError: The name is invalid.
     """
-    if is_numeric(host):
-        address = ipaddress.ip_address(host)
-        return [(_FAMILIES[address.version], socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (str(address), port))]
+    if numeric := _numeric(host):
+        family, address = numeric
+        return [(family, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (address, port))]
 
     def look_up() -> list[AddrInfoType]:
         return list(dict.fromkeys(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)))

@@ -17,7 +17,6 @@ from emm_pipeline.errors import StoreAccessError, StoreError
 from emm_pipeline.readings import READING_COLUMNS
 from emm_pipeline.stores.postgresql import store as store_module
 from emm_pipeline.stores.postgresql.store import BATCH_ROWS, PostgresReadingsStore
-from emm_pipeline.stores.shaping import milliseconds
 
 NOTHING = readings()
 
@@ -219,7 +218,7 @@ def test_latest_has_the_last_point_of_each_meter_measurement_and_unit(store):
     latest = store.latest()
     assert tuple(latest.columns) == READING_COLUMNS
     assert latest["value"].tolist() == [2.0, 3.0, 4.0]
-    assert milliseconds(latest["time"]) == [NOON_MS + 1000, NOON_MS, NOON_MS]
+    assert latest["time"].to_numpy("datetime64[ms]").astype(int).tolist() == [NOON_MS + 1000, NOON_MS, NOON_MS]
     assert latest["unit"].tolist() == ["V", None, "V"]
     assert len(store.latest(limit=1)) == 1
 

@@ -1,0 +1,58 @@
+"""`emm virtual new`: make a working copy of the virtual server for a device without Modbus."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from emm_pipeline.cli.groups import CommandGroup
+from emm_pipeline.cli.output import json_option, print_json, say
+from emm_pipeline.cli.virtual_device import EXAMPLES, make_device
+
+PORT = 5020
+
+
+@click.group("virtual", cls=CommandGroup)
+def virtual() -> None:
+    """Virtual devices: programs that serve the data of a device without Modbus as registers."""
+
+
+@virtual.command("new")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--example", type=click.Choice(EXAMPLES), help="Copy this example, not a script to be completed.")
+@json_option
+def new_command(folder: Path, example: str | None, as_json: bool) -> None:
+    """Make FOLDER with a virtual server that runs at once, and print the next commands.
+
+    The name of the folder is also that of the script, of the type in its register table, and of its service in the
+    stack. docs/adding-a-virtual-device.md describes what to write.
+
+    Example: emm virtual new my_device
+    """
+    name = make_device(folder, example)
+    if as_json:
+        print_json({"folder": str(folder), "name": name, "script": str(folder / f"{name}.py")})
+        return
+    type_name = example or name
+    table = f"emm types install {example}" if example else f"emm registers import {folder / 'registers.csv'}"
+    code = "docker compose exec code "
+    piped = f"docker compose exec -T code emm registers import - < {folder / 'registers.csv'}"
+    in_stack = f"{code}{table}" if example else piped
+    argument = " --inverter HOST" if example == "zeversolar" else ""
+    say(f"made {folder}. {'Its script' if example else 'Complete its script'}: {folder / f'{name}.py'}")
+    say("\nTo try it on this machine, the first command in another terminal:\n")
+    say(f"  {_python()} {folder / f'{name}.py'} --host 127.0.0.1 --port {PORT}{argument}")
+    say(f"  {table}")
+    say(f"  emm meters add 127.0.0.1:{PORT} --unit 1 --type {type_name}")
+    say("\nTo run it in the stack:\n")
+    say(f"  docker compose -f docker-compose.yml -f {folder / 'compose.yml'} up --build -d")
+    say(f"  {in_stack}")
+    say(f"  {code}emm meters add {name} --unit 1 --type {type_name}")
+
+
+def _python() -> str:
+    """Return this Python as a person would type it in the current folder."""
+    path = Path(sys.executable)
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
