@@ -113,13 +113,14 @@ def plausible(judged: Sequence[Candidate]) -> Iterator[Candidate]:
 
 
 def rivals(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """Return the candidates that contradict the first one, and are nearly as likely: a person must decide."""
+    """Return the candidates that contradict the first one and have nearly as much evidence: a person must decide.
+
+    A type may have more evidence than the first one, and yet be less certain, because the unit lacks many registers.
+    """
     return [
         each
         for each in candidates[1:]
-        if each.confidence == candidates[0].confidence
-        and each.bits > candidates[0].bits - RIVAL_BITS
-        and each.differences(candidates[0])
+        if each.bits > candidates[0].bits - RIVAL_BITS and each.differences(candidates[0])
     ]
 
 
