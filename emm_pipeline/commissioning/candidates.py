@@ -80,10 +80,10 @@ def candidate_of(entry: CatalogueType, swap: Swap, judged: Judgement, bits: floa
     bits += judged.bits
     odd, telling, share = len(judged.odd), judged.telling, judged.sent / max(1, judged.registers)
     confidence = Confidence.NONE
-    if odd <= MOST_ODD_LIKELY * telling and is_coded:
-        confidence = Confidence.PROVEN
-    elif odd > MOST_ODD_POSSIBLE * telling or share < POSSIBLE_SHARE:
+    if odd > MOST_ODD_POSSIBLE * telling or share < POSSIBLE_SHARE:
         pass
+    elif odd <= MOST_ODD_LIKELY * telling and is_coded:
+        confidence = Confidence.PROVEN
     elif odd <= MOST_ODD_LIKELY * telling and bits >= LIKELY_BITS and share >= LIKELY_SHARE and telling >= LEAST_VALUES:
         confidence = Confidence.LIKELY
     elif bits >= POSSIBLE_BITS:
