@@ -1,7 +1,8 @@
 """`python -m benchmarks [--quick] [--only WORD]`: measure, print a table, write results.json.
 
-Run it on an idle machine. `scheduled`, `sustained`, `pages` and `celery` wait for the ticks of a schedule, and take
-7 to 15 minutes each. The exit code is 1 if a target is not met. --quick measures smaller sizes and writes nothing.
+Run it on an idle machine. `scheduled`, `subminute`, `sustained`, `pages` and `celery` wait for the ticks of a schedule,
+and take 7 to 15 minutes each. The exit code is 1 if a target is not met. --quick measures smaller sizes and writes
+nothing.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.celery_start import celery_start
 from benchmarks.decoding import decoding
+from benchmarks.energy import energy
 from benchmarks.loading import loading
 from benchmarks.pages import pages
 from benchmarks.planning import requests
@@ -20,7 +22,9 @@ from benchmarks.publishing import publishing
 from benchmarks.reading import gateways, own_connections
 from benchmarks.results import Row, keep, show
 from benchmarks.scheduled import scheduled
+from benchmarks.subminute import subminute
 from benchmarks.sustained import sustained
+from benchmarks.web import web
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,10 +36,13 @@ BENCHMARKS: dict[str, Callable[..., list[Row]]] = {
     "gateways": gateways,
     "loading": loading,
     "publishing": publishing,
+    "energy": energy,
     "poll run": poll_run,
     "scheduled": scheduled,
+    "subminute": subminute,
     "sustained": sustained,
     "pages": pages,
+    "web": web,
     "celery": celery_start,
 }
 

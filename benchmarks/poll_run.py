@@ -29,6 +29,7 @@ from emm_pipeline.config_db.upgrade import ensure_database
 from emm_pipeline.embedded_postgres import EmbeddedPostgres
 from emm_pipeline.polling import pipeline
 from emm_pipeline.polling.plan import plan_meters
+from emm_pipeline.polling.report_plan import status_interval
 from emm_pipeline.settings import PROJECT_ROOT, current_settings
 
 if TYPE_CHECKING:
@@ -40,14 +41,17 @@ REGISTERS = 20
 TARGET_S = 5.0
 MOST_MIB = 400
 POLLS_PER_DAY = 1440
-SETTLED_S = 900
-"""The STATUS_INTERVAL_S recommended for large fleets."""
+KEPT_DAYS = 3
+"""RUN_RETENTION_HOURS in days."""
+MOST_GB = 3.0
+DEFAULT = ""
+"""STATUS_INTERVAL_S that is not set."""
 
 
 def poll_run(*, quick: bool) -> list[Row]:
     """One poll run: its time without the reading, how its CPU time grows, and the size of Dagster's event log."""
     sizes = [10, 100] if quick else [10, 100, 1000, 10_000]
-    measured = {size: _in_own_process(size, 0, 2) for size in sizes}
+    measured = {size: _in_own_process(size, "0", 2) for size in sizes}
     rows = []
     large, small = max(sizes), sorted(sizes)[-2]
     for size, one in measured.items():
@@ -64,38 +68,39 @@ def poll_run(*, quick: bool) -> list[Row]:
         against(growth, per_meter[large], per_meter[small], "s", 1.2),
         at_most(f"memory of a run over {large} meters", measured[large]["peak_mib"], "MiB", MOST_MIB),
     ]
-    return rows + _event_budget(small, measured[small], 100.0) + _event_budget(large, measured[large], 3.0)
+    return rows + _event_budget(small, measured[small]) + _event_budget(large, measured[large])
 
 
-def _event_budget(meters: int, always: dict[str, float], most_gb: float) -> list[Row]:
-    """Size of Dagster's event log per day at a poll a minute: all statuses recorded, or good ones every 900 s."""
-    settled = _in_own_process(meters, SETTLED_S, 4)
+def _event_budget(meters: int, always: dict[str, float]) -> list[Row]:
+    """Size of Dagster's event log at a poll a minute: all statuses recorded each time, or unchanged ones by default."""
+    settled = _in_own_process(meters, DEFAULT, 4)
     per_row = always["event_bytes"] / always["event_rows"]
     all_stated = always["event_rows"] * POLLS_PER_DAY
-    stated_polls = POLLS_PER_DAY * 60 / SETTLED_S
+    interval_s = max(60.0, status_interval(None, meters).total_seconds())
+    stated_polls = POLLS_PER_DAY * 60 / interval_s
     few = settled["last_event_rows"] * (POLLS_PER_DAY - stated_polls) + always["event_rows"] * stated_polls
-    name = f"event log of {meters} meters, per day"
+    name = f"event log of {meters} meters"
     return [
-        info(f"{name}, STATUS_INTERVAL_S=0", all_stated * per_row / 1e9, "GB"),
-        at_most(f"{name}, STATUS_INTERVAL_S={SETTLED_S}", few * per_row / 1e9, "GB", most_gb),
-        info(f"{name}, rows with STATUS_INTERVAL_S={SETTLED_S}", few / 1e6, "million rows"),
+        info(f"{name}, per day, STATUS_INTERVAL_S=0", all_stated * per_row / 1e9, "GB"),
+        at_most(f"{name}, kept for {KEPT_DAYS} days, default", KEPT_DAYS * few * per_row / 1e9, "GB", MOST_GB),
+        info(f"{name}, rows per day, default", few / 1e6, "million rows"),
     ]
 
 
-def _in_own_process(meters: int, status_interval_s: int, runs: int) -> dict[str, float]:
-    command = [sys.executable, "-m", "benchmarks.poll_run", str(meters), str(status_interval_s), str(runs)]
+def _in_own_process(meters: int, status_interval_s: str, runs: int) -> dict[str, float]:
+    command = [sys.executable, "-m", "benchmarks.poll_run", str(meters), status_interval_s, str(runs)]
     done = subprocess.run(command, cwd=PROJECT_ROOT, stdout=subprocess.PIPE, text=True, check=True)  # noqa: S603
     measured: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return measured
 
 
-def main(meters: int, status_interval_s: int, runs: int) -> None:
+def main(meters: int, status_interval_s: str, runs: int) -> None:
     """Measure one size, and print the result as JSON."""
     folder = Path(tempfile.mkdtemp(prefix="emm-bench-"))
     folder.chmod(0o755)
     try:
         with EmbeddedPostgres(folder / "postgres") as postgres, Simulator(Fleet(meters)) as simulator:
-            os.environ["STATUS_INTERVAL_S"] = str(status_interval_s)
+            os.environ["STATUS_INTERVAL_S"] = status_interval_s
             engine = _configure(postgres, folder, simulator.meters("bench"))
             fleet = load_fleet(engine)
             plan = plan_meters(fleet, {meter.id for meter in fleet.meters})
@@ -181,4 +186,4 @@ def _timed(work: Any) -> float:
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    main(int(sys.argv[1]), sys.argv[2], int(sys.argv[3]))

@@ -2,7 +2,7 @@
 
     influxql.py                    an InfluxQL query, for which the SDK has no builder
     panels.py                      panels with the settings that all dashboards share
-    home.py meter.py fleet.py      one dashboard each
+    home.py meter.py energy.py fleet.py   one dashboard each
     alerts.py                      the alert rules
     build.py                       writes the files
 

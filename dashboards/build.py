@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 
-from dashboards import alerts, fleet, home, meter
+from dashboards import alerts, energy, fleet, home, meter
 
 if TYPE_CHECKING:
     from grafana_foundation_sdk.builders.dashboard import Dashboard
@@ -18,7 +18,12 @@ GRAFANA = Path(__file__).resolve().parents[1] / "config" / "grafana"
 
 def files() -> dict[Path, str]:
     """Return the content of each file by its path."""
-    dashboards = {"home": home.build(), "meter": meter.build(), "fleet_health": fleet.build()}
+    dashboards = {
+        "home": home.build(),
+        "meter": meter.build(),
+        "energy": energy.build(),
+        "fleet_health": fleet.build(),
+    }
     written = {GRAFANA / "dashboards" / f"{name}.json": _dashboard(each) for name, each in dashboards.items()}
     # Grafana expects YAML here; JSON is valid YAML.
     return {**written, GRAFANA / "alerting" / "rules.yml": _json(alerts.build())}

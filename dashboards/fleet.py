@@ -110,12 +110,14 @@ def build() -> Dashboard:
             graph(
                 "Latency of a poll",
                 Query(
-                    'SELECT percentile("latency_ms", 50) AS "median", percentile("latency_ms", 95) AS '
-                    '"95th percentile" FROM "emm_poll" WHERE $timeFilter AND "ok" = 1 '
-                    "GROUP BY time($__interval) fill(none)",
+                    # The mean of each meter first: percentiles of all polls of a month take three times as long.
+                    'SELECT percentile("latency", 50) AS "median", percentile("latency", 95) AS "95th percentile" FROM '
+                    '(SELECT mean("latency_ms") AS "latency" FROM "emm_poll" WHERE $timeFilter AND "ok" = 1 '
+                    'GROUP BY time($__interval), "id") WHERE $timeFilter GROUP BY time($__interval) fill(none)',
                     alias="$col",
                 ),
                 unit="ms",
+                description="Median and 95th percentile of the meters' mean latencies.",
             )
             .interval("1m")
             .span(12)
@@ -154,8 +156,9 @@ def build() -> Dashboard:
             rows(
                 "Last reading of each meter",
                 Query(
-                    'SELECT last("points") FROM "emm_poll" WHERE time > now() - 30d AND "points" > 0 '
-                    'GROUP BY "id", "description"',
+                    # By id alone: a renamed meter is not a silent one. The description is that of the last reading.
+                    'SELECT last("points"), "description" FROM "emm_poll" WHERE time > now() - 30d AND "points" > 0 '
+                    'GROUP BY "id"',
                     table=True,
                 ),
                 transformations=[_hide("last"), _sort_by("Time")],

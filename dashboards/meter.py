@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from grafana_foundation_sdk.builders.dashboard import Dashboard, QueryVariable, TextBoxVariable
+from grafana_foundation_sdk.builders.dashboard import CustomVariable, Dashboard, QueryVariable
 from grafana_foundation_sdk.models.dashboard import (
     DataTransformerConfig,
     VariableHide,
@@ -13,13 +13,16 @@ from grafana_foundation_sdk.models.dashboard import (
 
 from dashboards.influxql import DATASOURCE, Query
 from dashboards.panels import WIDTH, bars, column, graph, rows
+from dashboards.time_zones import TIME_ZONES
 
 UID = "emm-meter"
 
 # A meter without a description has no such tag and is selected by its id.
-_METER = '("description" =~ /^${meter:regex}$/ OR "id" =~ /^${meter:regex}$/)'
+_SELECTED = '("description" =~ /^${meter:regex}$/ OR "id" =~ /^${meter:regex}$/)'
+# All panels use the id, so that values from before a renaming are shown under any of the meter's names.
+_METER = '"id" =~ /^${id:regex}$/'
 _MEASUREMENT = "/^${measurement:regex}$/"
-_ALIAS = "$m [$tag_dataunit] $tag_description"
+_ALIAS = "$m [$tag_dataunit] meter $tag_id"
 _COUNTERS = '"dataunit" =~ /^[kMG]?(Wh|varh|VAh)$/'
 
 
@@ -32,11 +35,12 @@ def build() -> Dashboard:
         .time("now-24h", "now")
         .refresh("1m")
         .with_variable(_meter())
+        .with_variable(_id())
         .with_variable(_measurement())
         .with_variable(_unit())
         .with_variable(_time_zone())
         .with_panel(
-            graph("Values in $unit", _values("\"dataunit\" = '$unit'"))
+            graph("Values in $unit", _values('"dataunit" =~ /^${unit:regex}$/'))
             .repeat("unit")
             .repeat_direction("h")
             .max_per_row(2)
@@ -49,7 +53,7 @@ def build() -> Dashboard:
                 "Latest values",
                 Query(
                     f'SELECT last("value") FROM {_MEASUREMENT} WHERE {_METER} AND $timeFilter '
-                    'GROUP BY "id", "description", "dataunit"',
+                    'GROUP BY "id", "dataunit"',
                     alias=_ALIAS,
                 ),
                 transformations=[DataTransformerConfig(id_val="reduce", options={"reducers": ["lastNotNull"]})],
@@ -65,13 +69,13 @@ def build() -> Dashboard:
                 Query(
                     'SELECT sum("increase") FROM (SELECT non_negative_difference("value") AS "increase" '
                     f"FROM {_MEASUREMENT} WHERE {_METER} AND {_COUNTERS} AND $timeFilter "
-                    'GROUP BY "id", "description", "dataunit") WHERE $timeFilter '
-                    'GROUP BY time(1d), "id", "description", "dataunit" fill(none) tz(\'$time_zone\')',
+                    'GROUP BY "id", "dataunit") WHERE $timeFilter '
+                    'GROUP BY time(1d), "id", "dataunit" fill(none) tz(\'$time_zone\')',
                     alias=_ALIAS,
                 ),
                 description="Daily increase of each energy counter. The decrease at a counter reset is ignored.",
             )
-            .time_from("14d")
+            .time_from("14d/d")  # from the beginning of a day: the first bar must not be a part of one
             .span(WIDTH)
             .height(9)
         )
@@ -79,8 +83,7 @@ def build() -> Dashboard:
             rows(
                 "All values, for CSV export",
                 Query(
-                    f'SELECT "value" FROM {_MEASUREMENT} WHERE {_METER} AND $timeFilter '
-                    'GROUP BY "id", "description", "dataunit"',
+                    f'SELECT "value" FROM {_MEASUREMENT} WHERE {_METER} AND $timeFilter GROUP BY "id", "dataunit"',
                     alias=_ALIAS,
                 ),
                 transformations=[DataTransformerConfig(id_val="joinByField", options={"byField": "Time"})],
@@ -95,7 +98,7 @@ def build() -> Dashboard:
 def _values(condition: str) -> Query:
     return Query(
         f'SELECT mean("value") FROM {_MEASUREMENT} WHERE {_METER} AND {condition} AND $timeFilter '
-        'GROUP BY time($__interval), "id", "description", "dataunit" fill(none)',
+        'GROUP BY time($__interval), "id", "dataunit" fill(none)',
         alias=_ALIAS,
     )
 
@@ -115,10 +118,18 @@ def _meter() -> QueryVariable:
     return _variable("meter", query).label("Meter (description or id)")
 
 
+def _id() -> QueryVariable:
+    """The ids of the selected meter, also if it had another description before. The variable is hidden."""
+    query = f'SHOW TAG VALUES FROM "emm_poll" WITH KEY = "id" WHERE {_SELECTED}'
+    every = VariableOption(text="All", value="$__all")
+    variable = _variable("id", query).hide(VariableHide.HIDE_VARIABLE)
+    return variable.multi(multi=True).include_all(include_all=True).current(every)
+
+
 def _measurement() -> QueryVariable:
     query = f"SHOW MEASUREMENTS WHERE {_METER}"
     every = VariableOption(text="All", value="$__all")
-    variable = _variable("measurement", query).label("Measurement").regex("/^(?!emm_poll$).*/")
+    variable = _variable("measurement", query).label("Measurement").regex("/^(?!emm_(poll|energy)$).*/")
     return variable.multi(multi=True).include_all(include_all=True).current(every)
 
 
@@ -130,6 +141,12 @@ def _unit() -> QueryVariable:
     return variable.multi(multi=True).include_all(include_all=True).current(every)
 
 
-def _time_zone() -> TextBoxVariable:
-    """The time zone in which days begin, such as Europe/Warsaw. InfluxQL does not know Grafana's time zone."""
-    return TextBoxVariable("time_zone").label("Time zone of days").default_value("UTC")
+def _time_zone() -> CustomVariable:
+    """The time zone in which days begin. InfluxQL does not know Grafana's time zone, and fails with an unknown one."""
+    return (
+        CustomVariable("time_zone")
+        .label("Time zone of days")
+        .values(",".join(TIME_ZONES))
+        .current(VariableOption(text="UTC", value="UTC"))
+        .allow_custom_value(allow_custom_value=False)
+    )

@@ -23,6 +23,7 @@ PUBLISHED = {
     "GF_SECURITY_ADMIN_PASSWORD": "example_grafana_password",
     "REDIS_PASSWORD": "example_redis_password",
     "DAGSTER_LOGIN_PASSWORD": "example_dagster_password",
+    "WEB_LOGIN_PASSWORD": "example_web_password",
 }
 """The credentials of config/.env.dev, which are published."""
 
@@ -108,11 +109,17 @@ def write_secrets(example_file: Path, file: Path, *, force: bool = False) -> lis
 
 
 def write_file(file: Path, text: str, mode: int = 0o600) -> None:
-    """Replace a file atomically and durably. At no moment can users read it that `mode` does not allow."""
+    """Replace a file atomically and durably. At no moment can users read it that `mode` does not allow.
+
+    A file that root writes belongs to the owner of its folder, whose programs must be able to read and replace it.
+    """
     new = file.with_name(f".{file.name}.new")
     new.unlink(missing_ok=True)
     with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w", encoding="utf-8") as stream:
         os.fchmod(stream.fileno(), mode)
+        if os.geteuid() == 0:
+            owner = file.parent.stat()
+            os.fchown(stream.fileno(), owner.st_uid, owner.st_gid)
         stream.write(text)
         stream.flush()
         os.fsync(stream.fileno())

@@ -12,11 +12,14 @@ from emm_pipeline.cron import Trigger
 from emm_pipeline.dagster_ext.step_files import StepFiles
 from emm_pipeline.defs.alerts import alert_definitions
 from emm_pipeline.defs.discovery import discovery_job
+from emm_pipeline.defs.energy import automation_sensor, build_energy_assets
+from emm_pipeline.defs.energy_again import build_energy_again_sensor, energy_job
+from emm_pipeline.defs.energy_partitions import time_partitions
 from emm_pipeline.defs.lineage import SPECS
 from emm_pipeline.defs.poll import meter_readings, poll_job, report_results
 from emm_pipeline.defs.prune import prune_job, prune_schedule
 from emm_pipeline.defs.replay import replay_job, replay_sensor
-from emm_pipeline.defs.resources import ConfigDatabase, Limits, Readings
+from emm_pipeline.defs.resources import ConfigDatabase, Limits, Readings, ReadingsHistory
 from emm_pipeline.defs.schedules import build_schedules
 from emm_pipeline.settings import Settings, current_settings
 
@@ -32,14 +35,20 @@ def with_freshness(spec: AssetSpec, trigger: Trigger) -> AssetSpec:
 def build_definitions(settings: Settings) -> Definitions:
     """Return everything that Dagster executes and shows, for these settings."""
     alert_jobs, alert_sensors = alert_definitions(settings)
+    partitions = time_partitions(settings)
     return Definitions(
-        assets=[meter_readings.map_asset_specs(partial(with_freshness, trigger=settings.poll_trigger)), *SPECS],
-        jobs=[discovery_job, poll_job, prune_job, replay_job, *alert_jobs],
+        assets=[
+            meter_readings.map_asset_specs(partial(with_freshness, trigger=settings.poll_trigger)),
+            *SPECS,
+            *build_energy_assets(partitions),
+        ],
+        jobs=[discovery_job, energy_job, poll_job, prune_job, replay_job, *alert_jobs],
         schedules=[*build_schedules(settings), prune_schedule],
-        sensors=[replay_sensor, *alert_sensors],
+        sensors=[automation_sensor(), build_energy_again_sensor(partitions.hours), replay_sensor, *alert_sensors],
         resources={
             "config_database": ConfigDatabase(),
             "readings": Readings(),
+            "history": ReadingsHistory(),
             "limits": Limits.of(settings),
             # Re-executed alone, this step polls failed meters again, and stores and reports earlier readings.
             "io_manager": StepFiles(optional_for=report_results.name),

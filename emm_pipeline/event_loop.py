@@ -17,23 +17,44 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def run_fast(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine as `asyncio.run` does, in a loop that needs only two thirds of the CPU time for 1000 meters.
+class FastLoop:
+    """An event loop that needs only two thirds of the CPU time for 1000 meters, for one coroutine after the other.
 
-    A signal for which a handler is installed (Dagster uses one to end a run) cancels the coroutine. The handler is
-    called after the loop has ended, because an exception that it raises inside a loop may be lost.
+    Connections that a coroutine leaves open can be used by the next one. While none runs, nothing is received on them.
     """
-    handlers = _signal_handlers()
-    came: list[int] = []
+
+    def __init__(self) -> None:
+        self._runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
+
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine as `asyncio.run` does.
+
+        A signal for which a handler is installed (Dagster uses one to end a run) cancels the coroutine. The handler is
+        called after the coroutine has ended, because an exception that it raises inside a loop may be lost.
+        """
+        handlers = _signal_handlers()
+        came: list[int] = []
+        try:
+            return self._runner.run(_cancelled_by(tuple(handlers), came, coroutine))
+        finally:
+            coroutine.close()
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+            for number in came:
+                signal.raise_signal(number)
+
+    def close(self) -> None:
+        """Cancel what still runs, and close the loop."""
+        self._runner.close()
+
+
+def run_fast(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine in a `FastLoop` of its own."""
+    loop = FastLoop()
     try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(_cancelled_by(tuple(handlers), came, coroutine))
+        return loop.run(coroutine)
     finally:
-        coroutine.close()
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-        for number in came:
-            signal.raise_signal(number)
+        loop.close()
 
 
 def _signal_handlers() -> dict[int, Any]:
@@ -54,7 +75,11 @@ async def _cancelled_by(numbers: tuple[int, ...], came: list[int], coroutine: Co
 
     for number in numbers:
         loop.add_signal_handler(number, cancel, number)
-    return await coroutine
+    try:
+        return await coroutine
+    finally:
+        for number in numbers:
+            loop.remove_signal_handler(number)
 
 
 async def sleep_until(monotonic_s: float) -> None:

@@ -71,8 +71,8 @@ class MeterType:
     request_pause_s: float = 0.0
     connect_pause_s: float = 0.0
     """Seconds between opening a connection and its first request."""
-    keep_connection: bool = False
-    """Whether the connection stays open between the sample times of a run."""
+    keep_connection: bool | None = None
+    """Whether the connection stays open between the sample times of a run; None: if they are at most 10 s apart."""
     reopen_pause_s: float = 0.0
     """Seconds at least between closing a connection and opening the next one."""
     models: tuple[tuple[int, int], ...] = ()

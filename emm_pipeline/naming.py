@@ -10,7 +10,10 @@ from __future__ import annotations
 import re
 
 POLL_MEASUREMENT = "emm_poll"
-"""The pipeline's own measurement."""
+"""The pipeline's own measurement, with the results of polls."""
+
+ENERGY_MEASUREMENT = "emm_energy"
+"""The pipeline's own measurement, with the energy of hours, days and months."""
 
 MAX_LABEL_BYTES = 20_000
 """Maximum length including escapes. Three such texts fit into the 65 535 bytes that InfluxDB allows for a series."""
@@ -40,7 +43,7 @@ def measurement_issue(text: str) -> str | None:
     """Return why a measurement's name cannot be stored as it is; None if it can."""
     if not text:
         return "is empty"
-    if text == POLL_MEASUREMENT:
+    if text in {POLL_MEASUREMENT, ENERGY_MEASUREMENT}:
         return "is the name of the pipeline's own measurement"
     # InfluxDB 1.6 stores points with such names, but no query finds them
     if "\\" in text:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from emm_pipeline.registers import WORD_BYTES, FunctionCode
 
@@ -236,12 +236,11 @@ class MeterReading:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class PollPoint:
+class PollPoint(NamedTuple):
     """The result of reading one meter: a point of the pipeline's own measurement `emm_poll`.
 
     `status` is one of `status.State`, as far as it is known before the points are stored. `silent` says that nothing
-    replied; it is not stored.
+    replied; it is not stored. A tuple, because a run's steps pickle one for each meter and sample time.
     """
 
     time: datetime

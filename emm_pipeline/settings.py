@@ -7,7 +7,6 @@ A value that equals a published example credential counts as not set in every so
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self
 from urllib.parse import quote
@@ -18,12 +17,15 @@ from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_va
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy import URL
 
+from emm_pipeline.alert_settings import AlertSettings
+from emm_pipeline.backup_settings import BackupSettings
 from emm_pipeline.credentials import EXAMPLES, hide_credentials
 from emm_pipeline.cron import HIGHEST, Trigger, parse_field
 from emm_pipeline.env_files import files_in, read_values, require_readable
 from emm_pipeline.errors import ConfigurationError
 from emm_pipeline.mqtt_settings import MqttSettings
 from emm_pipeline.reloading import ReloadedValue
+from emm_pipeline.web_settings import WebSettings, require_http
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -34,7 +36,7 @@ PRODUCT_FILES = _SHIPPED if _SHIPPED.is_dir() else PROJECT_ROOT  # contains conf
 ENV_FILES = (PRODUCT_FILES / "config" / ".env.dev", PRODUCT_FILES / "config" / ".env")
 
 
-class Settings(BaseSettings, MqttSettings):
+class Settings(BaseSettings, AlertSettings, BackupSettings, MqttSettings, WebSettings):
     """Every setting of the pipeline; a field's name in capitals is its environment variable."""
 
     model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", env_file_encoding="utf-8")
@@ -59,13 +61,14 @@ class Settings(BaseSettings, MqttSettings):
     influxdb_url: str = "http://influxdb:8086"
     influxdb_token: SecretStr = SecretStr("")
     influxdb_token_file: Path | None = None
+    influxdb_ca_file: Path | None = None
     influxdb_read_token: SecretStr = SecretStr("")
     docker_influxdb_init_admin_token: SecretStr = SecretStr("")
     influxdb_org: str = ""
     influxdb_bucket: str = "emm"
 
     meters_per_run: int = Field(default=2500, ge=1)
-    max_connections: int = Field(default=200, ge=1)
+    max_connections: int | None = Field(default=None, ge=1)
     status_interval_s: int | None = Field(default=None, ge=0)
     run_launcher: Literal["default", "celery"] = "default"
     redis_host: str = "redis"
@@ -76,25 +79,11 @@ class Settings(BaseSettings, MqttSettings):
     dagster_home: Path | None = None
     outbox_max_mb: int = Field(default=1024, ge=1)
     run_retention_hours: int = Field(default=72, ge=1)
+    readings_retention_days: int | None = Field(default=None, ge=2)
     emm_bind: str = "127.0.0.1"
     emm_access_dir: Path | None = None
-    emm_hosts: str = ""
     emm_code_server_host: str = "code"
     emm_code_server_port: int = Field(default=4000, ge=1, le=65535)
-    emm_trusted_proxies: str = "proxy"
-    emm_proxy_host: str = "localhost"
-    grafana_url: str = ""
-    dagster_login_user: str = "admin"
-    dagster_login_password: SecretStr = SecretStr("")
-
-    email_notifications: bool = False
-    logger_sender_email_host: str = ""
-    logger_sender_email_port: int = Field(default=587, ge=1, le=65535)
-    logger_sender_email_address: str = ""
-    logger_sender_email_password: SecretStr = SecretStr("")
-    logger_receiver_email_address: str = ""
-    logger_notification_email_subject: str = "EMM"
-    alert_urls: SecretStr = SecretStr("")
 
     @model_validator(mode="before")
     @classmethod
@@ -110,12 +99,10 @@ class Settings(BaseSettings, MqttSettings):
             raise ValueError("the discovery runs once per tick; allowed: one number from 0 to 59")
         return value
 
-    @field_validator("influxdb_url", "grafana_url")
+    @field_validator("influxdb_url")
     @classmethod
-    def _is_http(cls, value: str, info: ValidationInfo) -> str:
-        if (value or info.field_name == "influxdb_url") and not re.fullmatch(r"https?://[^\s/?#]+\S*", value):
-            raise ValueError("allowed: http://host:port or https://host:port")
-        return value
+    def _is_http(cls, value: str) -> str:
+        return require_http(value)
 
     @field_validator("postgres_host", "postgres_user", "postgres_db", "redis_host")
     @classmethod
@@ -143,14 +130,6 @@ class Settings(BaseSettings, MqttSettings):
                     f"INFLUXDB_TOKEN_FILE={self.influxdb_token_file} cannot be read: {err}; "
                     "in the stack, `docker-compose up init` creates it"
                 ) from err
-        return self
-
-    @model_validator(mode="after")
-    def _has_mail_addresses(self) -> Self:
-        needed = ("logger_sender_email_host", "logger_sender_email_address", "logger_receiver_email_address")
-        missing = [name.upper() for name in needed if not getattr(self, name)]
-        if self.email_notifications and missing:
-            raise ConfigurationError(f"EMAIL_NOTIFICATIONS is on: set {', '.join(missing)}, or switch it off")
         return self
 
     @property
@@ -232,8 +211,7 @@ def access_values(*env_files: Path) -> dict[str, str]:
 
 def _files_of(settings: Settings) -> list[Path]:
     """Return the files from which settings are read, including those that do not exist yet."""
-    token = [settings.influxdb_token_file] if settings.influxdb_token_file else []
-    return [*ENV_FILES, *token, *files_in(settings.emm_access_dir)]
+    return [*ENV_FILES, *filter(None, [settings.influxdb_token_file]), *files_in(settings.emm_access_dir)]
 
 
 current_settings = ReloadedValue(load_settings, _files_of)
@@ -256,5 +234,5 @@ def _explain(error: ErrorDetails) -> str:
     if error["type"] == "missing":
         return f"{name.upper()} is not set; config/.env.dev has an example"
     reason = error["msg"].removeprefix("Value error, ")
-    is_secret = Settings.model_fields[name].annotation is SecretStr
-    return f"{name.upper()}={'(secret)' if is_secret else repr(visible(name, error['input']))}: {reason}"
+    value = "(secret)" if Settings.model_fields[name].annotation is SecretStr else repr(visible(name, error["input"]))
+    return f"{name.upper()}={value}: {reason}"

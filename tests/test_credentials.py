@@ -1,5 +1,6 @@
 """make secrets, and what keeps the stack from starting with credentials that everybody knows."""
 
+import os
 import re
 import stat
 import subprocess
@@ -18,9 +19,9 @@ from emm_pipeline.credentials import (
     hide_credentials,
     hide_url,
     is_loopback,
+    write_file,
     write_secrets,
 )
-from emm_pipeline.errors import ConfigurationError
 from emm_pipeline.settings import ENV_FILES, PROJECT_ROOT, load_settings
 
 EXAMPLES = assignments(ENV_FILES[0].read_text().splitlines())
@@ -176,11 +177,23 @@ def test_a_setting_that_is_wrong_fails_the_check(environment):
     assert "TZ" in str(check().exception)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files to others")
+def test_a_file_that_root_writes_belongs_to_the_owner_of_its_folder(tmp_path):
+    folder = tmp_path / "secrets"
+    folder.mkdir()
+    os.chown(folder, 10001, 10001)
+    write_file(folder / "credentials.json", "{}")
+    written = (folder / "credentials.json").stat()
+    assert (written.st_uid, written.st_gid, written.st_mode & 0o777) == (10001, 10001, 0o600)
+
+
 def test_mail_that_is_on_names_what_it_needs(environment):
     environment("EMAIL_NOTIFICATIONS", "on")
     environment("LOGGER_SENDER_EMAIL_HOST", "mail.farm.example")
-    with pytest.raises(ConfigurationError, match="LOGGER_SENDER_EMAIL_ADDRESS, LOGGER_RECEIVER_EMAIL_ADDRESS"):
-        load_settings()
+    assert "LOGGER_SENDER_EMAIL_ADDRESS, LOGGER_RECEIVER_EMAIL_ADDRESS" in str(load_settings().mail_issue)
+    result = check()
+    assert result.exit_code == 0, "no command stops because of it"
+    assert "WARNING: EMAIL_NOTIFICATIONS is on, but no mail can be sent" in result.output
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,8 @@ from support.postgres import postgres_folder
 from support.stack import Stack
 
 from emm_pipeline.fleet import DataType
+from emm_pipeline.stores.outbox.folder import Outbox
+from emm_pipeline.stores.points import PointBatch
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(240)]
 
@@ -122,6 +124,19 @@ def test_rows_in_the_database_become_points_with_the_right_values_tags_and_times
     assert runs[0]["status"] == "SUCCESS"
     assert any(run["startTime"] <= read_at.timestamp() <= run["endTime"] for run in runs), "stamped when it was read"
     assert stack.ui.partitions()["materialized"] == {"1", "2", "5"}
+
+
+LATE_METER = 77
+LATE_HOUR = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(hours=3)
+
+
+def test_readings_of_an_outage_of_the_store_wait_in_the_outbox(stack):
+    """The last test but one looks for the energy of their hour."""
+    first = round(LATE_HOUR.timestamp() * 1000) - 600_000
+    names = ("time", "id", "description", "measurement", "unit", "value")
+    rows = [(first + 600_000 * n, LATE_METER, "late", "importActiveEnergy", "kWh", 100.0 + n) for n in range(9)]
+    points = PointBatch.of([dict(zip(names, row, strict=True)) for row in rows])
+    Outbox(stack.settings.outbox_folder, 10**9).put(points, LATE_HOUR, "outage").close()
 
 
 def test_an_added_row_is_polled_a_removed_one_no_more_and_a_dead_meter_fails_alone(stack, meters, points):
@@ -269,6 +284,13 @@ def test_a_meter_removed_while_it_is_polled_and_one_added_again_harm_no_other(st
     assert poll_by_hand(stack)["status"] == "SUCCESS"
     assert all(points(id_, since=began) for id_ in (1, 3, 4, 5, 6))
     assert stack.ui.partitions()["failed"] == set()
+
+
+def test_the_energy_of_the_hour_of_an_outage_was_computed_by_itself(stack, points):
+    rows = wait_for("the energy of the late readings", lambda: points(LATE_METER, "emm_energy"), TICK_TIMEOUT_S)
+    (row,) = [row for row in rows if row["time"] == LATE_HOUR and row["period"] == "hour"]
+    assert (row["energy"], row["readings"], row["dataunit"]) == (6.0, 6, "kWh")
+    assert f"{LATE_HOUR:%Y-%m-%d-%H}:00" in stack.ui.partitions("energy_hourly")["materialized"]
 
 
 def test_postgresql_restarted_across_a_tick_costs_at_most_that_tick(stack, points):

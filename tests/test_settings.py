@@ -1,11 +1,14 @@
 """Settings: what a wrong variable says, and which source comes first."""
 
+import re
+from typing import get_args
+
 import pytest
 
 from emm_pipeline.cli.showing.effective_settings import effective_settings
 from emm_pipeline.credentials import write_file
 from emm_pipeline.errors import ConfigurationError
-from emm_pipeline.settings import ENV_FILES, Settings, current_settings, load_settings
+from emm_pipeline.settings import ENV_FILES, PROJECT_ROOT, Settings, current_settings, load_settings
 
 POSTGRES = {"POSTGRES_HOST": "db", "POSTGRES_USER": "emm", "POSTGRES_PASSWORD": "s3cret/@", "POSTGRES_DB": "emm"}
 
@@ -175,3 +178,11 @@ def test_a_password_in_a_url_is_not_shown_in_the_error(environment):
     environment("INFLUXDB_URL", "user:geheim@influxdb:8086")
     with pytest.raises(ConfigurationError, match=r"INFLUXDB_URL='\*\*\*@influxdb:8086': allowed: http"):
         load_settings()
+
+
+def test_the_documents_name_only_the_run_launchers_that_the_setting_accepts():
+    accepted = set(get_args(Settings.model_fields["run_launcher"].annotation))
+    assert accepted == {"default", "celery"}
+    text = (PROJECT_ROOT / "docs" / "scaling.md").read_text()
+    assert set(re.findall(r"`RUN_LAUNCHER=(\w+)`", text)) <= accepted
+    assert not re.search(r"kubernetes|helm|k8s", text, re.IGNORECASE)

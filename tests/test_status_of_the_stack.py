@@ -22,6 +22,8 @@ from support.meters import SimulatedGateway, SimulatedUnit, SimulatorLoop, encod
 from support.postgres import postgres_folder
 from support.stack import Stack
 
+from emm_pipeline.condition.parts import parts_seen_by_the_watchdog
+from emm_pipeline.condition.polling import polling_issues
 from emm_pipeline.fleet import DataType
 from emm_pipeline.opening import open_outbox
 
@@ -95,6 +97,12 @@ def screen(stack: StackWithCommands) -> str:
     return " ".join(stack.emm("status").stdout.split())
 
 
+def health(stack: Stack) -> str:
+    """Return why the health check of the watchdog fails; an empty text if it does not."""
+    now = datetime.now(UTC)
+    return "; ".join(polling_issues(stack.settings, parts_seen_by_the_watchdog(stack.settings, now), now))
+
+
 def states(meters: dict[int, dict] | None) -> dict[int, str]:
     return {id_: meter["status"] for id_, meter in (meters or {}).items()}
 
@@ -130,6 +138,7 @@ def test_all_is_fine_once_every_meter_was_polled(stack):
     wait_for("everything to be fine", is_fine(stack), 150, 3)
     assert len(states(status(stack)[2])) == 4
     assert "everything is fine" in screen(stack)
+    assert health(stack) == ""
     # Later tests poll by hand, so that no tick is between a failure and its check.
     stack.ui.toggle("poll_schedule", on=False)
 
@@ -141,6 +150,14 @@ def test_a_schedule_that_is_switched_off_is_reported_with_what_to_do(stack):
     assert parts["polling"]["status"] == "stale"
     assert "switched off" in parts["polling"]["reason"]
     assert "switch poll_schedule on" in parts["polling"]["what_to_do"]
+    assert health(stack) == "polling: poll_schedule is switched off"
+
+
+def test_meters_that_no_run_polls_make_the_health_check_fail(stack):
+    hour = "interval '1 hour'"
+    stack.sql(f"UPDATE meter_status SET polled_at = polled_at - {hour}, first_seen_at = first_seen_at - {hour}")
+    assert "polls: no meter was polled since" in health(stack)
+    stack.sql(f"UPDATE meter_status SET polled_at = polled_at + {hour}, first_seen_at = first_seen_at + {hour}")
 
 
 def test_a_dead_meter_is_failing_and_the_others_are_ok(stack, gateways):
@@ -237,6 +254,7 @@ def test_a_dead_code_server_is_reported(stack, gateways):
     code, parts, _ = status(stack)
     assert code == 2
     assert "does not reply" in parts["code server"]["reason"]
+    assert "code server: " in health(stack)
     stack.start_code_server()
     assert "code server" not in status(stack)[1]
     wait_for("everything to be fine again", is_fine(stack), 240, 5)
@@ -252,6 +270,7 @@ def test_a_dead_daemon_is_reported_once_its_heartbeat_is_old(stack):
     code, parts, _ = status(stack)
     assert code == 2
     assert parts["Dagster's daemon"]["status"] == "stale"
+    assert "Dagster's daemon: it does not run" in health(stack)
     stack.start_daemon()
     wait_for("the daemon", lambda: "Dagster's daemon" not in status(stack)[1], 90, 3)
 
@@ -282,6 +301,7 @@ def test_a_full_outbox_is_failing_because_the_oldest_readings_are_lost(stack):
     assert parts["outbox"]["status"] == "failing"
     assert "the oldest readings are lost" in parts["outbox"]["reason"]
     assert "OUTBOX_MAX_MB" in parts["outbox"]["what_to_do"]
+    assert "outbox: " in health(stack)
 
 
 def test_everything_is_ok_once_the_store_has_the_points(stack, influxdb):
@@ -311,6 +331,7 @@ def test_a_full_disk_of_postgresql_is_distinguished_from_an_unavailable_postgres
     for _ in range(5):
         disk.fill()
         code, parts, meters = status(stack)
+        why_unhealthy = health(stack)
         disk.make_room()
         if "PostgreSQL" in status(stack)[1]:  # it has ended if it had to begin a new file of its log in the meantime
             stack.postgres.kill()
@@ -321,6 +342,7 @@ def test_a_full_disk_of_postgresql_is_distinguished_from_an_unavailable_postgres
     assert "No space left on device" in parts["PostgreSQL"]["reason"]
     assert "make room on PostgreSQL's disk" in parts["PostgreSQL"]["what_to_do"]
     assert meters is not None, "it can still be read"
+    assert why_unhealthy.startswith("PostgreSQL: ")
     wait_for("PostgreSQL", lambda: "PostgreSQL" not in status(stack)[1], 60, 1)
 
 
@@ -330,5 +352,6 @@ def test_an_unavailable_postgresql_is_reported_before_everything_else(stack):
     assert (code, meters) == (2, None)
     assert next(iter(parts)) == "PostgreSQL"
     assert "meters unknown" in screen(stack)
+    assert health(stack).startswith("PostgreSQL: ")
     stack.postgres.start()
     wait_for("PostgreSQL", lambda: "PostgreSQL" not in status(stack)[1], 60, 1)

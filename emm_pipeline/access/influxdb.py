@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from emm_pipeline.access.grafana_files import grafana_files
 from emm_pipeline.credentials import hide_credentials, random_credential
-from emm_pipeline.errors import ConfigurationError
+from emm_pipeline.errors import ConfigurationError, EmmError
 from emm_pipeline.stores.influxdb.administration import InfluxAdministration
 from emm_pipeline.stores.influxdb.setup import InfluxSetup, Tokens
+from emm_pipeline.stores.influxdb.store import require_access
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 ADMIN_TOKEN = "DOCKER_INFLUXDB_INIT_ADMIN_TOKEN"  # noqa: S105  # the name of a variable
 PASSWORD = "DOCKER_INFLUXDB_INIT_PASSWORD"  # noqa: S105
 OWN_TOKEN = "INFLUXDB_TOKEN"  # noqa: S105
+READ_TOKEN = "INFLUXDB_READ_TOKEN"  # noqa: S105
 _TOKEN_IDS, _ADMIN_ID = "influxdb token ids", "influxdb admin token id"
 
 
@@ -46,7 +49,7 @@ class InfluxAccess:
         self._folders = folders
         self._admin_user = admin_user
         self._note = note
-        self._server = InfluxAdministration(settings.influxdb_url)
+        self._server = InfluxAdministration(settings.influxdb_url, settings.influxdb_ca_file)
 
     def apply(self) -> bool:
         """Make the server accept the current credentials and no examples; return whether Grafana's token changed.
@@ -62,11 +65,13 @@ class InfluxAccess:
             return self._write(Tokens(token, settings.influxdb_read_token.get_secret_value() or token))
         if own:
             self._note("InfluxDB: INFLUXDB_TOKEN is your own; no tokens are created")
+            self._warn_if_refused(own)
             return self._write(Tokens(own, settings.influxdb_read_token.get_secret_value() or own))
         if self._server.is_version_1():
             self._accept_password(version_1=True)
             self._note("InfluxDB: version 1.x has no separate tokens; every service uses the same credential")
             token = self._vault.value(ADMIN_TOKEN)
+            self._warn_if_refused(token)
             return self._write(Tokens(token, token))
         admin = self._accept_admin_token()
         self._accept_password(version_1=False, token=admin)
@@ -93,6 +98,20 @@ class InfluxAccess:
             self._rotate_tokens(reload)
             return
         reload()
+
+    def _warn_if_refused(self, token: str) -> None:
+        """Report a token with which the pipeline could not write. The stack starts all the same: readings wait."""
+        settings = self._settings
+        try:
+            require_access(
+                settings.influxdb_url,
+                token,
+                settings.influxdb_org,
+                settings.influxdb_bucket,
+                settings.influxdb_ca_file,
+            )
+        except EmmError as err:
+            self._note(f"WARNING: {err}")
 
     def _own_token(self) -> str:
         """Return the user's INFLUXDB_TOKEN; an empty text if it is, or was before a rotation, the admin token."""
@@ -206,13 +225,15 @@ class InfluxAccess:
         changed = self._keep(tokens)
         if existing and tokens is not existing:
             setup.withdraw(existing)
-        if setup.ensure_database():
-            self._note(f"InfluxDB: bucket {self._settings.influxdb_bucket} can be queried with InfluxQL")
+        if message := setup.ensure_database():
+            self._note(f"InfluxDB: {message}")
         return changed
 
     def _setup(self, admin: str) -> InfluxSetup:
         settings = self._settings
-        return InfluxSetup(settings.influxdb_url, admin, settings.influxdb_org, settings.influxdb_bucket)
+        return InfluxSetup(
+            settings.influxdb_url, admin, settings.influxdb_org, settings.influxdb_bucket, settings.influxdb_ca_file
+        )
 
     def _existing(self) -> Tokens | None:
         """Return the tokens in the files; an earlier version used other names for the files."""
@@ -225,15 +246,15 @@ class InfluxAccess:
         return self._write(tokens)
 
     def _write(self, tokens: Tokens) -> bool:
-        """Write the files of the pipeline and Grafana; return whether Grafana's token changed."""
+        """Write the files of the pipeline, Grafana and the web page; return whether Grafana's token changed."""
         settings = self._settings
         changed = self._folders.read("grafana", "influxdb_token") != tokens.read
-        database = settings.influxdb_bucket.partition("/")[0]
         place = {
             "INFLUXDB_URL": settings.influxdb_url,
             "INFLUXDB_ORG": settings.influxdb_org,
             "INFLUXDB_BUCKET": settings.influxdb_bucket,
         }
-        self._folders.write("pipeline", {OWN_TOKEN: tokens.write, **place})
-        self._folders.write("grafana", {"influxdb_token": tokens.read, "influxdb_database": database})
+        self._folders.write("pipeline", {OWN_TOKEN: tokens.write, READ_TOKEN: tokens.read, **place})
+        self._folders.write("grafana", grafana_files(settings, tokens.read))
+        self._folders.write("web", {"INFLUXDB_READ_TOKEN": tokens.read, **place})
         return changed

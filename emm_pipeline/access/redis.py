@@ -39,9 +39,9 @@ def set_password(host: str, port: int, known: Iterable[str], new: str) -> None:
             if not any(command("AUTH", password).startswith(b"+OK") for password in known):
                 raise ConfigurationError(
                     f"{where} accepts no password that the stack knows, so nothing was changed: set the one that it "
-                    "has as REDIS_PASSWORD in config/.env, or restart it: docker compose --profile celery restart redis"
+                    "has as REDIS_PASSWORD in config/.env, or restart it: docker compose restart redis"
                 )
             if not command("CONFIG", "SET", "requirepass", new).startswith(b"+OK"):
                 raise EmmError(f"{where} does not let its password be changed; nothing was changed")
     except OSError as err:
-        raise EmmError(f"{where} does not answer: {err}; is it running (--profile celery)?") from None
+        raise EmmError(f"{where} does not answer: {err}; is it running (COMPOSE_PROFILES=celery)?") from None

@@ -1,4 +1,4 @@
-"""Create, apply and rotate the stack's credentials, in the servers and in the files; used by `check` and `init`."""
+"""Create, apply and rotate the stack's credentials, in the servers and in the files; for `credentials` and `init`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from emm_pipeline.access import redis
 from emm_pipeline.access.folders import AccessFolders
 from emm_pipeline.access.grafana import GrafanaAccess
-from emm_pipeline.access.influxdb import InfluxAccess
+from emm_pipeline.access.influxdb import ADMIN_TOKEN, OWN_TOKEN, InfluxAccess
 from emm_pipeline.access.postgres import PostgresAccess
 from emm_pipeline.access.vault import CREDENTIALS, ROLES, Vault
 from emm_pipeline.credentials import random_credential
@@ -69,6 +69,16 @@ class StackAccess:
             self._note(f"PostgreSQL: role {self._settings.postgres_user} is not a superuser: all services use it")
         self._write_roles(roles or self._postgres.single_user())
 
+    def postgres_password(self) -> str:
+        """Return the password of POSTGRES_USER, after the server has accepted it."""
+        self._postgres.accept_password()
+        return self.vault.value("POSTGRES_PASSWORD")
+
+    def influxdb_token(self) -> str:
+        """Return a token that may read and write INFLUXDB_BUCKET: the user's own, or the administrator's."""
+        own = self.vault.optional(OWN_TOKEN)
+        return own if own and not self.vault.was_ever(ADMIN_TOKEN, own) else self.vault.value(ADMIN_TOKEN)
+
     def apply_influxdb(self) -> None:
         """Make InfluxDB accept the current credentials, and give each service its own token."""
         if self._influxdb.apply():
@@ -128,8 +138,15 @@ class StackAccess:
     def rotate_dagster(self) -> None:
         """Replace the password for Dagster's pages; from the next request the old one is refused."""
         self.vault.replace("DAGSTER_LOGIN_PASSWORD", random_credential())
-        self.folders.write("dagster", {"DAGSTER_LOGIN_PASSWORD": self.vault.value("DAGSTER_LOGIN_PASSWORD")})
+        for service in ("dagster", "web"):
+            self.folders.write(service, {"DAGSTER_LOGIN_PASSWORD": self.vault.value("DAGSTER_LOGIN_PASSWORD")})
         self._note("Dagster: the login has a new password")
+
+    def rotate_web(self) -> None:
+        """Replace the first password of the web page; the old one, also one that a person has set, is refused."""
+        self.vault.replace("WEB_LOGIN_PASSWORD", random_credential())
+        self.folders.write("web", {"WEB_LOGIN_PASSWORD": self.vault.value("WEB_LOGIN_PASSWORD")})
+        self._note("web page: the login has a new password, and its sessions have ended")
 
     def rotate_redis(self) -> None:
         """Replace Redis' password; connected services stay connected, and use the new one after their next start.
@@ -147,11 +164,12 @@ class StackAccess:
             self.folders.write(service, {_REDIS: new})
         self._note(
             "Redis: it has a new password, and the old one is refused. Restart the services that use it: "
-            "docker compose --profile celery restart worker daemon webserver"
+            "docker compose restart worker daemon webserver"
         )
 
     def _write_roles(self, roles: Mapping[str, Mapping[str, str]]) -> None:
         services = {"secrets/owner": "owner", "pipeline": "pipeline", "dagster": "dagster", "mqtt": "reader"}
+        services["web"] = "pipeline"
         for folder, role in services.items():
             self.folders.write(folder, roles[role])
 

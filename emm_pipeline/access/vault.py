@@ -1,4 +1,4 @@
-"""The stack's own credentials, in one file that only `check` and `init` can read."""
+"""The stack's own credentials, in one file that only `credentials`, `check`, `init` and `backup` can read."""
 
 from __future__ import annotations
 
@@ -22,8 +22,12 @@ CREDENTIALS = (
     "GF_SECURITY_ADMIN_PASSWORD",
     "REDIS_PASSWORD",
     "DAGSTER_LOGIN_PASSWORD",
+    "WEB_LOGIN_PASSWORD",
 )
 """The variables of config/.env.dev that get a random value if the user has not set them."""
+
+_IN_SERVERS = ("POSTGRES_PASSWORD", "DOCKER_INFLUXDB_INIT_PASSWORD", "DOCKER_INFLUXDB_INIT_ADMIN_TOKEN")
+"""Credentials that a restore does not change in the servers."""
 
 ROLES = ("OWNER_PASSWORD", "PIPELINE_PASSWORD", "DAGSTER_PASSWORD", "READER_PASSWORD")
 """Passwords of PostgreSQL roles that only the stack itself uses, in the order of `postgres.Roles`."""
@@ -100,6 +104,22 @@ class Vault:
         """Record a value that is not a credential, such as the id of a token."""
         with self._changed() as content:
             content["notes"][name] = note
+
+    def export(self) -> dict[str, Any]:
+        """Return everything for a backup."""
+        return self._content()
+
+    def adopt(self, saved: Mapping[str, Any]) -> None:
+        """Take the credentials of a backup. The servers still have the present ones, and get the others from `init`.
+
+        Notes are about objects in servers, such as tokens, which the restored servers do not have.
+        """
+        present = {name: self.value(name) for name in CREDENTIALS}
+        with self._changed() as content:
+            content["generated"] = dict(saved["generated"])
+            content["superseded"] = dict(saved["superseded"])
+            content["applied"] = {**saved["applied"], **{name: present[name] for name in _IN_SERVERS}}
+            content["notes"] = {}
 
     def _content(self) -> dict[str, Any]:
         empty: dict[str, Any] = {"generated": {}, "applied": {}, "superseded": {}, "notes": {}}

@@ -27,12 +27,12 @@ class Channel(Protocol):
 
 
 def channels_of(settings: Settings) -> list[Channel]:
-    """Return the channels that the settings name: EMAIL_NOTIFICATIONS and ALERT_URLS."""
+    """Return the channels that the settings name: ALERT_URLS, and EMAIL_NOTIFICATIONS unless mail cannot be sent."""
     from emm_pipeline.alerts.apprise_channel import AppriseChannel  # noqa: PLC0415
     from emm_pipeline.alerts.mail import MailChannel, MailServer  # noqa: PLC0415
 
     found: list[Channel] = []
-    if settings.email_notifications:
+    if settings.email_notifications and not settings.mail_issue:
         server = MailServer(
             settings.logger_sender_email_host,
             settings.logger_sender_email_port,

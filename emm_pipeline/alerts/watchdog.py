@@ -30,6 +30,8 @@ class WatchdogState:
     file: Path
     raised: list[Alert] = field(default_factory=list)
     waiting: dict[str, list[AlertLine]] = field(default_factory=dict)
+    issues: list[str] = field(default_factory=list)
+    """Why polling does not work now; a health check reads it from the file."""
 
     @classmethod
     def load(cls, file: Path) -> WatchdogState:
@@ -59,6 +61,7 @@ class WatchdogState:
                 {"subject": a.subject, "name": a.name, "since": a.since.isoformat(), "reason": a.reason}
                 for a in self.raised
             ],
+            "issues": self.issues,
             "waiting": {name: [[line.raised, line.text] for line in waits] for name, waits in self.waiting.items()},
         }
         temporary = self.file.with_suffix(".tmp")

@@ -1,11 +1,14 @@
 """The commands of `emm`: where each one is defined."""
 
 COMMANDS = {
+    "backup": "commands.backup:backup",
     "code-server": "commands.code_server:code_server",
     "combined": "commands.combined:combined",
     "daemon": "commands.daemon:daemon",
     "db": "commands.database:database",
     "demo": "demo.command:demo",
+    "energy": "commands.energy:energy",
+    "export": "commands.export:export",
     "influxdb": "commands.influxdb:influxdb",
     "meters": "commands.meters:meters",
     "mqtt": "commands.mqtt:mqtt",
@@ -13,14 +16,17 @@ COMMANDS = {
     "poll": "commands.poll:poll",
     "read": "commands.read:read",
     "registers": "commands.registers:registers",
+    "restore": "commands.backup:restore",
     "scan": "commands.scan:scan_command",
     "secrets": "commands.secrets:secrets",
+    "service": "commands.service:service",
     "settings": "commands.settings:settings",
     "status": "commands.status:status",
     "types": "commands.types:types",
     "virtual": "commands.virtual:virtual",
     "watch": "commands.watch:watch",
     "watchdog": "commands.watchdog:watchdog",
+    "web": "commands.web:web",
     "webserver": "commands.webserver:webserver",
 }
 """Maps each command's name to its module and function."""

@@ -6,11 +6,11 @@ import sys
 from typing import TYPE_CHECKING
 
 from emm_pipeline.cli.output import note
-from emm_pipeline.cli.suggesting import suggestion
 from emm_pipeline.config_db.editing.type_tables import load_types_of
 from emm_pipeline.errors import ConfigurationError, EmmError
 from emm_pipeline.opening import open_config_database
 from emm_pipeline.settings import load_settings
+from emm_pipeline.suggesting import suggestion
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

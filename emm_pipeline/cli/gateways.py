@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from emm_pipeline.config_db.device_state.register_issues import load_accepted
 from emm_pipeline.config_db.gateway_locks import gateway_locks
 from emm_pipeline.config_db.loader import load_fleet
-from emm_pipeline.errors import EmmError
+from emm_pipeline.errors import ConfigDatabaseError, EmmError
 from emm_pipeline.fleet import Fleet
 from emm_pipeline.modbus.gateway_locks import GatewayLocks, Unlocked
 from emm_pipeline.opening import open_config_database
@@ -31,8 +31,10 @@ class KnownFleet:
     reason: str | None = None
 
     def accepted(self) -> Mapping[int, Collection[str]]:
-        """Return, by meter id, the measurements whose absence a person has accepted."""
-        return load_accepted(self.engine) if self.engine else {}
+        """Return, by meter id, the measurements whose absence a person has accepted; {} if they cannot be read."""
+        with suppress(ConfigDatabaseError):  # an older database does not have the table
+            return load_accepted(self.engine) if self.engine else {}
+        return {}
 
     @asynccontextmanager
     async def locks(self) -> AsyncIterator[GatewayLocks]:

@@ -32,6 +32,10 @@ class Root(LazyGroup):
     anywhere = ("--env-file",)
 
 
+_SHOW_ENVIRONMENT = {"code-server", "demo"}
+"""Commands that report misspelt variables of the environment; all others report those in files only."""
+
+
 @click.group(cls=Root, lazy=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="emm-pipeline")
 @click.option(
@@ -46,8 +50,12 @@ def emm(context: click.Context, env_file: tuple[Path, ...]) -> None:
 
     Without --env-file, the commands use the database of a demo that is running, unless a setting names another one.
     """
+    from emm_pipeline.cli.unknown_variables import report_unknown_variables  # noqa: PLC0415  # `emm --help` is fast
+
     use_prefix(env_file)
     context.obj = env_file or running_demo()
+    if context.invoked_subcommand != "settings":  # which shows them itself
+        report_unknown_variables(context.obj, environment=context.invoked_subcommand in _SHOW_ENVIRONMENT)
 
 
 def main() -> None:

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 from emm_pipeline.catalog import load_catalogue
 from emm_pipeline.cli.links import shown_gateway
 from emm_pipeline.cli.output import say
-from emm_pipeline.cli.suggesting import suggestion
-from emm_pipeline.cli.type_installation import PlannedType, catalogue_type, plan_types, write_types
+from emm_pipeline.commissioning.installing import PlannedType, plan_types, write_planned
 from emm_pipeline.config_db.editing.meter_lists import MeterImport, plan_meters
 from emm_pipeline.config_db.editing.meter_rows import load_for_import, lock_meters, write_meters
 from emm_pipeline.config_db.editing.type_tables import editing_registers
 from emm_pipeline.config_db.engine import database_errors
 from emm_pipeline.config_db.validation.meters import gateway_address
 from emm_pipeline.errors import ConfigurationError
+from emm_pipeline.suggesting import suggestion
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -51,7 +51,7 @@ def _plan(connection: Connection, lines: Lines, *, update: bool) -> PlannedList:
         update=update,
     )
     known = {str(row["type"]).strip() for row in database.registers}
-    needed = [catalogue_type(name) for name in plan.types if name not in known]
+    needed = [load_catalogue()[name] for name in plan.types if name not in known]
     return PlannedList(plan, tuple(plan_types(connection, needed)))
 
 
@@ -71,7 +71,7 @@ def write_list(engine: Engine, lines: Lines, planned: PlannedList, *, update: bo
             raise ConfigurationError(
                 "nothing was written: meters or types were changed by someone else in the meantime; repeat the command"
             )
-        write_types(connection, planned.types)
+        write_planned(connection, planned.types)
         write_meters(connection, planned.meters.changes)
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from emm_pipeline.cli.suggesting import suggestion
 from emm_pipeline.config_db.editing.meter_rows import load_meter_rows
 from emm_pipeline.config_db.validation.meters import id_of
 from emm_pipeline.errors import ConfigurationError
+from emm_pipeline.suggesting import suggestion
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

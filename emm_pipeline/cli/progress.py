@@ -26,7 +26,7 @@ def progress(what: str, total: int | None = None, *, remaining: bool = False) ->
         TextColumn("{task.description}"),
         *((BarColumn(), MofNCompleteColumn()) if total else ()),
         TimeElapsedColumn(),
-        *((TextColumn("gone, about"), TimeRemainingColumn(), TextColumn("left")) if remaining else ()),
+        *((TextColumn("so far, about"), TimeRemainingColumn(), TextColumn("left")) if remaining else ()),
         console=console,
         transient=True,
     )

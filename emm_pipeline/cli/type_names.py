@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from emm_pipeline.catalog import load_catalogue
-from emm_pipeline.cli.suggesting import suggestion
 from emm_pipeline.errors import ConfigurationError
+from emm_pipeline.suggesting import suggestion
 
 if TYPE_CHECKING:
     from emm_pipeline.fleet import Fleet, MeterType

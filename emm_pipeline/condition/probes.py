@@ -19,8 +19,7 @@ from emm_pipeline.opening import follow_rotation, open_config_database, open_out
 from emm_pipeline.polling.clock import clock_issue
 from emm_pipeline.settings import current_settings
 from emm_pipeline.status import State, Status
-from emm_pipeline.stores.outbox.copies import FOLDER as COPIES
-from emm_pipeline.stores.outbox.copies import BatchCopies
+from emm_pipeline.stores.outbox.copies import FOLDERS, BatchCopies
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
     from emm_pipeline.settings import Settings
 
 DATABASE, DAEMON, CODE_SERVER, SCHEDULE = "PostgreSQL", "Dagster's daemon", "code server", "polling"
-STORE, OUTBOX, CLOCK, MQTT = "readings store", "outbox", "clock", "MQTT"
+STORE, OUTBOX, CLOCK, MQTT, ALERTS = "readings store", "outbox", "clock", "MQTT", "alerts"
 JOBS = ("discovery", "prune", "replay", "send_alerts")
 """Jobs whose last run must not have failed. The status of the meters shows failures of the job `poll`."""
 
@@ -189,11 +188,11 @@ def look_at_outbox(settings: Settings, now: datetime) -> Part:
 def _size(folder: Path) -> int:
     """Return the size of the files in a folder, in bytes, without those that are deleted in the meantime.
 
-    The copies for `emm mqtt` are not counted: they are second names of batches.
+    The copies for `emm mqtt` and the web page are not counted: they are second names of batches.
     """
     size = 0
     for path in folder.rglob("*"):
-        if path.parent.name != COPIES:
+        if path.parent.name not in FOLDERS:
             with suppress(OSError):
                 size += path.stat().st_size
     return size
@@ -203,6 +202,12 @@ def look_at_mqtt(settings: Settings, now: datetime) -> list[Part]:
     """Check whether `emm mqtt` publishes values; nothing if MQTT_URL is empty."""
     status = publishing(read_state(BatchCopies(settings.outbox_folder).folder), settings.mqtt_url, now)
     return [Part(MQTT, status)] if status else []
+
+
+def look_at_alerts(settings: Settings) -> list[Part]:
+    """Return an entry if alerts by mail are on and cannot be sent; otherwise nothing."""
+    issue = settings.mail_issue
+    return [Part(ALERTS, Status(State.DEGRADED, issue, what_to_do="edit config/.env"))] if issue else []
 
 
 def look_at_clock(now: datetime, newest_reading: datetime | None) -> Part:

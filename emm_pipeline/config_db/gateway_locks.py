@@ -9,9 +9,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+import select
+import time
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING, Any
 
+import psycopg2
 from sqlalchemy import text
 
 from emm_pipeline.config_db.engine import database_errors
@@ -19,6 +22,7 @@ from emm_pipeline.errors import ConfigDatabaseError
 from emm_pipeline.event_loop import in_thread
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import AsyncIterator, Sequence
 
     from sqlalchemy import Connection, Engine
@@ -35,6 +39,11 @@ _SESSION = """
 """
 _LOCK = text("SELECT key, pg_try_advisory_lock(key) FROM unnest(CAST(:keys AS bigint[])) AS key")
 _UNLOCK = text("SELECT pg_advisory_unlock(key) FROM unnest(CAST(:keys AS bigint[])) AS key")
+_WANT = text("SELECT pg_notify('emm_wanted_gateways', CAST(key AS text)) FROM unnest(CAST(:keys AS bigint[])) AS key")
+_LISTEN = "LISTEN emm_wanted_gateways"
+
+WANTED_AGAIN_S = 1.0
+"""Seconds until the wish for a gateway that another process keeps is repeated."""
 
 
 def lock_key(address: str) -> int:
@@ -59,6 +68,8 @@ class PostgresGatewayLocks:
     If PostgreSQL does not answer, every gateway counts as locked by this session, because a reading that is not taken
     now cannot be repeated, and other runs cannot start without PostgreSQL. Locks that the session already holds remain
     as long as the session exists.
+
+    A process may hold locks between two readings; a notification tells it that another one wants a gateway.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -70,6 +81,8 @@ class PostgresGatewayLocks:
         self._is_away = False
         self._held: set[str] = set()
         """Locked or being locked by us: PostgreSQL lets one session take a lock twice."""
+        self._wanted_at: dict[str, float] = {}
+        """When we last said that we want a gateway that another process has locked."""
 
     async def try_acquire(self, address: str) -> bool:
         """Try to lock a gateway; return whether it succeeded."""
@@ -99,10 +112,39 @@ class PostgresGatewayLocks:
         self._unwanted.append(address)
         self._wake()
 
-    async def close(self) -> None:
-        """End the session, which releases its locks."""
+    async def finish(self) -> None:
+        """Wait until the last statement has been executed."""
         if self._worker:
             await asyncio.wait([self._worker])
+            self._worker = None
+
+    async def renew(self) -> bool:
+        """Return whether all locks that the session held are still held; otherwise it starts again without any."""
+        await self.finish()
+        if not self._is_away:
+            try:
+                async with asyncio.timeout(ANSWER_TIMEOUT_S):
+                    await in_thread(self._check, "gateway locks")
+            except TimeoutError as err:
+                self._forget_session()
+                self._go_on_without(err)  # a new session would take as long
+                return False
+            except ConfigDatabaseError:
+                self._forget_session()
+                return False
+            return True
+        self._is_away = False
+        self._forget_session()
+        return False
+
+    def _forget_session(self) -> None:
+        self._connection = None
+        self._held.clear()
+        self._unwanted.clear()
+
+    async def close(self) -> None:
+        """End the session, which releases its locks."""
+        await self.finish()
         if self._connection is not None and not self._is_away:
             await in_thread(self._connection.close, "gateway locks")
 
@@ -144,7 +186,70 @@ class PostgresGatewayLocks:
                 return set()
             keys = {lock_key(address): address for address in wanted}
             rows = self._connection.execute(_LOCK, {"keys": list(keys)})
-            return {keys[key] for key, is_locked in rows if is_locked}
+            locked = {keys[key] for key, is_locked in rows if is_locked}
+            self._say_what_is_wanted(set(wanted) - locked)
+            return locked
+
+    def _say_what_is_wanted(self, addresses: set[str]) -> None:
+        """Tell the processes that have locked these gateways that we want them."""
+        now = time.monotonic()
+        due = [each for each in addresses if self._wanted_at.get(each, 0.0) < now - WANTED_AGAIN_S]
+        if due and self._connection is not None:
+            self._connection.execute(_WANT, {"keys": [lock_key(address) for address in due]})
+            self._wanted_at |= dict.fromkeys(due, now)
+
+    # The methods below are for the time between two readings, when no event loop runs.
+
+    def wait_until_wanted(self, until: float, interrupted: socket.socket) -> set[str] | None:
+        """Wait until another process wants gateways that we have locked.
+
+        Args:
+            until: The end of the wait, on the clock of `time.monotonic`.
+            interrupted: The wait ends when it can be read.
+
+        Returns:
+            The addresses that are wanted; none at the end of the wait; None if the session has ended, and its locks.
+        """
+        try:
+            with database_errors(self._engine):
+                if self._connection is None or self._is_away:
+                    return None
+                self._connection.exec_driver_sql(_LISTEN)
+                # Of a detached connection, SQLAlchemy no longer knows the `driver_connection`.
+                driver: Any = self._connection.connection.dbapi_connection
+                keys = {str(lock_key(address)): address for address in self._held}
+                while (left_s := until - time.monotonic()) > 0:
+                    readable, _, _ = select.select([driver, interrupted], [], [], left_s)
+                    if interrupted in readable:
+                        return set()
+                    driver.poll()
+                    wanted = {keys[notify.payload] for notify in driver.notifies if notify.payload in keys}
+                    driver.notifies.clear()
+                    if wanted:
+                        return wanted
+        except (ConfigDatabaseError, psycopg2.Error):
+            return None
+        return set()
+
+    def release_now(self, addresses: Sequence[str]) -> None:
+        """Unlock gateways before this returns.
+
+        Raises:
+            ConfigDatabaseError: The session has ended, and its locks with it.
+        """
+        self._held.difference_update(addresses)
+        self._execute([], addresses)
+
+    def end_now(self) -> None:
+        """End the session, which releases its locks, before this returns."""
+        with suppress(ConfigDatabaseError), database_errors(self._engine):
+            if self._connection is not None:
+                self._connection.close()
+
+    def _check(self) -> None:
+        with database_errors(self._engine):
+            if self._connection is not None:
+                self._connection.exec_driver_sql("SELECT")
 
     def _open(self) -> Connection:
         connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")

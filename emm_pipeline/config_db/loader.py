@@ -43,17 +43,15 @@ def load_fleet(engine: Engine, *, all_types: bool = False) -> Fleet:
         connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
         meters = rows_of(connection, "energy_meters")
         used = {_name(row["type"]) for row in meters if row.get("enabled") is not False}
-        sizes = {
-            name: count
-            for name, count in connection.execute(_SIZES)
-            if all_types or name is None or _name(name) in used
-        }
+        every: dict[str | None, int] = {name: count for name, count in connection.execute(_SIZES)}  # noqa: C416  # typed
+        sizes = {name: count for name, count in every.items() if all_types or name is None or _name(name) in used}
         too_large = {name: count for name, count in sizes.items() if count > MAX_REGISTERS_PER_TYPE}
         registers = _registers_of(connection, sizes.keys() - too_large.keys())
         types = _rows_if_there(connection, "meter_types")
         loaded = {_name(name) for name in sizes.keys() - too_large.keys()}
         combined = [row for row in _rows_if_there(connection, "combined_measurements") if _name(row["type"]) in loaded]
-    fleet = check_rows(meters, registers, types, combined)
+    others = {_name(name) for name in every.keys() - sizes.keys()}
+    fleet = check_rows(meters, registers, types, combined, others)
     if not too_large:
         return fleet
     issues = [

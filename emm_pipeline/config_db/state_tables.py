@@ -1,6 +1,6 @@
 """The tables that only the pipeline writes: the state of devices, alerts and types between runs."""
 
-from sqlalchemy import BigInteger, Boolean, Column, DateTime, Identity, Integer, MetaData, Table, Text, text
+from sqlalchemy import BigInteger, Boolean, Column, Date, DateTime, Identity, Integer, MetaData, Table, Text, text
 
 metadata = MetaData()
 """All tables of the configuration database."""
@@ -132,3 +132,31 @@ alert_lines = Table(
     Column("channel", Text, nullable=False, server_default=text("'mail'")),
 )
 """Lines of alerts that wait to be sent, oldest first; one for each channel (`alerts/channels.py`)."""
+
+energy_begin = Table(
+    "energy_begin",
+    metadata,
+    Column("day", Date, primary_key=True),
+)
+"""The first day of the month of the first reading: energies are computed from there on. One row."""
+
+energy_recomputations = Table(
+    "energy_recomputations",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("from_time", DateTime(timezone=True), nullable=False),
+    Column("to_time", DateTime(timezone=True), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("noted_at", DateTime(timezone=True), nullable=False, server_default=text("now()")),
+)
+"""Times whose energies have to be computed again, because readings came late. A sensor removes them."""
+
+energy_open = Table(
+    "energy_open",
+    metadata,
+    Column("meter_id", Integer, primary_key=True, autoincrement=False),
+    Column("measurement_name", Text, primary_key=True),
+    Column("since", DateTime(timezone=True), nullable=False),
+)
+"""Counters whose energy is not complete since a time, because no reading has come after it. The next one completes
+it."""

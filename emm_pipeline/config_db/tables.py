@@ -17,18 +17,23 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Date,
     DateTime,
     Double,
     Integer,
     Numeric,
     Table,
     Text,
+    Time,
     text,
 )
 
 from emm_pipeline.config_db.state_tables import (
     alert_lines,
     alerts,
+    energy_begin,
+    energy_open,
+    energy_recomputations,
     given_registers,
     metadata,
     meter_labels,
@@ -37,6 +42,7 @@ from emm_pipeline.config_db.state_tables import (
     refused_registers,
     used_meter_ids,
 )
+from emm_pipeline.config_db.web_tables import web_accounts, web_changes, web_tokens
 from emm_pipeline.fleet import HIGHEST_ADDRESS, REGISTER_SPACE, DataType, FunctionCode, Order, TransportKind
 from emm_pipeline.registers import HIGHEST_COPY
 
@@ -48,7 +54,10 @@ __all__ = [
     "alert_lines",
     "alerts",
     "combined_measurements",
+    "energy_begin",
     "energy_meters",
+    "energy_open",
+    "energy_recomputations",
     "given_registers",
     "installed_types",
     "metadata",
@@ -58,7 +67,11 @@ __all__ = [
     "model_addresses",
     "refused_registers",
     "registers",
+    "tariffs",
     "used_meter_ids",
+    "web_accounts",
+    "web_changes",
+    "web_tokens",
 ]
 
 
@@ -101,6 +114,8 @@ energy_meters = Table(
     Column("serial_settings", Text),
     Column("factor", Double, server_default=text("1")),
     Column("may_be_off", Boolean, server_default=text("false")),
+    Column("max_power_w", Double),
+    Column("tariff", Text),
     _check("energy_meters_id", "id IS NOT NULL"),
     _check("energy_meters_host", "host IS NOT NULL AND btrim(host) <> ''"),
     _check("energy_meters_port", "port IS NOT NULL AND port BETWEEN 1 AND 65535"),
@@ -110,9 +125,11 @@ energy_meters = Table(
     _check("energy_meters_serial_settings", "serial_settings ~ '^[1-9][0-9]{2,6} [78][NEO][12]$'"),
     _check("energy_meters_serial", "transport <> 'serial' OR port = 1"),
     _check("energy_meters_factor", f"factor <> 0 AND {_finite('factor')}"),
+    _check("energy_meters_max_power_w", f"max_power_w > 0 AND {_finite('max_power_w')}"),
 )
 """The devices. `slave_address` is the Modbus unit id; `type` names rows of `registers`; null for `transport` is tcp.
-`factor` multiplies the values of registers with `uses_factor`; a meter that `may_be_off` does not fail by silence."""
+`factor` multiplies the values of registers with `uses_factor`; a meter that `may_be_off` does not fail by silence.
+`max_power_w` is the most that can flow through it, and `tariff` names rows of `tariffs`."""
 
 registers = Table(
     "registers",
@@ -205,6 +222,30 @@ combined_measurements = Table(
     _check("combined_measurements_factor", f"factor <> 0 AND {_finite('factor')}"),
 )
 """Measurements that are sums: a row for each part, the name of a measurement of the same type."""
+
+tariffs = Table(
+    "tariffs",
+    metadata,
+    Column("name", Text),
+    Column("valid_from", Date),
+    Column("weekdays", Text, server_default=text("'1-7'")),
+    Column("from_time", Time, server_default=text("'00:00'")),
+    Column("to_time", Time, server_default=text("'00:00'")),
+    Column("price_per_kwh", Numeric),
+    Column("base_price_per_month", Numeric, server_default=text("0")),
+    Column("currency", Text, server_default=text("'EUR'")),
+    Column("export_price", Numeric, server_default=text("0")),
+    _check("tariffs_name", "name IS NOT NULL AND btrim(name) <> ''"),
+    _check("tariffs_valid_from", "valid_from IS NOT NULL"),
+    _check("tariffs_weekdays", "weekdays ~ '^[1-7](-[1-7])?(,[1-7](-[1-7])?)*$'"),
+    _check("tariffs_price_per_kwh", f"price_per_kwh IS NOT NULL AND {_finite('price_per_kwh')}"),
+    _check("tariffs_base_price_per_month", _finite("base_price_per_month")),
+    _check("tariffs_currency", "btrim(currency) <> ''"),
+    _check("tariffs_export_price", _finite("export_price")),
+)
+"""Prices of energy. The rows of a tariff with the same `valid_from` are one price list. `weekdays` count from 1,
+Monday; a time that ends when it begins, or before, ends on the next day. Prices are in `currency`, per kWh and per
+month."""
 
 installed_types = Table(
     "installed_types",

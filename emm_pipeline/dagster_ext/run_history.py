@@ -7,6 +7,7 @@ the status of the runs of these events. Those runs, at most two per partition, a
 
 import shutil
 import time
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -58,6 +59,15 @@ _RUNS_OF_CURRENT_STATUSES = text("""
 
 # instance.delete_run, which deletes one run at a time, takes ten times as long. Runs are deleted last, so that the next
 # prune finds the rest if this one is killed. The database deletes the tags of a run together with the run.
+# Partitions of time keep their last materialization without its run: Dagster needs no more to show them as
+# materialized, and would compute them again otherwise.
+_IS_LAST_OF_TIME = """
+    dagster_event_type = :materialized AND asset_key = ANY(:by_time) AND partition IS NOT NULL AND id = (
+        SELECT max(newer.id) FROM event_logs AS newer
+        WHERE newer.asset_key = event_logs.asset_key AND newer.dagster_event_type = :materialized
+            AND newer.partition = event_logs.partition
+    )
+"""
 _DELETE_RUNS = (
     text("DELETE FROM asset_event_tags WHERE event_id IN (SELECT id FROM event_logs WHERE run_id = ANY(:run_ids))"),
     # Each check keeps its newest evaluation, which the Checks tab shows. Dagster's own delete_run does not delete them.
@@ -67,7 +77,7 @@ _DELETE_RUNS = (
             GROUP BY asset_key, check_name
         )
     """),
-    text("DELETE FROM event_logs WHERE run_id = ANY(:run_ids)"),
+    text(f"DELETE FROM event_logs WHERE run_id = ANY(:run_ids) AND ({_IS_LAST_OF_TIME}) IS NOT TRUE"),  # noqa: S608
     text("DELETE FROM runs WHERE run_id = ANY(:run_ids)"),
 )
 
@@ -81,8 +91,14 @@ class Pruned:
     left: int
 
 
-def prune_runs(
-    instance: DagsterInstance, before: datetime, time_limit: timedelta, asset: AssetKey, partitions: str
+def prune_runs(  # noqa: PLR0913 - which assets, in addition to what to delete
+    instance: DagsterInstance,
+    before: datetime,
+    time_limit: timedelta,
+    *,
+    asset: AssetKey,
+    partitions: str,
+    by_time: Iterable[AssetKey] = (),
 ) -> Pruned:
     """Delete the runs that ended before a time, oldest first, with their events and tags.
 
@@ -92,18 +108,23 @@ def prune_runs(
         time_limit: how long deleting may take; the remaining runs are left for the next prune.
         asset: the asset whose partitions keep their status.
         partitions: the name of its dynamic partitions.
+        by_time: the assets with partitions of time, which keep their last materializations.
     """
     ends_at = time.monotonic() + time_limit.total_seconds()
     kept = runs_of_current_statuses(instance, asset, partitions)
     filters = RunsFilter(statuses=_DELETABLE, updated_before=before.astimezone(UTC))
     old = list(reversed(instance.get_run_ids(filters)))
     deletable = [run_id for run_id in old if run_id not in kept]
+    values = {
+        "materialized": DagsterEventType.ASSET_MATERIALIZATION.value,
+        "by_time": [key.to_string() for key in by_time],
+    }
     deleted = 0
     while deleted < len(deletable) and time.monotonic() < ends_at:
         run_ids = deletable[deleted : deleted + _RUNS_AT_ONCE]
         with _connection(instance) as connection:
             for statement in _DELETE_RUNS:
-                connection.execute(statement, {"run_ids": run_ids})
+                connection.execute(statement, values | {"run_ids": run_ids})
         deleted += len(run_ids)
     return Pruned(deleted, len(old) - len(deletable), len(deletable) - deleted)
 

@@ -88,7 +88,7 @@ def discover(context: OpExecutionContext, config_database: ConfigDatabase, limit
 
 
 async def _find_unreachable(
-    engine: Engine, gateways: set[GatewayAddress], max_connections: int
+    engine: Engine, gateways: set[GatewayAddress], max_connections: int | None
 ) -> dict[GatewayAddress, str]:
     async with gateway_locks(engine) as locks:
         return await find_unreachable(gateways, max_connections=max_connections, locks=locks)

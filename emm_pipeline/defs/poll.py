@@ -56,8 +56,8 @@ from emm_pipeline.defs.reporting import (
 from emm_pipeline.defs.resources import ConfigDatabase, Limits, Readings
 from emm_pipeline.defs.runs import MAX_RUNTIME_TAG
 from emm_pipeline.defs.status import record
-from emm_pipeline.modbus.transport.keeping import close_all as close_kept_connections
 from emm_pipeline.polling import pipeline
+from emm_pipeline.polling.open_gateways import close_gateways
 from emm_pipeline.polling.plan import PollPlan
 from emm_pipeline.polling.results import FleetReading, FleetResult, results_of
 from emm_pipeline.polling.timing import UNSCHEDULED_READING, SampleTime
@@ -149,7 +149,7 @@ def report_results(
     if again := Reader(context, plan, config_database, readings, limits).read_again(last):
         context.log.info(f"second attempt: {said_of([again])}")
         fleet_results = [*earlier, replace(last, second_attempt=_load(context, again, readings))]
-    close_kept_connections()
+    close_gateways(context.run_id)
     results = results_of(plan, fleet_results)
     problems = [problem for result in fleet_results for problem in result.problems]
     report = when_database_answers(

@@ -18,6 +18,7 @@ from emm_pipeline.opening import open_outbox
 from emm_pipeline.polling import pipeline
 from emm_pipeline.polling.device_state import ScheduleSlot
 from emm_pipeline.polling.last_values import last_values
+from emm_pipeline.polling.open_gateways import gateways_of
 from emm_pipeline.polling.plan import PollPlan, plan_meters, plan_shard
 from emm_pipeline.polling.results import FleetReading, FleetResult
 from emm_pipeline.polling.sharding import Shard
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 
 REPORT_PER_METER = timedelta(milliseconds=3)
 """Time for reporting one meter's result on a busy machine (0.9 ms was measured)."""
+
+SECOND_ATTEMPT_WITHIN_S = 60.0
+"""Time after the last reading for which connections stay open for a second attempt, where the type says so."""
 
 WORTH_AN_ATTEMPT = timedelta(seconds=1)
 """Time that must be left before the deadline for a second attempt."""
@@ -125,7 +129,8 @@ class Reader:
         self, plan: PollPlan, sample_time: SampleTime, slot: ScheduleSlot | None
     ) -> "tuple[FleetReading, pd.DataFrame]":
         with self.config_database.open() as engine, self.readings.open() as delivery:
-            limits = pipeline.Limits(self.limits.max_connections, engine, slot)
+            gateways, next_in_s = gateways_of(self.context.run_id), _seconds_to_next(sample_time)
+            limits = pipeline.Limits(self.limits.max_connections, engine, slot, gateways, next_in_s)
             reading, frame = pipeline.read_and_decode(plan, sample_time, delivery, self.context.run_id, limits)
         frames = _last_frames.pop(self.context.run_id, [])
         _last_frames.clear()
@@ -159,6 +164,13 @@ def is_scheduled(context: OpExecutionContext) -> bool:
 def _scheduled(context: OpExecutionContext) -> ScheduledPoll | None:
     """Return the schedule's poll if the run is one; a re-executed run counts as started by a person."""
     return None if context.run.parent_run_id else ScheduledPoll.of_run(context.run)
+
+
+def _seconds_to_next(sample_time: SampleTime) -> float:
+    """Return the seconds from a reading until the run's next one, or until its report, with a second attempt."""
+    if sample_time.next_due is None:
+        return SECOND_ATTEMPT_WITHIN_S
+    return (sample_time.next_due - max(sample_time.due, datetime.now(UTC))).total_seconds()
 
 
 def _slot(context: OpExecutionContext, due: datetime) -> ScheduleSlot | None:

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 
 from dagster import ConfigurableResource
 
-from emm_pipeline.opening import open_config_database, open_delivery
+from emm_pipeline.opening import open_config_database, open_delivery, open_history
 from emm_pipeline.settings import Settings, current_settings
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from emm_pipeline.stores.delivery import Delivery
+    from emm_pipeline.stores.history import HistoryStore
 
 
 class ConfigDatabase(ConfigurableResource):  # type: ignore[type-arg]
@@ -35,10 +36,20 @@ class Readings(ConfigurableResource):  # type: ignore[type-arg]
             yield delivery
 
 
+class ReadingsHistory(ConfigurableResource):  # type: ignore[type-arg]
+    """The stored readings and energies."""
+
+    @contextmanager
+    def open(self) -> "Iterator[HistoryStore]":
+        """Yield the store, and close it afterwards."""
+        with open_history(current_settings()) as store:
+            yield store
+
+
 class Limits(ConfigurableResource):  # type: ignore[type-arg]
     """Limits of a run: MAX_CONNECTIONS, and STATUS_INTERVAL_S for how often it reports an unchanged status."""
 
-    max_connections: int
+    max_connections: int | None = None
     status_interval_s: int | None = None
 
     @classmethod

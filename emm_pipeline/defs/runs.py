@@ -22,6 +22,7 @@ UNTIL_TAG = ".dagster/emm.until"
 MAX_RUNTIME_TAG = "dagster/max_runtime"
 PRIORITY_TAG = "dagster/priority"
 PARTITION_TAG = "dagster/partition"
+ENERGY_JOB = "energy_again"
 ASSET_RESUME_TAG = "dagster/is_asset_resume_retry"
 PARTITION_RANGE_TAG = "dagster/asset_partition_range_start"
 
@@ -113,12 +114,13 @@ def partitions_in_flight(instance: DagsterInstance, asset: AssetKey, partitions:
     partitions = set(partitions)
     if not partitions:
         return set()
-    if instance.get_backfills(filters=BulkActionsFilter(statuses=ACTIVE_BACKFILLS)):
+    backfills = instance.get_backfills(filters=BulkActionsFilter(statuses=ACTIVE_BACKFILLS))
+    if any(each.asset_selection is None or asset in each.asset_selection for each in backfills):
         return partitions
     named: set[str] = set()
     for record in instance.get_run_records(RunsFilter(statuses=IN_FLIGHT)):
         run = record.dagster_run
-        if run.asset_selection and asset not in run.asset_selection:
+        if run.job_name == ENERGY_JOB or (run.asset_selection and asset not in run.asset_selection):
             continue
         if PARTITION_RANGE_TAG in run.tags:
             return partitions

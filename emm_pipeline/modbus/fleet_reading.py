@@ -23,7 +23,7 @@ from emm_pipeline.modbus.meter_poll import RETRIES, MeterPoll
 from emm_pipeline.modbus.planning import Plans
 from emm_pipeline.modbus.sunspec.model_poll import ModelPoll
 from emm_pipeline.modbus.sunspec.models import has_models
-from emm_pipeline.modbus.transport.pacing import Pace, allowed_connections
+from emm_pipeline.modbus.transport.pacing import Pace, connections_for
 from emm_pipeline.modbus.unsupported import EarlierRequests, known_unsupported
 from emm_pipeline.readings import FailureKind, MeterReading, UnsupportedRange
 
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from emm_pipeline.fleet import GatewayAddress
+    from emm_pipeline.modbus.kept_sessions import KeptSession, KeptSessions
+    from emm_pipeline.modbus.session import Session
     from emm_pipeline.readings import GivenRange
 
 
@@ -44,7 +46,8 @@ class Conditions:
     read now.
     """
 
-    max_connections: int = 200
+    max_connections: int | None = 200
+    """None: as many as possible."""
     locks: GatewayLocks = field(default_factory=Unlocked)
     unsupported: Mapping[int, Sequence[UnsupportedRange]] = field(default_factory=dict)
     failing: Collection[int] = ()
@@ -57,6 +60,8 @@ class Conditions:
     """The ids of meters that did not reply when they were read last, or whose gateway closed the connection."""
     labels_known: Collection[int] | None = None
     """None means all meters: no labels are read."""
+    kept: KeptSessions | None = None
+    """The sessions that stay open between the readings of a run; they are used, and replaced by those to keep."""
 
 
 async def read_meters(
@@ -98,13 +103,20 @@ async def read_meters(
             behind[poll.meter.gateway].append(poll)
 
     pace = Pace()
-    slots = asyncio.Semaphore(allowed_connections(conditions.max_connections))
+    allowed = connections_for(len(behind), conditions.max_connections)
+    slots = asyncio.Semaphore(allowed)
+    kept = conditions.kept
+    if kept:
+        await kept.settle()
+    if kept is not None and len(behind) > allowed:  # a kept connection would take the place of another gateway's
+        release_all(conditions.locks, kept.close())
+        kept = None
     loop_deadline = asyncio.get_running_loop().time() + deadline - time.monotonic()
     async with asyncio.TaskGroup() as tasks:
         # Gateways that take longest start first, so that the last one to start does not delay the end.
         for polls_behind in sorted(behind.values(), key=lambda polls: -sum(len(p.requests) for p in polls)):
             gateway = GatewayPoll(polls_behind, finish, pace)
-            tasks.create_task(_read_gateway(gateway, conditions.locks, slots, loop_deadline))
+            tasks.create_task(_read_gateway(gateway, conditions.locks, kept, slots, loop_deadline))
     return [readings[poll] for poll in polls]
 
 
@@ -156,11 +168,15 @@ def _plan(meters: Iterable[EnergyMeter], types: Mapping[str, MeterType], conditi
 
 
 async def _read_gateway(
-    gateway: GatewayPoll, locks: GatewayLocks, slots: asyncio.Semaphore, loop_deadline: float
+    gateway: GatewayPoll,
+    locks: GatewayLocks,
+    sessions: KeptSessions | None,
+    slots: asyncio.Semaphore,
+    loop_deadline: float,
 ) -> None:
     """Read all meters behind a gateway as soon as a connection and the gateway's lock are free.
 
-    While another run has the lock, other gateways can use the connection.
+    While another run has the lock, other gateways can use the connection. The gateway of a kept session is locked.
     """
     never_began: str | None = "all allowed connections were in use"
     names: tuple[str, ...] = ()
@@ -169,14 +185,33 @@ async def _read_gateway(
             while True:
                 async with slots:
                     never_began = None
-                    names = names or await lock_names(gateway.address, gateway.timeout_s)
-                    if await try_acquire_all(locks, names):
-                        try:
-                            await gateway.read()
-                        finally:
-                            release_all(locks, names)
+                    kept = None if sessions is None else sessions.take(gateway.address)
+                    names = kept.names if kept else names or await lock_names(gateway.address, gateway.timeout_s)
+                    if kept or await try_acquire_all(locks, names):
+                        await _read_locked(gateway, locks, sessions, kept, names)
                         return
+                    if sessions and (unused := sessions.close(names)):  # kept under another name of the gateway
+                        release_all(locks, unused)
                     never_began = f"another run is using {gateway.address}"
                 await asyncio.sleep(LOCK_RETRY_S)
     except TimeoutError:
         gateway.run_out_of_time(never_began)
+
+
+async def _read_locked(
+    gateway: GatewayPoll,
+    locks: GatewayLocks,
+    sessions: KeptSessions | None,
+    kept: KeptSession | None,
+    names: tuple[str, ...],
+) -> None:
+    """Read all meters behind a locked gateway, and unlock it unless its session is kept."""
+    still_open: Session | None = None
+    try:
+        keeps = None if sessions is None else sessions.next_is_near
+        still_open = await gateway.read(kept.session if kept else None, keeps=keeps)
+    finally:
+        if still_open and sessions is not None:
+            sessions.keep(still_open, names)
+        else:
+            release_all(locks, names)

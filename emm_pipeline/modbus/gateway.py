@@ -31,10 +31,11 @@ class GatewayPoll:
         first = polls[0]
         self.address = first.meter.gateway
         self.timeout_s = first.meter_type.timeout_s
-        self._session = Session(first.meter.gateway, Timing.of(first.meter_type), pace=pace)
+        self._timing, self._pace = Timing.of(first.meter_type), pace
+        self._session: Session
         self._finish = finish
         self._units = len(polls)
-        self._keeps_connection = any(poll.meter_type.keep_connection for poll in polls)
+        self._keep_connection = {poll.meter_type.keep_connection for poll in polls}
         self._order = count()
         self._postponed: dict[int, ReadError] = {}
         """By unit id why a connection's first request got no reply, where no other reply had come before."""
@@ -50,8 +51,20 @@ class GatewayPoll:
     def _queue(self, poll: MeterPoll) -> None:
         heapq.heappush(self._waiting, (poll.ready_at, next(self._order), poll))
 
-    async def read(self) -> None:
-        """Read all meters completely. If this is cancelled, call `run_out_of_time`."""
+    async def read(self, kept: Session | None = None, *, keeps: bool | None = None) -> Session | None:
+        """Read all meters completely. If this is cancelled, call `run_out_of_time`.
+
+        Args:
+            kept: The session with the gateway that was kept after the reading before.
+            keeps: Whether the session is kept after this reading unless the type forbids it; None if it cannot be.
+
+        Returns:
+            The session, if it is to be kept; otherwise it is closed.
+        """
+        if kept:
+            kept.begin_reading(self._timing, self._pace)
+        self._session = kept or Session(self.address, self._timing, pace=self._pace)
+        stays_open = False
         try:
             while self._waiting:
                 _, _, poll = self._waiting[0]
@@ -66,12 +79,23 @@ class GatewayPoll:
                     self._finish(poll)
                 else:
                     self._queue(poll)
-            if self._keeps_connection:
-                self._session.keep()
+            stays_open = keeps is not None and self._session.can_be_kept and self._may_keep(by_default=keeps)
         except ConnectError as err:
             self._fail_all(err)
         finally:
-            self._session.close()
+            if not stays_open:
+                self._session.close()
+        return self._session if stays_open else None
+
+    def _may_keep(self, *, by_default: bool) -> bool:
+        """Whether the types allow that the connection stays open.
+
+        Without ids, a copy of a reply that arrives late may be taken for the reply to a later request, so the type must
+        say it.
+        """
+        if False in self._keep_connection:
+            return False
+        return True in self._keep_connection or (by_default and self._session.has_ids)
 
     async def _take_turn(self, poll: MeterPoll) -> None:
         """Send the requests of the meter's turn.

@@ -67,7 +67,7 @@ def _what_came(exception_code: int) -> str:
 def describe_most_registers(most: int, meter_type: MeterType) -> str:
     """Return advice about a unit that sends fewer registers at once than its type requests."""
     line = (
-        f"some registers can be read singly but not together: set meter_types.max_registers_per_request of type "
-        f"{meter_type.name} to {most} (now {meter_type.max_registers_per_request})"
+        f"some registers can be read singly but not together; to send smaller requests at once: emm types set "
+        f"{meter_type.name} max_registers_per_request={most} (now {meter_type.max_registers_per_request})"
     )
     return " ".join(line.split())

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from emm_pipeline.modbus.gateway_locks import GatewayLocks, Unlocked, lock_names, release_all, try_acquire_all
 from emm_pipeline.modbus.session import Session, Timing
 from emm_pipeline.modbus.transport.base import ConnectError
-from emm_pipeline.modbus.transport.pacing import Pace, allowed_connections
+from emm_pipeline.modbus.transport.pacing import Pace, connections_for
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -20,7 +20,7 @@ async def find_unreachable(
     gateways: Collection[GatewayAddress],
     *,
     timeout_s: float = 3.0,
-    max_connections: int = 200,
+    max_connections: int | None = 200,
     locks: GatewayLocks | None = None,
 ) -> dict[GatewayAddress, str]:
     """Connect to each gateway once, to all at the same time. Return those that cannot be reached, with the reason.
@@ -29,7 +29,7 @@ async def find_unreachable(
     connection only. Over UDP only a reply shows that a gateway can be reached.
     """
     locks = locks or Unlocked()
-    free = asyncio.Semaphore(allowed_connections(max_connections))
+    free = asyncio.Semaphore(connections_for(len(gateways), max_connections))
     pace = Pace()
 
     async def why_unreachable(gateway: GatewayAddress) -> str | None:

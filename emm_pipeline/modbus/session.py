@@ -9,51 +9,34 @@ import asyncio
 import struct
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from emm_pipeline.event_loop import sleep_until
 from emm_pipeline.modbus.transport.base import ConnectError, ReadError, ResendError
 from emm_pipeline.modbus.transport.choosing import transport_to
 from emm_pipeline.modbus.transport.memory import memory_of
+from emm_pipeline.modbus.transport.pacing import Timing
 from emm_pipeline.modbus.transport.requests import bits_as_words
 from emm_pipeline.readings import FailureKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from emm_pipeline.fleet import GatewayAddress, MeterType
+    from emm_pipeline.fleet import GatewayAddress
     from emm_pipeline.modbus.transport.base import Transport
     from emm_pipeline.modbus.transport.lateness import LateReplies
     from emm_pipeline.modbus.transport.pacing import Pace
     from emm_pipeline.readings import Request
 
+__all__ = ["Reply", "Session", "Timing"]
+
 REOPEN_PAUSES_S = (0.5,)
 """Pauses before attempts to reopen a transport: a gateway may need a moment to release the previous connection."""
 
 _FREES_LATE = (
-    "the gateway takes no new connection after it had one: set reopen_pause_s or keep_connection of the type in "
-    "meter_types, and stop other programs that are connected to it"
+    "the gateway takes no new connection after it had one: set reopen_pause_s or keep_connection of the type with "
+    "emm types set, and stop other programs that are connected to it"
 )
-
-
-class Timing(NamedTuple):
-    """Timeout and pauses of the requests to a unit, in seconds: `timeout_s` is for opening the transport, and a reply.
-
-    `connect_pause_s` is between opening the transport and the first request, `reopen_pause_s` between closing it and
-    opening it again.
-    """
-
-    timeout_s: float
-    request_pause_s: float = 0.0
-    connect_pause_s: float = 0.0
-    reopen_pause_s: float = 0.0
-
-    @classmethod
-    def of(cls, meter_type: MeterType) -> Timing:
-        """Return the timing for meters of a type."""
-        return cls(
-            meter_type.timeout_s, meter_type.request_pause_s, meter_type.connect_pause_s, meter_type.reopen_pause_s
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +82,8 @@ class Session:
         """Whether the transport was ever open."""
         self._is_fresh = True
         """Whether the transport was opened, and no request sent since."""
+        self._was_idle = False
+        """Whether the transport was kept open since the reading before, and no request sent since."""
         self._closed_s = float("-inf")
         self._last_exchange_s = float("-inf")
 
@@ -159,7 +144,8 @@ class Session:
 
         If the gateway closes the connection instead of replying, the request is sent a second time over a new
         connection: many gateways close connections after each reply or when idle, possibly just when the request is
-        sent.
+        sent. So is the first request over a kept connection if it gets no reply, because a firewall may have forgotten
+        the connection.
 
         Args:
             unit_id: The unit id.
@@ -175,10 +161,12 @@ class Session:
             ConnectError: The gateway cannot be reached.
             ReadError: The request failed.
         """
+        was_idle, self._was_idle = self._was_idle, False
         try:
             return await self._exchange(unit_id, request, on_send, resend_after_s)
         except ReadError as err:
-            if err.kind is not FailureKind.CLOSED and not isinstance(err, ResendError):
+            is_lost = err.kind is FailureKind.CLOSED or (was_idle and err.kind is FailureKind.TIMEOUT)
+            if not is_lost and not isinstance(err, ResendError):
                 raise
         return await self._exchange(unit_id, request, on_send, resend_after_s)
 
@@ -249,9 +237,21 @@ class Session:
         words = struct.unpack(f">{request.words}H", data)
         return Reply(time.monotonic() - sent_s, words, notices=self.take_notices())
 
-    def keep(self) -> None:
-        """End the session, but leave the connection to the next one of this process."""
-        self._transport.keep()
+    @property
+    def can_be_kept(self) -> bool:
+        """Whether the connection may stay open until the next reading."""
+        return self._transport.can_be_kept
+
+    @property
+    def has_ids(self) -> bool:
+        """Whether a reply shows to which request it belongs."""
+        return self._transport.has_ids
+
+    def begin_reading(self, timing: Timing, pace: Pace | None) -> None:
+        """Begin another reading with a session that was kept."""
+        self.timing, self._pace = timing, pace
+        self.has_replied = False
+        self._was_idle = self._transport.is_open
 
     def close(self) -> None:
         """Close the transport; the next request opens another."""

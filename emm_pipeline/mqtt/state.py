@@ -19,7 +19,7 @@ FILE = "state.json"
 SILENT_AFTER = timedelta(seconds=60)
 """The publisher writes its state every ten seconds; it is busy with connecting for less than this time."""
 
-_START = "start it: docker compose --profile mqtt up -d, or emm mqtt"
+_START = "start it: COMPOSE_PROFILES=mqtt in config/.env and docker compose up -d, or emm mqtt"
 _WAIT = "bring the broker back; it then connects by itself, and polls are not affected"
 
 

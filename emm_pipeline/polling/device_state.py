@@ -6,7 +6,7 @@ It is kept in the configuration database. While the database does not answer, ev
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -94,7 +94,7 @@ class DeviceStates:
                 kind[id_] = (*kind.get(id_, ()), each)
         return left_out, retried
 
-    def conditions(self, max_connections: int) -> Conditions:
+    def conditions(self, max_connections: int | None) -> Conditions:
         """Return what the next reading has to respect."""
         left_out, retried = self.left_out(datetime.now(UTC))
         return Conditions(
@@ -158,6 +158,16 @@ class DeviceStates:
         }
         return {id_: silent for id_, silent in now.items() if silent != (id_ in self.silent)}
 
+    def after(self, readings: Sequence[MeterReading]) -> DeviceStates:
+        """Return the state after these readings, if they have changed nothing but failures and silence."""
+        failing = {**self.failing, **self.changes(readings)}
+        silent = {**dict.fromkeys(self.silent, True), **self.silence(readings)}
+        return replace(
+            self,
+            failing={id_: state for id_, state in failing.items() if state},
+            silent=frozenset(id_ for id_, is_silent in silent.items() if is_silent),
+        )
+
 
 def load_device_states(engine: Engine, plan: PollPlan, slot: ScheduleSlot | None) -> DeviceStates:
     """Return the state of the meters; if the database does not answer, log a warning and return an empty state."""
@@ -180,18 +190,27 @@ def load_device_states(engine: Engine, plan: PollPlan, slot: ScheduleSlot | None
         return DeviceStates(plan, slot, is_loaded=False)
 
 
-def save_device_states(engine: Engine, memory: DeviceStates, readings: Sequence[MeterReading]) -> None:
-    """Save the changes by the readings; if the database does not answer, only log a warning."""
+def save_device_states(engine: Engine, memory: DeviceStates, readings: Sequence[MeterReading]) -> bool:
+    """Save the changes by the readings; if the database does not answer, only log a warning.
+
+    Returns:
+        Whether the state must be loaded again: something other than failures and silence has changed, or is not saved.
+    """
+    types = memory.plan.types
     try:
-        save_unsupported(engine, readings, memory.plan.types, datetime.now(UTC))
-        forget_given(engine, memory.refused, readings)
-        save_given(engine, readings, memory.plan.types, memory.given)
         save_silent(engine, memory.silence(readings))
         save_failing(engine, memory.changes(readings))
-        save_model_addresses(engine, readings, memory.plan.types)
-        save_labels(engine, readings, memory.plan.types)
+        saved = [
+            save_unsupported(engine, readings, types, datetime.now(UTC)),
+            forget_given(engine, memory.refused, readings),
+            save_given(engine, readings, types, memory.given),
+            save_model_addresses(engine, readings, types),
+            save_labels(engine, readings, types),
+        ]
     except ConfigDatabaseError as err:
         _log.warning("device state was not saved: %s", err)
+        return True
+    return any(saved)
 
 
 def forget_what_was_read(engine: Engine, given: Mapping[EnergyMeter, Sequence[Request]]) -> None:

@@ -13,26 +13,26 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from emm_pipeline.config_db.gateway_locks import gateway_locks
 from emm_pipeline.errors import OutboxError
-from emm_pipeline.event_loop import run_fast
 from emm_pipeline.modbus.fleet_reading import Conditions, read_meters
 from emm_pipeline.polling.clock import clock_issue
-from emm_pipeline.polling.counters import CounterComparison
-from emm_pipeline.polling.counters import compare as compare_counters
 from emm_pipeline.polling.decoded import Decoded, describe
-from emm_pipeline.polling.device_state import DeviceStates, load_device_states, save_device_states
+from emm_pipeline.polling.device_state import load_device_states, save_device_states
+from emm_pipeline.polling.open_gateways import OpenGateways
 from emm_pipeline.polling.results import FleetReading, FleetResult
+from emm_pipeline.polling.run_state import state_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Coroutine, Sequence
+    from typing import Any
 
     import pandas as pd
     from sqlalchemy import Engine
 
     from emm_pipeline.modbus.decoding import DecodedReadings
-    from emm_pipeline.polling.counters import Counters
-    from emm_pipeline.polling.device_state import ScheduleSlot
+    from emm_pipeline.modbus.gateway_locks import GatewayLocks
+    from emm_pipeline.modbus.kept_sessions import KeptSessions
+    from emm_pipeline.polling.device_state import DeviceStates, ScheduleSlot
     from emm_pipeline.polling.plan import PollPlan
     from emm_pipeline.polling.timing import SampleTime
     from emm_pipeline.readings import MeterReading
@@ -46,12 +46,15 @@ class Limits:
 
     `engine` is the configuration database, which holds gateway locks and device state; without it, neither is used.
     `slot` is the reading's place on the schedule, which reads meters that keep failing less often; without it, all
-    meters are due now.
+    meters are due now. `gateways` are the connections that the run keeps, and `next_in_s` the seconds until it reads
+    again; without them, all connections are closed after the reading.
     """
 
-    max_connections: int
+    max_connections: int | None
     engine: Engine | None = None
     slot: ScheduleSlot | None = None
+    gateways: OpenGateways | None = None
+    next_in_s: float | None = None
 
 
 def read_and_decode(
@@ -69,17 +72,19 @@ def read_and_decode(
     Returns:
         The fleet reading, and the readings with the columns of `readings.READING_COLUMNS`.
     """
-    states = _device_states(plan, limits)
+    known = state_of(run)
+    states = known.device_states(limits.engine, plan, limits.slot) if limits.engine else None
     started = datetime.now(UTC)
     readings = _read_due(plan, sample_time.deadline, limits, states)
     wrong_clock = clock_issue(started, states.newest_reading if states else None)
     accepted = states.accepted if states else {}
     reported, found = states.reported(readings) if states else readings, decode(plan, readings)
-    counters = _compare_counters(run, readings, found.frame, plan, states)
+    counters = known.compare_counters(readings, found.frame, plan, states)
     context = wrong_clock, accepted, found.notices, counters
     decoded = Decoded(sample_time, started, reported, found.frame, plan.types, *context)
     fleet_reading = keep(delivery, decoded, run)
-    _save(limits, states, readings)
+    if limits.engine and states:
+        known.save(limits.engine, states, readings)
     return fleet_reading, decoded.frame
 
 
@@ -97,37 +102,11 @@ def read(
     Returns:
         One meter reading per meter, in the order of the plan.
     """
-    states = _device_states(plan, limits)
+    states = load_device_states(limits.engine, plan, limits.slot) if limits.engine else None
     readings = _read_due(plan, deadline, limits, states, on_reading)
-    _save(limits, states, readings)
-    return readings
-
-
-_counters_of_run: dict[str, dict[int, Counters]] = {}
-"""The counters after the last reading of the run that this process executes, by meter id: the run saves them at its
-end, but may read each meter several times."""
-
-
-def _compare_counters(
-    run: str, readings: Sequence[MeterReading], frame: pd.DataFrame, plan: PollPlan, states: DeviceStates | None
-) -> CounterComparison:
-    """Compare the counters with those before. If these are unknown, none are compared, and none are to be saved."""
-    if states is None or not states.is_loaded:
-        return CounterComparison()
-    known = _counters_of_run.pop(run, {})
-    _counters_of_run.clear()
-    found = compare_counters(readings, frame, plan.types, {**states.counters, **known}, datetime.now(UTC))
-    _counters_of_run[run] = known | dict(found.after)
-    return found
-
-
-def _device_states(plan: PollPlan, limits: Limits) -> DeviceStates | None:
-    return load_device_states(limits.engine, plan, limits.slot) if limits.engine else None
-
-
-def _save(limits: Limits, states: DeviceStates | None, readings: Sequence[MeterReading]) -> None:
     if limits.engine and states:
         save_device_states(limits.engine, states, readings)
+    return readings
 
 
 def _read_due(
@@ -139,17 +118,17 @@ def _read_due(
 ) -> list[MeterReading]:
     """Read the meters that are due; the others get a reading with the reason why they are not."""
     if states is None:
-        return run_fast(_read(plan, deadline, limits, Conditions(limits.max_connections), on_reading))
+        return _read(plan, deadline, limits, Conditions(limits.max_connections), on_reading)
     if not states.is_loaded:
         limits = replace(limits, engine=None)  # no gateway locks: asking for them takes another 5 s
     not_due = states.not_due()
     due = replace(plan, meters=tuple(meter for meter in plan.meters if meter.id not in not_due))
-    readings = run_fast(_read(due, deadline, limits, states.conditions(limits.max_connections), on_reading))
+    readings = _read(due, deadline, limits, states.conditions(limits.max_connections), on_reading)
     by_id = not_due | {reading.meter.id: reading for reading in readings}
     return [by_id[meter.id] for meter in plan.meters]
 
 
-async def _read(
+def _read(
     plan: PollPlan,
     deadline: datetime,
     limits: Limits,
@@ -157,13 +136,17 @@ async def _read(
     on_reading: Callable[[MeterReading], None] | None,
 ) -> list[MeterReading]:
     ends_at = time.monotonic() + (deadline - datetime.now(UTC)).total_seconds()
-    if limits.engine is None:
-        return await read_meters(
-            plan.meters, plan.types, deadline=ends_at, conditions=conditions, on_reading=on_reading
-        )
-    async with gateway_locks(limits.engine) as locks:
-        locked = replace(conditions, locks=locks)
-        return await read_meters(plan.meters, plan.types, deadline=ends_at, conditions=locked, on_reading=on_reading)
+
+    def read(locks: GatewayLocks, kept: KeptSessions) -> Coroutine[Any, Any, list[MeterReading]]:
+        used = replace(conditions, locks=locks, kept=kept)
+        return read_meters(plan.meters, plan.types, deadline=ends_at, conditions=used, on_reading=on_reading)
+
+    gateways = limits.gateways or OpenGateways()
+    try:
+        return gateways.run(read, limits.engine, limits.next_in_s)
+    finally:
+        if limits.gateways is None:
+            gateways.close()
 
 
 def decode(plan: PollPlan, readings: Sequence[MeterReading]) -> DecodedReadings:

@@ -29,10 +29,14 @@ UNSCHEDULED_READING = timedelta(minutes=10)
 
 @dataclass(frozen=True, slots=True)
 class SampleTime:
-    """Due time (UTC) of a fleet reading, and its deadline, when it ends even if some meters were not read."""
+    """Due time (UTC) of a fleet reading, and its deadline, when it ends even if some meters were not read.
+
+    `next_due` is the due time of the run's next one, if there is one.
+    """
 
     due: datetime
     deadline: datetime
+    next_due: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +77,7 @@ def due_sample_times(
     caught_up = past[:1] if not ahead or ahead[0] - now >= SHORTEST_READING else []
     taken = caught_up + ahead
     ends = [*taken[1:], max(last_deadline(window, report), taken[-1] + timedelta(seconds=1))]
-    times = [SampleTime(due_at, ended) for due_at, ended in zip(taken, ends, strict=True)]
+    times = [SampleTime(*each) for each in zip(taken, ends, [*taken[1:], None], strict=True)]
     if times[0].deadline <= now:
         times[0] = SampleTime(times[0].due, now + UNSCHEDULED_READING)
     return times, past[len(caught_up) :]

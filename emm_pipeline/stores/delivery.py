@@ -9,17 +9,17 @@ from __future__ import annotations
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from emm_pipeline.errors import OutboxError, StoreAccessError, StoreError
+from emm_pipeline.errors import ConfigDatabaseError, EmmError, OutboxError, StoreAccessError, StoreError
 from emm_pipeline.stores.outbox.batch import Batch
-from emm_pipeline.stores.outbox.copies import BatchCopies
+from emm_pipeline.stores.outbox.copies import FOLDERS, BatchCopies
 from emm_pipeline.stores.outbox.file import DamagedFileError
 from emm_pipeline.stores.texts import listed, number_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
-    from datetime import datetime
 
     from emm_pipeline.stores.base import ReadingsStore, RejectedPoints
     from emm_pipeline.stores.outbox.folder import Outbox, OutboxFile
@@ -30,6 +30,8 @@ RETRIED_FOR_S = 15.0
 LEAST_TIME_S = 5.0
 """Minimum time (s) for the store, even if reading has used up all the time."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 4.0
+LATE_AFTER_S = 50.0
+"""Readings that are in the store this long after their time are late: their hour may have been computed before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,16 +91,21 @@ class Delivery:
     Args:
         store: the destination of the points.
         outbox: keeps the points until the store has accepted them.
+        note_late: called with the first and last time (milliseconds) of readings that are in the store late, before
+            they leave the outbox. It may raise an EmmError; then they stay there.
     """
 
-    def __init__(self, store: ReadingsStore, outbox: Outbox) -> None:
+    def __init__(
+        self, store: ReadingsStore, outbox: Outbox, note_late: Callable[[int, int], None] = lambda *_: None
+    ) -> None:
         self.store = store
         self.outbox = outbox
+        self._note_late = note_late
 
     def put(self, points: PointBatch, read_at: datetime, run: str) -> Batch:
         """Write points to the outbox; they are on the disk when this returns. The store is not contacted.
 
-        `emm mqtt` gets a copy if it is in use.
+        `emm mqtt` and the web page get a copy if they are in use.
 
         Args:
             points: at least one.
@@ -109,7 +116,8 @@ class Delivery:
             OutboxError: the points could not be written. `load(points)` sends them to the store without the outbox.
         """
         batch = self.outbox.put(points, read_at, run)
-        BatchCopies(self.outbox.folder).add(self.outbox.folder / batch.name)
+        for folder in FOLDERS:
+            BatchCopies(self.outbox.folder, folder).add(self.outbox.folder / batch.name)
         return batch
 
     def claim(self, name: str) -> Batch | None:
@@ -154,9 +162,18 @@ class Delivery:
             with _collected(problems):
                 self.outbox.note_error(str(err))
             return Loaded(problems=tuple(problems))
+        try:
+            self._note_if_late(points)
+        except EmmError as err:
+            return Loaded(rejected, (*problems, f"{err}; stored, but kept in the outbox to be stored again"))
         with _collected(problems):
             batch.settle(rejected)
         return Loaded(rejected, tuple(problems))
+
+    def _note_if_late(self, points: PointBatch) -> None:
+        times = points.readings.time
+        if len(times) and datetime.now(UTC).timestamp() - times.min() / 1000 > LATE_AFTER_S:
+            self._note_late(int(times.min()), int(times.max()))
 
     def _load_unsafely(self, points: PointBatch, until: float) -> Loaded:
         if not len(points):
@@ -182,11 +199,12 @@ class Delivery:
                 try:
                     points = batch.points()
                     rejected = self.store.write(points)
+                    self._note_if_late(points)
                 except DamagedFileError as err:
                     batch.set_aside()
                     done.damaged.append(str(err))
                     continue
-                except StoreError as err:
+                except (StoreError, ConfigDatabaseError) as err:
                     self.outbox.note_error(str(err))
                     done.error = str(err)
                     break

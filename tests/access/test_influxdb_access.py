@@ -59,6 +59,7 @@ def test_a_volume_made_with_the_published_credentials_no_longer_accepts_them(pub
     assert published.password == stack.vault.value(PASSWORD)
     assert published.is_admin(stack.vault.value(TOKEN))
     assert published.may(pipelines(stack), "write")
+    assert published.may(stack.folders.read("pipeline", "INFLUXDB_READ_TOKEN"), "read"), "for the energy"
     assert published.may(stack.folders.read("grafana", "influxdb_token"), "read")
     before = published.tokens()
     stack_of(published.url, tmp_path, **PUBLISHED).apply_influxdb()

@@ -103,7 +103,7 @@ def test_a_redis_that_is_unavailable_fails_with_its_address_and_changes_nothing(
     done = stack.rotate(**own)
     assert done.returncode == 1
     assert f"127.0.0.1:{server.port}" in done.stderr
-    assert "--profile celery" in done.stderr
+    assert "COMPOSE_PROFILES=celery" in done.stderr
     assert stack.files() == before
 
 

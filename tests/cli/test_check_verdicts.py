@@ -130,6 +130,7 @@ def type_t(config_engine):
     [
         ("max_gap=200", "allowed: 0 to 124"),
         ("timeout_s=soon", "timeout_s is 'soon'"),
+        ("max_registers_per_request=1", "voltageL1 takes 2 registers, but max_registers_per_request is 1"),
         ("max_gpa=0", "did you mean 'max_gap'?"),
         ("max_gap", "is not NAME=VALUE"),
     ],

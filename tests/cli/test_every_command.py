@@ -9,15 +9,20 @@ from support.ports import free_port
 from emm_pipeline.cli.main import emm as root
 
 SECRETS = {("secrets", "apply"), ("secrets", "create"), ("secrets", "rotate")}
+SERVICES = {("service", name) for name in ("install", "logs", "remove", "status")}
 WITHOUT_JSON = {
+    ("backup",),
     ("code-server",),
     ("daemon",),
     ("demo",),
     ("influxdb", "setup"),
     ("mqtt",),
+    ("restore",),
     ("watchdog",),
+    ("web",),
     ("webserver",),
     *SECRETS,
+    *SERVICES,
 }
 """Commands whose output is not data."""
 
@@ -25,9 +30,11 @@ NO_DATABASE = {
     *(("code-server",), ("daemon",), ("webserver",), ("demo",), ("influxdb", "setup"), ("read",), ("scan",)),
     *(("outbox",), ("outbox", "replay"), ("outbox", "show"), ("settings",), ("settings", "check"), *SECRETS),
     *(("types", "list"), ("types", "show"), ("virtual", "new")),
-    *(("mqtt",), ("mqtt", "status"), ("status",), ("watchdog",)),  # they report that it is unavailable
+    *(("restore",), *SERVICES),
+    *(("mqtt",), ("mqtt", "status"), ("status",), ("watchdog",), ("web",)),  # they report that it is unavailable
 }
 ARGUMENTS = {
+    ("backup",): ["/tmp/emm-backup-of-no-database.zip"],
     ("meters", "add"): ["--no-test", "10.0.0.1", "--unit", "1", "--type", "sdm630"],
     ("meters", "check"): ["1"],
     ("meters", "disable"): ["1"],
@@ -42,6 +49,8 @@ ARGUMENTS = {
     ("types", "set"): ["sdm630", "max_gap=0"],
     ("types", "show"): ["sdm630"],
     ("watch",): ["1"],
+    ("web", "accounts", "add"): ["anna"],
+    ("web", "accounts", "remove"): ["anna"],
 }
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from emm_pipeline.cli.suggesting import suggestion
+from emm_pipeline.suggesting import suggestion
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_a_setting_that_is_a_typo_or_of_the_original_project_is_named_with_the_r
     done = emm("settings", "check", "--env-file", file)
     assert done.returncode == 0, done.stderr
     assert f"{file}: EMM has no setting POSTGRES_HOTS; did you mean 'POSTGRES_HOST'" in done.stdout
-    assert f"{file}: EMM has no setting INFLUXDB_DB; did you mean " in done.stdout
+    assert f"{file}: EMM has no setting INFLUXDB_DB; set INFLUXDB_BUCKET" in done.stdout
     assert "MY_DEVICE_KEY" not in done.stdout
     assert "VIRTUAL_SERVER_LOG" not in done.stdout
 

@@ -120,7 +120,12 @@ def test_null_description_and_unit_stay_none_and_empty_ones_empty():
         ("host", "a\x00b", "is 'a\\x00b'; allowed: a name or an address without white space and control characters"),
         ("host", "a" * 256, "is 256 characters long; allowed: 255"),
         ("type", None, "is null; allowed: a name"),
-        ("type", "sdm639", "is 'sdm639', a type without valid rows in the table registers"),
+        ("type", "boiler", "is 'boiler', a type without valid rows in the table registers"),
+        (
+            "type",
+            "SDM630",
+            "is 'SDM630', a type without valid rows in the table registers; did you mean 'sdm630'?",
+        ),
         ("enabled", "perhaps", "is 'perhaps'; allowed: true, false"),
     ],
 )

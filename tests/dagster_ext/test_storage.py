@@ -42,7 +42,7 @@ def test_a_run_is_pruned_an_hour_after_its_end(instance, age, left):
     with instance.event_log_storage.index_connection() as connection:
         connection.execute(text("UPDATE runs SET update_timestamp = update_timestamp - :age"), {"age": age})
     before = datetime.now(UTC) - timedelta(hours=1)
-    prune_runs(instance, before, timedelta(minutes=1), METER_READINGS, str(METERS.name))
+    prune_runs(instance, before, timedelta(minutes=1), asset=METER_READINGS, partitions=str(METERS.name))
     assert len(instance.get_run_ids()) == left
 
 

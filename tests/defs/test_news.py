@@ -58,7 +58,7 @@ def a_day_later(pipeline):
     with pipeline.instance.event_log_storage.index_connection() as connection:
         connection.execute(text("UPDATE runs SET update_timestamp = update_timestamp - interval '24 hours'"))
     before = datetime.now(UTC) - timedelta(hours=72)
-    prune_runs(pipeline.instance, before, timedelta(minutes=10), METER_READINGS, str(METERS.name))
+    prune_runs(pipeline.instance, before, timedelta(minutes=10), asset=METER_READINGS, partitions=str(METERS.name))
 
 
 def failure_of(pipeline, result):
@@ -181,7 +181,7 @@ def test_old_evaluations_of_checks_are_pruned_and_each_check_keeps_its_newest(pi
     with pipeline.instance.event_log_storage.index_connection() as connection:
         connection.execute(text("UPDATE runs SET update_timestamp = update_timestamp - :by"), {"by": OLD})
     before = datetime.now(UTC) - timedelta(hours=72)
-    prune_runs(pipeline.instance, before, timedelta(minutes=10), METER_READINGS, str(METERS.name))
+    prune_runs(pipeline.instance, before, timedelta(minutes=10), asset=METER_READINGS, partitions=str(METERS.name))
     with pipeline.instance.event_log_storage.index_connection() as connection:
         left = connection.execute(text("SELECT check_name, count(*) FROM asset_check_executions GROUP BY 1")).all()
     assert dict(map(tuple, left)) == dict.fromkeys(

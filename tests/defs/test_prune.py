@@ -50,7 +50,9 @@ def age(pipeline, by: timedelta = OLD) -> None:
 
 def prune_runs(pipeline, older_than: timedelta, time_limit: timedelta = TIME_LIMIT) -> run_history.Pruned:
     before = datetime.now(UTC) - older_than
-    return run_history.prune_runs(pipeline.instance, before, time_limit, METER_READINGS, str(METERS.name))
+    return run_history.prune_runs(
+        pipeline.instance, before, time_limit, asset=METER_READINGS, partitions=str(METERS.name)
+    )
 
 
 def run_ids(pipeline) -> set[str]:

@@ -7,31 +7,36 @@ import pytest
 import yaml
 from dotenv import dotenv_values
 
+from emm_pipeline.access.vault import CREDENTIALS
 from emm_pipeline.credentials import PUBLISHED
 from emm_pipeline.settings import ENV_FILES, PROJECT_ROOT
 
 REMOTE = yaml.safe_load((PROJECT_ROOT / "docker" / "worker.yml").read_text())["services"]
 STACK = yaml.safe_load((PROJECT_ROOT / "docker" / "stack.yml").read_text())
 SERVICES = STACK["services"]
-ONCE = ["check", "init", "grafana-login"]
-OURS = [*ONCE, "code", "webserver", "daemon", "worker", "redis", "mqtt", "virtual_modbustcp_server"]
-ON_DEMAND = {"proxy": {"proxy"}, "celery": {"redis", "worker"}, "mqtt": {"mqtt"}}
+ONCE = ["credentials", "check", "init", "grafana-login"]
+OURS = [*ONCE, "code", "webserver", "daemon", "web", "worker", "redis", "mqtt", "virtual_modbustcp_server", "backup"]
+ON_DEMAND = {"proxy": {"proxy"}, "celery": {"redis", "worker"}, "mqtt": {"mqtt"}, "backup": {"backup"}}
 """The services that start only with a profile, by profile."""
 
 FOLDERS = {
-    "secrets": {"check", "init", "grafana-login"},
-    "postgres-access": {"check", "init", "postgres"},
-    "influxdb-access": {"check", "init", "influxdb"},
-    "grafana-access": {"check", "init", "grafana-login", "grafana"},
-    "redis-access": {"check", "init", "redis"},
-    "pipeline-access": {"check", "init", "code", "worker", "watchdog"},
-    "dagster-access": {"check", "init", "webserver", "daemon"},
-    "mqtt-access": {"check", "init", "mqtt"},
+    "secrets": {"credentials", "check", "init", "grafana-login", "backup"},
+    "postgres-access": {"credentials", "init", "postgres", "backup"},
+    "influxdb-access": {"credentials", "init", "influxdb"},
+    "grafana-access": {"credentials", "init", "grafana-login", "grafana"},
+    "redis-access": {"credentials", "init", "redis"},
+    "pipeline-access": {"credentials", "init", "code", "worker", "watchdog"},
+    "dagster-access": {"credentials", "init", "webserver", "daemon"},
+    "mqtt-access": {"credentials", "init", "mqtt"},
+    "web-access": {"credentials", "init", "web"},
 }
 """The services by the volume of credentials that they mount."""
 
-SETS_UP = {"check", "init", "grafana-login"}
-"""The services that write these files, and therefore get the user's settings by env_file; they listen on no port."""
+SETS_UP = {"credentials", "check", "init", "grafana-login", "backup"}
+"""The services that write these files, and therefore get the user's credentials; they listen on no port.
+
+`backup` saves these files, too.
+"""
 
 
 def is_given(service: str, variable: str) -> bool:
@@ -119,7 +124,7 @@ def reaches(service: str) -> set[str]:
 
 
 def test_every_service_is_in_networks_that_are_named():
-    assert {name for name in SERVICES if not networks_of(name)} == {"check"}
+    assert {name for name in SERVICES if not networks_of(name)} == {"credentials", "check"}
     assert set.union(*map(networks_of, SERVICES)) == set(STACK["networks"])
 
 
@@ -159,10 +164,29 @@ def test_every_service_restarts_has_a_health_check_and_limits_its_logs(service):
     assert "healthcheck" in definition or "HEALTHCHECK" in (PROJECT_ROOT / built["context"] / "Dockerfile").read_text()
 
 
-def test_nothing_starts_before_the_credentials_were_checked():
+def test_nothing_starts_before_the_credentials_exist():
     started_first = {name for name, definition in SERVICES.items() if not definition.get("depends_on")}
-    assert started_first == {"check"}
+    assert started_first == {"credentials"}
+    assert SERVICES["credentials"]["network_mode"] == "none"
+
+
+def test_the_pipeline_starts_after_its_settings_were_checked():
+    assert SERVICES["check"]["command"] == ["emm", "settings", "check"]
     assert SERVICES["check"]["network_mode"] == "none"
+    pipeline = {"code", "grafana", "worker", "mqtt"}
+    assert {service for service in pipeline if "check" not in waits_for(service)} == set()
+
+
+def test_a_changed_setting_restarts_no_service_with_data_and_no_device():
+    """Compose recreates the services with env_file, and stops those that depend directly on one of them."""
+    changed = {name for name, definition in SERVICES.items() if "env_file" in definition}
+    kept = {"postgres", "influxdb", "redis", "virtual_modbustcp_server", "credentials"}
+    assert not kept & changed
+    assert not [name for name in kept if set(SERVICES[name].get("depends_on", ())) & changed]
+
+
+def test_the_credentials_of_the_service_credentials_are_all_that_it_creates():
+    assert set(SERVICES["credentials"]["environment"]) == set(CREDENTIALS)
 
 
 def waits_for(service: str) -> set[str]:
@@ -173,22 +197,23 @@ def waits_for(service: str) -> set[str]:
 
 
 @pytest.mark.parametrize("profile", [None, *ON_DEMAND])
-def test_whatever_a_profile_starts_waits_for_the_check_of_the_credentials(profile):
-    started = {name for name in SERVICES if name in ON_DEMAND.get(profile, set(SERVICES))} - {"check"}
+def test_whatever_a_profile_starts_waits_for_the_credentials(profile):
+    started = {name for name in SERVICES if name in ON_DEMAND.get(profile, set(SERVICES))} - {"credentials"}
     assert started
-    assert {service for service in started if "check" not in waits_for(service)} == set()
+    assert {service for service in started if "credentials" not in waits_for(service)} == set()
 
 
 def test_the_proxy_opens_grafana_and_dagster_to_other_machines_after_their_logins_are_no_examples():
-    assert {"check", "init", "grafana-login"} <= waits_for("proxy")
+    assert {"credentials", "check", "init", "grafana-login"} <= waits_for("proxy")
 
 
-def test_only_grafana_dagster_and_the_proxy_publish_ports():
+def test_only_grafana_dagster_the_web_page_and_the_proxy_publish_ports():
     ports = {name: definition["ports"] for name, definition in SERVICES.items() if "ports" in definition}
     of_the_proxy = ports.pop("proxy")
     assert ports == {
         "grafana": ["${EMM_BIND:?}:${GRAFANA_PUBLISHED_PORT:?}:3000"],
         "webserver": ["${EMM_BIND:?}:${DAGSTER_PUBLISHED_PORT:?}:3001"],
+        "web": ["${EMM_BIND:?}:${WEB_PUBLISHED_PORT:?}:3002"],
     }
     assert all(port.startswith("${EMM_PROXY_BIND:?}:") for port in of_the_proxy)
 
@@ -234,7 +259,7 @@ def test_a_service_on_another_host_has_the_same_definition_as_the_stacks_own(ser
 def test_every_image_but_influxdbs_is_pinned_and_none_is_a_substitute():
     images = [definition["image"] for definition in SERVICES.values() if "image" in definition]
     assert not [image for image in images if "emm-test" in image or image.endswith(":latest")]
-    foreign = [image for image in images if image != "emm-pipeline"]
+    foreign = [image for image in images if image != "${COMPOSE_PROJECT_NAME:-emm}-pipeline"]
     assert all(re.search(r":\d", image) for image in foreign)
 
 
@@ -245,6 +270,30 @@ def test_every_variable_of_the_file_is_in_the_settings_or_has_a_default():
     assert needed <= set(dotenv_values(ENV_FILES[0]))
 
 
+def test_an_old_docker_compose_stops_with_the_version_that_is_needed():
+    """Version 1 takes each key for a service. It reports the name of the first one that is no mapping."""
+    content = yaml.safe_load((PROJECT_ROOT / "docker-compose.yml").read_text())
+    first = next(key for key, value in content.items() if not isinstance(value, dict))
+    assert first == "x-this-file-needs-docker-compose-2.24-or-newer"
+    assert "2.24 or newer" in (PROJECT_ROOT / "README.md").read_text()
+
+
+def test_two_checkouts_with_names_of_their_own_share_no_image_no_container_and_no_volume():
+    for name, definition in SERVICES.items():
+        assert "container_name" not in definition, name
+        if "build" in definition:
+            assert definition.get("image", "${COMPOSE_PROJECT_NAME").startswith("${COMPOSE_PROJECT_NAME"), name
+    assert not [name for name, options in STACK["volumes"].items() if options]
+    assert not [name for name, options in STACK["networks"].items() if {"name", "external"} & set(options or ())]
+
+
+def test_the_documents_start_profiles_by_a_setting_so_that_stop_and_down_include_them():
+    for document in [PROJECT_ROOT / "README.md", *PROJECT_ROOT.glob("docs/*.md"), ENV_FILES[0]]:
+        commands = re.findall(r"docker[ -]compose .*--profile.*", document.read_text())
+        assert not [command for command in commands if "worker.yml" not in command], document
+    assert "COMPOSE_PROFILES" in ENV_FILES[0].read_text()
+
+
 def test_the_image_has_every_folder_where_its_user_writes_into_a_volume():
     """A new volume gets the owner of the folder in the image; without one it belongs to root."""
     creates = re.search(
@@ -252,8 +301,8 @@ def test_the_image_has_every_folder_where_its_user_writes_into_a_volume():
     )
     assert creates
     folders = {f"/run/emm/{service}" for service in creates.group(1).split()} | {"/run/emm/secrets"}
-    mounted = {place for service in SETS_UP for place in volumes_of(service).values() if place.startswith("/run/emm/")}
-    assert mounted == folders
+    places = {place.split(":")[0] for service in SETS_UP for place in volumes_of(service).values()}
+    assert {place for place in places if place.startswith("/run/emm/")} == folders
 
 
 def test_the_build_context_holds_no_settings():

@@ -87,5 +87,5 @@ def test_the_images_digests_are_written_and_other_lines_stay(tmp_path):
     assert settings.read_text().splitlines() == wanted
     assert settings.stat().st_mode & 0o777 == 0o600
     text = (PROJECT_ROOT / "docker" / "stack.yml").read_text()
-    pulled = dict(re.findall(r"(?:image: |PYTHON_IMAGE: \")\$\{(\w+):-([^}]+)\}", text))
+    pulled = dict(re.findall(r"(?:image: |PYTHON_IMAGE: \")\$\{(\w+_IMAGE):-([^}]+)\}", text))
     assert pulled == dict(re.findall(r"(\w+_IMAGE)=(\S+?)[; ]", script.read_text().replace("\\\n", " ")))

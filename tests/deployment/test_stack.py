@@ -76,9 +76,16 @@ def lost(stack: ComposeStack) -> list[str]:
 
 
 def wait_until_nothing_is_missing(stack: ComposeStack) -> None:
+    missing: list[str] = []
+
+    def nothing_is_missing() -> bool:
+        missing[:] = lost(stack)
+        return not missing
+
     with suppress(AssertionError):  # to say what is missing, instead of that something is
-        wait_for("everything that was read to be stored", lambda: not lost(stack), REPLAY_TIMEOUT_S, every_s=2)
-    assert lost(stack) == []
+        wait_for("everything that was read to be stored", nothing_is_missing, REPLAY_TIMEOUT_S, every_s=2)
+    # Not asked for again: a sample that is stored between the two queries of `lost` would look incomplete.
+    assert missing == []
 
 
 def test_the_file_is_valid(stack):

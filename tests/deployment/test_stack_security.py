@@ -100,7 +100,9 @@ with ThreadPoolExecutor(len(places)) as pool:
 def in_network(stack: ComposeStack, network: str, code: str, *arguments: str) -> str:
     """Return what a Python program prints in a container of one of the stack's networks."""
     name = f"{stack.project}_{network}"
-    return docker("run", "--rm", "--network", name, "--entrypoint", "python", "emm-pipeline", "-c", code, *arguments)
+    return docker(
+        "run", "--rm", "--network", name, "--entrypoint", "python", f"{stack.project}-pipeline", "-c", code, *arguments
+    )
 
 
 _ASKS_GRAFANA = """
@@ -363,4 +365,6 @@ def files(stack: ComposeStack, service: str) -> dict[str, str]:
     """Return the credentials in a service's folder."""
     code = "import json, pathlib; print(json.dumps({f.name: f.read_text() for f in pathlib.Path('/access').iterdir()}))"
     volume = f"{stack.project}_{service}-access:/access:ro"
-    return json.loads(docker("run", "--rm", "--volume", volume, "--entrypoint", "python", "emm-pipeline", "-c", code))
+    return json.loads(
+        docker("run", "--rm", "--volume", volume, "--entrypoint", "python", f"{stack.project}-pipeline", "-c", code)
+    )

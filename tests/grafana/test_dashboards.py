@@ -2,14 +2,17 @@
 
 import json
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pandas as pd
 import pytest
-from support.grafana import PROVISIONING, dashboards, interpolate, panel_queries
+from support.grafana import PROVISIONING, dashboards, interpolate, panel_queries, provision
 from support.influxdb import InfluxDB
 
 from dashboards.build import files
+from emm_pipeline.access.grafana_files import grafana_files
 from emm_pipeline.readings import READING_COLUMNS, PollPoint
+from emm_pipeline.settings import Settings
 from emm_pipeline.stores.influxdb.store import InfluxReadingsStore
 from emm_pipeline.stores.shaping import shape_points
 
@@ -71,6 +74,7 @@ def polls() -> list[PollPoint]:
             requests=1,
             points=POINTS[meter_id] if is_read(meter_id, number) else 0,
             error=None if is_read(meter_id, number) else REASON,
+            status="ok" if is_read(meter_id, number) else "failing",
         )
         for number, time in enumerate(minutes())
         for meter_id in NAMES
@@ -78,8 +82,9 @@ def polls() -> list[PollPoint]:
 
 
 @pytest.fixture(scope="module")
-def ask(influxdb: InfluxDB):
+def ask(influxdb_1_8: InfluxDB):
     """Run a query as Grafana does, by default over the last hour."""
+    influxdb = influxdb_1_8
     bucket = influxdb.create_database(BUCKET)
     store = InfluxReadingsStore(url=influxdb.url, token=influxdb.token, org=influxdb.org, bucket=bucket)
     assert store.write(shape_points(readings(), polls()).points) == []
@@ -162,41 +167,45 @@ class TestFleetHealth:
 
 
 class TestMeter:
+    @pytest.mark.parametrize(("meter", "id_"), [("mains, main = 1", "1"), ("1", "1"), ("2", "2")])
+    def test_the_panels_use_the_id_of_the_chosen_meter(self, ask, meter, id_):
+        assert [row["value"] for row in ask(variable("id"), meter=meter)] == [id_]
+
     def test_a_meter_is_chosen_by_its_description_or_its_id(self, ask):
         values = {row["value"] for row in ask(variable("meter"))}
         assert values == {"test_energy_meter", "mains, main = 1", "0", "1", "2"}
 
     @pytest.mark.parametrize(
-        ("meter", "measurements", "units"),
+        ("id_", "measurements", "units"),
         [
-            ("mains, main = 1", {"cos phi/total", "emm_poll", "energy", "voltageL1"}, {"V", "kWh"}),
+            ("1", {"cos phi/total", "emm_poll", "energy", "voltageL1"}, {"V", "kWh"}),
             ("2", {"activePower", "emm_poll", "voltageL1"}, {"V", "W"}),
         ],
     )
-    def test_the_other_choices_are_those_of_the_meter(self, ask, meter, measurements, units):
-        assert {row["name"] for row in ask(variable("measurement"), meter=meter)} == measurements
-        assert {row["value"] for row in ask(variable("unit"), meter=meter)} == units
+    def test_the_other_choices_are_those_of_the_meter(self, ask, id_, measurements, units):
+        assert {row["name"] for row in ask(variable("measurement"), id=[id_])} == measurements
+        assert {row["value"] for row in ask(variable("unit"), id=[id_])} == units
 
-    @pytest.mark.parametrize(("meter", "count", "mean"), [("mains, main = 1", MINUTES, 230.0), ("2", 20, 100.0)])
+    @pytest.mark.parametrize(("id_", "count", "mean"), [("1", MINUTES, 230.0), ("2", 20, 100.0)])
     @pytest.mark.parametrize("measurement", ["voltageL1", ALL])
-    def test_a_graph_by_unit_has_that_meters_values_in_that_unit(self, ask, meter, count, mean, measurement):
-        rows = ask(query_of("meter", "Values in $unit"), meter=meter, measurement=measurement, unit="V")
+    def test_a_graph_by_unit_has_that_meters_values_in_that_unit(self, ask, id_, count, mean, measurement):
+        rows = ask(query_of("meter", "Values in $unit"), id=[id_], measurement=measurement, unit="V")
         assert len(rows) == count
         assert rows[0]["mean"] == mean
         assert {row["measurement"] for row in rows} == {"voltageL1"}
 
     def test_values_without_a_unit_have_a_graph(self, ask):
-        rows = ask(query_of("meter", "Values without a unit"), meter="1", measurement=ALL)
+        rows = ask(query_of("meter", "Values without a unit"), id=["1"], measurement=ALL)
         assert {(row["measurement"], row["mean"]) for row in rows} == {("cos phi/total", 0.9)}
 
     def test_last_values(self, ask):
-        rows = ask(query_of("meter", "Latest values"), meter="2", measurement=ALL)
+        rows = ask(query_of("meter", "Latest values"), id=["2"], measurement=ALL)
         found = {(row["measurement"], row["dataunit"], row["last"]) for row in rows}
         assert found == {("voltageL1", "V", 100.0), ("activePower", "W", 50.0)}
 
     def test_energy_per_day_ignores_the_decrease_when_a_counter_is_reset(self, ask):
         query = query_of("meter", "Energy per day")
-        rows = ask(query, timedelta(days=14), meter="mains, main = 1", measurement=ALL, time_zone="UTC")
+        rows = ask(query, timedelta(days=14), id=["1"], measurement=ALL, time_zone="UTC")
         by_day = {datetime.fromtimestamp(row["time"] / 1000, UTC): row["sum"] for row in rows}
         assert by_day == {TODAY - timedelta(days=2): 4.0, TODAY - timedelta(days=1): 3.0}
         assert {(row["measurement"], row["dataunit"]) for row in rows} == {("energy", "kWh")}
@@ -204,15 +213,15 @@ class TestMeter:
     def test_a_day_begins_at_midnight_of_the_chosen_time_zone(self, ask):
         query = query_of("meter", "Energy per day")
         # 00:30 UTC is still the day before, three hours west
-        rows = ask(query, timedelta(days=14), meter="1", measurement="energy", time_zone="Etc/GMT+3")
+        rows = ask(query, timedelta(days=14), id=["1"], measurement="energy", time_zone="Etc/GMT+3")
         assert [row["sum"] for row in rows] == [5.0, 2.0]
 
     def test_the_table_to_export_has_every_value(self, ask):
-        rows = ask(query_of("meter", "All values, for CSV export"), meter="1", measurement=ALL)
+        rows = ask(query_of("meter", "All values, for CSV export"), id=["1"], measurement=ALL)
         assert len(rows) == 2 * MINUTES
 
     def test_a_name_with_regex_characters_is_matched_literally(self, ask):
-        assert ask(query_of("meter", "Latest values"), meter="test.energy.meter", measurement="test_measurement") == []
+        assert ask(variable("id"), meter="test.energy.meter") == []
 
 
 def variable(name: str) -> str:
@@ -220,26 +229,35 @@ def variable(name: str) -> str:
     return found["query"]
 
 
+SETTINGS = Settings(postgres_host="db", postgres_user="emm", postgres_db="emm")
+FILES = {f"/run/emm/grafana/{name}": text for name, text in grafana_files(SETTINGS, "token").items()}
+
+
 def rules() -> dict[str, dict]:
+    """The alert rules as Grafana reads them."""
     (group,) = json.loads((PROVISIONING / "alerting" / "rules.yml").read_text())["groups"]
-    return {rule["uid"]: rule for rule in group["rules"]}
+    return {rule["uid"]: rule for rule in provision(group["rules"], FILES)}
 
 
 class TestAlerts:
     def test_they_are_provisioned_and_paused(self):
-        assert {rule["isPaused"] for rule in rules().values()} == {True}
+        assert {rule["isPaused"] for rule in rules().values()} == {"true"}
 
     def test_a_meter_that_is_silent_for_15_minutes_has_no_points_and_others_have(self, ask):
         rule = rules()["emm-meter-silent"]
-        rows = ask(rule["data"][0]["model"]["query"], timedelta(seconds=rule["data"][0]["relativeTimeRange"]["from"]))
+        rows = ask(rule["data"][0]["model"]["query"])
         below = {row["id"] for row in rows if row["sum"] < threshold(rule)}
         assert below == {"2"}
         assert {row["id"] for row in rows} == {"0", "1", "2"}
 
+    def test_the_text_of_an_alert_names_the_meter_and_the_time(self):
+        summary = rules()["emm-meter-silent"]["annotations"]["summary"]
+        shown = "Meter {{ $labels.id }} ({{ $labels.description }}) has had no reading for 15 minutes."
+        assert summary == shown, "Grafana replaces the labels"
+
     def test_no_alert_is_raised_while_points_are_stored(self, ask):
         rule = rules()["emm-no-points"]
-        query = rule["data"][0]["model"]["query"]
-        assert only(ask(query, timedelta(minutes=15))) >= threshold(rule)
+        assert only(ask(rule["data"][0]["model"]["query"])) >= threshold(rule)
         assert rule["noDataState"] == "Alerting"
 
 
@@ -251,6 +269,6 @@ def threshold(rule: dict) -> float:
 
 
 def test_every_panel_has_a_test_here():
-    source = open(__file__).read()  # noqa: PTH123, SIM115
+    source = "".join(file.read_text() for file in Path(__file__).parent.glob("test_*.py"))
     untested = {title for name, title, _ in panel_queries() if f'query_of("{name}", "{title}")' not in source}
     assert not untested

@@ -179,21 +179,6 @@ def test_the_pause_before_a_connection_is_opened_again_is_kept(clock):
     assert any(later - earlier >= 5.0 for earlier, later in pairwise(times))
 
 
-@pytest.mark.parametrize("kept", [True, False])
-def test_a_connection_is_kept_between_two_readings_where_the_type_says_so(simulated_gateway, kept):
-    gateway = simulated_gateway({1: odd()})
-    for _ in range(3):
-        assert is_whole(read(gateway, replace(TYPE, keep_connection=kept))[0])
-    assert gateway.connections == (1 if kept else 3)
-
-
-def test_a_kept_connection_that_the_gateway_has_closed_is_opened_again(simulated_gateway):
-    gateway = simulated_gateway({1: odd()}, requests_per_connection=4)
-    for _ in range(3):
-        assert is_whole(read(gateway, replace(TYPE, keep_connection=True))[0])
-    assert gateway.connections == 3
-
-
 # --- silence in place of an exception
 
 

@@ -94,7 +94,7 @@ def test_a_unit_that_takes_fewer_registers_per_request_is_read_and_the_setting_t
     assert read_registers(sample, meter_type) == set(meter_type.registers)
     assert (sample.failure, sample.unsupported) == (None, ())
     [notice] = sample.notices
-    assert "set meter_types.max_registers_per_request of type t to 50 (now 125)" in notice
+    assert "emm types set t max_registers_per_request=50 (now 125)" in notice
 
 
 @pytest.mark.parametrize("code", [2, 3, 4])

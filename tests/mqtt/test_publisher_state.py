@@ -51,7 +51,7 @@ def test_the_status_tells_how_publishing_goes(found, status, reason):
     assert (result.state, result.reason) == (status, reason)
     assert ("bring the broker back" in (result.what_to_do or "")) == reason.startswith(("MQTT broker", "connecting"))
     if status == "stale":
-        assert "docker compose --profile mqtt up -d" in result.what_to_do
+        assert "COMPOSE_PROFILES=mqtt" in result.what_to_do
 
 
 def test_without_a_url_there_is_nothing_to_tell():

@@ -27,7 +27,7 @@ from emm_pipeline.config_db.gateway_locks import lock_key
 from emm_pipeline.fleet import EnergyMeter
 from emm_pipeline.modbus.transport import pacing
 from emm_pipeline.modbus.transport.tcp import TcpTransport
-from emm_pipeline.polling import pipeline
+from emm_pipeline.polling import open_gateways, pipeline
 from emm_pipeline.polling.plan import PollPlan
 from emm_pipeline.readings import FailureKind
 
@@ -175,7 +175,7 @@ def test_readings_continue_while_postgresql_is_unavailable_and_no_state_is_saved
 
 def test_without_device_state_no_gateway_lock_is_requested(simulated_gateway, monkeypatch, caplog):
     asked = []
-    monkeypatch.setattr(pipeline, "gateway_locks", asked.append)
+    monkeypatch.setattr(open_gateways, "PostgresGatewayLocks", asked.append)
     nowhere = create_config_engine("postgresql+psycopg2://postgres@127.0.0.1:1/emm")
     plan = plan_of(simulated_gateway({1: unit(), 2: unit()}))
     assert all(reading.blocks for reading in read(nowhere, plan))

@@ -70,7 +70,8 @@ def contents(archive: Path) -> dict[str, bytes]:
 def needed_at_run_time() -> dict[str, str]:
     """Return the place in the wheel of each file that EMM needs, by its name in the checkout."""
     names = [name for name in project_files() if name.startswith(("emm_pipeline/", "virtual_modbustcp_server/"))]
-    modules = {name: name for name in names if name.endswith((".py", ".csv", ".mako", "py.typed"))}
+    of_copies = ("Dockerfile", "Pipfile", "requirements.txt", ".dockerignore")  # what `emm virtual new` copies
+    modules = {name: name for name in names if name.endswith((".py", ".csv", ".mako", "py.typed", *of_copies))}
     shared = ["dagster.yaml", "workspace.yaml", *(name for name in project_files() if name.startswith("config/"))]
     return modules | {name: f"emm_pipeline/shipped/{name}" for name in shared}
 
@@ -108,10 +109,19 @@ def test_every_command_that_the_check_of_the_settings_names_exists_where_only_th
         [emm, "settings", "check"], cwd=empty_environment, capture_output=True, text=True, check=True
     )
     assert "make " not in checked.stdout
-    named = re.findall("`emm ([^`]+)`", checked.stdout)
+    named = re.findall("`[^` ]*emm ([^`]+)`", checked.stdout)
     assert named
     for command in named:
         subprocess.run([emm, *command.split(), "--help"], cwd=empty_environment, check=True, stdout=subprocess.DEVNULL)
+
+
+def test_an_installed_emm_makes_a_virtual_device(empty_environment):
+    folder = empty_environment / "devices"
+    folder.mkdir()
+    emm = empty_environment / "venv" / "bin" / "emm"
+    subprocess.run([emm, "virtual", "new", "my_device"], cwd=folder, check=True, stdout=subprocess.DEVNULL)
+    python = empty_environment / "venv" / "bin" / "python"
+    subprocess.run([python, "my_device/my_device.py", "--help"], cwd=folder, check=True, stdout=subprocess.DEVNULL)
 
 
 def test_an_installed_emm_takes_the_example_settings_and_keeps_no_data_among_its_packages(empty_environment):

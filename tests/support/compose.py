@@ -20,7 +20,7 @@ STAND_IN = "emm-test/influxdb:v1"
 """An InfluxDB 1.6 that takes the variables of influxdb:2, for machines that reach no image registry."""
 
 GRAFANA_DOUBLE = Path(__file__).with_name("grafana_api.py")
-ONCE = ("check", "init", "grafana-login")
+ONCE = ("credentials", "check", "init", "grafana-login")
 PORTS = ("GRAFANA", "DAGSTER", "GRAFANA_PROXY", "DAGSTER_PROXY", "POSTGRES", "INFLUXDB", "REDIS")
 PROFILES = ("celery", "proxy")
 COMMAND_TIMEOUT_S = 900
@@ -141,7 +141,7 @@ class ComposeStack:
             f"{volume}:/access:ro",
             "--entrypoint",
             "python",
-            "emm-pipeline",
+            f"{self.project}-pipeline",
             "-c",
             _ASK_INFLUXDB,
             f"http://influxdb:8086{path}",

@@ -46,16 +46,29 @@ class DagsterUI:
         assert "errors" not in result, result["errors"]
         return result["data"]
 
-    def partitions(self) -> dict[str, set[str]]:
-        """Return the partition keys by status: all, materialized, failed, materializing."""
+    def partitions(self, asset: str = "meter_readings") -> dict[str, set[str]]:
+        """Return an asset's partition keys by status: all, materialized, failed, materializing."""
         node = self.ask(
             """query($key: AssetKeyInput!) { assetNodeOrError(assetKey: $key) { ... on AssetNode {
                  partitionKeys
                  assetPartitionStatuses { ... on DefaultPartitionStatuses {
-                   materializedPartitions failedPartitions materializingPartitions } } } } }""",
-            key=ASSET[0],
+                   materializedPartitions failedPartitions materializingPartitions }
+                   ... on TimePartitionStatuses { ranges { startKey endKey status } } } } } }""",
+            key={"path": [asset]},
         )["assetNodeOrError"]
         statuses = node["assetPartitionStatuses"]
+        if "ranges" in statuses:
+            keys = node["partitionKeys"]
+            of_status: dict[str, set[str]] = {
+                "all": set(keys),
+                "materialized": set(),
+                "failed": set(),
+                "materializing": set(),
+            }
+            for each in statuses["ranges"]:
+                inside = keys[keys.index(each["startKey"]) : keys.index(each["endKey"]) + 1]
+                of_status.setdefault(each["status"].lower(), set()).update(inside)
+            return of_status
         return {
             "all": set(node["partitionKeys"]),
             "materialized": set(statuses.get("materializedPartitions", ())),

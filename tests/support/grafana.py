@@ -4,11 +4,14 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 from emm_pipeline.settings import PROJECT_ROOT
 
 PROVISIONING = PROJECT_ROOT / "config" / "grafana"
+_ESCAPED = re.compile(r"[\\^$*+?.()|[\]{}/]")
+"""The characters that Grafana escapes for regular expressions."""
 _VARIABLE = re.compile(r"\$\{(?P<braced>\w+)(?::(?P<format>\w+))?\}|\$(?P<bare>\w+)")
 
 
@@ -26,16 +29,58 @@ def panel_queries() -> Iterator[tuple[str, str, str]]:
 
 
 def interpolate(query: str, since: datetime, until: datetime, **variables: str | list[str]) -> str:
-    """Replace Grafana's own variables and the dashboard's. A variable without a value is an error."""
+    """Replace Grafana's own variables and the dashboard's. A variable without a value is an error.
+
+    Grafana's InfluxDB data source escapes the values of variables that may have several values for regular
+    expressions, also in a repeated panel, where only one is selected.
+    """
     span = f"time >= {int(since.timestamp() * 1000)}ms and time <= {int(until.timestamp() * 1000)}ms"
     values: Mapping[str, str | list[str]] = {"timeFilter": span, "__interval": "1m", **variables}
 
     def fill_in(match: re.Match[str]) -> str:
-        value = values[match["braced"] or match["bare"]]
-        if match["format"] == "regex":
-            several = [re.escape(one).replace("/", r"\/") for one in ([value] if isinstance(value, str) else value)]
+        name = match["braced"] or match["bare"]
+        value = values[name]
+        if match["format"] == "regex" or (name in several_values() and not match["format"]):
+            several = [_ESCAPED.sub(r"\\\g<0>", one) for one in ([value] if isinstance(value, str) else value)]
             return several[0] if len(several) == 1 else f"({'|'.join(several)})"
         assert isinstance(value, str), f"{match[0]} has several values, and no format for them"
         return value
 
     return _VARIABLE.sub(fill_in, query)
+
+
+@cache
+def several_values() -> frozenset[str]:
+    """Return the names of the variables of which several values can be selected."""
+    variables = (one for dashboard in dashboards().values() for one in dashboard["templating"]["list"])
+    return frozenset(one["name"] for one in variables if one.get("multi") or one.get("includeAll"))
+
+
+def provision(value: Any, files: Mapping[str, str]) -> Any:
+    """Return what Grafana reads from a value of a provisioning file; `files` are by path.
+
+    In a text, `$$` is a literal `$`. In the other parts `$__file{PATH}` is replaced first, and then all environment
+    variables, also those in the content of files. No variables are set.
+    """
+    if isinstance(value, dict):
+        return {key: provision(each, files) for key, each in value.items()}
+    if isinstance(value, list):
+        return [provision(each, files) for each in value]
+    if not isinstance(value, str):
+        return value
+    parts = [re.sub(r"\$__file{([^}]+)}", lambda match: files[match[1]].strip(), part) for part in value.split("$$")]
+    return "$".join(re.sub(r"\$(\w+|{[^}]*}|.)", "", part) for part in parts)
+
+
+def transform(rows: list[dict[str, Any]], panel: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the rows of a table as its transformations leave them; `time` is called Time, as in Grafana."""
+    rows = [{"Time" if key == "time" else key: value for key, value in row.items()} for row in rows]
+    for one in panel["transformations"]:
+        options = one["options"]
+        if one["id"] == "organize":
+            hidden = {key for key, is_hidden in options["excludeByName"].items() if is_hidden}
+            rows = [{key: value for key, value in row.items() if key not in hidden} for row in rows]
+        elif one["id"] == "sortBy":
+            for by in options["sort"]:
+                rows = sorted(rows, key=lambda row, by=by: row[by["field"]], reverse=by["desc"])
+    return rows

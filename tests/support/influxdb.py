@@ -1,7 +1,8 @@
 """A real InfluxDB for tests: Debian's InfluxDB 1.6, and nginx in front for the write API of 2.x.
 
 A folder of the same name holds the configuration files. The fixture `influxdb` starts both once per test session,
-on free loopback ports.
+on free loopback ports. `influxdb_1_8` is an InfluxDB 1.8.10, which has this API itself; `.ci/run` builds it if `go` is
+installed, and otherwise the fixture is the other server.
 """
 
 import base64
@@ -26,8 +27,11 @@ TEMPLATES = Path(__file__).with_suffix("")
 INSTALL = "apt-get install influxdb nginx-light libnginx-mod-http-set-misc"
 USER, PASSWORD, DATABASE = "emm", "emm-password", "emm"
 START_TIMEOUT_S = 20.0
+INFLUXD_1_8 = Path(os.environ.get("EMM_INFLUXD_1_8") or Path.home() / ".cache" / "emm-tests" / "influxd")
+"""InfluxDB 1.8.10, as `.ci/run` builds it."""
 
 _skipped = pytest.StashKey[str]()
+_older = pytest.StashKey[str]()
 
 
 class ServerMissingError(Exception):
@@ -43,6 +47,10 @@ class InfluxDB:
         bucket: `database/retention policy`.
         day_bucket: a bucket whose retention policy keeps points for a day.
         org: ignored by InfluxDB 1.x.
+
+    Args:
+        folder: for data, logs and configuration.
+        influxd: a program with the write API of 2.x, which needs no nginx; default: Debian's.
     """
 
     token = f"{USER}:{PASSWORD}"
@@ -50,15 +58,15 @@ class InfluxDB:
     bucket = f"{DATABASE}/autogen"
     day_bucket = f"{DATABASE}/day"
 
-    def __init__(self, folder: Path) -> None:
-        programs = _find_programs()
+    def __init__(self, folder: Path, influxd: Path | None = None) -> None:
+        programs = None if influxd else _find_programs()
         self._influxd_port, rpc_port, port = (free_port() for _ in range(3))
-        self.url = f"http://127.0.0.1:{port}"
+        self.url = f"http://127.0.0.1:{port if programs else self._influxd_port}"
         self._folder = folder
         values = {
             "FOLDER": str(folder),
             "INFLUXD_PORT": str(self._influxd_port),
-            "MODULES": str(programs.nginx_modules),
+            "MODULES": str(programs.nginx_modules) if programs else "",
             "PORT": str(port),
             "RPC_PORT": str(rpc_port),
             # if root started nginx, its worker would run as a user that cannot read the folder
@@ -66,9 +74,11 @@ class InfluxDB:
         }
         influxd_conf = _fill_in("influxdb.conf", folder, values)
         nginx_conf = _fill_in("nginx.conf", folder, values)
-        self._influxd_command = [programs.influxd, "-config", str(influxd_conf)]
+        self._influxd_command = [programs.influxd if programs else str(influxd), "-config", str(influxd_conf)]
         self._influxd = self._spawn(self._influxd_command, "influxd.log")
-        self._nginx = self._spawn([programs.nginx, "-e", "stderr", "-c", str(nginx_conf)], "nginx.log")
+        self._nginx: subprocess.Popen[bytes] | None = None
+        if programs:
+            self._nginx = self._spawn([programs.nginx, "-e", "stderr", "-c", str(nginx_conf)], "nginx.log")
         try:
             self._set_up()
         except BaseException:
@@ -108,7 +118,7 @@ class InfluxDB:
 
     def pids(self) -> list[int]:
         """Return the process ids of influxd and nginx."""
-        return [self._influxd.pid, self._nginx.pid]
+        return [process.pid for process in (self._influxd, self._nginx) if process]
 
     def stop(self) -> None:
         """End influxd with SIGTERM; nginx continues to run and answers 502."""
@@ -128,9 +138,10 @@ class InfluxDB:
 
     def close(self) -> None:
         """Ends both servers."""
-        for process in (self._nginx, self._influxd):
+        processes = [process for process in (self._nginx, self._influxd) if process]
+        for process in processes:
             process.terminate()
-        for process in (self._nginx, self._influxd):
+        for process in processes:
             try:
                 process.wait(START_TIMEOUT_S)
             except subprocess.TimeoutExpired:
@@ -164,7 +175,8 @@ class InfluxDB:
         self._wait_for(f"http://127.0.0.1:{self._influxd_port}/ping", self._influxd, "influxd.log")
 
     def _wait_for_nginx(self) -> None:
-        self._wait_for(f"{self.url}/ping", self._nginx, "nginx.log")
+        if self._nginx:
+            self._wait_for(f"{self.url}/ping", self._nginx, "nginx.log")
 
     def _wait_for(self, url: str, process: subprocess.Popen[bytes], log: str) -> None:
         deadline = time.monotonic() + START_TIMEOUT_S
@@ -223,8 +235,26 @@ def influxdb(request: pytest.FixtureRequest) -> Iterator[InfluxDB]:
             server.close()
 
 
+@pytest.fixture(scope="session")
+def influxdb_1_8(request: pytest.FixtureRequest) -> Iterator[InfluxDB]:
+    """An InfluxDB 1.8.10 if it was built, else the fixture `influxdb`."""
+    if not INFLUXD_1_8.exists():
+        request.config.stash[_older] = f"{INFLUXD_1_8} does not exist: see .ci/run"
+        yield request.getfixturevalue("influxdb")
+        return
+    with tempfile.TemporaryDirectory(prefix="emm-influxdb-") as folder:
+        server = InfluxDB(Path(folder), INFLUXD_1_8)
+        try:
+            yield server
+        finally:
+            server.close()
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Report once that no test was run against a real InfluxDB."""
     if reason := config.stash.get(_skipped, None):
         terminalreporter.section("not tested against InfluxDB")
+        terminalreporter.line(reason)
+    if reason := config.stash.get(_older, None):
+        terminalreporter.section("tested against InfluxDB 1.6 instead of 1.8")
         terminalreporter.line(reason)

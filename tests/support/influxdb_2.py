@@ -28,7 +28,8 @@ class InfluxAPI:
 
     Attributes:
         authorizations: tokens by their id.
-        bucket_id: the id of the bucket `emm`; it changes if the bucket is deleted and created again.
+        bucket: the name of the only bucket.
+        bucket_id: its id, which changes if the bucket is deleted and created again.
         password: of the user `emm`.
         tells_tokens: whether the list of tokens shows their texts.
         written: the tokens with which points were accepted.
@@ -37,7 +38,7 @@ class InfluxAPI:
     def __init__(self, admin: str = ADMIN, password: str = "") -> None:
         self.authorizations: dict[str, dict] = {}
         self.mappings: list[dict] = []
-        self.bucket_id = BUCKET_ID
+        self.bucket, self.bucket_id = "emm", BUCKET_ID
         self.password = password
         self.tells_tokens = True
         self.written: list[str] = []
@@ -93,12 +94,13 @@ class InfluxAPI:
     def handle(self, request: str, token: str, query: dict, body: dict | None) -> tuple[int, dict | None]:
         answers = {"GET /query": lambda: (200, {"results": []}) if self.may(token, "read") else DENIED}
         if self.is_admin(token):
-            buckets = [{"id": self.bucket_id, "name": "emm"}]
+            buckets = [{"id": self.bucket_id, "name": self.bucket}]
             answers |= {
                 "GET /api/v2/orgs": lambda: (200, {"orgs": ORGS}) if query["org"] == "emm" else (404, {}),
-                "GET /api/v2/buckets": lambda: (200, {"buckets": buckets if query["name"] == "emm" else []}),
-                "GET /api/v2/dbrps": lambda: (200, {"content": self.mappings}),
-                "POST /api/v2/dbrps": lambda: (201, self.mappings.append(body)),
+                "GET /api/v2/buckets": lambda: (200, {"buckets": buckets if query["name"] == self.bucket else []}),
+                f"GET /api/v2/buckets/{self.bucket_id}": lambda: (200, buckets[0]),
+                "GET /api/v2/dbrps": lambda: self.mapped(query["db"]),
+                "POST /api/v2/dbrps": lambda: self.map(body or {}),
                 "GET /api/v2/users": lambda: (200, {"users": [{"id": "u1", "name": "emm"}]}),
                 "POST /api/v2/users/u1/password": lambda: (204, self.set_password(body or {})),
                 "GET /api/v2/authorizations": lambda: (200, {"authorizations": self.listed()}),
@@ -106,9 +108,22 @@ class InfluxAPI:
             }
             for id_ in [*self.authorizations, *self.administrators]:
                 answers[f"DELETE /api/v2/authorizations/{id_}"] = lambda id_=id_: (204, self.withdraw(id_))
-            if request.startswith("DELETE ") and request not in answers:
+            for mapping in self.mappings:
+                answers[f"DELETE /api/v2/dbrps/{mapping['id']}"] = lambda one=mapping: (204, self.mappings.remove(one))
+            if request not in answers and request.startswith(("DELETE ", "GET /api/v2/buckets/")):
                 return 404, {"code": "not found"}
         return answers.get(request, lambda: DENIED)()
+
+    def mapped(self, database: str) -> tuple[int, dict]:
+        if "/" in database:
+            return 400, {"code": "invalid", "message": "database name cannot contain slashes"}
+        return 200, {"content": [one for one in self.mappings if one["database"] == database]}
+
+    def map(self, mapping: dict) -> tuple[int, dict]:
+        if "/" in mapping["database"]:
+            return 400, {"code": "invalid", "message": "database name cannot contain slashes"}
+        self.mappings.append({"id": f"m{len(self.mappings)}", **mapping})
+        return 201, self.mappings[-1]
 
     def listed(self) -> list[dict]:
         everything = [*self.administrators.values(), *self.authorizations.values()]

@@ -2,12 +2,13 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 from support.meters import SimulatedUnit, encode_value, holding
 
 from emm_pipeline.fleet import DataType, EnergyMeter, FunctionCode, MeterType, Register
-from emm_pipeline.polling import pipeline
+from emm_pipeline.polling import open_gateways, pipeline
 from emm_pipeline.polling.device_state import ScheduleSlot
 from emm_pipeline.polling.plan import PollPlan
 
@@ -37,7 +38,7 @@ def plan_of(gateway, meter_type=TYPE, host=None):
 @pytest.fixture
 def polled_gateway(clock, monkeypatch):
     """A factory of simulated gateways for `read`; silence, pauses and timeouts take no real time."""
-    monkeypatch.setattr(pipeline, "run_fast", clock.run)
+    monkeypatch.setattr(open_gateways, "FastLoop", lambda: SimpleNamespace(run=clock.run, close=lambda: None))
     return clock.gateway
 
 

@@ -38,6 +38,7 @@ def main() -> int:
             "POSTGRES_DB": "emm",
             "READINGS_STORE": "postgresql",
             "OUTBOX_DIR": str(folder / "outbox"),
+            "EMM_COMMAND": "emm",  # as the page shows it
         }
         port = _port()
         walkthrough = Walkthrough(settings, f"127.0.0.1:{port}")

@@ -11,6 +11,7 @@ from emm_pipeline.cli.output import say
 from emm_pipeline.credentials import write_file
 from emm_pipeline.settings import Settings, load_settings
 from emm_pipeline.stores.influxdb.setup import InfluxSetup, Tokens
+from emm_pipeline.stores.influxdb.store import require_access
 
 _READABLE = 0o444
 """Readable by all, because Grafana runs as another user; the folder's mode decides who can reach the file."""
@@ -31,7 +32,7 @@ def setup(env_files: tuple[Path, ...], write_token: Path, read_token: Path, data
 
     Tokens are created only if INFLUXDB_TOKEN equals DOCKER_INFLUXDB_INIT_ADMIN_TOKEN; a token of your own is kept. If
     InfluxDB no longer accepts a token in these files, the command replaces both and revokes the old ones. It is safe to
-    run it again.
+    run it again. Exits with 1 if InfluxDB does not let the pipeline write with the token.
 
     Example: emm influxdb setup --write-token write --read-token read --database database
     """
@@ -43,6 +44,7 @@ def setup(env_files: tuple[Path, ...], write_token: Path, read_token: Path, data
         settings.docker_influxdb_init_admin_token.get_secret_value(),
         settings.influxdb_org,
         settings.influxdb_bucket,
+        settings.influxdb_ca_file,
     )
     tokens = _tokens(settings, server, existing)
     ids = dict(zip((write_token, read_token), tokens.ids, strict=False))
@@ -52,6 +54,14 @@ def setup(env_files: tuple[Path, ...], write_token: Path, read_token: Path, data
             write_file(_id_file(file), ids[file], _READABLE)
     if existing and tokens.ids and tokens is not existing:
         server.withdraw(existing)
+    if settings.readings_store == "influxdb":
+        require_access(
+            settings.influxdb_url,
+            tokens.write,
+            settings.influxdb_org,
+            settings.influxdb_bucket,
+            settings.influxdb_ca_file,
+        )
 
 
 def _tokens(settings: Settings, server: InfluxSetup, existing: Tokens | None) -> Tokens:
@@ -68,8 +78,8 @@ def _tokens(settings: Settings, server: InfluxSetup, existing: Tokens | None) ->
         return own
     tokens = server.ensure_tokens(existing)
     say("InfluxDB: tokens kept" if tokens is existing else "InfluxDB: created one token to write and one to read")
-    if server.ensure_database():
-        say(f"InfluxDB: bucket {settings.influxdb_bucket} can be queried with InfluxQL")
+    if message := server.ensure_database():
+        say(f"InfluxDB: {message}")
     return tokens
 
 

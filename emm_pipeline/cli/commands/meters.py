@@ -14,6 +14,7 @@ from emm_pipeline.cli.output import confirm, json_option, print_json, say, yes_o
 from emm_pipeline.cli.showing import meter_list
 from emm_pipeline.cli.type_names import find_type
 from emm_pipeline.condition.meters import meter_conditions
+from emm_pipeline.condition.records import meter_records
 from emm_pipeline.config_db.editing.meter_rows import edit_meter, load_meter_rows, remove_meters
 from emm_pipeline.config_db.loader import load_fleet
 from emm_pipeline.fleet import SERIAL_PORT
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 _COLUMNS = (
     *("host", "port", "slave_address", "type", "description", "enabled", "transport", "serial_settings"),
-    *("factor", "may_be_off"),
+    *("factor", "may_be_off", "max_power_w", "tariff"),
 )
 
 
@@ -57,7 +58,7 @@ def list_command(env_files: tuple[Path, ...], as_json: bool) -> None:
     with open_config_database(settings) as engine:
         conditions = meter_conditions(engine, settings)
     if as_json:
-        print_json(meter_list.as_json(conditions))
+        print_json(meter_records(conditions))
     else:
         meter_list.print_list(conditions)
 
@@ -71,6 +72,8 @@ def list_command(env_files: tuple[Path, ...], as_json: bool) -> None:
 @click.option("--description", help="Its name for people.")
 @click.option("--no-description", is_flag=True, help="Remove the description.")
 @click.option("--factor", type=float, help="Its transformers' ratio; negative where it is mounted backwards.")
+@click.option("--max-power", type=click.FloatRange(0, min_open=True), help="The most that can flow through it, in W.")
+@click.option("--tariff", help="Name of its prices in the table tariffs, for the cost of its energy.")
 @click.option(
     "--may-be-off/--always-on",
     default=None,
@@ -90,6 +93,8 @@ def edit_command(
     description: str | None,
     no_description: bool,
     factor: float | None,
+    max_power: float | None,
+    tariff: str | None,
     may_be_off: bool | None,
     transport: str | None,
     serial_settings: str | None,
@@ -104,7 +109,7 @@ def edit_command(
         raise click.UsageError("give either --description or --no-description, not both")
     given: dict[str, Any] = {"host": host, "port": port, "slave_address": unit, "type": type_name}
     given |= {"description": description, "transport": transport, "serial_settings": serial_settings}
-    given |= {"factor": factor, "may_be_off": may_be_off}
+    given |= {"factor": factor, "may_be_off": may_be_off, "max_power_w": max_power, "tariff": tariff}
     changes: dict[str, Any] = {column: value for column, value in given.items() if value is not None}
     if no_description:
         changes["description"] = None
@@ -113,7 +118,7 @@ def edit_command(
     if not changes:
         raise click.UsageError(
             "nothing to change: give --host, --port, --unit, --type, --description, --no-description, --transport, "
-            "--serial, --factor, --may-be-off or --always-on"
+            "--serial, --factor, --max-power, --tariff, --may-be-off or --always-on"
         )
     with open_config_database(load_settings(*env_files)) as engine:
         if type_name:

@@ -8,6 +8,7 @@ import click
 
 from emm_pipeline.cli.addresses import ENDPOINT, UNIT_ID, Endpoint
 from emm_pipeline.cli.commands.meters_check import check_plan
+from emm_pipeline.cli.commands.types_install import install_types
 from emm_pipeline.cli.gateways import KnownFleet
 from emm_pipeline.cli.links import gateway_of, shown_gateway, transport_options
 from emm_pipeline.cli.meter_names import named
@@ -15,7 +16,6 @@ from emm_pipeline.cli.output import can_ask, confirm, json_option, print_json, s
 from emm_pipeline.cli.showing.checks import as_json as check_as_json
 from emm_pipeline.cli.showing.checks import print_findings, values_in_brief
 from emm_pipeline.cli.showing.sentences import say_wrapped
-from emm_pipeline.cli.type_installation import install_types
 from emm_pipeline.cli.type_names import find_type
 from emm_pipeline.commissioning.check_results import AD_HOC_ID
 from emm_pipeline.config_db.editing.meter_rows import add_meter

@@ -13,12 +13,13 @@ from emm_pipeline.cli.showing.register_tables import (
     print_changes,
 )
 from emm_pipeline.cli.showing.series_changes import series_changes
-from emm_pipeline.cli.type_installation import PlannedType, catalogue_type, plan_types, write_types
-from emm_pipeline.config_db.editing.type_tables import editing_registers, load_type_rows
+from emm_pipeline.commissioning.installing import plan_now, plan_types, write_types
+from emm_pipeline.config_db.editing.type_tables import load_type_rows
 from emm_pipeline.config_db.engine import database_errors
 from emm_pipeline.errors import ConfigurationError
 from emm_pipeline.opening import open_config_database
 from emm_pipeline.settings import load_settings
+from emm_pipeline.suggesting import suggestion
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,7 +44,7 @@ def diff_command(env_files: tuple[Path, ...], type_names: tuple[str, ...], as_js
     catalogue = load_catalogue()
     with open_config_database(load_settings(*env_files)) as engine, database_errors(engine), engine.connect() as conn:
         names = type_names or sorted(name for name in load_type_rows(conn) if name in catalogue)
-        plans = plan_types(conn, [catalogue_type(name) for name in dict.fromkeys(names)])
+        plans = plan_types(conn, [_entry(name) for name in dict.fromkeys(names)])
     if as_json:
         print_json([_as_json(each.entry, each.plan) for each in plans])
     else:
@@ -71,10 +72,9 @@ def install_command(
 
     Example: emm types install sdm630
     """
-    entries = [catalogue_type(name) for name in dict.fromkeys(type_names)]
+    entries = [_entry(name) for name in dict.fromkeys(type_names)]
     with open_config_database(load_settings(*env_files)) as engine:
-        with database_errors(engine), engine.connect() as connection:
-            plans = plan_types(connection, entries)
+        plans = plan_now(engine, entries)
         if not as_json:
             for each in plans:
                 _show(each.entry, each.plan)
@@ -85,7 +85,7 @@ def install_command(
             )
         if not dry_run and any(not each.plan.changes_nothing for each in plans):
             confirm(f"Write {', '.join(entry.name for entry in entries)} into the database?", yes=yes or not edited)
-            _write(engine, plans)
+            write_types(engine, plans)
     if as_json:
         print_json([_as_json(each.entry, each.plan) | {"written": not dry_run} for each in plans])
     elif dry_run or all(each.plan.changes_nothing for each in plans):
@@ -95,15 +95,18 @@ def install_command(
         say(f"installed: {names}; next: emm meters add HOST --unit N --type {entries[0].name}")
 
 
-def _write(engine: Engine, plans: list[PlannedType]) -> None:
-    """Write the changes that were shown. The tables are locked only now, not while a question waits for its answer."""
-    with editing_registers(engine) as connection:
-        if plan_types(connection, [each.entry for each in plans]) != plans:
-            raise ConfigurationError(
-                "nothing was written: these types were changed by someone else in the meantime; repeat the command to "
-                "see the changes it would make now"
-            )
-        write_types(connection, plans)
+def install_types(engine: Engine, names: list[str]) -> None:
+    """Write types of the catalogue that are not in the database into it, without printing anything."""
+    write_types(engine, plan_now(engine, [_entry(name) for name in names]))
+
+
+def _entry(name: str) -> CatalogueType:
+    catalogue = load_catalogue()
+    if name not in catalogue:
+        raise ConfigurationError(
+            f"the catalogue has no type {name!r}; emm types list shows those it has{suggestion(name, catalogue)}"
+        )
+    return catalogue[name]
 
 
 def _show(entry: CatalogueType, plan: Installation) -> None:

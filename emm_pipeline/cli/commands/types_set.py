@@ -8,20 +8,20 @@ import click
 
 from emm_pipeline.catalog import load_catalogue
 from emm_pipeline.cli.output import json_option, print_json, say
-from emm_pipeline.cli.suggesting import suggestion
 from emm_pipeline.config_db.editing.register_rows import SETTING_COLUMNS
 from emm_pipeline.config_db.editing.type_tables import editing_registers, load_type_rows, write_settings
-from emm_pipeline.config_db.validation.meter_types import check_types
+from emm_pipeline.config_db.loader import rows_of
+from emm_pipeline.config_db.validation import check_rows
 from emm_pipeline.errors import ConfigurationError
 from emm_pipeline.fleet import MeterType
+from emm_pipeline.modbus.planning import plan_requests
 from emm_pipeline.opening import open_config_database
 from emm_pipeline.settings import load_settings
+from emm_pipeline.suggesting import suggestion
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterable, Mapping
     from pathlib import Path
-
-    from emm_pipeline.fleet import ConfigurationIssue
 
 DEFAULT = "default"
 _SWITCHES = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
@@ -47,10 +47,7 @@ def set_command(env_files: tuple[Path, ...], type_name: str, settings: tuple[str
             raise ConfigurationError(_unknown(type_name, types))
         before = dict(zip(SETTING_COLUMNS, types[type_name].settings or (None,) * len(SETTING_COLUMNS), strict=True))
         after = before | changes
-        issues: list[ConfigurationIssue] = []
-        check_types([{"type": type_name, **after}], issues)
-        if issues:
-            raise ConfigurationError("; ".join(f"{issue.column} {issue.reason}" for issue in issues))
+        _require_valid(type_name, after, rows_of(connection, "registers"))
         row = tuple(after[name] for name in SETTING_COLUMNS)
         write_settings(connection, type_name, row if any(value is not None for value in row) else None)
     if as_json:
@@ -78,6 +75,19 @@ def _parsed(text: str) -> tuple[str, Any]:
     except ValueError:
         return name, value  # the check of the row says which values are allowed
     return name, int(number) if number.is_integer() else number
+
+
+def _require_valid(type_name: str, settings: Mapping[str, Any], registers: Iterable[Mapping[str, Any]]) -> None:
+    """Raise a ConfigurationError if a setting is invalid, or if the type's registers cannot be requested with them."""
+    fleet = check_rows([], registers, [{"type": type_name, **settings}])
+    issues = [issue for issue in fleet.issues if issue.table == "meter_types"]
+    if issues:
+        raise ConfigurationError("; ".join(f"{issue.column} {issue.reason}" for issue in issues))
+    if type_name in fleet.types:
+        try:
+            plan_requests(fleet.types[type_name])
+        except ValueError as err:
+            raise ConfigurationError(str(err)) from None
 
 
 def _shown(name: str, value: Any) -> str:

@@ -50,7 +50,10 @@ def watch(
             elif console().is_terminal:
                 from emm_pipeline.cli.showing.watch_app import WatchApp  # noqa: PLC0415 - Textual, on a terminal only
 
-                last = WatchApp(watched, count).run() or []
+                app = WatchApp(watched, count)
+                last = app.run() or []
+                if app.error:
+                    raise app.error
             else:
                 last = _repeat(watched, count, lambda now: _print_lines(watched, now))
         except KeyboardInterrupt:

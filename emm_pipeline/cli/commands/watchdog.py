@@ -7,6 +7,7 @@ import threading
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 import click
@@ -16,8 +17,14 @@ from emm_pipeline.alerts.rules import FAILURES, Condition, with_advice
 from emm_pipeline.alerts.watchdog import WatchdogState
 from emm_pipeline.cli.output import note, say
 from emm_pipeline.condition.parts import parts_seen_by_the_watchdog
+from emm_pipeline.condition.polling import polling_issues
 from emm_pipeline.errors import EmmError
-from emm_pipeline.settings import Settings, load_settings
+from emm_pipeline.settings import load_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from emm_pipeline.condition.probes import Part
 
 FAILS_AFTER_S = 60.0
 """How long a part is unavailable before an alert is raised: a restart takes less."""
@@ -32,8 +39,9 @@ def watchdog(env_files: tuple[Path, ...], interval: float, patience: float, stat
     """Watch PostgreSQL, Dagster's daemon and the code server; send an alert when one fails, and when it recovers.
 
     It sends to the mail address and the ALERT_URLS. Dagster's alert_sensor, which cannot run while one of these three
-    is unavailable, reports all other failures. Run the watchdog as a separate service; it ends with SIGTERM or Ctrl-C.
-    It also prints each line.
+    is unavailable, reports all other failures. The file also says whether polling works, for a health check: PostgreSQL
+    can write, daemon, code server and schedule run, the outbox is not full, and meters are polled. Run the watchdog as
+    a separate service; it ends with SIGTERM or Ctrl-C. It also prints each line.
 
     Example: emm watchdog
     """
@@ -42,10 +50,15 @@ def watchdog(env_files: tuple[Path, ...], interval: float, patience: float, stat
     ended = _ended_by_signals()
     first_failed: dict[str, float] = {}
     say(f"watching every {interval:g} s; channels: {', '.join(c.name for c in channels_of(settings)) or 'none'}")
+    if settings.mail_issue:
+        note(f"warning: {settings.mail_issue}")
     while True:
         try:
             settings = load_settings(*env_files)
-            conditions = _conditions(settings, first_failed, patience)
+            now = datetime.now(UTC)
+            parts = parts_seen_by_the_watchdog(settings, now)
+            conditions = _conditions(parts, now, first_failed, patience)
+            remembered.issues = polling_issues(settings, parts, now)
             channels = channels_of(settings)
             for line in remembered.look(conditions, ZoneInfo(settings.tz), [channel.name for channel in channels]):
                 say(line.text)
@@ -57,11 +70,12 @@ def watchdog(env_files: tuple[Path, ...], interval: float, patience: float, stat
             return
 
 
-def _conditions(settings: Settings, first_failed: dict[str, float], patience_s: float) -> list[Condition]:
+def _conditions(
+    parts: Sequence[Part], now: datetime, first_failed: dict[str, float], patience_s: float
+) -> list[Condition]:
     """Return the conditions of the parts. A part that has failed only briefly neither raises nor resolves an alert."""
-    now = datetime.now(UTC)
     conditions = []
-    for part in parts_seen_by_the_watchdog(settings, now):
+    for part in parts:
         if part.is_ok:
             first_failed.pop(part.name, None)
             conditions.append(Condition(part.name, part.name, last_ok_at=now))

@@ -9,7 +9,6 @@ from dotenv import dotenv_values
 from pydantic import SecretStr
 from pydantic_core import PydanticUndefined
 
-from emm_pipeline.cli.suggesting import suggestion
 from emm_pipeline.credentials import EXAMPLES
 from emm_pipeline.env_files import require_readable
 from emm_pipeline.settings import ENV_FILES, PRODUCT_FILES, Settings, access_values, visible
@@ -26,7 +25,7 @@ def effective_settings(*env_files: Path) -> list[dict[str, str]]:
     """
     require_readable(env_files)
     files: list[tuple[str, Mapping[str, str | None]]] = [
-        (_shown_path(path), dotenv_values(path, encoding="utf-8")) for path in (*ENV_FILES, *env_files)
+        (shown_path(path), dotenv_values(path, encoding="utf-8")) for path in (*ENV_FILES, *env_files)
     ]
     sources = [("EMM_ACCESS_DIR", access_values(*env_files)), ("environment", os.environ), *reversed(files)]
     shown = []
@@ -47,26 +46,6 @@ def effective_settings(*env_files: Path) -> list[dict[str, str]]:
     return shown
 
 
-_OTHERS = ("VIRTUAL_SERVER_", "COMPOSE_", "GF_", "DOCKER_", "EMM_COMMAND")
-"""Beginnings of the names of variables that other programs read."""
-
-
-def unknown_variables(*env_files: Path) -> list[str]:
-    """Return a line for each variable in the user's files that looks like one of EMM's and is none, such as a typo.
-
-    The files may hold other variables, such as those of a virtual device.
-    """
-    example, *own = (*ENV_FILES, *env_files)
-    known = {name.upper() for name in Settings.model_fields} | set(dotenv_values(example, encoding="utf-8"))
-    families = {name.partition("_")[0] for name in known}
-    return [
-        f"{_shown_path(file)}: EMM has no setting {name}{suggestion(name, known)}"
-        for file in own
-        for name in dotenv_values(file, encoding="utf-8")
-        if name not in known and not name.startswith(_OTHERS) and not name.endswith("_IMAGE")
-        if name.partition("_")[0] in families or suggestion(name, known, cutoff=0.8)
-    ]
-
-
-def _shown_path(path: Path) -> str:
+def shown_path(path: Path) -> str:
+    """Return the path of a file with settings, relative to the product's folder if it is in there."""
     return str(path.relative_to(PRODUCT_FILES) if path.is_relative_to(PRODUCT_FILES) else path)

@@ -67,7 +67,8 @@ def _named(found: FoundUnit) -> list[tuple[str, str]]:
     if not found.candidates:
         return [("not in the catalogue", "")]
     first, *others = found.candidates
-    # Another order of the same type is worth a line only if it is nearly as likely.
+    # Other types are worth a line if they are as certain, and another order of the same type if it is nearly as likely.
+    others = [each for each in others if each.confidence == first.confidence or each in rivals(found.candidates)]
     told = [each for each in others if each.bits > first.bits - RIVAL_BITS or not each.type.startswith(first.type)]
     return [(each.type, how_sure(each)) for each in (first, *told)]
 

@@ -15,8 +15,9 @@ TYPE_PLACEHOLDER = "my_type"
 
 def print_row(register: Register) -> None:
     """Print the row of a register whose names are placeholders."""
-    say(f"\nThe row for the table registers; replace the names that begin with my_:\n\n  {insert_line(register)}")
-    say(f"\nThe same as a file for emm registers import:\n\n  {csv_header(register)}\n  {csv_line(register)}\n")
+    say("\nWrite this into a file, my_type.csv, and replace the names that begin with my_:\n")
+    say(f"  {csv_header(register)}\n  {csv_line(register)}\n")
+    say(f"Then: emm registers import my_type.csv\nThe same in SQL:\n\n  {insert_line(register)}\n")
 
 
 def insert_line(register: Register) -> str:

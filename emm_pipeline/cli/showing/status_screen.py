@@ -10,6 +10,7 @@ from emm_pipeline.cli.output import printable, say
 from emm_pipeline.cli.runnable import runnable
 from emm_pipeline.cli.wrapping import wrapped
 from emm_pipeline.status import State
+from emm_pipeline.stores.texts import number_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -64,7 +65,7 @@ def _headline(condition: PipelineCondition) -> str:
 def _print_meters(meters: Sequence[MeterCondition]) -> None:
     counts = Counter(each.status.state for each in meters)
     told = ", ".join(f"{counts[state]} {state}" for state in _WORST_FIRST if counts[state])
-    say(f"{len(meters)} meters: {told}" if meters else "no meters yet: emm scan HOST, or emm meters add")
+    say(f"{number_of(len(meters), 'meter')}: {told}" if meters else "no meters yet: emm scan HOST, or emm meters add")
     entries = list(_entries([each for each in meters if each.status.state not in _FINE]))
     for name, status, labels in entries[:METERS_SHOWN]:
         _print_entry(name, status, labels)

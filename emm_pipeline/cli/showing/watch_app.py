@@ -14,6 +14,7 @@ from textual.widgets import DataTable, Footer, Input, Static
 from emm_pipeline.cli.local_time import time_of_day
 from emm_pipeline.cli.output import printable
 from emm_pipeline.cli.showing.tables import shown, styled
+from emm_pipeline.errors import EmmError
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from emm_pipeline.fleet import EnergyMeter
 
 REASONS_SHOWN = 3
+
+MOST_ROWS = 2000
+"""Maximum number of rows; a filter selects others."""
 
 
 class WatchApp(App["list[Values]"]):
@@ -50,6 +54,9 @@ class WatchApp(App["list[Values]"]):
         self._words: list[str] = []
         self._columns: dict[str, ColumnKey] = {}
         self._rows: dict[tuple[int, str], str] = {}
+        self._left_out = 0
+        self.error: EmmError | None = None
+        """Why reading ended, for the caller to report."""
 
     def compose(self) -> ComposeResult:
         """Yield the widgets from top to bottom."""
@@ -81,7 +88,13 @@ class WatchApp(App["list[Values]"]):
         done = 0
         while True:
             due = time.monotonic() + self._watched.interval_s
-            self._before, self._last = self._last, {each.meter.id: each for each in await self._watched.read()}
+            try:
+                readings = await self._watched.read()
+            except EmmError as err:
+                self.error = err
+                self.exit()
+                return
+            self._before, self._last = self._last, {each.meter.id: each for each in readings}
             self._show()
             done += 1
             if done == self._count:
@@ -119,16 +132,20 @@ class WatchApp(App["list[Values]"]):
         """Fill the table with the rows that the filter lets through."""
         self._table.clear()
         self._rows.clear()
-        for meter in self._watched.meters:
-            for name, unit in self._watched.series(meter):
-                if self._is_wanted(meter, name, unit):
-                    key = f"{meter.id} {name}"
-                    self._rows[meter.id, name] = key
-                    value, mark = self._cells(meter.id, name)
-                    cells = [styled(name, ""), value, mark, styled(unit or "", "")]
-                    if self._shows_meters:
-                        cells.insert(0, styled(_short_name(meter), ""))
-                    self._table.add_row(*cells, key=key)
+        wanted = [
+            (meter, name, unit)
+            for meter in self._watched.meters
+            for name, unit in self._watched.series(meter)
+            if self._is_wanted(meter, name, unit)
+        ]
+        self._left_out = max(0, len(wanted) - MOST_ROWS)
+        for meter, name, unit in wanted[:MOST_ROWS]:
+            self._rows[meter.id, name] = key = f"{meter.id} {name}"
+            value, mark = self._cells(meter.id, name)
+            cells = [styled(name, ""), value, mark, styled(unit or "", "")]
+            if self._shows_meters:
+                cells.insert(0, styled(_short_name(meter), ""))
+            self._table.add_row(*cells, key=key)
 
     def _is_wanted(self, meter: EnergyMeter, name: str, unit: str | None) -> bool:
         text = f"{_short_name(meter)} {name} {unit or ''}".lower()
@@ -173,6 +190,8 @@ class WatchApp(App["list[Values]"]):
             for each in wrong[:REASONS_SHOWN]
         ]
         more = [f"and {len(wrong) - REASONS_SHOWN} more"] if len(wrong) > REASONS_SHOWN else []
+        if self._left_out:
+            more.append(f"{self._left_out} more values have no row: filter with /")
         return "\n".join([head, *reasons, *more])
 
 

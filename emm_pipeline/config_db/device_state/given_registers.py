@@ -51,8 +51,12 @@ def save_given(
     readings: Sequence[MeterReading],
     types: Mapping[str, MeterType],
     known: Mapping[int, Sequence[GivenRange]],
-) -> None:
-    """Save the registers that meters sent for the first time; `known` are those that were loaded before."""
+) -> bool:
+    """Save the registers that meters sent for the first time; `known` are those that were loaded before.
+
+    Returns:
+        Whether there were any.
+    """
     fingerprints = Fingerprints(types)
     rows = []
     for reading in readings:
@@ -66,6 +70,7 @@ def save_given(
     if rows:
         with database_errors(engine), engine.begin() as connection:
             upsert(connection, given_registers, rows)
+    return bool(rows)
 
 
 def _is_in(one: GivenRange, ranges: Iterable[GivenRange]) -> bool:

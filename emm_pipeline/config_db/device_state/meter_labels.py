@@ -58,11 +58,15 @@ def load_labels_known(
     )
 
 
-def save_labels(engine: Engine, readings: Sequence[MeterReading], types: Mapping[str, MeterType]) -> None:
-    """Save the labels that were read in these meter readings. If none were read, the earlier ones stay."""
+def save_labels(engine: Engine, readings: Sequence[MeterReading], types: Mapping[str, MeterType]) -> bool:
+    """Save the labels that were read in these meter readings. If none were read, the earlier ones stay.
+
+    Returns:
+        Whether any were requested.
+    """
     asked = [reading for reading in readings if reading.labels is not None]
     if not asked:
-        return
+        return False
     before = load_labels(engine)
     known = Fingerprints(types)
     rows = [
@@ -76,3 +80,4 @@ def save_labels(engine: Engine, readings: Sequence[MeterReading], types: Mapping
     ]
     with database_errors(engine), engine.begin() as connection:
         upsert(connection, meter_labels, rows)
+    return True

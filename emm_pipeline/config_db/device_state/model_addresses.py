@@ -44,8 +44,8 @@ def load_model_addresses(
     }
 
 
-def save_model_addresses(engine: Engine, readings: Sequence[MeterReading], types: Mapping[str, MeterType]) -> None:
-    """Save the addresses that these meter readings found by searching for models."""
+def save_model_addresses(engine: Engine, readings: Sequence[MeterReading], types: Mapping[str, MeterType]) -> bool:
+    """Save the addresses that these meter readings found by searching for models; return whether there were any."""
     known = Fingerprints(types)
     rows = [
         {
@@ -60,3 +60,4 @@ def save_model_addresses(engine: Engine, readings: Sequence[MeterReading], types
     if rows:
         with database_errors(engine), engine.begin() as connection:
             upsert(connection, model_addresses, rows)
+    return bool(rows)

@@ -81,8 +81,12 @@ def load_refused(
 
 def save_unsupported(
     engine: Engine, readings: Sequence[MeterReading], types: Mapping[str, MeterType], now: datetime
-) -> None:
-    """Save the registers that meters refused in these meter readings, and delete entries older than a day."""
+) -> bool:
+    """Save the registers that meters refused in these meter readings, and delete entries older than a day.
+
+    Returns:
+        Whether any were refused.
+    """
     known = Fingerprints(types)
     rows = [
         {
@@ -102,16 +106,17 @@ def save_unsupported(
         if unsupported.refused_at == reading.time
     ]
     if not rows:
-        return
+        return False
     with database_errors(engine), engine.begin() as connection:
         upsert(connection, refused_registers, rows)
         connection.execute(delete(refused_registers).where(refused_registers.c.refused_at <= now - REFUSAL_LASTS))
+    return True
 
 
 def forget_given(
     engine: Engine, refused: Mapping[int, Sequence[UnsupportedRange]], readings: Sequence[MeterReading]
-) -> None:
-    """Delete the refused registers that meters have given now.
+) -> bool:
+    """Delete the refused registers that meters have given now; return whether there were any.
 
     Args:
         engine: The configuration database.
@@ -128,6 +133,7 @@ def forget_given(
         with database_errors(engine), engine.begin() as connection:
             for meter_id, range_ in given:
                 _forget(connection, meter_id, range_.key)
+    return bool(given)
 
 
 def forget_read(engine: Engine, requests: Mapping[int, Sequence[Request]]) -> None:

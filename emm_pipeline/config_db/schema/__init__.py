@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING
 
 from emm_pipeline.config_db.schema.columns import compare_columns, compare_key
 from emm_pipeline.config_db.schema.conditions import compare_conditions
-from emm_pipeline.config_db.tables import combined_measurements, energy_meters, metadata, meter_types, registers
+from emm_pipeline.config_db.tables import (
+    combined_measurements,
+    energy_meters,
+    metadata,
+    meter_types,
+    registers,
+    tariffs,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -21,7 +28,7 @@ if TYPE_CHECKING:
 
     from emm_pipeline.config_db.schema.differences import Difference
 
-EDITED_TABLES = (energy_meters, registers, meter_types, combined_measurements)
+EDITED_TABLES = (energy_meters, registers, meter_types, combined_measurements, tariffs)
 """The tables that people write. The pipeline's own tables are created by the migrations, and only compared."""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import ARRAY, Boolean, CheckConstraint, Integer, Text, text
+from sqlalchemy import ARRAY, Boolean, CheckConstraint, Date, Integer, Text, Time, text
 from sqlalchemy.exc import DBAPIError
 
 from emm_pipeline.config_db.schema.differences import Difference, attempt, rows_with
@@ -36,6 +36,7 @@ _VALID_ROWS: dict[str, dict[str, Any]] = {
     },
     "meter_types": {"type": "t"},
     "combined_measurements": {"type": "t", "measurement_name": "gridPower", "part": "importPower", "factor": 1},
+    "tariffs": {"name": "household", "valid_from": "2026-01-01", "price_per_kwh": 0.3},
 }
 """A valid row of each table. It is tried with changed values, one column at a time, to find what a constraint forbids.
 """
@@ -45,6 +46,8 @@ _TRIED = {
     Integer: [None, *range(-1, 32), 255, 502, 32768, 65534, 65535],
     Text: [None, "", "a", "-", "W/m²", "fe80::1", "x" * _LONG],
     Boolean: [True, False],
+    Date: [None, "2020-02-29", "2050-12-31"],
+    Time: [None, "00:00", "22:00", "23:59:59"],
     ARRAY: [None, [], [65535, -0.5]],
 }
 _TRIED_NUMBERS = [None, -1000, -0.001, 0, 0.001, 1, 60, 1000000, 18446744073709551615]

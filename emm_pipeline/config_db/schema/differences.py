@@ -16,6 +16,7 @@ _ROW_NAMES = {
     "registers": "concat_ws(' ', type, register_address, measurement_name)",
     "meter_types": "type::text",
     "combined_measurements": "concat_ws(' ', type, measurement_name, part)",
+    "tariffs": "concat_ws(' ', name, valid_from, weekdays, from_time)",
 }
 """SQL expression that names a row for a person, by table."""
 

@@ -15,7 +15,7 @@ from emm_pipeline.config_db.validation.registers import check_registers
 from emm_pipeline.fleet import ConfigurationIssue, Fleet
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from emm_pipeline.config_db.validation.row_reader import Row
 
@@ -25,6 +25,7 @@ def check_rows(
     register_rows: Iterable[Row],
     type_rows: Iterable[Row],
     combined_rows: Iterable[Row] = (),
+    other_types: Collection[str] = (),
 ) -> Fleet:
     """Check all rows and build the fleet of the valid ones.
 
@@ -33,6 +34,7 @@ def check_rows(
         register_rows: Rows of `registers`. Columns after the first eight may be absent.
         type_rows: Rows of `meter_types`.
         combined_rows: Rows of `combined_measurements`.
+        other_types: Names of types in the database whose rows are not given; they are suggested for an unknown name.
 
     Returns:
         The fleet, with meters ordered by id and registers by function code and address. The order of the rows affects
@@ -41,7 +43,7 @@ def check_rows(
     issues: list[ConfigurationIssue] = []
     types = check_registers(register_rows, check_types(type_rows, issues), issues)
     types = check_combined(combined_rows, types, issues)
-    meters = check_meters(meter_rows, types, issues)
+    meters = check_meters(meter_rows, types, issues, other_types)
     return Fleet(tuple(meters), types, tuple(sorted(issues, key=_issue_order)))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import replace
+from functools import cache
 from typing import TYPE_CHECKING
 
 from emm_pipeline.config_db import values
@@ -17,9 +18,10 @@ from emm_pipeline.fleet import (
     GatewayAddress,
     TransportKind,
 )
+from emm_pipeline.suggesting import suggestion
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from emm_pipeline.config_db.validation.row_reader import Row
     from emm_pipeline.fleet import MeterType
@@ -32,15 +34,23 @@ LOWEST_ID, HIGHEST_ID = -(2**31), 2**31 - 1
 
 
 def check_meters(
-    rows: Iterable[Row], types: Mapping[str, MeterType], issues: list[ConfigurationIssue]
+    rows: Iterable[Row],
+    types: Mapping[str, MeterType],
+    issues: list[ConfigurationIssue],
+    other_types: Collection[str] = (),
 ) -> list[EnergyMeter]:
-    """Return the meters that can be polled, by id. Of several rows with one id, none is used unless all are equal."""
+    """Return the meters that can be polled, by id. Of several rows with one id, none is used unless all are equal.
+
+    `other_types` are names of types that were not loaded; one of them is suggested instead of an unknown name.
+    """
     found: dict[int, list[EnergyMeter | None]] = defaultdict(list)
+    known = {*types, *other_types}
+    instead = cache(lambda name: suggestion(name, known - {name}))
     for row in rows:
         meter_id = id_of(row)
         reader = RowReader("energy_meters", _row_name(row, meter_id), row, meter_id)
         if reader.read_or(True, "enabled", values.flag):
-            meter = _check_meter(reader, types)
+            meter = _check_meter(reader, types, instead)
             issues += reader.issues + reader.remarks
             if meter_id is not None:
                 found[meter_id].append(meter)
@@ -72,7 +82,9 @@ def _row_name(row: Row, meter_id: int | None) -> str:
     return f"id {shown(row.get('id'))} with host {shown(row.get('host'))}"
 
 
-def _check_meter(reader: RowReader, types: Mapping[str, MeterType]) -> EnergyMeter | None:
+def _check_meter(
+    reader: RowReader, types: Mapping[str, MeterType], instead: Callable[[str], str]
+) -> EnergyMeter | None:
     meter = EnergyMeter(
         id=reader.read("id", values.integer, LOWEST_ID, HIGHEST_ID),
         host=reader.read("host", values.host),
@@ -92,7 +104,8 @@ def _check_meter(reader: RowReader, types: Mapping[str, MeterType]) -> EnergyMet
         if meter.port is not None and meter.port != SERIAL_PORT:
             reader.report("port", f"is {meter.port}; with transport serial, {SERIAL_PORT} is allowed")
     if meter.type is not None and meter.type not in types:
-        reader.report("type", f"is {shown(meter.type)}, a type without valid rows in the table registers")
+        reason = f"is {shown(meter.type)}, a type without valid rows in the table registers{instead(meter.type)}"
+        reader.report("type", reason)
     return None if reader.issues else meter
 
 

@@ -78,6 +78,14 @@ class Transport(Protocol):
     def is_open(self) -> bool:
         """Whether a request can be sent: the link was opened, and neither end has closed it."""
 
+    @property
+    def can_be_kept(self) -> bool:
+        """Whether the link may stay open until later requests: it is open, and nothing is left of earlier replies."""
+
+    @property
+    def has_ids(self) -> bool:
+        """Whether a reply shows to which request it belongs."""
+
     async def open(self, timeout_s: float) -> None:
         """Open the link within `timeout_s` seconds.
 
@@ -117,9 +125,6 @@ class Transport(Protocol):
 
     def close(self) -> None:
         """Close the link immediately. It may be closed twice."""
-
-    def keep(self) -> None:
-        """Close the link; where possible, the next `open` to this gateway continues with the same connection."""
 
 
 @dataclass(frozen=True, slots=True)

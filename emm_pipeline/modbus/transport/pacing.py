@@ -1,4 +1,4 @@
-"""Limit the rate of new connections, and their number to the file descriptors that the process may open."""
+"""Timeouts and pauses of requests; the rate of new connections, and their number, limited by file descriptors."""
 
 from __future__ import annotations
 
@@ -6,12 +6,39 @@ import asyncio
 import os
 import resource
 import time
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from emm_pipeline.fleet import MeterType
 
 CONNECTION_SPACING_S = 0.00025
 """Seconds between two new connections: a burst of hundreds overloads small switches and routers."""
 
+MOST_CONNECTIONS = 2000
+"""Number of connections at once if MAX_CONNECTIONS is not set; each takes some tens of kilobytes of memory."""
+
 _SPARE_DESCRIPTORS = 64
 """Descriptors reserved for the process' other uses: databases, files, name servers."""
+
+
+class Timing(NamedTuple):
+    """Timeout and pauses of the requests to a unit, in seconds: `timeout_s` is for opening the transport, and a reply.
+
+    `connect_pause_s` is between opening the transport and the first request, `reopen_pause_s` between closing it and
+    opening it again.
+    """
+
+    timeout_s: float
+    request_pause_s: float = 0.0
+    connect_pause_s: float = 0.0
+    reopen_pause_s: float = 0.0
+
+    @classmethod
+    def of(cls, meter_type: MeterType) -> Timing:
+        """Return the timing for meters of a type."""
+        return cls(
+            meter_type.timeout_s, meter_type.request_pause_s, meter_type.connect_pause_s, meter_type.reopen_pause_s
+        )
 
 
 class Pace:
@@ -28,6 +55,16 @@ class Pace:
         self._next_s = turn + self._spacing_s
         if turn > now:
             await asyncio.sleep(turn - now)
+
+
+def connections_for(gateways: int, wanted: int | None) -> int:
+    """Return the number of connections to open at once to this number of gateways, at least one.
+
+    Args:
+        gateways: Number of gateways to read.
+        wanted: MAX_CONNECTIONS; None if it is not set: as many as the process can open, but at most MOST_CONNECTIONS.
+    """
+    return allowed_connections(max(1, min(gateways, wanted or MOST_CONNECTIONS)))
 
 
 def allowed_connections(wanted: int) -> int:

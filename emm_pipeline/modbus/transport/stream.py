@@ -76,10 +76,19 @@ class StreamTransport(ReplyReceiver, ABC):
                 self._history.unanswered.note_timeout(look, timeout_s)
             raise
 
+    @property
+    def can_be_kept(self) -> bool:
+        """Return false: this kind of link is opened for each reading; see `Transport.can_be_kept`."""
+        return False
+
+    @property
+    def has_ids(self) -> bool:
+        """Whether a reply shows to which request it belongs."""
+        return self._framing.has_ids and not self._history.is_without_ids
+
     def may_confuse(self, unit_id: int, request: Request) -> bool:
         """Whether the reply must be verified; see `Transport.may_confuse`."""
-        lacks_ids = self._history.is_without_ids or not self._framing.has_ids
-        return lacks_ids and bool(self._history.unanswered.count(look_of(unit_id, request)))
+        return not self.has_ids and bool(self._history.unanswered.count(look_of(unit_id, request)))
 
     async def _wait_for_silence(self, safe_at: float) -> None:
         """Wait until late replies are not possible, and as the framing requires; drop bytes received in this time.
@@ -100,10 +109,6 @@ class StreamTransport(ReplyReceiver, ABC):
             _, notices = self._framing.strip(b"", self._received, self._history)
             self._notice(*(notices or ("bytes are received between requests; they are dropped",)))
             self._received = b""
-
-    def keep(self) -> None:
-        """Close the link; see `Transport.keep`."""
-        self.close()
 
 
 def look_of(unit_id: int, request: Request) -> Look:

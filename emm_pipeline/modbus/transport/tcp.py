@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from aiohappyeyeballs import start_connection
 
 from emm_pipeline.modbus.transport.base import ConnectError
-from emm_pipeline.modbus.transport.keeping import keep, take
 from emm_pipeline.modbus.transport.links import Connection
 from emm_pipeline.modbus.transport.resolving import is_numeric, resolve, why_not_connected
 from emm_pipeline.modbus.transport.stream import StreamTransport
@@ -30,7 +29,6 @@ class TcpTransport(StreamTransport):
 
     def __init__(self, gateway: GatewayAddress, framing: Framing) -> None:
         super().__init__(gateway, framing)
-        self._gateway = gateway
         self._host, self._port = gateway.host, gateway.port
 
     async def open(self, timeout_s: float) -> None:
@@ -39,13 +37,6 @@ class TcpTransport(StreamTransport):
         Raises:
             ConnectError: With the operating system's reason, and the addresses if there are several.
         """
-        if kept := take(self._gateway):
-            try:
-                await asyncio.get_running_loop().create_connection(lambda: Connection(self), sock=kept)
-            except OSError:  # the gateway has closed it meanwhile
-                kept.close()
-            else:
-                return
         awaited, where = "answer from the name server", ""
         try:
             async with asyncio.timeout(timeout_s):
@@ -57,11 +48,10 @@ class TcpTransport(StreamTransport):
         except (OSError, ValueError, OverflowError) as err:
             raise ConnectError(why_not_connected(err) + where) from err
 
-    def keep(self) -> None:
-        """Close the link, and keep its connection for the next `open` to this gateway in this process."""
-        if self._link and not self._received:
-            keep(self._gateway, self._link.get_extra_info("socket"))  # type: ignore[attr-defined]  # asyncio's
-        self.close()
+    @property
+    def can_be_kept(self) -> bool:
+        """Whether the connection is open, and nothing is left of earlier replies."""
+        return self._link is not None and not self._received
 
     async def _connect(self, addresses: Sequence[AddrInfoType], timeout_s: float) -> None:
         loop = asyncio.get_running_loop()

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import urllib3
 
 from emm_pipeline.errors import ConfigurationError, StoreError
+from emm_pipeline.stores.influxdb.certificates import require_ca_file
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _TIMEOUT_S = 10.0
 _NOT_FOUND = 404
@@ -29,11 +34,13 @@ class InfluxAdministration:
 
     Args:
         url: INFLUXDB_URL.
+        ca_file: INFLUXDB_CA_FILE.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, ca_file: Path | None = None) -> None:
+        require_ca_file(ca_file)
         self._url = url.rstrip("/")
-        self._http = urllib3.PoolManager(timeout=_TIMEOUT_S, retries=False)
+        self._http = urllib3.PoolManager(timeout=_TIMEOUT_S, retries=False, ca_certs=str(ca_file) if ca_file else None)
 
     def is_version_1(self) -> bool:
         """Whether the server has users and no tokens.

@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 import urllib3
 
 from emm_pipeline.credentials import hide_credentials, hide_url
 from emm_pipeline.errors import ConfigurationError, StoreError
+from emm_pipeline.stores.influxdb.certificates import require_ca_file
 from emm_pipeline.stores.texts import one_line
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 WRITE_DESCRIPTION = "EMM pipeline: may only write its bucket"
 READ_DESCRIPTION = "Grafana: may only read EMM's bucket"
@@ -41,15 +45,18 @@ class InfluxSetup:
         admin_token: a token that can create tokens. No error contains it.
         org: name of the organization.
         bucket: name of the bucket.
+        ca_file: INFLUXDB_CA_FILE.
     """
 
-    def __init__(self, url: str, admin_token: str, org: str, bucket: str) -> None:
+    def __init__(self, url: str, admin_token: str, org: str, bucket: str, ca_file: Path | None = None) -> None:
+        require_ca_file(ca_file)
         self._url = url.rstrip("/")
         self._where = f"InfluxDB at {hide_credentials(self._url)}"
         self._admin_token = admin_token
         self._org = org
         self._bucket = bucket
-        self._http = urllib3.PoolManager(timeout=_TIMEOUT_S, retries=False)
+        self._database, _, self._policy = bucket.partition("/")
+        self._http = urllib3.PoolManager(timeout=_TIMEOUT_S, retries=False, ca_certs=str(ca_file) if ca_file else None)
 
     def has_tokens(self) -> bool:
         """Whether this InfluxDB has tokens (2.x), or only users (1.x).
@@ -91,21 +98,33 @@ class InfluxSetup:
         for id_ in sorted(found):
             self._ask("DELETE", f"/api/v2/authorizations/{id_}", allowed=(_NOT_FOUND,))
 
-    def ensure_database(self) -> bool:
-        """Map a 1.x database with the bucket's name to it, for InfluxQL; return whether the mapping is new."""
-        org_id = self._id_of("orgs", self._org)
-        mappings = self._get("/api/v2/dbrps", orgID=org_id, db=self._bucket).get("content") or []
-        if any(mapping["database"] == self._bucket for mapping in mappings):
-            return False
+    def ensure_database(self) -> str:
+        """Map a 1.x database to the bucket, for InfluxQL; return a message for people, empty if nothing changed.
+
+        The database has the name of the bucket. A bucket `db/rp`, as an upgrade from 1.8 creates it, is the retention
+        policy `rp` of the database `db`. A mapping to another bucket is not changed, but reported.
+        """
+        org_id, bucket_id = self._id_of("orgs", self._org), self._id_of("buckets", self._bucket, org=self._org)
+        found = self._get("/api/v2/dbrps", orgID=org_id, db=self._database).get("content") or []
+        default = next((each for each in found if each["database"] == self._database and each.get("default")), None)
+        if default and default["bucketID"] == bucket_id:
+            return ""
+        if default and self._ask("GET", f"/api/v2/buckets/{default['bucketID']}", allowed=(_NOT_FOUND,)) is not None:
+            return (
+                f"WARNING: the database {self._database!r}, from which Grafana reads, is another bucket than "
+                f"INFLUXDB_BUCKET={self._bucket}: change the mapping {default['id']} (influx v1 dbrp list)"
+            )
+        if default:  # its bucket was deleted
+            self._ask("DELETE", f"/api/v2/dbrps/{default['id']}", allowed=(_NOT_FOUND,), fields={"orgID": org_id})
         mapping = {
             "orgID": org_id,
-            "bucketID": self._id_of("buckets", self._bucket, org=self._org),
-            "database": self._bucket,
-            "retention_policy": "autogen",
+            "bucketID": bucket_id,
+            "database": self._database,
+            "retention_policy": self._policy or "autogen",
             "default": True,
         }
         self._ask("POST", "/api/v2/dbrps", body=mapping)
-        return True
+        return f"bucket {self._bucket} can be queried with InfluxQL"
 
     def _id_of(self, kind: str, name: str, **filters: str) -> str:
         key = {"orgs": "org", "buckets": "name"}[kind]
@@ -131,7 +150,7 @@ class InfluxSetup:
         return self._status("POST", "/api/v2/write", token, fields) not in _UNAUTHORIZED
 
     def _may_read(self, token: str) -> bool:
-        fields = {"db": self._bucket, "q": "SHOW MEASUREMENTS LIMIT 1"}
+        fields = {"db": self._database, "q": "SHOW MEASUREMENTS LIMIT 1"}
         return self._status("GET", "/query", token, fields) not in _UNAUTHORIZED
 
     def _status(self, method: str, path: str, token: str, fields: dict[str, str]) -> int:

@@ -22,10 +22,13 @@ from urllib3.exceptions import HTTPError
 from emm_pipeline.credentials import hide_credentials, hide_url
 from emm_pipeline.errors import ConfigurationError, StoreAccessError, StoreError
 from emm_pipeline.stores.base import RejectedPoints
+from emm_pipeline.stores.influxdb.certificates import require_ca_file
 from emm_pipeline.stores.influxdb.line_protocol import LineProtocol
 from emm_pipeline.stores.texts import one_line
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from emm_pipeline.stores.points import PointBatch
 
 BATCH_POINTS = 5000
@@ -43,10 +46,15 @@ _ADVICE = {
     401: "check INFLUXDB_TOKEN",
     403: "the user or token of INFLUXDB_TOKEN may not write to INFLUXDB_BUCKET",
     404: "check INFLUXDB_BUCKET and INFLUXDB_ORG: InfluxDB does not know one of them",
-    500: "if it says that a retention policy is missing, check INFLUXDB_BUCKET",
     502: "a proxy answers for InfluxDB, which is unavailable: is InfluxDB running?",
     503: "InfluxDB, or a proxy for it, is not ready",
 }
+_SERVER_ERROR = 500
+_DISK_FULL = re.compile(r"no space left|not attempting to open shard|disk quota|engine: error", re.IGNORECASE)
+_ADVICE_DISK = (
+    "make room on InfluxDB's disk, then restart InfluxDB: it does not write to a shard again that it could not open"
+)
+_ADVICE_POLICY = "check INFLUXDB_BUCKET: its retention policy does not exist"
 _NO_ANSWER = (HTTPError, OSError, UnicodeDecodeError)
 """Errors without an HTTP answer: no server listens, the connection broke, a timeout, or the answer is not text."""
 
@@ -60,13 +68,17 @@ class InfluxReadingsStore:
         org: INFLUXDB_ORG; 1.8 ignores it.
         bucket: INFLUXDB_BUCKET; for 1.8 `database/retention policy`.
         timeout_s: the time limit of one request.
+        ca_file: INFLUXDB_CA_FILE, the certificate of the authority that issued the server's.
 
     Raises:
-        ConfigurationError: the URL or the token cannot be used in a request.
+        ConfigurationError: the URL or the token cannot be used in a request, or the file cannot be read.
     """
 
-    def __init__(self, url: str, token: str, org: str, bucket: str, *, timeout_s: float = 10.0) -> None:
+    def __init__(  # noqa: PLR0913  # what one connection needs
+        self, url: str, token: str, org: str, bucket: str, *, timeout_s: float = 10.0, ca_file: Path | None = None
+    ) -> None:
         _require_url(url)
+        require_ca_file(ca_file)
         self._url = url
         self._where = f"InfluxDB at {hide_credentials(url)}"
         # http.client's own error would show the token
@@ -77,7 +89,9 @@ class InfluxReadingsStore:
         self._org = org
         self._bucket = bucket
         # no retries by the client, because `delivery` retries
-        self._client = InfluxDBClient(url=url, token=token, org=org, retries=False)
+        self._client = InfluxDBClient(
+            url=url, token=token, org=org, retries=False, ssl_ca_cert=str(ca_file) if ca_file else None
+        )
         self._writes = WriteService(self._client.api_client)
 
     def write(self, points: PointBatch, *, until: float = math.inf) -> list[RejectedPoints]:
@@ -158,8 +172,9 @@ class InfluxReadingsStore:
     def _explain(self, error: ApiException) -> str:
         if not error.status:  # how influxdb_client reports a TLS error
             return self._unreachable(error.reason)
-        advice = _ADVICE.get(error.status)
-        return f"{self._where} answered HTTP {error.status}: {self._reason(error)}" + (f"; {advice}" if advice else "")
+        reason = self._reason(error)
+        advice = _ADVICE.get(error.status) or (_advice_by(reason) if error.status == _SERVER_ERROR else "")
+        return f"{self._where} answered HTTP {error.status}: {reason}" + (f"; {advice}" if advice else "")
 
     def _reason(self, error: ApiException) -> str:
         """Return the message in the body (`error` in 1.x, `message` in 2.x), or else the status line."""
@@ -181,6 +196,25 @@ class InfluxReadingsStore:
 def _rejects_all(error: ApiException, points: int) -> bool:
     dropped = _DROPPED.search(str(error.body or ""))
     return dropped is not None and int(dropped[1]) == points
+
+
+def _advice_by(reason: str) -> str:
+    if _DISK_FULL.search(reason):
+        return _ADVICE_DISK
+    return _ADVICE_POLICY if "retention policy" in reason else "InfluxDB's log says more"
+
+
+def require_access(url: str, token: str, org: str, bucket: str, ca_file: Path | None = None) -> None:
+    """Check that InfluxDB lets `token` write to the bucket. Nothing is written.
+
+    Raises:
+        StoreError: InfluxDB does not answer, or refuses the token or the bucket.
+    """
+    store = InfluxReadingsStore(url, token, org, bucket, ca_file=ca_file)
+    try:
+        store.ping()
+    finally:
+        store.close()
 
 
 def _retry_after_s(error: ApiException) -> float:

@@ -1,4 +1,4 @@
-"""The tables `readings` and `emm_poll`, which the migrations in `config_db` create.
+"""The tables `readings`, `emm_poll` and `emm_energy`, which the migrations in `config_db` create.
 
 A test compares both definitions. People may read these tables; only the pipeline writes them.
 """
@@ -48,3 +48,32 @@ emm_poll = Table(
 
 emm_poll_meter = Index("emm_poll_meter", emm_poll.c.id, emm_poll.c.time, unique=True)
 """The key of a point."""
+
+emm_energy = Table(
+    "emm_energy",
+    metadata,
+    Column("time", DateTime(timezone=True), nullable=False),
+    Column("id", Integer, nullable=False),
+    Column("description", Text),
+    Column("measurement", Text, nullable=False),
+    Column("dataunit", Text, nullable=False),
+    Column("period", Text, nullable=False),
+    Column("energy", Double, nullable=False),
+    Column("coverage", Double, nullable=False),
+    Column("cost", Double),
+    Column("estimated", Double, nullable=False),
+    Column("readings", Integer, nullable=False),
+    Column("flags", Text),
+)
+"""The energy of each hour, day and month: one row per meter, counter and interval. `time` is its beginning."""
+
+emm_energy_interval = Index(
+    "emm_energy_interval",
+    emm_energy.c.period,
+    emm_energy.c.time,
+    emm_energy.c.id,
+    emm_energy.c.measurement,
+    emm_energy.c.dataunit,
+    unique=True,
+)
+"""The key of an energy. It begins with the time, because a run reads and writes all meters of an interval."""

@@ -82,10 +82,37 @@ def test_tokens_that_people_made_are_not_changed(api, setup):
 
 
 def test_the_bucket_gets_its_name_as_a_database_once(api, setup):
-    assert setup.ensure_database()
+    assert setup.ensure_database() == "bucket emm can be queried with InfluxQL"
     (mapping,) = api.mappings
     assert (mapping["database"], mapping["bucketID"], mapping["default"]) == ("emm", BUCKET_ID, True)
     assert not setup.ensure_database()
+    assert len(api.mappings) == 1
+
+
+def test_a_bucket_of_an_upgrade_from_1_8_is_a_retention_policy_of_its_database(api):
+    api.bucket = "house/year"
+    setup = InfluxSetup(api.url, ADMIN, "emm", "house/year")
+    tokens = setup.ensure_tokens(None)
+    assert setup.ensure_tokens(tokens) is tokens
+    assert setup.ensure_database() == "bucket house/year can be queried with InfluxQL"
+    (mapping,) = api.mappings
+    assert (mapping["database"], mapping["retention_policy"], mapping["bucketID"]) == ("house", "year", BUCKET_ID)
+    assert not setup.ensure_database()
+
+
+def test_the_mapping_of_a_bucket_that_was_deleted_is_replaced(api, setup):
+    setup.ensure_database()
+    api.bucket_id = "0c0c"
+    assert setup.ensure_database()
+    assert [one["bucketID"] for one in api.mappings] == ["0c0c"]
+
+
+def test_a_database_that_is_another_bucket_is_reported_and_not_changed(api):
+    api.mappings.append({"id": "m9", "database": "house", "bucketID": BUCKET_ID, "default": True})
+    api.bucket = "house/year"
+    mine = InfluxSetup(api.url, ADMIN, "emm", "house/year")
+    mine._id_of = lambda kind, *_, **__: {"orgs": "0a0a", "buckets": "ours"}[kind]
+    assert "WARNING: the database 'house', from which Grafana reads, is another bucket" in mine.ensure_database()
     assert len(api.mappings) == 1
 
 
@@ -165,16 +192,21 @@ class TestCommand:
         assert "version 1.x has no separate tokens" in output
         assert files == [influxdb.token, influxdb.token, "emm"]
 
-    def test_an_influxdb_of_ones_own_keeps_its_tokens(self, api, run):
+    def test_an_influxdb_of_ones_own_keeps_its_tokens(self, influxdb_1_8, run):
         output, files = run(
-            INFLUXDB_URL=api.url,
-            INFLUXDB_TOKEN="user:pw",
+            INFLUXDB_URL=influxdb_1_8.url,
+            INFLUXDB_TOKEN=influxdb_1_8.token,
             INFLUXDB_READ_TOKEN="reader:pw",
-            INFLUXDB_BUCKET="house/year",
+            INFLUXDB_BUCKET=influxdb_1_8.bucket,
         )
         assert "your own" in output
-        assert files == ["user:pw", "reader:pw", "house"], "Grafana asks for the database, without its policy"
-        assert not api.authorizations
+        assert files == [influxdb_1_8.token, "reader:pw", "emm"], "Grafana asks for the database, without its policy"
+
+    def test_a_wrong_password_of_ones_own_influxdb_is_an_error(self, influxdb_1_8, run):
+        given = {"INFLUXDB_URL": influxdb_1_8.url, "INFLUXDB_TOKEN": "emm:wr0ng", "INFLUXDB_BUCKET": "emm/autogen"}
+        with pytest.raises(StoreError, match="check INFLUXDB_TOKEN") as caught:
+            run(**given)
+        assert "wr0ng" not in str(caught.value)
 
     def test_readings_in_postgresql_need_no_influxdb(self, run):
         output, _ = run(READINGS_STORE="postgresql", INFLUXDB_URL="http://127.0.0.1:1")

@@ -1,0 +1,68 @@
+"""Sessions whose connections stay open from one fleet reading of a run to the next.
+
+Opening a connection costs as much as reading a meter over it. While a connection is kept, its gateway stays locked,
+because many gateways accept only one connection; another process that wants the gateway gets it at once (see
+`polling/open_gateways.py`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from emm_pipeline.fleet import GatewayAddress
+    from emm_pipeline.modbus.session import Session
+
+SETTLE_S = 0.001
+"""Time in seconds that the event loop needs at most to receive what arrived while it did not run."""
+
+
+class KeptSession(NamedTuple):
+    """An open session, and the names under which its gateway is locked."""
+
+    session: Session
+    names: tuple[str, ...]
+
+
+class KeptSessions:
+    """The open sessions between two readings. Both use the same event loop.
+
+    `next_is_near`: Whether the next reading follows soon, so that a connection is kept unless the type forbids it.
+    """
+
+    def __init__(self) -> None:
+        self.next_is_near = False
+        self._kept: dict[GatewayAddress, KeptSession] = {}
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    async def settle(self) -> None:
+        """Receive what arrived between the readings: the end of a connection, or bytes that are not a reply."""
+        if self._kept:
+            await asyncio.sleep(SETTLE_S)
+
+    def keep(self, session: Session, names: tuple[str, ...]) -> None:
+        """Keep a session for the next reading."""
+        self._kept[session.gateway] = KeptSession(session, names)
+
+    def take(self, gateway: GatewayAddress) -> KeptSession | None:
+        """Return the session with a gateway, which the caller closes or keeps again."""
+        return self._kept.pop(gateway, None)
+
+    def close(self, names: Collection[str] | None = None) -> list[str]:
+        """Close the sessions whose gateways are locked under one of the names; all if there are no names.
+
+        Returns:
+            The names that need no lock any more.
+        """
+        closed: list[str] = []
+        for gateway, kept in list(self._kept.items()):
+            if names is None or not set(names).isdisjoint(kept.names):
+                kept.session.close()
+                closed += kept.names
+                del self._kept[gateway]
+        return closed

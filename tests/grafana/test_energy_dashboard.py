@@ -1,0 +1,119 @@
+"""Runs every query of the dashboard Energy against a real InfluxDB with the energy of two meters."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from support.grafana import dashboards, interpolate, panel_queries
+from support.influxdb import InfluxDB
+
+from emm_pipeline.stores.energy_points import EnergyPoints
+from emm_pipeline.stores.influxdb.client import InfluxClient
+from emm_pipeline.stores.influxdb.history import InfluxHistory
+
+IMPORT = "importActiveEnergy"
+NOW = datetime(2026, 3, 20, 12, tzinfo=UTC)
+TODAY = NOW.replace(hour=0)
+
+
+def energy(time: datetime, meter: int, period: str, kwh: float, **others) -> dict:
+    return {
+        "time": round(time.timestamp() * 1000),
+        "id": meter,
+        "description": f"meter {meter}",
+        "measurement": IMPORT,
+        "dataunit": "kWh",
+        "period": period,
+        "energy": kwh,
+        "coverage": 100.0,
+        "cost": None,
+        "estimated": 0.0,
+        "readings": 60,
+        "flags": "",
+        **others,
+    }
+
+
+def energies() -> list[dict]:
+    rows = [energy(TODAY + timedelta(hours=hour), meter, "hour", 0.5) for hour in range(12) for meter in (1, 2)]
+    for day in range(1, 20):
+        time = TODAY - timedelta(days=day)
+        rows += [energy(time, 1, "day", 12.0, cost=3.6), energy(time, 2, "day", 1.0)]
+    rows[-1] |= {"coverage": 80.0, "flags": "reset,estimated", "estimated": 0.25, "description": "an earlier name"}
+    rows += [energy(datetime(2026, month, 1, tzinfo=UTC), 1, "month", 300.0 + month) for month in (1, 2)]
+    rows.append(energy(TODAY - timedelta(days=1), 1, "day", 99.0, measurement="exportActiveEnergy", cost=-1.0))
+    return rows
+
+
+@pytest.fixture(scope="module")
+def ask(influxdb: InfluxDB):
+    """Run the query of a panel over the time before NOW, for all meters."""
+    bucket = influxdb.create_database("energy_dashboard")
+    client = InfluxClient(influxdb.url, influxdb.token, influxdb.token, influxdb.org, bucket)
+    InfluxHistory(client).write_energy(EnergyPoints.of(energies()))
+
+    def ask(query: str, window: timedelta = timedelta(days=30), **variables) -> list[dict]:
+        values = {"meter": ["1", "2"], "measurement": IMPORT} | variables
+        return influxdb.query(interpolate(query, NOW - window, NOW, **values), bucket=bucket)
+
+    return ask
+
+
+def query_of(dashboard: str, title: str) -> str:
+    (query,) = [query for name, panel, query in panel_queries() if (name, panel) == (dashboard, title)]
+    return query
+
+
+def only(rows: list[dict]) -> float:
+    (row,) = rows
+    (value,) = [value for key, value in row.items() if key not in {"time", "measurement"}]
+    return value
+
+
+def test_the_numbers_of_today_and_of_months_add_all_meters(ask):
+    assert only(ask(query_of("energy", "Today"), NOW - TODAY)) == 12.0
+    month = NOW - datetime(2026, 3, 1, tzinfo=UTC)
+    assert only(ask(query_of("energy", "This month, until yesterday"), month)) == 19 * 13.0
+    assert only(ask(query_of("energy", "The month before"), timedelta(days=5))) == 4 * 13.0
+
+
+def test_the_cost_is_that_of_all_counters_of_the_selected_meters(ask):
+    assert only(ask(query_of("energy", "Cost this month, until yesterday"))) == pytest.approx(19 * 3.6 - 1)
+    rows = ask(query_of("energy", "Cost by meter, day by day"), meter="1")
+    assert [row["sum"] for row in rows][-1] == pytest.approx(2.6)
+
+
+def test_the_lowest_coverage_is_that_of_a_day_of_a_meter(ask):
+    assert only(ask(query_of("energy", "Lowest coverage"))) == 80.0
+    assert only(ask(query_of("energy", "Lowest coverage"), meter="1")) == 100.0
+
+
+def test_a_bar_is_the_energy_of_a_meter_on_a_day_at_its_beginning(ask):
+    rows = ask(query_of("energy", "Day by day"))
+    assert rows == ask(query_of("energy", "Day by day, a month earlier")), "the panel shifts the time"
+    assert len(rows) == 38
+    assert {row["sum"] for row in rows if row["id"] == "1"} == {12.0}
+    assert all(row["time"] % 86_400_000 == 0 for row in rows)
+    assert len({(row["id"], row["measurement"]) for row in rows}) == 2, "a renamed meter is one series"
+
+
+def test_hours_and_months_have_bars(ask):
+    assert [row["sum"] for row in ask(query_of("energy", "Hour by hour"), meter="2")] == [0.5] * 12
+    rows = ask(query_of("energy", "Month by month"), timedelta(days=400))
+    assert [row["sum"] for row in rows] == [301.0, 302.0]
+
+
+def test_the_table_by_meter_has_sums_and_the_latest_description(ask):
+    rows = {row["id"]: row for row in ask(query_of("energy", "By meter"))}
+    assert (rows["1"]["energy"], rows["2"]["energy"]) == (19 * 12.0, 19.0)
+    assert (rows["2"]["estimated"], rows["2"]["coverage"], rows["2"]["description"]) == (0.25, 80.0, "meter 2")
+
+
+def test_days_with_events_or_few_readings_are_listed(ask):
+    (row,) = ask(query_of("energy", "Days to look at"))
+    assert (row["id"], row["flags"], row["coverage"]) == ("2", "reset,estimated", 80.0)
+
+
+def test_meters_and_counters_can_be_selected(ask):
+    variables = {one["name"]: one["query"] for one in dashboards()["energy"]["templating"]["list"]}
+    assert [row["value"] for row in ask(variables["meter"])] == ["1", "2"]
+    assert [row["value"] for row in ask(variables["measurement"])] == ["exportActiveEnergy", IMPORT]
