@@ -34,7 +34,7 @@ def line(request, simulated_gateway):
 
 def test_a_meter_is_found_added_checked_polled_and_watched(emm, line):
     place, options, name = line
-    found = emm("scan", place, *options, "--units", "2-3", "--timeout", 0.3, "--json")
+    found = emm("scan", place, *options, "--units", "2-3", "--timeout", 0.3, "--pause", 0, "--json")
     assert found.returncode == 0, found.stderr
     [unit] = json.loads(found.stdout)["units"]
     assert (unit["unit"], unit["candidates"][0]["type"]) == (3, "sdm630")
