@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from emm_pipeline.errors import ConfigDatabaseError, EmmError, OutboxError, StoreAccessError, StoreError
 from emm_pipeline.stores.outbox.batch import Batch
-from emm_pipeline.stores.outbox.copies import FOLDERS, BatchCopies
+from emm_pipeline.stores.outbox.copies import hand_over
 from emm_pipeline.stores.outbox.file import DamagedFileError
 from emm_pipeline.stores.texts import listed, number_of
 
@@ -116,8 +116,7 @@ class Delivery:
             OutboxError: the points could not be written. `load(points)` sends them to the store without the outbox.
         """
         batch = self.outbox.put(points, read_at, run)
-        for folder in FOLDERS:
-            BatchCopies(self.outbox.folder, folder).add(self.outbox.folder / batch.name)
+        hand_over(self.outbox.folder, batch.name)
         return batch
 
     def claim(self, name: str) -> Batch | None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from emm_pipeline.settings import Settings
 
 LONGEST = {Period.HOUR: timedelta(days=32), Period.DAY: timedelta(days=800), Period.MONTH: timedelta(days=8000)}
-"""The longest time that one request may ask for, by period."""
+"""The maximum time between the first and the last day of one request, by period."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +92,9 @@ def energy(request: Request) -> Response:
     if not timedelta(0) < end - begin <= longest:
         raise ConfigurationError(f"from {begin} to {end}: allowed are 1 to {longest.days} days by {period}")
     ids = [int(text) for text in query.getlist("id") if text.lstrip("-").isdecimal()]
-    edges = (milliseconds(midnight(day, zone)) for day in (begin, end))
+    begin_ms, end_ms = (milliseconds(midnight(day, zone)) for day in (begin, end))
     with open_history(settings) as history:
-        rows = history.read_energy(period, *edges, ids or None).rows()
+        rows = history.read_energy(period, begin_ms, end_ms, ids or None).rows()
         return json_reply([_record(row) for row in rows])
 
 

@@ -81,3 +81,9 @@ class BatchCopies:
         oldest = f"{datetime.now(UTC) - KEPT_FOR:{_TIME}}"
         for name in [*(name for name in names if name < oldest), *names[:-MAX_COPIES]]:
             (self.folder / name).unlink(missing_ok=True)
+
+
+def hand_over(outbox_folder: Path, name: str) -> None:
+    """Add a copy of a batch to the folder of each process that uses copies."""
+    for folder in FOLDERS:
+        BatchCopies(outbox_folder, folder).add(outbox_folder / name)
