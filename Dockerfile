@@ -28,7 +28,7 @@ ENV PATH=/opt/emm/bin:$PATH \
 # The folders of volumes belong to the user: a new volume gets the owner of its folder. (472 is Grafana's user, whose
 # volume the service `backup` mounts.)
 RUN useradd --uid 10001 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin emm \
-    && for service in postgres influxdb grafana redis pipeline dagster mqtt; do mkdir -p "/run/emm/$service"; done \
+    && for service in postgres influxdb grafana redis pipeline dagster mqtt web; do mkdir -p "/run/emm/$service"; done \
     && mkdir -p /var/lib/dagster/storage /var/lib/emm/outbox /var/lib/emm/watchdog /var/lib/emm/proxy && mkdir -m 700 /run/emm/secrets \
     && mkdir -p /var/lib/grafana && chown 472:0 /var/lib/grafana \
     && chown emm: /var/lib/dagster/storage /var/lib/emm/outbox /var/lib/emm/watchdog /var/lib/emm/proxy /run/emm/*

@@ -24,6 +24,7 @@ from benchmarks.results import Row, keep, show
 from benchmarks.scheduled import scheduled
 from benchmarks.subminute import subminute
 from benchmarks.sustained import sustained
+from benchmarks.web import web
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,6 +42,7 @@ BENCHMARKS: dict[str, Callable[..., list[Row]]] = {
     "subminute": subminute,
     "sustained": sustained,
     "pages": pages,
+    "web": web,
     "celery": celery_start,
 }
 

@@ -68,7 +68,7 @@ def _measure(folder: Path, port: int, meters: int) -> list[Row]:
     with postgres_folder() as data, EmbeddedPostgres(data / "data", durable=False) as server:
         engine = create_config_engine(server.url("postgres"))
         upgrade(engine)
-        _configure(engine, meters)
+        configure(engine, meters)
         copies = BatchCopies(folder / "outbox")
         copies.folder.mkdir(parents=True)
         options = Options(Topics(), "bench")
@@ -126,7 +126,7 @@ def _until_sent(publisher: Publisher, messages: int) -> None:
         publisher.step()
 
 
-def _configure(engine: Engine, meters: int) -> None:
+def configure(engine: Engine, meters: int) -> None:
     """Write the meters and the type of `bench_frame` into the configuration."""
     with engine.begin() as connection:
         connection.execute(

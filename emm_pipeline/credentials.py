@@ -23,6 +23,7 @@ PUBLISHED = {
     "GF_SECURITY_ADMIN_PASSWORD": "example_grafana_password",
     "REDIS_PASSWORD": "example_redis_password",
     "DAGSTER_LOGIN_PASSWORD": "example_dagster_password",
+    "WEB_LOGIN_PASSWORD": "example_web_password",
 }
 """The credentials of config/.env.dev, which are published."""
 

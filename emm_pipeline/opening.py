@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from emm_pipeline.settings import Settings
     from emm_pipeline.stores.base import ReadingsStore
+    from emm_pipeline.stores.charts import ChartData
     from emm_pipeline.stores.delivery import Delivery
     from emm_pipeline.stores.history import HistoryStore
     from emm_pipeline.stores.outbox.folder import Outbox
@@ -139,6 +140,21 @@ def open_history(settings: Settings) -> Iterator[HistoryStore]:
         yield store
     finally:
         store.close()
+
+
+@contextmanager
+def open_charts(settings: Settings) -> Iterator[ChartData]:
+    """Yield what reads points of the store that READINGS_STORE names; nothing is contacted before its first use."""
+    if settings.readings_store == "postgresql":
+        from emm_pipeline.stores.postgresql.charts import PostgresCharts  # noqa: PLC0415
+
+        with open_config_database(settings) as engine:
+            yield PostgresCharts(engine)
+        return
+    from emm_pipeline.stores.influxdb.charts import InfluxCharts  # noqa: PLC0415
+
+    token = settings.influxdb_read_token.get_secret_value() or settings.influxdb_token.get_secret_value()
+    yield InfluxCharts(settings.influxdb_url, token, settings.influxdb_bucket)
 
 
 @contextmanager

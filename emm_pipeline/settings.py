@@ -7,7 +7,6 @@ A value that equals a published example credential counts as not set in every so
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self
 from urllib.parse import quote
@@ -26,6 +25,7 @@ from emm_pipeline.env_files import files_in, read_values, require_readable
 from emm_pipeline.errors import ConfigurationError
 from emm_pipeline.mqtt_settings import MqttSettings
 from emm_pipeline.reloading import ReloadedValue
+from emm_pipeline.web_settings import WebSettings, require_http
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -36,7 +36,7 @@ PRODUCT_FILES = _SHIPPED if _SHIPPED.is_dir() else PROJECT_ROOT  # contains conf
 ENV_FILES = (PRODUCT_FILES / "config" / ".env.dev", PRODUCT_FILES / "config" / ".env")
 
 
-class Settings(BaseSettings, AlertSettings, BackupSettings, MqttSettings):
+class Settings(BaseSettings, AlertSettings, BackupSettings, MqttSettings, WebSettings):
     """Every setting of the pipeline; a field's name in capitals is its environment variable."""
 
     model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", env_file_encoding="utf-8")
@@ -82,14 +82,8 @@ class Settings(BaseSettings, AlertSettings, BackupSettings, MqttSettings):
     readings_retention_days: int | None = Field(default=None, ge=2)
     emm_bind: str = "127.0.0.1"
     emm_access_dir: Path | None = None
-    emm_hosts: str = ""
     emm_code_server_host: str = "code"
     emm_code_server_port: int = Field(default=4000, ge=1, le=65535)
-    emm_trusted_proxies: str = "proxy"
-    emm_proxy_host: str = "localhost"
-    grafana_url: str = ""
-    dagster_login_user: str = "admin"
-    dagster_login_password: SecretStr = SecretStr("")
 
     @model_validator(mode="before")
     @classmethod
@@ -105,12 +99,10 @@ class Settings(BaseSettings, AlertSettings, BackupSettings, MqttSettings):
             raise ValueError("the discovery runs once per tick; allowed: one number from 0 to 59")
         return value
 
-    @field_validator("influxdb_url", "grafana_url")
+    @field_validator("influxdb_url")
     @classmethod
-    def _is_http(cls, value: str, info: ValidationInfo) -> str:
-        if (value or info.field_name == "influxdb_url") and not re.fullmatch(r"https?://[^\s/?#]+\S*", value):
-            raise ValueError("allowed: http://host:port or https://host:port")
-        return value
+    def _is_http(cls, value: str) -> str:
+        return require_http(value)
 
     @field_validator("postgres_host", "postgres_user", "postgres_db", "redis_host")
     @classmethod

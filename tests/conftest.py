@@ -27,6 +27,7 @@ pytest_plugins = [
     "support.mosquitto",
     "support.mqtt_installation",
     "support.passwords",
+    "support.web",
 ]
 
 LONGEST = (

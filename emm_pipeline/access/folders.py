@@ -19,6 +19,7 @@ BEFORE_START = {
     "grafana": ("GF_SECURITY_ADMIN_PASSWORD",),
     "redis": ("REDIS_PASSWORD",),
     "dagster": ("DAGSTER_LOGIN_PASSWORD", "REDIS_PASSWORD"),
+    "web": ("DAGSTER_LOGIN_PASSWORD", "WEB_LOGIN_PASSWORD"),
     "pipeline": ("REDIS_PASSWORD",),
 }
 """For each folder, the credentials that must exist when its service starts."""

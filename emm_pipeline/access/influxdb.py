@@ -246,7 +246,7 @@ class InfluxAccess:
         return self._write(tokens)
 
     def _write(self, tokens: Tokens) -> bool:
-        """Write the files of the pipeline and Grafana; return whether Grafana's token changed."""
+        """Write the files of the pipeline, Grafana and the web page; return whether Grafana's token changed."""
         settings = self._settings
         changed = self._folders.read("grafana", "influxdb_token") != tokens.read
         place = {
@@ -256,4 +256,5 @@ class InfluxAccess:
         }
         self._folders.write("pipeline", {OWN_TOKEN: tokens.write, READ_TOKEN: tokens.read, **place})
         self._folders.write("grafana", grafana_files(settings, tokens.read))
+        self._folders.write("web", {"INFLUXDB_READ_TOKEN": tokens.read, **place})
         return changed

@@ -39,6 +39,10 @@ _OWNED = """
 """Query for relations of the schema public that another role owns; a column's sequence follows its table."""
 
 
+_NOT_FOR_READER = ("web_accounts", "web_tokens", "web_changes")
+"""Tables that `emm mqtt` does not need: digests of passwords and tokens, and the log of changes."""
+
+
 @dataclass(frozen=True, slots=True)
 class Roles:
     """The stack's roles for one configuration database, after which they are named."""
@@ -163,6 +167,10 @@ class PostgresAccess:
                 _execute(connection, SQL("GRANT {} ON ALL {} IN SCHEMA public TO {}").format(granted, kind, role))
                 later = SQL("ALTER DEFAULT PRIVILEGES FOR ROLE {} IN SCHEMA public GRANT {} ON {} TO {}")
                 _execute(connection, later.format(owner, granted, kind, role))
+            for table in _NOT_FOR_READER:  # the migration that creates them withdraws the default rights, too
+                if _value(connection, "SELECT to_regclass(%s)", f"public.{table}"):
+                    withdraw = SQL("REVOKE ALL ON {} FROM {}").format(Identifier(table), Identifier(self.roles.reader))
+                    _execute(connection, withdraw)
 
     def _set_password(self, connection: psycopg2.extensions.connection, role: str, password: str) -> None:
         # The statement contains the verifier, so that no log of statements shows the password.

@@ -138,8 +138,15 @@ class StackAccess:
     def rotate_dagster(self) -> None:
         """Replace the password for Dagster's pages; from the next request the old one is refused."""
         self.vault.replace("DAGSTER_LOGIN_PASSWORD", random_credential())
-        self.folders.write("dagster", {"DAGSTER_LOGIN_PASSWORD": self.vault.value("DAGSTER_LOGIN_PASSWORD")})
+        for service in ("dagster", "web"):
+            self.folders.write(service, {"DAGSTER_LOGIN_PASSWORD": self.vault.value("DAGSTER_LOGIN_PASSWORD")})
         self._note("Dagster: the login has a new password")
+
+    def rotate_web(self) -> None:
+        """Replace the first password of the web page; the old one, also one that a person has set, is refused."""
+        self.vault.replace("WEB_LOGIN_PASSWORD", random_credential())
+        self.folders.write("web", {"WEB_LOGIN_PASSWORD": self.vault.value("WEB_LOGIN_PASSWORD")})
+        self._note("web page: the login has a new password, and its sessions have ended")
 
     def rotate_redis(self) -> None:
         """Replace Redis' password; connected services stay connected, and use the new one after their next start.
@@ -162,6 +169,7 @@ class StackAccess:
 
     def _write_roles(self, roles: Mapping[str, Mapping[str, str]]) -> None:
         services = {"secrets/owner": "owner", "pipeline": "pipeline", "dagster": "dagster", "mqtt": "reader"}
+        services["web"] = "pipeline"
         for folder, role in services.items():
             self.folders.write(folder, roles[role])
 

@@ -22,6 +22,7 @@ CREDENTIALS = (
     "GF_SECURITY_ADMIN_PASSWORD",
     "REDIS_PASSWORD",
     "DAGSTER_LOGIN_PASSWORD",
+    "WEB_LOGIN_PASSWORD",
 )
 """The variables of config/.env.dev that get a random value if the user has not set them."""
 

@@ -26,6 +26,7 @@ COMMANDS = {
     "virtual": "commands.virtual:virtual",
     "watch": "commands.watch:watch",
     "watchdog": "commands.watchdog:watchdog",
+    "web": "commands.web:web",
     "webserver": "commands.webserver:webserver",
 }
 """Maps each command's name to its module and function."""

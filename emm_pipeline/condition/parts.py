@@ -87,6 +87,22 @@ def pipeline_condition(settings: Settings) -> PipelineCondition:
     return PipelineCondition(parts, meters, now)
 
 
+def condition_seen_by_the_page(settings: Settings) -> PipelineCondition:
+    """Check every part and every meter, as `pipeline_condition`, except the code server and the store.
+
+    The web page may not reach the code server, which executes code, and has no token with which it could write.
+    """
+    now = datetime.now(UTC)
+    database = look_at_database(settings)
+    facts = dagster_facts(settings) if database.is_ok else DagsterFacts(error="PostgreSQL is unavailable")
+    polling = look_at_dagster(facts, now) if database.is_ok else []
+    stopped = next((part for part in [database, *polling] if not part.is_ok), None)
+    meters = _meters(settings, f"{stopped.name}: {stopped.status.reason}" if stopped else None)
+    newest = max((each.last_read_at for each in meters or () if each.last_read_at), default=None)
+    further = [look_at_outbox(settings, now), look_at_clock(now, newest), *look_at_mqtt(settings, now)]
+    return PipelineCondition([database, *polling, *look_at_jobs(facts), *further], meters, now)
+
+
 def parts_seen_by_the_daemon(settings: Settings, now: datetime) -> list[Part]:
     """Check the parts that can fail while daemon, code server and PostgreSQL work: schedule, jobs, outbox, MQTT."""
     facts = dagster_facts(settings)

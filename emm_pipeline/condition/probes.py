@@ -19,8 +19,7 @@ from emm_pipeline.opening import follow_rotation, open_config_database, open_out
 from emm_pipeline.polling.clock import clock_issue
 from emm_pipeline.settings import current_settings
 from emm_pipeline.status import State, Status
-from emm_pipeline.stores.outbox.copies import FOLDER as COPIES
-from emm_pipeline.stores.outbox.copies import BatchCopies
+from emm_pipeline.stores.outbox.copies import FOLDERS, BatchCopies
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -189,11 +188,11 @@ def look_at_outbox(settings: Settings, now: datetime) -> Part:
 def _size(folder: Path) -> int:
     """Return the size of the files in a folder, in bytes, without those that are deleted in the meantime.
 
-    The copies for `emm mqtt` are not counted: they are second names of batches.
+    The copies for `emm mqtt` and the web page are not counted: they are second names of batches.
     """
     size = 0
     for path in folder.rglob("*"):
-        if path.parent.name != COPIES:
+        if path.parent.name not in FOLDERS:
             with suppress(OSError):
                 size += path.stat().st_size
     return size

@@ -42,6 +42,7 @@ from emm_pipeline.config_db.state_tables import (
     refused_registers,
     used_meter_ids,
 )
+from emm_pipeline.config_db.web_tables import web_accounts, web_changes, web_tokens
 from emm_pipeline.fleet import HIGHEST_ADDRESS, REGISTER_SPACE, DataType, FunctionCode, Order, TransportKind
 from emm_pipeline.registers import HIGHEST_COPY
 
@@ -68,6 +69,9 @@ __all__ = [
     "registers",
     "tariffs",
     "used_meter_ids",
+    "web_accounts",
+    "web_changes",
+    "web_tokens",
 ]
 
 

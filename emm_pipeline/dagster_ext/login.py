@@ -8,14 +8,14 @@ import hmac
 import logging
 from typing import TYPE_CHECKING
 
-from emm_pipeline.dagster_ext.asgi import RefusedError, header, peer
-from emm_pipeline.dagster_ext.failed_logins import FailedLogins, network_of
-from emm_pipeline.dagster_ext.known_browsers import KnownBrowsers
+from emm_pipeline.http_access.asgi import RefusedError, header, peer
+from emm_pipeline.http_access.failed_logins import FailedLogins, network_of
+from emm_pipeline.http_access.known_browsers import KnownBrowsers
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from emm_pipeline.dagster_ext.asgi import Headers, Scope
+    from emm_pipeline.http_access.asgi import Headers, Scope
 
 _UNAUTHORIZED, _TOO_MANY = 401, 429
 _ASK = (b"www-authenticate", b'Basic realm="EMM", charset="UTF-8"')

@@ -11,12 +11,13 @@ from dagster import DagsterInstance
 from dagster_webserver.app import create_app_from_workspace_process_context
 
 from emm_pipeline.credentials import is_loopback
-from emm_pipeline.dagster_ext.forwarded import ForwardedClient
 from emm_pipeline.dagster_ext.garbage import collect_every_minute
 from emm_pipeline.dagster_ext.guard import Guard
 from emm_pipeline.dagster_ext.internals import open_workspace
 from emm_pipeline.dagster_ext.login import Login
 from emm_pipeline.errors import ConfigurationError
+from emm_pipeline.http_access.forwarded import ForwardedClient
+from emm_pipeline.http_access.origins import names_in
 from emm_pipeline.settings import Settings, current_settings
 
 if TYPE_CHECKING:
@@ -58,16 +59,11 @@ def serve(workspace: Path, host: str, port: int) -> None:
 
 def guard(app: Starlette, settings: Settings, *, needs_login: bool) -> Guard:
     """Wrap Dagster's application: no login is required if it can be reached from this machine only."""
-    names = _names(settings.emm_hosts)
+    names = names_in(settings.emm_hosts)
     if not needs_login:
         return Guard(app, names, any_address=False, login=None)
-    login = Login(_login, ForwardedClient(_names(settings.emm_trusted_proxies)))
+    login = Login(_login, ForwardedClient(names_in(settings.emm_trusted_proxies)))
     return Guard(app, names | {settings.emm_proxy_host.lower()}, any_address=True, login=login)
-
-
-def _names(text: str) -> set[str]:
-    """Return names that are separated by commas, in lower case."""
-    return {name.strip().lower() for name in text.split(",")} - {""}
 
 
 def _login() -> tuple[str, str]:

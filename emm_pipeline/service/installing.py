@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from emm_pipeline.credentials import write_file
+from emm_pipeline.credentials import is_loopback, random_credential, write_file
 from emm_pipeline.errors import ConfigurationError, EmmError
 from emm_pipeline.service.units import HEADER, TARGET, Place, Process, units
 from emm_pipeline.settings import PRODUCT_FILES
@@ -43,6 +43,11 @@ INFLUXDB_URL=http://localhost:8086
 INFLUXDB_TOKEN=
 INFLUXDB_ORG=emm
 INFLUXDB_BUCKET=emm
+
+# The web page at port 3002: log in as admin with this password. DAGSTER_API_URL lets it poll a meter on request.
+WEB_LOGIN_PASSWORD={password}
+DAGSTER_URL=http://localhost:3001
+DAGSTER_API_URL=http://127.0.0.1:3001
 
 # The time zone of the poll schedule.
 TZ=UTC
@@ -115,7 +120,10 @@ def processes(settings: Settings, commands: Sequence[str], bind: str) -> tuple[P
         Process("watchdog", "watchdog, which reports failures", ("watchdog",), after="code-server"),
     ]
     if "web" in commands:
-        found.append(Process("web", "web page", ("web", "--host", bind), after="code-server"))
+        # Like Dagster's pages: on this machine alone without a login, unless there is a password.
+        needs_login = settings.web_login_password.get_secret_value() or not is_loopback(bind)
+        options = () if needs_login else ("--no-login",)
+        found.append(Process("web", "web page", ("web", "--host", bind, *options), after="code-server"))
     if settings.mqtt_url:
         found.append(Process("mqtt", "publisher of values by MQTT", ("mqtt",), after="code-server"))
     if settings.backup_dir:
@@ -131,7 +139,8 @@ def create_settings(manager: Manager) -> bool:
     """
     if manager.settings.exists():
         return False
-    text = _TEMPLATE.format(emm=program(), example=PRODUCT_FILES / "config" / ".env.dev", state=manager.state)
+    example = PRODUCT_FILES / "config" / ".env.dev"
+    text = _TEMPLATE.format(emm=program(), example=example, state=manager.state, password=random_credential())
     with _writing(manager.settings):
         manager.settings.parent.mkdir(parents=True, exist_ok=True)
         write_file(manager.settings, text)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from emm_pipeline.errors import ConfigDatabaseError, EmmError, OutboxError, StoreAccessError, StoreError
 from emm_pipeline.stores.outbox.batch import Batch
-from emm_pipeline.stores.outbox.copies import BatchCopies
+from emm_pipeline.stores.outbox.copies import hand_over
 from emm_pipeline.stores.outbox.file import DamagedFileError
 from emm_pipeline.stores.texts import listed, number_of
 
@@ -105,7 +105,7 @@ class Delivery:
     def put(self, points: PointBatch, read_at: datetime, run: str) -> Batch:
         """Write points to the outbox; they are on the disk when this returns. The store is not contacted.
 
-        `emm mqtt` gets a copy if it is in use.
+        `emm mqtt` and the web page get a copy if they are in use.
 
         Args:
             points: at least one.
@@ -116,7 +116,7 @@ class Delivery:
             OutboxError: the points could not be written. `load(points)` sends them to the store without the outbox.
         """
         batch = self.outbox.put(points, read_at, run)
-        BatchCopies(self.outbox.folder).add(self.outbox.folder / batch.name)
+        hand_over(self.outbox.folder, batch.name)
         return batch
 
     def claim(self, name: str) -> Batch | None:

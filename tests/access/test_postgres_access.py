@@ -4,6 +4,7 @@ import threading
 from contextlib import closing
 
 import psycopg2
+import psycopg2.errors
 import pytest
 from sqlalchemy import create_engine, text
 from support.passwords import ADMIN, GuardedPostgres
@@ -81,7 +82,7 @@ def test_for_a_server_with_an_unknown_password_the_error_says_what_to_do(example
     assert stack.vault.value("POSTGRES_PASSWORD") not in str(caught.value)
 
 
-@pytest.mark.parametrize("service", ["secrets/owner", "pipeline", "dagster", "mqtt"])
+@pytest.mark.parametrize("service", ["secrets/owner", "pipeline", "dagster", "mqtt", "web"])
 def test_no_service_connects_as_superuser(example_postgres, stack, service):
     upgrade(example_postgres, stack)
     user, password = role_of(stack, service)
@@ -127,6 +128,19 @@ def test_the_role_of_the_mqtt_service_reads_rows_of_present_and_future_tables_an
             ):
                 with pytest.raises(psycopg2.errors.InsufficientPrivilege):
                     cursor.execute(statement)
+
+
+def test_the_role_of_the_mqtt_service_sees_neither_passwords_nor_tokens_of_the_web_page(example_postgres, stack):
+    upgrade(example_postgres, stack)
+    for _ in range(2):  # after the migration, and after the rights were granted again
+        with closing(example_postgres.connect(*role_of(stack, "mqtt"))) as connection, connection.cursor() as cursor:
+            for table in ("web_accounts", "web_tokens", "web_changes"):
+                with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+                    cursor.execute(f"SELECT FROM {table}")
+                connection.rollback()
+        stack.apply_postgres()
+    with closing(example_postgres.connect(*role_of(stack, "web"))) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT FROM web_accounts, web_tokens, web_changes")
 
 
 def test_the_webservers_role_does_not_see_the_meters(example_postgres, stack):

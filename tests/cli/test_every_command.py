@@ -19,6 +19,7 @@ WITHOUT_JSON = {
     ("mqtt",),
     ("restore",),
     ("watchdog",),
+    ("web",),
     ("webserver",),
     *SECRETS,
     *SERVICES,
@@ -30,7 +31,7 @@ NO_DATABASE = {
     *(("outbox",), ("outbox", "replay"), ("outbox", "show"), ("settings",), ("settings", "check"), *SECRETS),
     *(("types", "list"), ("types", "show"), ("virtual", "new")),
     *(("restore",), *SERVICES),
-    *(("mqtt",), ("mqtt", "status"), ("status",), ("watchdog",)),  # they report that it is unavailable
+    *(("mqtt",), ("mqtt", "status"), ("status",), ("watchdog",), ("web",)),  # they report that it is unavailable
 }
 ARGUMENTS = {
     ("backup",): ["/tmp/emm-backup-of-no-database.zip"],
@@ -39,6 +40,7 @@ ARGUMENTS = {
     ("meters", "disable"): ["1"],
     ("meters", "edit"): ["1", "--unit", "1"],
     ("meters", "enable"): ["1"],
+    ("meters", "import"): ["-"],
     ("meters", "remove"): ["1", "--yes"],
     ("registers", "accept-absent"): ["1"],
     ("registers", "import"): ["-"],
@@ -47,6 +49,8 @@ ARGUMENTS = {
     ("types", "set"): ["sdm630", "max_gap=0"],
     ("types", "show"): ["sdm630"],
     ("watch",): ["1"],
+    ("web", "accounts", "add"): ["anna"],
+    ("web", "accounts", "remove"): ["anna"],
 }
 
 

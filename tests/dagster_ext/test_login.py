@@ -5,10 +5,10 @@ import base64
 import pytest
 from support.guard_client import Client, Dagster, basic
 
-from emm_pipeline.dagster_ext.failed_logins import ALLOWED, WITHIN_S, FailedLogins
 from emm_pipeline.dagster_ext.guard import Guard
 from emm_pipeline.dagster_ext.login import Login
 from emm_pipeline.dagster_ext.webserver import guard
+from emm_pipeline.http_access.failed_logins import ALLOWED, WITHIN_S, FailedLogins
 from emm_pipeline.settings import current_settings
 
 LOGIN = ("anna", "pass:wörd")

@@ -12,7 +12,7 @@ from support.dagster_ui import wait_for
 from support.guard_client import basic
 from support.ports import free_port
 
-from emm_pipeline.dagster_ext.failed_logins import ALLOWED
+from emm_pipeline.http_access.failed_logins import ALLOWED
 
 LOGIN = ("dagster", "the right password")
 

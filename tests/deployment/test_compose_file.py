@@ -15,7 +15,7 @@ REMOTE = yaml.safe_load((PROJECT_ROOT / "docker" / "worker.yml").read_text())["s
 STACK = yaml.safe_load((PROJECT_ROOT / "docker" / "stack.yml").read_text())
 SERVICES = STACK["services"]
 ONCE = ["credentials", "check", "init", "grafana-login"]
-OURS = [*ONCE, "code", "webserver", "daemon", "worker", "redis", "mqtt", "virtual_modbustcp_server", "backup"]
+OURS = [*ONCE, "code", "webserver", "daemon", "web", "worker", "redis", "mqtt", "virtual_modbustcp_server", "backup"]
 ON_DEMAND = {"proxy": {"proxy"}, "celery": {"redis", "worker"}, "mqtt": {"mqtt"}, "backup": {"backup"}}
 """The services that start only with a profile, by profile."""
 
@@ -28,6 +28,7 @@ FOLDERS = {
     "pipeline-access": {"credentials", "init", "code", "worker", "watchdog"},
     "dagster-access": {"credentials", "init", "webserver", "daemon"},
     "mqtt-access": {"credentials", "init", "mqtt"},
+    "web-access": {"credentials", "init", "web"},
 }
 """The services by the volume of credentials that they mount."""
 
@@ -206,12 +207,13 @@ def test_the_proxy_opens_grafana_and_dagster_to_other_machines_after_their_login
     assert {"credentials", "check", "init", "grafana-login"} <= waits_for("proxy")
 
 
-def test_only_grafana_dagster_and_the_proxy_publish_ports():
+def test_only_grafana_dagster_the_web_page_and_the_proxy_publish_ports():
     ports = {name: definition["ports"] for name, definition in SERVICES.items() if "ports" in definition}
     of_the_proxy = ports.pop("proxy")
     assert ports == {
         "grafana": ["${EMM_BIND:?}:${GRAFANA_PUBLISHED_PORT:?}:3000"],
         "webserver": ["${EMM_BIND:?}:${DAGSTER_PUBLISHED_PORT:?}:3001"],
+        "web": ["${EMM_BIND:?}:${WEB_PUBLISHED_PORT:?}:3002"],
     }
     assert all(port.startswith("${EMM_PROXY_BIND:?}:") for port in of_the_proxy)
 

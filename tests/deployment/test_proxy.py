@@ -9,10 +9,12 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import urlencode
 
 import pytest
 from support.dagster_ui import wait_for
 from support.ports import free_port
+from support.web import PASSWORD, WebServer, web_server
 
 from emm_pipeline.settings import PROJECT_ROOT
 
@@ -51,8 +53,16 @@ def upstream() -> Iterator[ThreadingHTTPServer]:
 
 
 @pytest.fixture(scope="module")
-def ports(caddy, upstream, tmp_path_factory) -> Iterator[dict[str, int]]:
-    ports = {"DAGSTER": free_port(), "GRAFANA": free_port()}
+def page(postgres, migrated_template, tmp_path_factory) -> Iterator[WebServer]:
+    """The web page, which trusts a proxy on this machine."""
+    folder = tmp_path_factory.mktemp("web")
+    with web_server(postgres, migrated_template, folder, needs_login=True, emm_trusted_proxies="127.0.0.1") as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def ports(caddy, upstream, page, tmp_path_factory) -> Iterator[dict[str, int]]:
+    ports = {"DAGSTER": free_port(), "GRAFANA": free_port(), "WEB": free_port()}
     address = f"127.0.0.1:{upstream.server_port}"
     folder = str(tmp_path_factory.mktemp("data"))
     environment = {
@@ -60,7 +70,8 @@ def ports(caddy, upstream, tmp_path_factory) -> Iterator[dict[str, int]]:
         "EMM_PROXY_HOST": "localhost",
         "EMM_PROXY_TLS": "internal",
         **{f"{name}_PROXY_PORT": str(port) for name, port in ports.items()},
-        **{f"{name}_UPSTREAM": address for name in ports},
+        **{f"{name}_UPSTREAM": address for name in ("DAGSTER", "GRAFANA")},
+        "WEB_UPSTREAM": f"127.0.0.1:{page.port}",
         "HOME": folder,
         "XDG_DATA_HOME": folder,
         "XDG_CONFIG_HOME": folder,
@@ -109,6 +120,19 @@ def test_dagsters_guard_asks_for_the_login_and_gets_host_and_client(ports):
 def test_grafana_asks_for_its_own_login_and_gets_it(ports):
     status, body = get(ports["GRAFANA"], "grafana:user")
     assert (status, body.split()[:2]) == (200, ["/runs", "Basic"])
+
+
+def test_the_web_page_accepts_a_login_and_its_cookie_is_sent_over_tls_only(ports):
+    context = ssl._create_unverified_context()
+    connection = http.client.HTTPSConnection("localhost", ports["WEB"], context=context, timeout=60)
+    headers = {"Content-Type": "application/x-www-form-urlencoded", "Origin": f"https://localhost:{ports['WEB']}"}
+    connection.request("POST", "/login", urlencode({"name": "admin", "password": PASSWORD}), headers)
+    reply = connection.getresponse()
+    cookies = [value for name, value in reply.getheaders() if name.lower() == "set-cookie"]
+    assert reply.status == 303
+    (session,) = [cookie for cookie in cookies if cookie.startswith("emm_session=")]
+    assert session.endswith("; Secure")
+    connection.close()
 
 
 def test_pages_are_served_only_over_tls(ports):

@@ -14,6 +14,7 @@ from emm_pipeline.cli.output import confirm, json_option, print_json, say, yes_o
 from emm_pipeline.cli.showing import meter_list
 from emm_pipeline.cli.type_names import find_type
 from emm_pipeline.condition.meters import meter_conditions
+from emm_pipeline.condition.records import meter_records
 from emm_pipeline.config_db.editing.meter_rows import edit_meter, load_meter_rows, remove_meters
 from emm_pipeline.config_db.loader import load_fleet
 from emm_pipeline.fleet import SERIAL_PORT
@@ -32,12 +33,17 @@ _COLUMNS = (
 )
 
 
-LAZY = {"add": "commands.meters_add:add_command", "check": "commands.meters_check:check_command"}
+LAZY = {
+    "add": "commands.meters_add:add_command",
+    "check": "commands.meters_check:check_command",
+    "export": "commands.meters_import:export_command",
+    "import": "commands.meters_import:import_command",
+}
 
 
 @click.group("meters", cls=LazyGroup, lazy=LAZY)
 def meters() -> None:
-    """The meters in the database: list, add, edit, remove, enable, disable, check."""
+    """The meters in the database: list, add, edit, remove, enable, disable, check, import, export."""
 
 
 @meters.command("list")
@@ -52,7 +58,7 @@ def list_command(env_files: tuple[Path, ...], as_json: bool) -> None:
     with open_config_database(settings) as engine:
         conditions = meter_conditions(engine, settings)
     if as_json:
-        print_json(meter_list.as_json(conditions))
+        print_json(meter_records(conditions))
     else:
         meter_list.print_list(conditions)
 

@@ -11,7 +11,7 @@ from emm_pipeline.cli.groups import CommandGroup
 from emm_pipeline.cli.output import say
 from emm_pipeline.settings import all_variables, load_settings
 
-SERVERS = ("postgres", "influxdb", "grafana", "dagster", "redis")
+SERVERS = ("postgres", "influxdb", "grafana", "dagster", "redis", "web")
 
 _folder = click.option(
     "--folder",
@@ -77,6 +77,7 @@ def rotate(env_files: tuple[Path, ...], server: str, folder: Path, grafana_url: 
         "grafana": stack.rotate_grafana,
         "dagster": stack.rotate_dagster,
         "redis": stack.rotate_redis,
+        "web": stack.rotate_web,
     }
     rotations[server]()
 

@@ -20,13 +20,16 @@ from emm_pipeline.settings import all_variables, load_settings
 LOGINS = (
     ("Grafana", "GF_SECURITY_ADMIN_USER", "admin", "GF_SECURITY_ADMIN_PASSWORD", "GRAFANA_PUBLISHED_PORT"),
     ("Dagster", "DAGSTER_LOGIN_USER", "admin", "DAGSTER_LOGIN_PASSWORD", "DAGSTER_PUBLISHED_PORT"),
+    ("web page", "WEB_LOGIN_USER", "admin", "WEB_LOGIN_PASSWORD", "WEB_PUBLISHED_PORT"),
 )
 """For each page: its name, the user's variable and its default, and the variables of the password and the port."""
 
 
 @click.group("settings", cls=CommandGroup, invoke_without_command=True)
 @json_option
-@click.option("--show-secrets", is_flag=True, help="Print the logins for Grafana and Dagster's pages instead.")
+@click.option(
+    "--show-secrets", is_flag=True, help="Print the logins for Grafana, Dagster's pages and the web page instead."
+)
 @click.option(
     "--folder",
     type=click.Path(path_type=Path, file_okay=False),
@@ -103,6 +106,6 @@ def check(env_files: tuple[Path, ...], as_json: bool) -> None:
     else:
         say("every credential is yours")
     if not is_loopback(loaded.emm_bind):
-        say(f"EMM_BIND={loaded.emm_bind} lets other machines open Grafana and Dagster, which ask for a login")
+        say(f"EMM_BIND={loaded.emm_bind} lets other machines open Grafana, Dagster and the page, which ask for a login")
     if warning := warning_of_engine(loaded.emm_bind):
         say(warning)

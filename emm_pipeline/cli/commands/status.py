@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from emm_pipeline.cli.output import json_option, print_json
-from emm_pipeline.cli.showing import meter_list
 from emm_pipeline.cli.showing.status_screen import print_screen
-from emm_pipeline.condition.parts import PipelineCondition, pipeline_condition
+from emm_pipeline.condition.parts import pipeline_condition
+from emm_pipeline.condition.records import pipeline_record
 from emm_pipeline.settings import load_settings
 
 if TYPE_CHECKING:
@@ -30,25 +30,7 @@ def status(env_files: tuple[Path, ...], as_json: bool) -> None:
     """
     condition = pipeline_condition(load_settings(*env_files))
     if as_json:
-        print_json(_as_json(condition))
+        print_json(pipeline_record(condition))
     else:
         print_screen(condition)
     raise SystemExit(condition.exit_code)
-
-
-def _as_json(condition: PipelineCondition) -> dict[str, Any]:
-    return {
-        "at": condition.at,
-        "exit_code": condition.exit_code.value,
-        "parts": [
-            {
-                "name": part.name,
-                "status": part.status.state,
-                "since": part.status.since,
-                "reason": part.status.reason,
-                "what_to_do": part.status.what_to_do,
-            }
-            for part in condition.parts
-        ],
-        "meters": None if condition.meters is None else meter_list.as_json(condition.meters),
-    }

@@ -21,7 +21,7 @@ from emm_pipeline.cli.showing.register_tables import (
 )
 from emm_pipeline.cli.showing.sentences import say_wrapped
 from emm_pipeline.cli.showing.tables import print_table
-from emm_pipeline.cli.showing.type_lists import Wanted, listed
+from emm_pipeline.commissioning.type_lists import Wanted, listed
 from emm_pipeline.config_db.editing.meter_rows import load_meter_rows
 from emm_pipeline.config_db.editing.type_tables import (
     load_types_of,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,18 +13,8 @@ from emm_pipeline.cli.showing.register_tables import (
     print_changes,
 )
 from emm_pipeline.cli.showing.series_changes import series_changes
-from emm_pipeline.cli.showing.type_lists import rows_of
-from emm_pipeline.config_db.editing.installing import Installation, plan_installation
-from emm_pipeline.config_db.editing.register_rows import TypeRows
-from emm_pipeline.config_db.editing.type_tables import (
-    editing_registers,
-    load_installed,
-    load_type_rows,
-    save_installed,
-    write_combined,
-    write_registers,
-    write_settings,
-)
+from emm_pipeline.commissioning.installing import plan_now, plan_types, write_types
+from emm_pipeline.config_db.editing.type_tables import load_type_rows
 from emm_pipeline.config_db.engine import database_errors
 from emm_pipeline.errors import ConfigurationError
 from emm_pipeline.opening import open_config_database
@@ -35,9 +24,10 @@ from emm_pipeline.suggesting import suggestion
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sqlalchemy import Connection, Engine
+    from sqlalchemy import Engine
 
     from emm_pipeline.catalog import CatalogueType
+    from emm_pipeline.config_db.editing.installing import Installation
 
 
 @click.command("diff")
@@ -53,8 +43,8 @@ def diff_command(env_files: tuple[Path, ...], type_names: tuple[str, ...], as_js
     """
     catalogue = load_catalogue()
     with open_config_database(load_settings(*env_files)) as engine, database_errors(engine), engine.connect() as conn:
-        names = type_names or sorted(set(load_type_rows(conn)) & set(catalogue))
-        plans = _plans(conn, [_entry(name) for name in dict.fromkeys(names)])
+        names = type_names or sorted(name for name in load_type_rows(conn) if name in catalogue)
+        plans = plan_types(conn, [_entry(name) for name in dict.fromkeys(names)])
     if as_json:
         print_json([_as_json(each.entry, each.plan) for each in plans])
     else:
@@ -84,8 +74,7 @@ def install_command(
     """
     entries = [_entry(name) for name in dict.fromkeys(type_names)]
     with open_config_database(load_settings(*env_files)) as engine:
-        with database_errors(engine), engine.connect() as connection:
-            plans = _plans(connection, entries)
+        plans = plan_now(engine, entries)
         if not as_json:
             for each in plans:
                 _show(each.entry, each.plan)
@@ -96,7 +85,7 @@ def install_command(
             )
         if not dry_run and any(not each.plan.changes_nothing for each in plans):
             confirm(f"Write {', '.join(entry.name for entry in entries)} into the database?", yes=yes or not edited)
-            _write(engine, plans)
+            write_types(engine, plans)
     if as_json:
         print_json([_as_json(each.entry, each.plan) | {"written": not dry_run} for each in plans])
     elif dry_run or all(each.plan.changes_nothing for each in plans):
@@ -106,18 +95,9 @@ def install_command(
         say(f"installed: {names}; next: emm meters add HOST --unit N --type {entries[0].name}")
 
 
-@dataclass(frozen=True, slots=True)
-class _Planned:
-    entry: CatalogueType
-    plan: Installation
-
-
 def install_types(engine: Engine, names: list[str]) -> None:
     """Write types of the catalogue that are not in the database into it, without printing anything."""
-    entries = [_entry(name) for name in names]
-    with database_errors(engine), engine.connect() as connection:
-        plans = _plans(connection, entries)
-    _write(engine, plans)
+    write_types(engine, plan_now(engine, [_entry(name) for name in names]))
 
 
 def _entry(name: str) -> CatalogueType:
@@ -127,33 +107,6 @@ def _entry(name: str) -> CatalogueType:
             f"the catalogue has no type {name!r}; emm types list shows those it has{suggestion(name, catalogue)}"
         )
     return catalogue[name]
-
-
-def _plans(connection: Connection, entries: list[CatalogueType]) -> list[_Planned]:
-    database, installed = load_type_rows(connection), load_installed(connection)
-    return [
-        _Planned(
-            entry,
-            plan_installation(database.get(entry.name, TypeRows()), installed.get(entry.name), rows_of(entry)),
-        )
-        for entry in entries
-    ]
-
-
-def _write(engine: Engine, plans: list[_Planned]) -> None:
-    """Write the changes that were shown. The tables are locked only now, not while a question waits for its answer."""
-    with editing_registers(engine) as connection:
-        if _plans(connection, [each.entry for each in plans]) != plans:
-            raise ConfigurationError(
-                "nothing was written: these types were changed by someone else in the meantime; repeat the command to "
-                "see the changes it would make now"
-            )
-        for each in plans:
-            write_registers(connection, each.plan.remove, each.plan.add)
-            write_settings(connection, each.entry.name, each.plan.settings)
-            added = each.plan.combined - each.plan.combined_before
-            write_combined(connection, each.plan.combined_before - each.plan.combined, sorted(added, key=str))
-            save_installed(connection, each.entry.name, rows_of(each.entry))
 
 
 def _show(entry: CatalogueType, plan: Installation) -> None:

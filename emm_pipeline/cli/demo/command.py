@@ -13,7 +13,7 @@ import sys
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -26,12 +26,15 @@ from emm_pipeline.cli.progress import progress
 from emm_pipeline.cli.showing.readings import print_readings, records_of
 from emm_pipeline.cli.showing.tables import console, shown
 from emm_pipeline.errors import ConfigurationError, EmmError
+from emm_pipeline.stores.texts import number_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from contextlib import AbstractContextManager
 
-UI_PORT = 3001
+UI_PORT, WEB_PORT = 3001, 3002
+FEW_VALUES = 3
+"""Up to this number of values of a poll are printed; the page shows all of them."""
 
 
 @click.command("demo")
@@ -43,8 +46,15 @@ UI_PORT = 3001
     show_default=True,
     help="Port of Dagster's UI on 127.0.0.1.",
 )
+@click.option(
+    "--web-port",
+    type=click.IntRange(1, 65535),
+    default=WEB_PORT,
+    show_default=True,
+    help="Port of the page with meters and values on 127.0.0.1.",
+)
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Folder for the demo's data.")
-def demo(once: bool, port: int, data_dir: Path | None) -> None:
+def demo(once: bool, port: int, web_port: int, data_dir: Path | None) -> None:
     """Poll the virtual meter on this machine, print the readings, and continue on schedule until Ctrl-C.
 
     Example: emm demo --once
@@ -52,10 +62,14 @@ def demo(once: bool, port: int, data_dir: Path | None) -> None:
     data_dir = (data_dir or default_data_dir()).absolute()
     with _stop_on_signals(), _only_one(data_dir), DemoStack(data_dir) as stack:
         if not once:
-            _claim_port(port)
+            _claim_port(port, "--port")
+            _claim_port(web_port, "--web-port")
         with progress("starting PostgreSQL and the virtual meter"):
             stack.start_meter()
         if not once:
+            with progress("starting the page"):
+                stack.start_web(web_port, port)
+            console().print(f"[bold]page[/]        {_web_url(web_port)}\n", soft_wrap=True, highlight=False)
             stack.start_dagster(port)
         with progress("discovering and polling"):
             readings, failures = stack.discover_and_poll()
@@ -69,13 +83,18 @@ def demo(once: bool, port: int, data_dir: Path | None) -> None:
             return
         with progress("starting Dagster"):
             stack.wait_for_ui(port)
-        _print_addresses(stack, port)
+        _print_addresses(stack, port, web_port)
         _follow(stack)
 
 
-def _print_addresses(stack: DemoStack, port: int) -> None:
+def _web_url(port: int) -> str:
+    return f"http://127.0.0.1:{port}"
+
+
+def _print_addresses(stack: DemoStack, port: int, web_port: int) -> None:
     env_file = stack.env_file
     console().print(
+        f"\n[bold]page[/]        {_web_url(web_port)}   add meters: {_web_url(web_port)}/add"
         f"\n[bold]Dagster[/]     http://127.0.0.1:{port}   meters: http://127.0.0.1:{port}/assets/meter_readings"
         f"\n[bold]database[/]    {stack.psql_command}"
         f"\n[bold]poll now[/]    {Path(sys.argv[0]).absolute()} --env-file {env_file} poll --dry-run"
@@ -88,18 +107,25 @@ def _print_addresses(stack: DemoStack, port: int) -> None:
 
 
 def _follow(stack: DemoStack) -> None:
-    """Print each new reading until a signal is received or a process ends by itself."""
+    """Print a line for each poll until a signal is received or a process ends by itself."""
     try:
         while True:
             stack.check()
-            for row in records_of(stack.new_readings()):
-                value = f"{shown(row['value'])} {row['unit'] or ''}"
-                say(f"{time_of_day(row['time'])}  meter {row['id']}  {row['measurement']} = {value}")
+            if rows := records_of(stack.new_readings()):
+                say(f"{time_of_day(rows[0]['time'])}  {_in_one_line(rows)}")
             for line in stack.status_changes():
                 say(line)
             time.sleep(1)
     except KeyboardInterrupt:
         say("stopping …")
+
+
+def _in_one_line(rows: Sequence[dict[str, Any]]) -> str:
+    """Return the values of a poll, or their number if there are many."""
+    if len(rows) > FEW_VALUES:
+        return f"{number_of(len({row['id'] for row in rows}), 'meter')} read, {len(rows)} values"
+    values = (f"{row['measurement']} = {shown(row['value'])} {row['unit'] or ''}".rstrip() for row in rows)
+    return ", ".join(f"meter {row['id']}  {value}" for row, value in zip(rows, values, strict=True))
 
 
 @contextmanager
@@ -131,12 +157,12 @@ def _only_one(data_dir: Path) -> AbstractContextManager[None]:
     return folder_lock(data_dir, f"another demo is running on {data_dir}")
 
 
-def _claim_port(port: int) -> None:
+def _claim_port(port: int, option: str) -> None:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
         except OSError as err:
             raise ConfigurationError(
-                f"127.0.0.1:{port} cannot be used ({err.strerror}): choose another port with --port"
+                f"127.0.0.1:{port} cannot be used ({err.strerror}): choose another port with {option}"
             ) from None

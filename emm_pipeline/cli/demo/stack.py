@@ -105,6 +105,14 @@ class DemoStack:
         self._processes.start("virtual_meter", command, os.environ)
         self._wait_until(lambda: listens(port))
 
+    def start_web(self, port: int, dagster_port: int) -> None:
+        """Start the page, without a login, and wait until it answers."""
+        dagster = f"http://127.0.0.1:{dagster_port}"
+        environment = {**os.environ, "DAGSTER_URL": dagster, "DAGSTER_API_URL": dagster}
+        command: list[str | Path] = [Path(sys.executable).parent / "emm", "web", "--no-login", "--port", str(port)]
+        self._processes.start("web", command, environment)
+        self._wait_until(lambda: answers(f"http://127.0.0.1:{port}/healthz"))
+
     def start_dagster(self, port: int) -> None:
         """Start code server, webserver, daemon and, if MQTT_URL is set, `emm mqtt`; `wait_for_ui` waits for them."""
         code_port = free_port()

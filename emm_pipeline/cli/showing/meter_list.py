@@ -14,30 +14,6 @@ if TYPE_CHECKING:
 
     from emm_pipeline.condition.meters import MeterCondition
 
-_COLUMNS = ("id", "description", "host", "port", "slave_address", "type", "transport", "serial_settings")
-
-
-def as_json(conditions: Sequence[MeterCondition]) -> list[dict[str, Any]]:
-    """Return a record per row of `energy_meters`; its times are aware. `status` is one of `status.State`."""
-    return [
-        {
-            **{name: each.row.get(name) for name in _COLUMNS},
-            "status": each.status.state,
-            "since": each.status.since,
-            "reason": each.status.reason,
-            "what_to_do": each.status.what_to_do,
-            "last_read_at": each.last_read_at,
-            "failures_in_a_row": each.failures_in_a_row,
-            "next_attempt_at": each.next_attempt_at,
-            "registers": [
-                {"measurement": i.measurement, "issue": i.kind, "reason": i.reason, "since": i.since}
-                for i in each.issues
-            ],
-            "labels": dict(each.labels),
-        }
-        for each in conditions
-    ]
-
 
 def print_list(conditions: Sequence[MeterCondition]) -> None:
     """Print the meters as a table, and below it the reasons of those that are not ok."""

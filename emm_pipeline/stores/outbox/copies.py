@@ -1,8 +1,9 @@
-"""Copies of the outbox's batches, for a process that publishes values as soon as they are on the disk.
+"""Copies of the outbox's batches, for processes that use values as soon as they are on the disk.
 
-The folder `mqtt` in the outbox exists once a publisher has been started. A poll puts a second name (a hard link) for
-its batch into it, which takes microseconds and no space, and never waits for the publisher. The publisher removes what
-it has read. If it does not run, polls remove copies that are too old, so the folder does not grow.
+Each has a folder in the outbox: `mqtt` for the publisher, `web` for the web page. It exists once the process has been
+started. A poll puts a second name (a hard link) for its batch into it, which takes microseconds and no space, and never
+waits for the process. The process removes what it has read. If it does not run, polls remove copies that are too old,
+so the folder does not grow.
 """
 
 from __future__ import annotations
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from emm_pipeline.stores.points import PointBatch
 
 FOLDER = "mqtt"
+WEB_FOLDER = "web"
+FOLDERS = (FOLDER, WEB_FOLDER)
+"""The folders, in the outbox, of the processes that use copies."""
+
 KEPT_FOR = timedelta(minutes=10)
 """Age of a reading after which its copy is removed."""
 MAX_COPIES = 2000
@@ -31,18 +36,18 @@ _TIME = "%Y%m%dT%H%M%S"
 
 
 class BatchCopies:
-    """The copies in the outbox at `outbox_folder`."""
+    """The copies in the outbox at `outbox_folder`, in one of FOLDERS."""
 
-    def __init__(self, outbox_folder: Path) -> None:
-        self.folder = outbox_folder / FOLDER
+    def __init__(self, outbox_folder: Path, name: str = FOLDER) -> None:
+        self.folder = outbox_folder / name
 
     def add(self, batch: Path) -> None:
-        """Add a copy of a batch if a publisher wants one. Errors are ignored: they must not disturb a poll."""
+        """Add a copy of a batch if the process wants one. Errors are ignored: they must not disturb a poll."""
         copy = self.folder / batch.name
         with suppress(OSError):
             try:
                 os.link(batch, copy)
-            except FileNotFoundError:  # nothing is published
+            except FileNotFoundError:  # the process was never started
                 return
             except OSError:  # a file system without hard links
                 temporary = copy.with_suffix(".tmp")
@@ -76,3 +81,9 @@ class BatchCopies:
         oldest = f"{datetime.now(UTC) - KEPT_FOR:{_TIME}}"
         for name in [*(name for name in names if name < oldest), *names[:-MAX_COPIES]]:
             (self.folder / name).unlink(missing_ok=True)
+
+
+def hand_over(outbox_folder: Path, name: str) -> None:
+    """Add a copy of a batch to the folder of each process that uses copies."""
+    for folder in FOLDERS:
+        BatchCopies(outbox_folder, folder).add(outbox_folder / name)

@@ -12,10 +12,10 @@ import hmac
 import secrets
 from typing import TYPE_CHECKING
 
-from emm_pipeline.dagster_ext.asgi import header
+from emm_pipeline.http_access.asgi import header
 
 if TYPE_CHECKING:
-    from emm_pipeline.dagster_ext.asgi import Scope
+    from emm_pipeline.http_access.asgi import Scope
 
 COOKIE = "emm_browser"
 _LIFETIME_S = 400 * 24 * 3600
@@ -23,9 +23,14 @@ _LIFETIME_S = 400 * 24 * 3600
 
 
 class KnownBrowsers:
-    """Signs and checks cookies with a key of this process; after a restart no browser is known."""
+    """Signs and checks cookies with a key of this process; after a restart no browser is known.
 
-    def __init__(self) -> None:
+    Args:
+        cookie: the cookie's name. Servers on other ports of a host receive it as well, so each has its own.
+    """
+
+    def __init__(self, cookie: str = COOKIE) -> None:
+        self._cookie = cookie
         self._key = secrets.token_bytes(32)
 
     def find(self, scope: Scope, login: tuple[str, str]) -> str | None:
@@ -33,7 +38,7 @@ class KnownBrowsers:
         for part in header(scope, b"cookie").replace(",", ";").split(";"):
             name, _, value = part.strip().partition("=")
             id_, _, signature = value.partition(".")
-            if name == COOKIE and hmac.compare_digest(self._sign(id_, login).encode(), signature.encode()):
+            if name == self._cookie and hmac.compare_digest(self._sign(id_, login).encode(), signature.encode()):
                 return id_
         return None
 
@@ -41,7 +46,7 @@ class KnownBrowsers:
         """Return the header that makes the browser known until the login changes."""
         id_ = secrets.token_urlsafe(16)
         attributes = f"Path=/; Max-Age={_LIFETIME_S}; HttpOnly; SameSite=Strict"
-        return b"set-cookie", f"{COOKIE}={id_}.{self._sign(id_, login)}; {attributes}".encode()
+        return b"set-cookie", f"{self._cookie}={id_}.{self._sign(id_, login)}; {attributes}".encode()
 
     def _sign(self, id_: str, login: tuple[str, str]) -> str:
         # A cookie from before a change of the password is not valid, and gives no additional guesses.

@@ -8,12 +8,12 @@ import socket
 import time
 from typing import TYPE_CHECKING
 
-from emm_pipeline.dagster_ext.asgi import header, peer
+from emm_pipeline.http_access.asgi import header, peer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-    from emm_pipeline.dagster_ext.asgi import Scope
+    from emm_pipeline.http_access.asgi import Scope
 
 _KEPT_S = 5.0
 """Time (s) for which resolved addresses of proxies are cached: few look-ups, and a restarted proxy is found soon."""
@@ -44,6 +44,12 @@ class ForwardedClient:
             return str(ipaddress.ip_address(named))
         except ValueError:
             return sender
+
+    async def is_encrypted(self, scope: Scope) -> bool:
+        """Whether the client's connection uses TLS: this one, or, as a trusted proxy reports, that to the proxy."""
+        if scope.get("scheme") == "https":
+            return True
+        return header(scope, b"x-forwarded-proto") == "https" and peer(scope) in await self._trusted()
 
     async def _trusted(self) -> set[str]:
         if self._clock() >= self._until:

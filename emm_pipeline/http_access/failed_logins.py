@@ -37,6 +37,12 @@ class FailedLogins:
             self._failures.popitem(last=False)
         return sum(one > self._clock() - WITHIN_S for one in times)
 
+    def take_back(self, client: str) -> None:
+        """Take back the last failure that was counted, because the login has succeeded."""
+        times = self._failures.get(client)
+        if times:
+            times.pop()
+
     def wait_s(self, client: str) -> int:
         """Return for how many seconds the client's logins are refused; 0 if they are not."""
         times = self._failures.get(client)

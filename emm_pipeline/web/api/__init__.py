@@ -1,0 +1,1 @@
+"""JSON and metrics for programs. `openapi` describes every path."""

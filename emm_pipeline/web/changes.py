@@ -1,0 +1,126 @@
+"""Changes through the page or the API, made by the functions of the command line, and logged with their sender."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from emm_pipeline.catalog import load_catalogue
+from emm_pipeline.commissioning.installing import plan_now, write_types
+from emm_pipeline.config_db.editing.meter_rows import add_meter, edit_meter, load_meter_rows, remove_meters
+from emm_pipeline.config_db.editing.type_tables import load_types_of
+from emm_pipeline.config_db.validation.meters import id_of
+from emm_pipeline.config_db.web_state import Change, record_change
+from emm_pipeline.errors import ConfigurationError
+from emm_pipeline.web.dagster import poll_now
+from emm_pipeline.web.security.access import caller_of
+from emm_pipeline.web.site import site_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from starlette.requests import Request
+
+    from emm_pipeline.catalog import CatalogueType
+    from emm_pipeline.config_db.editing.meter_rows import MeterRow
+
+
+def record(request: Request, action: str, subject: str, before: Any = None, after: Any = None) -> None:
+    """Add a change to the log, with the sender of the request; show the new state at once."""
+    site, caller = site_of(request), caller_of(request)
+    site.fleet.forget()
+    record_change(site.engine, Change(caller.name, caller.address, action, subject, before, after))
+
+
+def meter_row(request: Request, meter_id: int) -> MeterRow:
+    """Return a meter's row.
+
+    Raises:
+        ConfigurationError: There is no such meter.
+    """
+    for row in load_meter_rows(site_of(request).engine):
+        if id_of(row) == meter_id:
+            return row
+    raise ConfigurationError(f"there is no meter {meter_id}")
+
+
+def new_meter(request: Request, row: Mapping[str, Any], *, force: bool = False) -> MeterRow:
+    """Add a meter of a type that the database has.
+
+    Raises:
+        ConfigurationError: The row is invalid, its unit is known, or its type is not installed.
+    """
+    _require_type(request, row.get("type"))
+    added = add_meter(site_of(request).engine, row, force=force)
+    record(request, "add", f"meter {added['id']}", None, added)
+    return added
+
+
+def change_meter(request: Request, meter_id: int, changes: Mapping[str, Any], *, force: bool = False) -> MeterRow:
+    """Change columns of a meter; nothing is logged if no value differs.
+
+    Raises:
+        ConfigurationError: There is no such meter, or the changed row is invalid.
+    """
+    if "type" in changes:
+        _require_type(request, changes["type"])
+    before, after = edit_meter(site_of(request).engine, meter_id, changes, allow_same_unit=force)
+    differing = [column for column in after if before.get(column) != after[column]]
+    if differing:
+        old, new = ({column: row.get(column) for column in differing} for row in (before, after))
+        record(request, "edit", f"meter {meter_id}", old, new)
+    return after
+
+
+def delete_meter(request: Request, meter_id: int) -> None:
+    """Remove a meter; its readings stay.
+
+    Raises:
+        ConfigurationError: There is no such meter.
+    """
+    row = meter_row(request, meter_id)
+    remove_meters(site_of(request).engine, [meter_id])
+    site_of(request).latest.forget(meter_id)
+    record(request, "remove", f"meter {meter_id}", row)
+
+
+def install_missing(request: Request, names: Sequence[str]) -> None:
+    """Install those of the types that the catalogue has and the database does not.
+
+    Raises:
+        ConfigDatabaseError: The database rejects a row. Nothing was written.
+    """
+    catalogue, database = load_catalogue(), load_types_of(site_of(request).engine)
+    install(request, [catalogue[name] for name in dict.fromkeys(names) if name in catalogue and name not in database])
+
+
+def install(request: Request, entries: Sequence[CatalogueType], *, force: bool = False) -> None:
+    """Install types of the catalogue.
+
+    Raises:
+        ConfigurationError: A person has edited rows of a type, which only `force` overwrites.
+    """
+    engine = site_of(request).engine
+    plans = [each for each in plan_now(engine, entries) if not each.plan.changes_nothing]
+    edited = [each.entry.name for each in plans if each.plan.overwrites_a_person]
+    if edited and not force:
+        raise ConfigurationError(f"nothing was written: a person has edited rows of {', '.join(edited)}")
+    if not plans:
+        return
+    write_types(engine, plans)
+    for each in plans:
+        counts = {"rows added": len(each.plan.add), "rows removed": len(each.plan.remove)}
+        record(request, "install", f"type {each.entry.name}", None, counts)
+
+
+def start_poll(request: Request, meter_id: int) -> str:
+    """Poll a meter now, through Dagster; return the run's id."""
+    meter_row(request, meter_id)
+    run_id = poll_now(site_of(request).settings(), meter_id, caller_of(request).name)
+    record(request, "poll now", f"meter {meter_id}", None, {"run": run_id})
+    return run_id
+
+
+def _require_type(request: Request, name: object) -> None:
+    known = load_types_of(site_of(request).engine)
+    if str(name).strip() not in known:
+        raise ConfigurationError(f"type {name!r} is not in the database: install it from the catalogue")

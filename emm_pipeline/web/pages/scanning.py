@@ -1,0 +1,203 @@
+"""Scan a gateway: start, progress, cancel, choose among the units that were found, add them."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from starlette.exceptions import HTTPException
+from starlette.responses import RedirectResponse, StreamingResponse
+
+from emm_pipeline.commissioning.ad_hoc import ad_hoc_meter
+from emm_pipeline.commissioning.unit_ids import HIGHEST_UNIT_ID, parse_unit_ids
+from emm_pipeline.config_db.editing.meter_rows import load_meter_rows
+from emm_pipeline.config_db.validation.meters import gateway_address
+from emm_pipeline.config_db.values import TRANSPORT_NAMES, InvalidValueError, host
+from emm_pipeline.errors import ConfigurationError, EmmError
+from emm_pipeline.event_loop import in_thread
+from emm_pipeline.web.api.replies import dump, json_object, json_reply
+from emm_pipeline.web.changes import install_missing, new_meter, record
+from emm_pipeline.web.device_checks import check, find_type
+from emm_pipeline.web.rendering import render
+from emm_pipeline.web.scans import ScanStatus
+from emm_pipeline.web.site import site_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from emm_pipeline.fleet import GatewayAddress
+    from emm_pipeline.web.forms import Form
+    from emm_pipeline.web.scans import RunningScan
+
+_SEE_OTHER, _INVALID, _NOT_FOUND, _ACCEPTED = 303, 422, 404, 202
+LOOK_EVERY_S, ALIVE_EVERY = 0.4, 35
+"""How often the progress is looked at, and after how many looks a message shows that the connection is alive."""
+FIELDS = {"host": "", "port": "502", "units": "1-20", "transport": ""}
+
+
+def add_page(request: Request) -> Response:
+    """Show the ways to add meters, with the form for a scan."""
+    return _show_form(request, dict(FIELDS))
+
+
+def start(request: Request, sent: Form) -> Response:
+    """Start a scan."""
+    fields = FIELDS | {name: sent.text(name).strip()[:200] for name in FIELDS}
+    try:
+        scan = _start(request, fields)
+    except EmmError as err:
+        return _show_form(request, fields, str(err), _INVALID)
+    return RedirectResponse(f"/scans/{scan.id}", _SEE_OTHER)
+
+
+def _start(request: Request, fields: Mapping[str, str]) -> RunningScan:
+    try:
+        units = parse_unit_ids(fields["units"])
+    except ValueError as err:
+        raise ConfigurationError(str(err)) from None
+    gateway = _gateway(fields)
+    scan = site_of(request).scans.start(gateway, units, may_try_others=not fields["transport"])
+    record(request, "scan", gateway.name, None, {"units": fields["units"]})
+    return scan
+
+
+def _gateway(fields: Mapping[str, str]) -> GatewayAddress:
+    port = fields["port"] or "502"
+    if not (port.isascii() and port.isdecimal() and 1 <= int(port) <= 65535):  # noqa: PLR2004 - the highest port
+        raise ConfigurationError(f"the port is {port!r}; allowed: 1 to 65535")
+    try:
+        name = fields["host"] if fields["host"].startswith("/") else host(fields["host"].strip("[]"))
+        return gateway_address(name, int(port), fields["transport"] or None, None)
+    except InvalidValueError as err:
+        raise ConfigurationError(f"the gateway {fields['host']!r}: {err}") from None
+
+
+def _show_form(request: Request, fields: Mapping[str, str], error: str | None = None, status: int = 200) -> Response:
+    return render(request, "add.html", status, fields=fields, error=error, transports=TRANSPORT_NAMES)
+
+
+def scan_page(request: Request) -> Response:
+    """Show a scan: its progress, or the form to choose units."""
+    return render(request, "scan.html", **_content(request))
+
+
+def found_units(request: Request) -> Response:
+    """Return the part of the page with the units."""
+    return render(request, "scan_units.html", **_content(request))
+
+
+def _content(request: Request) -> dict[str, Any]:
+    scan = _scan(request)
+    known = {
+        int(row["slave_address"]): row
+        for row in load_meter_rows(site_of(request).engine)
+        if (row.get("host"), row.get("port")) == (scan.gateway.host, scan.gateway.port)
+        and isinstance(row.get("slave_address"), int)
+    }
+    running = scan.status is ScanStatus.RUNNING
+    return {"scan": scan, "scan_record": scan.as_record(), "known": known, "running": running}
+
+
+async def events(request: Request) -> Response:
+    """Send the progress as server-sent events until the scan ends."""
+    scan = _scan(request)
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    return StreamingResponse(_events(scan), media_type="text/event-stream", headers=headers)
+
+
+async def _events(scan: RunningScan) -> AsyncIterator[str]:
+    last, waited = "", 0
+    while True:
+        is_over = scan.status is not ScanStatus.RUNNING
+        text = dump(scan.as_record())
+        if text != last:
+            yield f"event: progress\ndata: {text}\n\n"
+            last, waited = text, 0
+        if is_over:
+            yield f"event: end\ndata: {scan.status}\n\n"
+            return
+        await asyncio.sleep(LOOK_EVERY_S)
+        waited += 1
+        if waited >= ALIVE_EVERY:
+            yield ": alive\n\n"
+            waited = 0
+
+
+def cancel(request: Request) -> Response:
+    """End a scan; the units found so far remain."""
+    scan = _scan(request)
+    scan.cancel()
+    return RedirectResponse(f"/scans/{scan.id}", _SEE_OTHER)
+
+
+def unit_values(request: Request) -> Response:
+    """Read the values of a unit with a type, and show them."""
+    scan, unit = _scan(request), request.query_params.get("unit", "")
+    if not (unit.isascii() and unit.isdecimal() and int(unit) <= HIGHEST_UNIT_ID):
+        raise HTTPException(_NOT_FOUND)
+    type_name = request.query_params.get(f"type-{unit}", request.query_params.get("type", ""))
+    meter = ad_hoc_meter(scan.gateway, int(unit), type_name)
+    checked = check(request, meter, find_type(request, type_name))
+    return render(request, "unit_values.html", checked=checked)
+
+
+def add_units(request: Request, sent: Form) -> Response:
+    """Install the types, and add the chosen units as meters."""
+    scan = _scan(request)
+    found = {each.unit_id for each in scan.units}
+    units = [int(unit) for unit in sent.all("unit") if unit.isascii() and unit.isdecimal() and int(unit) in found]
+    rows = [_row(scan, unit, sent) for unit in units]
+    error = None if rows else "choose at least one unit"
+    added = 0
+    try:
+        install_missing(request, [row["type"] for row in rows])
+        for row in rows:
+            new_meter(request, row)
+            added += 1
+    except EmmError as err:
+        error = f"{err}" + (f"; {added} of {len(rows)} meters were added" if added else "")
+    if error:
+        return render(request, "scan.html", _INVALID, error=error, **_content(request))
+    return RedirectResponse("/", _SEE_OTHER)
+
+
+def _row(scan: RunningScan, unit: int, sent: Form) -> dict[str, Any]:
+    return {
+        "host": scan.gateway.host,
+        "port": scan.gateway.port,
+        "transport": str(scan.gateway.transport),
+        "serial_settings": scan.gateway.serial_settings or None,
+        "slave_address": unit,
+        "type": sent.text(f"type-{unit}").strip()[:200],
+        "description": sent.text(f"name-{unit}").strip()[:500] or None,
+    }
+
+
+def _scan(request: Request) -> RunningScan:
+    scan = site_of(request).scans.find(request.path_params["id"])
+    if scan is None:
+        raise HTTPException(_NOT_FOUND)
+    return scan
+
+
+async def api_start(request: Request) -> Response:
+    """Start a scan for a program."""
+    given = await json_object(request)
+    fields = FIELDS | {name: str(given.get(name, FIELDS[name])) for name in FIELDS}
+    scan = await in_thread(lambda: _start(request, fields), "api")
+    return json_reply(scan.as_record(), _ACCEPTED)
+
+
+def api_scan(request: Request) -> Response:
+    """Return the progress of a scan."""
+    return json_reply(_scan(request).as_record())
+
+
+def api_cancel(request: Request) -> Response:
+    """Cancel a scan."""
+    scan = _scan(request)
+    scan.cancel()
+    return json_reply(scan.as_record(), _ACCEPTED)
