@@ -8,6 +8,7 @@ reset. Until then the readings since the fall are left out, and the series is un
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from emm_pipeline.energy.amounts import PER_KWH
@@ -27,7 +28,8 @@ _ISOLATED = 100
 _GRADUAL = 4
 """A rise after a fall is consumption, not a return, if it is not faster than this times the rises around it."""
 _NEIGHBOURS = 8
-"""Number of rises before and after an event that are compared."""
+_NEXT = 4
+"""Number of rises before and after an event that are compared; after it, the readings are not judged yet."""
 _SPIKE_READINGS = 3
 """Number of readings of a glitch upwards by a plausible amount."""
 _ROUNDING = 1e-6
@@ -214,12 +216,14 @@ class Scan:
 
         It is the second highest, because the highest may be another event.
         """
-        pairs = [*range(index + 1, min(index + 1 + _NEIGHBOURS, len(self._value)))]
+        value, time = self._value, self._time
+        pairs = [(each - 1, each) for each in range(index + 1, min(index + 1 + _NEXT, len(value)))]
         if before:
-            pairs += range(max(last - _NEIGHBOURS, 0) + 1, last + 1)
+            kept = self._judged.kept[-1 - _NEIGHBOURS :]
+            pairs += [pair for pair in pairwise(kept) if pair[1] <= last]
         rates = [
-            (self._value[each] - self._value[each - 1]) * HOUR_MS / (self._time[each] - self._time[each - 1])
-            for each in pairs
-            if self._value[each] >= self._value[each - 1]
+            (value[end] - value[begin]) * HOUR_MS / (time[end] - time[begin])
+            for begin, end in pairs
+            if value[end] >= value[begin]
         ]
         return sorted(rates)[-2 if len(rates) > 2 else -1] if rates else None  # noqa: PLR2004
