@@ -28,7 +28,10 @@ _HEADER = 9
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What to read and where to write it. Meters are the gateways of the simulator, with FLOAT registers from 0 on."""
+    """The meters to read, and where to write their values.
+
+    The meters are the gateways of the simulator, with FLOAT registers from 0 on.
+    """
 
     port: int
     meters: int

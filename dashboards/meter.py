@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from grafana_foundation_sdk.builders.dashboard import CustomVariable, Dashboard, QueryVariable
+from grafana_foundation_sdk.builders.dashboard import Dashboard, QueryVariable
 from grafana_foundation_sdk.models.dashboard import (
     DataTransformerConfig,
     VariableHide,
@@ -13,7 +13,6 @@ from grafana_foundation_sdk.models.dashboard import (
 
 from dashboards.influxql import DATASOURCE, Query
 from dashboards.panels import WIDTH, bars, column, graph, rows
-from dashboards.time_zones import TIME_ZONES
 
 UID = "emm-meter"
 
@@ -23,7 +22,6 @@ _SELECTED = '("description" =~ /^${meter:regex}$/ OR "id" =~ /^${meter:regex}$/)
 _METER = '"id" =~ /^${id:regex}$/'
 _MEASUREMENT = "/^${measurement:regex}$/"
 _ALIAS = "$m [$tag_dataunit] meter $tag_id"
-_COUNTERS = '"dataunit" =~ /^[kMG]?(Wh|varh|VAh)$/'
 
 
 def build() -> Dashboard:
@@ -38,7 +36,6 @@ def build() -> Dashboard:
         .with_variable(_id())
         .with_variable(_measurement())
         .with_variable(_unit())
-        .with_variable(_time_zone())
         .with_panel(
             graph("Values in $unit", _values('"dataunit" =~ /^${unit:regex}$/'))
             .repeat("unit")
@@ -67,13 +64,13 @@ def build() -> Dashboard:
             bars(
                 "Energy per day",
                 Query(
-                    'SELECT sum("increase") FROM (SELECT non_negative_difference("value") AS "increase" '
-                    f"FROM {_MEASUREMENT} WHERE {_METER} AND {_COUNTERS} AND $timeFilter "
-                    'GROUP BY "id", "dataunit") WHERE $timeFilter '
-                    'GROUP BY time(1d), "id", "dataunit" fill(none) tz(\'$time_zone\')',
-                    alias=_ALIAS,
+                    f'SELECT sum("energy") FROM "emm_energy" WHERE "period" = \'day\' AND {_METER} '
+                    f'AND "measurement" =~ {_MEASUREMENT} AND $timeFilter '
+                    'GROUP BY time(1h), "id", "measurement", "dataunit" fill(none)',
+                    alias="$tag_measurement [$tag_dataunit] meter $tag_id",
                 ),
-                description="Daily increase of each energy counter. The decrease at a counter reset is ignored.",
+                description="Of whole days in TZ, as the pipeline has computed them: docs/energy.md. The dashboard "
+                "Energy shows their cost and coverage.",
             )
             .time_from("14d/d")  # from the beginning of a day: the first bar must not be a part of one
             .span(WIDTH)
@@ -139,14 +136,3 @@ def _unit() -> QueryVariable:
     every = VariableOption(text="All", value="$__all")
     variable = _variable("unit", query).hide(VariableHide.HIDE_VARIABLE)
     return variable.multi(multi=True).include_all(include_all=True).current(every)
-
-
-def _time_zone() -> CustomVariable:
-    """The time zone in which days begin. InfluxQL does not know Grafana's time zone, and fails with an unknown one."""
-    return (
-        CustomVariable("time_zone")
-        .label("Time zone of days")
-        .values(",".join(TIME_ZONES))
-        .current(VariableOption(text="UTC", value="UTC"))
-        .allow_custom_value(allow_custom_value=False)
-    )

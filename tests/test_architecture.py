@@ -319,7 +319,7 @@ def test_a_transport_is_known_to_its_own_modules_to_the_chooser_and_to_the_confi
     transports = {module_name(path) for path in MODULES if path.parent == PACKAGE / "modbus" / "transport"}
     shared = {
         f"emm_pipeline.modbus.transport{name}"
-        for name in ("", ".base", ".choosing", ".memory", ".pacing", ".requests", ".resolving")
+        for name in ("", ".base", ".choosing", ".lateness", ".memory", ".pacing", ".requests", ".resolving")
     }
     for path in MODULES:
         here = module_name(path)

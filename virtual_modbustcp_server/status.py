@@ -1,4 +1,4 @@
-"""What a virtual server tells its client about itself: the last update, why it failed, and where its log is.
+"""The state of a virtual server, for its client: the last update, why it failed, and where its log is.
 
 The text is in holding registers 65400 to 65524 of each unit, two characters of UTF-8 in a register, unless the device's
 script writes registers there. A client that gets exception 4 can read there what is wrong.
@@ -19,7 +19,6 @@ MARK = "EMM virtual server"
 FUNCTION_CODE, ADDRESS, COUNT = 3, 65400, 125
 LOG_VARIABLE = "VIRTUAL_SERVER_LOG"
 _CONTAINER_MARKS = (Path("/.dockerenv"), Path("/run/.containerenv"))
-_MOST_OF_REASON = 100
 
 
 def status_words(updated_at: datetime | None, failure: BaseException | None) -> list[int]:
@@ -31,9 +30,16 @@ def status_words(updated_at: datetime | None, failure: BaseException | None) -> 
     """
     since = f"no update since {updated_at:%Y-%m-%d %H:%M:%S} UTC" if updated_at else "no update has succeeded yet"
     why = f"{type(failure).__name__}: {failure}" if failure else "the update does not end"
-    text = f"{MARK}: {since} ({' '.join(why.split())[:_MOST_OF_REASON]}); its log: {log_place()}"
-    data = text.encode()[: 2 * COUNT].decode(errors="ignore").encode().ljust(2 * COUNT, b"\0")
-    return list(struct.unpack(f">{COUNT}H", data))
+    end = f"); its log: {log_place()}"
+    begin = f"{MARK}: {since} ("
+    room = max(0, 2 * COUNT - len(begin.encode()) - len(end.encode()))  # the reason is cut, not the place of the log
+    text = begin + _cut(" ".join(why.split()), room) + end
+    return list(struct.unpack(f">{COUNT}H", _cut(text, 2 * COUNT).encode().ljust(2 * COUNT, b"\0")))
+
+
+def _cut(text: str, size: int) -> str:
+    """Return the beginning of a text that takes at most `size` bytes."""
+    return text.encode()[:size].decode(errors="ignore")
 
 
 def log_place() -> str:
@@ -43,12 +49,12 @@ def log_place() -> str:
     """
     if named := os.environ.get(LOG_VARIABLE):
         return named
-    if any(mark.exists() for mark in _CONTAINER_MARKS):
-        return "docker compose logs {host}"
     try:
         target = Path(f"/proc/self/fd/{sys.stderr.fileno()}").readlink()
     except (AttributeError, OSError, ValueError):
         target = Path()
     if target.is_file():
         return str(target)
+    if any(mark.exists() for mark in _CONTAINER_MARKS):
+        return "docker compose logs {host}"
     return f"the output of process {os.getpid()} on its machine"

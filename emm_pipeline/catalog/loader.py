@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from functools import cache
 from importlib import resources
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from emm_pipeline.catalog.identifying import parse_identification
 from emm_pipeline.catalog.records import INTERFACES, KINDS, CatalogueType
 from emm_pipeline.catalog.sums import parse_combined
+from emm_pipeline.catalog.variants import Catalogue
 from emm_pipeline.catalog.vocabulary import VOCABULARY
 from emm_pipeline.config_db.csv_tables import read_csv
 from emm_pipeline.config_db.editing.register_rows import (
@@ -54,15 +54,15 @@ class _Head(NamedTuple):
 
 
 @cache
-def load_catalogue() -> Mapping[str, CatalogueType]:
-    """Return the types of the catalogue by name, in alphabetical order.
+def load_catalogue() -> Catalogue:
+    """Return the types of the catalogue by name, in alphabetical order. Variants are found by name, too.
 
     Raises:
         ConfigurationError: A file is wrong. The message names the file and the line.
     """
     files = sorted(resources.files(__package__).iterdir(), key=lambda file: file.name)
     tables = [(file.name, file.read_text(encoding="utf-8")) for file in files if file.name.endswith(".csv")]
-    return MappingProxyType({entry.name: entry for entry in (parse_type(*table) for table in tables)})
+    return Catalogue(parse_type(*table) for table in tables)
 
 
 def parse_type(file_name: str, text: str) -> CatalogueType:

@@ -8,9 +8,9 @@ import click
 
 
 class CommandGroup(click.Group):
-    """A group in which the options of a command may also stand before its name: `emm meters --json list`.
+    """A group in which the options of a command are also accepted before its name: `emm meters --json list`.
 
-    The options in `anywhere`, each with a value, belong to the group and may also stand after the command's name.
+    The options in `anywhere`, each with a value, belong to the group and are also accepted after the command's name.
     """
 
     anywhere: tuple[str, ...] = ()

@@ -27,7 +27,7 @@ PIPE_CLOSED = 141
 
 
 class Root(LazyGroup):
-    """The group `emm`, whose option may also stand after the command's name."""
+    """The group `emm`, whose option is also accepted after the command's name."""
 
     anywhere = ("--env-file",)
 

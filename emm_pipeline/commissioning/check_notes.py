@@ -1,4 +1,4 @@
-"""What a poll copes with, but a person should know: refused gaps, slow replies, values that the device lacks (pure)."""
+"""Notes of a check, about what a poll copes with: refused gaps, slow replies, values that the device lacks (pure)."""
 
 from __future__ import annotations
 

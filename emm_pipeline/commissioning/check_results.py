@@ -29,7 +29,7 @@ AD_HOC_ID = -(2**31) - 1
 
 
 class Verdict(StrEnum):
-    """What a check says about a meter."""
+    """The result of the check of a meter."""
 
     OK = "OK"
     NOTES = "OK with notes"
@@ -95,7 +95,7 @@ class SentRequest:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """What a poll copes with, and a command or advice that removes the cause, if there is one."""
+    """A note about what a poll copes with, and a command or advice that removes the cause, if there is one."""
 
     text: str
     remedy: str | None = None
@@ -119,13 +119,13 @@ class MeterCheck:
     smaller: list[SentRequest] = field(default_factory=list)
     """The requests that a poll sends after an exception reply, to find out which registers the device refuses."""
     explanation: str | None = None
-    """What a virtual server says about its failure."""
+    """The failure that a virtual server reports of itself."""
     remark: str | None = None
     """Measurements that no SunSpec model of the device provides."""
     left_out: int = 0
     """Number of registers that were not read because the check ended early."""
     notes: list[Note] = field(default_factory=list)
-    """What a poll copes with; set at the end of the check."""
+    """Notes about what a poll copes with; set at the end of the check."""
 
     @property
     def failed_registers(self) -> list[RegisterCheck]:

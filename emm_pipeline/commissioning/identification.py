@@ -1,30 +1,41 @@
-"""Identify a unit: find the types of the catalogue that match the content of some of its registers.
+"""Identify a unit: read the registers by which the types of the catalogue can be told apart, and rank the types.
 
-All of a type's identifications must match. An exact code proves the type; ranges (such as those of a voltage and a
-frequency) only make it likely. Similar types, such as the models of one vendor, are distinguished by unsupported
-registers: all registers of each type are read, and of the types that can be read completely, the one with the most
-registers comes first.
+First the registers that identify each type are read, one value at a time. Then all registers of the types that the unit
+may be are read, as a poll would read them. A refused request is split, down to single values, so that types are
+compared by registers and not by requests. No register is read twice.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from emm_pipeline.fleet import FunctionCode
+from emm_pipeline.modbus.exception_codes import ILLEGAL_FUNCTION, NO_REPLY
 from emm_pipeline.modbus.planning import plan_requests
-from emm_pipeline.modbus.sunspec.models import has_models
-from emm_pipeline.modbus.values import decode_raw
+from emm_pipeline.modbus.splitting import TrackedRequest
+from emm_pipeline.modbus.sunspec.models import ModelSearch, locate
 from emm_pipeline.readings import FailureKind, Request
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Sequence
+    from collections.abc import Awaitable
 
-    from emm_pipeline.catalog import CatalogueType
-    from emm_pipeline.fleet import Register
+    from emm_pipeline.commissioning.candidates import Candidate
+    from emm_pipeline.commissioning.ranking import Ranking
+    from emm_pipeline.fleet import MeterType, Register
     from emm_pipeline.modbus.session import Reply
 
 MOST_TIMEOUTS = 2
-"""A unit that has never replied gets no more requests after this number."""
+"""A unit gets no more requests after this number of requests without a reply, one after the other."""
+
+MOST_TIMEOUTS_IN_ALL = 6
+
+MOST_CHECKS = 3
+"""How often the likeliest type is checked with further registers."""
+
+MOST_TYPES = 25
+"""Number of types whose registers are all read."""
 
 
 class ReadUnit(Protocol):
@@ -34,67 +45,91 @@ class ReadUnit(Protocol):
         """Return the reply, or why there is none."""
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A possible type of a unit: `proven` by a code that only this type has, or likely because of plausible values."""
-
-    type: str
-    proven: bool
-
-
 @dataclass(slots=True)
-class _Unit:
-    """A unit and its replies; each request is sent only once."""
+class UnitRegisters:
+    """The registers of a unit that were read so far."""
 
     read: ReadUnit
-    replies: dict[Request, Reply] = field(default_factory=dict)
+    words: dict[tuple[int, int], int] = field(default_factory=dict)
+    refused: set[Request] = field(default_factory=set)
+    """Requests that the unit refused, or did not reply to."""
+    unknown_functions: set[int] = field(default_factory=set)
+    silent: int = 0
+    """Number of the last requests that got no reply."""
     timeouts: int = 0
+    """Number of all requests that got none."""
 
-    async def words(self, request: Request) -> Sequence[int]:
-        """Return the registers; empty if the unit does not send them or has stopped replying."""
-        if request not in self.replies:
-            if self.timeouts >= MOST_TIMEOUTS:
-                return ()
-            self.replies[request] = await self.read(request)
-            self.timeouts += self.replies[request].kind is FailureKind.TIMEOUT
-        return self.replies[request].words
-
-    async def raw(self, register: Register) -> float | None:
-        """Return the raw value of a register; None if there is none."""
-        words = await self.words(Request(register.function_code, register.register_address, register.count))
-        return decode_raw(words, register.data_type, register.word_order, register.byte_order) if words else None
-
-
-async def identify(read: ReadUnit, types: Iterable[CatalogueType]) -> list[Candidate]:
-    """Return the possible types of the unit, the most likely one first; or only the proven one."""
-    unit = _Unit(read)
-    known = [each for each in types if each.identifications]
-    by_code = [each for each in known if any(one.strong for one in each.identifications)]
-    for each in by_code:
-        if await _holds(unit, each):
-            return [Candidate(each.name, proven=True)]
-    matching = [each for each in known if each not in by_code and await _holds(unit, each)]
-    if len(matching) > 1:
-        matching = await _likeliest_first(unit, matching)
-    return [Candidate(each.name, proven=False) for each in matching]
-
-
-async def _holds(unit: _Unit, candidate: CatalogueType) -> bool:
-    for each in candidate.identifications:
-        raw = await unit.raw(each.register)
-        if raw is None or not each.matches(raw):
+    async def ask(self, request: Request) -> bool:
+        """Read registers, unless they are known; return whether the unit sends them."""
+        code = int(request.function_code)
+        places = [(code, address) for address in range(request.address, request.end)]
+        if all(place in self.words for place in places):
+            return True
+        if request in self.refused or code in self.unknown_functions or self.is_silent:
             return False
-    return True
+        reply = await self.read(request)
+        is_silence = reply.kind is FailureKind.TIMEOUT
+        self.silent = self.silent + 1 if is_silence else 0
+        self.timeouts += is_silence
+        if not reply.words:
+            self.refused.add(request)
+            if reply.exception_code == ILLEGAL_FUNCTION:
+                self.unknown_functions.add(code)
+            return False
+        self.words.update(zip(places, reply.words, strict=True))
+        return True
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether so many requests got no reply that the unit gets no more."""
+        return self.silent >= MOST_TIMEOUTS or self.timeouts >= MOST_TIMEOUTS_IN_ALL
+
+    async def ask_value(self, register: Register) -> bool:
+        """Read the registers of one value."""
+        return await self.ask(Request(register.function_code, register.register_address, register.count))
+
+    async def ask_all(self, meter_type: MeterType) -> None:
+        """Read all registers of a type that the unit sends."""
+        waiting = deque(map(TrackedRequest, plan_requests(meter_type)))
+        while waiting and not self.is_silent:
+            tracked = waiting.popleft()
+            if not await self.ask(tracked.request):
+                tracked.split(NO_REPLY, meter_type.asked)
+                waiting.extend(tracked.parts)
+
+    async def find_models(self) -> ModelSearch:
+        """Read the list of the unit's SunSpec models; it is empty for other devices."""
+        search = ModelSearch()
+        while search.request:
+            await self.ask(search.request)
+            search.take_from(self.words)
+        return search
 
 
-async def _likeliest_first(unit: _Unit, candidates: Sequence[CatalogueType]) -> list[CatalogueType]:
-    missing = {each.name: await _unread(unit, each) for each in candidates}
-    key: Callable[[CatalogueType], tuple[int, int]] = lambda each: (missing[each.name], -len(each.registers))  # noqa: E731
-    return sorted(candidates, key=key)
+async def identify(read: ReadUnit, ranking: Ranking) -> list[Candidate]:
+    """Return the possible types of the unit, the most likely one first.
 
-
-async def _unread(unit: _Unit, candidate: CatalogueType) -> int:
-    """Return the number of requests of a poll of this type that fail."""
-    if has_models(candidate.meter_type):  # registers of models have no fixed addresses
-        return 0
-    return sum([not await unit.words(request) for request in plan_requests(candidate.meter_type)])
+    Args:
+        read: Sends a request to the unit.
+        ranking: The types that are compared.
+    """
+    unit = UnitRegisters(read)
+    for compared in ranking.in_order_of_probes:
+        for register in compared.registers:
+            if not await unit.ask_value(register):
+                break
+    models = await unit.find_models() if ranking.of_models else ModelSearch()
+    for compared in [each for each in ranking.types if each.may_be(unit.words)][:MOST_TYPES]:
+        await unit.ask_all(compared.entry.meter_type)
+    for entry in ranking.of_models if models.found else ():
+        located = locate(entry.meter_type, models.found, models.ends)
+        if located.measured:
+            await unit.ask_all(located)
+    candidates = ranking.candidates(unit.words)
+    for _ in range(MOST_CHECKS):
+        unknown = sorted(candidates[0].edges - unit.words.keys()) if candidates else []
+        answers = [await unit.ask(Request(FunctionCode(code), address, 1)) for code, address in unknown]
+        if not any(answers):
+            break
+        candidates = ranking.candidates(unit.words)
+    return candidates

@@ -71,9 +71,14 @@ def write_types(engine: Engine, plans: Sequence[PlannedType]) -> None:
                 "nothing was written: these types were changed by someone else in the meantime; repeat the command to "
                 "see the changes it would make now"
             )
-        for each in plans:
-            write_registers(connection, each.plan.remove, each.plan.add)
-            write_settings(connection, each.entry.name, each.plan.settings)
-            added = each.plan.combined - each.plan.combined_before
-            write_combined(connection, each.plan.combined_before - each.plan.combined, sorted(added, key=str))
-            save_installed(connection, each.entry.name, rows_of(each.entry))
+        write_planned(connection, plans)
+
+
+def write_planned(connection: Connection, plans: Sequence[PlannedType]) -> None:
+    """Write planned changes, within `editing_registers`."""
+    for each in plans:
+        write_registers(connection, each.plan.remove, each.plan.add)
+        write_settings(connection, each.entry.name, each.plan.settings)
+        added = each.plan.combined - each.plan.combined_before
+        write_combined(connection, each.plan.combined_before - each.plan.combined, sorted(added, key=str))
+        save_installed(connection, each.entry.name, rows_of(each.entry))

@@ -1,4 +1,8 @@
-"""Find the units that reply behind a gateway: each gets one request, with pauses, over one session."""
+"""Find the units that reply behind a gateway: each gets one request, with pauses, over one session.
+
+The session stays open while units are silent. So the reply of a slow unit is noticed while others are asked, and only
+this unit is asked again with a longer timeout. It is not identified, which would take minutes.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +13,17 @@ from collections import deque
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from emm_pipeline.commissioning.identification import Candidate, identify
+from emm_pipeline.commissioning.identification import identify
 from emm_pipeline.commissioning.locating import read_labels
+from emm_pipeline.commissioning.scan_state import FoundUnit, Probe, Scan, Watcher
 from emm_pipeline.modbus.gateway_locks import GatewayLocks, Unlocked, locked
-from emm_pipeline.modbus.session import Session, Timing
+from emm_pipeline.modbus.session import Session
 from emm_pipeline.readings import FailureKind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Sequence
 
-    from emm_pipeline.catalog import CatalogueType
+    from emm_pipeline.commissioning.identification import ReadUnit
     from emm_pipeline.fleet import GatewayAddress
     from emm_pipeline.modbus.session import Reply
     from emm_pipeline.readings import Request
@@ -34,6 +39,9 @@ PATIENCE_S = 5.0
 A gateway that itself waits longer than EMM's timeout is still busy with one unit when it receives the request to the
 next one, which then seems to be silent too. The second request shows how long the gateway takes.
 """
+
+LATE_S = 5.0
+"""Time after the last request without a reply in which a late reply is awaited."""
 
 TURN_S = 5.0
 """Time in seconds for which a scan keeps a gateway locked before it lets polls use it."""
@@ -53,63 +61,6 @@ _REOPEN_PAUSES_S = (0.5, 1.0, 2.0)
 """Pauses before attempts to reconnect: a gateway that answered before may answer again soon."""
 
 _NO_REPLY = frozenset({FailureKind.CLOSED, FailureKind.INVALID_REPLY})
-
-
-@dataclass(frozen=True, slots=True)
-class FoundUnit:
-    """A unit that replied, with its reply and its possible types."""
-
-    unit_id: int
-    reply: Reply
-    candidates: tuple[Candidate, ...] | None = None
-    """None until it was compared with the catalogue."""
-    labels: Mapping[str, str] = field(default_factory=dict)
-    """The labels of the unit, name to text, if its likeliest type has any."""
-
-
-@dataclass(slots=True)
-class Scan:
-    """The result of a scan so far, which can be read while the scan runs and after it was interrupted."""
-
-    units: Sequence[int]
-    asked: int = 0
-    found: list[FoundUnit] = field(default_factory=list)
-    advice: str | None = None
-    """Advice about the replies of the unclear units, if their cause is known."""
-    notices: list[str] = field(default_factory=list)
-    """Notices about unusual replies that were accepted."""
-    unclear: dict[int, str] = field(default_factory=dict)
-    """Units that neither sent a valid reply nor were silent, with the reason."""
-    slow_s: float | None = None
-    """Time of the first reply that was slower than the timeout; longer timeouts are used since then."""
-    was_patient: bool = False
-    """Whether the long timeout has been tried."""
-    replied: bool = False
-    """Whether any reply came, also one that finds no unit."""
-    perhaps_lost: list[int] = field(default_factory=list)
-    """Units that were silent at the first request of a connection, which the gateway may have lost."""
-    resend_after_s: float | None = None
-    """If set, the first request of each connection is sent again after this time."""
-
-    def take(self, other: Scan) -> None:
-        """Replace its result by that of another scan."""
-        for name in self.__slots__:
-            setattr(self, name, getattr(other, name))
-
-    @property
-    def all_reply(self) -> bool:
-        """Whether more than 10 units were asked and all replied: it is probably one device that ignores unit ids."""
-        return len(self.found) == self.asked > 10  # noqa: PLR2004 - so many units without a gap are unlikely
-
-
-@dataclass(frozen=True, slots=True)
-class Probe:
-    """The parameters of a scan: gateway, request, timing, and the types for identification."""
-
-    gateway: GatewayAddress
-    request: Request
-    timing: Timing
-    types: Sequence[CatalogueType] = ()
 
 
 async def scan_any(
@@ -145,20 +96,6 @@ async def scan_any(
     return probe.gateway
 
 
-@dataclass(frozen=True, slots=True)
-class Watcher:
-    """Callbacks of a scan.
-
-    `on_unit` is called after each unit that was asked, `on_wait` when the scan waits for a poll, `on_other` when it
-    tries another framing, and `on_again` when it asks all units again.
-    """
-
-    on_unit: Callable[[], None]
-    on_wait: Callable[[], None] | None = None
-    on_other: Callable[[GatewayAddress], None] = lambda _: None
-    on_again: Callable[[], None] = lambda: None
-
-
 async def scan(probe: Probe, state: Scan, locks: GatewayLocks, watcher: Watcher) -> None:
     """Send a request to every unit of `state.units`, and write the results to `state`.
 
@@ -170,8 +107,10 @@ async def scan(probe: Probe, state: Scan, locks: GatewayLocks, watcher: Watcher)
     Raises:
         ConnectError: The gateway cannot be reached, or no longer; the units found before are in `state`.
     """
-    session = Session(probe.gateway, probe.timing, reopen_pauses_s=_REOPEN_PAUSES_S)
-    turn_s = math.inf if isinstance(locks, Unlocked) else TURN_S
+    scanner = _Scanner(probe, state, Session(probe.gateway, probe.timing, reopen_pauses_s=_REOPEN_PAUSES_S))
+    session = scanner.session
+    session.late.listens = state.resend_after_s is None
+    turn_s = TURN_S if probe.is_shared and not isinstance(locks, Unlocked) else math.inf
     waiting = deque(state.units)
     asks_again = False
     while waiting or (session.loses_first_requests and state.perhaps_lost and not asks_again):
@@ -182,54 +121,137 @@ async def scan(probe: Probe, state: Scan, locks: GatewayLocks, watcher: Watcher)
             turn_ends = time.monotonic() + turn_s
             try:
                 while waiting:
-                    if await _ask_unit(session, waiting.popleft(), probe, state):
+                    if await scanner.ask_unit(waiting.popleft()):
                         watcher.on_unit()
                     if time.monotonic() >= turn_ends:
                         break
+                await scanner.await_late_replies()
             finally:
                 session.close()
         if waiting:
             await asyncio.sleep(_LEFT_TO_POLLS_S)
 
 
-async def _ask_unit(session: Session, unit_id: int, probe: Probe, state: Scan) -> bool:
-    """Send a request to a unit; return whether that was the first time."""
-    was_asked = unit_id in state.perhaps_lost
-    may_be_lost = session.was_open and session.sends_first_request and session.loses_first_requests is None
-    reply = await session.read(unit_id, probe.request, resend_after_s=state.resend_after_s)
-    if reply.kind is FailureKind.TIMEOUT and not state.was_patient:
-        reply = await _ask_patiently(session, unit_id, probe, state)
-    elif reply.exception_code in BUSY or reply.kind in _NO_REPLY:
-        await asyncio.sleep(_REPEAT_PAUSE_S)
-        reply = await session.read(unit_id, probe.request)
-    if may_be_lost and reply.kind is FailureKind.TIMEOUT and state.resend_after_s is None:
-        state.perhaps_lost.append(unit_id)
-    state.replied = session.has_replied
-    state.asked += not was_asked
-    state.notices += [notice for notice in reply.notices if notice not in state.notices]
-    if reply.kind in _NO_REPLY:
-        state.unclear[unit_id] = reply.reason
-        state.advice = state.advice or reply.advice
-    elif reply.kind is not FailureKind.TIMEOUT and reply.exception_code not in ABSENT:
-        place = len(state.found)
-        state.found.append(FoundUnit(unit_id, reply))  # added now, in case the identification is interrupted
-        candidates = await identify(lambda request: session.read(unit_id, request), probe.types)
-        state.found[place] = found = FoundUnit(unit_id, reply, tuple(candidates))
-        if candidates:
-            likeliest = next(each for each in probe.types if each.name == candidates[0].type)
-            labels = await read_labels(lambda request: session.read(unit_id, request), likeliest.meter_type)
-            state.found[place] = replace(found, labels=labels)
-    return not was_asked
+@dataclass(slots=True)
+class _Scanner:
+    """Asks units over one session, and writes what they reply to `state`."""
 
+    probe: Probe
+    state: Scan
+    session: Session
+    asked: set[int] = field(default_factory=set)
+    silent_at: float = -math.inf
+    """When the last unit was silent."""
+    survives_silence: bool | None = None
+    """Whether the gateway still replies on a connection after a unit was silent; None if that is unknown."""
 
-async def _ask_patiently(session: Session, unit_id: int, probe: Probe, state: Scan) -> Reply:
-    """Send the unit a second request with a long timeout; if a late reply comes, use longer timeouts from then on."""
-    state.was_patient = True
-    timeout_s = probe.timing.timeout_s
-    session.timing = probe.timing._replace(timeout_s=max(PATIENCE_S, timeout_s))
-    reply = await session.read(unit_id, probe.request)
-    if reply.kind is not FailureKind.TIMEOUT and reply.seconds >= timeout_s:
-        state.slow_s = reply.seconds
-        timeout_s = reply.seconds * _MARGIN
-    session.timing = probe.timing._replace(timeout_s=timeout_s)
-    return reply
+    async def ask_unit(self, unit_id: int) -> bool:
+        """Send a request to a unit; return whether that was the first time."""
+        state, session = self.state, self.session
+        is_first = unit_id not in self.asked
+        self.asked.add(unit_id)
+        may_be_lost = session.was_open and session.sends_first_request and session.loses_first_requests is None
+        began = time.monotonic()
+        reply = await session.read(unit_id, self.probe.request, resend_after_s=state.resend_after_s)
+        is_silent = reply.kind is FailureKind.TIMEOUT
+        if is_silent and not state.was_patient:
+            reply = await self._ask_patiently(unit_id)
+        elif not is_silent and (took_s := time.monotonic() - began) > session.timing.timeout_s:
+            reply = await self._after_two_requests(unit_id, reply, took_s)
+        elif reply.exception_code in BUSY or reply.kind in _NO_REPLY:
+            await asyncio.sleep(_REPEAT_PAUSE_S)
+            reply = await session.read(unit_id, self.probe.request)
+        if may_be_lost and reply.kind is FailureKind.TIMEOUT and state.resend_after_s is None:
+            state.perhaps_lost.append(unit_id)
+        state.replied = session.has_replied
+        state.asked += is_first
+        await self._take(unit_id, reply, reply.seconds if reply.seconds > session.timing.timeout_s else None)
+        if reply.kind is FailureKind.TIMEOUT:
+            await self._note_silence(unit_id)
+        await self._ask_late_units()
+        return is_first
+
+    async def _take(self, unit_id: int, reply: Reply, late_s: float | None = None) -> None:
+        """Write the result of a request to `state`, and identify the unit if it replied in time."""
+        state = self.state
+        state.notices += [notice for notice in reply.notices if notice not in state.notices]
+        if reply.kind in _NO_REPLY:
+            state.unclear[unit_id] = reply.reason
+            state.advice = state.advice or reply.advice
+        elif reply.kind is not FailureKind.TIMEOUT and reply.exception_code not in ABSENT:
+            read = self._reader(unit_id)
+            found = FoundUnit(unit_id, reply, late_s=late_s)
+            state.add(found)  # added now, in case the identification is interrupted
+            if late_s is not None:
+                return
+            candidates = await identify(read, self.probe.ranking)
+            state.add(replace(found, candidates=tuple(candidates)))
+            if candidates:
+                labels = await read_labels(read, candidates[0].entry.meter_type)
+                state.add(replace(found, candidates=tuple(candidates), labels=labels))
+
+    def _reader(self, unit_id: int) -> ReadUnit:
+        async def read(request: Request) -> Reply:
+            return await self.session.read(unit_id, request)
+
+        return read
+
+    async def _ask_patiently(self, unit_id: int) -> Reply:
+        """Send the unit a second request with a long timeout.
+
+        If the gateway reports only then that the unit is absent, all units get so much time.
+        """
+        self.state.was_patient = True
+        reply = await self._read_patiently(unit_id)
+        if (late_s := self.session.late.units.pop(unit_id, None)) and reply.kind is not FailureKind.TIMEOUT:
+            reply = replace(reply, seconds=min(late_s, reply.seconds))  # that of the first request, without waiting
+        if reply.exception_code in ABSENT and reply.seconds >= self.session.timing.timeout_s:
+            self.state.slow_s = reply.seconds
+            self.session.timing = self.session.timing._replace(timeout_s=reply.seconds * _MARGIN)
+        return reply
+
+    async def _after_two_requests(self, unit_id: int, reply: Reply, took_s: float) -> Reply:
+        """Return the reply and its time where the request was sent twice: it is late, or the first one was lost."""
+        if reply.seconds > RESEND_AFTER_S:
+            return replace(reply, seconds=took_s)
+        await asyncio.sleep(self.session.timing.timeout_s)  # a reply to the second request may come
+        return await self._read_patiently(unit_id)
+
+    async def _read_patiently(self, unit_id: int) -> Reply:
+        usual = self.session.timing
+        self.session.timing = usual._replace(timeout_s=max(PATIENCE_S, usual.timeout_s))
+        try:
+            return await self.session.read(unit_id, self.probe.request)
+        finally:
+            self.session.timing = usual
+
+    async def _note_silence(self, unit_id: int) -> None:
+        """Record a silent unit. After the first one, find out whether the connection can still be used."""
+        self.state.silent.append(unit_id)
+        self.silent_at = time.monotonic()
+        known = next((each.unit_id for each in self.state.found if each.late_s is None), None)
+        if self.survives_silence is None and known is not None and self.session.late.listens:
+            reply = await self.session.read(known, self.probe.request)
+            self.survives_silence = reply.kind is not FailureKind.TIMEOUT
+            if not self.survives_silence:
+                self.session.late.listens = False
+                self.session.close()
+
+    async def await_late_replies(self) -> None:
+        """Wait for late replies of the units that were silent last."""
+        while self.session.late.listens and time.monotonic() < self.silent_at + LATE_S - self.session.timing.timeout_s:
+            await asyncio.sleep(_REPEAT_PAUSE_S)
+            await self._ask_late_units()
+
+    async def _ask_late_units(self) -> None:
+        """Ask units whose replies came late again, with a longer timeout."""
+        usual = self.session.timing
+        for unit_id, seconds in self.session.late.take().items():
+            if any(each.unit_id == unit_id for each in self.state.found):
+                continue
+            self.session.timing = usual._replace(timeout_s=max(usual.timeout_s, seconds * _MARGIN))
+            reply = await self.session.read(unit_id, self.probe.request)
+            await self._take(unit_id, reply, max(seconds, reply.seconds))
+            if unit_id in self.state.silent and reply.kind is not FailureKind.TIMEOUT:
+                self.state.silent.remove(unit_id)
+            self.session.timing = usual

@@ -63,11 +63,16 @@ def _read(store: HistoryStore, selection: Selection, begin: int, end: int, now: 
     # There is nothing after the present, and a series that has been silent for a day needs to be read only once it has
     # a reading again: InfluxDB would open all its files for all series.
     recent = store.read_before(selection, first, NEIGHBOURS, within=RECENT_MS)
-    silent = tuple(sorted({series.id for series in set(inside.series) - set(recent.series)}))
+    silent = tuple(sorted({series.id for series in _present(inside) - _present(recent)}))
     if not silent:
         return History.joined([inside, recent])
     of_silent = replace(selection, ids=silent if len(silent) <= _MANY_IDS else selection.ids)
     return History.joined([inside, store.read_before(of_silent, first, NEIGHBOURS), recent])
+
+
+def _present(history: History) -> set[StoredSeries]:
+    """Return the series that have readings."""
+    return {history.series[code] for code in np.unique(history.code).tolist()}
 
 
 def _only(history: History, ids: frozenset[int]) -> History:

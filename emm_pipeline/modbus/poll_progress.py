@@ -52,7 +52,7 @@ class PollProgress:
     blocks: list[RegisterBlock] = field(default_factory=list)
     failure: Failure | None = None
     explanation: str | None = None
-    """What a virtual server says about its failure."""
+    """The failure that a virtual server reports of itself."""
     notices: tuple[str, ...] = ()
     """Lines about unusual replies."""
     sent: int = 0

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from emm_pipeline.fleet import GatewayAddress
     from emm_pipeline.modbus.transport.base import Transport
+    from emm_pipeline.modbus.transport.lateness import LateReplies
     from emm_pipeline.modbus.transport.pacing import Pace
     from emm_pipeline.readings import Request
 
@@ -187,7 +188,7 @@ class Session:
         except ReadError as err:
             if err.kind is FailureKind.EXCEPTION:
                 self._note_reply(is_first=is_first)
-            else:
+            elif err.kind is not FailureKind.TIMEOUT or not self._transport.late.listens:
                 self.close()
             raise
         else:
@@ -200,6 +201,11 @@ class Session:
         self.has_replied = True
         if is_first:
             self._memory.loses_first_requests = self._transport.was_resent
+
+    @property
+    def late(self) -> LateReplies:
+        """The replies after their timeouts. While it `listens`, timeouts leave the connection open."""
+        return self._transport.late
 
     def take_notices(self) -> tuple[str, ...]:
         """Return what was unusual about the replies since the last call, a line each."""

@@ -32,13 +32,13 @@ T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 NEAR_S = 10.0
-"""Longest time in seconds to the next reading of a run for which connections are kept by default."""
+"""Seconds to the next reading of a run up to which connections are kept by default."""
 
 LATE_S = 5.0
 """Seconds after which a reading that has not begun is not expected any more."""
 
 STOPS_WITHIN_S = 1.0
-"""Longest time in seconds that a reading waits for the thread that watches."""
+"""Seconds for which a reading waits at most for the thread that watches."""
 
 
 class OpenGateways:

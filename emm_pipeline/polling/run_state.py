@@ -1,4 +1,4 @@
-"""What the process of a run knows of the meters from one of its fleet readings to the next.
+"""The state of a run that its process keeps from one fleet reading to the next.
 
 Device state is loaded once per run, and again only after a reading that has changed it. Without a run, it is loaded for
 each reading.

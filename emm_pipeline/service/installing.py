@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from emm_pipeline.credentials import random_credential, write_file
+from emm_pipeline.credentials import is_loopback, random_credential, write_file
 from emm_pipeline.errors import ConfigurationError, EmmError
 from emm_pipeline.service.units import HEADER, TARGET, Place, Process, units
 from emm_pipeline.settings import PRODUCT_FILES
@@ -120,7 +120,10 @@ def processes(settings: Settings, commands: Sequence[str], bind: str) -> tuple[P
         Process("watchdog", "watchdog, which reports failures", ("watchdog",), after="code-server"),
     ]
     if "web" in commands:
-        found.append(Process("web", "web page", ("web", "--host", bind), after="code-server"))
+        # Like Dagster's pages: on this machine alone without a login, unless there is a password.
+        needs_login = settings.web_login_password.get_secret_value() or not is_loopback(bind)
+        options = () if needs_login else ("--no-login",)
+        found.append(Process("web", "web page", ("web", "--host", bind, *options), after="code-server"))
     if settings.mqtt_url:
         found.append(Process("mqtt", "publisher of values by MQTT", ("mqtt",), after="code-server"))
     if settings.backup_dir:

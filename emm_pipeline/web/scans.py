@@ -12,7 +12,9 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from emm_pipeline.catalog import load_catalogue
-from emm_pipeline.commissioning.scanning import Probe, Scan, Watcher, scan_any
+from emm_pipeline.commissioning.ranking import Ranking
+from emm_pipeline.commissioning.scan_state import Probe, Scan, Watcher
+from emm_pipeline.commissioning.scanning import scan_any
 from emm_pipeline.config_db.gateway_locks import gateway_locks
 from emm_pipeline.errors import ConfigurationError, EmmError
 from emm_pipeline.fleet import FunctionCode
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Engine
 
-    from emm_pipeline.commissioning.scanning import FoundUnit
+    from emm_pipeline.commissioning.scan_state import FoundUnit
     from emm_pipeline.fleet import GatewayAddress
 
 AT_ONCE, KEPT = 3, 20
@@ -89,7 +91,10 @@ class RunningScan:
                     "milliseconds": round(each.reply.seconds * 1000),
                     "candidates": None
                     if each.candidates is None
-                    else [{"type": one.type, "proven": one.proven} for one in each.candidates],
+                    else [
+                        {"type": one.type, "proven": one.proven, "confidence": one.confidence.name.lower()}
+                        for one in each.candidates
+                    ],
                     "labels": dict(each.labels),
                 }
                 for each in self.units
@@ -170,7 +175,7 @@ class Scans:
             raise asyncio.CancelledError
         timing = Timing(_TIMEOUT_S, _PAUSE_S, 0.0, 0.0)
         request = Request(FunctionCode.READ_HOLDING_REGISTERS, 0, 1)
-        probe = Probe(scan.gateway, request, timing, tuple(load_catalogue().values()))
+        probe = Probe(scan.gateway, request, timing, Ranking(load_catalogue().values()))
         others = other_framings(scan.gateway) if scan.may_try_others else ()
         watcher = Watcher(
             lambda: None,
@@ -191,7 +196,13 @@ def _hints(state: Scan) -> list[str]:
     """Return what a person should know about the result."""
     hints = []
     if state.slow_s:
-        hints.append(f"the first reply took {state.slow_s:.1f} s, so each unit got more time")
+        hints.append(f"the gateway takes {state.slow_s:.1f} s to report an absent unit, so each unit got more time")
+    hints += [
+        f"unit {each.unit_id} is slow: its reply took {each.late_s:.1f} s, so it was not identified; its type needs a "
+        "longer timeout_s"
+        for each in state.found
+        if each.late_s is not None
+    ]
     if state.all_reply:
         hints.append("all units answer: this is probably one device that answers to any unit id; add only one of them")
     hints += sorted({f"no valid reply: {reason}" for reason in state.unclear.values()})

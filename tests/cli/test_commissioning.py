@@ -176,27 +176,27 @@ def test_wrong_input_is_an_error_that_says_what_is_right(emm_alone, arguments, s
 
 def test_scan_finds_and_names_units_and_prints_lines_that_work(emm, simulated_gateway):
     gateway = simulated_gateway({3: sdm630(), 9: SimulatedUnit(exception=2), 4: SimulatedUnit(silent=True)})
-    result = emm("scan", place(gateway), "--units", "1-10", "--timeout", 3)
+    result = emm("scan", place(gateway), "--units", "1-10", "--timeout", 3, "--pause", 0)
     assert result.returncode == 0, result.stderr
     assert "2 of 10 units answer" in result.stdout
     assert f"emm read {place(gateway)} --unit 9" in result.stdout
     lines = [line.split() for line in result.stdout.splitlines() if line.startswith(("  emm types", "  emm meters"))]
-    assert [line[1:3] for line in lines] == [["types", "install"], ["meters", "add"]]
+    assert [line[1:3] for line in lines] == [["types", "install"], ["meters", "add"]], result.stdout
     for line in lines:
         done = emm(*line[1:])
         assert done.returncode == 0, done.stderr
-    again = emm("scan", place(gateway), "--units", "3")
+    again = emm("scan", place(gateway), "--units", "3", "--pause", 0)
     assert "unit 3 is already configured as meter 1" in again.stdout
     assert "emm meters add" not in again.stdout
 
 
 def test_scan_finds_the_units_of_a_virtual_server(emm_alone):
     with RandomDataServer("127.0.0.1", 0) as server:
-        result = emm_alone("scan", f"127.0.0.1:{server.port}", "--units", "0-5", "--json")
+        result = emm_alone("scan", f"127.0.0.1:{server.port}", "--units", "0-5", "--pause", 0, "--json")
     units = json_of(result)["units"]
     assert [unit["unit"] for unit in units] == [0, 1, 2]
-    house = [candidate["type"] for candidate in units[2]["candidates"]]
-    assert "sdm630" in house
+    assert units[2]["decided"], "it has a part of the SDM630's registers, which are all of another Eastron meter"
+    assert {"sdm630", "sdm72dm_v2"} <= {candidate["type"] for candidate in units[2]["candidates"]}
 
 
 def test_ctrl_c_prints_what_was_found_so_far(emm_alone, simulated_gateway):

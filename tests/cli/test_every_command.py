@@ -40,6 +40,7 @@ ARGUMENTS = {
     ("meters", "disable"): ["1"],
     ("meters", "edit"): ["1", "--unit", "1"],
     ("meters", "enable"): ["1"],
+    ("meters", "import"): ["-"],
     ("meters", "remove"): ["1", "--yes"],
     ("registers", "accept-absent"): ["1"],
     ("registers", "import"): ["-"],

@@ -103,7 +103,7 @@ def test_the_list_of_meters_keeps_names_addresses_and_times_whole(emm, fleet):
     assert any("main distribution of hall" in line for line in printed)
 
 
-def test_findings_that_are_alike_are_printed_once(emm, fleet):
+def test_an_issue_of_several_meters_is_printed_once(emm, fleet):
     printed = emm("poll", "--dry-run").stdout
     (line,) = [line for line in printed.splitlines() if line.startswith("failed: ")]
     assert "meter 2 (main distribution of hall number 2), meter 3 (main distribution of hall number 3): " in line

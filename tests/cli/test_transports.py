@@ -3,13 +3,13 @@
 import json
 
 import pytest
+from support.catalogue_devices import SITUATIONS, device
 from support.lines import SerialLine, UdpGateway
-from support.meters import SimulatedUnit, encode_registers
+from support.meters import SimulatedUnit
 
 from emm_pipeline.catalog import load_catalogue
 
-SDM630 = load_catalogue()["sdm630"].meter_type
-WORDS = encode_registers(SDM630, {"voltageL1": 231.4, "frequency": 49.98})
+WORDS = {(4, address): 0 for address in range(400)} | device(load_catalogue()["sdm630"], SITUATIONS[0])
 
 
 def words(function_code, address):
@@ -34,7 +34,7 @@ def line(request, simulated_gateway):
 
 def test_a_meter_is_found_added_checked_polled_and_watched(emm, line):
     place, options, name = line
-    found = emm("scan", place, *options, "--units", "2-3", "--timeout", 0.3, "--json")
+    found = emm("scan", place, *options, "--units", "2-3", "--timeout", 0.3, "--pause", 0, "--json")
     assert found.returncode == 0, found.stderr
     [unit] = json.loads(found.stdout)["units"]
     assert (unit["unit"], unit["candidates"][0]["type"]) == (3, "sdm630")
@@ -47,7 +47,7 @@ def test_a_meter_is_found_added_checked_polled_and_watched(emm, line):
     values = {each["measurement"]: each["value"] for each in polled["readings"]}
     assert (values["voltageL1"], polled["failed"]) == (pytest.approx(231.4), [])
     watched = emm("watch", 1, "--count", 1, "--json")
-    assert json.loads(watched.stdout)["values"]["frequency"] == pytest.approx(49.98)
+    assert json.loads(watched.stdout)["values"]["frequency"] == pytest.approx(50.02)
     assert place in emm("meters", "list").stdout
 
 

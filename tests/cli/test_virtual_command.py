@@ -54,7 +54,9 @@ def start(tmp_path):
 def test_a_new_device_runs_and_can_be_added_with_the_commands_that_are_printed(emm, tmp_path, start):
     folder = tmp_path / "my_device"
     printed = emm("virtual", "new", folder).stdout
-    (script,) = re.findall(rf"^  \S*python {folder}/my_device.py --host 127.0.0.1 --port 5020$", printed, re.MULTILINE)
+    (script,) = re.findall(
+        rf"^  \S*python[0-9.]* {folder}/my_device.py --host 127.0.0.1 --port 5020$", printed, re.MULTILINE
+    )
     assert script
     port = start(folder)
     commands = [line.split()[1:] for line in printed.splitlines() if line.startswith("  emm ")]

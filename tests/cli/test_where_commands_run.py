@@ -76,7 +76,7 @@ def test_a_container_of_the_stack_says_how_a_person_calls_it(emm):
 # options before and after the command
 
 
-def test_the_settings_file_may_stand_before_or_after_the_command(emm, tmp_path):
+def test_the_settings_file_is_accepted_before_and_after_the_command(emm, tmp_path):
     file = tmp_path / "own.env"
     file.write_text("MAX_CONNECTIONS=17\n")
     for words in (
@@ -98,7 +98,7 @@ def test_the_settings_file_may_stand_before_or_after_the_command(emm, tmp_path):
         ["--json", "types", "--kind", "hybrid", "list", "sungrow"],
     ],
 )
-def test_the_options_of_a_command_may_stand_before_its_name(emm, words):
+def test_the_options_of_a_command_are_accepted_before_its_name(emm, words):
     done = emm(*words)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("[")

@@ -3,18 +3,15 @@
 import asyncio
 
 import pytest
-from support.meters import SimulatedUnit, encode_value, holding, inputs
+from support.meters import SimulatedUnit
 from support.ports import free_port
 
-from emm_pipeline.catalog import CatalogueType, Identification, load_catalogue
-from emm_pipeline.commissioning.identification import MOST_TIMEOUTS, Candidate
-from emm_pipeline.commissioning.scanning import Probe, Scan, Watcher, scan, scan_any
+from emm_pipeline.commissioning.scan_state import Probe, Scan, Watcher
+from emm_pipeline.commissioning.scanning import scan, scan_any
 from emm_pipeline.config_db.gateway_locks import gateway_locks
-from emm_pipeline.fleet import DataType, FunctionCode, GatewayAddress, MeterType, Register
+from emm_pipeline.fleet import FunctionCode, GatewayAddress, TransportKind
 from emm_pipeline.modbus.gateway_locks import Unlocked
-from emm_pipeline.modbus.planning import plan_requests
 from emm_pipeline.modbus.session import Timing
-from emm_pipeline.modbus.sunspec.models import has_models
 from emm_pipeline.modbus.transport.base import ConnectError
 from emm_pipeline.modbus.transport.choosing import other_framings
 from emm_pipeline.readings import Request
@@ -34,9 +31,9 @@ def address_of(gateway):
     return GatewayAddress(gateway.host, gateway.port)
 
 
-def scanned(gateway, units, *, timeout_s=0.3, types=(), locks=None):
+def scanned(gateway, units, *, timeout_s=0.3, locks=None):
     state = Scan(units)
-    probe = Probe(address_of(gateway), ONE_REGISTER, Timing(timeout_s), types)
+    probe = Probe(address_of(gateway), ONE_REGISTER, Timing(timeout_s))
     gateway.loop.run(scan(probe, state, locks or Unlocked(), Watcher(lambda: None)))
     return state
 
@@ -82,9 +79,59 @@ def test_a_late_reply_of_one_unit_is_never_mistaken_for_the_next_ones(simulated_
     silent = SimulatedUnit(silent=True)
     gateway = simulated_gateway({1: silent, 2: SimulatedUnit(WELL, delay_s=0.3), 3: silent, 4: silent})
     state = scanned(gateway, [1, 2, 3, 4], timeout_s=0.2)
-    assert not state.found
+    assert ids(state) == [2]
+    assert state.silent == [1, 3, 4]
     assert not state.unclear
-    assert gateway.connections == 5  # one for each request that was not answered in time
+
+
+@pytest.mark.parametrize(
+    ("slow", "units"),
+    [*((slow, range(1, 248)) for slow in (1, 123, 247)), *((slow, range(1, 9)) for slow in (1, 2, 7, 8))],
+)
+@pytest.mark.parametrize("kind", [TransportKind.TCP, TransportKind.RTU])
+def test_a_slow_unit_is_found_at_any_unit_id_and_the_others_take_no_longer(simulated_gateway, clock, slow, units, kind):
+    """It answers after 2.5 s; each unit gets 1.5 s. Unit 5 answers at once. Few units are silent, many are reported."""
+    there = {slow: SimulatedUnit(WELL, delay_s=2.5), 5: SimulatedUnit(WELL)}
+    absent = None if len(units) < 10 else 11
+    gateway = simulated_gateway(there, missing_unit_exception=absent, rtu=kind is TransportKind.RTU)
+    state = Scan(units)
+    address = GatewayAddress(gateway.host, gateway.port, kind)
+    clock.run(scan(Probe(address, ONE_REGISTER, Timing(1.5)), state, Unlocked(), Watcher(lambda: None)))
+    assert ids(state) == sorted({slow, 5})
+    (late,) = [found.late_s for found in state.found if found.unit_id == slow]
+    assert late == pytest.approx(2.5, abs=0.2)
+    most_s = 1.5 * len(units) if absent is None else 0
+    assert clock.seconds < most_s + 20, "a few seconds more than without the slow unit"
+
+
+def test_a_slow_unit_is_found_beside_a_dead_one(simulated_gateway):
+    """F4: unit 3 is dead, unit 6 answers after 2.5 s."""
+    gateway = simulated_gateway({6: SimulatedUnit(WELL, delay_s=2.5)}, missing_unit_exception=None)
+    state = scanned(gateway, [3, 6], timeout_s=1.5)
+    assert ids(state) == [6]
+
+
+def test_several_slow_units_are_found(simulated_gateway):
+    slow = {unit: SimulatedUnit(WELL, delay_s=2.0 + unit / 10) for unit in (5, 6, 7, 20)}
+    gateway = simulated_gateway(slow | {1: SimulatedUnit(WELL)}, missing_unit_exception=None)
+    assert ids(scanned(gateway, range(1, 23), timeout_s=1.5)) == [1, 5, 6, 7, 20]
+
+
+def test_units_after_a_silent_one_are_found_behind_a_gateway_whose_connection_is_dead_then(simulated_gateway):
+    """After a request without a reply, the gateway replies only on a new connection."""
+    units = {unit: SimulatedUnit(WELL) for unit in (1, 4, 5)}
+    gateway = simulated_gateway(units, missing_unit_exception=None)
+    dead = set()
+
+    def is_dead(received):
+        if received.unit_id not in {1, 4, 5}:
+            dead.add(gateway.connections)
+        return gateway.connections in dead
+
+    for unit in units.values():
+        unit.ignores = is_dead
+    gateway.units[2] = gateway.units[3] = SimulatedUnit(ignores=is_dead)
+    assert ids(scanned(gateway, range(1, 7), timeout_s=1.0)) == [1, 4, 5]
 
 
 def test_a_gateway_that_waits_longer_for_silent_units_than_we_do_hides_no_unit(simulated_gateway):
@@ -197,107 +244,6 @@ def test_a_long_scan_lets_polls_have_their_turn(simulated_gateway, monkeypatch):
     assert ids(state) == [1, 2, 3]
     steps = [(what, requests) for _, what, requests in log]
     assert steps == [(what, n + (what != "taken")) for n in range(3) for what in ("taken", "given back")]
-
-
-# Identification of a unit's type
-
-BY_CODE = CatalogueType(
-    *("coded", "Coded", "V", "meter", (), ("RS485",), "d", ("a", "b"), ()),
-    (
-        Identification(
-            Register(11, "id", None, DataType.UINT16, FunctionCode.READ_HOLDING_REGISTERS), 648, 648, strong=True
-        ),
-    ),
-    MeterType("coded", (Register(0, "x", None, DataType.INT, FunctionCode.READ_HOLDING_REGISTERS),)),
-)
-
-
-def float_type(name, addresses):
-    registers = tuple(Register(a, f"m{a}", None, DataType.FLOAT, FunctionCode.READ_INPUT_REGISTERS) for a in addresses)
-    likely = Identification(registers[0], 80, 300, strong=False)
-    return CatalogueType(
-        *(name, name, "V", "meter", (), ("RS485",), "d", ("a", "b"), ()),
-        (likely,),
-        MeterType(name, registers, max_gap=0),
-    )
-
-
-def candidates(gateway, types):
-    (found,) = scanned(gateway, [1], types=types).found
-    return list(found.candidates or ())
-
-
-def test_a_code_proves_a_type_also_where_others_are_likely(simulated_gateway):
-    words = holding(0, [7]) | holding(11, [648]) | inputs(0, encode_value(231.4, DataType.FLOAT))
-    gateway = simulated_gateway({1: SimulatedUnit(words)})
-    assert candidates(gateway, [float_type("likely", [0]), BY_CODE]) == [Candidate("coded", proven=True)]
-
-
-def test_similar_types_are_distinguished_by_unsupported_registers_and_the_one_with_most_registers_comes_first(
-    simulated_gateway,
-):
-    words = WELL | inputs(0, encode_value(231.4, DataType.FLOAT) + encode_value(229.0, DataType.FLOAT))
-    gateway = simulated_gateway({1: SimulatedUnit(words)})
-    small, fitting, large = float_type("small", [0]), float_type("fitting", [0, 2]), float_type("large", [0, 2, 50])
-    names = [each.type for each in candidates(gateway, [small, large, fitting])]
-    assert names == ["fitting", "small", "large"]
-
-
-def test_an_implausible_value_excludes_a_type(simulated_gateway):
-    gateway = simulated_gateway({1: SimulatedUnit(WELL | inputs(0, encode_value(12.0, DataType.FLOAT)))})
-    assert candidates(gateway, [float_type("likely", [0])]) == []
-
-
-def test_a_unit_that_stops_replying_soon_gets_no_more_requests(simulated_gateway):
-    """It answers the first request, but none of those for its identification."""
-    unit = SimulatedUnit()
-
-    def last_word(function_code, address):
-        unit.silent = True
-        return 7
-
-    unit.registers = last_word
-    gateway = simulated_gateway({1: unit})
-    types = [float_type(f"t{address}", [address]) for address in range(10, 30, 2)]
-    state = scanned(gateway, [1], timeout_s=0.1, types=types)
-    assert ids(state) == [1]
-    assert gateway.requests == 1 + MOST_TIMEOUTS
-
-
-CATALOGUE = load_catalogue()
-
-
-def read(entry):
-    """Return the places of all registers that a poll of the type reads, also those between its own."""
-    if has_models(entry.meter_type):
-        return set()
-    return {
-        (int(request.function_code), request.address + i)
-        for request in plan_requests(entry.meter_type)
-        for i in range(request.count)
-    }
-
-
-def a_device_of(entry):
-    """Return the registers of a device that has only those that a poll reads, with the values that identify it."""
-    words = dict.fromkeys(read(entry), 0)
-    for each in entry.identifications:
-        register = each.register
-        middle = each.low if each.strong else min(max(231.4, each.low), each.high)
-        raw = middle if register.data_type in {DataType.FLOAT, DataType.FLOAT64} else round(middle)
-        for i, word in enumerate(encode_value(raw, register.data_type, register.word_order, register.byte_order)):
-            words[int(register.function_code), register.register_address + i] = word
-    return WELL | words
-
-
-@pytest.mark.parametrize("name", [name for name, entry in CATALOGUE.items() if entry.identifications])
-def test_a_scan_offers_the_type_of_the_device_first_unless_the_device_has_all_registers_of_another_one(
-    simulated_gateway, name
-):
-    gateway = simulated_gateway({1: SimulatedUnit(a_device_of(CATALOGUE[name]))})
-    offered = [each.type for each in candidates(gateway, list(CATALOGUE.values()))]
-    assert name in offered
-    assert name == offered[0] or read(CATALOGUE[offered[0]]) <= read(CATALOGUE[name]), offered
 
 
 def test_a_scan_reports_invalid_replies_over_rtu_where_nothing_answers_over_modbus_tcp(simulated_gateway):

@@ -84,7 +84,7 @@ def wait_until_nothing_is_missing(stack: ComposeStack) -> None:
 
     with suppress(AssertionError):  # to say what is missing, instead of that something is
         wait_for("everything that was read to be stored", nothing_is_missing, REPLAY_TIMEOUT_S, every_s=2)
-    # Not asked for again: a sample that is stored between the two queries of `lost` would look incomplete.
+    # The last answer counts: a sample that is stored between the two queries of `lost` would look incomplete.
     assert missing == []
 
 

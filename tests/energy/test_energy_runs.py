@@ -60,7 +60,7 @@ def test_a_meter_that_has_readings_again_after_days_has_the_energy_of_its_gap_an
     assert load_open(database) == {(1, NAME): gap_begin + timedelta(minutes=30)}
     assert compute(database, ENDED - HOUR) == {}, "a silent meter has no energy"
 
-    put(database, 1, NAME, "kWh", ENDED + timedelta(minutes=30), ENDED + HOUR + HOUR, 103 + 72, 0.1)
+    put(database, 1, NAME, "kWh", ENDED + timedelta(minutes=30), ENDED + HOUR + HOUR, 109 + 72, 0.1)
     energy, flags = compute(database, ENDED)[NAME]
     assert energy == pytest.approx(0.5 + 3.0, abs=0.01), "half an hour of 72 kWh in 72 hours, then 0.1 kWh a minute"
     assert flags == "estimated"

@@ -80,7 +80,9 @@ def devices(draw, *, is_backwards=False) -> Device:
             flow(elapsed)
         elif event in {"zero", "glitch", "spike"}:
             for _ in range(draw(st.integers(1, max(1, min(5, 1_200_000 // interval))))):
-                wrong = {"zero": 0.0, "glitch": draw(st.integers(1, 500)) * 1.0, "spike": 9e7 + device.true}[event]
+                low = draw(st.integers(0, 500)) * 1.0
+                low = low if low < device.true + device.offset - 1 else 0.0
+                wrong = {"zero": 0.0, "glitch": low, "spike": 9e7 + device.true}[event]
                 device.read(time, wrong)
                 time += interval
                 flow(interval)

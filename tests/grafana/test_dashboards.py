@@ -203,19 +203,6 @@ class TestMeter:
         found = {(row["measurement"], row["dataunit"], row["last"]) for row in rows}
         assert found == {("voltageL1", "V", 100.0), ("activePower", "W", 50.0)}
 
-    def test_energy_per_day_ignores_the_decrease_when_a_counter_is_reset(self, ask):
-        query = query_of("meter", "Energy per day")
-        rows = ask(query, timedelta(days=14), id=["1"], measurement=ALL, time_zone="UTC")
-        by_day = {datetime.fromtimestamp(row["time"] / 1000, UTC): row["sum"] for row in rows}
-        assert by_day == {TODAY - timedelta(days=2): 4.0, TODAY - timedelta(days=1): 3.0}
-        assert {(row["measurement"], row["dataunit"]) for row in rows} == {("energy", "kWh")}
-
-    def test_a_day_begins_at_midnight_of_the_chosen_time_zone(self, ask):
-        query = query_of("meter", "Energy per day")
-        # 00:30 UTC is still the day before, three hours west
-        rows = ask(query, timedelta(days=14), id=["1"], measurement="energy", time_zone="Etc/GMT+3")
-        assert [row["sum"] for row in rows] == [5.0, 2.0]
-
     def test_the_table_to_export_has_every_value(self, ask):
         rows = ask(query_of("meter", "All values, for CSV export"), id=["1"], measurement=ALL)
         assert len(rows) == 2 * MINUTES

@@ -1,5 +1,6 @@
 """Runs every query of the dashboard Energy against a real InfluxDB with the energy of two meters."""
 
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -117,3 +118,23 @@ def test_meters_and_counters_can_be_selected(ask):
     variables = {one["name"]: one["query"] for one in dashboards()["energy"]["templating"]["list"]}
     assert [row["value"] for row in ask(variables["meter"])] == ["1", "2"]
     assert [row["value"] for row in ask(variables["measurement"])] == ["exportActiveEnergy", IMPORT]
+
+
+def test_energy_per_day_of_the_dashboard_meter_has_a_series_per_counter_also_after_a_renaming(ask):
+    rows = ask(
+        query_of("meter", "Energy per day"), timedelta(days=14), id=["1"], measurement=["exportActiveEnergy", IMPORT]
+    )
+    imported = [row["sum"] for row in rows if row["measurement"] == IMPORT]
+    assert imported == [12.0] * 13
+    assert [row["sum"] for row in rows if row["measurement"] != IMPORT] == [99.0]
+    assert all(row["time"] % 86_400_000 == 0 for row in rows), "at the beginning of each day"
+    renamed = ask(query_of("meter", "Energy per day"), id=["2"], measurement=IMPORT)
+    assert len(renamed) == 19
+    assert {(row["id"], row["dataunit"]) for row in renamed} == {("2", "kWh")}
+
+
+def test_the_pipelines_own_measurements_are_no_choices_of_the_dashboard_meter():
+    (measurement,) = [one for one in dashboards()["meter"]["templating"]["list"] if one["name"] == "measurement"]
+    pattern = re.compile(measurement["regex"].strip("/"))
+    names = ["emm_poll", "emm_energy", "emm_energy_of_mine", "energy"]
+    assert [name for name in names if pattern.match(name)] == ["emm_energy_of_mine", "energy"]

@@ -1,4 +1,4 @@
-"""Units with special characters, renamed meters, time zones, schedules and passwords, with Grafana's escaping."""
+"""Units with special characters, renamed meters, schedules and passwords, with Grafana's escaping."""
 
 import urllib.request
 from datetime import UTC, datetime, timedelta
@@ -9,7 +9,6 @@ import yaml
 from support.grafana import PROVISIONING, dashboards, interpolate, panel_queries, provision, transform
 from support.influxdb import InfluxDB
 
-from dashboards.time_zones import TIME_ZONES
 from emm_pipeline.access.grafana_files import alert_window, authorization, grafana_files
 from emm_pipeline.readings import READING_COLUMNS, PollPoint
 from emm_pipeline.settings import Settings
@@ -89,19 +88,6 @@ def test_a_renamed_meter_is_no_silent_one_and_has_its_present_name(ask):
     rows = transform(ask(shown["targets"][0]["query"]), shown)
     assert [(row["id"], row["description"]) for row in rows] == [("3", "inverter"), ("2", "stable"), ("1", "units")]
     assert rows[1]["Time"] == (NOW - timedelta(minutes=3)).timestamp() * 1000
-
-
-def test_days_can_begin_in_each_offered_time_zone(ask):
-    query = query_of("meter", "Energy per day")
-    for zone in TIME_ZONES:
-        ask(query, id=["1"], measurement="power", time_zone=zone)
-
-
-def test_no_other_time_zone_can_be_typed():
-    zone = variable("time_zone")
-    assert zone["query"].split(",") == list(TIME_ZONES)
-    assert zone["allowCustomValue"] is False
-    assert zone["current"]["value"] in TIME_ZONES
 
 
 def test_the_bars_of_days_begin_at_the_beginning_of_a_day():

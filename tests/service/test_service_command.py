@@ -15,7 +15,7 @@ from emm_pipeline.service import installing
 from emm_pipeline.service.installing import Manager
 from emm_pipeline.settings import PRODUCT_FILES, Settings
 
-SERVICES = ["code-server", "daemon", "watchdog", "webserver"]
+SERVICES = ["code-server", "daemon", "watchdog", "web", "webserver"]
 
 
 @pytest.fixture(autouse=True)
@@ -82,7 +82,7 @@ def test_systemd_accepts_the_units_of_the_system(tmp_path):
     files = installing.install(manager, wanted)
     assert {file.name for file in files} == {
         "emm.target",
-        *(f"emm-{name}.service" for name in (*SERVICES, "web", "mqtt", "backup")),
+        *(f"emm-{name}.service" for name in (*SERVICES, "mqtt", "backup")),
     }
     assert verify(files) == ""
     text = (manager.unit_folder / "emm-code-server.service").read_text()
@@ -90,6 +90,17 @@ def test_systemd_accepts_the_units_of_the_system(tmp_path):
     assert f"ReadWritePaths={manager.state}" in text
     if os.geteuid() == 0:
         assert manager.state.owner() == "daemon"
+
+
+@pytest.mark.parametrize(
+    ("bind", "password", "login"),
+    [("127.0.0.1", "", False), ("127.0.0.1", "secret", True), ("0.0.0.0", "secret", True)],
+)
+def test_the_web_page_asks_for_a_login_unless_it_listens_on_this_machine_only(bind, password, login):
+    settings = Settings(postgres_host="db", postgres_user="emm", postgres_db="emm", web_login_password=password)
+    (web,) = [each for each in installing.processes(settings, ["web"], bind) if each.name == "web"]
+    assert ("--no-login" not in web.arguments) == login
+    assert web.arguments[:3] == ("web", "--host", bind)
 
 
 def test_systemd_reads_the_settings_and_starts_this_emm(installed, manager):
@@ -160,7 +171,7 @@ def test_status_and_logs_ask_systemd_about_the_services(installed, monkeypatch, 
 
 def test_a_service_that_does_not_exist_is_answered_with_those_that_do(installed):
     done = CliRunner().invoke(emm, ["service", "logs", "daemons", "--user"])
-    assert "there are: code-server, daemon, watchdog, webserver" in str(done.exception)
+    assert "there are: code-server, daemon, watchdog, web, webserver" in str(done.exception)
 
 
 def test_where_systemd_runs_the_services_are_enabled_and_started(installed, manager, monkeypatch, tmp_path):

@@ -19,6 +19,7 @@ from support.virtual_server import BareClient, ModbusError, eventually, exceptio
 from virtual_modbustcp_server import server as server_module
 from virtual_modbustcp_server import update_cron
 from virtual_modbustcp_server.server import DataType, DeviceOff, Order, VirtualModbusTCPServer
+from virtual_modbustcp_server.status import status_words
 
 CRON = "VIRTUAL_SERVER_UPDATE_CRON_{}_TRIGGER"
 
@@ -372,6 +373,13 @@ def test_without_an_age_data_is_served_until_the_next_update_is_overdue(monkeypa
     assert 5 < valid_for_s("*", "*") <= 6
     assert 5 < valid_for_s("50", "*/1") <= 65
     assert 5 < valid_for_s("0", "*/15") <= 905
+
+
+def test_a_long_reason_is_cut_and_not_the_place_of_the_log(monkeypatch):
+    monkeypatch.setenv("VIRTUAL_SERVER_LOG", "/var/log/" + "x" * 80)
+    words = status_words(datetime(2026, 11, 27, tzinfo=UTC), RuntimeError("é" * 300))
+    text = struct.pack(">125H", *words).rstrip(b"\0").decode()
+    assert text.endswith("é); its log: /var/log/" + "x" * 80)
 
 
 def test_an_update_that_takes_long_has_twice_its_time(every_second, age):

@@ -43,8 +43,8 @@ class Walkthrough:
         printed = self._show("scan", f"emm scan {self.gateway} --units 1-10")
         lines = [line.strip() for line in printed.splitlines() if line.startswith("  emm ")]
         self._expect(len(lines) == 1 + len(METERS), f"emm scan printed {len(lines)} commands to copy")
-        self._show("install", lines[0], first=6, last=3)
-        self._show("add", *lines[1:])
+        self._show("add", f"emm scan {self.gateway} --units 1-10 --add --yes", first=0, last=9)
+        self._show("list", "emm meters export")
         self._show("check", "emm meters check", first=9, last=9)
         self._show("poll", "emm poll", first=5, last=3)
         self._compare_readings()

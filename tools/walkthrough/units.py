@@ -28,15 +28,27 @@ QUANTITIES = (
     (r"currentL3", 9.75),
     (r"current", 14.5),
     (r"powerFactor.*", 0.96),
+    (r"activePowerL1", 944.1),
+    (r"activePowerL2", 110.3),
+    (r"activePowerL3", 2177.1),
+    (r"activePower", 3231.5),
+    (r"apparentPowerL1", 983.4),
+    (r"apparentPowerL2", 114.9),
+    (r"apparentPowerL3", 2267.9),
+    (r"apparentPower", 3366.2),
     (r"phaseAngle.*", 16.3),
-    (r"reactivePower.*", -120.0),
-    (r"(active|apparent)Power.*", 983.4),
-    (r"import.*Energy.*", 12345.6),
+    (r"reactivePowerL.", -120.0),
+    (r"reactivePower", -360.0),
+    (r"import.*EnergyL.", 4115.2),
+    (r"import.*Energy", 12345.6),
     (r"export.*Energy.*", 78.9),
     (r"(total|net)\w*Energy.*", 12424.5),
     (r".*Thd.*", 2.5),
 )
-"""The simulated value for a pattern of measurement names; the first pattern that matches applies."""
+"""The simulated value for a pattern of measurement names; the first pattern that matches applies.
+
+The values go together, as those of a real meter do: a scan checks that.
+"""
 
 FLOATS = {DataType.FLOAT: ">f", DataType.FLOAT64: ">d"}
 

@@ -33,12 +33,17 @@ _COLUMNS = (
 )
 
 
-LAZY = {"add": "commands.meters_add:add_command", "check": "commands.meters_check:check_command"}
+LAZY = {
+    "add": "commands.meters_add:add_command",
+    "check": "commands.meters_check:check_command",
+    "export": "commands.meters_import:export_command",
+    "import": "commands.meters_import:import_command",
+}
 
 
 @click.group("meters", cls=LazyGroup, lazy=LAZY)
 def meters() -> None:
-    """The meters in the database: list, add, edit, remove, enable, disable, check."""
+    """The meters in the database: list, add, edit, remove, enable, disable, check, import, export."""
 
 
 @meters.command("list")

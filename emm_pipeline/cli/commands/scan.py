@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
-import shlex
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from emm_pipeline.catalog import load_catalogue
-from emm_pipeline.cli import interruptible
+from emm_pipeline.cli import found_meters, interruptible
 from emm_pipeline.cli.addresses import ADDRESS, ENDPOINT, UNITS, Endpoint
 from emm_pipeline.cli.gateways import KnownFleet, known_fleet
-from emm_pipeline.cli.links import gateway_of, link_of, pause_options, transport_options
-from emm_pipeline.cli.output import json_option, note, print_json, say
+from emm_pipeline.cli.links import gateway_of, pause_options, transport_options
+from emm_pipeline.cli.output import json_option, note, print_json, yes_option
 from emm_pipeline.cli.progress import progress
-from emm_pipeline.cli.showing.tables import print_table
-from emm_pipeline.commissioning.scanning import RESEND_AFTER_S, FoundUnit, Probe, Scan, Watcher, scan_any
-from emm_pipeline.fleet import EnergyMeter, FunctionCode
+from emm_pipeline.cli.showing.found_units import print_units
+from emm_pipeline.cli.showing.next_steps import print_next_steps, scan_as_json
+from emm_pipeline.commissioning.ranking import Ranking
+from emm_pipeline.commissioning.scan_state import Probe, Scan, Watcher
+from emm_pipeline.commissioning.scanning import RESEND_AFTER_S, scan_any
+from emm_pipeline.fleet import FunctionCode
 from emm_pipeline.modbus.messages import advise
 from emm_pipeline.modbus.session import Timing
 from emm_pipeline.modbus.transport.base import ConnectError
 from emm_pipeline.modbus.transport.choosing import other_framings
-from emm_pipeline.readings import FailureKind, Request
-from emm_pipeline.stores.texts import number_of
+from emm_pipeline.readings import Request
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
     from emm_pipeline.fleet import GatewayAddress
 
@@ -41,7 +43,7 @@ INTERRUPTED = 130
     type=click.FloatRange(0.05, 60),
     default=1.5,
     show_default=True,
-    help="Seconds for each unit. The first silent unit gets 5 s more, to find out whether the gateway is slower.",
+    help="Seconds for each unit. A unit that answers later, up to 5 s, is found while others are asked.",
 )
 @click.option(
     "--pause", type=click.FloatRange(0, 10), default=0.05, show_default=True, help="Seconds between requests."
@@ -52,6 +54,9 @@ INTERRUPTED = 130
 )
 @transport_options
 @pause_options
+@click.option("--add", is_flag=True, help="Add the units that were found as meters, with their types, after asking.")
+@click.option("--save", type=click.Path(path_type=Path, dir_okay=False), help="Write them to a CSV or YAML file.")
+@yes_option
 @json_option
 @click.pass_obj
 def scan_command(
@@ -66,13 +71,19 @@ def scan_command(
     serial_settings: str | None,
     connect_pause: float | None,
     reopen_pause: float | None,
+    add: bool,
+    save: Path | None,
+    yes: bool,
     as_json: bool,
 ) -> None:
     """Find the units that answer behind HOST, identify them, and print the commands that add them.
 
-    The scan reads one register of each unit, over one connection, with pauses. It compares each unit that answers with
-    the catalogue of known types. No database is needed; if there is one, the scan lets polls of the same gateway run
-    every five seconds. Ctrl-C prints the units found so far. Exits with 1 if no unit answers.
+    The scan reads one register of each unit, over one connection, with pauses. It compares all registers of each unit
+    that answers with the types of the catalogue, in all orders of words and bytes, and says how sure it is. A unit that
+    answers later than --timeout is found, too. --add adds the meters, --save FILE is for `emm meters import`.
+
+    No database is needed, except for --add; if there is one, the scan lets polls of the same gateway run every five
+    seconds. Ctrl-C prints the units found so far. Exits with 1 if no unit answers.
 
     Where no unit answers over Modbus TCP, RTU frames over TCP are tried as well, unless --transport is given, and then
     each unit is asked twice over one connection, because some gateways lose the first request. For a serial line, HOST
@@ -80,31 +91,80 @@ def scan_command(
 
     Example: emm scan 192.168.1.113 --units 1-20
     """
-    request = Request(FunctionCode(int(fc)), address, 1)
+    if add and as_json:
+        raise click.UsageError("--add asks and prints for people: leave out --json")
     gateway = gateway_of(endpoint, transport, serial_settings)
+    request = Request(FunctionCode(int(fc)), address, 1)
     timing = Timing(timeout, pause, connect_pause or 0.0, reopen_pause or 0.0)
-    probe = Probe(gateway, request, timing, tuple(load_catalogue().values()))
+    wishes = _Wishes(add, save, yes, as_json)
     others = () if transport else other_framings(gateway)
-    state = Scan(units)
-    problem, interrupted = None, False
     with known_fleet(env_files) as known:
-        try:
-            gateway = _scan(known, probe, others, state)
-        except ConnectError as err:
-            problem = f"{probe.gateway.name}: {err}; {err.advice or advise(err.kind)}"
-        except KeyboardInterrupt:
-            interrupted = True
-        if as_json:
-            print_json(_to_json(endpoint, gateway, state, known, problem, interrupted=interrupted))
-        elif state.asked or not problem:
-            _print(endpoint, gateway, state, known)
-    if problem:
-        note(f"error: {problem}")
-    if interrupted:
-        note(f"interrupted after {state.asked} of {len(units)} units")
+        wishes.check(known)
+        is_shared = any((meter.host, meter.port) == endpoint for meter in known.fleet.meters)
+        probe = Probe(gateway, request, timing, Ranking(load_catalogue().values()), is_shared)
+        result = _scan_and_report(endpoint, probe, others, Scan(units), known, wishes)
+    if result.problem:
+        note(f"error: {result.problem}")
+    if result.is_interrupted:
+        note(f"interrupted after {result.state.asked} of {len(units)} units")
         raise SystemExit(INTERRUPTED)
-    if problem or not state.found:
+    if result.problem or not result.state.found:
         raise SystemExit(1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Wishes:
+    """Options for the result."""
+
+    add: bool
+    save: Path | None
+    yes: bool
+    as_json: bool
+
+    def check(self, known: KnownFleet) -> None:
+        """Raise an error before the scan if something cannot be done after it."""
+        if self.save:
+            found_meters.require_folder(self.save)
+        if self.add:
+            found_meters.require_database(known, yes=self.yes)
+
+
+@dataclass(slots=True)
+class _Result:
+    """The result of a scan, and why it ended early."""
+
+    state: Scan
+    problem: str | None = None
+    is_interrupted: bool = False
+
+
+def _scan_and_report(
+    endpoint: Endpoint,
+    probe: Probe,
+    others: Sequence[GatewayAddress],
+    state: Scan,
+    known: KnownFleet,
+    wishes: _Wishes,
+) -> _Result:
+    result, gateway = _Result(state), probe.gateway
+    try:
+        gateway = _scan(known, probe, others, state)
+    except ConnectError as err:
+        result.problem = f"{probe.gateway.name}: {err}; {err.advice or advise(err.kind)}"
+    except KeyboardInterrupt:
+        result.is_interrupted = True
+    if wishes.as_json:
+        early = result.is_interrupted
+        print_json(scan_as_json(endpoint, gateway, state, known, result.problem, interrupted=early))
+    elif state.asked or not result.problem:
+        print_units(gateway, state, probe.timing.timeout_s)
+        if not wishes.add:
+            print_next_steps(endpoint, gateway, state, known)
+    if wishes.save and state.found:
+        found_meters.save(wishes.save, endpoint, gateway, state, known)
+    if wishes.add and state.found and not result.is_interrupted:
+        found_meters.add(endpoint, gateway, state, known, yes=wishes.yes)
+    return result
 
 
 def _scan(known: KnownFleet, probe: Probe, others: Sequence[GatewayAddress], state: Scan) -> GatewayAddress:
@@ -132,126 +192,3 @@ def _scan(known: KnownFleet, probe: Probe, others: Sequence[GatewayAddress], sta
 
 def _duration(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} minutes"  # noqa: PLR2004
-
-
-def _print(endpoint: Endpoint, gateway: GatewayAddress, state: Scan, known: KnownFleet) -> None:
-    if state.found:
-        has_labels = any(found.labels for found in state.found)
-        headers = ("unit", "answer", "ms", "type", *(["labels"] if has_labels else []))
-        rows = (
-            (
-                *(found.unit_id, _said(found), f"{found.reply.seconds * 1000:.0f}", _named(found)),
-                ", ".join(f"{name} {text}" for name, text in found.labels.items()),
-            )[: len(headers)]
-            for found in state.found
-        )
-        print_table(headers, rows, right=("unit", "ms"))
-        say()
-    over = f" over {gateway.name}" if link_of(gateway) else ""
-    say(f"{len(state.found)} of {state.asked} units answer{over}")
-    for notice in state.notices:
-        say(notice)
-    if state.slow_s:
-        say(f"The first reply took {state.slow_s:.1f} s, so each unit got more time than --timeout.")
-    if state.all_reply:
-        say("All units answer: this is probably one device that answers to any unit id. Add only one of them.")
-    for reason in sorted(set(state.unclear.values())):
-        units = [str(unit) for unit, why in state.unclear.items() if why == reason]
-        say(f"no valid reply came for {number_of(len(units), 'unit')} ({', '.join(units[:10])}): {reason}")
-    if not state.found and state.asked:
-        kind = FailureKind.INVALID_REPLY if state.unclear else FailureKind.TIMEOUT
-        say(state.advice or advise(kind))
-    _print_next_steps(endpoint, gateway, state, known)
-
-
-def _said(found: FoundUnit) -> str:
-    return found.reply.reason or f"0x{found.reply.words[0]:04X}"
-
-
-def _named(found: FoundUnit) -> str:
-    if found.candidates is None:
-        return "not compared with the catalogue"
-    if not found.candidates:
-        return "not in the catalogue"
-    first, *others = found.candidates
-    more = f", or {', '.join(each.type for each in others)}" if others else ""
-    return f"{first.type} ({'proven by its id' if first.proven else 'by plausible values'}){more}"
-
-
-def _print_next_steps(endpoint: Endpoint, gateway: GatewayAddress, state: Scan, known: KnownFleet) -> None:
-    """Print what to type next: for types, for meters that are not known yet, and for units of unknown type."""
-    new = [found for found in state.found if not _meter_of(known, endpoint, found.unit_id)]
-    types = dict.fromkeys(found.candidates[0].type for found in new if found.candidates)
-    missing = [name for name in types if name not in known.fleet.types]
-    steps = [install_line(missing)] if missing else []
-    steps += [add_line(endpoint, gateway, found) for found in new if found.candidates]
-    for found in state.found:
-        if meter := _meter_of(known, endpoint, found.unit_id):
-            say(f"unit {found.unit_id} is already configured as {meter}")
-    if steps:
-        say("\nTo poll them:\n")
-        for step in steps:
-            say(f"  {step}")
-    unknown = [found.unit_id for found in new if not found.candidates]
-    if unknown:
-        say("\nTo find out the registers of the other units, with their manual:\n")
-        say(f"  emm read {endpoint.text} --unit {unknown[0]} --address 0 --count 10{link_of(gateway)}")
-
-
-def install_line(type_names: Sequence[str]) -> str:
-    """Return the command that copies types of the catalogue into the database."""
-    return f"emm types install {shlex.join(type_names)}"
-
-
-def add_line(endpoint: Endpoint, gateway: GatewayAddress, found: FoundUnit) -> str:
-    """Return the command that adds the unit as a meter of its likeliest type."""
-    type_name = found.candidates[0].type if found.candidates else "TYPE"
-    where = f"{shlex.quote(endpoint.text)} --unit {found.unit_id}{link_of(gateway)}"
-    return f"emm meters add {where} --type {shlex.quote(type_name)}"
-
-
-def _meter_of(known: KnownFleet, endpoint: Endpoint, unit_id: int) -> EnergyMeter | None:
-    for meter in known.fleet.meters:
-        if (meter.host, meter.port, meter.unit_id) == (*endpoint, unit_id):
-            return meter
-    return None
-
-
-def _to_json(
-    endpoint: Endpoint,
-    gateway: GatewayAddress,
-    state: Scan,
-    known: KnownFleet,
-    problem: str | None,
-    *,
-    interrupted: bool,
-) -> dict[str, Any]:
-    units = []
-    for found in state.found:
-        meter = _meter_of(known, endpoint, found.unit_id)
-        units.append(
-            {
-                "unit": found.unit_id,
-                "words": list(found.reply.words),
-                "exception_code": found.reply.exception_code,
-                "seconds": round(found.reply.seconds, 4),
-                "candidates": None
-                if found.candidates is None
-                else [{"type": each.type, "proven": each.proven} for each in found.candidates],
-                "labels": dict(found.labels),
-                "meter_id": meter.id if meter else None,
-                "add": add_line(endpoint, gateway, found) if found.candidates and not meter else None,
-            }
-        )
-    return {
-        "host": endpoint.host,
-        "port": endpoint.port,
-        "transport": str(gateway.transport),
-        "notices": state.notices,
-        "asked": state.asked,
-        "interrupted": interrupted,
-        "slow_s": state.slow_s,
-        "error": problem,
-        "units": units,
-        "unclear": [{"unit": unit, "reason": reason} for unit, reason in state.unclear.items()],
-    }

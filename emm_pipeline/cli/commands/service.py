@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from emm_pipeline.cli.groups import CommandGroup
 from emm_pipeline.cli.output import note, say
 from emm_pipeline.errors import ConfigurationError
 from emm_pipeline.service import installing
@@ -35,7 +36,7 @@ def _manager(is_system: bool | None, run_as: str = "emm") -> Manager:
     return installing.user_manager(config, state)
 
 
-@click.group("service")
+@click.group("service", cls=CommandGroup)
 def service() -> None:
     """Run EMM as services of systemd, without Docker."""
 

@@ -43,7 +43,7 @@ def diff_command(env_files: tuple[Path, ...], type_names: tuple[str, ...], as_js
     """
     catalogue = load_catalogue()
     with open_config_database(load_settings(*env_files)) as engine, database_errors(engine), engine.connect() as conn:
-        names = type_names or sorted(set(load_type_rows(conn)) & set(catalogue))
+        names = type_names or sorted(name for name in load_type_rows(conn) if name in catalogue)
         plans = plan_types(conn, [_entry(name) for name in dict.fromkeys(names)])
     if as_json:
         print_json([_as_json(each.entry, each.plan) for each in plans])

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from emm_pipeline.access.engine import warning_of_engine
+from emm_pipeline.cli.groups import CommandGroup
 from emm_pipeline.cli.output import json_option, note, print_json, say
 from emm_pipeline.config_db.web_state import StoredAccount, load_accounts, remove_account, save_account
 from emm_pipeline.credentials import is_loopback, random_credential
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 PORT = 3002
 
 
-@click.group("web", invoke_without_command=True)
+@click.group("web", cls=CommandGroup, invoke_without_command=True)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at.")
 @click.option("--port", type=click.IntRange(1, 65535), default=PORT, show_default=True, help="Port to listen at.")
 @click.option("--no-login", is_flag=True, help="Require no login, as in the demo; only on 127.0.0.1.")

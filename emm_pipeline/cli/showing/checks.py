@@ -46,6 +46,7 @@ def print_check(check: MeterCheck) -> None:
     if check.smaller:
         _print_requests("smaller requests in place of those", check.smaller)
     print_findings(check)
+    say()
 
 
 def _print_registers(check: MeterCheck) -> None:
@@ -117,7 +118,7 @@ def print_findings(check: MeterCheck) -> None:
         say_wrapped(f"{check.left_out} more registers were not read")
     for note in check.notes:
         say_wrapped(f"note: {note.text}" + (f"\n  {note.remedy}" if note.remedy else ""))
-    say_wrapped(f"{check.verdict}: {summary_of(check)}\n")
+    say_wrapped(f"{check.verdict}: {summary_of(check)}")
 
 
 def summary_of(check: MeterCheck) -> str:

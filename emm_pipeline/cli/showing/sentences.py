@@ -1,4 +1,4 @@
-"""Print sentences wrapped for the terminal, and findings about several meters once."""
+"""Print sentences wrapped for the terminal, and the same issue of several meters once."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ def say_wrapped(text: str) -> None:
     say("\n".join(wrapped(line, out.width) if out.is_terminal else line for line in lines))
 
 
-def say_grouped(what: str, findings: Iterable[tuple[str, str]]) -> None:
-    """Print each finding once, with all the meters of which it is true.
+def say_grouped(what: str, issues: Iterable[tuple[str, str]]) -> None:
+    """Print each issue once, with all the meters that have it.
 
     Args:
-        what: What the findings are, such as `failed`.
-        findings: Pairs of a meter's name for people, and the finding.
+        what: The kind of the issues, such as `failed`.
+        issues: Pairs of a meter's name for people, and the issue.
     """
     meters: dict[str, list[str]] = {}
-    for meter, finding in findings:
-        meters.setdefault(finding, []).append(meter)
-    for finding, names in meters.items():
+    for meter, issue in issues:
+        meters.setdefault(issue, []).append(meter)
+    for issue, names in meters.items():
         more = len(names) - MOST_METERS
         told = ", ".join(names[:MOST_METERS]) + (f" and {more} more" if more > 0 else "")
-        say_wrapped(f"{what}: {told}: {finding}")
+        say_wrapped(f"{what}: {told}: {issue}")

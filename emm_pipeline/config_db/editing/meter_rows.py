@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import delete, insert, text, update
 
+from emm_pipeline.config_db.editing.meter_lists import Database
 from emm_pipeline.config_db.engine import database_errors
 from emm_pipeline.config_db.loader import rows_of
 from emm_pipeline.config_db.tables import energy_meters
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from sqlalchemy import Connection, Engine
+
+    from emm_pipeline.config_db.editing.meter_lists import MeterChange
 
 _PLACE = ("host", "port", "slave_address")
 """The columns that identify a meter's unit."""
@@ -121,11 +124,33 @@ def _stripped(row: Mapping[str, Any]) -> MeterRow:
     return texts
 
 
+def load_for_import(connection: Connection) -> Database:
+    """Return the rows on which the import of a list of meters depends."""
+    meters, registers, types = (rows_of(connection, name) for name in ("energy_meters", "registers", "meter_types"))
+    return Database(meters, registers, types, load_used_ids(connection))
+
+
+def write_meters(connection: Connection, changes: Sequence[MeterChange]) -> None:
+    """Write new and changed meters of a list, in the transaction of the connection."""
+    for change in changes:
+        if change.before is None:
+            connection.execute(insert(energy_meters), change.row)
+        else:
+            statement = update(energy_meters).where(energy_meters.c.id == change.before["id"])
+            connection.execute(statement.values(change.row))
+    record_used_ids(connection, [change.row["id"] for change in changes if change.before is None])
+
+
+def lock_meters(connection: Connection) -> None:
+    """Prevent other sessions from changing meters until the transaction ends; they can read them."""
+    connection.execute(text("LOCK TABLE energy_meters IN SHARE ROW EXCLUSIVE MODE"))
+
+
 @contextmanager
 def _editing(engine: Engine) -> Iterator[Connection]:
-    """Open a transaction in which no other session can change meters; other sessions can read them."""
+    """Open a transaction in which no other session can change meters."""
     with database_errors(engine), engine.begin() as connection:
-        connection.execute(text("LOCK TABLE energy_meters IN SHARE ROW EXCLUSIVE MODE"))
+        lock_meters(connection)
         yield connection
 
 

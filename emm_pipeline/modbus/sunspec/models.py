@@ -94,6 +94,18 @@ class ModelSearch:
         else:
             self._look_for_mark()
 
+    def take_from(self, words: Mapping[tuple[int, int], int]) -> None:
+        """Process the registers of the request among those of a unit; as an exception if some are not there."""
+        if self.request is None:
+            return
+        code = int(self.request.function_code)
+        there = [words.get((code, address)) for address in range(self.request.address, self.request.end)]
+        content = [word for word in there if word is not None]
+        if len(content) < len(there):
+            self.take_exception()
+        else:
+            self.take(struct.pack(f">{len(content)}H", *content))
+
     def _look_for_mark(self) -> None:
         if self._marks_left:
             self.request = _holding(self._marks_left.pop(0), _MARK_COUNT + _HEADER_COUNT)

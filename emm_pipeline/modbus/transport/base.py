@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from emm_pipeline.modbus.transport.history import ReplyHistory
+    from emm_pipeline.modbus.transport.lateness import LateReplies
     from emm_pipeline.readings import Request
 
 
@@ -55,7 +56,8 @@ class ExceptionReplyError(ReadError):
 class Transport(Protocol):
     """A link to one gateway, for one request at a time. It may be opened again after it was closed.
 
-    After any failure except an exception reply it is closed, so that a late reply cannot be mistaken for the next one.
+    After any failure except an exception reply it is closed, so that a late reply cannot be mistaken for the next one;
+    but not after a timeout while it listens for late replies (`late`).
     """
 
     notices: list[str]
@@ -63,6 +65,10 @@ class Transport(Protocol):
 
     was_resent: bool
     """Whether the last request was sent once more, because no reply came to it."""
+
+    @property
+    def late(self) -> LateReplies:
+        """The replies that came after their timeouts, if it listens for them."""
 
     @property
     def name(self) -> str:

@@ -6,6 +6,7 @@ import time
 from collections import deque
 from dataclasses import dataclass, field
 
+from emm_pipeline.modbus.transport.lateness import LateReplies
 from emm_pipeline.modbus.transport.memory import Unanswered
 
 _REPLIES_KEPT = 64
@@ -32,6 +33,7 @@ class ReplyHistory:
     """Number of data bytes in the awaited reply; None if it is two for each register of the request."""
     unanswered: Unanswered = field(default_factory=Unanswered)
     """The requests without a reply, on earlier connections too."""
+    late: LateReplies = field(default_factory=LateReplies)
     is_repeating: bool = False
     """Whether the request was answered before, and is repeated: an equal reply is no copy."""
     _ids_of_connection: set[int] = field(default_factory=set)

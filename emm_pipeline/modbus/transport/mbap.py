@@ -107,9 +107,9 @@ class MbapFraming:
         return _Reply(start, history).found_in(received)
 
     def strip(self, sent: bytes, received: bytes, history: ReplyHistory) -> tuple[bytes, tuple[str, ...]]:
-        """Drop nothing: `parse` recognizes late replies by their ids; see `Framing.strip`."""
-        del sent, history
-        return received, ()
+        """Drop late replies that are awaited; `parse` recognizes others by their ids. See `Framing.strip`."""
+        del sent
+        return history.late.drop_frames(received) if history.late.listens else received, ()
 
     def explain(self, received: bytes) -> ReadError | None:
         """Return what these bytes are; see `Framing.explain`."""

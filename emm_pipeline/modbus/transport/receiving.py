@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from emm_pipeline.fleet import GatewayAddress
     from emm_pipeline.modbus.transport.base import Framing
+    from emm_pipeline.modbus.transport.lateness import LateReplies
     from emm_pipeline.modbus.transport.links import Connection, Link
 
 MOST_UNSOLICITED = 1024
@@ -39,6 +40,7 @@ class ReplyReceiver:
         self._sent = b""
         self._received = b""
         self._last_received_s = 0.0
+        self._sent_s = 0.0
         self._reply: asyncio.Future[FramedReply] | None = None
         """The awaited reply."""
         self._on_sent: Callable[[], None] = lambda: None
@@ -79,7 +81,13 @@ class ReplyReceiver:
         self._timer = loop.call_later(wait_s, self._time_out)
         if self._link:
             self._on_sent()
+            self._sent_s = time.monotonic()
             self._link.write(self._sent)
+
+    @property
+    def late(self) -> LateReplies:
+        """The replies that came after their timeouts; see `Transport.late`."""
+        return self._history.late
 
     def close(self) -> None:
         """Close the link without sending what is left; a late reply cannot be mistaken for the next one."""
@@ -102,7 +110,10 @@ class ReplyReceiver:
         self._last_received_s = time.monotonic()
         self._received += data
         if self._reply is None or self._reply.done():
-            self._take_unsolicited()
+            if self._history.late.listens:
+                self._received, _ = self._framing.strip(b"", self._received, self._history)
+            if self._received:
+                self._take_unsolicited()
             return
         self._drop_doubt()
         self._received, notices = self._framing.strip(self._sent, self._received, self._history)
@@ -167,6 +178,9 @@ class ReplyReceiver:
             self._send(self._timeout_s)
         elif self._doubt:
             self._end_doubt()
+        elif self._history.late.listens and not self._received and self._reply and not self._reply.done():
+            self._history.late.await_late(self._sent, has_ids=self._framing.has_ids, sent_at=self._sent_s)
+            self._reply.set_exception(ReadError(FailureKind.TIMEOUT, f"no reply within {self._timeout_s} s"))
         else:
             received = f" ({len(self._received)} bytes of it were received)" if self._received else ""
             self._fail(

@@ -137,6 +137,7 @@ def _size_of_late_reply(sent: bytes, received: bytes, history: ReplyHistory) -> 
         return 0
     unanswered.remove(look)
     unanswered.note_lateness(look.unit_id)
+    history.late.note(look.unit_id)
     return size
 
 

@@ -1,0 +1,119 @@
+"""The units that a scan has found as meters: written to a file, or added to the database after asking."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from emm_pipeline.cli.exporting import write_export
+from emm_pipeline.cli.meter_lists import plan_list, print_list, write_list
+from emm_pipeline.cli.output import can_ask, confirm, note, printable, say
+from emm_pipeline.cli.showing.next_steps import decided_type, meter_of
+from emm_pipeline.config_db.editing.meter_files import format_of, write_meter_file
+from emm_pipeline.config_db.values import TRANSPORT_NAMES
+from emm_pipeline.errors import ConfigurationError
+from emm_pipeline.stores.texts import number_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from emm_pipeline.cli.addresses import Endpoint
+    from emm_pipeline.cli.gateways import KnownFleet
+    from emm_pipeline.commissioning.scan_state import FoundUnit, Scan
+    from emm_pipeline.fleet import GatewayAddress
+
+MOST_OFFERED = 9
+"""Number of possible types among which a person is asked to choose."""
+
+
+def require_database(known: KnownFleet, *, yes: bool) -> None:
+    """Make sure, before a scan, that meters can be added after it.
+
+    Raises:
+        ConfigurationError: There is no configuration database.
+        click.UsageError: There is no terminal to ask on, and `yes` is false.
+    """
+    if known.engine is None:
+        raise ConfigurationError(f"--add needs the configuration database: {known.reason}")
+    if not yes and not can_ask():
+        raise click.UsageError("--add asks before it writes, and there is no terminal to ask on: add --yes")
+
+
+def require_folder(file: Path) -> None:
+    """Make sure, before a scan, that its result can be written to a file after it.
+
+    Raises:
+        ConfigurationError: The folder does not exist.
+    """
+    if not file.absolute().parent.is_dir():
+        raise ConfigurationError(f"--save: there is no folder {file.absolute().parent}")
+
+
+def save(file: Path, endpoint: Endpoint, gateway: GatewayAddress, state: Scan, known: KnownFleet) -> None:
+    """Write all units that were found to a file for `emm meters import`; the type is empty where it is not certain."""
+    rows, remarks = [], [f"found by emm scan {endpoint.text}; add the meters with: emm meters import {file.name}"]
+    for found in state.found:
+        meter = meter_of(known, endpoint, found.unit_id)
+        type_name = meter.type if meter else decided_type(found)
+        row = _row(gateway, found, type_name)
+        rows.append(row | ({"description": meter.description, "id": meter.id} if meter else {}))
+        if not type_name:
+            possible = ", ".join(each.type for each in (found.candidates or ())[:MOST_OFFERED])
+            remarks.append(f"unit {found.unit_id}: enter its type; possible: {possible or 'none of the catalogue'}")
+    text = write_meter_file(rows, format_of(file.name) or "csv", remarks)
+    write_export(text, file, number_of(len(rows), "unit"))
+
+
+def add(endpoint: Endpoint, gateway: GatewayAddress, state: Scan, known: KnownFleet, *, yes: bool) -> None:
+    """Add the new units whose type is certain, or chosen by a person, after asking; install their types."""
+    assert known.engine  # noqa: S101 - `require_database` was called
+    new = [found for found in state.found if not meter_of(known, endpoint, found.unit_id)]
+    lines = [(found.unit_id, _row(gateway, found, name)) for found, name in _with_types(new, yes=yes)]
+    cells = [(line, {key: None if value is None else str(value) for key, value in row.items()}) for line, row in lines]
+    if not cells:
+        say("\nnothing to add")
+        return
+    planned = plan_list(known.engine, cells)
+    for issue in planned.meters.issues:
+        note(f"unit {issue.line} is left out: {issue.reason}")
+    if not planned.meters.changes:
+        return
+    say("\nThis will be written into the database:\n")
+    print_list(planned)
+    confirm(f"Add {number_of(len(planned.meters.changes), 'meter')}?", yes=yes)
+    write_list(known.engine, cells, planned)
+    say(f"added {number_of(len(planned.meters.changes), 'meter')}: first reading within two minutes")
+
+
+def _with_types(new: list[FoundUnit], *, yes: bool) -> Iterator[tuple[FoundUnit, str]]:
+    for found in new:
+        type_name = decided_type(found)
+        if type_name is None and found.candidates and not yes:
+            type_name = _chosen(found)
+        if type_name is None:
+            note(f"unit {found.unit_id} is not added: its type is not certain")
+        else:
+            yield found, type_name
+
+
+def _chosen(found: FoundUnit) -> str | None:
+    """Ask a person for the type of a unit; return None if it is to be left out."""
+    names = [each.type for each in found.candidates or ()][:MOST_OFFERED]
+    offered = ", ".join(f"{number} {name}" for number, name in enumerate(names, 1))
+    question = printable(f"Unit {found.unit_id}: {offered}, 0 to leave it out")
+    number = click.prompt(question, type=click.IntRange(0, len(names)), default=0, err=True)
+    return names[number - 1] if number else None
+
+
+def _row(gateway: GatewayAddress, found: FoundUnit, type_name: str | None) -> dict[str, Any]:
+    is_usual = gateway.transport == TRANSPORT_NAMES[0]
+    return {
+        "host": gateway.host,
+        "port": gateway.port,
+        "unit": found.unit_id,
+        "type": type_name,
+        "transport": None if is_usual else str(gateway.transport),
+        "serial_settings": gateway.serial_settings or None,
+    }

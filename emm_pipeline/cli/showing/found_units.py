@@ -1,0 +1,140 @@
+"""Show what a scan has found: the units, their possible types, and what tells these apart."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from emm_pipeline.cli.links import link_of
+from emm_pipeline.cli.output import say
+from emm_pipeline.cli.showing.sentences import say_wrapped
+from emm_pipeline.cli.showing.tables import print_table, shown
+from emm_pipeline.commissioning.candidates import RIVAL_BITS, Confidence, is_decided, rivals
+from emm_pipeline.modbus.messages import advise
+from emm_pipeline.readings import FailureKind
+from emm_pipeline.stores.texts import number_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from emm_pipeline.commissioning.candidates import Candidate
+    from emm_pipeline.commissioning.scan_state import FoundUnit, Scan
+    from emm_pipeline.fleet import GatewayAddress
+
+MOST_SHOWN = 4
+"""Number of possible types of a unit that are shown; `--json` has all."""
+
+MOST_DIFFERENCES = 5
+"""Number of measurements that are shown to tell two types apart."""
+
+
+def print_units(gateway: GatewayAddress, state: Scan, timeout_s: float) -> None:
+    """Print the units that a scan has found, and remarks about all units."""
+    if state.found:
+        headers = ("unit", "answer", "ms", "type", "how sure")
+        rows = [row for found in state.found for row in _rows(found)]
+        print_table(headers, rows, right=("unit", "ms"), below=("how sure",))
+        say()
+        for found in state.found:
+            if found.labels:
+                texts = ", ".join(f"{name} {text}" for name, text in found.labels.items())
+                say(f"unit {found.unit_id}: {texts}")
+    over = f" over {gateway.name}" if link_of(gateway) else ""
+    say(f"{len(state.found)} of {state.asked} units answer{over}")
+    for line in _remarks(state, timeout_s):
+        say_wrapped(line)
+    for found in state.found:
+        _print_differences(found)
+
+
+def _rows(found: FoundUnit) -> Iterator[tuple[object, ...]]:
+    first, *others = _named(found)
+    yield found.unit_id, _said(found), f"{found.reply.seconds * 1000:.0f}", *first
+    for name, sure in others[: MOST_SHOWN - 1]:
+        yield "", "", "", f"or {name}", sure
+    if len(others) >= MOST_SHOWN:
+        yield "", "", "", f"or {len(others) - MOST_SHOWN + 1} others", ""
+
+
+def _said(found: FoundUnit) -> str:
+    if found.reply.exception_code is not None:
+        return f"exception {found.reply.exception_code}"
+    return found.reply.reason or f"0x{found.reply.words[0]:04X}"
+
+
+def _named(found: FoundUnit) -> list[tuple[str, str]]:
+    if found.candidates is None:
+        return [("not compared with the catalogue", "")]
+    if not found.candidates:
+        return [("not in the catalogue", "")]
+    first, *others = found.candidates
+    # Other types are worth a line if they are as certain, and another order of the same type if it is nearly as likely.
+    others = [each for each in others if each.confidence == first.confidence or each in rivals(found.candidates)]
+    told = [each for each in others if each.bits > first.bits - RIVAL_BITS or not each.type.startswith(first.type)]
+    return [(each.type, how_sure(each)) for each in (first, *told)]
+
+
+def how_sure(candidate: Candidate) -> str:
+    """Return how sure a type is, and why."""
+    fit = candidate.sent - len(set(candidate.odd))
+    counts = f"{max(fit, 0)} of {candidate.registers} registers fit"
+    if candidate.proven:
+        return "proven by its id"
+    return f"{'likely' if candidate.confidence is Confidence.LIKELY else 'perhaps'}, {counts}"
+
+
+def _remarks(state: Scan, timeout_s: float) -> Iterator[str]:
+    yield from state.notices
+    if state.slow_s:
+        yield f"The gateway takes {state.slow_s:.1f} s to report an absent unit, so each unit got more than --timeout."
+    for found in state.found:
+        if found.late_s is not None:
+            yield (
+                f"Unit {found.unit_id} is slow: its reply took {found.late_s:.1f} s. To identify it, scan it alone: "
+                f"--units {found.unit_id} --timeout {found.late_s * 2:.0f}. Its type needs a longer timeout_s, too."
+            )
+    if state.all_reply:
+        yield "All units answer: this is probably one device that answers to any unit id. Add only one of them."
+    for reason in sorted(set(state.unclear.values())):
+        units = [str(unit) for unit, why in state.unclear.items() if why == reason]
+        yield f"no valid reply came for {number_of(len(units), 'unit')} ({', '.join(units[:10])}): {reason}"
+    if state.found and state.silent:
+        yield (
+            f"{number_of(len(state.silent), 'unit')} sent nothing within {timeout_s:g} s. "
+            "For a unit that needs longer than 5 s, add --timeout."
+        )
+    if not state.found and state.asked:
+        yield state.advice or advise(FailureKind.INVALID_REPLY if state.unclear else FailureKind.TIMEOUT)
+
+
+def _print_differences(found: FoundUnit) -> None:
+    """Print what tells a unit's possible types apart, if it is not decided which one it is."""
+    if not found.candidates or is_decided(found.candidates):
+        return
+    first = found.candidates[0]
+    others = rivals(found.candidates)[: MOST_SHOWN - 1]
+    if not others:
+        say()
+        say_wrapped(f"Unit {found.unit_id} is perhaps of type {first.type}. Compare with its display or manual:")
+        say()
+        _print_values([first], list(first.values))
+        return
+    say()
+    say_wrapped(f"Unit {found.unit_id} may be of {len(others) + 1} types. These values tell them apart on its display:")
+    say()
+    names = dict.fromkeys(name for other in others for name in first.differences(other))
+    _print_values([first, *others], list(names))
+
+
+def _print_values(candidates: Sequence[Candidate], names: Sequence[str]) -> None:
+    units = {each.measurement_name: each.data_unit for each in candidates[0].entry.registers}
+    telling = sorted(names, key=lambda name: not any(each.values.get(name) for each in candidates))
+    rows = [
+        (name, *(_shown(each.values.get(name)) for each in candidates), units.get(name))
+        for name in telling[:MOST_DIFFERENCES]
+    ]
+    headers = ("measurement", *(each.type for each in candidates), "in")
+    print_table(headers, rows, right=headers[1:-1])
+
+
+def _shown(value: float | None) -> str:
+    return "" if value is None else shown(value)
