@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
+from sqlalchemy import text
 
 from benchmarks.loading import POINTS_PER_METER, bench_frame
 from benchmarks.publishing import configure
@@ -110,8 +111,10 @@ def _hand_over(outbox: Path, meters: int, number: int) -> None:
 def _set_status(engine: Engine) -> None:
     """Write that each meter was read just now; one in fifty fails."""
     with engine.begin() as connection:
-        connection.exec_driver_sql(
-            "INSERT INTO meter_status (id, polled_at, last_read_at, failing_since, reason) "
-            "SELECT id, now(), now(), CASE WHEN id % 50 = 0 THEN now() END, "
-            "CASE WHEN id % 50 = 0 THEN 'no reply within 3 s' END FROM energy_meters"
+        connection.execute(
+            text(
+                "INSERT INTO meter_status (id, polled_at, last_read_at, failing_since, reason) "
+                "SELECT id, now(), now(), CASE WHEN id % 50 = 0 THEN now() END, "
+                "CASE WHEN id % 50 = 0 THEN 'no reply within 3 s' END FROM energy_meters"
+            )
         )

@@ -83,13 +83,13 @@ def delete_meter(request: Request, meter_id: int) -> None:
     record(request, "remove", f"meter {meter_id}", row)
 
 
-def install_missing(request: Request, names: Sequence[str]) -> None:
-    """Install those of the types that the catalogue has and the database does not.
+def install_missing(request: Request, names: Sequence[str], further: Mapping[str, CatalogueType] | None = None) -> None:
+    """Install those of the types that the catalogue has, or `further`, and the database does not.
 
     Raises:
         ConfigDatabaseError: The database rejects a row. Nothing was written.
     """
-    catalogue, database = load_catalogue(), load_types_of(site_of(request).engine)
+    catalogue, database = {**load_catalogue(), **(further or {})}, load_types_of(site_of(request).engine)
     install(request, [catalogue[name] for name in dict.fromkeys(names) if name in catalogue and name not in database])
 
 

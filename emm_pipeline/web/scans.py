@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Engine
 
+    from emm_pipeline.catalog import CatalogueType
     from emm_pipeline.commissioning.scan_state import FoundUnit
     from emm_pipeline.fleet import GatewayAddress
 
@@ -67,6 +68,11 @@ class RunningScan:
     def units(self) -> Sequence[FoundUnit]:
         """The units that were found so far."""
         return tuple(self.state.found)
+
+    @property
+    def entries(self) -> dict[str, CatalogueType]:
+        """The possible types of the units by name, also variants of the catalogue's types with other orders."""
+        return {each.type: each.entry for unit in self.units for each in unit.candidates or ()}
 
     def cancel(self) -> None:
         """End the scan; the units found so far remain."""

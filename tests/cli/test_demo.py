@@ -31,7 +31,7 @@ def data_dir() -> Iterator[Path]:
 
 def demo(data_dir: Path, *options: str, **environment: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [EMM, "demo", "--data-dir", data_dir, *options],
+        [EMM, "demo", "--data-dir", data_dir, "--web-port", str(free_port()), *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

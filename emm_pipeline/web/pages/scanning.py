@@ -140,7 +140,8 @@ def unit_values(request: Request) -> Response:
         raise HTTPException(_NOT_FOUND)
     type_name = request.query_params.get(f"type-{unit}", request.query_params.get("type", ""))
     meter = ad_hoc_meter(scan.gateway, int(unit), type_name)
-    checked = check(request, meter, find_type(request, type_name))
+    entry = scan.entries.get(type_name)
+    checked = check(request, meter, entry.meter_type if entry else find_type(request, type_name))
     return render(request, "unit_values.html", checked=checked)
 
 
@@ -153,7 +154,7 @@ def add_units(request: Request, sent: Form) -> Response:
     error = None if rows else "choose at least one unit"
     added = 0
     try:
-        install_missing(request, [row["type"] for row in rows])
+        install_missing(request, [row["type"] for row in rows], scan.entries)
         for row in rows:
             new_meter(request, row)
             added += 1
