@@ -3,17 +3,19 @@
 import json
 
 import pytest
+from support.catalogue_devices import SITUATIONS
 from support.dagster_ui import wait_for
 from support.meters import SimulatedGateway, SimulatedUnit, encode_registers
 
 from emm_pipeline.catalog import load_catalogue
 
-HOUSE = {"voltageL1": 231.4, "voltageL2": 229.9, "voltageL3": 230.2, "frequency": 49.98, "importActiveEnergy": 1234.5}
+SDM630 = load_catalogue()["sdm630"].meter_type
+HOUSE = {each.measurement_name: SITUATIONS[0].value(each.measurement_name) for each in SDM630.measured}
 
 
 @pytest.fixture(scope="module")
 def gateway(simulator_loop):
-    registers = encode_registers(load_catalogue()["sdm630"].meter_type, HOUSE)
+    registers = encode_registers(SDM630, HOUSE)
     units = {1: SimulatedUnit(registers), 3: SimulatedUnit(registers)}
     with SimulatedGateway(units, loop=simulator_loop) as gateway:
         yield gateway
