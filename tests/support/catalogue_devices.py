@@ -51,7 +51,7 @@ class Situation:
             return math.fsum(self.value(f"voltage{pair}") for pair in ("L1L2", "L2L3", "L3L1")) / 3
         if name == "voltageLN":
             return math.fsum(self.volts) / 3
-        if re.search("[fF]requency", name):
+        if re.search("frequency", name, re.IGNORECASE):
             return self.hertz if any(self.volts) else 0.0
         if re.fullmatch("(grid|backup)?[vV]oltage", stem):
             return self.volts[phase or 0] if not name.startswith("backup") else 0.0
