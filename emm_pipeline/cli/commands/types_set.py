@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -20,7 +21,7 @@ from emm_pipeline.settings import load_settings
 from emm_pipeline.suggesting import suggestion
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
 DEFAULT = "default"
@@ -77,15 +78,18 @@ def _parsed(text: str) -> tuple[str, Any]:
     return name, int(number) if number.is_integer() else number
 
 
-def _require_valid(type_name: str, settings: Mapping[str, Any], registers: Iterable[Mapping[str, Any]]) -> None:
+def _require_valid(type_name: str, settings: Mapping[str, Any], registers: Sequence[Mapping[str, Any]]) -> None:
     """Raise a ConfigurationError if a setting is invalid, or if the type's registers cannot be requested with them."""
     fleet = check_rows([], registers, [{"type": type_name, **settings}])
     issues = [issue for issue in fleet.issues if issue.table == "meter_types"]
     if issues:
         raise ConfigurationError("; ".join(f"{issue.column} {issue.reason}" for issue in issues))
-    if type_name in fleet.types:
+    # With a limit below a register's size, the check has left the register out: check the rows without the limit.
+    unlimited = check_rows([], registers, [{"type": type_name, **settings, "max_registers_per_request": None}])
+    limit = settings["max_registers_per_request"]
+    if type_name in unlimited.types and limit is not None:
         try:
-            plan_requests(fleet.types[type_name])
+            plan_requests(replace(unlimited.types[type_name], max_registers_per_request=limit))
         except ValueError as err:
             raise ConfigurationError(str(err)) from None
 
