@@ -23,7 +23,7 @@ ifeq ($(origin PYTHON),command line)
   endif
 endif
 # Number of test processes. More than the number of cores, since many tests wait (for a tick, for a killed process).
-WORKERS ?= 4
+WORKERS ?= 6
 DOCKERFILES := Dockerfile virtual_modbustcp_server/Dockerfile
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
