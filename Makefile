@@ -39,7 +39,11 @@ help:
 demo: $(VENV)/.demo
 	@$(BIN)/emm demo $(ARGS)
 
-test: $(VENV)/.dev
+# In a new clone, one process compiles the tests before several would do it at once.
+tests/__pycache__: | $(VENV)/.dev
+	@$(BIN)/python -m pytest --collect-only --quiet >/dev/null || true  # the tests report what is wrong
+
+test: $(VENV)/.dev | tests/__pycache__
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 soak: $(VENV)/.dev
