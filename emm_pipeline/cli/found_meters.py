@@ -9,7 +9,7 @@ import click
 from emm_pipeline.cli.exporting import write_export
 from emm_pipeline.cli.meter_lists import plan_list, print_list, write_list
 from emm_pipeline.cli.output import can_ask, confirm, note, printable, say
-from emm_pipeline.cli.showing.next_steps import decided_type, meter_of
+from emm_pipeline.cli.showing.next_steps import decided_type, meter_of, new_units, setting_lines
 from emm_pipeline.config_db.editing.meter_files import format_of, write_meter_file
 from emm_pipeline.config_db.values import TRANSPORT_NAMES
 from emm_pipeline.errors import ConfigurationError
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from emm_pipeline.cli.gateways import KnownFleet
     from emm_pipeline.commissioning.scan_state import FoundUnit, Scan
     from emm_pipeline.fleet import GatewayAddress
+    from emm_pipeline.modbus.session import Timing
 
 MOST_OFFERED = 9
 """Number of possible types among which a person is asked to choose."""
@@ -54,22 +55,25 @@ def require_folder(file: Path) -> None:
 def save(file: Path, endpoint: Endpoint, gateway: GatewayAddress, state: Scan, known: KnownFleet) -> None:
     """Write all units that were found to a file for `emm meters import`; the type is empty where it is not certain."""
     rows, remarks = [], [f"found by emm scan {endpoint.text}; add the meters with: emm meters import {file.name}"]
-    for found in state.found:
+    for found in (each for each in state.found if each.same_as is None):
         meter = meter_of(known, endpoint, found.unit_id)
         type_name = meter.type if meter else decided_type(found)
         row = _row(gateway, found, type_name)
         rows.append(row | ({"description": meter.description, "id": meter.id} if meter else {}))
         if not type_name:
             possible = ", ".join(each.type for each in (found.candidates or ())[:MOST_OFFERED])
-            remarks.append(f"unit {found.unit_id}: enter its type; possible: {possible or 'none of the catalogue'}")
+            none = "not compared with the catalogue" if found.candidates is None else "none of the catalogue"
+            remarks.append(f"unit {found.unit_id}: enter its type; possible: {possible or none}")
     text = write_meter_file(rows, format_of(file.name) or "csv", remarks)
     write_export(text, file, number_of(len(rows), "unit"))
 
 
-def add(endpoint: Endpoint, gateway: GatewayAddress, state: Scan, known: KnownFleet, *, yes: bool) -> None:
+def add(
+    endpoint: Endpoint, gateway: GatewayAddress, state: Scan, known: KnownFleet, timing: Timing, *, yes: bool
+) -> None:
     """Add the new units whose type is certain, or chosen by a person, after asking; install their types."""
     assert known.engine  # noqa: S101 - `require_database` was called
-    new = [found for found in state.found if not meter_of(known, endpoint, found.unit_id)]
+    new = new_units(state, known, endpoint)
     lines = [(found.unit_id, _row(gateway, found, name)) for found, name in _with_types(new, yes=yes)]
     cells = [(line, {key: None if value is None else str(value) for key, value in row.items()}) for line, row in lines]
     if not cells:
@@ -85,6 +89,10 @@ def add(endpoint: Endpoint, gateway: GatewayAddress, state: Scan, known: KnownFl
     confirm(f"Add {number_of(len(planned.meters.changes), 'meter')}?", yes=yes)
     write_list(known.engine, cells, planned)
     say(f"added {number_of(len(planned.meters.changes), 'meter')}: first reading within two minutes")
+    if settings := setting_lines(new, known, timing):
+        say("\nTheir replies were slow, or needed a pause. To read them in the same way:\n")
+        for line in settings:
+            say(f"  {line}")
 
 
 def _with_types(new: list[FoundUnit], *, yes: bool) -> Iterator[tuple[FoundUnit, str]]:
@@ -93,7 +101,9 @@ def _with_types(new: list[FoundUnit], *, yes: bool) -> Iterator[tuple[FoundUnit,
         if type_name is None and found.candidates and not yes:
             type_name = _chosen(found)
         if type_name is None:
-            note(f"unit {found.unit_id} is not added: its type is not certain")
+            is_known = found.candidates is not None
+            why = "its type is not certain" if is_known else "it was not compared with the catalogue"
+            note(f"unit {found.unit_id} is not added: {why}")
         else:
             yield found, type_name
 

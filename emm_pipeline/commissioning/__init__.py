@@ -3,6 +3,7 @@
 scanning         find the units behind a gateway, one by one
 scan_state       the parameters of a scan, and its result so far
 identification   read the registers by which types can be told apart
+twins            recognize a device that answers to several unit ids
 ranking          rank the types of the catalogue, in all orders, by a unit's registers (pure)
 candidates       the types that a unit may be, and how sure that is (pure)
 judging          the evidence of all registers for or against a type (pure)

@@ -124,6 +124,16 @@ def rivals(candidates: Sequence[Candidate]) -> list[Candidate]:
     ]
 
 
+def alike(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Return the other types that give all values of the first candidate, and the same ones: only a label tells."""
+    first = candidates[0]
+    return [
+        each
+        for each in candidates[1:]
+        if each.swap == first.swap and first.values.keys() <= each.values.keys() and not each.differences(first)
+    ]
+
+
 def is_decided(candidates: Sequence[Candidate]) -> bool:
     """Whether the first candidate is so much likelier than those that contradict it that it can be offered."""
     return bool(candidates) and candidates[0].confidence >= Confidence.LIKELY and not rivals(candidates)

@@ -61,13 +61,19 @@ def _about_refusals(check: MeterCheck) -> Iterator[Note]:
         yield Note(text, f"{set_command} max_registers_per_request={cause.most_registers}")
 
 
+def longer_timeout_s(slowest_s: float, timeout_s: float) -> float | None:
+    """Return the timeout that a device with such replies needs; None if the present one is right or the longest."""
+    longer_s = min(math.ceil(2 * slowest_s + 1), MAX_TIMEOUT_S)
+    return longer_s if slowest_s > SLOW * timeout_s and longer_s > timeout_s else None
+
+
 def _about_slow_replies(check: MeterCheck) -> Iterator[Note]:
     timeout_s = check.meter_type.timeout_s
     if check.slowest_s <= SLOW * timeout_s:
         return
-    longer_s = min(math.ceil(2 * check.slowest_s + 1), MAX_TIMEOUT_S)
+    longer_s = longer_timeout_s(check.slowest_s, timeout_s)
     text = f"warning: the slowest reply took {check.slowest_s:.2g} s of the {timeout_s:g} s that EMM waits for it."
-    if longer_s <= timeout_s:
+    if longer_s is None:
         yield Note(text)
     else:
         yield Note(f"{text} To wait longer:", f"emm types set {check.meter.type} timeout_s={longer_s}")

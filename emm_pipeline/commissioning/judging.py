@@ -30,7 +30,7 @@ MISSING_BITS = 1.0
 """Evidence against a type for each of its registers that the unit refuses."""
 
 ZERO_BITS = 0.2
-"""The same for a zero: any type may have it, but a type that explains the unit without it is likelier."""
+"""The same for a zero of a unit that sends 0 for registers it lacks: a type that explains it with fewer is likelier."""
 
 ODD_BITS = 6.0
 """The same for a value that no device measures, or that contradicts another one."""
@@ -88,8 +88,8 @@ class TypeJudge:
         self._edges = FloatEdges(self._registers)
         self._layouts: dict[tuple[Request, ...], Layout] = {}
 
-    def judge(self, words: Words) -> Judgement:
-        """Compare all registers of the type with those of the unit."""
+    def judge(self, words: Words, zero_bits: float = ZERO_BITS) -> Judgement:
+        """Compare all registers of the type with those of the unit; each zero counts `zero_bits` against it."""
         judged = Judgement(len(self._registers), edges=self._edges.beside)
         sent = [each for each in self._spans if _is_sent(words, *each)]
         judged.sent = len(sent)
@@ -105,7 +105,7 @@ class TypeJudge:
         numbers = zip(layout.series, found.matrix[0].tolist(), found.present[0].tolist(), strict=True)
         for series, value, present in numbers:
             if present:
-                self._weigh(judged, self._by_series[series], value)
+                self._weigh(judged, self._by_series[series], value, zero_bits)
         if self._edges.are_misaligned(words):
             judged.bits -= ODD_BITS * MISALIGNED_COUNTS
             judged.odd += [MISALIGNED] * MISALIGNED_COUNTS
@@ -114,10 +114,10 @@ class TypeJudge:
         judged.odd += related.contradictions
         return judged
 
-    def _weigh(self, judged: Judgement, register: Register, value: float) -> None:
+    def _weigh(self, judged: Judgement, register: Register, value: float, zero_bits: float) -> None:
         judged.values[register.measurement_name] = value
         if value == 0:
-            judged.bits -= ZERO_BITS
+            judged.bits -= zero_bits
             return
         bits = evidence(register, value)
         if bits is None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from emm_pipeline.catalog.variants import Swap, swapped
 from emm_pipeline.commissioning.candidates import Candidate, candidate_of, plausible
-from emm_pipeline.commissioning.judging import TypeJudge
+from emm_pipeline.commissioning.judging import ZERO_BITS, TypeJudge
 from emm_pipeline.fleet import WORD_BYTES
 from emm_pipeline.modbus.sunspec.models import ModelSearch, has_models, locate
 from emm_pipeline.modbus.values import decode_raw
@@ -36,6 +36,9 @@ SWAPPED_MODELS_BITS = -5.0
 BLOCK_BITS, MOST_BLOCKS = 5.0, 2
 """Highest evidence from a block of registers that exists, where the unit refuses others; most blocks that count."""
 
+MOST_REFUSED = 0.5
+"""Highest share of the probes that a unit sends if it refuses registers that it lacks."""
+
 WITHIN_BITS = 12.0
 """A type with so much less evidence than the best one is no candidate, unless it gives the same values."""
 
@@ -55,20 +58,18 @@ class Ranking:
 
     def candidates(self, words: Words) -> list[Candidate]:
         """Return the possible types of a unit with these registers, the most likely one first."""
-        block_bits = self._block_bits(words)
-        found = [each for compared in self.types for each in compared.candidates(words, block_bits)]
+        share = (sum(words.get(place) is not None for place in self.probes) + 1) / (len(self.probes) + 1)
+        block_bits = min(BLOCK_BITS, -math.log2(share))
+        # A unit that refuses most of the others has the registers that it sends, also where they are 0.
+        zero_bits = ZERO_BITS if share > MOST_REFUSED else 0.0
+        found = [each for compared in self.types for each in compared.candidates(words, block_bits, zero_bits)]
         models = models_in(words)
         found += [each for entry in self.of_models if models.found for each in _of_models(entry, words, models)]
         if any(each.proven for each in found):
             found = [each for each in found if each.proven]
-        found.sort(key=lambda each: (-each.confidence, -each.bits, -each.registers))
+        found.sort(key=lambda each: (-each.confidence, -round(each.bits, 6), -each.registers))
         best = max((each.bits for each in found), default=0.0)
         return [each for each in found if each.bits >= best - WITHIN_BITS or not each.differences(found[0])]
-
-    def _block_bits(self, words: Words) -> float:
-        """Return the evidence from a block of registers, by the share of all probes that the unit sends."""
-        sent = sum(words.get(place) is not None for place in self.probes)
-        return min(BLOCK_BITS, -math.log2((sent + 1) / (len(self.probes) + 1)))
 
 
 class Compared:
@@ -82,7 +83,7 @@ class Compared:
         self.places = [(int(each.function_code), each.register_address) for each in identifying]
         self._judges: dict[Swap, tuple[CatalogueType, TypeJudge]] = {}
 
-    def candidates(self, words: Words, block_bits: float) -> Iterator[Candidate]:
+    def candidates(self, words: Words, block_bits: float, zero_bits: float) -> Iterator[Candidate]:
         """Yield the type in each order in which it may be the unit's, but one of several orders with equal values."""
         contents = [content_of(register, words) for register in self.registers]
         if any(content is None for content in contents):
@@ -92,7 +93,7 @@ class Compared:
         for swap in Swap:
             if self._may_be(contents, swap):
                 variant, judge = self._variant(swap)
-                judgement = judge.judge(words)
+                judgement = judge.judge(words, zero_bits)
                 bits = PRIOR_BITS[swap] + block_bits * min(judgement.blocks, MOST_BLOCKS)
                 judged.append(candidate_of(variant, swap, judgement, bits, is_coded=is_coded))
         yield from plausible(judged)

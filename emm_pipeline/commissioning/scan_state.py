@@ -28,6 +28,8 @@ class FoundUnit:
     """The labels of the unit, name to text, if its likeliest type has any."""
     late_s: float | None = None
     """Time of its first reply, if that came after the timeout."""
+    same_as: int | None = None
+    """The unit id at which the same device was found before; it is not compared again."""
 
 
 @dataclass(slots=True)
@@ -71,6 +73,11 @@ class Scan:
     def all_reply(self) -> bool:
         """Whether more than 10 units were asked and all replied: it is probably one device that ignores unit ids."""
         return len(self.found) == self.asked > 10  # noqa: PLR2004 - so many units without a gap are unlikely
+
+    @property
+    def is_unknown_device(self) -> bool:
+        """Whether all units reply, and none of them is in the catalogue: to compare further ones would take an hour."""
+        return self.all_reply and not any(each.candidates for each in self.found)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from emm_pipeline.commissioning.identification import identify
 from emm_pipeline.commissioning.locating import read_labels
 from emm_pipeline.commissioning.scan_state import FoundUnit, Probe, Scan, Watcher
+from emm_pipeline.commissioning.twins import find_twin
 from emm_pipeline.modbus.gateway_locks import GatewayLocks, Unlocked, locked
 from emm_pipeline.modbus.session import Session
 from emm_pipeline.readings import FailureKind
@@ -182,13 +183,15 @@ class _Scanner:
             read = self._reader(unit_id)
             found = FoundUnit(unit_id, reply, late_s=late_s)
             state.add(found)  # added now, in case the identification is interrupted
-            if late_s is not None:
+            if late_s is not None or state.is_unknown_device:
                 return
-            candidates = await identify(read, self.probe.ranking)
-            state.add(replace(found, candidates=tuple(candidates)))
-            if candidates:
-                labels = await read_labels(read, candidates[0].entry.meter_type)
-                state.add(replace(found, candidates=tuple(candidates), labels=labels))
+            found = replace(found, same_as=await find_twin(read, state.found))
+            if found.same_as is None:
+                found = replace(found, candidates=tuple(await identify(read, self.probe.ranking)))
+            state.add(found)
+            if found.candidates:
+                labels = await read_labels(read, found.candidates[0].entry.meter_type)
+                state.add(replace(found, labels=labels))
 
     def _reader(self, unit_id: int) -> ReadUnit:
         async def read(request: Request) -> Reply:

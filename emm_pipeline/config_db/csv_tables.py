@@ -1,8 +1,9 @@
 """Read tables from CSV: a header, then rows, each with its line number (pure).
 
-Lines that begin with # are comments; empty lines are skipped. The separator is comma, semicolon or tab, whichever is
-most frequent in the header. Spaces around a cell are ignored; an empty cell is null. A file with semicolons comes from
-a spreadsheet whose numbers may have decimal commas, which are converted to points.
+Lines that begin with # are comments, also if a spreadsheet has put them into quotation marks. Lines without content,
+and empty cells behind those of the header, are skipped. The separator is comma, semicolon or tab, whichever is most
+frequent in the header. Spaces around a cell are ignored; an empty cell is null. A file with semicolons comes from a
+spreadsheet whose numbers may have decimal commas, which are converted to points.
 """
 
 from __future__ import annotations
@@ -48,18 +49,14 @@ def read_csv(text: str, columns: Sequence[str], needed: Sequence[str], text_colu
         text_columns: The columns whose cells are not numbers.
     """
     table = CsvTable([], [])
-    lines = [
-        (number, line.rstrip("\r"))
-        for number, line in enumerate(text.split("\n"), 1)
-        if line.strip() and not line.startswith("#")
-    ]
+    lines = [(number, line.rstrip("\r")) for number, line in enumerate(text.split("\n"), 1) if is_content(line)]
     if not lines:
         table.issues.append(CsvIssue(None, f"has no header; required columns: {', '.join(needed)}"))
         return table
     header_number, header_line = lines[0]
     separator = max(_SEPARATORS, key=header_line.count)
     try:
-        header = [name.lower() for name in _cells(header_line, separator)]
+        header = [name.lower() for name in _without_empty(_cells(header_line, separator), 1)]
     except csv.Error as err:
         table.issues.append(CsvIssue(header_number, str(err)))
         return table
@@ -68,16 +65,29 @@ def read_csv(text: str, columns: Sequence[str], needed: Sequence[str], text_colu
         return table
     for number, line in lines[1:]:
         try:
-            cells = _cells(line, separator)
+            cells = _without_empty(_cells(line, separator), len(header))
         except csv.Error as err:
             table.issues.append(CsvIssue(number, str(err)))
             continue
         if len(cells) != len(header):
-            table.issues.append(CsvIssue(number, f"has {len(cells)} cells, the header has {len(header)}"))
+            cells_found = f"{len(cells)} cell{'s' * (len(cells) != 1)}"
+            table.issues.append(CsvIssue(number, f"has {cells_found}, the header has {len(header)}"))
             continue
         row = {name: cell or None for name, cell in zip(header, cells, strict=True)}
         table.rows.append((number, _with_decimal_points(row, text_columns) if separator == ";" else row))
     return table
+
+
+def is_content(line: str) -> bool:
+    """Whether a line is the header or a row: no comment, no separator for Excel, not without content."""
+    return bool(line.strip(f"{_SEPARATORS} \r")) and not line.startswith(("#", '"#', "sep="))
+
+
+def _without_empty(cells: list[str], least: int) -> list[str]:
+    """Return cells without the empty ones at the end, but at least so many as there are up to `least`."""
+    while len(cells) > least and not cells[-1]:
+        cells.pop()
+    return cells
 
 
 def _cells(line: str, separator: str) -> list[str]:

@@ -101,6 +101,7 @@ class RunningScan:
                         {"type": one.type, "proven": one.proven, "confidence": one.confidence.name.lower()}
                         for one in each.candidates
                     ],
+                    "same_as": each.same_as,
                     "labels": dict(each.labels),
                 }
                 for each in self.units
@@ -209,7 +210,11 @@ def _hints(state: Scan) -> list[str]:
         for each in state.found
         if each.late_s is not None
     ]
-    if state.all_reply:
+    hints += [
+        f"the device of unit {first} answers to other unit ids, too, with the same counters; add only unit {first}"
+        for first in dict.fromkeys(each.same_as for each in state.found if each.same_as is not None)
+    ]
+    if state.all_reply and not any(each.same_as is not None for each in state.found):
         hints.append("all units answer: this is probably one device that answers to any unit id; add only one of them")
     hints += sorted({f"no valid reply: {reason}" for reason in state.unclear.values()})
     if not state.found:

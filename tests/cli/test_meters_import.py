@@ -49,6 +49,26 @@ def test_a_list_of_meters_is_imported_with_the_types_that_it_needs(emm, text, na
     assert "0 added, 0 changed, 3 unchanged, 0 skipped; nothing was written" in again.stdout
 
 
+SPREADSHEETS = {
+    "semicolons": CSV.replace(",", ";"),
+    "tabs": CSV.replace(",", "\t"),
+    "byte order mark": "\ufeff" + CSV,
+    "line ends of Windows": CSV.replace("\n", "\r\n"),
+    "quoted remarks": '"# unit 9: enter its type; possible: a, b";;;\n' + CSV.replace(",", ";"),
+    "separator for Excel": "sep=;\n" + CSV.replace(",", ";"),
+    "empty rows": CSV.replace(",", ";") + ";;;\n;;;\n",
+    "empty columns": "\n".join(f"{line};;" for line in CSV.replace(",", ";").splitlines()),
+    "other name of the column": CSV.replace("unit,", "Unit_ID,"),
+}
+
+
+@pytest.mark.parametrize("text", SPREADSHEETS.values(), ids=SPREADSHEETS)
+def test_a_list_that_a_spreadsheet_has_saved_is_imported(emm, text):
+    result = imported(emm, text, "--yes")
+    assert result.returncode == 0, result.stderr
+    assert meters_of(emm) == WRITTEN
+
+
 def test_types_are_installed_only_after_asking(emm):
     result = imported(emm, CSV)
     assert result.returncode == 2

@@ -7,14 +7,16 @@ from datetime import UTC, datetime
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.meters import SimulatedUnit, encode_registers
+from support.catalogue_devices import SITUATIONS, device
+from support.meters import SimulatedUnit, encode_registers, holding
 
 from emm_pipeline.catalog import load_catalogue
 from emm_pipeline.cli.showing import tables
 from emm_pipeline.cli.showing.tables import print_table
 from emm_pipeline.cli.wrapping import wrapped
 
-SDM630 = load_catalogue()["sdm630"].meter_type
+CATALOGUE = load_catalogue()
+SDM630 = CATALOGUE["sdm630"].meter_type
 STYLES = re.compile(r"\x1b\[[0-9;]*m")
 TERMINAL = {"TTY_COMPATIBLE": "1", "COLUMNS": "80", "NO_COLOR": "1"}
 WIDTH = 80
@@ -83,6 +85,9 @@ def fleet(emm, config_engine, simulated_gateway):
         ["meters", "check"],
         ["meters", "check", "1"],
         ["poll", "--dry-run"],
+        ["status"],
+        ["energy"],
+        ["watch", "--count", "1"],
         ["types", "list"],
         ["types", "show", "sdm630"],
         ["types", "diff", "sdm630"],
@@ -93,6 +98,21 @@ def fleet(emm, config_engine, simulated_gateway):
 def test_no_line_is_wider_than_the_terminal(emm, fleet, words):
     done = emm(*words, **TERMINAL)
     too_long = [line for line in lines_of(done.stdout) if len(line) > WIDTH and not line.startswith("  emm ")]
+    assert not too_long
+
+
+def test_no_line_of_a_scan_is_wider_than_the_terminal(emm, simulated_gateway):
+    """With types that contradict each other, one that is slow, one that answers to several unit ids."""
+    names = {2: "heidelberg_energy_control", 3: "sdm120", 4: "victron_gx", 6: "sdm120"}
+    units = {unit: device(CATALOGUE[name], SITUATIONS[0], swap_words=unit == 2) for unit, name in names.items()}
+    gateway = simulated_gateway(
+        {unit: SimulatedUnit(dict(held)) for unit, held in units.items()}
+        | {1: SimulatedUnit(lambda code, address: 7), 5: SimulatedUnit(holding(0, [7]), delay_s=1.0)}
+    )
+    place = f"{gateway.host}:{gateway.port}"
+    done = emm("scan", place, "--units", "1-6", "--pause", 0, "--timeout", 0.5, **TERMINAL)
+    too_long = [line for line in lines_of(done.stdout) if len(line) > WIDTH and not line.startswith("  emm ")]
+    assert "6 of 6 units answer" in done.stdout
     assert not too_long
 
 

@@ -133,3 +133,49 @@ def test_a_slow_unit_is_shown_with_what_to_do(emm_alone, simulated_gateway):
     assert "2 of 3 units answer" in printed
     assert "Unit 6 is slow: its reply took 1.2 s. To identify it, scan it alone: --units 6 --timeout 2" in printed
     assert "1 unit sent nothing within 0.5 s" in printed
+    assert f"  emm scan {place(gateway)} --units 6 --timeout 3" in printed
+    assert f"emm read {place(gateway)} --unit 6" not in printed, "it was not compared, so its type may be known"
+
+
+def test_a_slow_unit_is_saved_as_one_that_was_not_compared(emm_alone, simulated_gateway, tmp_path):
+    gateway = simulated_gateway({6: SimulatedUnit(holding(0, [7]), delay_s=1.2), 1: SimulatedUnit(holding(0, [7]))})
+    file = tmp_path / "meters.csv"
+    emm_alone("scan", "--pause", 0, place(gateway), "--units", "1,6", "--timeout", 0.5, "--save", file)
+    assert "unit 6: enter its type; possible: not compared with the catalogue" in file.read_text()
+    assert "unit 1: enter its type; possible: none of the catalogue" in file.read_text()
+
+
+def test_a_device_that_answers_to_any_unit_id_is_offered_saved_and_added_once(emm, simulated_gateway, tmp_path):
+    gateway = simulated_gateway(dict.fromkeys(range(256), unit_of("sdm630")))
+    file = tmp_path / "meters.csv"
+    printed = emm("scan", "--pause", 0, place(gateway), "--units", "1-30", "--save", file).stdout
+    assert "30 of 30 units answer" in printed
+    assert "The device of unit 1 answers to other unit ids, too, with the same counters: 2-30." in printed
+    assert printed.count("emm meters add") == 1
+    assert "emm read" not in printed
+    assert len([line for line in file.read_text().splitlines() if not line.startswith("#")]) == 2
+    assert emm("scan", "--pause", 0, place(gateway), "--units", "1-30", "--add", "--yes").returncode == 0
+    assert meters_of(emm) == [(1, "sdm630")]
+    units = json.loads(emm("scan", "--pause", 0, place(gateway), "--units", "1-3", "--json").stdout)["units"]
+    assert [(each["same_as"], each["add"]) for each in units] == [(None, None), (1, None), (1, None)]
+
+
+def test_types_that_give_the_same_values_are_all_shown_and_the_label_tells_them_apart(emm_alone, simulated_gateway):
+    printed = emm_alone("scan", place(simulated_gateway({1: unit_of("sdm120")})), "--units", "1", "--pause", 0).stdout
+    assert "or sdm230" in printed
+    told = "Unit 1: sdm220, sdm230 would give the same values as sdm120. The label on the device says which type it is."
+    assert told in printed
+
+
+def test_the_printed_commands_keep_the_timeout_and_the_pause_of_the_scan(emm, simulated_gateway):
+    """The unit replies after 2 s, and its gateway needs a pause after connecting."""
+    held = dict(device(CATALOGUE["heidelberg_energy_control"], LOAD))
+    gateway = simulated_gateway({1: SimulatedUnit(held, delay_s=0.0), 2: unit_of("sdm630")})
+    arguments = ("--pause", 0, "--connect-pause", 0.2)
+    printed = emm("scan", place(gateway), "--units", "1,2", *arguments).stdout
+    assert "  emm types set sdm630 connect_pause_s=0.2" in printed
+    assert "--type heidelberg_energy_control --connect-pause 0.2" in printed
+    lines = [line.split()[1:] for line in printed.splitlines() if line.startswith("  emm ") and "check" not in line]
+    assert [emm(*line).returncode for line in lines] == [0] * 3
+    added = emm("scan", place(gateway), "--units", "2", *arguments)
+    assert "types set" not in added.stdout

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -65,6 +66,14 @@ def test_a_new_device_runs_and_can_be_added_with_the_commands_that_are_printed(e
         done = emm(*[word.replace(":5020", f":{port}") for word in words])
         assert done.returncode == 0, done.stdout + done.stderr
     assert "1 of 1 meters read, 2 points, stored" in emm("poll").stdout
+
+
+def test_the_printed_commands_can_be_copied_if_a_folder_has_a_space_in_its_name(emm, tmp_path):
+    folder = tmp_path / "my devices" / "roof"
+    printed = emm("virtual", "new", folder).stdout
+    commands = [shlex.split(line) for line in printed.splitlines() if line.startswith("  ")]
+    words = {word for command in commands for word in command}
+    assert {str(folder / "roof.py"), str(folder / "registers.csv"), str(folder / "compose.yml")} <= words
 
 
 def test_when_the_device_dies_no_old_value_is_stored_and_the_message_names_the_log(emm, device, tmp_path, start):

@@ -6,10 +6,10 @@ import random
 
 import pytest
 from support.catalogue_devices import SITUATIONS, Device, device, true_values
-from support.meters import encode_value
+from support.meters import encode_registers, encode_value
 
 from emm_pipeline.catalog import load_catalogue
-from emm_pipeline.commissioning.candidates import Confidence, is_decided
+from emm_pipeline.commissioning.candidates import Confidence, alike, is_decided
 from emm_pipeline.commissioning.ranking import Ranking
 from emm_pipeline.fleet import DataType
 
@@ -153,3 +153,23 @@ def test_types_of_one_maker_with_the_same_values_are_all_shown_and_the_one_with_
 def test_a_variant_with_other_orders_is_not_offered_beside_the_type_if_the_values_are_the_same():
     held = device(CATALOGUE["orno_we504"], BY_NAME["new"])
     assert [each.type for each in RANKING.candidates(held)] == ["orno_we504"]
+
+
+IDLE = {"voltageL1": 231.4, "voltageL2": 230.4, "voltageL3": 232.4, "frequency": 50.0}
+
+
+def test_registers_that_are_0_count_for_a_type_if_the_unit_refuses_others():
+    """A new SDM630 without loads, all of whose registers exist, is no SDM72DM, which has fewer."""
+    held = Device(encode_registers(CATALOGUE["sdm630"].meter_type, IDLE))
+    found = RANKING.candidates(held)
+    assert found[0].type == "sdm630"
+    assert "sdm72dm_v2" not in [each.type for each in alike(found)]
+
+
+def test_types_that_only_a_label_tells_apart_are_known_as_such():
+    held = Device(encode_registers(CATALOGUE["sdm630"].meter_type, IDLE))
+    held.elsewhere = 0
+    found = RANKING.candidates(held)
+    assert {found[0].type, *(each.type for each in alike(found))} >= {"sdm630", "sdm72dm_v2"}
+    found = RANKING.candidates(device(CATALOGUE["sdm120"], BY_NAME["load"]))
+    assert [each.type for each in alike(found)] == ["sdm220", "sdm230"]

@@ -16,7 +16,8 @@ HOUSE = {each.measurement_name: SITUATIONS[0].value(each.measurement_name) for e
 @pytest.fixture(scope="module")
 def gateway(simulator_loop):
     registers = encode_registers(SDM630, HOUSE)
-    units = {1: SimulatedUnit(registers), 3: SimulatedUnit(registers)}
+    other = {name: value * 2 if "Energy" in name else value for name, value in HOUSE.items()}
+    units = {1: SimulatedUnit(registers), 3: SimulatedUnit(encode_registers(SDM630, other))}
     with SimulatedGateway(units, loop=simulator_loop) as gateway:
         yield gateway
 

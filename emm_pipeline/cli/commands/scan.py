@@ -80,7 +80,8 @@ def scan_command(
 
     The scan reads one register of each unit, over one connection, with pauses. It compares all registers of each unit
     that answers with the types of the catalogue, in all orders of words and bytes, and says how sure it is. A unit that
-    answers later than --timeout is found, too. --add adds the meters, --save FILE is for `emm meters import`.
+    answers later than --timeout is found, too. A device that answers to several unit ids is offered once. --add adds
+    the meters, --save FILE is for `emm meters import`.
 
     No database is needed, except for --add; if there is one, the scan lets polls of the same gateway run every five
     seconds. Ctrl-C prints the units found so far. Exits with 1 if no unit answers.
@@ -158,12 +159,12 @@ def _scan_and_report(
         print_json(scan_as_json(endpoint, gateway, state, known, result.problem, interrupted=early))
     elif state.asked or not result.problem:
         print_units(gateway, state, probe.timing.timeout_s)
-        if not wishes.add:
-            print_next_steps(endpoint, gateway, state, known)
+        if result.is_interrupted or not wishes.add:
+            print_next_steps(endpoint, gateway, state, known, probe.timing)
     if wishes.save and state.found:
         found_meters.save(wishes.save, endpoint, gateway, state, known)
     if wishes.add and state.found and not result.is_interrupted:
-        found_meters.add(endpoint, gateway, state, known, yes=wishes.yes)
+        found_meters.add(endpoint, gateway, state, known, probe.timing, yes=wishes.yes)
     return result
 
 

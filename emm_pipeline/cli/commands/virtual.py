@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 
@@ -36,18 +37,19 @@ def new_command(folder: Path, example: str | None, as_json: bool) -> None:
         print_json({"folder": str(folder), "name": name, "script": str(folder / f"{name}.py")})
         return
     type_name = example or name
-    table = f"emm types install {example}" if example else f"emm registers import {folder / 'registers.csv'}"
+    file, script, service = (shlex.quote(str(folder / part)) for part in ("registers.csv", f"{name}.py", "compose.yml"))
+    table = f"emm types install {example}" if example else f"emm registers import {file}"
     code = "docker compose exec code "
-    piped = f"docker compose exec -T code emm registers import - < {folder / 'registers.csv'}"
+    piped = f"docker compose exec -T code emm registers import - < {file}"
     in_stack = f"{code}{table}" if example else piped
     argument = " --inverter HOST" if example == "zeversolar" else ""
     say(f"made {folder}. {'Its script' if example else 'Complete its script'}: {folder / f'{name}.py'}")
     say("\nTo try it on this machine, the first command in another terminal:\n")
-    say(f"  {_python()} {folder / f'{name}.py'} --host 127.0.0.1 --port {PORT}{argument}")
+    say(f"  {_python()} {script} --host 127.0.0.1 --port {PORT}{argument}")
     say(f"  {table}")
     say(f"  emm meters add 127.0.0.1:{PORT} --unit 1 --type {type_name}")
     say("\nTo run it in the stack:\n")
-    say(f"  docker compose -f docker-compose.yml -f {folder / 'compose.yml'} up --build -d")
+    say(f"  docker compose -f docker-compose.yml -f {service} up --build -d")
     say(f"  {in_stack}")
     say(f"  {code}emm meters add {name} --unit 1 --type {type_name}")
 
@@ -55,4 +57,4 @@ def new_command(folder: Path, example: str | None, as_json: bool) -> None:
 def _python() -> str:
     """Return this Python as a person would type it in the current folder."""
     path = Path(sys.executable)
-    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+    return shlex.quote(str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path))

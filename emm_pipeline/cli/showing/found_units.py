@@ -8,7 +8,7 @@ from emm_pipeline.cli.links import link_of
 from emm_pipeline.cli.output import say
 from emm_pipeline.cli.showing.sentences import say_wrapped
 from emm_pipeline.cli.showing.tables import print_table, shown
-from emm_pipeline.commissioning.candidates import RIVAL_BITS, Confidence, is_decided, rivals
+from emm_pipeline.commissioning.candidates import RIVAL_BITS, Confidence, alike, is_decided, rivals
 from emm_pipeline.modbus.messages import advise
 from emm_pipeline.readings import FailureKind
 from emm_pipeline.stores.texts import number_of
@@ -31,7 +31,7 @@ def print_units(gateway: GatewayAddress, state: Scan, timeout_s: float) -> None:
     """Print the units that a scan has found, and remarks about all units."""
     if state.found:
         headers = ("unit", "answer", "ms", "type", "how sure")
-        rows = [row for found in state.found for row in _rows(found)]
+        rows = [row for found in state.found if found.same_as is None for row in _rows(found)]
         print_table(headers, rows, right=("unit", "ms"), below=("how sure",))
         say()
         for found in state.found:
@@ -44,6 +44,7 @@ def print_units(gateway: GatewayAddress, state: Scan, timeout_s: float) -> None:
         say_wrapped(line)
     for found in state.found:
         _print_differences(found)
+        _print_alike(found)
 
 
 def _rows(found: FoundUnit) -> Iterator[tuple[object, ...]]:
@@ -66,10 +67,16 @@ def _named(found: FoundUnit) -> list[tuple[str, str]]:
         return [("not compared with the catalogue", "")]
     if not found.candidates:
         return [("not in the catalogue", "")]
-    first, *others = found.candidates
-    # Other types are worth a line if they are as certain, and another order of the same type if it is nearly as likely.
-    others = [each for each in others if each.confidence == first.confidence or each in rivals(found.candidates)]
-    told = [each for each in others if each.bits > first.bits - RIVAL_BITS or not each.type.startswith(first.type)]
+    first = found.candidates[0]
+    equal, contradicting = alike(found.candidates), rivals(found.candidates)
+
+    def is_told(other: Candidate) -> bool:
+        """Whether a type is as certain, or another order of the first type nearly as likely, or its values the same."""
+        is_certain = other.confidence == first.confidence or other in contradicting
+        is_order = other.type.startswith(first.type)
+        return other in equal or (is_certain and (not is_order or other.bits > first.bits - RIVAL_BITS))
+
+    told = filter(is_told, found.candidates[1:])
     return [(each.type, how_sure(each)) for each in (first, *told)]
 
 
@@ -92,7 +99,13 @@ def _remarks(state: Scan, timeout_s: float) -> Iterator[str]:
                 f"Unit {found.unit_id} is slow: its reply took {found.late_s:.1f} s. To identify it, scan it alone: "
                 f"--units {found.unit_id} --timeout {found.late_s * 2:.0f}. Its type needs a longer timeout_s, too."
             )
-    if state.all_reply:
+    for first in dict.fromkeys(each.same_as for each in state.found if each.same_as is not None):
+        same = [each.unit_id for each in state.found if each.same_as == first]
+        yield (
+            f"The device of unit {first} answers to other unit ids, too, with the same counters: {ranges(same)}. "
+            f"Only unit {first} is offered."
+        )
+    if state.all_reply and not any(each.same_as is not None for each in state.found):
         yield "All units answer: this is probably one device that answers to any unit id. Add only one of them."
     for reason in sorted(set(state.unclear.values())):
         units = [str(unit) for unit, why in state.unclear.items() if why == reason]
@@ -104,6 +117,27 @@ def _remarks(state: Scan, timeout_s: float) -> Iterator[str]:
         )
     if not state.found and state.asked:
         yield state.advice or advise(FailureKind.INVALID_REPLY if state.unclear else FailureKind.TIMEOUT)
+
+
+def ranges(numbers: Sequence[int]) -> str:
+    """Return ascending numbers in short: `2-4, 7`."""
+    parts: list[list[int]] = []
+    for number in sorted(numbers):
+        if parts and number == parts[-1][-1] + 1:
+            parts[-1][1:] = [number]
+        else:
+            parts.append([number])
+    return ", ".join("-".join(map(str, part)) for part in parts)
+
+
+def _print_alike(found: FoundUnit) -> None:
+    """Say that a unit's values do not tell some types apart."""
+    if found.candidates and (others := alike(found.candidates)):
+        names = ", ".join(each.type for each in others[: MOST_SHOWN - 1])
+        say_wrapped(
+            f"Unit {found.unit_id}: {names} would give the same values as {found.candidates[0].type}. The label on the "
+            "device says which type it is."
+        )
 
 
 def _print_differences(found: FoundUnit) -> None:
@@ -133,7 +167,7 @@ def _print_values(candidates: Sequence[Candidate], names: Sequence[str]) -> None
         for name in telling[:MOST_DIFFERENCES]
     ]
     headers = ("measurement", *(each.type for each in candidates), "in")
-    print_table(headers, rows, right=headers[1:-1])
+    print_table(headers, rows, right=headers[1:-1], below=headers[-2:1:-1])
 
 
 def _shown(value: float | None) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from typing import TYPE_CHECKING, Any
 
 from emm_pipeline.cli.links import link_of
 from emm_pipeline.cli.output import say
 from emm_pipeline.commissioning.candidates import is_decided
+from emm_pipeline.commissioning.check_notes import longer_timeout_s
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from emm_pipeline.commissioning.candidates import Candidate
     from emm_pipeline.commissioning.scan_state import FoundUnit, Scan
     from emm_pipeline.fleet import EnergyMeter, GatewayAddress
+    from emm_pipeline.modbus.session import Timing
 
 
 def decided_type(found: FoundUnit) -> str | None:
@@ -24,13 +27,42 @@ def decided_type(found: FoundUnit) -> str | None:
     return found.candidates[0].type if found.candidates and is_decided(found.candidates) else None
 
 
-def print_next_steps(endpoint: Endpoint, gateway: GatewayAddress, state: Scan, known: KnownFleet) -> None:
+def new_units(state: Scan, known: KnownFleet, endpoint: Endpoint) -> list[FoundUnit]:
+    """Return the units that are no meters of the database yet, without those at which a device was found again."""
+    return [each for each in state.found if each.same_as is None and not meter_of(known, endpoint, each.unit_id)]
+
+
+def setting_lines(units: Sequence[FoundUnit], known: KnownFleet, timing: Timing) -> list[str]:
+    """Return the commands that give the types of units the timeout and the pauses with which the scan found them."""
+    needed: dict[str, dict[str, float]] = {}
+    for found in units:
+        type_name = decided_type(found)
+        if not found.candidates or type_name is None:
+            continue
+        meter_type = known.fleet.types.get(type_name) or found.candidates[0].entry.meter_type
+        changes = needed.setdefault(type_name, {})
+        if longer_s := longer_timeout_s(found.reply.seconds, meter_type.timeout_s):
+            changes["timeout_s"] = max(longer_s, changes.get("timeout_s", 0))
+        for name in ("connect_pause_s", "reopen_pause_s"):
+            if getattr(timing, name) > getattr(meter_type, name):
+                changes[name] = getattr(timing, name)
+    return [
+        f"emm types set {shlex.quote(name)} {' '.join(f'{key}={value:g}' for key, value in changes.items())}"
+        for name, changes in needed.items()
+        if changes
+    ]
+
+
+def print_next_steps(
+    endpoint: Endpoint, gateway: GatewayAddress, state: Scan, known: KnownFleet, timing: Timing
+) -> None:
     """Print what to type next: for types, for meters that are not known yet, and for units of unknown type."""
-    new = [found for found in state.found if not meter_of(known, endpoint, found.unit_id)]
+    new = new_units(state, known, endpoint)
     decided = [found for found in new if decided_type(found)]
     types = dict.fromkeys(filter(None, map(decided_type, decided)))
     missing = [name for name in types if name not in known.fleet.types]
     steps = [install_line(missing)] if missing else []
+    steps += setting_lines(decided, known, timing)
     steps += [add_line(endpoint, gateway, found) for found in decided]
     for found in state.found:
         if meter := meter_of(known, endpoint, found.unit_id):
@@ -42,8 +74,13 @@ def print_next_steps(endpoint: Endpoint, gateway: GatewayAddress, state: Scan, k
     if undecided := [found for found in new if found.candidates and found not in decided]:
         say("\nTo see all values of a unit whose type is not certain:\n")
         for found in undecided:
-            say(f"  {check_line(endpoint, gateway, found)}")
-    unknown = [found.unit_id for found in new if not found.candidates]
+            say(f"  {check_line(endpoint, gateway, found)}{pauses_of(timing)}")
+    if late := [found for found in new if found.late_s is not None]:
+        say("\nTo identify the slow units:\n")
+        for found in late:
+            options = f"--units {found.unit_id} --timeout {math.ceil(2 * (found.late_s or 0))}"
+            say(f"  emm scan {shlex.quote(endpoint.text)} {options}{link_of(gateway)}{pauses_of(timing)}")
+    unknown = [found.unit_id for found in new if not found.candidates and found.late_s is None]
     if unknown:
         say("\nTo find out the registers of the other units, with their manual:\n")
         say(f"  emm read {endpoint.text} --unit {unknown[0]} --address 0 --count 10{link_of(gateway)}")
@@ -66,6 +103,12 @@ def check_line(endpoint: Endpoint, gateway: GatewayAddress, found: FoundUnit) ->
     type_name = found.candidates[0].type if found.candidates else "TYPE"
     where = f"--host {shlex.quote(endpoint.text)} --unit {found.unit_id}{link_of(gateway)}"
     return f"emm meters check {where} --type {shlex.quote(type_name)}"
+
+
+def pauses_of(timing: Timing) -> str:
+    """Return the options for the pauses of a scan, with a space before them; nothing for the usual ones."""
+    pauses = {"connect-pause": timing.connect_pause_s, "reopen-pause": timing.reopen_pause_s}
+    return "".join(f" --{name} {value:g}" for name, value in pauses.items() if value)
 
 
 def meter_of(known: KnownFleet, endpoint: Endpoint, unit_id: int) -> EnergyMeter | None:
@@ -112,6 +155,7 @@ def scan_as_json(
                 if found.candidates is None
                 else [candidate_as_json(each) for each in found.candidates],
                 "decided": is_decided(found.candidates or ()),
+                "same_as": found.same_as,
                 "late_s": found.late_s and round(found.late_s, 4),
                 "labels": dict(found.labels),
                 "meter_id": meter.id if meter else None,

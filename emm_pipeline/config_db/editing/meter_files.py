@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from emm_pipeline.config_db.csv_tables import CsvIssue, read_csv
+from emm_pipeline.config_db.csv_tables import CsvIssue, is_content, read_csv
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -77,9 +78,8 @@ def _with_unit(text: str) -> str:
     """Return the text with the usual name of the column `unit` in its header."""
     lines = text.split("\n")
     for place, line in enumerate(lines):
-        if line.strip() and not line.startswith("#"):
-            for name in _UNIT_NAMES:
-                lines[place] = lines[place].replace(name, "unit")
+        if is_content(line):
+            lines[place] = re.sub("|".join(_UNIT_NAMES), "unit", line, flags=re.IGNORECASE)
             break
     return "\n".join(lines)
 
