@@ -23,7 +23,7 @@ ifeq ($(origin PYTHON),command line)
   endif
 endif
 # Number of test processes. More than the number of cores, since many tests wait (for a tick, for a killed process).
-WORKERS ?= 4
+WORKERS ?= 6
 DOCKERFILES := Dockerfile virtual_modbustcp_server/Dockerfile
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
@@ -39,7 +39,11 @@ help:
 demo: $(VENV)/.demo
 	@$(BIN)/emm demo $(ARGS)
 
-test: $(VENV)/.dev
+# In a new clone, one process compiles the tests before several would do it at once.
+tests/__pycache__: | $(VENV)/.dev
+	@$(BIN)/python -m pytest --collect-only --quiet >/dev/null || true  # the tests report what is wrong
+
+test: $(VENV)/.dev | tests/__pycache__
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 soak: $(VENV)/.dev

@@ -23,6 +23,20 @@ GRAFANA_URL = "http://grafana:3000"
 _GRAFANA, _REDIS = "GF_SECURITY_ADMIN_PASSWORD", "REDIS_PASSWORD"
 
 
+def create_credentials(folders: AccessFolders, vault: Vault, note: Callable[[str], None]) -> None:
+    """Generate the credentials that the user has not set, and write the files that services need at their start.
+
+    It needs no other setting. The service `credentials` gets none, so that a changed one restarts no database.
+    `note` is called with the line to print.
+    """
+    folders.write_before_start(vault)
+    generated = [name for name in CREDENTIALS if not vault.is_given(name)]
+    if generated:
+        note(f"credentials created by the stack: {', '.join(generated)}; the others are yours")
+    else:
+        note("credentials: you have set all of them")
+
+
 class StackAccess:
     """The credentials of one stack.
 
@@ -50,15 +64,6 @@ class StackAccess:
         admin_user = variables.get("DOCKER_INFLUXDB_INIT_USERNAME", "")
         self._influxdb = InfluxAccess(settings, self.vault, self.folders, admin_user, note)
         self._grafana = GrafanaAccess(grafana_url, variables.get("GF_SECURITY_ADMIN_USER") or "admin")
-
-    def create(self) -> None:
-        """Generate the credentials that the user has not set, and write the files that services need at their start."""
-        self.folders.write_before_start(self.vault)
-        generated = [name for name in CREDENTIALS if not self.vault.is_given(name)]
-        if generated:
-            self._note(f"credentials created by the stack: {', '.join(generated)}; the others are yours")
-        else:
-            self._note("credentials: you have set all of them")
 
     def apply_postgres(self) -> None:
         """Make PostgreSQL accept the current password, and give each service its own role."""

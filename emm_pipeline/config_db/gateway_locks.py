@@ -9,15 +9,16 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-import select
+import threading
 import time
 from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import psycopg2
 from sqlalchemy import text
 
 from emm_pipeline.config_db.engine import database_errors
+from emm_pipeline.config_db.gateway_wishes import LISTEN, Wishes, wait_for_wishes
 from emm_pipeline.errors import ConfigDatabaseError
 from emm_pipeline.event_loop import in_thread
 
@@ -39,11 +40,9 @@ _SESSION = """
 """
 _LOCK = text("SELECT key, pg_try_advisory_lock(key) FROM unnest(CAST(:keys AS bigint[])) AS key")
 _UNLOCK = text("SELECT pg_advisory_unlock(key) FROM unnest(CAST(:keys AS bigint[])) AS key")
-_WANT = text("SELECT pg_notify('emm_wanted_gateways', CAST(key AS text)) FROM unnest(CAST(:keys AS bigint[])) AS key")
-_LISTEN = "LISTEN emm_wanted_gateways"
 
-WANTED_AGAIN_S = 1.0
-"""Seconds until the wish for a gateway that another process keeps is repeated."""
+OTHERS_FIRST_S = 0.5
+"""Seconds for which we do not lock a gateway again that we gave up for another process, which tries several times."""
 
 
 def lock_key(address: str) -> int:
@@ -72,21 +71,27 @@ class PostgresGatewayLocks:
     A process may hold locks between two readings; a notification tells it that another one wants a gateway.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, *, listens: bool = False) -> None:
+        """`listens`: whether we keep gateways between readings, and give them up for others."""
         self._engine = engine
+        self._listens = listens
         self._connection: Connection | None = None
         self._wanted: dict[str, asyncio.Future[bool]] = {}
         self._unwanted: list[str] = []
         self._worker: asyncio.Task[None] | None = None
+        self._executing = threading.Lock()
+        """The statement of a thread that was left alone may still be executed."""
         self._is_away = False
         self._held: set[str] = set()
         """Locked or being locked by us: PostgreSQL lets one session take a lock twice."""
-        self._wanted_at: dict[str, float] = {}
-        """When we last said that we want a gateway that another process has locked."""
+        self._wishes = Wishes()
+        self._given_up_at: dict[str, float] = {}
+        """When we gave a gateway up because another process wanted it."""
 
     async def try_acquire(self, address: str) -> bool:
         """Try to lock a gateway; return whether it succeeded."""
-        if address in self._held:
+        given_up_s = time.monotonic() - self._given_up_at.get(address, float("-inf"))
+        if address in self._held or given_up_s < OTHERS_FIRST_S:
             return False
         self._held.add(address)
         try:
@@ -118,35 +123,33 @@ class PostgresGatewayLocks:
             await asyncio.wait([self._worker])
             self._worker = None
 
-    async def renew(self) -> bool:
-        """Return whether all locks that the session held are still held; otherwise it starts again without any."""
-        await self.finish()
-        if not self._is_away:
-            try:
-                async with asyncio.timeout(ANSWER_TIMEOUT_S):
-                    await in_thread(self._check, "gateway locks")
-            except TimeoutError as err:
-                self._forget_session()
-                self._go_on_without(err)  # a new session would take as long
-                return False
-            except ConfigDatabaseError:
-                self._forget_session()
-                return False
-            return True
-        self._is_away = False
-        self._forget_session()
-        return False
+    async def is_intact(self) -> bool:
+        """Return whether all locks that the session held are still held.
 
-    def _forget_session(self) -> None:
-        self._connection = None
-        self._held.clear()
-        self._unwanted.clear()
+        Raises:
+            TimeoutError: PostgreSQL does not answer.
+        """
+        await self.finish()
+        if self._is_away:
+            return False
+        try:
+            async with asyncio.timeout(ANSWER_TIMEOUT_S):
+                await in_thread(self._check, "gateway locks")
+        except ConfigDatabaseError:
+            return False
+        return True
 
     async def close(self) -> None:
         """End the session, which releases its locks."""
         await self.finish()
-        if self._connection is not None and not self._is_away:
+        if self._is_away:
+            self.abandon()
+        elif self._connection is not None:
             await in_thread(self._connection.close, "gateway locks")
+
+    def abandon(self) -> None:
+        """End the session as soon as PostgreSQL answers, without waiting for it."""
+        threading.Thread(target=self.end_now, name="gateway locks", daemon=True).start()
 
     def _wake(self) -> None:
         if self._worker is None or self._worker.done():
@@ -177,7 +180,7 @@ class PostgresGatewayLocks:
 
     def _execute(self, wanted: Sequence[str], unwanted: Sequence[str]) -> set[str]:
         """Release and acquire locks; return the addresses whose locks were acquired."""
-        with database_errors(self._engine):
+        with self._executing, database_errors(self._engine):
             if self._connection is None:
                 self._connection = self._open()
             if unwanted:
@@ -187,16 +190,8 @@ class PostgresGatewayLocks:
             keys = {lock_key(address): address for address in wanted}
             rows = self._connection.execute(_LOCK, {"keys": list(keys)})
             locked = {keys[key] for key, is_locked in rows if is_locked}
-            self._say_what_is_wanted(set(wanted) - locked)
+            self._wishes.send(self._connection, {each: key for key, each in keys.items() if each not in locked})
             return locked
-
-    def _say_what_is_wanted(self, addresses: set[str]) -> None:
-        """Tell the processes that have locked these gateways that we want them."""
-        now = time.monotonic()
-        due = [each for each in addresses if self._wanted_at.get(each, 0.0) < now - WANTED_AGAIN_S]
-        if due and self._connection is not None:
-            self._connection.execute(_WANT, {"keys": [lock_key(address) for address in due]})
-            self._wanted_at |= dict.fromkeys(due, now)
 
     # The methods below are for the time between two readings, when no event loop runs.
 
@@ -214,22 +209,12 @@ class PostgresGatewayLocks:
             with database_errors(self._engine):
                 if self._connection is None or self._is_away:
                     return None
-                self._connection.exec_driver_sql(_LISTEN)
-                # Of a detached connection, SQLAlchemy no longer knows the `driver_connection`.
-                driver: Any = self._connection.connection.dbapi_connection
-                keys = {str(lock_key(address)): address for address in self._held}
-                while (left_s := until - time.monotonic()) > 0:
-                    readable, _, _ = select.select([driver, interrupted], [], [], left_s)
-                    if interrupted in readable:
-                        return set()
-                    driver.poll()
-                    wanted = {keys[notify.payload] for notify in driver.notifies if notify.payload in keys}
-                    driver.notifies.clear()
-                    if wanted:
-                        return wanted
+                addresses = {lock_key(address): address for address in self._held}
+                wanted = wait_for_wishes(self._connection, addresses, until, interrupted)
         except (ConfigDatabaseError, psycopg2.Error):
             return None
-        return set()
+        self._given_up_at |= dict.fromkeys(wanted, time.monotonic())
+        return wanted
 
     def release_now(self, addresses: Sequence[str]) -> None:
         """Unlock gateways before this returns.
@@ -242,12 +227,12 @@ class PostgresGatewayLocks:
 
     def end_now(self) -> None:
         """End the session, which releases its locks, before this returns."""
-        with suppress(ConfigDatabaseError), database_errors(self._engine):
+        with suppress(ConfigDatabaseError), self._executing, database_errors(self._engine):
             if self._connection is not None:
                 self._connection.close()
 
     def _check(self) -> None:
-        with database_errors(self._engine):
+        with self._executing, database_errors(self._engine):
             if self._connection is not None:
                 self._connection.exec_driver_sql("SELECT")
 
@@ -255,4 +240,6 @@ class PostgresGatewayLocks:
         connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
         connection.detach()  # closing it ends the session
         connection.exec_driver_sql(_SESSION)
+        if self._listens:
+            connection.exec_driver_sql(LISTEN)
         return connection

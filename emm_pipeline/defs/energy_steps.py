@@ -39,10 +39,11 @@ def compute_hours(
     hours: TimeWindowPartitionsDefinition,
 ) -> MaterializeResult:  # type: ignore[type-arg]
     """Compute the hours of the run's partitions."""
-    from emm_pipeline.energy.running import EnergyRun, usual_ms  # noqa: PLC0415 - needs NumPy
+    from emm_pipeline.energy.running import Again, EnergyRun, usual_ms  # noqa: PLC0415 - needs NumPy
 
     settings = current_settings()
     edges = edges_of(context.partition_keys, hours)
+    rows, is_late = context.run.tags.get(ROWS_TAG), LATE_TAG in context.run.tags
     with config_database.open() as engine, history.open() as store:
         usual = usual_ms(settings.poll_trigger.longest_interval())
         run = EnergyRun(store, engine, ZoneInfo(settings.tz), usual)
@@ -50,10 +51,10 @@ def compute_hours(
             context.log.warning(issue)
         summary = run.hours(
             edges,
-            is_late=LATE_TAG in context.run.tags,
+            again=(Again.LATE if is_late else Again.NOTED) if rows else None,
             on_part=lambda done, total: context.log.info(f"{done} of {total} hours computed"),
         )
-        if rows := context.run.tags.get(ROWS_TAG):
+        if rows:
             remove_recomputations(engine, [int(row) for row in rows.split()])
     return _result(context, summary, edges)
 

@@ -5,6 +5,7 @@
     units.py        which measurements are counters or powers, and their units
     scanning.py     one counter: glitches, resets, replaced devices, rollovers
     curves.py       all counters: the energy at each reading
+    windows.py      the readings on which an interval depends, and the intervals that readings can change
     powers.py       the same from powers, for meters without a counter
     intervals.py    from curves to the energy, coverage and flags of intervals
     periods.py      hours, days and months of a time zone

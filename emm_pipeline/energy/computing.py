@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from emm_pipeline.energy.amounts import kwh_of
 from emm_pipeline.energy.costs import billed_series, costs
-from emm_pipeline.energy.curves import counter_curves
+from emm_pipeline.energy.curves import counter_curves, may_count_down, raw_curves, suspicious
 from emm_pipeline.energy.intervals import CurveReader
 from emm_pipeline.energy.powers import power_curves
 from emm_pipeline.energy.records import Counter, Energies, Flag, Readings
+from emm_pipeline.energy.windows import window_of, windows_with
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
 
     from emm_pipeline.energy.prices import Tariff
     from emm_pipeline.energy.records import Series
@@ -52,15 +55,13 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Computed:
-    """The energy of intervals, and the times (milliseconds) on which it depends beyond them.
+    """The energy of intervals, and until when it is known.
 
-    `reach`: the last reading before the intervals of any series with a reading in them, and the first one after them.
-    The intervals in between have a part of the same energy. `last`: the last accepted reading of each series; if it is
-    before the end of the intervals, the energy of the series is not complete yet.
+    `last`: the last reading of each series that is judged; if it is before the end of the intervals, the energy of the
+    series is not complete yet.
     """
 
     energies: Energies
-    reach: tuple[int, int]
     last: Mapping[Series, int]
 
 
@@ -68,28 +69,82 @@ def compute(measured: Measured, known: Known, edges: Sequence[int]) -> Computed:
     """Return the energy of the intervals between the edges.
 
     Args:
-        measured: Readings of the intervals, and those before and after them.
+        measured: The readings of the windows of all intervals; others change nothing.
         known: Counters, tariffs and the usual time between readings.
         edges: In milliseconds, ascending.
     """
-    counters = [known.counters.get(series, _UNKNOWN) for series in measured.counter_series]
-    parts = (
-        (measured.counter_series, counter_curves(measured.counters, counters)),
-        (measured.power_series, power_curves(measured.powers)),
-    )
-    energies = []
-    reach = edges[0], edges[-1]
+    energies: list[Energies] = []
     last: dict[Series, int] = {}
-    for series, curves in parts:
-        if len(series):
-            reader = CurveReader(curves, len(series), known.usual_ms)
-            energies.append(_energies(reader, series, known, edges))
-            reach = _reach(reader, edges, reach)
-            ends = reader.last_times()
-            last |= {
-                series[index]: int(ends[index]) for index in np.flatnonzero(ends > np.iinfo(np.int64).min).tolist()
-            }
-    return Computed(Energies.joined(energies), reach, last)
+    if measured.counter_series:
+        _add_counters(measured, known, edges, energies, last)
+    if measured.power_series:
+        series = measured.power_series
+        reader = CurveReader(power_curves(measured.powers), len(series), known.usual_ms)
+        energies.append(_energies(reader, series, known, edges))
+        last |= _last(reader, series)
+    joined = Energies.joined(energies)
+    return Computed(joined[np.lexsort((joined.start, joined.code))], last)
+
+
+def counters_of(measured: Measured, known: Known) -> list[Counter]:
+    """Return what is known of each counter."""
+    return [known.counters.get(series, _UNKNOWN) for series in measured.counter_series]
+
+
+def _add_counters(
+    measured: Measured, known: Known, edges: Sequence[int], energies: list[Energies], last: dict[Series, int]
+) -> None:
+    """Add the energies of counters: all at once, but by interval where the window has a reading to be judged."""
+    series, readings, counters = measured.counter_series, measured.counters, counters_of(measured, known)
+    reader = CurveReader(raw_curves(readings), len(series), known.usual_ms)
+    rows_to_judge = suspicious(readings, counters) | may_count_down(readings, counters)
+    judged = _of_meters(windows_with(rows_to_judge, readings, edges, len(series)), series)
+    rows = _energies(reader, series, known, edges)
+    is_judged = judged[rows.code, np.searchsorted(edges, rows.start)]
+    last |= _last(reader, series)
+    parts = [rows[:0]]
+    for column in np.flatnonzero(judged.any(axis=0)).tolist():
+        codes = np.flatnonzero(judged[:, column]).tolist()
+        interval = edges[column : column + 2]
+        window, at_end = window_of(readings, codes, *interval)
+        curves = counter_curves(window, [counters[code] for code in codes])
+        part = CurveReader(curves, len(codes), known.usual_ms)
+        names = [series[code] for code in codes]
+        parts.append(_energies(part, names, known, interval))
+        for number in curves.unsettled[at_end[curves.unsettled]].tolist():
+            name = names[number]
+            last[name] = min(last[name], _last(part, names)[name])
+    of_windows = Energies.joined(parts)
+    energies += [rows[~is_judged], of_windows, _nothing(rows[is_judged], of_windows)]
+
+
+def _of_meters(rows: NDArray[np.bool_], series: Sequence[Series]) -> NDArray[np.bool_]:
+    """Return rows by series in which all series of a meter are alike: which of them is billed depends on the others."""
+    meters, number = np.unique([each.meter_id for each in series], return_inverse=True)
+    found = np.zeros((len(meters), rows.shape[1]), bool)
+    np.logical_or.at(found, number, rows)
+    result: NDArray[np.bool_] = found[number]
+    return result
+
+
+def _nothing(rows: Energies, others: Energies) -> Energies:
+    """Return rows that others do not have, without energy: all of their readings were left out.
+
+    They replace what is stored of the time when it was not known yet that the readings are wrong.
+    """
+    first = min(rows.start.tolist(), default=0)
+    span = max([1, *(rows.start - first + 1).tolist()])
+    lacking = rows[~np.isin(rows.code * span + rows.start - first, others.code * span + others.start - first)]
+    zeros = np.zeros(len(lacking))
+    cost = np.where(np.isnan(lacking.cost), np.nan, 0.0)
+    whole = zeros.astype(np.int64)
+    flags = np.full(len(lacking), int(Flag.INCOMPLETE))
+    return replace(lacking, energy=zeros, coverage=zeros, cost=cost, estimated=zeros, readings=whole, flags=flags)
+
+
+def _last(reader: CurveReader, series: Sequence[Series]) -> dict[Series, int]:
+    ends = reader.last_times()
+    return {series[index]: int(ends[index]) for index in np.flatnonzero(ends > np.iinfo(np.int64).min).tolist()}
 
 
 def _energies(reader: CurveReader, series: Sequence[Series], known: Known, edges: Sequence[int]) -> Energies:
@@ -112,12 +167,3 @@ def _energies(reader: CurveReader, series: Sequence[Series], known: Known, edges
         found.readings[code, column],
         flags[code, column],
     )
-
-
-def _reach(reader: CurveReader, edges: Sequence[int], reach: tuple[int, int]) -> tuple[int, int]:
-    """Extend a reach to the readings before and after the intervals."""
-    before, after = reader.before(edges[0]), reader.after(edges[-1])
-    inside = (reader.after(edges[0]) < edges[-1]) & (reader.before(edges[-1]) >= edges[0])
-    bounds = np.iinfo(np.int64)
-    begins, ends = before[inside & (before > bounds.min)], after[inside & (after < bounds.max)]
-    return min([reach[0], *begins.tolist()]), max([reach[1], *ends.tolist()])

@@ -28,7 +28,7 @@ def counter_curves(readings: Readings, counters: Sequence[Counter]) -> Curves:
         readings: In kWh (kvarh, kVAh).
         counters: By series index.
     """
-    usable = np.isfinite(readings.value) & (np.abs(readings.value) <= LARGEST_KWH)
+    usable = _usable(readings)
     series, time = readings.series[usable], readings.time[usable]
     value = energy_of(readings.value[usable])
     down = _count_down(series, value, counters)
@@ -36,12 +36,12 @@ def counter_curves(readings: Readings, counters: Sequence[Counter]) -> Curves:
     starts = _first_of_each(series)
     gain = np.diff(value, prepend=value[:1])
     gain[starts] = 0
-    suspicious = _suspicious(series, time, value, gain, counters) & ~starts
+    to_judge = _suspicious(series, time, value, gain, counters) & ~starts
     flags = np.zeros(len(series), np.int64)
     keep = np.ones(len(series), bool)
     glitches: list[int] = []
     unsettled: list[int] = []
-    for code in np.unique(series[suspicious]).tolist():
+    for code in np.unique(series[to_judge]).tolist():
         first, end = np.searchsorted(series, [code, code + 1])
         rows = slice(int(first), int(end))
         judged = Scan(time[rows].tolist(), value[rows].tolist(), counters[code]).run()
@@ -63,6 +63,45 @@ def counter_curves(readings: Readings, counters: Sequence[Counter]) -> Curves:
         time[left_out],
         np.array(unsettled, np.int64),
     )
+
+
+def raw_curves(readings: Readings) -> Curves:
+    """Return the curve of each counter without a judgement, for windows without `suspicious` readings."""
+    usable = _usable(readings)
+    series, value = readings.series[usable], energy_of(readings.value[usable])
+    gain = np.diff(value, prepend=value[:1])
+    gain[_first_of_each(series)] = 0
+    nothing = np.zeros(0, np.int64)
+    return Curves(series, readings.time[usable], gain, np.zeros(len(series), np.int64), nothing, nothing, nothing)
+
+
+def suspicious(readings: Readings, counters: Sequence[Counter]) -> NDArray[np.bool_]:
+    """Return which readings may need a judgement: falls, rises that cannot be, and rises from 0."""
+    rows = np.zeros(len(readings), bool)
+    usable = _usable(readings)
+    series, value = readings.series[usable], energy_of(readings.value[usable])
+    if not len(series):
+        return rows
+    value = np.where(_count_down(series, value, counters)[series], -value, value)
+    gain = np.diff(value, prepend=value[:1])
+    from_0 = np.zeros(len(series), bool)
+    from_0[1:] = (value[:-1] == 0) & (gain[1:] > 0)
+    may = _suspicious(series, readings.time[usable], value, gain, counters) | from_0
+    rows[usable] = may & ~_first_of_each(series)
+    return rows
+
+
+def may_count_down(readings: Readings, counters: Sequence[Counter]) -> NDArray[np.bool_]:
+    """Return the readings of counters that may count down, of which each window is judged."""
+    down = np.array([counter.counts_down for counter in counters], bool)
+    down[readings.series[readings.value < 0]] = True
+    result: NDArray[np.bool_] = down[readings.series]
+    return result
+
+
+def _usable(readings: Readings) -> NDArray[np.bool_]:
+    result: NDArray[np.bool_] = np.isfinite(readings.value) & (np.abs(readings.value) <= LARGEST_KWH)
+    return result
 
 
 def _first_of_each(series: NDArray[np.int64]) -> NDArray[np.bool_]:

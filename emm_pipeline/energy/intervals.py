@@ -78,23 +78,6 @@ class CurveReader:
         """Return the time of the last reading of each series; the lowest integer without any."""
         return self._extent()[1]
 
-    def before(self, time: int) -> NDArray[np.int64]:
-        """Return the time of the last reading of each series before a time; the lowest integer without any."""
-        place = self._search(np.array([time]), "left")[:, 0] - 1
-        lowest = np.iinfo(np.int64).min
-        return (
-            np.where(place >= self._first, self._curves.time[np.maximum(place, 0)], lowest)
-            if len(self._curves.time)
-            else np.full(len(self._first), lowest)
-        )
-
-    def after(self, time: int) -> NDArray[np.int64]:
-        """Return the time of the first reading of each series at or after a time; the highest integer without any."""
-        place = self._search(np.array([time]), "left")[:, 0]
-        highest = np.iinfo(np.int64).max
-        times = np.append(self._curves.time, highest)
-        return np.where(place < self._end, times[place], highest)
-
     def _extent(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the times of the first and the last reading of each series."""
         bounds = np.iinfo(np.int64)

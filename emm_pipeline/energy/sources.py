@@ -10,12 +10,13 @@ import numpy as np
 from emm_pipeline.energy.computing import Measured
 from emm_pipeline.energy.records import HOUR_MS, Energies, Readings, Series, flags_of, flags_text
 from emm_pipeline.energy.units import ENERGY_UNITS, is_energy_counter, kilowatts, unit_of_counter
+from emm_pipeline.energy.windows import AROUND_MS, NEIGHBOURS
 from emm_pipeline.stores.energy_points import EnergyPoints
 from emm_pipeline.stores.history import History, Selection
 from emm_pipeline.stores.points import TextColumn
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -23,10 +24,6 @@ if TYPE_CHECKING:
     from emm_pipeline.energy.periods import Period
     from emm_pipeline.stores.history import HistoryStore, StoredSeries
 
-AROUND_MS = 5 * HOUR_MS // 4
-"""Time before and after the intervals that is read as well, to judge falls of counters near the edges."""
-NEIGHBOURS = 5
-"""Number of readings that are read before and after this time: those beyond a gap."""
 RECENT_MS = 24 * HOUR_MS
 _MANY_IDS = 50
 
@@ -55,24 +52,43 @@ def read_measured(store: HistoryStore, knowledge: Knowledge, begin: int, end: in
 
 
 def _read(store: HistoryStore, selection: Selection, begin: int, end: int, now: int) -> History:
-    first, last = begin - AROUND_MS, end + AROUND_MS
+    """Return the readings of the windows of all intervals between two times, at least."""
+    first, last, count = begin - AROUND_MS, end + 2 * AROUND_MS, 2 * NEIGHBOURS  # also those before an event
     inside = store.read(selection, first, last)
     if last < now:
-        before, after = store.read_before(selection, first, NEIGHBOURS), store.read_after(selection, last, NEIGHBOURS)
-        return History.joined([inside, before, after])
+        before, after = store.read_before(selection, first, count), store.read_after(selection, last, NEIGHBOURS)
+        found = History.joined([inside, before, after])
+        return History.joined([found, *_beyond_gaps(store, selection, found, end)])
     # There is nothing after the present, and a series that has been silent for a day needs to be read only once it has
     # a reading again: InfluxDB would open all its files for all series.
-    recent = store.read_before(selection, first, NEIGHBOURS, within=RECENT_MS)
-    silent = tuple(sorted({series.id for series in _present(inside) - _present(recent)}))
+    recent = store.read_before(selection, first, count, within=RECENT_MS)
+    silent = tuple(sorted({series.id for series in _present(inside) - _present(recent, count)}))
     if not silent:
         return History.joined([inside, recent])
     of_silent = replace(selection, ids=silent if len(silent) <= _MANY_IDS else selection.ids)
-    return History.joined([inside, store.read_before(of_silent, first, NEIGHBOURS), recent])
+    return History.joined([inside, store.read_before(of_silent, first, count), recent])
 
 
-def _present(history: History) -> set[StoredSeries]:
-    """Return the series that have readings."""
-    return {history.series[code] for code in np.unique(history.code).tolist()}
+def _beyond_gaps(store: HistoryStore, selection: Selection, found: History, end: int) -> Iterator[History]:
+    """Yield the readings after the first one at or after `end` of each series that has it after AROUND_MS or later."""
+    next_of = np.full(len(found.series), np.iinfo(np.int64).max)
+    rows = found.time >= end
+    np.minimum.at(next_of, found.code[rows], found.time[rows])
+    is_late = (next_of >= end + AROUND_MS) & (next_of < np.iinfo(np.int64).max)
+    late = sorted((int(next_of[code]), found.series[code].id) for code in np.flatnonzero(is_late).tolist())
+    while late:
+        first = late[0][0]
+        ids = tuple(sorted({id_ for time, id_ in late if time <= first + AROUND_MS}))
+        late = [each for each in late if each[0] > first + AROUND_MS]
+        some = replace(selection, ids=ids if len(ids) <= _MANY_IDS else selection.ids)
+        yield store.read(some, first, first + 2 * AROUND_MS)
+        yield store.read_after(some, first + 2 * AROUND_MS, NEIGHBOURS)
+
+
+def _present(history: History, count: int = 1) -> set[StoredSeries]:
+    """Return the series that have some readings, at least."""
+    numbers = np.bincount(history.code, minlength=len(history.series)) if len(history) else np.zeros(0, np.int64)
+    return {history.series[code] for code in np.flatnonzero(numbers >= count).tolist()}
 
 
 def _only(history: History, ids: frozenset[int]) -> History:

@@ -17,6 +17,7 @@ from emm_pipeline.modbus.gateway_locks import (
     lock_names,
     release_all,
     try_acquire_all,
+    unresolved,
 )
 from emm_pipeline.modbus.last_requests import LastRequests
 from emm_pipeline.modbus.meter_poll import RETRIES, MeterPoll
@@ -103,11 +104,11 @@ async def read_meters(
             behind[poll.meter.gateway].append(poll)
 
     pace = Pace()
-    allowed = connections_for(len(behind), conditions.max_connections)
-    slots = asyncio.Semaphore(allowed)
     kept = conditions.kept
     if kept:
         await kept.settle()
+    allowed = _connections(behind, conditions)
+    slots = asyncio.Semaphore(allowed)
     if kept is not None and len(behind) > allowed:  # a kept connection would take the place of another gateway's
         release_all(conditions.locks, kept.close())
         kept = None
@@ -118,6 +119,18 @@ async def read_meters(
             gateway = GatewayPoll(polls_behind, finish, pace)
             tasks.create_task(_read_gateway(gateway, conditions.locks, kept, slots, loop_deadline))
     return [readings[poll] for poll in polls]
+
+
+def _connections(gateways: Collection[GatewayAddress], conditions: Conditions) -> int:
+    """Return the number of connections to these gateways; close those to others if all would be too many."""
+    kept = conditions.kept
+    if not kept:
+        return connections_for(len(gateways), conditions.max_connections)
+    together = len({*gateways, *kept.gateways()})
+    allowed = connections_for(together, conditions.max_connections, kept.connections())
+    if together > allowed:
+        release_all(conditions.locks, kept.close_others(gateways))
+    return allowed
 
 
 def _plan(meters: Iterable[EnergyMeter], types: Mapping[str, MeterType], conditions: Conditions) -> list[MeterPoll]:
@@ -185,7 +198,7 @@ async def _read_gateway(
             while True:
                 async with slots:
                     never_began = None
-                    kept = None if sessions is None else sessions.take(gateway.address)
+                    kept = await _take_kept(gateway, locks, sessions) if sessions else None
                     names = kept.names if kept else names or await lock_names(gateway.address, gateway.timeout_s)
                     if kept or await try_acquire_all(locks, names):
                         await _read_locked(gateway, locks, sessions, kept, names)
@@ -196,6 +209,19 @@ async def _read_gateway(
                 await asyncio.sleep(LOCK_RETRY_S)
     except TimeoutError:
         gateway.run_out_of_time(never_began)
+
+
+async def _take_kept(gateway: GatewayPoll, locks: GatewayLocks, sessions: KeptSessions) -> KeptSession | None:
+    """Return the kept session with a gateway, unless its name has other addresses now, which must be locked.
+
+    While the name does not resolve, the session is used.
+    """
+    address = gateway.address
+    if before := sessions.names_of(address):
+        names = await lock_names(address, gateway.timeout_s)
+        if names not in (before, unresolved(address)):
+            release_all(locks, sessions.close(before))
+    return sessions.take(address)
 
 
 async def _read_locked(

@@ -66,6 +66,11 @@ async def lock_names(gateway: GatewayAddress, look_up_s: float = LOOK_UP_S) -> t
         async with asyncio.timeout(look_up_s):
             found = await resolve(gateway.host, gateway.port)
             return tuple(sorted({f"{each[4][0]}:{gateway.port}" for each in found}))
+    return unresolved(gateway)
+
+
+def unresolved(gateway: GatewayAddress) -> tuple[str, ...]:
+    """Return the name to lock for a gateway whose name does not resolve."""
     return (f"{gateway.host}:{gateway.port}",)
 
 

@@ -40,6 +40,19 @@ class KeptSessions:
     def __len__(self) -> int:
         return len(self._kept)
 
+    def gateways(self) -> Collection[GatewayAddress]:
+        """Return the gateways of the sessions."""
+        return self._kept.keys()
+
+    def connections(self) -> int:
+        """Return the number of connections, without those that the gateways have closed."""
+        return sum(kept.session.can_be_kept for kept in self._kept.values())
+
+    def names_of(self, gateway: GatewayAddress) -> tuple[str, ...]:
+        """Return the names under which a gateway is locked; none if no session with it is kept."""
+        kept = self._kept.get(gateway)
+        return kept.names if kept else ()
+
     async def settle(self) -> None:
         """Receive what arrived between the readings: the end of a connection, or bytes that are not a reply."""
         if self._kept:
@@ -59,10 +72,17 @@ class KeptSessions:
         Returns:
             The names that need no lock any more.
         """
-        closed: list[str] = []
-        for gateway, kept in list(self._kept.items()):
-            if names is None or not set(names).isdisjoint(kept.names):
-                kept.session.close()
-                closed += kept.names
-                del self._kept[gateway]
-        return closed
+        wanted = None if names is None else frozenset(names)
+        return self._close(
+            [gateway for gateway, kept in self._kept.items() if wanted is None or wanted & {*kept.names}]
+        )
+
+    def close_others(self, gateways: Collection[GatewayAddress]) -> list[str]:
+        """Close the sessions with all gateways but these; return the names that need no lock any more."""
+        return self._close(self._kept.keys() - gateways)
+
+    def _close(self, gateways: Collection[GatewayAddress]) -> list[str]:
+        closed = [self._kept.pop(gateway) for gateway in gateways]
+        for kept in closed:
+            kept.session.close()
+        return [name for kept in closed for name in kept.names]

@@ -11,6 +11,7 @@ import logging
 import socket
 import threading
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
 from emm_pipeline.config_db.gateway_locks import PostgresGatewayLocks
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
+_UNLOCKED = "gateways are read without a lock, because PostgreSQL does not answer"
 
 NEAR_S = 10.0
 """Seconds to the next reading of a run up to which connections are kept by default."""
@@ -52,7 +54,7 @@ class OpenGateways:
 
     def run(
         self,
-        read: Callable[[GatewayLocks, KeptSessions], Coroutine[Any, Any, T]],
+        read: Callable[[GatewayLocks, KeptSessions | None], Coroutine[Any, Any, T]],
         engine: Engine | None,
         next_in_s: float | None = None,
     ) -> T:
@@ -63,36 +65,51 @@ class OpenGateways:
             engine: The configuration database, for the locks; None: other processes are not considered.
             next_in_s: Seconds until the next reading begins; None if none follows.
         """
-        if not self._stop_watching():
-            engine = None
-        self._sessions.next_is_near = next_in_s is not None and next_in_s <= NEAR_S
         try:
+            if not self._stop_watching():
+                engine = None
+            self._sessions.next_is_near = next_in_s is not None and next_in_s <= NEAR_S
             result = self._loop.run(self._read(read, engine, keeps=next_in_s is not None))
+            if self._sessions and self._locks and next_in_s is not None:
+                self._start_watching(self._locks, time.monotonic() + next_in_s + LATE_S)
         except BaseException:
             self.close()
             raise
-        if self._sessions and self._locks and next_in_s is not None:
-            self._watch = _Watch(self._locks, time.monotonic() + next_in_s + LATE_S, self._close_sessions)
         return result
 
     async def _read(
         self,
-        read: Callable[[GatewayLocks, KeptSessions], Coroutine[Any, Any, T]],
+        read: Callable[[GatewayLocks, KeptSessions | None], Coroutine[Any, Any, T]],
         engine: Engine | None,
         *,
         keeps: bool,
     ) -> T:
         if engine is None:
             await self._end_locks()
-            return await read(Unlocked(), KeptSessions())
-        self._locks = self._locks or PostgresGatewayLocks(engine)
-        if not await self._locks.renew():
-            self._sessions.close()  # another process may have locked these gateways
-        result = await read(self._locks, self._sessions)
-        await self._locks.finish()
+            return await read(Unlocked(), None)
+        locks = await self._locks_of_reading(engine)
+        if locks is None:
+            return await read(Unlocked(), None)
+        result = await read(locks, self._sessions)
+        await locks.finish()
         if not keeps:
             await self._end_locks()
         return result
+
+    async def _locks_of_reading(self, engine: Engine) -> PostgresGatewayLocks | None:
+        """Return the locks, which still include those of all kept sessions; None if PostgreSQL does not answer."""
+        answers = True
+        if self._locks:
+            try:
+                if await self._locks.is_intact():
+                    return self._locks
+            except TimeoutError:
+                answers = False  # for a new session, it would take as long
+                _log.warning(_UNLOCKED)
+            self._sessions.close()  # another process may have locked these gateways
+            self._locks.abandon()
+        self._locks = PostgresGatewayLocks(engine, listens=True) if answers else None
+        return self._locks
 
     async def _end_locks(self) -> None:
         """Close all sessions, and end that of the locks."""
@@ -111,12 +128,20 @@ class OpenGateways:
             self._loop.close()
             self._loop = FastLoop()
 
+    def _start_watching(self, locks: PostgresGatewayLocks, until: float) -> None:
+        try:
+            self._watch = _Watch(locks, until, self._close_sessions)
+        except (OSError, RuntimeError) as err:  # no descriptor or thread is left; the reading is complete
+            _log.warning("no connection to a gateway is kept until the next reading: %s", err)
+            self.close()
+
     def _stop_watching(self) -> bool:
         """Stop the thread, and return whether PostgreSQL answers it; if not, the locks are lost."""
-        watch, self._watch = self._watch, None
-        if watch is None or watch.stop():
+        answers = self._watch is None or self._watch.stop()
+        self._watch = None
+        if answers:
             return True
-        _log.warning("gateways are read without a lock, because PostgreSQL does not answer")
+        _log.warning(_UNLOCKED)
         self._sessions.close()
         self._locks = None
         return False
@@ -146,14 +171,15 @@ class _Watch:
         self._thread.start()
 
     def stop(self) -> bool:
-        """End the thread; after that, the caller may use the sessions.
+        """End the thread; after that, the caller may use the sessions. It may be stopped twice.
 
         Returns:
             Whether it may use the locks, too: the thread has ended, and does not wait for PostgreSQL.
         """
         with self._closing:
             self._is_stopped = True
-        self._interrupt.send(b"\0")
+        with suppress(OSError):  # it was stopped before, and a signal came
+            self._interrupt.send(b"\0")
         self._thread.join(STOPS_WITHIN_S)
         with self._closing:
             self._is_left_alone = not self._has_ended
@@ -164,14 +190,19 @@ class _Watch:
         return True
 
     def _run(self) -> None:
-        while wanted := self._locks.wait_until_wanted(self._until, self._interrupted):
-            self._give_up(wanted)
-        if wanted is None or time.monotonic() >= self._until:
+        try:
+            while wanted := self._locks.wait_until_wanted(self._until, self._interrupted):
+                self._give_up(wanted)
+            if wanted is None or time.monotonic() >= self._until:
+                self._give_up(None)
+        except Exception:  # noqa: BLE001 - the gateways must not stay locked
+            _log.exception("the connections to gateways are closed, because the wait for the next reading failed")
             self._give_up(None)
-        with self._closing:
-            self._has_ended = True
-        if self._is_left_alone:
-            self._locks.end_now()
+        finally:
+            with self._closing:
+                self._has_ended = True
+            if self._is_left_alone:
+                self._locks.end_now()
 
     def _give_up(self, addresses: set[str] | None) -> None:
         names = self._close_unless_stopped(addresses)

@@ -137,7 +137,7 @@ def _read(
 ) -> list[MeterReading]:
     ends_at = time.monotonic() + (deadline - datetime.now(UTC)).total_seconds()
 
-    def read(locks: GatewayLocks, kept: KeptSessions) -> Coroutine[Any, Any, list[MeterReading]]:
+    def read(locks: GatewayLocks, kept: KeptSessions | None) -> Coroutine[Any, Any, list[MeterReading]]:
         used = replace(conditions, locks=locks, kept=kept)
         return read_meters(plan.meters, plan.types, deadline=ends_at, conditions=used, on_reading=on_reading)
 

@@ -8,7 +8,7 @@ from support.frames import points, reading, readings
 from support.influxdb import InfluxDB
 from support.influxdb_2 import ADMIN, InfluxAPI
 
-from emm_pipeline.access.stack import StackAccess
+from emm_pipeline.access.stack import StackAccess, create_credentials
 from emm_pipeline.credentials import EXAMPLES, PUBLISHED
 from emm_pipeline.errors import ConfigurationError, StoreAccessError
 from emm_pipeline.opening import open_readings_store
@@ -36,7 +36,7 @@ def stack_of(url: str, folder, notes: list[str] | None = None, **variables: str)
         [].append if notes is None else notes.append,
         grafana_url="http://127.0.0.1:1",
     )
-    stack.create()
+    create_credentials(stack.folders, stack.vault, print)
     return stack
 
 

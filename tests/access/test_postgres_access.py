@@ -10,7 +10,7 @@ from sqlalchemy import create_engine, text
 from support.passwords import ADMIN, GuardedPostgres
 from support.postgres import INIT_SQL
 
-from emm_pipeline.access.stack import StackAccess
+from emm_pipeline.access.stack import StackAccess, create_credentials
 from emm_pipeline.cli.commands.database import upgrade_databases
 from emm_pipeline.errors import ConfigurationError
 from emm_pipeline.opening import follow_rotation, open_config_database
@@ -32,7 +32,7 @@ def stack_of(server: GuardedPostgres, folder, **variables: str) -> StackAccess:
 
 def upgrade(server: GuardedPostgres, stack: StackAccess) -> None:
     """Apply the credentials as init does."""
-    stack.create()
+    create_credentials(stack.folders, stack.vault, print)
     stack.apply_postgres()
     owner = {name.lower(): stack.folders.read("secrets/owner", name) for name in files_of(stack, "secrets/owner")}
     upgrade_databases(server.settings(**owner), lambda _: None)

@@ -78,3 +78,12 @@ def test_each_service_finds_its_credentials_when_it_starts_and_no_others(folders
         assert found == {name: vault.value(name) for name in names}
     everything = json.dumps([file.read_text() for file in folders.folder.rglob("*") if file.is_file()])
     assert not [example for example in EXAMPLES if example in everything]
+
+
+def test_credentials_are_created_without_any_other_setting(emm, tmp_path):
+    """The stack's service `credentials` gets no other setting; the service `check` reports invalid ones."""
+    (tmp_path / "secrets").mkdir()
+    done = emm("secrets", "create", "--folder", tmp_path, POSTGRES_PORT="wrong", POSTGRES_HOST="")
+    assert done.returncode == 0, done.stderr
+    assert "credentials created by the stack: " in done.stdout
+    assert (tmp_path / "web" / "WEB_LOGIN_PASSWORD").read_text()

@@ -8,7 +8,8 @@ from sqlalchemy import text
 
 from emm_pipeline.config_db.device_state.energy_state import load_open, load_recomputations
 from emm_pipeline.energy.periods import milliseconds
-from emm_pipeline.energy.running import EnergyRun
+from emm_pipeline.energy.records import HOUR_MS
+from emm_pipeline.energy.running import Again, EnergyRun
 from emm_pipeline.stores.postgresql.history import PostgresHistory
 
 HOUR = timedelta(hours=1)
@@ -66,7 +67,7 @@ def test_a_meter_that_has_readings_again_after_days_has_the_energy_of_its_gap_an
     assert flags == "estimated"
     assert load_open(database) == {}
     (noted,) = load_recomputations(database)
-    assert (noted.from_time, noted.to_time) == (gap_begin + timedelta(minutes=30), ENDED)
+    assert (noted.from_time, noted.to_time) == (gap_begin - timedelta(hours=2), ENDED)
     assert compute(database, ENDED - HOUR) == {NAME: (1.0, "estimated")}
 
 
@@ -80,3 +81,36 @@ def test_an_hour_without_readings_keeps_the_energy_that_it_had(database):
     assert compute(database, ENDED) == {NAME: (6.0, None)}
     PostgresHistory(database).delete_readings(milliseconds(ENDED + 3 * HOUR))
     assert compute(database, ENDED) == {NAME: (6.0, None)}
+
+
+def test_late_readings_that_end_a_gap_change_the_hours_of_the_gap_before_the_day_of_the_readings(database):
+    day = ENDED - timedelta(days=3)
+    put(database, 1, NAME, "kWh", day - 6 * HOUR, day - 4 * HOUR, 100, 0.1)
+    put(database, 1, NAME, "kWh", day + 14 * HOUR, day + 25 * HOUR, 400, 0.1)
+    assert run_hours(database, day - 6 * HOUR, day + 24 * HOUR)
+
+    put(database, 1, NAME, "kWh", day + 10 * HOUR, day + 13 * HOUR, 200, 0.1)
+    run_hours(database, day, day + 24 * HOUR, Again.LATE)
+    noted = load_recomputations(database)
+    assert min(each.from_time for each in noted) <= day - 4 * HOUR
+    for each in noted:
+        run_hours(database, each.from_time, each.to_time, Again.NOTED)
+    energies = hours_of_all(database, day)
+    run_hours(database, day - 6 * HOUR, day + 24 * HOUR)
+    assert hours_of_all(database, day) == energies
+    assert sum(energies) == pytest.approx(300 + 660 * 0.1, abs=0.001)
+
+
+def run_hours(engine, begin, end, again=None) -> bool:
+    """Compute the hours that a time touches."""
+    first, last = milliseconds(begin) // HOUR_MS * HOUR_MS, -(-milliseconds(end) // HOUR_MS) * HOUR_MS
+    run = EnergyRun(PostgresHistory(engine), engine, ZoneInfo("UTC"), 300_000)
+    return run.hours(list(range(first, last + HOUR_MS, HOUR_MS)), again=again).rows > 0
+
+
+def hours_of_all(engine, day) -> list[float]:
+    """Return the energies of all hours around a day, in the order of time."""
+    store = PostgresHistory(engine)
+    begin, end = milliseconds(day - 10 * HOUR), milliseconds(day + 30 * HOUR)
+    rows = sorted((row["time"], row["energy"]) for row in store.read_energy("hour", begin, end).rows())
+    return [energy for _, energy in rows]

@@ -13,7 +13,7 @@ from emm_pipeline.energy.computing import Known, Measured, compute
 from emm_pipeline.energy.periods import Period, edges_between, midnight, milliseconds, moment_of, month_of, next_month
 from emm_pipeline.energy.records import HOUR_MS, Counter, Flag, Readings, Series
 from emm_pipeline.energy.rollup import roll_up
-from emm_pipeline.energy.sources import AROUND_MS, NEIGHBOURS
+from emm_pipeline.energy.windows import window_of
 
 BERLIN = ZoneInfo("Europe/Berlin")
 SERIES = Series(1, "importActiveEnergy", "kWh")
@@ -156,12 +156,8 @@ def test_an_hour_computed_alone_from_the_readings_around_it_is_the_same_as_in_a_
 
 
 def around(whole: Measured, begin: int, end: int) -> Measured:
-    """Return the readings of a run: the time around an interval, and the next few readings beyond."""
-    time = whole.counters.time
-    first, last = np.searchsorted(time, [begin - AROUND_MS, end + AROUND_MS])
-    rows = slice(max(first - NEIGHBOURS, 0), last + NEIGHBOURS)
-    counters = whole.counters
-    return Measured((SERIES,), Readings(counters.series[rows], time[rows], counters.value[rows]))
+    """Return the window of an interval."""
+    return Measured((SERIES,), window_of(whole.counters, [0], begin, end)[0])
 
 
 @given(devices(), st.randoms(use_true_random=False))

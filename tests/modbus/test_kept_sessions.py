@@ -1,5 +1,6 @@
 """Connections that stay open between the readings of a run: which ones, and that no value is lost or old."""
 
+import socket
 import time
 from dataclasses import replace
 from itertools import count
@@ -13,6 +14,7 @@ from emm_pipeline.fleet import DataType, EnergyMeter, FunctionCode, MeterType, R
 from emm_pipeline.modbus.fleet_reading import Conditions, read_meters
 from emm_pipeline.modbus.gateway_locks import Unlocked
 from emm_pipeline.modbus.kept_sessions import KeptSessions
+from emm_pipeline.modbus.transport import pacing
 from emm_pipeline.readings import FailureKind
 
 HOLDING = FunctionCode.READ_HOLDING_REGISTERS
@@ -162,3 +164,89 @@ def test_unless_the_number_of_connections_is_set_there_is_one_for_each_gateway(s
     assert [each.connections for each in gateways] == [1] * 5
     run.kept.close()
     run.loop.close()
+
+
+def test_a_connection_to_a_gateway_that_is_not_read_now_does_not_count_beyond_max_connections(simulated_gateway):
+    run = Run(max_connections=2)
+    one, other, third = gateways = [simulated_gateway({1: rising()}) for _ in range(3)]
+    run.read(meter(one, id=1), meter(other, id=2))
+    assert run.read(meter(one, id=1), meter(third, id=3)) == [2, 1]
+    eventually(lambda: [each.open_connections for each in gateways] == [1, 0, 1])
+    assert one.connections == 1
+    assert run.read(meter(other, id=2), meter(third, id=3)) == [2, 2]
+    run.kept.close()
+    run.loop.close()
+
+
+def test_kept_connections_do_not_count_twice_where_the_process_may_open_few_files(simulated_gateway, monkeypatch):
+    run = Run(max_connections=None)
+    gateways = [simulated_gateway({1: rising()}) for _ in range(10)]
+    meters = [meter(each, id=number) for number, each in enumerate(gateways)]
+    assert run.read(*meters, near=False) == [1] * 10
+    eventually(lambda: not any(each.open_connections for each in gateways))
+    # The simulated gateways are in this process: each connection has two descriptors.
+    most = pacing._open_descriptors() + 2 * len(gateways) + pacing._SPARE_DESCRIPTORS + 3
+    monkeypatch.setattr(pacing.resource, "getrlimit", lambda _: (most, most))
+    for expected in (2, 3, 4):
+        assert run.read(*meters) == [expected] * 10
+    assert [each.connections for each in gateways] == [2] * 10
+    run.kept.close()
+    run.loop.close()
+
+
+@pytest.fixture
+def name_server(monkeypatch):
+    """The address of the host `meter.test`, which may be changed; None: it does not resolve."""
+    addresses = {"meter.test": "127.0.0.1"}
+    real = socket.getaddrinfo
+
+    def look_up(host, port, *args, **options):
+        if host in addresses and addresses[host] is None:
+            raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+        return real(addresses.get(host, host), port, *args, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    return addresses
+
+
+def test_a_gateway_whose_name_has_another_address_by_now_is_read_and_locked_there(simulated_gateway, run, name_server):
+    before = simulated_gateway({1: rising()})
+    after = simulated_gateway({1: constant()}, host="127.0.0.2", port=before.port)
+    named = meter(before, host="meter.test")
+    assert [run.read(named) for _ in range(2)] == [[1], [2]]
+    assert run.locks._held == {f"127.0.0.1:{before.port}"}
+    name_server["meter.test"] = "127.0.0.2"
+    assert [run.read(named) for _ in range(2)] == [[1000], [1000]]
+    assert run.locks._held == {f"127.0.0.2:{before.port}"}
+    eventually(lambda: before.open_connections == 0)
+    assert after.connections == 1
+
+
+def test_a_kept_gateway_is_read_while_its_name_does_not_resolve(simulated_gateway, run, name_server):
+    gateway = simulated_gateway({1: rising()})
+    named = meter(gateway, host="meter.test")
+    assert run.read(named) == [1]
+    name_server["meter.test"] = None
+    assert [run.read(named) for _ in range(2)] == [[2], [3]]
+    assert gateway.connections == 1
+
+
+@pytest.mark.parametrize("transport", [TransportKind.TCP, TransportKind.RTU])
+@pytest.mark.parametrize("pause_s", [0.0, 0.3])
+def test_a_late_reply_that_arrives_on_the_kept_connection_is_not_taken_for_the_next_one(
+    simulated_gateway, run, transport, pause_s
+):
+    """The gateway sends it on its newest connection, between two readings, or during the next one."""
+    slow = constant()
+    gateway = simulated_gateway({1: constant(), 2: slow}, rtu=transport is TransportKind.RTU, replies_on_newest=True)
+    meter_type = replace(TYPE, keep_connection=True, timeout_s=0.3)
+    meters = [meter(gateway, unit, transport=transport) for unit in (2, 1)]
+    assert run.read(*meters, meter_type=meter_type) == [1000, 1000]
+    slow.delay_s = 0.45
+    [failed, _] = run.readings(*meters, meter_type=meter_type)
+    assert failed.failure.kind is FailureKind.TIMEOUT
+    slow.delay_s = 0.0
+    other_register = replace(meter_type, registers=(replace(TYPE.registers[0], register_address=5),))
+    for _ in range(2):
+        time.sleep(pause_s)
+        assert run.read(*meters, meter_type=other_register) == [1005, 1005]

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import click
 
-from emm_pipeline.access.stack import GRAFANA_URL, StackAccess
+from emm_pipeline.access.folders import AccessFolders
+from emm_pipeline.access.stack import GRAFANA_URL, StackAccess, create_credentials
+from emm_pipeline.access.vault import Vault
 from emm_pipeline.cli.groups import CommandGroup
 from emm_pipeline.cli.output import say
 from emm_pipeline.settings import all_variables, load_settings
@@ -38,7 +40,8 @@ def create(env_files: tuple[Path, ...], folder: Path) -> None:
 
     Example: emm secrets create
     """
-    _stack(env_files, folder).create()
+    folders = AccessFolders(folder)
+    create_credentials(folders, Vault(folders.secrets, all_variables(*env_files)), say)
 
 
 @secrets.command("apply")

@@ -57,22 +57,23 @@ class Pace:
             await asyncio.sleep(turn - now)
 
 
-def connections_for(gateways: int, wanted: int | None) -> int:
+def connections_for(gateways: int, wanted: int | None, already_open: int = 0) -> int:
     """Return the number of connections to open at once to this number of gateways, at least one.
 
     Args:
         gateways: Number of gateways to read.
         wanted: MAX_CONNECTIONS; None if it is not set: as many as the process can open, but at most MOST_CONNECTIONS.
+        already_open: Number of these connections that are open already.
     """
-    return allowed_connections(max(1, min(gateways, wanted or MOST_CONNECTIONS)))
+    return allowed_connections(max(1, min(gateways, wanted or MOST_CONNECTIONS)), already_open)
 
 
-def allowed_connections(wanted: int) -> int:
-    """Return how many of the wanted connections the process can open, at least one.
+def allowed_connections(wanted: int, already_open: int = 0) -> int:
+    """Return how many of the wanted connections the process can have, at least one; some may be open already.
 
     Raises the soft limit of open files as far as needed and as the hard limit allows.
     """
-    reserved = _open_descriptors() + _SPARE_DESCRIPTORS
+    reserved = _open_descriptors() - already_open + _SPARE_DESCRIPTORS
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != resource.RLIM_INFINITY and soft < reserved + wanted:
         soft = reserved + wanted if hard == resource.RLIM_INFINITY else min(hard, reserved + wanted)

@@ -17,6 +17,7 @@ from emm_pipeline.modbus.reachability import find_unreachable
 from emm_pipeline.modbus.session import Session, Timing
 from emm_pipeline.modbus.transport import choosing
 from emm_pipeline.modbus.transport.base import ConnectError, ExceptionReplyError
+from emm_pipeline.modbus.transport.lateness import LateReplies
 from emm_pipeline.readings import FailureKind, Request
 
 HOLDING = FunctionCode.READ_HOLDING_REGISTERS
@@ -30,7 +31,7 @@ class Bus:
     """A transport without sockets: the registers of unit 3 contain their addresses; the host `gone` does not exist."""
 
     def __init__(self, gateway):
-        self.notices, self.was_resent = [], False
+        self.notices, self.was_resent, self.late = [], False, LateReplies()
         self.name, self._host, self.is_open = gateway.name, gateway.host, False
 
     async def open(self, timeout_s):
