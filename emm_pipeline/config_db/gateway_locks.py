@@ -80,7 +80,7 @@ class PostgresGatewayLocks:
         self._unwanted: list[str] = []
         self._worker: asyncio.Task[None] | None = None
         self._executing = threading.Lock()
-        """The statement of a thread that was left alone may still be executed."""
+        """The statement of a thread that nothing waits for any more may still be executed."""
         self._is_away = False
         self._held: set[str] = set()
         """Locked or being locked by us: PostgreSQL lets one session take a lock twice."""

@@ -154,9 +154,11 @@ def _times(times: pd.Series) -> NDArray[np.int64]:
 
 
 def _text_column(texts: pd.Series) -> TextColumn:
-    column = texts.astype("category").cat
-    categories: list[Any] = column.categories.tolist()
-    codes = column.codes.to_numpy()
+    if not hasattr(texts, "cat"):
+        # Not astype("category"): with pyarrow installed, pandas refuses a column with one text that is not UTF-8.
+        return TextColumn.of(texts.tolist())
+    categories: list[Any] = texts.cat.categories.tolist()
+    codes = texts.cat.codes.to_numpy()
     if all(isinstance(text, str) and text for text in categories):
         return TextColumn(codes, tuple(categories))
     distinct = TextColumn.of([*categories, None])  # the code -1 selects the last
