@@ -9,9 +9,10 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from functools import partial
+from typing import Any, TypeVar
 
-from dagster import DagsterEventType, EventLogEntry
+from dagster import AssetKey, DagsterEventType, EventLogEntry
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
@@ -32,6 +33,10 @@ _PLANNED = {DagsterEventType.ASSET_MATERIALIZATION_PLANNED, DagsterEventType.ASS
 """Events of steps that the daemon and the webserver write when they create a run."""
 
 _log = logging.getLogger(__name__)
+
+
+def _tell_step_waits(reason: str) -> None:
+    _log.warning("PostgreSQL is unavailable; the next step of this run waits for it: %s", reason)
 
 
 def is_outage(err: BaseException | None) -> bool:
@@ -119,6 +124,14 @@ class WaitingEvents(SharedEngine):
         with self._lock:
             self._store_waiting(raises=True)
             super().store_similar_events(example, events)  # type: ignore[misc]  # of the event log
+
+    def get_asset_records(self, asset_keys: Sequence[AssetKey] | None = None) -> Sequence[Any]:
+        """Return the records of assets. Dagster reads those of a step's inputs, so a step waits for the database."""
+        read = partial(super().get_asset_records, asset_keys)  # type: ignore[misc]  # of the event log
+        records: Sequence[Any] = (
+            when_database_answers(read, JOB_EVENT_PATIENCE_S, _tell_step_waits) if self._executes_steps else read()
+        )
+        return records
 
     def _store_all(self, patience_s: float) -> None:
         ends_at = time.monotonic() + patience_s
