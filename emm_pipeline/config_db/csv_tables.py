@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
 _SEPARATORS = ",;\t"
+_QUOTED_REMARK = re.compile(rf'"#(?:[^"]|"")*"[{_SEPARATORS}\s]*')
+"""A remark, with nothing in the other cells: a row whose first cell begins with # has more."""
 _DECIMAL_COMMA = re.compile(r"^([+-]?\d+),(\d+(?:[eE][+-]?\d+)?)$", re.ASCII)
 
 CsvRow = dict[str, str | None]
@@ -80,7 +82,8 @@ def read_csv(text: str, columns: Sequence[str], needed: Sequence[str], text_colu
 
 def is_content(line: str) -> bool:
     """Whether a line is the header or a row: no comment, no separator for Excel, not without content."""
-    return bool(line.strip(f"{_SEPARATORS} \r")) and not line.startswith(("#", '"#', "sep="))
+    is_remark = line.startswith("#") or _QUOTED_REMARK.fullmatch(line) is not None
+    return bool(line.strip(f"{_SEPARATORS} \r")) and not is_remark and not line.startswith("sep=")
 
 
 def _without_empty(cells: list[str], least: int) -> list[str]:
