@@ -15,7 +15,7 @@ from emm_pipeline.errors import StoreError
 from emm_pipeline.postgres_errors import explain, place
 from emm_pipeline.stores.energy_points import EnergyPoints
 from emm_pipeline.stores.history import History, Selection, StoredSeries
-from emm_pipeline.stores.postgresql.tables import emm_energy, emm_energy_interval
+from emm_pipeline.stores.postgresql.tables import WITH_SERIES, emm_energy, emm_energy_interval
 from emm_pipeline.stores.postgresql.upsert import last_of_each, parameters, upsert
 from emm_pipeline.stores.texts import one_line
 
@@ -31,23 +31,12 @@ _DELETED_ROWS = 50_000
 
 _UPSERT = upsert(emm_energy, emm_energy_interval)
 
-# The index `readings_series` goes from one series to the next; DISTINCT would read the whole table.
-_SERIES = text("""
-    WITH RECURSIVE series AS (
-        (SELECT id, measurement, coalesce(unit, '') AS unit FROM readings
-         ORDER BY id, measurement, coalesce(unit, '') LIMIT 1)
-        UNION ALL
-        SELECT next.* FROM series CROSS JOIN LATERAL (
-            SELECT id, measurement, coalesce(unit, '') FROM readings
-            WHERE (id, measurement, coalesce(unit, '')) > (series.id, series.measurement, series.unit)
-            ORDER BY id, measurement, coalesce(unit, '') LIMIT 1) AS next
-    )
-    SELECT id, measurement, nullif(unit, '') FROM series
+_SERIES = text(f"""{WITH_SERIES}    SELECT id, measurement, nullif(unit, '') FROM series
     WHERE (CAST(:unit AS text) IS NULL OR unit ~ :unit)
         AND (CAST(:measurement AS text) IS NULL OR measurement = :measurement)
         AND (CAST(:ids AS integer[]) IS NULL OR id = ANY(:ids))
     ORDER BY 1, 2, 3
-""")
+""")  # noqa: S608 - both parts are constants
 
 _READ = """
     COPY (

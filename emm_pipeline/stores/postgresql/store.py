@@ -14,7 +14,7 @@ from emm_pipeline.errors import StoreAccessError, StoreError
 from emm_pipeline.postgres_errors import ACCESS_HINTS, explain, place, reason, sqlstate
 from emm_pipeline.readings import READING_COLUMNS
 from emm_pipeline.stores.base import RejectedPoints
-from emm_pipeline.stores.postgresql.tables import emm_poll, emm_poll_meter, readings, readings_series
+from emm_pipeline.stores.postgresql.tables import WITH_SERIES, emm_poll, emm_poll_meter, readings, readings_series
 from emm_pipeline.stores.postgresql.upsert import last_of_each, parameters, upsert
 from emm_pipeline.stores.texts import one_line
 
@@ -30,25 +30,13 @@ STATEMENT_TIMEOUT_S = 30.0
 _UPSERT_READINGS = upsert(readings, readings_series)
 _UPSERT_POLLS = upsert(emm_poll, emm_poll_meter)
 
-# This query uses the index `readings_series` to go from one series to the next, and to the last point of each, because
-# PostgreSQL would read the whole table for DISTINCT ON.
-_LATEST = text("""
-    WITH RECURSIVE series AS (
-        (SELECT id, measurement, coalesce(unit, '') AS unit FROM readings
-         ORDER BY id, measurement, coalesce(unit, '') LIMIT 1)
-        UNION ALL
-        SELECT next.* FROM series CROSS JOIN LATERAL (
-            SELECT id, measurement, coalesce(unit, '') FROM readings
-            WHERE (id, measurement, coalesce(unit, '')) > (series.id, series.measurement, series.unit)
-            ORDER BY id, measurement, coalesce(unit, '') LIMIT 1) AS next
-    )
-    SELECT latest.* FROM series CROSS JOIN LATERAL (
+_LATEST = text(f"""{WITH_SERIES}    SELECT latest.* FROM series CROSS JOIN LATERAL (
         SELECT time, id, description, measurement, unit, value FROM readings
         WHERE (id, measurement, coalesce(unit, '')) = (series.id, series.measurement, series.unit)
         ORDER BY time DESC LIMIT 1) AS latest
     ORDER BY series.id, series.measurement, series.unit
     LIMIT :limit
-""")
+""")  # noqa: S608 - both parts are constants
 
 _BOUND = text("SELECT set_config('statement_timeout', :milliseconds, true)")
 

@@ -77,3 +77,17 @@ emm_energy_interval = Index(
     unique=True,
 )
 """The key of an energy. It begins with the time, because a run reads and writes all meters of an interval."""
+
+# It goes from one series to the next in the index `readings_series`; DISTINCT would read the whole table.
+WITH_SERIES = """
+    WITH RECURSIVE series AS (
+        (SELECT id, measurement, coalesce(unit, '') AS unit FROM readings
+         ORDER BY id, measurement, coalesce(unit, '') LIMIT 1)
+        UNION ALL
+        SELECT next.* FROM series CROSS JOIN LATERAL (
+            SELECT id, measurement, coalesce(unit, '') FROM readings
+            WHERE (id, measurement, coalesce(unit, '')) > (series.id, series.measurement, series.unit)
+            ORDER BY id, measurement, coalesce(unit, '') LIMIT 1) AS next
+    )
+"""
+"""The beginning of a query: the series in `readings`, as `series` (id, measurement, unit; an empty unit for NULL)."""
