@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from support.grafana import PROVISIONING, dashboards, interpolate, panel_queries, provision
+from support.grafana import PROVISIONING, dashboards, interpolate, only, panel_queries, provision, query_of
 from support.influxdb import InfluxDB
 
 from dashboards.build import files
@@ -95,18 +95,6 @@ def ask(influxdb_1_8: InfluxDB):
         return influxdb.query(interpolate(query, until - window, until, **variables), bucket=bucket)
 
     return ask
-
-
-def query_of(dashboard: str, title: str) -> str:
-    (query,) = [query for name, panel, query in panel_queries() if (name, panel) == (dashboard, title)]
-    return query
-
-
-def only(rows: list[dict]) -> float:
-    """Return the number of a query with a single result."""
-    (row,) = rows
-    (value,) = [value for key, value in row.items() if key not in {"time", "measurement"}]
-    return value
 
 
 def test_the_committed_files_are_what_make_dashboards_writes():

@@ -4,7 +4,7 @@ import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from support.grafana import dashboards, interpolate, panel_queries
+from support.grafana import dashboards, interpolate, only, query_of
 from support.influxdb import InfluxDB
 
 from emm_pipeline.stores.energy_points import EnergyPoints
@@ -57,17 +57,6 @@ def ask(influxdb: InfluxDB):
         return influxdb.query(interpolate(query, NOW - window, NOW, **values), bucket=bucket)
 
     return ask
-
-
-def query_of(dashboard: str, title: str) -> str:
-    (query,) = [query for name, panel, query in panel_queries() if (name, panel) == (dashboard, title)]
-    return query
-
-
-def only(rows: list[dict]) -> float:
-    (row,) = rows
-    (value,) = [value for key, value in row.items() if key not in {"time", "measurement"}]
-    return value
 
 
 def test_the_numbers_of_today_and_of_months_add_all_meters(ask):

@@ -84,3 +84,16 @@ def transform(rows: list[dict[str, Any]], panel: dict[str, Any]) -> list[dict[st
             for by in options["sort"]:
                 rows = sorted(rows, key=lambda row, by=by: row[by["field"]], reverse=by["desc"])
     return rows
+
+
+def query_of(dashboard: str, title: str) -> str:
+    """Return the only query of a panel."""
+    (query,) = [query for name, panel, query in panel_queries() if (name, panel) == (dashboard, title)]
+    return query
+
+
+def only(rows: list[dict]) -> float:
+    """Return the number of a query with a single result."""
+    (row,) = rows
+    (value,) = [value for key, value in row.items() if key not in {"time", "measurement"}]
+    return value
