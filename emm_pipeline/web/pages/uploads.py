@@ -18,7 +18,7 @@ from emm_pipeline.config_db.editing.type_tables import (
 )
 from emm_pipeline.config_db.loader import rows_of
 from emm_pipeline.errors import EmmError
-from emm_pipeline.web.changes import install_missing, new_meter, record
+from emm_pipeline.web.changes import discover_soon, install_missing, new_meter, record
 from emm_pipeline.web.meter_forms import MeterForm
 from emm_pipeline.web.rendering import render
 from emm_pipeline.web.site import site_of
@@ -64,6 +64,7 @@ def _meters(request: Request, content: bytes) -> Response:
             new_meter(request, row)
         except EmmError as err:  # the lines were right: someone else has added the meter in the meantime
             return _show(request, [f"{err}; {added} of {len(rows)} meters were added before"], _INVALID)
+    discover_soon(request)
     return RedirectResponse("/", _SEE_OTHER)
 
 
