@@ -9,14 +9,21 @@ import click
 from emm_pipeline.cli.exporting import write_export
 from emm_pipeline.cli.meter_lists import plan_list, print_list, write_list
 from emm_pipeline.cli.output import can_ask, confirm, note, printable, say
-from emm_pipeline.cli.showing.next_steps import decided_type, meter_of, new_units, setting_lines
+from emm_pipeline.cli.showing.next_steps import (
+    add_line,
+    check_line,
+    decided_type,
+    equal_types,
+    meter_of,
+    new_units,
+    setting_lines,
+)
 from emm_pipeline.config_db.editing.meter_files import format_of, write_meter_file
 from emm_pipeline.config_db.values import TRANSPORT_NAMES
 from emm_pipeline.errors import ConfigurationError
 from emm_pipeline.stores.texts import number_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from emm_pipeline.cli.addresses import Endpoint
@@ -70,20 +77,37 @@ def save(file: Path, endpoint: Endpoint, gateway: GatewayAddress, state: Scan, k
 
 def add(
     endpoint: Endpoint, gateway: GatewayAddress, state: Scan, known: KnownFleet, timing: Timing, *, yes: bool
-) -> None:
-    """Add the new units whose type is certain, or chosen by a person, after asking; install their types."""
+) -> int:
+    """Add the new units whose type is certain, or chosen by a person, after asking; install their types.
+
+    Returns:
+        The number of units that were left out without a person having decided so.
+    """
     assert known.engine  # noqa: S101 - `require_database` was called
     new = new_units(state, known, endpoint)
-    lines = [(found.unit_id, _row(gateway, found, name)) for found, name in _with_types(new, yes=yes)]
-    cells = [(line, {key: None if value is None else str(value) for key, value in row.items()}) for line, row in lines]
+    chosen, left_out = {}, 0
+    for found in new:
+        type_name = decided_type(found)
+        if type_name is None and found.candidates and not yes:
+            type_name = _chosen(found)
+        elif type_name is None:
+            left_out += 1
+            _say_left_out(endpoint, gateway, found)
+        if type_name:
+            chosen[found.unit_id] = _row(gateway, found, type_name)
+    cells = [
+        (unit, {key: None if value is None else str(value) for key, value in row.items()})
+        for unit, row in chosen.items()
+    ]
     if not cells:
         say("\nnothing to add")
-        return
+        return left_out
     planned = plan_list(known.engine, cells)
     for issue in planned.meters.issues:
         note(f"unit {issue.line} is left out: {issue.reason}")
+    left_out += len(planned.meters.issues)
     if not planned.meters.changes:
-        return
+        return left_out
     say("\nThis will be written into the database:\n")
     print_list(planned)
     confirm(f"Add {number_of(len(planned.meters.changes), 'meter')}?", yes=yes)
@@ -93,19 +117,23 @@ def add(
         say("\nTheir replies were slow, or needed a pause. To read them in the same way:\n")
         for line in settings:
             say(f"  {line}")
+    return left_out
 
 
-def _with_types(new: list[FoundUnit], *, yes: bool) -> Iterator[tuple[FoundUnit, str]]:
-    for found in new:
-        type_name = decided_type(found)
-        if type_name is None and found.candidates and not yes:
-            type_name = _chosen(found)
-        if type_name is None:
-            is_known = found.candidates is not None
-            why = "its type is not certain" if is_known else "it was not compared with the catalogue"
-            note(f"unit {found.unit_id} is not added: {why}")
-        else:
-            yield found, type_name
+def _say_left_out(endpoint: Endpoint, gateway: GatewayAddress, found: FoundUnit) -> None:
+    """Say why a unit is not added, and with which command it can be."""
+    unit = f"unit {found.unit_id} is not added"
+    if equal := equal_types(found):
+        note(f"{unit}: {', '.join(equal)} fit equally well. Use the line with the type on its label:")
+        for type_name in equal:
+            note(f"  {add_line(endpoint, gateway, found, type_name)}")
+    elif found.candidates:
+        note(f"{unit}: its type is not certain. To compare its values with its display:")
+        note(f"  {check_line(endpoint, gateway, found)}")
+    elif found.candidates is None:
+        note(f"{unit}: it was not compared with the catalogue")
+    else:
+        note(f"{unit}: it is not in the catalogue")
 
 
 def _chosen(found: FoundUnit) -> str | None:

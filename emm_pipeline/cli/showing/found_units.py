@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from emm_pipeline.cli.links import link_of
@@ -131,13 +132,36 @@ def ranges(numbers: Sequence[int]) -> str:
 
 
 def _print_alike(found: FoundUnit) -> None:
-    """Say that a unit's values do not tell some types apart."""
-    if found.candidates and (others := alike(found.candidates)):
-        names = ", ".join(each.type for each in others[: MOST_SHOWN - 1])
-        say_wrapped(
-            f"Unit {found.unit_id}: {names} would give the same values as {found.candidates[0].type}. The label on the "
-            "device says which type it is."
-        )
+    """Say that a unit's values do not tell some types apart, and what would."""
+    if not found.candidates or not (others := alike(found.candidates)):
+        return
+    first = found.candidates[0]
+    names = _enumerated([each.type for each in (first, *others[: MOST_SHOWN - 1])])
+    say()
+    say_wrapped(
+        f"Unit {found.unit_id}: {names} fit equally well, with the same values. The label on the device says which "
+        f"type it is.{_what_would_tell(first, others)}"
+    )
+
+
+def _enumerated(names: Sequence[str]) -> str:
+    """Return two or more names as a part of a sentence."""
+    return f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _what_would_tell(first: Candidate, others: Sequence[Candidate]) -> str:
+    largest = max((first, *others), key=lambda each: len(each.values))
+    smallest = min((first, *others), key=lambda each: len(each.values))
+    added = [name for name in largest.values if name not in smallest.values]
+    if not added:
+        return ""
+    under_load = [name for name in added if re.search("current|power", name, re.IGNORECASE)] or added
+    further = len(added) - len(under_load[:2])
+    shown_names = ", ".join(under_load[:2]) + (f" and {further} others" if further else "")
+    return (
+        f" Only {largest.type} has {shown_names}; all of them are 0 now. Scan again while current flows: if one is not "
+        f"0 then, it is {largest.type}."
+    )
 
 
 def _print_differences(found: FoundUnit) -> None:
