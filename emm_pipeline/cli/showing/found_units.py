@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from emm_pipeline.cli.links import link_of
 from emm_pipeline.cli.output import say
-from emm_pipeline.cli.showing.sentences import say_wrapped
 from emm_pipeline.cli.showing.tables import print_table, shown
 from emm_pipeline.commissioning.candidates import RIVAL_BITS, Confidence, alike, is_decided, rivals
 from emm_pipeline.modbus.messages import advise
@@ -42,7 +41,7 @@ def print_units(gateway: GatewayAddress, state: Scan, timeout_s: float) -> None:
     over = f" over {gateway.name}" if link_of(gateway) else ""
     say(f"{len(state.found)} of {state.asked} units answer{over}")
     for line in _remarks(state, timeout_s):
-        say_wrapped(line)
+        say(line)
     for found in state.found:
         _print_differences(found)
         _print_alike(found)
@@ -138,7 +137,7 @@ def _print_alike(found: FoundUnit) -> None:
     first = found.candidates[0]
     names = _enumerated([each.type for each in (first, *others[: MOST_SHOWN - 1])])
     say()
-    say_wrapped(
+    say(
         f"Unit {found.unit_id}: {names} fit equally well, with the same values. The label on the device says which "
         f"type it is.{_what_would_tell(first, others)}"
     )
@@ -172,12 +171,12 @@ def _print_differences(found: FoundUnit) -> None:
     others = rivals(found.candidates)[: MOST_SHOWN - 1]
     if not others:
         say()
-        say_wrapped(f"Unit {found.unit_id} is perhaps of type {first.type}. Compare with its display or manual:")
+        say(f"Unit {found.unit_id} is perhaps of type {first.type}. Compare with its display or manual:")
         say()
         _print_values([first], list(first.values))
         return
     say()
-    say_wrapped(f"Unit {found.unit_id} may be of {len(others) + 1} types. These values tell them apart on its display:")
+    say(f"Unit {found.unit_id} may be of {len(others) + 1} types. These values tell them apart on its display:")
     say()
     names = dict.fromkeys(name for other in others for name in first.differences(other))
     _print_values([first, *others], list(names))
