@@ -1,5 +1,6 @@
 """Output on a terminal of 80 columns: nothing breaks inside a word or a time; times are those of TZ. (F14, F21)"""
 
+import io
 import json
 import re
 from datetime import UTC, datetime
@@ -7,11 +8,14 @@ from datetime import UTC, datetime
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.console import Console
+from rich.progress import Progress
 from support.catalogue_devices import SITUATIONS, device
 from support.frames import NOON, points, reading, readings
 from support.meters import SimulatedUnit, encode_registers, holding
 
 from emm_pipeline.catalog import load_catalogue
+from emm_pipeline.cli.progress import columns_of
 from emm_pipeline.cli.showing import tables
 from emm_pipeline.cli.showing.tables import print_table
 from emm_pipeline.cli.wrapping import wrapped
@@ -68,6 +72,21 @@ def test_a_command_in_a_sentence_is_not_broken(sentence, width):
     lines = wrapped(f"{sentence}: {command} (the others likewise); {sentence}", width).split("\n")
     assert any(command in line for line in lines)
     assert max(map(len, lines)) <= width
+
+
+@given(what=sentences, total=st.none() | st.integers(1, 99_999), remaining=st.booleans())
+def test_a_progress_line_is_never_cut(what, total, remaining):
+    """F21: the times were, and read `0:00:05 left, about 0:00:01`."""
+    console = Console(width=WIDTH, force_terminal=True, no_color=True, file=io.StringIO())
+    columns, fits = columns_of(what, total, WIDTH, remaining=remaining)
+    bar = Progress(*columns, console=console)
+    bar.update(bar.add_task(what, total=total), completed=(total or 1) - 1)
+    console.print(bar.get_renderable())
+    (line,) = lines_of(console.file.getvalue())
+    assert "…" not in line
+    assert not total or f"{(total or 1) - 1}/{total} 0:00:0" in line.replace("  ", " ")
+    assert not remaining or re.search(r"0:00:0\d so far, (-:--:--|\d:\d\d:\d\d) left", line)
+    assert not fits or line.startswith(what)
 
 
 def is_too_wide(line):
