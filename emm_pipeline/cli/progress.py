@@ -25,7 +25,7 @@ _SO_FAR, _LEFT = "so far,", "left"
 def progress(what: str, total: int | None = None, *, remaining: bool = False) -> Iterator[Callable[[], None]]:
     """Yield a function to call after each of `total` steps. If stderr is not a terminal, print one plain line.
 
-    With `remaining`, also show an estimate of the remaining time.
+    With `remaining` and `total`, also show an estimate of the remaining time.
     """
     console = Console(stderr=True)
     columns, fits = columns_of(what, total, console.width, remaining=remaining)
@@ -54,7 +54,7 @@ def columns_of(what: str, total: int | None, width: int, *, remaining: bool) -> 
     """Return the columns of a progress line, none of which is cut, and whether there is room for `what` among them."""
     times: list[ProgressColumn] = [TimeElapsedColumn()]
     needed = _TIME
-    if remaining:
+    if remaining and total:
         times += [TextColumn(_SO_FAR), TimeRemainingColumn(), TextColumn(_LEFT)]
         needed += 1 + len(_SO_FAR) + 1 + _TIME + 1 + len(_LEFT)
     if total:
