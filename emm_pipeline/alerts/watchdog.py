@@ -90,15 +90,17 @@ class WatchdogState:
         return new
 
     def send(self, channels: Sequence[Channel], subject: str, on_error: Callable[[str], None]) -> None:
-        """Send the lines that wait. Lines that a channel does not accept are sent again the next time."""
+        """Send the lines that wait. Lines that a channel does not accept are sent again the next time.
+
+        A file that cannot be written, because the disk is full, prevents no message.
+        """
         for channel in channels:
             waits = self.waiting.get(channel.name)
             if not waits:
                 continue
             try:
                 channel.send(f"{subject}: {headline(waits)}", "".join(f"{line.text}\n" for line in waits))
+                del self.waiting[channel.name]
+                self.save()
             except EmmError as err:
                 on_error(str(err))
-                continue
-            del self.waiting[channel.name]
-            self.save()
