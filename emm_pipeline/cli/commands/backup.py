@@ -169,10 +169,7 @@ def _back_up_once(
         note(f"error: {err}")
         condition = Condition("backup", name, FAILURES, began, str(err))
     channels = channels_of(settings)
-    try:
-        for line in state.look([condition], ZoneInfo(settings.tz), [channel.name for channel in channels]):
-            say(line.text)
-    except EmmError as err:
-        note(f"error: {err}")  # the full disk that prevents the backup must not prevent the alert
+    for line in state.look([condition], ZoneInfo(settings.tz), [channel.name for channel in channels]):
+        say(line.text)
     state.send(channels, settings.logger_notification_email_subject, note)
     state.save()
