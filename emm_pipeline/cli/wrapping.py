@@ -10,7 +10,7 @@ import textwrap
 
 _TIME = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d(:\d\d)?( [A-Z]{2,5}\b)?")
 _FIXED_SPACE = "\N{NO-BREAK SPACE}"
-_COMMAND = re.compile(r"\s+(\S*emm|docker|INSERT|my_\w*|type,)[ ,]")
+_COMMAND = re.compile(r"\s+(\S*emm|docker|\S*python[\d.]*|INSERT|my_\w*|type,)[ ,]")
 """The beginning of an indented line that is to be copied."""
 _COMMAND_IN_SENTENCE = re.compile(r"(?<![\w/-])(\S*emm|docker compose)( [^\s;,()]+)+")
 
