@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from emm_pipeline.cli.output import say
-from emm_pipeline.cli.runnable import runnable
 from emm_pipeline.cli.showing.tables import console
 from emm_pipeline.cli.wrapping import wrapped
+from emm_pipeline.runnable import runnable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
