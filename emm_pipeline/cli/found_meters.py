@@ -8,14 +8,21 @@ import click
 
 from emm_pipeline.cli.exporting import write_export
 from emm_pipeline.cli.output import can_ask, confirm, note, printable, say
-from emm_pipeline.cli.showing.next_steps import decided_type, meter_of, new_units, setting_lines
+from emm_pipeline.cli.showing.next_steps import (
+    add_line,
+    check_line,
+    decided_type,
+    equal_types,
+    meter_of,
+    new_units,
+    setting_lines,
+)
 from emm_pipeline.commissioning.meter_lists import as_line, found_row, plan_list
 from emm_pipeline.config_db.editing.meter_files import format_of, write_meter_file
 from emm_pipeline.errors import ConfigurationError
 from emm_pipeline.stores.texts import number_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from emm_pipeline.cli.gateways import KnownFleet
@@ -69,23 +76,37 @@ def save(file: Path, endpoint: Endpoint, gateway: GatewayAddress, state: Scan, k
 
 def add(
     endpoint: Endpoint, gateway: GatewayAddress, state: Scan, known: KnownFleet, timing: Timing, *, yes: bool
-) -> None:
-    """Add the new units whose type is certain, or chosen by a person, after asking; install their types."""
+) -> int:
+    """Add the new units whose type is certain, or chosen by a person, after asking; install their types.
+
+    Returns:
+        The number of units that were left out without a person having decided so.
+    """
     assert known.engine  # noqa: S101 - `require_database` was called
     new = new_units(state, known, endpoint)
-    lines = [as_line(found_row(gateway, found.unit_id, name)) for found, name in _with_types(new, yes=yes)]
+    chosen, left_out = {}, 0
+    for found in new:
+        type_name = decided_type(found)
+        if type_name is None and found.candidates and not yes:
+            type_name = _chosen(found)
+        elif type_name is None:
+            left_out += 1
+            _say_left_out(endpoint, gateway, found)
+        if type_name:
+            chosen[found.unit_id] = found_row(gateway, found.unit_id, type_name)
+    lines = [as_line(row) for row in chosen.values()]
     if not lines:
         say("\nnothing to add")
-        return
+        return left_out
     plan = plan_list(known.engine, lines)
     for issue in plan.issues:
         note(f"unit {issue.line} is left out: {issue.reason}")
+    left_out += len(plan.issues)
     added = number_of(len(plan.planned.meters.changes), "meter")
     if not plan.planned.meters.changes:
-        return
+        return left_out
     say("\nThis will be written into the database:\n")
-    for line in plan.described():
-        say(line)
+    say("\n".join(plan.described()))
     confirm(f"Add {added}?", yes=yes)
     plan.write(known.engine)
     say(f"added {added}: first reading within two minutes")
@@ -93,19 +114,23 @@ def add(
         say("\nTheir replies were slow, or needed a pause. To read them in the same way:\n")
         for line in settings:
             say(f"  {line}")
+    return left_out
 
 
-def _with_types(new: list[FoundUnit], *, yes: bool) -> Iterator[tuple[FoundUnit, str]]:
-    for found in new:
-        type_name = decided_type(found)
-        if type_name is None and found.candidates and not yes:
-            type_name = _chosen(found)
-        if type_name is None:
-            is_known = found.candidates is not None
-            why = "its type is not certain" if is_known else "it was not compared with the catalogue"
-            note(f"unit {found.unit_id} is not added: {why}")
-        else:
-            yield found, type_name
+def _say_left_out(endpoint: Endpoint, gateway: GatewayAddress, found: FoundUnit) -> None:
+    """Say why a unit is not added, and with which command it can be."""
+    unit = f"unit {found.unit_id} is not added"
+    if equal := equal_types(found):
+        note(f"{unit}: {', '.join(equal)} fit equally well. Use the line with the type on its label:")
+        for type_name in equal:
+            note(f"  {add_line(endpoint, gateway, found, type_name)}")
+    elif found.candidates:
+        note(f"{unit}: its type is not certain. To compare its values with its display:")
+        note(f"  {check_line(endpoint, gateway, found)}")
+    elif found.candidates is None:
+        note(f"{unit}: it was not compared with the catalogue")
+    else:
+        note(f"{unit}: it is not in the catalogue")
 
 
 def _chosen(found: FoundUnit) -> str | None:

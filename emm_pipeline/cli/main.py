@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from io import TextIOWrapper
+from io import StringIO, TextIOWrapper
 from pathlib import Path
 from typing import TextIO
 
@@ -77,7 +77,9 @@ def main() -> None:
         note(f"error: {err.strerror}")
         sys.exit(1)
     except click.ClickException as err:
-        err.show()
+        message = StringIO()
+        err.show(message)
+        note(message.getvalue().rstrip("\n"))
         sys.exit(err.exit_code)
     except ConfigurationError as err:
         note(f"error: {err}")

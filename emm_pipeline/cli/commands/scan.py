@@ -85,7 +85,7 @@ def scan_command(
     the meters, --save FILE is for `emm meters import`.
 
     No database is needed, except for --add; if there is one, the scan lets polls of the same gateway run every five
-    seconds. Ctrl-C prints the units found so far. Exits with 1 if no unit answers.
+    seconds. Ctrl-C prints the units found so far. Exits with 1 if no unit answers, or if --add left out one.
 
     Where no unit answers over Modbus TCP, RTU frames over TCP are tried as well, unless --transport is given, and then
     each unit is asked twice over one connection, because some gateways lose the first request. For a serial line, HOST
@@ -110,7 +110,7 @@ def scan_command(
     if result.is_interrupted:
         note(f"interrupted after {result.state.asked} of {len(units)} units")
         raise SystemExit(INTERRUPTED)
-    if result.problem or not result.state.found:
+    if result.problem or not result.state.found or result.left_out:
         raise SystemExit(1)
 
 
@@ -138,6 +138,8 @@ class _Result:
     state: Scan
     problem: str | None = None
     is_interrupted: bool = False
+    left_out: int = 0
+    """Number of units that could not be added."""
 
 
 def _scan_and_report(
@@ -165,7 +167,7 @@ def _scan_and_report(
     if wishes.save and state.found:
         found_meters.save(wishes.save, endpoint, gateway, state, known)
     if wishes.add and state.found and not result.is_interrupted:
-        found_meters.add(endpoint, gateway, state, known, probe.timing, yes=wishes.yes)
+        result.left_out = found_meters.add(endpoint, gateway, state, known, probe.timing, yes=wishes.yes)
     return result
 
 

@@ -11,7 +11,6 @@ import click
 from emm_pipeline.cli.groups import CommandGroup
 from emm_pipeline.cli.local_time import shown_time, zone_name
 from emm_pipeline.cli.output import json_option, print_json, say
-from emm_pipeline.cli.showing.sentences import say_wrapped
 from emm_pipeline.cli.showing.tables import print_table
 from emm_pipeline.cli.virtual_device import EXAMPLES, make_device
 from emm_pipeline.condition.meters import meter_conditions
@@ -94,7 +93,7 @@ def list_command(env_files: tuple[Path, ...], as_json: bool) -> None:
     print_table(headers, rows, right=("id",), below=("log", "description"))
     for each in found:
         if each.meter.status.reason:
-            say_wrapped(f"meter {each.meter.id}: {each.meter.status.reason}")
+            say(f"meter {each.meter.id}: {each.meter.status.reason}")
 
 
 def _python() -> str:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from emm_pipeline.cli.links import link_of
 from emm_pipeline.cli.output import say
-from emm_pipeline.cli.showing.sentences import say_wrapped
 from emm_pipeline.cli.showing.tables import print_table, shown
 from emm_pipeline.commissioning.candidates import RIVAL_BITS, Confidence, alike, is_decided, rivals
 from emm_pipeline.commissioning.scan_remarks import scan_remarks
@@ -39,7 +39,7 @@ def print_units(gateway: GatewayAddress, state: Scan, timeout_s: float) -> None:
     over = f" over {gateway.name}" if link_of(gateway) else ""
     say(f"{len(state.found)} of {state.asked} units answer{over}")
     for line in scan_remarks(state, timeout_s, with_options=True):
-        say_wrapped(line)
+        say(line)
     for found in state.found:
         _print_differences(found)
         _print_alike(found)
@@ -88,13 +88,36 @@ def how_sure(candidate: Candidate) -> str:
 
 
 def _print_alike(found: FoundUnit) -> None:
-    """Say that a unit's values do not tell some types apart."""
-    if found.candidates and (others := alike(found.candidates)):
-        names = ", ".join(each.type for each in others[: MOST_SHOWN - 1])
-        say_wrapped(
-            f"Unit {found.unit_id}: {names} would give the same values as {found.candidates[0].type}. The label on the "
-            "device says which type it is."
-        )
+    """Say that a unit's values do not tell some types apart, and what would."""
+    if not found.candidates or not (others := alike(found.candidates)):
+        return
+    first = found.candidates[0]
+    names = _enumerated([each.type for each in (first, *others[: MOST_SHOWN - 1])])
+    say()
+    say(
+        f"Unit {found.unit_id}: {names} fit equally well, with the same values. The label on the device says which "
+        f"type it is.{_what_would_tell(first, others)}"
+    )
+
+
+def _enumerated(names: Sequence[str]) -> str:
+    """Return two or more names as a part of a sentence."""
+    return f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _what_would_tell(first: Candidate, others: Sequence[Candidate]) -> str:
+    largest = max((first, *others), key=lambda each: len(each.values))
+    smallest = min((first, *others), key=lambda each: len(each.values))
+    added = [name for name in largest.values if name not in smallest.values]
+    if not added:
+        return ""
+    under_load = [name for name in added if re.search("current|power", name, re.IGNORECASE)] or added
+    further = len(added) - len(under_load[:2])
+    shown_names = ", ".join(under_load[:2]) + (f" and {further} others" if further else "")
+    return (
+        f" Only {largest.type} has {shown_names}; all of them are 0 now. Scan again while current flows: if one is not "
+        f"0 then, it is {largest.type}."
+    )
 
 
 def _print_differences(found: FoundUnit) -> None:
@@ -105,12 +128,12 @@ def _print_differences(found: FoundUnit) -> None:
     others = rivals(found.candidates)[: MOST_SHOWN - 1]
     if not others:
         say()
-        say_wrapped(f"Unit {found.unit_id} is perhaps of type {first.type}. Compare with its display or manual:")
+        say(f"Unit {found.unit_id} is perhaps of type {first.type}. Compare with its display or manual:")
         say()
         _print_values([first], list(first.values))
         return
     say()
-    say_wrapped(f"Unit {found.unit_id} may be of {len(others) + 1} types. These values tell them apart on its display:")
+    say(f"Unit {found.unit_id} may be of {len(others) + 1} types. These values tell them apart on its display:")
     say()
     names = dict.fromkeys(name for other in others for name in first.differences(other))
     _print_values([first, *others], list(names))

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from emm_pipeline.cli.local_time import shown_time, since, zone_name
 from emm_pipeline.cli.output import say
-from emm_pipeline.cli.showing.sentences import say_wrapped
 from emm_pipeline.cli.showing.tables import print_table
 from emm_pipeline.config_db.editing.meter_rows import shown_gateway
 
@@ -43,4 +42,4 @@ def print_list(conditions: Sequence[MeterCondition]) -> None:
             text = f"{each.status.state}{since(each.status.since)}: {each.status.reason}"
             alike.setdefault(text, []).append(str(each.row.get("id")))
     for text, ids in alike.items():
-        say_wrapped(f"{'meters' if len(ids) > 1 else 'meter'} {', '.join(ids)} {text}")
+        say(f"{'meters' if len(ids) > 1 else 'meter'} {', '.join(ids)} {text}")
