@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from emm_pipeline.config_db.editing.meter_rows import HIGHEST_POWER_W
 from emm_pipeline.config_db.validation import check_rows
 from emm_pipeline.config_db.validation.meters import DEFAULT_PORT
-from emm_pipeline.config_db.values import TRANSPORT_NAMES, shown
+from emm_pipeline.config_db.values import TRANSPORT_NAMES, InvalidValueError, positive, shown
 from emm_pipeline.fleet import SERIAL_PORT, TransportKind
 from emm_pipeline.web.scan_forms import host_issue, split_port
 
@@ -39,7 +40,8 @@ class MeterForm:
     def empty(cls) -> MeterForm:
         """Return the form of a new meter."""
         return cls({"host": "", "port": "502", "slave_address": "1", "type": "", "description": "", "transport": "tcp",
-                    "serial_settings": "", "factor": "1", "may_be_off": ""})  # fmt: skip
+                    "serial_settings": "", "factor": "1", "may_be_off": "",
+                    "tariff": "", "max_power_w": ""})  # fmt: skip
 
     @classmethod
     def of_row(cls, row: Mapping[str, Any]) -> MeterForm:
@@ -52,6 +54,7 @@ class MeterForm:
                 "may_be_off": "on" if row.get("may_be_off") else "",
                 "transport": str(row.get("transport") or "tcp"),
                 "factor": "1" if factor is None else f"{float(factor):g}",
+                "max_power_w": "" if row.get("max_power_w") is None else f"{float(row['max_power_w']):g}",
             }
         )
 
@@ -76,6 +79,8 @@ class MeterForm:
             "transport": self.values["transport"] or None,
             "serial_settings": self.values["serial_settings"] or None,
             "may_be_off": bool(self.values["may_be_off"]),
+            "tariff": self.values["tariff"] or None,
+            "max_power_w": None,
         }
         if row["transport"] not in {*TRANSPORT_NAMES, None}:
             self.issues["transport"] = f"is {row['transport']!r}; allowed: {', '.join(TRANSPORT_NAMES)}"
@@ -85,6 +90,15 @@ class MeterForm:
             self.values["port"] = str(SERIAL_PORT)
         elif row["serial_settings"]:
             self.issues["serial_settings"] = "only a serial line has them: leave the field empty"
+        self._read_numbers(row)
+        if not row["type"]:
+            self.issues["type"] = "choose a type"
+        if reason := host_issue(row["host"]):
+            self.issues["host"] = reason
+        self._check(row)
+        return row
+
+    def _read_numbers(self, row: dict[str, Any]) -> None:
         for name, kind in NUMBERS.items():
             text = self.values[name].replace(",", ".") if kind is float else self.values[name]
             try:
@@ -93,12 +107,11 @@ class MeterForm:
                 kind_name = "a number" if kind is float else "a whole number"
                 found = f"is {shown(text)}, which is not {kind_name}" if text else f"enter {kind_name}"
                 self.issues[name] = found
-        if not row["type"]:
-            self.issues["type"] = "choose a type"
-        if reason := host_issue(row["host"]):
-            self.issues["host"] = reason
-        self._check(row)
-        return row
+        if given := self.values["max_power_w"]:
+            try:
+                row["max_power_w"] = positive(given.replace(",", "."), HIGHEST_POWER_W)
+            except InvalidValueError as err:
+                self.issues["max_power_w"] = str(err)
 
     def _check(self, row: Mapping[str, Any]) -> None:
         # Whether there is such a type is checked where the row is used: it may come from the catalogue.

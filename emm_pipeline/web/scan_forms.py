@@ -7,9 +7,10 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from emm_pipeline.commissioning.endpoints import parse_endpoint
 from emm_pipeline.commissioning.unit_ids import parse_unit_ids
 from emm_pipeline.config_db.validation.meters import DEFAULT_PORT, HIGHEST_PORT, gateway_address
-from emm_pipeline.config_db.values import TRANSPORT_NAMES, InvalidValueError, host, shown
+from emm_pipeline.config_db.values import TRANSPORT_NAMES, InvalidValueError, shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,33 +20,36 @@ if TYPE_CHECKING:
 FIELDS = {"host": "", "port": str(DEFAULT_PORT), "units": "1-20", "transport": ""}
 """The fields and their values in a new form."""
 _LONGEST = 200
-_WITH_PORT = re.compile(r"(?P<host>\[[^\[\]]+\]|[^:\[\]/]+):(?P<port>\d{1,5})", re.ASCII)
+_NO_PORT = 0
 _DIGITS_AND_DOTS = re.compile(r"[0-9.]+")
-_BRACKETS = re.compile(r"\[(.+)\]")
 
 
 def split_port(text: str) -> tuple[str, str | None]:
     """Return the host, without the brackets of an IPv6 address, and the port that follows it; None if there is none."""
-    if found := _WITH_PORT.fullmatch(text):
-        return _BRACKETS.sub(r"\1", found["host"]), found["port"]
-    return _BRACKETS.sub(r"\1", text), None
+    if text.startswith("/"):
+        return text, None
+    try:
+        place = parse_endpoint(text, _NO_PORT)
+    except ValueError:
+        return text, None
+    return place.host, None if place.port == _NO_PORT else str(place.port)
 
 
 def host_issue(text: str) -> str | None:
     """Return what is wrong with the name or address of a gateway; None if it may be right."""
     if not text:
         return "enter a name or an address"
-    if "/" in text and not text.startswith("/"):
+    if text.startswith("/"):
+        return None
+    if "/" in text:
         return f"is {shown(text)}; allowed: a name or an address without http:// and path, such as 192.168.1.113"
     if _DIGITS_AND_DOTS.fullmatch(text) and not _is_address(text):
         return f"is {shown(text)}, which is not an IPv4 address; one is 192.168.1.113"
-    if text.count(":") == 1 and not text.startswith("/"):
-        return f"is {shown(text)}; enter the port in the field Port"
     try:
-        host(text)
-    except InvalidValueError as err:
+        place = parse_endpoint(text, _NO_PORT)
+    except ValueError as err:
         return str(err)
-    return None
+    return None if place.port == _NO_PORT else f"is {shown(text)}; enter the port in the field Port"
 
 
 def _is_address(text: str) -> bool:

@@ -47,6 +47,8 @@ class Shown(NamedTuple):
 
     def address(self, place: str) -> str:
         """Return the address of a page by its route."""
+        if place in {"/tariffs/edit", "/tariffs/remove"}:
+            return f"{self.server.url}{place}?name=house&valid_from=2026-01-01"
         path = place.replace("/meters/{id}", "/meters/1").replace("/scans/{id}", self.scan)
         return self.server.url + path.replace("/catalogue/{name}", "/catalogue/sdm630")
 
@@ -98,6 +100,11 @@ def shown(page: Page, web: WebServer, gateway) -> Shown:
     page.get_by_label("User").fill("admin")
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Log in").click()
+    page.goto(f"{web.url}/tariffs/edit")
+    page.get_by_label("Tariff", exact=True).fill("house")
+    page.get_by_label("Valid from").fill("2026-01-01")
+    page.get_by_label("Per kWh, row 1", exact=True).fill("0.32")
+    page.get_by_role("button", name="Save").click()
     page.get_by_role("link", name="Add meters").click()
     page.get_by_label("Gateway, name or address").fill(f"{gateway.host}:{gateway.port}")
     page.get_by_label("Units").fill("1-3")

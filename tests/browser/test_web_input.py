@@ -144,11 +144,11 @@ def test_a_unit_that_is_a_meter_already_is_saved_only_if_the_person_insists(page
     expect(page.get_by_role("heading", name="meter 2", level=1)).to_be_visible()
 
 
-HEADER = "host,slave_address,type\n"
+HEADER = "host,unit,type\n"
 FILES = {
     "an empty file": (b"", "required columns"),
     "a picture": (b"\x89PNG\r\n\x1a\n\x00\xff", "UTF-8"),
-    "another table": (b"name,price\nbread,3\n", "name"),
+    "another table": (b"name,price\nbread,3\n", "the header lacks host"),
     "a header alone": (HEADER.encode(), "no meters"),
     "a cell too many": (f"{HEADER}10.0.0.1,1,sdm630,x\n".encode(), "line 2"),
     "a wrong unit id": (f"{HEADER}10.0.0.1,1,sdm630\n10.0.0.1,999,sdm630\n".encode(), "line 3"),
@@ -162,10 +162,10 @@ FILES = {
 def test_a_file_with_an_error_is_refused_beside_its_field_and_nothing_is_written(page: Page, url, name):
     content, error = FILES[name]
     page.goto(f"{url}/add/file")
-    field = page.get_by_label("CSV file")
+    field = page.get_by_label("File", exact=True)
     field.set_input_files([{"name": "meters.csv", "mimeType": "text/csv", "buffer": content}])
     page.get_by_role("button", name="Upload").click()
-    expect_error(page, page.get_by_label("CSV file"), error)
+    expect_error(page, page.get_by_label("File", exact=True), error)
     expect_no_meters(page, url)
 
 

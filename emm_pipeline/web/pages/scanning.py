@@ -10,15 +10,15 @@ from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, StreamingResponse
 
 from emm_pipeline.commissioning.ad_hoc import ad_hoc_meter
-from emm_pipeline.commissioning.unit_ids import HIGHEST_UNIT_ID
-from emm_pipeline.config_db.editing.meter_rows import load_meter_rows
+from emm_pipeline.commissioning.meter_lists import as_line, found_row, plan_list
+from emm_pipeline.config_db.editing.meter_rows import load_meter_rows, shown_gateway
+from emm_pipeline.config_db.validation.meters import HIGHEST_UNIT_ID
 from emm_pipeline.config_db.values import TRANSPORT_NAMES
 from emm_pipeline.errors import ConfigurationError, EmmError
 from emm_pipeline.event_loop import in_thread
 from emm_pipeline.web.api.replies import dump, json_object, json_reply
-from emm_pipeline.web.changes import discover_soon, install_missing, new_meter, record
+from emm_pipeline.web.changes import discover_soon, record, write_meter_list
 from emm_pipeline.web.device_checks import check, find_type
-from emm_pipeline.web.pages.overview import gateway_of
 from emm_pipeline.web.rendering import render
 from emm_pipeline.web.scan_forms import ScanForm
 from emm_pipeline.web.scans import ScanStatus
@@ -138,32 +138,24 @@ def add_units(request: Request, sent: Form) -> Response:
     scan = _scan(request)
     found = {each.unit_id for each in scan.units}
     units = [int(unit) for unit in sent.all("unit") if unit.isascii() and unit.isdecimal() and int(unit) in found]
-    rows = [_row(scan, unit, sent) for unit in units]
+    rows = [
+        found_row(scan.gateway, unit, sent.text(f"type-{unit}").strip()[:200])
+        | {"description": sent.text(f"name-{unit}").strip()[:500] or None}
+        for unit in units
+    ]
     error = None if rows else "choose at least one unit"
-    added = 0
     try:
-        install_missing(request, [row["type"] for row in rows], scan.entries)
-        for row in rows:
-            new_meter(request, row)
-            added += 1
+        plan = plan_list(site_of(request).engine, [as_line(row) for row in rows], further=scan.entries)
+        if plan.issues:
+            error = "; ".join(f"unit {issue.line}: {issue.reason}" for issue in plan.issues)
+        elif rows:
+            write_meter_list(request, plan)
     except EmmError as err:
-        error = f"{err}" + (f"; {added} of {len(rows)} meters were added" if added else "")
+        error = str(err)
     if error:
         return render(request, "scan.html", _INVALID, error=error, **_content(request))
     discover_soon(request)
-    return RedirectResponse(f"/?{urlencode({'gateway': gateway_of(rows[0]), 'added': added})}", _SEE_OTHER)
-
-
-def _row(scan: RunningScan, unit: int, sent: Form) -> dict[str, Any]:
-    return {
-        "host": scan.gateway.host,
-        "port": scan.gateway.port,
-        "transport": str(scan.gateway.transport),
-        "serial_settings": scan.gateway.serial_settings or None,
-        "slave_address": unit,
-        "type": sent.text(f"type-{unit}").strip()[:200],
-        "description": sent.text(f"name-{unit}").strip()[:500] or None,
-    }
+    return RedirectResponse(f"/?{urlencode({'gateway': shown_gateway(rows[0]), 'added': len(rows)})}", _SEE_OTHER)
 
 
 def _scan(request: Request) -> RunningScan:
