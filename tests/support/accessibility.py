@@ -1,4 +1,4 @@
-"""What makes a page hard to use without a mouse, without perfect eyes, or on a phone, found in a real browser."""
+"""Search a page in a real browser for obstacles to people without a mouse, with poor sight, or on a phone."""
 
 from __future__ import annotations
 
