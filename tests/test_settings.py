@@ -89,6 +89,17 @@ def test_a_file_named_by_hand_comes_before_the_projects_and_after_the_environmen
     assert (settings.meters_per_run, settings.max_connections) == (7, 9)
 
 
+def test_an_empty_variable_overrides_no_file_and_a_name_may_be_in_small_letters(environment, tmp_path):
+    file = tmp_path / "demo.env"
+    file.write_text(f"METERS_PER_RUN=7\nmax_connections=8\nEMM_ACCESS_DIR={tmp_path}\n")
+    environment("METERS_PER_RUN", "")
+    environment("EMM_ACCESS_DIR", "")
+    (tmp_path / "INFLUXDB_BUCKET").write_text("from a file")
+    settings = load_settings(file)
+    assert (settings.meters_per_run, settings.max_connections) == (7, 8)
+    assert (settings.emm_access_dir, settings.influxdb_bucket) == (tmp_path, "from a file")
+
+
 def test_a_password_with_special_characters_reaches_the_database_url_whole_and_stays_hidden(environment):
     settings = load_settings()
     assert settings.config_database_url.password == POSTGRES["POSTGRES_PASSWORD"]

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from emm_pipeline.config_db.editing.meter_rows import HIGHEST_POWER_W
 from emm_pipeline.config_db.validation import check_rows
-from emm_pipeline.config_db.values import TRANSPORT_NAMES
+from emm_pipeline.config_db.values import TRANSPORT_NAMES, InvalidValueError, positive
 from emm_pipeline.fleet import SERIAL_PORT
 
 if TYPE_CHECKING:
@@ -29,7 +30,8 @@ class MeterForm:
     def empty(cls) -> MeterForm:
         """Return the form of a new meter."""
         return cls({"host": "", "port": "502", "slave_address": "1", "type": "", "description": "", "transport": "tcp",
-                    "serial_settings": "", "factor": "1", "may_be_off": ""})  # fmt: skip
+                    "serial_settings": "", "factor": "1", "may_be_off": "",
+                    "tariff": "", "max_power_w": ""})  # fmt: skip
 
     @classmethod
     def of_row(cls, row: Mapping[str, Any]) -> MeterForm:
@@ -42,6 +44,7 @@ class MeterForm:
                 "may_be_off": "on" if row.get("may_be_off") else "",
                 "transport": str(row.get("transport") or "tcp"),
                 "factor": "1" if factor is None else f"{float(factor):g}",
+                "max_power_w": "" if row.get("max_power_w") is None else f"{float(row['max_power_w']):g}",
             }
         )
 
@@ -60,6 +63,8 @@ class MeterForm:
             "transport": self.values["transport"] or None,
             "serial_settings": self.values["serial_settings"] or None,
             "may_be_off": bool(self.values["may_be_off"]),
+            "tariff": self.values["tariff"] or None,
+            "max_power_w": None,
         }
         if row["transport"] not in {*TRANSPORT_NAMES, None}:
             self.issues["transport"] = f"is {row['transport']!r}; allowed: {', '.join(TRANSPORT_NAMES)}"
@@ -72,6 +77,11 @@ class MeterForm:
                 row[name] = kind(text)
             except (ValueError, OverflowError):
                 self.issues[name] = f"{_NAMES[name]} is {self.values[name]!r}, which is not a number"
+        if given := self.values["max_power_w"]:
+            try:
+                row["max_power_w"] = positive(given.replace(",", "."), HIGHEST_POWER_W)
+            except InvalidValueError as err:
+                self.issues["max_power_w"] = str(err)
         if not row["type"]:
             self.issues["type"] = "choose a type"
         if not row["host"]:

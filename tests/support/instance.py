@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 from dagster import DagsterEventType, DagsterInstance, ExecuteInProcessResult
 from sqlalchemy import Engine, text
-from support.postgres import create_database
+from support.postgres import administrate, create_database
 
 from emm_pipeline.cli.commands.database import upgrade_databases
 from emm_pipeline.config_db.engine import create_config_engine
 from emm_pipeline.definitions import build_definitions
 from emm_pipeline.defs.partitions import METER_READINGS, METERS
 from emm_pipeline.embedded_postgres import EmbeddedPostgres
-from emm_pipeline.settings import PROJECT_ROOT, current_settings
+from emm_pipeline.settings import PROJECT_ROOT, Settings, current_settings
 
 REGISTERS = """
     INSERT INTO registers VALUES
@@ -71,25 +71,40 @@ class Pipeline:
         return {name: getattr(value, "records", getattr(value, "value", value)) for name, value in metadata.items()}
 
 
-@pytest.fixture
-def pipeline(postgres: EmbeddedPostgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pipeline]:
-    """A pipeline with the registers of the type sdm630, and no meters."""
-    url = create_database(postgres)
-    home = tmp_path / "dagster"
-    home.mkdir()
-    shutil.copyfile(PROJECT_ROOT / "dagster.yaml", home / "dagster.yaml")
-    environment = {
+def connection_settings(postgres: EmbeddedPostgres, database: str) -> dict[str, str]:
+    """Return the variables with which EMM uses a database of this server."""
+    return {
         "POSTGRES_HOST": str(postgres.socket_dir),
         "POSTGRES_PORT": "5432",
         "POSTGRES_USER": "postgres",
-        "POSTGRES_DB": str(url.database),
-        "READINGS_STORE": "postgresql",
-        "DAGSTER_HOME": str(home),
+        "POSTGRES_DB": database,
     }
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
+
+
+@pytest.fixture(scope="session")
+def installed_template(postgres: EmbeddedPostgres) -> str:
+    """The name of an upgraded database without rows; with the suffix `_dagster`, that of Dagster's own database."""
+    name = str(create_database(postgres).database)
+    variables = connection_settings(postgres, name)
+    settings = Settings(_env_file=None, **{each.lower(): value for each, value in variables.items()})  # type: ignore[call-arg,arg-type]
+    upgrade_databases(settings, lambda _: None)
+    return name
+
+
+@pytest.fixture
+def pipeline(
+    postgres: EmbeddedPostgres, installed_template: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Pipeline]:
+    """A pipeline with the registers of the type sdm630, and no meters."""
+    name = create_database(postgres, installed_template).database
+    administrate(postgres, f"CREATE DATABASE {name}_dagster TEMPLATE {installed_template}_dagster STRATEGY file_copy")
+    home = tmp_path / "dagster"
+    home.mkdir()
+    shutil.copyfile(PROJECT_ROOT / "dagster.yaml", home / "dagster.yaml")
+    variables = connection_settings(postgres, str(name)) | {"READINGS_STORE": "postgresql", "DAGSTER_HOME": str(home)}
+    for variable, value in variables.items():
+        monkeypatch.setenv(variable, value)
     current_settings.cache_clear()
-    upgrade_databases(current_settings(), lambda _: None)
     engine = create_config_engine(current_settings().config_database_url)
     with DagsterInstance.get() as instance:
         pipeline = Pipeline(instance, engine)

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from support.meters import SimulatedGateway, SimulatedUnit, encode_value, inputs
 
+from emm_pipeline import runnable
 from emm_pipeline.fleet import DataType
 from emm_pipeline.stores.charts import FailedPoll
 from emm_pipeline.stores.energy_points import EnergyPoints
@@ -333,6 +334,27 @@ def test_the_pipeline_page_shows_every_part(browser):
     page = browser.get("/pipeline").text
     for text in ("PostgreSQL", "outbox", "clock", "Alerts", "Schedules"):
         assert text in page
+
+
+def test_the_pipeline_page_shows_virtual_devices_with_their_logs(local_web, browser, monkeypatch):
+    assert "None is configured" in browser.get("/pipeline").text
+    local_web.sql("INSERT INTO energy_meters VALUES (900, 'boiler', 502, 1, 'boiler', 'hot water')")
+    assert "hot water" in browser.get("/pipeline").text
+    monkeypatch.setattr(runnable, "_is_elsewhere", True)
+    page = browser.get("/pipeline").text
+    assert "docker compose logs boiler" in page
+    assert "This page does not reach devices" in page
+
+
+def test_in_the_stack_a_virtual_device_is_read_with_the_command_that_the_page_names(browser, gateway, monkeypatch):
+    wanted = "which only polls use"
+    form = fields(gateway, action="test", host="no-such-device")
+    assert wanted not in browser.submit("/add/meter", form).text, "only in the stack"
+    monkeypatch.setattr(runnable, "_is_elsewhere", True)
+    page = browser.submit("/add/meter", form).text
+    assert wanted in page
+    assert f"emm meters check --host no-such-device:{gateway.port} --unit 1 --type sdm630" in page
+    assert wanted not in browser.submit("/add/meter", form | {"host": "127.0.0.1", "port": "1"}).text
 
 
 def test_pages_that_do_not_exist_are_reported(browser):

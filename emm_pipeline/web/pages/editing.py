@@ -8,6 +8,7 @@ from starlette.responses import RedirectResponse
 
 from emm_pipeline.catalog import load_catalogue
 from emm_pipeline.commissioning.ad_hoc import ad_hoc_meter
+from emm_pipeline.config_db.editing.tariffs import load_price_lists
 from emm_pipeline.config_db.editing.type_tables import load_types_of
 from emm_pipeline.config_db.validation.meters import gateway_address
 from emm_pipeline.config_db.values import TRANSPORT_NAMES, InvalidValueError
@@ -98,6 +99,8 @@ def _show(  # noqa: PLR0913 - what the template shows
     error: str | None = None,
     checked: CheckedDevice | None = None,
 ) -> Response:
+    engine = site_of(request).engine
+    tariffs = {each.name for each in load_price_lists(engine)} | {form.values["tariff"]} - {""}
     return render(
         request,
         "meter_form.html",
@@ -106,6 +109,7 @@ def _show(  # noqa: PLR0913 - what the template shows
         meter_id=meter_id,
         error=error,
         checked=checked,
-        types=sorted({*load_types_of(site_of(request).engine), *load_catalogue()}),
+        types=sorted({*load_types_of(engine), *load_catalogue()}),
+        tariffs=sorted(tariffs),
         transports=TRANSPORT_NAMES,
     )

@@ -9,14 +9,16 @@ from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, StreamingResponse
 
 from emm_pipeline.commissioning.ad_hoc import ad_hoc_meter
-from emm_pipeline.commissioning.unit_ids import HIGHEST_UNIT_ID, parse_unit_ids
+from emm_pipeline.commissioning.endpoints import parse_endpoint
+from emm_pipeline.commissioning.meter_lists import as_line, found_row, plan_list
+from emm_pipeline.commissioning.unit_ids import parse_unit_ids
 from emm_pipeline.config_db.editing.meter_rows import load_meter_rows
-from emm_pipeline.config_db.validation.meters import gateway_address
-from emm_pipeline.config_db.values import TRANSPORT_NAMES, InvalidValueError, host
+from emm_pipeline.config_db.validation.meters import HIGHEST_UNIT_ID, gateway_address
+from emm_pipeline.config_db.values import TRANSPORT_NAMES
 from emm_pipeline.errors import ConfigurationError, EmmError
 from emm_pipeline.event_loop import in_thread
 from emm_pipeline.web.api.replies import dump, json_object, json_reply
-from emm_pipeline.web.changes import install_missing, new_meter, record
+from emm_pipeline.web.changes import record, write_meter_list
 from emm_pipeline.web.device_checks import check, find_type
 from emm_pipeline.web.rendering import render
 from emm_pipeline.web.scans import ScanStatus
@@ -69,9 +71,9 @@ def _gateway(fields: Mapping[str, str]) -> GatewayAddress:
     if not (port.isascii() and port.isdecimal() and 1 <= int(port) <= 65535):  # noqa: PLR2004 - the highest port
         raise ConfigurationError(f"the port is {port!r}; allowed: 1 to 65535")
     try:
-        name = fields["host"] if fields["host"].startswith("/") else host(fields["host"].strip("[]"))
-        return gateway_address(name, int(port), fields["transport"] or None, None)
-    except InvalidValueError as err:
+        place = parse_endpoint(fields["host"], int(port))
+        return gateway_address(place.host, place.port, fields["transport"] or None, None)
+    except ValueError as err:
         raise ConfigurationError(f"the gateway {fields['host']!r}: {err}") from None
 
 
@@ -150,31 +152,23 @@ def add_units(request: Request, sent: Form) -> Response:
     scan = _scan(request)
     found = {each.unit_id for each in scan.units}
     units = [int(unit) for unit in sent.all("unit") if unit.isascii() and unit.isdecimal() and int(unit) in found]
-    rows = [_row(scan, unit, sent) for unit in units]
+    rows = [
+        found_row(scan.gateway, unit, sent.text(f"type-{unit}").strip()[:200])
+        | {"description": sent.text(f"name-{unit}").strip()[:500] or None}
+        for unit in units
+    ]
     error = None if rows else "choose at least one unit"
-    added = 0
     try:
-        install_missing(request, [row["type"] for row in rows], scan.entries)
-        for row in rows:
-            new_meter(request, row)
-            added += 1
+        plan = plan_list(site_of(request).engine, [as_line(row) for row in rows], further=scan.entries)
+        if plan.issues:
+            error = "; ".join(f"unit {issue.line}: {issue.reason}" for issue in plan.issues)
+        elif rows:
+            write_meter_list(request, plan)
     except EmmError as err:
-        error = f"{err}" + (f"; {added} of {len(rows)} meters were added" if added else "")
+        error = str(err)
     if error:
         return render(request, "scan.html", _INVALID, error=error, **_content(request))
     return RedirectResponse("/", _SEE_OTHER)
-
-
-def _row(scan: RunningScan, unit: int, sent: Form) -> dict[str, Any]:
-    return {
-        "host": scan.gateway.host,
-        "port": scan.gateway.port,
-        "transport": str(scan.gateway.transport),
-        "serial_settings": scan.gateway.serial_settings or None,
-        "slave_address": unit,
-        "type": sent.text(f"type-{unit}").strip()[:200],
-        "description": sent.text(f"name-{unit}").strip()[:500] or None,
-    }
 
 
 def _scan(request: Request) -> RunningScan:
