@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Row
 from support.dagster_ui import wait_for
-from support.postgres import INIT_SQL
+from support.postgres import INIT_SQL, administrate
 from support.systemd import RunningSystemd, running_systemd, why_not
 
 from emm_pipeline.config_db.engine import create_config_engine
@@ -36,7 +36,11 @@ def folder() -> Iterator[Path]:
 
 @pytest.fixture
 def postgres(folder) -> Iterator[EmbeddedPostgres]:
+    """PostgreSQL with the example meter, which listens on this machine."""
     with EmbeddedPostgres(folder / "postgres", durable=False) as server:
+        administrate(server, "CREATE DATABASE emm")
+        sql(server, INIT_SQL)
+        sql(server, f"UPDATE energy_meters SET host = '127.0.0.1', port = {PORT}")
         yield server
         server.kill()
 
@@ -78,8 +82,6 @@ def test_installed_services_poll_restart_after_a_kill_and_leave_nothing_when_rem
         wait_for("the services to run", lambda: all(map(systemd.is_active, SERVICES)))
         assert service("status").returncode == 0
         wait_for("the tables", lambda: systemd.run(*emm, "db", "check").returncode == 0)
-        sql(postgres, INIT_SQL)
-        sql(postgres, f"UPDATE energy_meters SET host = '127.0.0.1', port = {PORT}")
         wait_for("a reading", lambda: count(postgres) > 0, 240)
         wait_for("the daily backup", lambda: list(backups.glob("emm-*.zip")))
         wait_for("the status to be ok", lambda: systemd.run(*emm, "status").returncode == 0, 120)
