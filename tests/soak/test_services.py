@@ -86,12 +86,10 @@ def test_installed_services_poll_restart_after_a_kill_and_leave_nothing_when_rem
         wait_for("the daily backup", lambda: list(backups.glob("emm-*.zip")))
         wait_for("the status to be ok", lambda: systemd.run(*emm, "status").returncode == 0, 120)
 
+        known = {unit: systemd.main_pid(unit) for unit in SERVICES}
+        systemd.run("systemctl", "kill", "--signal=SIGKILL", *SERVICES)
         for unit in SERVICES:
-            before = systemd.main_pid(unit)
-            systemd.run("systemctl", "kill", "--signal=SIGKILL", unit)
-            wait_for(
-                f"{unit} to be restarted", lambda unit=unit, before=before: systemd.main_pid(unit) not in {0, before}
-            )
+            wait_for(f"{unit} to be restarted", lambda unit=unit: systemd.main_pid(unit) not in {0, known[unit]})
         before = count(postgres)
         wait_for("a reading after the restarts", lambda: count(postgres) > before, 240)
         assert "poll_schedule" in service("logs", "daemon", "--lines", "1000").stdout
