@@ -1,4 +1,4 @@
-"""The log files of the demo's processes are limited, while the processes go on writing to them."""
+"""The log files of the demo's processes are limited, and the processes continue to write to them."""
 
 import os
 from threading import Thread
@@ -7,7 +7,7 @@ from emm_pipeline.cli.demo.log_files import rotate
 from emm_pipeline.cli.demo.processes import ProcessGroup
 
 
-def test_a_process_writes_on_to_its_log_after_a_rotation(tmp_path):
+def test_a_process_continues_to_write_to_its_log_after_a_rotation(tmp_path):
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     with ProcessGroup(tmp_path / "logs") as processes:
@@ -28,7 +28,7 @@ def test_a_process_writes_on_to_its_log_after_a_rotation(tmp_path):
         assert b"\0" not in log.read_bytes(), "the process writes at the end of the file, not where it was before"
 
 
-def test_a_small_log_and_one_that_does_not_exist_are_left_alone(tmp_path):
+def test_a_small_log_and_one_that_does_not_exist_are_not_changed(tmp_path):
     log = tmp_path / "daemon.log"
     assert not rotate(log)
     log.write_text("a line\n")
