@@ -1,4 +1,4 @@
-"""The log files of the demo's processes are limited, and the processes continue to write to them."""
+"""The log files of the demo's processes are limited, while the processes continue to write to them."""
 
 import os
 from threading import Thread
@@ -7,7 +7,7 @@ from emm_pipeline.cli.demo.log_files import rotate
 from emm_pipeline.cli.demo.processes import ProcessGroup
 
 
-def test_a_process_continues_to_write_to_its_log_after_a_rotation(tmp_path):
+def test_a_process_writes_on_to_its_log_after_a_rotation(tmp_path):
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     with ProcessGroup(tmp_path / "logs") as processes:
