@@ -96,7 +96,7 @@ def test_installed_services_poll_restart_after_a_kill_and_leave_nothing_when_rem
         assert "Started" in service("logs").stdout
 
         assert systemd.run("systemctl", "stop", "emm.target").returncode == 0
-        assert not any(map(systemd.is_active, SERVICES)), "they are parts of the target"
+        wait_for("all parts of the target to stop", lambda: not any(map(systemd.is_active, SERVICES)))
         assert systemd.run("systemctl", "start", "emm.target").returncode == 0
         wait_for("the services to run again", lambda: all(map(systemd.is_active, SERVICES)))
         removed = service("remove")
