@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 
 PICTURES = PROJECT_ROOT / "docs" / "pictures"
 OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-sync"]
+_WITHOUT_PATH = """(path) => {
+  const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (texts.nextNode()) texts.currentNode.data = texts.currentNode.data.replaceAll(path, "");
+}"""
+"""Makes the commands in a picture relative to the checkout."""
 TakePicture = Callable[[str], None]
 
 
@@ -65,6 +70,7 @@ def picture(page: Page) -> TakePicture:
     def take(name: str) -> None:
         if os.environ.get("EMM_PICTURES") == "1":
             page.wait_for_timeout(1500)  # charts are drawn a moment after their data came
+            page.evaluate(_WITHOUT_PATH, f"{PROJECT_ROOT}/")
             page.screenshot(path=PICTURES / f"{name}.png")
 
     return take
