@@ -33,7 +33,7 @@ PARTS = (
     *("/meters", "/meters/{id}/values", "/meters/{id}/energy", "/meters/{id}/failures"),
     *("/scans/{id}/units", "/scans/{id}/values", "/scans/{id}/events", "/catalogue/rows"),
 )
-"""What a page loads into itself."""
+"""The parts that a page loads into itself."""
 PLACES = [route.path for route in PAGES if "GET" in (route.methods or ()) and route.path not in PARTS]
 VALUES = {"voltageL1": 231.4, "activePower": 983.4, "importActiveEnergy": 12345.6}
 UNITS = {"voltageL1": "V", "activePower": "W", "importActiveEnergy": "kWh"}

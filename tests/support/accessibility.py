@@ -1,4 +1,4 @@
-"""What makes a page hard to use without a mouse, without perfect eyes, or on a phone, found in a real browser."""
+"""Find, in a real browser, the parts of a page that are hard to use without a mouse, with weak eyes, or on a phone."""
 
 from __future__ import annotations
 
