@@ -18,8 +18,8 @@ from typing import Any
 
 import click
 
-from emm_pipeline.cli.runnable import runnable
 from emm_pipeline.cli.wrapping import wrapped
+from emm_pipeline.runnable import runnable
 
 MAX_LINE = 2000
 """Maximum number of characters in a line; longer lines are cut."""

@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from emm_pipeline.cli.addresses import ENDPOINT, UNIT_ID, Endpoint
+from emm_pipeline.cli.addresses import ENDPOINT, UNIT_ID
 from emm_pipeline.cli.commands.meters_check import check_plan
 from emm_pipeline.cli.commands.types_install import install_types
 from emm_pipeline.cli.gateways import KnownFleet
-from emm_pipeline.cli.links import gateway_of, shown_gateway, transport_options
+from emm_pipeline.cli.links import gateway_of, transport_options
 from emm_pipeline.cli.meter_names import named
 from emm_pipeline.cli.output import can_ask, confirm, json_option, print_json, say, yes_option
 from emm_pipeline.cli.showing.checks import as_json as check_as_json
 from emm_pipeline.cli.showing.checks import print_findings, values_in_brief
-from emm_pipeline.cli.type_names import find_type
 from emm_pipeline.commissioning.check_results import AD_HOC_ID
+from emm_pipeline.commissioning.type_names import find_type
 from emm_pipeline.config_db.editing.meter_rows import add_meter
 from emm_pipeline.config_db.loader import load_fleet
 from emm_pipeline.errors import EmmError
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from emm_pipeline.commissioning.check_results import MeterCheck
+    from emm_pipeline.commissioning.endpoints import Endpoint
     from emm_pipeline.config_db.editing.meter_rows import MeterRow
     from emm_pipeline.fleet import GatewayAddress, MeterType
 
@@ -106,7 +107,7 @@ def add_command(
     if is_new:
         say(f"installed type {type_name}: {len(meter_type.registers)} registers")
     when = f"not polled until: emm meters enable {added['id']}" if disabled else "first reading within two minutes"
-    say(f"added {named(added)} at {shown_gateway(gateway)} unit {unit}, type {type_name}: {when}")
+    say(f"added {named(added)} at {gateway.short_name} unit {unit}, type {type_name}: {when}")
 
 
 def _test(

@@ -10,7 +10,7 @@ import click
 
 from emm_pipeline.catalog import load_catalogue
 from emm_pipeline.cli import found_meters, interruptible
-from emm_pipeline.cli.addresses import ADDRESS, ENDPOINT, UNITS, Endpoint
+from emm_pipeline.cli.addresses import ADDRESS, ENDPOINT, UNITS
 from emm_pipeline.cli.gateways import KnownFleet, known_fleet
 from emm_pipeline.cli.links import gateway_of, pause_options, transport_options
 from emm_pipeline.cli.output import json_option, note, print_json, yes_option
@@ -21,7 +21,7 @@ from emm_pipeline.commissioning.ranking import Ranking
 from emm_pipeline.commissioning.scan_state import Probe, Scan, Watcher
 from emm_pipeline.commissioning.scanning import RESEND_AFTER_S, scan_any
 from emm_pipeline.fleet import FunctionCode
-from emm_pipeline.modbus.messages import advise
+from emm_pipeline.modbus.messages import advise_on
 from emm_pipeline.modbus.session import Timing
 from emm_pipeline.modbus.transport.base import ConnectError
 from emm_pipeline.modbus.transport.choosing import other_framings
@@ -30,6 +30,7 @@ from emm_pipeline.readings import Request
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from emm_pipeline.commissioning.endpoints import Endpoint
     from emm_pipeline.fleet import GatewayAddress
 
 INTERRUPTED = 130
@@ -153,7 +154,7 @@ def _scan_and_report(
     try:
         gateway = _scan(known, probe, others, state)
     except ConnectError as err:
-        result.problem = f"{probe.gateway.name}: {err}; {err.advice or advise(err.kind)}"
+        result.problem = f"{probe.gateway.name}: {err}; {advise_on(err)}"
     except KeyboardInterrupt:
         result.is_interrupted = True
     if wishes.as_json:

@@ -9,9 +9,7 @@ from emm_pipeline.cli.links import link_of
 from emm_pipeline.cli.output import say
 from emm_pipeline.cli.showing.tables import print_table, shown
 from emm_pipeline.commissioning.candidates import RIVAL_BITS, Confidence, alike, is_decided, rivals
-from emm_pipeline.modbus.messages import advise
-from emm_pipeline.readings import FailureKind
-from emm_pipeline.stores.texts import number_of
+from emm_pipeline.commissioning.scan_remarks import scan_remarks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -40,7 +38,7 @@ def print_units(gateway: GatewayAddress, state: Scan, timeout_s: float) -> None:
                 say(f"unit {found.unit_id}: {texts}")
     over = f" over {gateway.name}" if link_of(gateway) else ""
     say(f"{len(state.found)} of {state.asked} units answer{over}")
-    for line in _remarks(state, timeout_s):
+    for line in scan_remarks(state, timeout_s, with_options=True):
         say(line)
     for found in state.found:
         _print_differences(found)
@@ -87,47 +85,6 @@ def how_sure(candidate: Candidate) -> str:
     if candidate.proven:
         return "proven by its id"
     return f"{'likely' if candidate.confidence is Confidence.LIKELY else 'perhaps'}, {counts}"
-
-
-def _remarks(state: Scan, timeout_s: float) -> Iterator[str]:
-    yield from state.notices
-    if state.slow_s:
-        yield f"The gateway takes {state.slow_s:.1f} s to report an absent unit, so each unit got more than --timeout."
-    for found in state.found:
-        if found.late_s is not None:
-            yield (
-                f"Unit {found.unit_id} is slow: its reply took {found.late_s:.1f} s. To identify it, scan it alone: "
-                f"--units {found.unit_id} --timeout {found.late_s * 2:.0f}. Its type needs a longer timeout_s, too."
-            )
-    for first in dict.fromkeys(each.same_as for each in state.found if each.same_as is not None):
-        same = [each.unit_id for each in state.found if each.same_as == first]
-        yield (
-            f"The device of unit {first} answers to other unit ids, too, with the same counters: {ranges(same)}. "
-            f"Only unit {first} is offered."
-        )
-    if state.all_reply and not any(each.same_as is not None for each in state.found):
-        yield "All units answer: this is probably one device that answers to any unit id. Add only one of them."
-    for reason in sorted(set(state.unclear.values())):
-        units = [str(unit) for unit, why in state.unclear.items() if why == reason]
-        yield f"no valid reply came for {number_of(len(units), 'unit')} ({', '.join(units[:10])}): {reason}"
-    if state.found and state.silent:
-        yield (
-            f"{number_of(len(state.silent), 'unit')} sent nothing within {timeout_s:g} s. "
-            "For a unit that needs longer than 5 s, add --timeout."
-        )
-    if not state.found and state.asked:
-        yield state.advice or advise(FailureKind.INVALID_REPLY if state.unclear else FailureKind.TIMEOUT)
-
-
-def ranges(numbers: Sequence[int]) -> str:
-    """Return ascending numbers in short: `2-4, 7`."""
-    parts: list[list[int]] = []
-    for number in sorted(numbers):
-        if parts and number == parts[-1][-1] + 1:
-            parts[-1][1:] = [number]
-        else:
-            parts.append([number])
-    return ", ".join("-".join(map(str, part)) for part in parts)
 
 
 def _print_alike(found: FoundUnit) -> None:

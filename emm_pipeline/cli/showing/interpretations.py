@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from rich.text import Text
 
-    from emm_pipeline.cli.addresses import Endpoint
+    from emm_pipeline.commissioning.endpoints import Endpoint
     from emm_pipeline.commissioning.searching import SearchedRegisters
     from emm_pipeline.commissioning.texts import FoundText
     from emm_pipeline.readings import Request

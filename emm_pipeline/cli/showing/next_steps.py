@@ -14,9 +14,9 @@ from emm_pipeline.commissioning.check_notes import longer_timeout_s
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from emm_pipeline.cli.addresses import Endpoint
     from emm_pipeline.cli.gateways import KnownFleet
     from emm_pipeline.commissioning.candidates import Candidate
+    from emm_pipeline.commissioning.endpoints import Endpoint
     from emm_pipeline.commissioning.scan_state import FoundUnit, Scan
     from emm_pipeline.fleet import EnergyMeter, GatewayAddress
     from emm_pipeline.modbus.session import Timing

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from emm_pipeline.cli.local_time import since, told_time
 from emm_pipeline.cli.output import printable, say
-from emm_pipeline.cli.runnable import runnable
 from emm_pipeline.cli.wrapping import wrapped
+from emm_pipeline.runnable import runnable
 from emm_pipeline.status import State
 from emm_pipeline.stores.texts import number_of
 
