@@ -1,14 +1,15 @@
 """The dashboard Energy: what flowed today, this month and each day, by meter, with its cost and its quality.
 
 It reads `emm_energy`, which the pipeline computes. A day has one point per meter, at its beginning, so `GROUP BY
-time(1h)` adds the meters of each day, whatever the time zone of the days is.
+time(1h)` adds the meters of each day, whatever the time zone of the days is. The bars add the selected meters. Those of
+each meter are in a row that is closed at first: Grafana does not send its queries, which are slow for many meters.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from grafana_foundation_sdk.builders.dashboard import Dashboard, QueryVariable
+from grafana_foundation_sdk.builders.dashboard import Dashboard, QueryVariable, Row
 from grafana_foundation_sdk.models.dashboard import (
     DataTransformerConfig,
     VariableOption,
@@ -26,6 +27,7 @@ UID = "emm-energy"
 
 _SELECTED = '"id" =~ /^${meter:regex}$/ AND "measurement" =~ /^${measurement:regex}$/'
 _METER = '"id" =~ /^${meter:regex}$/'
+_EACH = ', "id"'
 
 
 def build() -> Dashboard:
@@ -101,17 +103,13 @@ def build() -> Dashboard:
             .span(12)
             .height(10)
         )
-        .with_panel(
-            bars(
-                "Cost by meter, day by day",
-                Query(
-                    f'SELECT sum("cost") FROM "emm_energy" WHERE "period" = \'day\' AND {_METER} AND $timeFilter '
-                    'GROUP BY time(1h), "id" fill(none)',
-                    alias="meter $tag_id",
-                ),
-            )
-            .span(WIDTH)
-            .height(9)
+        .with_panel(_cost("Cost, day by day").span(WIDTH).height(9))
+        .with_row(
+            Row("Each meter")
+            .with_panel(_by("day", "Each meter, day by day", _EACH).span(12).height(9))
+            .with_panel(_by("hour", "Each meter, hour by hour", _EACH).time_from("7d").span(12).height(9))
+            .with_panel(_by("month", "Each meter, month by month", _EACH).time_from("13M").span(12).height(9))
+            .with_panel(_cost("Cost of each meter, day by day", _EACH).span(12).height(9))
         )
     )
 
@@ -121,12 +119,21 @@ def _total(title: str, period: str, since: str) -> stat.Panel:
     return number(title, Query(query), unit="kwatth", steps={0: BLUE}).decimals(1).time_from(since)
 
 
-def _by(period: str, title: str) -> timeseries.Panel:
+def _by(period: str, title: str, each: str = "") -> timeseries.Panel:
     query = (
         f'SELECT sum("energy") FROM "emm_energy" WHERE "period" = \'{period}\' AND {_SELECTED} AND $timeFilter '
-        'GROUP BY time(1h), "id", "measurement", "dataunit" fill(none)'
+        f'GROUP BY time(1h), "measurement", "dataunit"{each} fill(none)'
     )
-    return bars(title, Query(query, alias="meter $tag_id, $tag_measurement [$tag_dataunit]"))
+    meter = "meter $tag_id, " if each else ""
+    return bars(title, Query(query, alias=f"{meter}$tag_measurement [$tag_dataunit]"))
+
+
+def _cost(title: str, each: str = "") -> timeseries.Panel:
+    query = (
+        f'SELECT sum("cost") FROM "emm_energy" WHERE "period" = \'day\' AND {_METER} AND $timeFilter '
+        f"GROUP BY time(1h){each} fill(none)"
+    )
+    return bars(title, Query(query, alias="meter $tag_id" if each else "cost"))
 
 
 def _variable(name: str, tag: str, current: str = "") -> QueryVariable:
@@ -139,6 +146,7 @@ def _variable(name: str, tag: str, current: str = "") -> QueryVariable:
         .sort(VariableSort.NATURAL_ASC)
         .multi(multi=True)
         .include_all(include_all=True)
+        .all_value(".*")  # instead of all ids, of which there may be a thousand
         .current(option)
     )
 

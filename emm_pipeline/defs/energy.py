@@ -2,7 +2,8 @@
 
 An hour is computed within two minutes of its end, a day once its hours are there, a month once its days are. Backfills
 compute any range again from the readings, and give the same numbers. `defs/energy_again.py` computes hours again whose
-readings came late; their days and months follow by themselves.
+readings came late; their days and months follow by themselves. An asset is stale if nothing was computed between the
+end of an interval and a deadline, which an hour also keeps if its first run failed.
 
 Automation conditions: https://docs.dagster.io/guides/automate/declarative-automation
 """
@@ -22,6 +23,7 @@ from dagster import (
     BackfillPolicy,
     BetaWarning,
     DefaultSensorStatus,
+    FreshnessPolicy,
     MaterializeResult,
     TimeWindowPartitionMapping,
     asset,
@@ -38,7 +40,7 @@ GROUP = "energy"
 HOURLY, DAILY, MONTHLY = "energy_hourly", "energy_daily", "energy_monthly"
 MADE_UP = timedelta(days=35)
 """Hours that are missing are computed for this time; earlier ones by a backfill."""
-AUTOMATION_EVERY_S = 10
+AUTOMATION_EVERY_S = 30
 
 
 def _checks(asset_name: str) -> list[AssetCheckSpec]:
@@ -68,6 +70,7 @@ def build_energy_assets(partitions: TimePartitions) -> tuple[AssetsDefinition, A
 
 
 def _build(partitions: TimePartitions) -> tuple[AssetsDefinition, AssetsDefinition, AssetsDefinition]:
+    zone = str(partitions.hours.timezone)
 
     @asset(
         name=HOURLY,
@@ -76,7 +79,8 @@ def _build(partitions: TimePartitions) -> tuple[AssetsDefinition, AssetsDefiniti
         owners=["team:energy"],
         partitions_def=partitions.hours,
         deps=[AssetDep(METER_READINGS, partition_mapping=AllPartitionMapping())],
-        automation_condition=hourly_condition(str(partitions.hours.timezone)),
+        automation_condition=hourly_condition(zone),
+        freshness_policy=FreshnessPolicy.cron("15 * * * *", timedelta(minutes=15), zone),
         backfill_policy=BackfillPolicy.single_run(),
         check_specs=_checks(HOURLY),
         description="The energy of each hour, by meter and counter, from the readings around it: `emm_energy` with "
@@ -95,6 +99,7 @@ def _build(partitions: TimePartitions) -> tuple[AssetsDefinition, AssetsDefiniti
         partitions_def=partitions.days,
         deps=[AssetDep(HOURLY, partition_mapping=TimeWindowPartitionMapping())],
         automation_condition=rolled_up(),
+        freshness_policy=FreshnessPolicy.cron("30 0 * * *", timedelta(minutes=30), zone),
         backfill_policy=BackfillPolicy.single_run(),
         check_specs=_checks(DAILY),
         description="The energy of each day in TZ: exactly the sum of its hours. `emm_energy` with period=day.",
@@ -112,6 +117,7 @@ def _build(partitions: TimePartitions) -> tuple[AssetsDefinition, AssetsDefiniti
         partitions_def=partitions.months,
         deps=[AssetDep(DAILY, partition_mapping=TimeWindowPartitionMapping())],
         automation_condition=rolled_up(),
+        freshness_policy=FreshnessPolicy.cron("30 0 1 * *", timedelta(minutes=30), zone),
         backfill_policy=BackfillPolicy.single_run(),
         check_specs=_checks(MONTHLY),
         description="The energy of each month in TZ: exactly the sum of its days. The cost contains the base price. "

@@ -52,13 +52,15 @@ def report_read(context: OpExecutionContext, results: Sequence[PollResult], deta
 def _metadata(
     result: PollResult, state: State, read_at: datetime | None, details: PageDetails
 ) -> dict[str, MetadataValue]:
-    """Return the metadata of every event, so that none of an older event is left when Dagster's page merges them."""
+    """Return the metadata of every event, so that none of an older event is left when Dagster's page merges them.
+
+    It contains no numbers: the plots on the asset's page would join those of different meters.
+    """
     metadata: dict[str, MetadataValue] = {
         "status": MetadataValue.text(state.value),
-        "points": MetadataValue.int(result.points),
-        "dagster/row_count": MetadataValue.int(result.points),
-        "requests": MetadataValue.int(result.requests),
-        "latency (ms)": MetadataValue.float(round(result.latency_ms, 1)),
+        "points": MetadataValue.text(str(result.points)),
+        "requests": MetadataValue.text(str(result.requests)),
+        "latency": MetadataValue.text(f"{result.latency_ms:.1f} ms"),
     }
     texts = {"type": result.type, "description": result.description}
     if result.address:

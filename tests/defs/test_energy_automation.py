@@ -1,5 +1,6 @@
 """When Dagster computes energies by itself: its automation conditions, evaluated at given times."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -13,6 +14,10 @@ from dagster import (
     MonthlyPartitionsDefinition,
     evaluate_automation_conditions,
 )
+from dagster._core.definitions.freshness import FreshnessState
+from dagster._core.definitions.freshness_evaluator import CronFreshnessPolicyEvaluator
+from dagster._core.loader import LoadingContextForTest
+from dagster._core.test_utils import freeze_time
 
 from emm_pipeline.defs.energy import DAILY, HOURLY, MONTHLY, build_energy_assets
 from emm_pipeline.defs.energy_partitions import TimePartitions
@@ -51,6 +56,14 @@ class Daemon:
             if not fails:
                 self.done(name, partition)
         return asked
+
+    def is_fresh(self, name: str, time: datetime) -> bool:
+        """Evaluate the freshness policy of an asset at a time, as the daemon does."""
+        node = self._definitions.resolve_asset_graph().get(AssetKey(name))
+        with freeze_time(time):
+            context = LoadingContextForTest(self.instance)
+            state = asyncio.run(CronFreshnessPolicyEvaluator().evaluate_freshness(context, node))
+        return state is FreshnessState.PASS
 
     def done(self, name: str, partition: str) -> None:
         self.instance.report_runless_asset_event(AssetMaterialization(AssetKey(name), partition=partition))
@@ -94,3 +107,17 @@ def test_a_day_follows_its_last_hour_and_a_late_hour_its_day_and_month_also_one_
 def test_hours_that_are_missing_for_more_than_35_days_wait_for_a_backfill(daemon):
     asked = {partition for name, partition in daemon.tick(at(31, 0, 1, month=3)) if name == HOURLY}
     assert min(asked) == f"{BEGIN + timedelta(days=58) - timedelta(days=35):%Y-%m-%d-%H:%M}"
+
+
+def test_an_asset_is_shown_as_stale_if_its_last_hour_day_or_month_is_not_computed_soon(daemon):
+    with freeze_time(at(28, 23, 1)):
+        for name in (HOURLY, DAILY, MONTHLY):
+            daemon.done(name, "2026-02-28-22:00" if name == HOURLY else "2026-02-27" if name == DAILY else "2026-02-01")
+    assert daemon.is_fresh(HOURLY, at(1, 0, 14, month=3)), "its run may have failed once"
+    assert not daemon.is_fresh(HOURLY, at(1, 0, 16, month=3))
+    for name in (DAILY, MONTHLY):
+        assert daemon.is_fresh(name, at(1, 0, 29, month=3))
+        assert not daemon.is_fresh(name, at(1, 0, 31, month=3))
+    with freeze_time(at(1, 0, 40, month=3)):
+        daemon.done(HOURLY, "2026-02-28-23:00")
+    assert daemon.is_fresh(HOURLY, at(1, 1, 14, month=3))

@@ -4,7 +4,7 @@ from datetime import UTC, timedelta
 from logging import WARNING
 
 import pytest
-from dagster import DagsterEvent, DagsterEventType
+from dagster import DagsterEvent, DagsterEventType, FloatMetadataValue, IntMetadataValue
 from support.meters import SimulatedUnit, encode_value, inputs
 from support.ports import free_port
 
@@ -99,8 +99,25 @@ def test_a_meter_that_was_read_shows_its_results(three_meters):
     events = three_meters.events(result, DagsterEventType.ASSET_MATERIALIZATION)
     by_partition = {event.partition: event.event_specific_data.materialization.metadata for event in events}
     assert set(by_partition) == {"1", "2"}, "and no materialization of the asset as a whole"
-    assert (by_partition["1"]["points"].value, by_partition["1"]["requests"].value) == (2, 2)
+    assert (by_partition["1"]["points"].value, by_partition["1"]["requests"].value) == ("2", "2")
     assert "127.0.0.1" in by_partition["1"]["address"].value
+
+
+def test_plots_of_the_asset_show_numbers_of_the_fleet_and_do_not_join_those_of_different_meters(three_meters):
+    result = three_meters.run("poll")
+    reported = [
+        (event.partition, event.event_specific_data.materialization.metadata)
+        for event in three_meters.events(result, DagsterEventType.ASSET_MATERIALIZATION)
+    ] + [
+        (event.partition, event.event_specific_data.asset_observation.metadata)
+        for event in three_meters.events(result, DagsterEventType.ASSET_OBSERVATION)
+    ]
+    plotted = {
+        partition: {name for name, each in metadata.items() if isinstance(each, IntMetadataValue | FloatMetadataValue)}
+        for partition, metadata in reported
+    }
+    of_the_fleet = {"meters polled", "meters failed", "points", "requests"}
+    assert plotted == {"1": set(), "2": set(), "3": set(), None: of_the_fleet}
 
 
 def test_success_clears_the_failed_status(three_meters, simulated_gateway):

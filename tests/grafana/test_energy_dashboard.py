@@ -4,7 +4,7 @@ import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from support.grafana import dashboards, interpolate, only, query_of
+from support.grafana import ALL, dashboards, interpolate, only, panel_queries, query_of, shown_panels
 from support.influxdb import InfluxDB
 
 from emm_pipeline.stores.energy_points import EnergyPoints
@@ -68,7 +68,9 @@ def test_the_numbers_of_today_and_of_months_add_all_meters(ask):
 
 def test_the_cost_is_that_of_all_counters_of_the_selected_meters(ask):
     assert only(ask(query_of("energy", "Cost this month, until yesterday"))) == pytest.approx(19 * 3.6 - 1)
-    rows = ask(query_of("energy", "Cost by meter, day by day"), meter="1")
+    assert [row["sum"] for row in ask(query_of("energy", "Cost, day by day"))][-1] == pytest.approx(2.6)
+    rows = ask(query_of("energy", "Cost of each meter, day by day"))
+    assert {row["id"] for row in rows} == {"1"}, "the other has no tariff"
     assert [row["sum"] for row in rows][-1] == pytest.approx(2.6)
 
 
@@ -77,19 +79,43 @@ def test_the_lowest_coverage_is_that_of_a_day_of_a_meter(ask):
     assert only(ask(query_of("energy", "Lowest coverage"), meter="1")) == 100.0
 
 
-def test_a_bar_is_the_energy_of_a_meter_on_a_day_at_its_beginning(ask):
+def test_a_bar_is_the_energy_of_the_selected_meters_on_a_day_at_its_beginning(ask):
     rows = ask(query_of("energy", "Day by day"))
     assert rows == ask(query_of("energy", "Day by day, a month earlier")), "the panel shifts the time"
+    assert [row["sum"] for row in rows] == [13.0] * 19
+    assert all(row["time"] % 86_400_000 == 0 for row in rows)
+
+
+def test_a_row_that_is_closed_at_first_has_the_bars_of_each_meter(ask):
+    closed = {panel for name, panel, _ in panel_queries() if name == "energy"}
+    closed -= {panel["title"] for panel in shown_panels(dashboards()["energy"])}
+    assert closed == {
+        "Each meter, day by day",
+        "Each meter, hour by hour",
+        "Each meter, month by month",
+        "Cost of each meter, day by day",
+    }
+    rows = ask(query_of("energy", "Each meter, day by day"))
     assert len(rows) == 38
     assert {row["sum"] for row in rows if row["id"] == "1"} == {12.0}
-    assert all(row["time"] % 86_400_000 == 0 for row in rows)
     assert len({(row["id"], row["measurement"]) for row in rows}) == 2, "a renamed meter is one series"
+    assert len(ask(query_of("energy", "Each meter, hour by hour"))) == 24
+    assert len(ask(query_of("energy", "Each meter, month by month"), timedelta(days=400))) == 2
 
 
 def test_hours_and_months_have_bars(ask):
+    assert [row["sum"] for row in ask(query_of("energy", "Hour by hour"))] == [1.0] * 12
     assert [row["sum"] for row in ask(query_of("energy", "Hour by hour"), meter="2")] == [0.5] * 12
     rows = ask(query_of("energy", "Month by month"), timedelta(days=400))
     assert [row["sum"] for row in rows] == [301.0, 302.0]
+
+
+def test_all_meters_are_selected_without_the_list_of_their_ids(ask):
+    variables = dashboards()["energy"]["templating"]["list"]
+    assert {one["allValue"] for one in variables} == {ALL}
+    for title in ("Day by day", "By meter", "Days to look at"):
+        query = query_of("energy", title)
+        assert ask(query, meter=ALL) == ask(query)
 
 
 def test_the_table_by_meter_has_sums_and_the_latest_description(ask):

@@ -9,17 +9,18 @@ import json
 import types
 import typing
 from collections.abc import Iterator
+from itertools import chain
 
 import pytest
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.cog.plugins import register_default_plugins
 from grafana_foundation_sdk.cog.variants import Dataquery
-from grafana_foundation_sdk.models.dashboard import Dashboard
+from grafana_foundation_sdk.models.dashboard import Dashboard, Panel
 from support.grafana import dashboards
 
 from dashboards.influxql import InfluxQuery, register
 
-NAMES = ["fleet_health", "home", "meter"]
+NAMES = ["energy", "fleet_health", "home", "meter"]
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -96,7 +97,8 @@ def of_fields(value: object, path: str) -> Iterator[str]:
 def check(content: dict) -> list[str]:
     parsed = Dashboard.from_json(content)
     found = list(of_fields(parsed, "dashboard"))
-    for panel in parsed.panels or []:
+    rows = ([panel] if isinstance(panel, Panel) else panel.panels for panel in parsed.panels or [])
+    for panel in chain.from_iterable(rows):
         for part in ("options", "field_config"):
             found += of_fields(getattr(panel, part), f"{panel.title}.{part}")
         assert all(isinstance(target, Dataquery) for target in panel.targets)

@@ -21,7 +21,7 @@ STAND_IN = "emm-test/influxdb:v1"
 
 GRAFANA_DOUBLE = Path(__file__).with_name("grafana_api.py")
 ONCE = ("credentials", "check", "init", "grafana-login")
-PORTS = ("GRAFANA", "DAGSTER", "GRAFANA_PROXY", "DAGSTER_PROXY", "POSTGRES", "INFLUXDB", "REDIS")
+PORTS = ("GRAFANA", "DAGSTER", "WEB", "GRAFANA_PROXY", "DAGSTER_PROXY", "WEB_PROXY", "POSTGRES", "INFLUXDB", "REDIS")
 PROFILES = ("backup", "celery", "mqtt", "proxy")
 COMMAND_TIMEOUT_S = 900
 _ASK_INFLUXDB = """

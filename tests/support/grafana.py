@@ -12,6 +12,8 @@ from emm_pipeline.settings import PROJECT_ROOT
 PROVISIONING = PROJECT_ROOT / "config" / "grafana"
 _ESCAPED = re.compile(r"[\\^$*+?.()|[\]{}/]")
 """The characters that Grafana escapes for regular expressions."""
+ALL = ".*"
+"""The value for "All" of variables that have one of their own."""
 _VARIABLE = re.compile(r"\$\{(?P<braced>\w+)(?::(?P<format>\w+))?\}|\$(?P<bare>\w+)")
 
 
@@ -23,16 +25,28 @@ def dashboards() -> dict[str, dict[str, Any]]:
 def panel_queries() -> Iterator[tuple[str, str, str]]:
     """Yield dashboard, panel and query of every panel."""
     for name, dashboard in dashboards().items():
-        for panel in dashboard["panels"]:
+        for panel in all_panels(dashboard):
             for target in panel["targets"]:
                 yield name, panel["title"], target["query"]
+
+
+def shown_panels(dashboard: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the panels of a dashboard that are shown when it is opened; Grafana sends their queries."""
+    return [panel for panel in dashboard["panels"] if panel["type"] != "row"]
+
+
+def all_panels(dashboard: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the panels of a dashboard, also those of rows that are closed."""
+    rows = [row for row in dashboard["panels"] if row["type"] == "row"]
+    return [*shown_panels(dashboard), *(panel for row in rows for panel in row["panels"])]
 
 
 def interpolate(query: str, since: datetime, until: datetime, **variables: str | list[str]) -> str:
     """Replace Grafana's own variables and the dashboard's. A variable without a value is an error.
 
     Grafana's InfluxDB data source escapes the values of variables that may have several values for regular
-    expressions, also in a repeated panel, where only one is selected.
+    expressions, also in a repeated panel, where only one is selected. It does not escape a variable's own value for
+    "All".
     """
     span = f"time >= {int(since.timestamp() * 1000)}ms and time <= {int(until.timestamp() * 1000)}ms"
     values: Mapping[str, str | list[str]] = {"timeFilter": span, "__interval": "1m", **variables}
@@ -40,6 +54,8 @@ def interpolate(query: str, since: datetime, until: datetime, **variables: str |
     def fill_in(match: re.Match[str]) -> str:
         name = match["braced"] or match["bare"]
         value = values[name]
+        if value == ALL:
+            return ALL
         if match["format"] == "regex" or (name in several_values() and not match["format"]):
             several = [_ESCAPED.sub(r"\\\g<0>", one) for one in ([value] if isinstance(value, str) else value)]
             return several[0] if len(several) == 1 else f"({'|'.join(several)})"
