@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import threading
 from typing import TYPE_CHECKING, Any
 
 from emm_pipeline.catalog import load_catalogue
@@ -12,8 +14,8 @@ from emm_pipeline.config_db.editing.tariffs import remove_price_lists, write_pri
 from emm_pipeline.config_db.editing.type_tables import load_types_of
 from emm_pipeline.config_db.validation.meters import id_of
 from emm_pipeline.config_db.web_state import Change, record_changes
-from emm_pipeline.errors import ConfigurationError
-from emm_pipeline.web.dagster import poll_now
+from emm_pipeline.errors import ConfigurationError, EmmError
+from emm_pipeline.web.dagster import discover_now, poll_now
 from emm_pipeline.web.security.access import caller_of
 from emm_pipeline.web.site import site_of
 
@@ -30,6 +32,9 @@ if TYPE_CHECKING:
     from emm_pipeline.config_db.editing.register_imports import RegisterImport
     from emm_pipeline.config_db.editing.tariffs import Key
     from emm_pipeline.config_db.validation.tariffs import PriceList
+    from emm_pipeline.settings import Settings
+
+_log = logging.getLogger(__name__)
 
 
 def record(request: Request, action: str, subject: str, before: Any = None, after: Any = None) -> None:
@@ -184,10 +189,28 @@ def _installed(each: PlannedType) -> tuple[str, str, Any, Any]:
 
 def start_poll(request: Request, meter_id: int) -> str:
     """Poll a meter now, through Dagster; return the run's id."""
-    meter_row(request, meter_id)
+    if meter_row(request, meter_id).get("enabled") is False:
+        raise ConfigurationError(f"meter {meter_id} is disabled: enable it first")
     run_id = poll_now(site_of(request).settings(), meter_id, caller_of(request).name)
     record(request, "poll now", f"meter {meter_id}", None, {"run": run_id})
     return run_id
+
+
+def discover_soon(request: Request) -> None:
+    """Start a discovery, so that meters that were added, enabled or disabled are known to the next poll.
+
+    It is started in the background, and a failure is only logged: a scheduled discovery follows in any case.
+    """
+    settings, who = site_of(request).settings(), caller_of(request).name
+    if settings.dagster_api_url:
+        threading.Thread(target=_discover, args=(settings, who), name="discovery", daemon=True).start()
+
+
+def _discover(settings: Settings, who: str) -> None:
+    try:
+        discover_now(settings, who)
+    except EmmError as err:
+        _log.warning("no discovery was started; a scheduled one finds the changed meters: %s", err)
 
 
 def _require_type(request: Request, name: object) -> None:

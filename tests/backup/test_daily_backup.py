@@ -129,4 +129,4 @@ def test_a_restarted_service_makes_no_second_backup_of_the_day(daily):
     daily.made.clear()
     daily.clock.sleep(3600)
     daily()
-    assert daily.made[0] == "03-29T0130"
+    assert daily.made == ["03-30T0130", "03-31T0130"]

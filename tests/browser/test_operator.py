@@ -2,9 +2,11 @@
 
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
+from sqlalchemy import text
 from support.browser import TakePicture
 from support.dagster_ui import wait_for
 from support.meters import SimulatedGateway, SimulatedUnit, SimulatorLoop, encode_value, inputs
@@ -18,6 +20,13 @@ pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(240)]
 DEVICE_FAILURE = 4
 NAMES = {1: "mains", 2: "heat pump", 3: "solar", 4: "bakery", 5: "barn", 6: "shop"}
 BROKEN = [2, 5]
+FOUR_HOURS = """
+    INSERT INTO readings
+    SELECT date_trunc('day', now(), 'UTC') - interval '20 hours' + minute * interval '1 minute',
+        1, 'mains', 'importActiveEnergy', 'kWh', CASE minute WHEN 100 THEN 0 ELSE 1000 + minute / 60.0 END
+    FROM generate_series(0, 240) AS minute
+"""
+"""Readings of a meter yesterday, with 1 kW. One value is wrong."""
 
 
 def registers() -> dict[tuple[int, int], int]:
@@ -194,3 +203,35 @@ def test_the_schedule_is_switched_on_again(page: Page, stack):
     page.goto(f"{stack.ui.url}/locations/emm/schedules/poll_schedule")
     switch(page).locator("label").click()
     wait_for("the schedule to run", lambda: stack.ui.schedules()["poll_schedule"] == "RUNNING")
+
+
+def test_energies_are_computed_by_a_backfill_from_the_page_and_its_checks_are_shown(page: Page, stack, picture):
+    stack.sql(FOUR_HOURS)
+    page.goto(f"{stack.ui.url}/assets/energy_monthly?view=lineage&lineageScope=upstream&lineageDepth=4")
+    for name in ("energy_meters", "meter_readings", "energy_hourly", "energy_daily", "energy_monthly"):
+        expect(page.get_by_text(name, exact=True).first).to_be_visible()
+    for _ in range(7):
+        page.get_by_role("button", name="zoom_out").click()
+    picture("energy_lineage")
+
+    earlier = stack.ui.backfills()
+    page.goto(f"{stack.ui.url}/assets/energy_hourly?view=partitions")
+    page.get_by_role("button", name=re.compile("Materialize…")).click()
+    yesterday = datetime.now(UTC).date() - timedelta(days=1)
+    partitions = page.get_by_role("dialog").get_by_role("textbox").first
+    partitions.fill(f"[{yesterday}-00:00...{yesterday}-23:00]")
+    partitions.press("Enter")
+    expect(page.get_by_text("24 partitions")).to_be_visible()
+    picture("energy_backfill")
+    page.get_by_role("button", name="Launch backfill").click()
+    backfill = wait_for("the backfill", lambda: [each for each in stack.ui.backfills() if each not in earlier])[0]
+    assert stack.ui.wait_for_backfill(backfill) == "COMPLETED_SUCCESS"
+
+    page.goto(f"{stack.ui.url}/assets/energy_hourly?view=checks")
+    for name in ("coverage", "counters_rise", "power_within_limit"):
+        expect(page.get_by_text(name, exact=True).first).to_be_visible()
+    page.get_by_text("counters_rise", exact=True).first.click()
+    expect(page.get_by_text(re.compile("1 interval of")).first).to_be_visible()
+    picture("energy_checks")
+    with stack.engine.connect() as connection:
+        assert connection.scalar(text("SELECT sum(energy) FROM emm_energy WHERE period = 'hour'")) == pytest.approx(4)

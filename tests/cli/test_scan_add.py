@@ -173,7 +173,8 @@ def test_types_that_give_the_same_values_are_all_shown_and_the_label_tells_them_
 @pytest.fixture
 def idle(simulated_gateway):
     """An SDM630 without load that sends 0 for registers that it lacks: all other values are 0, as in an SDM72DM."""
-    held = encode_registers(CATALOGUE["sdm630"].meter_type, {f"voltageL{phase}": 231.4 for phase in (1, 2, 3)})
+    values = {"voltageL1": 231.4, "voltageL2": 230.4, "voltageL3": 232.4, "frequency": 50.0}
+    held = encode_registers(CATALOGUE["sdm630"].meter_type, values)
     return simulated_gateway(
         {1: SimulatedUnit(lambda code, address: held.get((code, address), 0)), 2: unit_of("sdm630")}
     )

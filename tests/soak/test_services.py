@@ -4,11 +4,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Row
 from support.dagster_ui import wait_for
+from support.postgres import INIT_SQL, administrate
 from support.systemd import RunningSystemd, running_systemd, why_not
 
 from emm_pipeline.config_db.engine import create_config_engine
@@ -34,7 +36,11 @@ def folder() -> Iterator[Path]:
 
 @pytest.fixture
 def postgres(folder) -> Iterator[EmbeddedPostgres]:
+    """PostgreSQL with the example meter, which listens on this machine."""
     with EmbeddedPostgres(folder / "postgres", durable=False) as server:
+        administrate(server, "CREATE DATABASE emm")
+        sql(server, INIT_SQL)
+        sql(server, f"UPDATE energy_meters SET host = '127.0.0.1', port = {PORT}")
         yield server
         server.kill()
 
@@ -76,27 +82,21 @@ def test_installed_services_poll_restart_after_a_kill_and_leave_nothing_when_rem
         wait_for("the services to run", lambda: all(map(systemd.is_active, SERVICES)))
         assert service("status").returncode == 0
         wait_for("the tables", lambda: systemd.run(*emm, "db", "check").returncode == 0)
-        added = systemd.run(
-            *emm, "meters", "add", f"127.0.0.1:{PORT}", "--unit", "1", "--type", "virtual_modbustcp_server", "--yes"
-        )
-        assert added.returncode == 0, added.stdout + added.stderr
         wait_for("a reading", lambda: count(postgres) > 0, 240)
         wait_for("the daily backup", lambda: list(backups.glob("emm-*.zip")))
         wait_for("the status to be ok", lambda: systemd.run(*emm, "status").returncode == 0, 120)
 
+        known = {unit: systemd.main_pid(unit) for unit in SERVICES}
+        systemd.run("systemctl", "kill", "--signal=SIGKILL", *SERVICES)
         for unit in SERVICES:
-            before = systemd.main_pid(unit)
-            systemd.run("systemctl", "kill", "--signal=SIGKILL", unit)
-            wait_for(
-                f"{unit} to be restarted", lambda unit=unit, before=before: systemd.main_pid(unit) not in {0, before}
-            )
+            wait_for(f"{unit} to be restarted", lambda unit=unit: systemd.main_pid(unit) not in {0, known[unit]})
         before = count(postgres)
         wait_for("a reading after the restarts", lambda: count(postgres) > before, 240)
         assert "poll_schedule" in service("logs", "daemon", "--lines", "1000").stdout
         assert "Started" in service("logs").stdout
 
         assert systemd.run("systemctl", "stop", "emm.target").returncode == 0
-        assert not any(map(systemd.is_active, SERVICES)), "they are parts of the target"
+        wait_for("all parts of the target to stop", lambda: not any(map(systemd.is_active, SERVICES)))
         assert systemd.run("systemctl", "start", "emm.target").returncode == 0
         wait_for("the services to run again", lambda: all(map(systemd.is_active, SERVICES)))
         removed = service("remove")
@@ -110,9 +110,14 @@ def test_installed_services_poll_restart_after_a_kill_and_leave_nothing_when_rem
 
 
 def count(postgres: EmbeddedPostgres) -> int:
+    return int(sql(postgres, "SELECT count(*) FROM readings")[0][0])
+
+
+def sql(postgres: EmbeddedPostgres, statement: str) -> Sequence[Row]:
     engine = create_config_engine(postgres.url("emm"))
     try:
-        with engine.connect() as connection:
-            return int(connection.exec_driver_sql("SELECT count(*) FROM readings").scalar_one())
+        with engine.begin() as connection:
+            result = connection.exec_driver_sql(statement)
+            return result.all() if result.returns_rows else []
     finally:
         engine.dispose()

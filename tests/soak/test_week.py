@@ -130,6 +130,7 @@ class Week:
         """Let the week pass; return the output of `emm backup --daily`."""
         with pytest.MonkeyPatch.context() as self._monkeypatch:
             self._monkeypatch.setattr(backup_command, "threading", SimpleNamespace(Event=lambda: self))
+            self.clock.show_in_emm(self._monkeypatch)
             return run_emm("backup", "--daily")
 
     def wait(self, seconds: float) -> bool:

@@ -151,6 +151,13 @@ class DagsterUI:
         assert result["__typename"] == "LaunchBackfillSuccess", result
         return str(result["backfillId"])
 
+    def backfills(self) -> list[str]:
+        """Return the ids of the latest backfills, newest first."""
+        found = self.ask("{ partitionBackfillsOrError(limit: 20) { ... on PartitionBackfills { results { id } } } }")[
+            "partitionBackfillsOrError"
+        ]["results"]
+        return [str(each["id"]) for each in found]
+
     def wait_for_backfill(self, backfill_id: str, timeout_s: float = 120) -> str:
         """Wait for the end of a backfill; return its status."""
 

@@ -120,10 +120,8 @@ def _joined(rows: list[dict[str, Any]], others: list[dict[Any, dict[str, Any]]],
     joined = []
     for row in rows:
         if all(row[by] in other for other in others):
-            further = [other[row[by]] for other in others]
-            joined.append(
-                row | {key if key not in row else f"{key} 2": value for one in further for key, value in one.items()}
-            )
+            further = [(key, value) for other in others for key, value in other[row[by]].items() if key != by]
+            joined.append(row | {f"{key} 2" if key in row else key: value for key, value in further})
     return joined
 
 

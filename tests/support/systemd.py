@@ -85,7 +85,8 @@ def running_systemd(folder: Path) -> Iterator[RunningSystemd]:
     for name in ("units", "system", "etc", "state"):
         (folder / name).mkdir()
     for name in TARGETS:
-        (folder / "units" / f"{name}.target").write_text(f"[Unit]\nDescription={name}\n")
+        needs = f"Wants={' '.join(OF_THE_JOURNAL)}\nAfter={OF_THE_JOURNAL[0]}\n" if name == "default" else ""
+        (folder / "units" / f"{name}.target").write_text(f"[Unit]\nDescription={name}\n{needs}")
     for name in OF_THE_JOURNAL:
         shutil.copy(UNITS / name, folder / "units" / name)
     is_version_1 = GROUPS[0].is_dir()

@@ -4,7 +4,9 @@ import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from support.dagster_ui import wait_for
 from support.meters import SimulatedGateway, SimulatedUnit, encode_value, inputs
+from support.ports import free_port
 
 from emm_pipeline import runnable
 from emm_pipeline.fleet import DataType
@@ -141,6 +143,18 @@ def test_a_meter_is_disabled_and_enabled_and_the_log_has_before_and_after(local_
     assert "this machine" in page
 
 
+def test_a_disabled_meter_cannot_be_polled_now(browser):
+    reply = browser.submit("/meters/5/poll")
+    assert (reply.status, "enable it first" in reply.text) == (400, True)
+
+
+def test_a_meter_is_enabled_also_while_dagster_is_unavailable(local_web, browser, monkeypatch, caplog):
+    settings = local_web.site.settings().model_copy(update={"dagster_api_url": f"http://127.0.0.1:{free_port()}"})
+    monkeypatch.setattr(local_web.site, "settings", lambda: settings)
+    assert browser.submit("/meters/5/enable").status == 303
+    wait_for("the message in the log", lambda: "a scheduled one finds the changed meters" in caplog.text)
+
+
 def test_a_meter_is_removed_after_a_question(local_web, browser):
     assert "Remove meter 012?" in browser.get("/meters/12/remove").text
     assert browser.submit("/meters/12/remove").headers["location"] == "/"
@@ -219,10 +233,10 @@ def test_a_meter_is_added_with_the_form_and_its_type_is_installed(local_web, bro
     ("changes", "shown"),
     [
         ({"host": ""}, "enter a name or an address"),
-        ({"port": "abc"}, "not a number"),
+        ({"port": "abc"}, "not a whole number"),
         ({"port": "70000"}, "70000"),
         ({"slave_address": "300"}, "300"),
-        ({"slave_address": ""}, "not a number"),
+        ({"slave_address": ""}, "enter a whole number"),
         ({"type": ""}, "choose a type"),
         ({"type": "no_such_type"}, "no_such_type"),
         ({"factor": "1e999"}, "factor"),

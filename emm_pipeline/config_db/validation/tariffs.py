@@ -98,8 +98,8 @@ def check_price_list(fields: Mapping[str, Any], rows: Sequence[Mapping[str, Any]
     valid_from = checked.read("valid_from", _day, fields.get("valid_from"))
     currency = checked.read("currency", _currency, _or(fields.get("currency"), "EUR"))
     base = checked.read("base_price_per_month", _number, _or(fields.get("base_price_per_month"), 0))
-    prices = []
-    lines: dict[object, int] = {}
+    prices: list[Price] = []
+    lines: dict[Any, int] = {}
     for place, row in enumerate(rows):
         if (price := _price(checked, f"prices.{place}", row)) is None:
             continue

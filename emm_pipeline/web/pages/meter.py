@@ -11,7 +11,7 @@ from starlette.responses import RedirectResponse
 from emm_pipeline.config_db.editing.meter_rows import shown_gateway
 from emm_pipeline.errors import StoreError
 from emm_pipeline.opening import open_charts
-from emm_pipeline.web.changes import change_meter, delete_meter, meter_row, start_poll
+from emm_pipeline.web.changes import change_meter, delete_meter, discover_soon, meter_row, start_poll
 from emm_pipeline.web.rendering import from_ms, render
 from emm_pipeline.web.site import meter_id_of, site_of
 
@@ -138,6 +138,7 @@ def disable(request: Request) -> Response:
 def _switch(request: Request, *, is_enabled: bool) -> Response:
     meter_id = meter_id_of(request)
     change_meter(request, meter_id, {"enabled": is_enabled})
+    discover_soon(request)
     return RedirectResponse(f"/meters/{meter_id}", _SEE_OTHER)
 
 

@@ -83,7 +83,9 @@ class Shown:
 
 def overview(request: Request) -> Response:
     """Show the overview."""
-    return render(request, "overview.html", **_content(request))
+    added = request.query_params.get("added", "")
+    is_number = added.isascii() and added.isdecimal() and len(added) < 7  # noqa: PLR2004 - as many as there may be
+    return render(request, "overview.html", added=int(added) if is_number else 0, **_content(request))
 
 
 def overview_rows(request: Request) -> Response:

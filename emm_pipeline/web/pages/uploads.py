@@ -10,7 +10,7 @@ from emm_pipeline.commissioning.meter_lists import plan_file
 from emm_pipeline.config_db.csv_tables import told
 from emm_pipeline.config_db.editing.meter_files import COLUMNS, NEEDED
 from emm_pipeline.errors import EmmError
-from emm_pipeline.web.changes import write_meter_list, write_registers_of
+from emm_pipeline.web.changes import discover_soon, write_meter_list, write_registers_of
 from emm_pipeline.web.rendering import render
 from emm_pipeline.web.site import site_of
 
@@ -53,6 +53,7 @@ def _meters(request: Request, content: bytes, sent: Form, *, is_check: bool) -> 
     if is_check:
         return _show(request, changes=plan.described(), unchanged=plan.counts["unchanged"])
     write_meter_list(request, plan)
+    discover_soon(request)
     return RedirectResponse("/", _SEE_OTHER)
 
 
