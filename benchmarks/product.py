@@ -42,9 +42,9 @@ class Product:
             )
         self.run("discovery")
 
-    def run(self, job: str) -> str:
-        """Run a job, wait for its end, and return the run's id."""
-        run_id: str = self.stack.ui.launch(job)
+    def run(self, job: str, **tags: str) -> str:
+        """Run a job with these tags, wait for its end, and return the run's id."""
+        run_id: str = self.stack.ui.launch(job, **tags)
         ended = self.stack.ui.wait_for_run(run_id, 300)
         assert ended["status"] == "SUCCESS", ended
         return run_id

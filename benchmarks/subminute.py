@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
 from statistics import median
 from typing import TYPE_CHECKING
@@ -11,72 +12,117 @@ from benchmarks.bare_poller import Task, cpu_per_meter_and_sample
 from benchmarks.product import product
 from benchmarks.results import Row, at_most, info
 from benchmarks.simulator import Fleet
-from benchmarks.ticks import let_tick, next_minute, sleep_until
+from benchmarks.telegraf import MEASUREMENT, telegraf_per_meter_and_sample
+from benchmarks.ticks import let_tick, next_minute
+from emm_pipeline.defs.runs import ScheduledPoll
+from emm_pipeline.polling.sharding import Shard
+from emm_pipeline.polling.timing import Window
 
 if TYPE_CHECKING:
     from benchmarks.product import Product
 
 METERS, REGISTERS, TURNAROUND_S = 1000, 30, 0.02
 SAMPLES = 6
-"""Samples in a minute."""
+"""Samples of a run."""
 MOST_MS = 0.25
+QUICK_METERS = 100
+QUICK_MOST_MS = 2.5
+"""With a tenth of the meters, the cost of the run itself is most of it."""
+IDLE_S = 60
 
 
 def subminute(*, quick: bool) -> list[Row]:
-    """CPU per meter and sample of EMM's processes and PostgreSQL, beyond an idle minute, at the default settings.
+    """CPU per meter and sample of EMM's processes and PostgreSQL, beyond idle, at the default settings.
 
-    The store and the simulator do not count. The reference is the bare poller, with the same simulator and store.
+    The store and the simulator do not count. The references are the bare poller and, where `telegraf` is on PATH,
+    Telegraf, with the same simulator and store. `quick` is a single run over fewer meters, with a sample each second.
     """
     from support.influxdb import ServerMissingError
 
-    if quick:
-        print("subminute: skipped, it takes 7 minutes")
-        return []
     try:
-        with product(
-            Fleet(METERS, turnaround_s=TURNAROUND_S), REGISTERS, INFLUX_UPDATER_CRON_SECOND_TRIGGER="*/10"
-        ) as everything:
-            everything.add_meters(everything.meters)
-            everything.run("poll")
-            idle = _cpu_s(everything)
-            sleep_until(datetime.now(UTC) + timedelta(minutes=1))
-            idle = _cpu_s(everything) - idle
-            ticks, cpu_s = let_tick(everything, next_minute(15), 4, lambda: _cpu_s(everything))
-            _check(everything, ticks[-1])
-            bare = cpu_per_meter_and_sample(_task(everything))
+        return _one_run() if quick else _every_ten_seconds()
     except ServerMissingError as err:
         print(f"subminute: skipped, {err}")
         return []
+
+
+def _every_ten_seconds() -> list[Row]:
+    with product(
+        Fleet(METERS, turnaround_s=TURNAROUND_S), REGISTERS, INFLUX_UPDATER_CRON_SECOND_TRIGGER="*/10"
+    ) as everything:
+        everything.add_meters(everything.meters)
+        everything.run("poll")
+        idle = _idle(everything, IDLE_S)
+        ticks, cpu_s = let_tick(everything, next_minute(15), 4, lambda: _cpu_s(everything))
+        _check(everything, ticks[-1], METERS)
+        task = _task(everything, METERS, samples=12, interval_s=5.0)
+        bare = cpu_per_meter_and_sample(task)
+        telegraf = telegraf_per_meter_and_sample(task)
+        if telegraf is not None:
+            _check_telegraf(everything, task)
     ours_ms = 1000 * (median(cpu_s[1:]) - idle) / METERS / SAMPLES
     name = f"{METERS} meters × {REGISTERS} registers every ten seconds"
-    return [
+    rows = [
         at_most(f"{name}, CPU per meter and sample beyond idle", ours_ms, "ms", MOST_MS, 1000 * bare),
         info(f"{name}, the same by a bare poller", 1000 * bare, "ms"),
         info(f"{name}, idle, CPU of a minute", idle, "CPU-s"),
     ]
+    return rows if telegraf is None else [*rows, info(f"{name}, the same by Telegraf", 1000 * telegraf, "ms")]
+
+
+def _one_run() -> list[Row]:
+    seconds = ",".join(map(str, range(SAMPLES)))
+    with product(
+        Fleet(QUICK_METERS, turnaround_s=TURNAROUND_S), REGISTERS, INFLUX_UPDATER_CRON_SECOND_TRIGGER=seconds
+    ) as everything:
+        everything.add_meters(everything.meters)
+        everything.run("poll")
+        idle = _idle(everything, 5) / 5
+        before, began = _cpu_s(everything), time.monotonic()
+        tick = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=3)
+        poll = ScheduledPoll(Shard(), Window(tick, tick + timedelta(seconds=50)))
+        everything.run("poll", **poll.tags())
+        ours = _cpu_s(everything) - before - idle * (time.monotonic() - began)
+        _check(everything, tick, QUICK_METERS)
+        bare = cpu_per_meter_and_sample(_task(everything, QUICK_METERS, samples=6, interval_s=0.5))
+    name = f"one run of {SAMPLES} samples over {QUICK_METERS} meters, CPU per meter and sample beyond idle"
+    return [at_most(name, 1000 * ours / QUICK_METERS / SAMPLES, "ms", QUICK_MOST_MS, 1000 * bare)]
 
 
 def _cpu_s(product: Product) -> float:
     return sum(seconds for name, seconds in product.cpu_seconds().items() if name != "influxdb")
 
 
-def _check(product: Product, tick: datetime) -> None:
-    """Fail unless every point of the last minute is stored."""
+def _idle(product: Product, seconds: float) -> float:
+    """Return the CPU seconds that are used within some seconds in which nothing is polled."""
+    before = _cpu_s(product)
+    time.sleep(seconds)
+    return _cpu_s(product) - before
+
+
+def _check(product: Product, tick: datetime, meters: int) -> None:
+    """Fail unless every point since a tick is stored."""
     since = int(tick.timestamp() * 1000)
     rows = product.influxdb.query(f"SELECT count(value) FROM /^value/ WHERE time >= {since}ms")  # noqa: S608 - constants only
     stored = sum(row["count"] for row in rows)
-    assert stored == METERS * REGISTERS * SAMPLES, f"{stored} points stored in the last minute"
+    assert stored == meters * REGISTERS * SAMPLES, f"{stored} points stored since {tick}"
 
 
-def _task(product: Product) -> Task:
+def _check_telegraf(product: Product, task: Task) -> None:
+    """Fail unless Telegraf has stored the samples that were measured."""
+    (row,) = product.influxdb.query(f'SELECT count(value0) FROM "{MEASUREMENT}"')  # noqa: S608 - constants only
+    assert row["count"] >= task.samples * task.meters, f"{row['count']} lines stored by Telegraf"
+
+
+def _task(product: Product, meters: int, *, samples: int, interval_s: float) -> Task:
     influxdb = product.influxdb
     query = urlencode({"org": influxdb.org, "bucket": influxdb.bucket, "precision": "ms"})
     return Task(
         product.simulator.port,
-        METERS,
+        meters,
         REGISTERS,
-        samples=12,
-        interval_s=5.0,
+        samples,
+        interval_s,
         url=f"{influxdb.url}/api/v2/write?{query}",
         token=influxdb.token,
     )

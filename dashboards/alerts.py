@@ -41,10 +41,9 @@ def build() -> dict[str, Any]:
         _rule(
             "emm-meter-silent",
             "Meter silent",
-            # A meter that is asleep may be silent. The old description of a renamed meter has no polls after a while.
-            f'SELECT sum("points") FROM "emm_poll" WHERE {_WITHIN_WINDOW} AND "status" != \'asleep\' '
-            'GROUP BY "id", "description"',
-            f"Meter {{{{ $$labels.id }}}} ({{{{ $$labels.description }}}}) has had no reading for {WINDOW_TEXT}.",
+            # A meter that is asleep may be silent. By id alone: the old description of a renamed meter has no readings.
+            f'SELECT sum("points") FROM "emm_poll" WHERE {_WITHIN_WINDOW} AND "status" != \'asleep\' GROUP BY "id"',
+            f"Meter {{{{ $$labels.id }}}} has had no reading for {WINDOW_TEXT}. Fleet health shows its name.",
             no_data="OK",  # then no meter is polled, for which the other rule raises an alert
         ),
         _rule(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from grafana_foundation_sdk.builders import common
 from grafana_foundation_sdk.builders.dashboard import CustomVariable, Dashboard
 from grafana_foundation_sdk.models.dashboard import DataTransformerConfig, VariableOption
 
@@ -127,13 +128,25 @@ def build() -> Dashboard:
             rows(
                 "Slowest 50 meters by mean latency",
                 Query(
-                    'SELECT top("latency", "id", "description", 50) FROM (SELECT mean("latency_ms") AS "latency" '
-                    'FROM "emm_poll" WHERE $timeFilter AND "ok" = 1 GROUP BY "id", "description")',
+                    'SELECT top("latency", "id", 50) AS "latency" FROM (SELECT mean("latency_ms") AS "latency" '
+                    'FROM "emm_poll" WHERE $timeFilter AND "ok" = 1 GROUP BY "id")',
                     table=True,
                 ),
-                transformations=[_hide("Time")],
+                transformations=[_join_by("id"), _show("id", "description", "latency")],
             )
-            .override_by_name("top", column("ms", "mean latency"))
+            # A mean has no description: a renamed meter has several, of which the latest one is shown.
+            .with_target(
+                Query(
+                    'SELECT last("ok"), "description" FROM "emm_poll" WHERE $timeFilter AND "ok" = 1 GROUP BY "id"',
+                    table=True,
+                    ref_id="B",
+                )
+            )
+            # By regular expressions: Grafana may add the name of the query's result to the names of joined columns.
+            .override_by_regexp("^id", column(name="id"))
+            .override_by_regexp("^description", column(name="description"))
+            .override_by_regexp("^latency", column("ms", "mean latency"))
+            .sort_by([common.TableSortByFieldState().display_name("mean latency").desc(desc=True)])
             .span(12)
             .height(9)
         )
@@ -173,6 +186,16 @@ def build() -> Dashboard:
 
 def _hide(*columns: str) -> DataTransformerConfig:
     return DataTransformerConfig(id_val="organize", options={"excludeByName": dict.fromkeys(columns, True)})
+
+
+def _show(*columns: str) -> DataTransformerConfig:
+    options = {"include": {"pattern": f"^({'|'.join(columns)})"}}
+    return DataTransformerConfig(id_val="filterFieldsByName", options=options)
+
+
+def _join_by(column_name: str) -> DataTransformerConfig:
+    """Return the rows that both queries have, with the columns of both."""
+    return DataTransformerConfig(id_val="joinByField", options={"byField": column_name, "mode": "inner"})
 
 
 def _sort_by(column_name: str) -> DataTransformerConfig:

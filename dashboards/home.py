@@ -25,8 +25,8 @@ def build() -> Dashboard:
                 "test_measurement",
                 Query(
                     'SELECT mean("value") FROM "test_measurement" WHERE $timeFilter '
-                    'GROUP BY time($__interval), "id", "description" fill(none)',
-                    alias="$tag_description ($tag_id)",
+                    'GROUP BY time($__interval), "id" fill(none)',
+                    alias="meter $tag_id",
                 ),
                 description="A random number between 0 and 100 from the virtual meter that is part of EMM.",
             )

@@ -173,6 +173,11 @@ class GatewayAddress(NamedTuple):
         """The name used in messages, such as `tcp 10.0.0.5:502`."""
         return f"{self.transport} {self}"
 
+    @property
+    def short_name(self) -> str:
+        """The name without the transport, if that is Modbus TCP."""
+        return str(self) if self.transport is TransportKind.TCP else self.name
+
     def __str__(self) -> str:
         return self.host if self.transport is TransportKind.SERIAL else f"{self.host}:{self.port}"
 

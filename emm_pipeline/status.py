@@ -89,11 +89,13 @@ class RegisterIssue:
 class MeterFacts:
     """The facts about one meter; times are aware.
 
-    `configuration_issue` says why it cannot be polled. `polled_at` is the time at which a poll last reported a result
-    of it. `failing_since`, `reason` and `next_attempt_at` describe its failure, and `silent` is true if it then gave no
-    reply at all. `issues` are the registers that do not deliver, without those whose absence a person has accepted.
+    `id` is None if the row's id is invalid. `configuration_issue` says why the meter cannot be polled. `polled_at` is
+    the time at which a poll last reported a result of it. `failing_since`, `reason` and `next_attempt_at` describe its
+    failure, and `silent` is true if it then gave no reply at all. `issues` are the registers that do not deliver,
+    without those whose absence a person has accepted.
     """
 
+    id: int | None = None
     enabled: bool = True
     may_be_off: bool = False
     configuration_issue: str | None = None
@@ -141,7 +143,7 @@ def decide(meter: MeterFacts, polling: PollingFacts) -> Status:
     if polling.waiting_since and meter.last_read_at and meter.last_read_at >= polling.waiting_since:
         reason = f"its points wait in the outbox ({polling.waiting_reason or 'no attempt to load them is known'})"
         return Status(State.WAITING, reason, polling.waiting_since, "bring the store back; then EMM loads them itself")
-    return decide_read(meter.issues, polling.clock_issue)
+    return decide_read(meter.issues, polling.clock_issue, meter.id)
 
 
 def _decide_unread(meter: MeterFacts, polling: PollingFacts) -> Status | None:
@@ -163,14 +165,17 @@ def _decide_unread(meter: MeterFacts, polling: PollingFacts) -> Status | None:
     return Status(State.NEW, what_to_do="wait for the next poll") if polled_at is None else None
 
 
-def decide_read(issues: Sequence[RegisterIssue], clock_issue: str | None = None) -> Status:
-    """Return the status of a meter that was read and whose points are stored."""
+def decide_read(issues: Sequence[RegisterIssue], clock_issue: str | None = None, meter_id: int | None = None) -> Status:
+    """Return the status of a meter that was read and whose points are stored.
+
+    `meter_id` is for the command in `what_to_do`.
+    """
     if clock_issue:
         return Status(State.DEGRADED, clock_issue, what_to_do="set the clock of this computer")
     if not issues:
         return Status(State.OK)
     since = min((issue.since for issue in issues if issue.since), default=None)
-    return Status(State.DEGRADED, described(issues), since, _register_advice(issues))
+    return Status(State.DEGRADED, described(issues), since, _register_advice(issues, meter_id))
 
 
 NAMED = 3
@@ -183,13 +188,15 @@ def described(issues: Sequence[RegisterIssue]) -> str:
     return "; ".join(map(str, issues[:NAMED])) + more
 
 
-def _register_advice(issues: Sequence[RegisterIssue]) -> str:
+def _register_advice(issues: Sequence[RegisterIssue], meter_id: int | None) -> str | None:
     kinds = {issue.kind for issue in issues}
     if RegisterIssueKind.MISCONFIGURED in kinds:
         return "correct the row in the table registers"
     if RegisterIssueKind.IMPLAUSIBLE in kinds:
         return "compare with the meter's display: emm meters check"
-    return "if the device does not have them: emm registers accept-absent"
+    if meter_id is None:
+        return None
+    return f"if the device does not have them: emm registers accept-absent {meter_id}"
 
 
 def _is_stale(meter: MeterFacts, polling: PollingFacts, polled_at: datetime | None) -> bool:

@@ -11,7 +11,7 @@ from emm_pipeline.status import MeterFacts, PollingFacts, RegisterIssue, Registe
 NOON = datetime(2026, 7, 1, 12, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 POLLING = PollingFacts(polled_since=NOON - 2 * MINUTE)
-READ = MeterFacts(first_seen_at=NOON - timedelta(days=1), polled_at=NOON - MINUTE, last_read_at=NOON - MINUTE)
+READ = MeterFacts(7, first_seen_at=NOON - timedelta(days=1), polled_at=NOON - MINUTE, last_read_at=NOON - MINUTE)
 FAILS = replace(READ, failing_since=NOON - 5 * MINUTE, reason="10.0.0.5:502 unit 1: no reply within 3.0 s", silent=True)
 ABSENT = RegisterIssue("powerFactorL3", RegisterIssueKind.ABSENT, "the device reports no value for it", NOON - MINUTE)
 
@@ -57,7 +57,7 @@ def test_a_meter_with_an_absent_register_is_degraded_and_names_it():
     status = decide(replace(READ, issues=(ABSENT,)), POLLING)
     assert (status.state, status.since) == (State.DEGRADED, ABSENT.since)
     assert status.reason == "powerFactorL3: the device reports no value for it"
-    assert "accept-absent" in status.what_to_do
+    assert status.what_to_do == "if the device does not have them: emm registers accept-absent 7"
 
 
 def test_of_many_absent_registers_the_first_are_named_and_the_others_counted():

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -76,7 +77,10 @@ class WatchdogState:
             raise EmmError(f"{self.file} cannot be written: {err.strerror}") from None
 
     def look(self, conditions: Sequence[Condition], zone: ZoneInfo, channels: Sequence[str]) -> list[AlertLine]:
-        """Raise and resolve alerts; those without a condition do not change. Saves and returns the new lines."""
+        """Raise and resolve alerts; those without a condition do not change. Saves and returns the new lines.
+
+        A file that cannot be written prevents no alert: the next call of `save` reports it.
+        """
         seen = {condition.subject for condition in conditions}
         changes = compare(conditions, [alert for alert in self.raised if alert.subject in seen])
         if not changes:
@@ -86,19 +90,22 @@ class WatchdogState:
         self.raised = [alert for alert in self.raised if alert not in changes.resolved] + list(changes.raised)
         for name in channels:
             self.waiting.setdefault(name, []).extend(new)
-        self.save()
+        with suppress(EmmError):
+            self.save()
         return new
 
     def send(self, channels: Sequence[Channel], subject: str, on_error: Callable[[str], None]) -> None:
-        """Send the lines that wait. Lines that a channel does not accept are sent again the next time."""
+        """Send the lines that wait. Lines that a channel does not accept are sent again the next time.
+
+        A file that cannot be written, because the disk is full, prevents no message.
+        """
         for channel in channels:
             waits = self.waiting.get(channel.name)
             if not waits:
                 continue
             try:
                 channel.send(f"{subject}: {headline(waits)}", "".join(f"{line.text}\n" for line in waits))
+                del self.waiting[channel.name]
+                self.save()
             except EmmError as err:
                 on_error(str(err))
-                continue
-            del self.waiting[channel.name]
-            self.save()

@@ -3,39 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
 
 import click
 
-from emm_pipeline.config_db.validation.meters import DEFAULT_PORT, HIGHEST_PORT, HIGHEST_UNIT_ID
-from emm_pipeline.config_db.values import InvalidValueError, host, manual_reference
-from emm_pipeline.fleet import HIGHEST_ADDRESS, SERIAL_PORT
-
-_HOST_AND_PORT = re.compile(r"(?P<host>\[[^\]]*\]|[^:\[\]]*)(:(?P<port>[^:]*))?")
-_BARE_IPV6 = re.compile(r"[0-9a-fA-F]*:[0-9a-fA-F.]*:[0-9a-fA-F:.]*(%\w+)?")
-_UNITS = re.compile(r"(\d{1,3})(?:-(\d{1,3}))?", re.ASCII)
-
-
-class Endpoint(NamedTuple):
-    """Host and port of a gateway or a device; for a serial line, the path of its device."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        return self.host if self.is_path else f"{self.host}:{self.port}"
-
-    @property
-    def is_path(self) -> bool:
-        """Whether it is the path of a device."""
-        return self.host.startswith("/")
-
-    @property
-    def text(self) -> str:
-        """As a person types it: an IPv6 address in brackets."""
-        if self.is_path:
-            return self.host
-        return f"[{self.host}]:{self.port}" if ":" in self.host else str(self)
+from emm_pipeline.commissioning.endpoints import Endpoint, parse_endpoint
+from emm_pipeline.commissioning.unit_ids import parse_unit_ids
+from emm_pipeline.config_db.validation.meters import HIGHEST_UNIT_ID
+from emm_pipeline.config_db.values import manual_reference
+from emm_pipeline.fleet import HIGHEST_ADDRESS
 
 
 class EndpointType(click.ParamType):  # type: ignore[type-arg]  # generic in newer versions of click only
@@ -47,19 +22,10 @@ class EndpointType(click.ParamType):  # type: ignore[type-arg]  # generic in new
         """Return the endpoint, or fail with a message that says which values are allowed."""
         if isinstance(value, Endpoint):
             return value
-        text = str(value)
-        if text.startswith("/"):
-            return Endpoint(text, SERIAL_PORT)
-        found = _HOST_AND_PORT.fullmatch(text)
-        name, port = (found["host"], found["port"]) if found else (text, None)
-        if not found and not _BARE_IPV6.fullmatch(text):
-            self.fail(f"{text!r} is not HOST or HOST:PORT (an IPv6 address with a port: [::1]:502)", param, ctx)
-        if port is not None and not (re.fullmatch(r"\d{1,5}", port, re.ASCII) and 1 <= int(port) <= HIGHEST_PORT):
-            self.fail(f"{text!r} has port {port!r}; allowed: 1 to {HIGHEST_PORT}", param, ctx)
         try:
-            return Endpoint(host(name.strip("[]")), int(port or DEFAULT_PORT))
-        except InvalidValueError as err:
-            return self.fail(f"the host of {text!r} {err}", param, ctx)
+            return parse_endpoint(str(value))
+        except ValueError as err:
+            return self.fail(str(err), param, ctx)
 
 
 class UnitsType(click.ParamType):  # type: ignore[type-arg]  # generic in newer versions of click only
@@ -69,14 +35,10 @@ class UnitsType(click.ParamType):  # type: ignore[type-arg]  # generic in newer 
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
         """Return the unit ids, or fail with a message that says which values are allowed."""
-        units: dict[int, None] = {}
-        for part in str(value).replace(" ", "").split(","):
-            found = _UNITS.fullmatch(part)
-            first, last = (int(found[1]), int(found[2] or found[1])) if found else (1, 0)
-            if not first <= last <= HIGHEST_UNIT_ID:
-                self.fail(f"{part!r} is not a unit id (0 to 255) or a range of them; examples: 5, 1-247", param, ctx)
-            units |= dict.fromkeys(range(first, last + 1))
-        return tuple(units)
+        try:
+            return parse_unit_ids(str(value))
+        except ValueError as err:
+            return self.fail(str(err), param, ctx)
 
 
 class AddressType(click.ParamType):  # type: ignore[type-arg]  # generic in newer versions of click only

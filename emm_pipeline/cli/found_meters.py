@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from emm_pipeline.cli.exporting import write_export
-from emm_pipeline.cli.meter_lists import plan_list, print_list, write_list
 from emm_pipeline.cli.output import can_ask, confirm, note, printable, say
-from emm_pipeline.cli.showing.next_steps import decided_type, meter_of, new_units, setting_lines
+from emm_pipeline.cli.showing.next_steps import (
+    add_line,
+    check_line,
+    decided_type,
+    equal_types,
+    meter_of,
+    new_units,
+    setting_lines,
+)
+from emm_pipeline.commissioning.meter_lists import as_line, found_row, plan_list
 from emm_pipeline.config_db.editing.meter_files import format_of, write_meter_file
-from emm_pipeline.config_db.values import TRANSPORT_NAMES
 from emm_pipeline.errors import ConfigurationError
 from emm_pipeline.stores.texts import number_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
-    from emm_pipeline.cli.addresses import Endpoint
     from emm_pipeline.cli.gateways import KnownFleet
+    from emm_pipeline.commissioning.endpoints import Endpoint
     from emm_pipeline.commissioning.scan_state import FoundUnit, Scan
     from emm_pipeline.fleet import GatewayAddress
     from emm_pipeline.modbus.session import Timing
@@ -58,7 +64,7 @@ def save(file: Path, endpoint: Endpoint, gateway: GatewayAddress, state: Scan, k
     for found in (each for each in state.found if each.same_as is None):
         meter = meter_of(known, endpoint, found.unit_id)
         type_name = meter.type if meter else decided_type(found)
-        row = _row(gateway, found, type_name)
+        row = found_row(gateway, found.unit_id, type_name)
         rows.append(row | ({"description": meter.description, "id": meter.id} if meter else {}))
         if not type_name:
             possible = ", ".join(each.type for each in (found.candidates or ())[:MOST_OFFERED])
@@ -70,42 +76,61 @@ def save(file: Path, endpoint: Endpoint, gateway: GatewayAddress, state: Scan, k
 
 def add(
     endpoint: Endpoint, gateway: GatewayAddress, state: Scan, known: KnownFleet, timing: Timing, *, yes: bool
-) -> None:
-    """Add the new units whose type is certain, or chosen by a person, after asking; install their types."""
+) -> int:
+    """Add the new units whose type is certain, or chosen by a person, after asking; install their types.
+
+    Returns:
+        The number of units that were left out without a person having decided so.
+    """
     assert known.engine  # noqa: S101 - `require_database` was called
     new = new_units(state, known, endpoint)
-    lines = [(found.unit_id, _row(gateway, found, name)) for found, name in _with_types(new, yes=yes)]
-    cells = [(line, {key: None if value is None else str(value) for key, value in row.items()}) for line, row in lines]
-    if not cells:
-        say("\nnothing to add")
-        return
-    planned = plan_list(known.engine, cells)
-    for issue in planned.meters.issues:
-        note(f"unit {issue.line} is left out: {issue.reason}")
-    if not planned.meters.changes:
-        return
-    say("\nThis will be written into the database:\n")
-    print_list(planned)
-    confirm(f"Add {number_of(len(planned.meters.changes), 'meter')}?", yes=yes)
-    write_list(known.engine, cells, planned)
-    say(f"added {number_of(len(planned.meters.changes), 'meter')}: first reading within two minutes")
-    if settings := setting_lines(new, known, timing):
-        say("\nTheir replies were slow, or needed a pause. To read them in the same way:\n")
-        for line in settings:
-            say(f"  {line}")
-
-
-def _with_types(new: list[FoundUnit], *, yes: bool) -> Iterator[tuple[FoundUnit, str]]:
+    chosen, left_out = {}, 0
     for found in new:
         type_name = decided_type(found)
         if type_name is None and found.candidates and not yes:
             type_name = _chosen(found)
-        if type_name is None:
-            is_known = found.candidates is not None
-            why = "its type is not certain" if is_known else "it was not compared with the catalogue"
-            note(f"unit {found.unit_id} is not added: {why}")
-        else:
-            yield found, type_name
+        elif type_name is None:
+            left_out += 1
+            _say_left_out(endpoint, gateway, found)
+        if type_name:
+            chosen[found.unit_id] = found_row(gateway, found.unit_id, type_name)
+    lines = [as_line(row) for row in chosen.values()]
+    if not lines:
+        say("\nnothing to add")
+        return left_out
+    plan = plan_list(known.engine, lines)
+    for issue in plan.issues:
+        note(f"unit {issue.line} is left out: {issue.reason}")
+    left_out += len(plan.issues)
+    added = number_of(len(plan.planned.meters.changes), "meter")
+    if not plan.planned.meters.changes:
+        return left_out
+    say("\nThis will be written into the database:\n")
+    say("\n".join(plan.described()))
+    confirm(f"Add {added}?", yes=yes)
+    plan.write(known.engine)
+    say(f"added {added}: first reading within two minutes")
+    if settings := setting_lines(new, known, timing):
+        say("\nTheir replies were slow, or needed a pause. To read them in the same way:\n")
+        for line in settings:
+            say(f"  {line}")
+    return left_out
+
+
+def _say_left_out(endpoint: Endpoint, gateway: GatewayAddress, found: FoundUnit) -> None:
+    """Say why a unit is not added, and with which command it can be."""
+    unit = f"unit {found.unit_id} is not added"
+    if equal := equal_types(found):
+        note(f"{unit}: {', '.join(equal)} fit equally well. Use the line with the type on its label:")
+        for type_name in equal:
+            note(f"  {add_line(endpoint, gateway, found, type_name)}")
+    elif found.candidates:
+        note(f"{unit}: its type is not certain. To compare its values with its display:")
+        note(f"  {check_line(endpoint, gateway, found)}")
+    elif found.candidates is None:
+        note(f"{unit}: it was not compared with the catalogue")
+    else:
+        note(f"{unit}: it is not in the catalogue")
 
 
 def _chosen(found: FoundUnit) -> str | None:
@@ -115,15 +140,3 @@ def _chosen(found: FoundUnit) -> str | None:
     question = printable(f"Unit {found.unit_id}: {offered}, 0 to leave it out")
     number = click.prompt(question, type=click.IntRange(0, len(names)), default=0, err=True)
     return names[number - 1] if number else None
-
-
-def _row(gateway: GatewayAddress, found: FoundUnit, type_name: str | None) -> dict[str, Any]:
-    is_usual = gateway.transport == TRANSPORT_NAMES[0]
-    return {
-        "host": gateway.host,
-        "port": gateway.port,
-        "unit": found.unit_id,
-        "type": type_name,
-        "transport": None if is_usual else str(gateway.transport),
-        "serial_settings": gateway.serial_settings or None,
-    }

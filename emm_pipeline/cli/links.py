@@ -13,7 +13,7 @@ from emm_pipeline.config_db.values import TRANSPORT_NAMES, InvalidValueError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from emm_pipeline.cli.addresses import Endpoint
+    from emm_pipeline.commissioning.endpoints import Endpoint
     from emm_pipeline.fleet import GatewayAddress
 
 _TRANSPORT = click.option(
@@ -54,11 +54,6 @@ def gateway_of(endpoint: Endpoint, transport: str | None, serial_settings: str |
         return gateway_address(endpoint.host, endpoint.port, transport, serial_settings)
     except InvalidValueError as err:
         raise click.UsageError(str(err)) from None
-
-
-def shown_gateway(gateway: GatewayAddress) -> str:
-    """Return the gateway's name for people, with its transport if that is not Modbus TCP."""
-    return str(gateway) if gateway.transport == TRANSPORT_NAMES[0] else gateway.name
 
 
 def link_of(gateway: GatewayAddress) -> str:

@@ -9,18 +9,18 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from io import TextIOWrapper
+from io import StringIO, TextIOWrapper
 from pathlib import Path
 from typing import TextIO
 
 import click
 
-from emm_pipeline.cli.command_names import COMMANDS
 from emm_pipeline.cli.found_settings import hint_about, running_demo
 from emm_pipeline.cli.lazy import LazyGroup
 from emm_pipeline.cli.output import note
-from emm_pipeline.cli.runnable import use_prefix
+from emm_pipeline.command_names import COMMANDS
 from emm_pipeline.errors import ConfigurationError, EmmError
+from emm_pipeline.runnable import use_prefix
 
 INTERRUPTED = 130
 PIPE_CLOSED = 141
@@ -52,7 +52,7 @@ def emm(context: click.Context, env_file: tuple[Path, ...]) -> None:
     """
     from emm_pipeline.cli.unknown_variables import report_unknown_variables  # noqa: PLC0415  # `emm --help` is fast
 
-    use_prefix(env_file)
+    use_prefix(env_file, os.environ.get("EMM_COMMAND"))
     context.obj = env_file or running_demo()
     if context.invoked_subcommand != "settings":  # which shows them itself
         report_unknown_variables(context.obj, environment=context.invoked_subcommand in _SHOW_ENVIRONMENT)
@@ -77,7 +77,9 @@ def main() -> None:
         note(f"error: {err.strerror}")
         sys.exit(1)
     except click.ClickException as err:
-        err.show()
+        message = StringIO()
+        err.show(message)
+        note(message.getvalue().rstrip("\n"))
         sys.exit(err.exit_code)
     except ConfigurationError as err:
         note(f"error: {err}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 import shutil
 import sys
@@ -17,8 +18,8 @@ from typing import Any
 
 import click
 
-from emm_pipeline.cli.runnable import runnable
 from emm_pipeline.cli.wrapping import wrapped
+from emm_pipeline.runnable import runnable
 
 MAX_LINE = 2000
 """Maximum number of characters in a line; longer lines are cut."""
@@ -47,22 +48,30 @@ def _escaped(character: str) -> str:
 
 
 def say(text: object = "") -> None:
-    """Print lines for people, on stdout."""
+    """Print lines for people, on stdout, wrapped between words if that is a terminal."""
     _print_lines(text, sys.stdout)
 
 
 def note(text: object) -> None:
-    """Print lines that are not the command's result, on stderr, wrapped if that is a terminal."""
-    lines = runnable(str(text)).split("\n")
-    if sys.stderr is not None and sys.stderr.isatty():
-        width = shutil.get_terminal_size().columns
-        lines = [wrapped(line, width) for line in lines]
-    _print_lines("\n".join(lines), sys.stderr)
+    """Print lines that are not the command's result, on stderr, wrapped as by `say`."""
+    _print_lines(text, sys.stderr)
 
 
 def _print_lines(text: object, file: Any) -> None:
-    lines = runnable(str(text)).split("\n")
-    print("\n".join(map(printable, lines)), file=file, flush=True)
+    lines = list(map(printable, runnable(str(text)).split("\n")))
+    if width := _terminal_width(file):
+        lines = [wrapped(line, width) for line in lines]
+    print("\n".join(lines), file=file, flush=True)
+
+
+def _terminal_width(file: Any) -> int | None:
+    """Return the width of the terminal that a stream goes to; None if it goes elsewhere.
+
+    The variable TTY_COMPATIBLE decides otherwise, as for rich, which prints the tables.
+    """
+    given = os.environ.get("TTY_COMPATIBLE")
+    is_terminal = given == "1" if given in {"0", "1"} else file is not None and file.isatty()
+    return shutil.get_terminal_size().columns if is_terminal else None
 
 
 def print_json(data: Any, indent: int | None = 2) -> None:

@@ -41,6 +41,10 @@ RIVAL_BITS = 5.0
 """A type with so much less evidence than the best one is no rival of it."""
 
 
+ADDED_SHARE = 0.5
+"""Share of the registers that only one of two types has: a unit that sends fewer of them is of the other type."""
+
+
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """A possible type of a unit: the type in the order that fits, and how well it does."""
@@ -55,6 +59,8 @@ class Candidate:
     values: Mapping[str, float] = field(default_factory=dict)
     edges: frozenset[tuple[int, int]] = frozenset()
     """Registers beside those of the type that can show that it is the wrong one."""
+    is_alike: bool = False
+    """Whether other types fit as well, and nothing that the unit sends tells them apart."""
 
     @property
     def type(self) -> str:
@@ -125,15 +131,51 @@ def rivals(candidates: Sequence[Candidate]) -> list[Candidate]:
 
 
 def alike(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """Return the other types that give all values of the first candidate, and the same ones: only a label tells."""
-    first = candidates[0]
-    return [
-        each
-        for each in candidates[1:]
-        if each.swap == first.swap and first.values.keys() <= each.values.keys() and not each.differences(first)
-    ]
+    """Return the other types that fit as well as the first candidate: nothing that the unit sends tells them apart."""
+    return [each for each in candidates[1:] if each.is_alike]
+
+
+def with_alike_first(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Mark the types that fit as well as the likeliest one, and put the one with the most registers first.
+
+    With that one, no value of the device is missing in the readings, whichever of them it is. But a type of which the
+    unit refuses registers comes after one of which it sends all.
+
+    Args:
+        candidates: the likeliest one first.
+    """
+    if not candidates:
+        return []
+    first, *others = candidates
+    same = [each for each in others if _fits_as_well(each, first)]
+    marked = [replace(each, confidence=first.confidence, bits=first.bits, is_alike=True) for each in (first, *same)]
+    marked.sort(key=lambda each: (-each.sent / max(1, each.registers), -each.registers))
+    different = [each for each in others if not any(each is one for one in same)]
+    return [*marked, *different] if same else list(candidates)
+
+
+def _fits_as_well(candidate: Candidate, likeliest: Candidate) -> bool:
+    """Whether a type gives all values of the likeliest one, the same ones, and besides only zeros.
+
+    The likeliest type has fewer registers, if the unit sends 0 for those that it lacks: without load, the registers
+    that only the other type has may be such ones, or be 0.
+    """
+    added = candidate.values.keys() - likeliest.values.keys()
+    return (
+        candidate.swap == likeliest.swap
+        and likeliest.values.keys() <= candidate.values.keys()
+        and not candidate.differences(likeliest)
+        and not any(candidate.values[name] for name in added)
+        and candidate.sent - likeliest.sent >= ADDED_SHARE * (candidate.registers - likeliest.registers)
+        and len(candidate.odd) <= len(likeliest.odd)
+    )
 
 
 def is_decided(candidates: Sequence[Candidate]) -> bool:
-    """Whether the first candidate is so much likelier than those that contradict it that it can be offered."""
+    """Whether the first candidate is so much likelier than those that contradict it that its values can be trusted."""
     return bool(candidates) and candidates[0].confidence >= Confidence.LIKELY and not rivals(candidates)
+
+
+def is_certain(candidates: Sequence[Candidate]) -> bool:
+    """Whether the first candidate is decided, and no other type fits as well: it can be added without a question."""
+    return is_decided(candidates) and not alike(candidates)

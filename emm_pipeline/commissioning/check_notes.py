@@ -92,6 +92,8 @@ def _about_registers(check: MeterCheck) -> Iterator[Note]:
         yield Note(f"refused, and accepted as absent: {names_of(accepted)}")
     empty = [each for each in check.registers if each.is_empty and each.register.stored]
     if missing := [each for each in empty if each.register.measurement_name not in check.accepted]:
-        text = f"the device has no value for {names_of(missing)}. If it never has:"
-        meter = "METER" if check.meter.id == AD_HOC_ID else check.meter.id
-        yield Note(text, f"emm registers accept-absent {meter}")
+        text = f"the device has no value for {names_of(missing)}."
+        if check.meter.id == AD_HOC_ID:
+            yield Note(f"{text} Once the meter is added, you can accept that it never has.")
+        else:
+            yield Note(f"{text} If it never has:", f"emm registers accept-absent {check.meter.id}")

@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from emm_pipeline.catalog.variants import Swap, swapped
-from emm_pipeline.commissioning.candidates import Candidate, candidate_of, plausible
+from emm_pipeline.commissioning.candidates import Candidate, candidate_of, plausible, with_alike_first
 from emm_pipeline.commissioning.judging import ZERO_BITS, TypeJudge
 from emm_pipeline.fleet import WORD_BYTES
 from emm_pipeline.modbus.sunspec.models import ModelSearch, has_models, locate
@@ -69,7 +69,8 @@ class Ranking:
             found = [each for each in found if each.proven]
         found.sort(key=lambda each: (-each.confidence, -round(each.bits, 6), -each.registers))
         best = max((each.bits for each in found), default=0.0)
-        return [each for each in found if each.bits >= best - WITHIN_BITS or not each.differences(found[0])]
+        found = [each for each in found if each.bits >= best - WITHIN_BITS or not each.differences(found[0])]
+        return with_alike_first(found)
 
 
 class Compared:

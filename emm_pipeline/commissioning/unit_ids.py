@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-HIGHEST_UNIT_ID = 255
+from emm_pipeline.config_db.validation.meters import HIGHEST_UNIT_ID
 
 _PART = re.compile(r"(\d{1,3})(?:-(\d{1,3}))?", re.ASCII)
 

@@ -96,6 +96,7 @@ def meter_conditions(engine: Engine, settings: Settings, stopped: str | None = N
         known = _issues(fleet.types[meter.type], issues.get(meter.id, ()), accepted.get(meter.id, ())) if meter else ()
         facts = replace(
             _facts(status, fails),
+            id=id_,
             enabled=row.get("enabled") is not False,
             may_be_off=bool(meter and meter.may_be_off),
             configuration_issue=_configuration_issue(row, id_, misconfigured),

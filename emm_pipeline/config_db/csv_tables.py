@@ -20,6 +20,9 @@ _QUOTED_REMARK = re.compile(rf'"#(?:[^"]|"")*"[{_SEPARATORS}\s]*')
 """A remark, with nothing in the other cells: a row whose first cell begins with # has more."""
 _DECIMAL_COMMA = re.compile(r"^([+-]?\d+),(\d+(?:[eE][+-]?\d+)?)$", re.ASCII)
 
+ISSUES_SHOWN = 50
+"""Number of issues of a file that are shown."""
+
 CsvRow = dict[str, str | None]
 """Maps each column to its cell."""
 
@@ -32,6 +35,12 @@ class CsvIssue(NamedTuple):
 
     def __str__(self) -> str:
         return self.reason if self.line is None else f"line {self.line}: {self.reason}"
+
+
+def told(issues: Sequence[CsvIssue]) -> list[str]:
+    """Return the first issues as lines, and how many more there are."""
+    more = [f"and {len(issues) - ISSUES_SHOWN} more"] if len(issues) > ISSUES_SHOWN else []
+    return [*map(str, issues[:ISSUES_SHOWN]), *more]
 
 
 class CsvTable(NamedTuple):

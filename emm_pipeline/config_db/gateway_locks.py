@@ -12,6 +12,7 @@ import logging
 import threading
 import time
 from contextlib import asynccontextmanager, suppress
+from functools import cache
 from typing import TYPE_CHECKING
 
 import psycopg2
@@ -45,6 +46,7 @@ OTHERS_FIRST_S = 0.5
 """Seconds for which we do not lock a gateway again that we gave up for another process, which tries several times."""
 
 
+@cache
 def lock_key(address: str) -> int:
     """Return the key of PostgreSQL's advisory lock for a gateway `host:port`: 64 bits, signed."""
     digest = hashlib.blake2b(f"emm gateway {address}".encode(), digest_size=8).digest()

@@ -132,18 +132,22 @@ def remove_token(engine: Engine, id_: int) -> str | None:
     return name
 
 
-def record_change(engine: Engine, change: Change) -> None:
-    """Add a change to the log."""
-    row = {
-        "who": change.who,
-        "address": change.address,
-        "action": change.action,
-        "subject": storable(change.subject),
-        "before": _to_text(change.before),
-        "after": _to_text(change.after),
-    }
-    with database_errors(engine), engine.begin() as connection:
-        connection.execute(insert(web_changes), row)
+def record_changes(engine: Engine, changes: Sequence[Change]) -> None:
+    """Add changes to the log."""
+    rows = [
+        {
+            "who": change.who,
+            "address": change.address,
+            "action": change.action,
+            "subject": storable(change.subject),
+            "before": _to_text(change.before),
+            "after": _to_text(change.after),
+        }
+        for change in changes
+    ]
+    if rows:
+        with database_errors(engine), engine.begin() as connection:
+            connection.execute(insert(web_changes), rows)
 
 
 def load_changes(engine: Engine, limit: int, before_id: int | None = None) -> Sequence[RecordedChange]:

@@ -54,6 +54,7 @@ class EmbeddedPostgres:
 
     def __init__(self, data_dir: Path, *, durable: bool = True) -> None:
         self.data_dir = data_dir.resolve()
+        self.log = self.data_dir / "server.log"
         self.socket_dir = _socket_dir(self.data_dir)
         self._durable = durable
         self._lock: IO[str] | None = None
@@ -165,12 +166,11 @@ class EmbeddedPostgres:
         options = " ".join(f"-c {name}={shlex.quote(value)}" for name, value in settings.items())
         if self.socket_dir != self.data_dir:
             self._make_folder(self.socket_dir)
-        log = self.data_dir / "server.log"
         try:
-            self._pg_ctl("start", "-l", str(log), "-o", options)
+            self._pg_ctl("start", "-l", str(self.log), "-o", options)
         except _RunErrors as err:
-            end = log.read_text(errors="replace")[-500:] if log.exists() else err.stderr
-            raise ConfigDatabaseError(f"PostgreSQL did not start; the end of {log}: {_one_line(end)}") from err
+            end = self.log.read_text(errors="replace")[-500:] if self.log.exists() else err.stderr
+            raise ConfigDatabaseError(f"PostgreSQL did not start; the end of {self.log}: {_one_line(end)}") from err
 
     def _pg_ctl(self, action: str, *options: str) -> None:
         self._run("pg_ctl", action, "-w", "-t", str(START_TIMEOUT_S), "-D", str(self.data_dir), *options)

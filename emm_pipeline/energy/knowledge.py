@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from datetime import date, time
 from typing import TYPE_CHECKING, Any
 
+from emm_pipeline.config_db.validation.tariffs import parse_weekdays
 from emm_pipeline.energy.amounts import LARGEST_KWH, PER_KWH
-from emm_pipeline.energy.prices import PriceRow, Tariff, parse_weekdays
+from emm_pipeline.energy.prices import PriceRow, Tariff
 from emm_pipeline.energy.records import Counter, Series
 from emm_pipeline.energy.units import is_energy_counter, power_of, unit_of_counter
 from emm_pipeline.registers import DataType

@@ -6,7 +6,6 @@ the row with the fewest hours a week applies where several do, so that a night p
 
 from __future__ import annotations
 
-import re
 from calendar import monthrange
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
@@ -17,9 +16,6 @@ from emm_pipeline.energy.periods import days_between, milliseconds, moment_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from zoneinfo import ZoneInfo
-
-WEEKDAYS = re.compile(r"[1-7](-[1-7])?(,[1-7](-[1-7])?)*")
-"""Days of the week from 1, Monday, to 7, Sunday: `1-5`, or `6,7`."""
 
 _DAY_S = 86_400
 
@@ -113,22 +109,6 @@ class Tariff:
         for day in days_between(begin, begin + timedelta(days=days)):
             total += max((row.base_price for row in self._valid_on(day)), default=0.0)
         return total / days
-
-
-def parse_weekdays(text: str) -> frozenset[int]:
-    """Return the days that a text such as `1-5,7` names.
-
-    Raises:
-        ValueError: It is not of this form.
-    """
-    if not WEEKDAYS.fullmatch(text):
-        raise ValueError(f"{text!r} is not of the form 1-5 or 6,7, where 1 is Monday")
-    found: set[int] = set()
-    for part in text.split(","):
-        begin, _, end = part.partition("-")
-        first, last = int(begin), int(end or begin)
-        found |= {*range(first, last + 1)} if first <= last else {*range(first, 8), *range(1, last + 1)}
-    return frozenset(found)
 
 
 def pieces(begin_ms: int, end_ms: int, tariffs: Iterable[Tariff], edges: Sequence[int]) -> list[int]:

@@ -31,6 +31,8 @@ class GatewayPoll:
         first = polls[0]
         self.address = first.meter.gateway
         self.timeout_s = first.meter_type.timeout_s
+        self.waits_because: str | None = None
+        """Why no reading has begun yet."""
         self._timing, self._pace = Timing.of(first.meter_type), pace
         self._session: Session
         self._finish = finish
@@ -52,7 +54,7 @@ class GatewayPoll:
         heapq.heappush(self._waiting, (poll.ready_at, next(self._order), poll))
 
     async def read(self, kept: Session | None = None, *, keeps: bool | None = None) -> Session | None:
-        """Read all meters completely. If this is cancelled, call `run_out_of_time`.
+        """Read all meters completely. If this is cancelled because of the deadline, call `run_out_of_time`.
 
         Args:
             kept: The session with the gateway that was kept after the reading before.
@@ -166,10 +168,10 @@ class GatewayPoll:
             poll.fail(err.kind, str(err))
             self._finish(poll)
 
-    def run_out_of_time(self, never_began: str | None = None) -> None:
-        """Fail the meters that were not read by the deadline; `never_began` is the reason if no reading began."""
+    def run_out_of_time(self) -> None:
+        """Fail the meters that were not read by the deadline."""
         read = self._units - len(self._waiting)
-        progress = never_began or f"{read} of {self._units} units behind it were read"
+        progress = self.waits_because or f"{read} of {self._units} units behind it were read"
         for poll in self._take_waiting():
             poll.run_out_of_time(progress)
             self._finish(poll)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from emm_pipeline.modbus.exception_codes import NO_REPLY, describe, remedy
 from emm_pipeline.readings import FailureKind, Request
@@ -33,6 +33,22 @@ def advise(kind: FailureKind, exception_code: int | None = None) -> str:
     if exception_code is not None:
         return remedy(exception_code)
     return _REMEDIES.get(kind, "try again")
+
+
+class _Failure(Protocol):
+    """A failed reply, or the error of a transport: what is known of the cause."""
+
+    @property
+    def kind(self) -> FailureKind | None: ...
+    @property
+    def exception_code(self) -> int | None: ...
+    @property
+    def advice(self) -> str | None: ...
+
+
+def advise_on(failure: _Failure) -> str:
+    """Return what to check, or to try next, after a failure: its own advice, or that for its kind."""
+    return failure.advice or advise(failure.kind or FailureKind.TIMEOUT, failure.exception_code)
 
 
 def named(request: Request, meter_type: MeterType) -> str:

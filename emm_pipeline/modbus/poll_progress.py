@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from emm_pipeline.modbus.exception_codes import DEVICE_FAILURE, UNSUPPORTED
@@ -200,4 +200,4 @@ def _by_place(block: RegisterBlock) -> tuple[int, int, int]:
 
 def _now() -> datetime:
     now = datetime.now(UTC)
-    return now.replace(microsecond=now.microsecond // 1000 * 1000)
+    return now - timedelta(microseconds=now.microsecond % 1000)  # `replace` takes three times as long

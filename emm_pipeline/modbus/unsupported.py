@@ -70,7 +70,7 @@ def known_too_long(known: Iterable[UnsupportedRange], registers: Sequence[Regist
 def known_unsupported(known: Iterable[UnsupportedRange], registers: Sequence[Register]) -> frozenset[Request]:
     """Return the values and gaps that no request may cover completely."""
     known = tuple(known)
-    return avoided_requests(known) - known_too_long(known, registers)
+    return avoided_requests(known) - known_too_long(known, registers) if known else frozenset()
 
 
 def request_of(range_: UnsupportedRange, register_bytes: int = WORD_BYTES) -> Request:

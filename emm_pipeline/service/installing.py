@@ -78,10 +78,9 @@ class Manager:
     state: Path
     user: str | None
 
-    @property
-    def place(self) -> Place:
-        """Where the services run."""
-        return Place(program(), self.settings, self.state, self.user)
+    def place(self, further: Sequence[Path] = ()) -> Place:
+        """Return where the services run; `further` are folders that they may write besides `state`."""
+        return Place(program(), self.settings, self.state, self.user, tuple(further))
 
     def command(self, name: str, *arguments: str) -> list[str]:
         """Return the command line of systemctl or journalctl."""
@@ -105,8 +104,9 @@ def program() -> Path:
     return found.absolute()
 
 
-def processes(settings: Settings, commands: Sequence[str], bind: str) -> tuple[Process, ...]:
+def processes(settings: Settings, commands: Sequence[str], bind: str, state: Path) -> tuple[Process, ...]:
     """Return the processes that these settings need; `commands` are the commands that `emm` has."""
+    watched = str(state / "watchdog.json")
     port = str(settings.emm_code_server_port)
     found = [
         Process(
@@ -117,7 +117,7 @@ def processes(settings: Settings, commands: Sequence[str], bind: str) -> tuple[P
         ),
         Process("daemon", "Dagster's daemon, which starts the polls", ("daemon",), after="code-server"),
         Process("webserver", "Dagster's pages", ("webserver", "--host", bind, "--port", "3001"), after="code-server"),
-        Process("watchdog", "watchdog, which reports failures", ("watchdog",), after="code-server"),
+        Process("watchdog", "watchdog, which reports failures", ("watchdog", "--state", watched), after="code-server"),
     ]
     if "web" in commands:
         # Like Dagster's pages: on this machine alone without a login, unless there is a password.
@@ -129,6 +129,13 @@ def processes(settings: Settings, commands: Sequence[str], bind: str) -> tuple[P
     if settings.backup_dir:
         found.append(Process("backup", "daily backup", ("backup", "--daily"), after="code-server"))
     return tuple(found)
+
+
+def folders_elsewhere(settings: Settings, state: Path) -> list[Path]:
+    """Return the folders outside of `state` that the settings name, and that services write."""
+    named = (settings.outbox_dir, settings.backup_dir, settings.dagster_home)
+    folders = dict.fromkeys(folder.absolute() for folder in named if folder)
+    return [folder for folder in folders if not folder.is_relative_to(state)]
 
 
 def create_settings(manager: Manager) -> bool:
@@ -147,8 +154,10 @@ def create_settings(manager: Manager) -> bool:
     return True
 
 
-def install(manager: Manager, wanted: tuple[Process, ...]) -> list[Path]:
+def install(manager: Manager, wanted: tuple[Process, ...], further: Sequence[Path] = ()) -> list[Path]:
     """Write the units, remove those of processes that are not wanted, and prepare the folders; return the units.
+
+    `further` are folders elsewhere that the services write. They are created; the owner of existing ones is kept.
 
     Raises:
         ConfigurationError: a file cannot be written, or the user of system services does not exist.
@@ -162,12 +171,15 @@ def install(manager: Manager, wanted: tuple[Process, ...]) -> list[Path]:
             if file.is_symlink() or not file.exists():  # a person's own file is kept
                 file.unlink(missing_ok=True)
                 file.symlink_to(PRODUCT_FILES / name)
-        for folder in (manager.state, dagster):
+        created = [folder for folder in further if not folder.exists()]
+        for folder in created:
+            folder.mkdir(parents=True)
+        for folder in (manager.state, dagster, *created):
             if owner and os.geteuid() == 0:
                 os.chown(folder, owner.pw_uid, owner.pw_gid)
     if owner and os.geteuid() == 0:
         os.chown(manager.settings, owner.pw_uid, owner.pw_gid)  # for `emm --env-file`, as this user
-    texts = units(wanted, manager.place)
+    texts = units(wanted, manager.place(further))
     with _writing(manager.unit_folder):
         manager.unit_folder.mkdir(parents=True, exist_ok=True)
         for name, text in texts.items():

@@ -43,12 +43,14 @@ class Place:
         settings: the file with the settings.
         state: the folder that they may write.
         user: the user of system services; None for services of the user who installs them.
+        further: folders elsewhere that they may write, too.
     """
 
     program: Path
     settings: Path
     state: Path
     user: str | None
+    further: tuple[Path, ...] = ()
 
 
 def units(processes: tuple[Process, ...], place: Place) -> dict[str, str]:
@@ -77,7 +79,7 @@ def _service(process: Process, place: Place) -> str:
         f"User={place.user}",
         "ProtectSystem=strict",
         "ProtectHome=read-only",
-        f"ReadWritePaths={_quoted(str(place.state))}",
+        f"ReadWritePaths={' '.join(_quoted(str(folder)) for folder in (place.state, *place.further))}",
         "PrivateTmp=yes",
     ]
     return _text(

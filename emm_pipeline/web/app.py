@@ -11,10 +11,21 @@ from starlette.staticfiles import StaticFiles
 
 from emm_pipeline.http_access.origins import Origins, names_in
 from emm_pipeline.web import energies
-from emm_pipeline.web.api import latest, meters, metrics, openapi, types
+from emm_pipeline.web.api import files, latest, meters, metrics, openapi, tariff_lists, types
 from emm_pipeline.web.errors import HANDLERS
 from emm_pipeline.web.forms import on_form
-from emm_pipeline.web.pages import catalogue, editing, login, meter, overview, pipeline, programs, scanning, uploads
+from emm_pipeline.web.pages import (
+    catalogue,
+    editing,
+    login,
+    meter,
+    overview,
+    pipeline,
+    programs,
+    scanning,
+    tariffs,
+    uploads,
+)
 from emm_pipeline.web.rendering import STATIC
 from emm_pipeline.web.security.access import HEALTH_PATH, LOGIN_PATH, Access
 
@@ -55,6 +66,11 @@ PAGES = (
     Route("/catalogue/rows", catalogue.catalogue_rows),
     Route("/catalogue/{name}", catalogue.type_page),
     Route("/catalogue/{name}/install", on_form(catalogue.install_type), methods=["POST"]),
+    Route("/tariffs", tariffs.tariffs_page),
+    Route("/tariffs/edit", tariffs.edit_page),
+    Route("/tariffs/edit", on_form(tariffs.save), methods=["POST"]),
+    Route("/tariffs/remove", tariffs.removal_page),
+    Route("/tariffs/remove", on_form(tariffs.remove), methods=["POST"]),
     Route("/pipeline", pipeline.pipeline_page),
     Route("/changes", pipeline.changes_page),
     Route("/programs", programs.programs_page),
@@ -72,6 +88,9 @@ FOR_PROGRAMS = (
     Route("/api/status", meters.status),
     Route("/api/meters", meters.meters),
     Route("/api/meters", meters.add, methods=["POST"]),
+    Route("/api/meters.csv", files.export_meters),
+    Route("/api/meters/import", files.import_meters, methods=["POST"]),
+    Route("/api/registers/import", files.import_registers, methods=["POST"]),
     Route("/api/meters/{id}", meters.meter),
     Route("/api/meters/{id}", meters.edit, methods=["PATCH"]),
     Route("/api/meters/{id}", meters.remove, methods=["DELETE"]),
@@ -85,6 +104,9 @@ FOR_PROGRAMS = (
     Route("/api/scans/{id}/events", scanning.events),
     Route("/api/types", types.types),
     Route("/api/types/{name}", types.one_type),
+    Route("/api/tariffs", tariff_lists.tariffs),
+    Route("/api/tariffs", tariff_lists.put, methods=["PUT"]),
+    Route("/api/tariffs", tariff_lists.remove, methods=["DELETE"]),
     Route("/metrics", metrics.metrics),
 )
 

@@ -1,4 +1,4 @@
-"""Start a poll of one meter through Dagster's webserver, so that it is in the history of runs.
+"""Start a poll of one meter, or the discovery, through Dagster's webserver: it is in the history of runs.
 
 The page does not import Dagster: its GraphQL API is asked over HTTP, with the login of its pages.
 """
@@ -14,6 +14,8 @@ from emm_pipeline.credentials import hide_credentials
 from emm_pipeline.errors import ConfigurationError, TransientError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from emm_pipeline.settings import Settings
 
 TIMEOUT_S = 20.0
@@ -21,13 +23,9 @@ _OK, _UNAUTHORIZED = 200, frozenset({401, 403})
 _LAUNCH = """mutation($params: ExecutionParams!) { launchRun(executionParams: $params) {
   __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message }
   ... on InvalidSubsetError { message } ... on UnauthorizedError { message } } }"""
-_SELECTOR = {
-    "repositoryName": "__repository__",
-    "repositoryLocationName": "emm",
-    "pipelineName": "poll",
-    "assetSelection": [{"path": ["meter_readings"]}],
-    "assetCheckSelection": [],
-}
+_LOCATION = {"repositoryName": "__repository__", "repositoryLocationName": "emm"}
+_POLL = {**_LOCATION, "pipelineName": "poll"}
+_DISCOVERY = {**_LOCATION, "pipelineName": "discovery"}
 
 
 def poll_now(settings: Settings, meter_id: int, who: str) -> str:
@@ -37,16 +35,28 @@ def poll_now(settings: Settings, meter_id: int, who: str) -> str:
         ConfigurationError: DAGSTER_API_URL is not set, or Dagster refuses the login.
         TransientError: Dagster does not answer, or could not start the run.
     """
-    tags = [{"key": "dagster/partition", "value": str(meter_id)}, {"key": "started_by", "value": who}]
+    return _launch(settings, "poll", _POLL, {"dagster/partition": str(meter_id), "started_by": who})
+
+
+def discover_now(settings: Settings, who: str) -> str:
+    """Start a run of the discovery, after which new meters are polled; return its id.
+
+    Raises:
+        ConfigurationError, TransientError: As `poll_now`.
+    """
+    return _launch(settings, "discovery", _DISCOVERY, {"started_by": who})
+
+
+def _launch(settings: Settings, what: str, selector: Mapping[str, Any], tags: Mapping[str, str]) -> str:
     params = {
-        "selector": _SELECTOR,
+        "selector": selector,
         "mode": "default",
         "runConfigData": {},
-        "executionMetadata": {"tags": tags},
+        "executionMetadata": {"tags": [{"key": key, "value": value} for key, value in tags.items()]},
     }
     result = _ask(settings, _LAUNCH, params=params)["launchRun"]
     if result["__typename"] != "LaunchRunSuccess":
-        raise TransientError(f"Dagster did not start the poll: {result.get('message') or result['__typename']}")
+        raise TransientError(f"Dagster did not start the {what}: {result.get('message') or result['__typename']}")
     return str(result["run"]["runId"])
 
 

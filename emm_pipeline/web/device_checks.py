@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from emm_pipeline.catalog import load_catalogue
 from emm_pipeline.commissioning.ad_hoc import check_now
+from emm_pipeline.commissioning.check_results import AD_HOC_ID
+from emm_pipeline.commissioning.type_names import find_type as type_named
 from emm_pipeline.config_db.loader import load_fleet
 from emm_pipeline.errors import ConfigurationError
-from emm_pipeline.modbus.messages import advise
-from emm_pipeline.readings import FailureKind
+from emm_pipeline.modbus.messages import advise_on
+from emm_pipeline.modbus.transport.base import ConnectError
+from emm_pipeline.web.reach import hint_on_reach
 from emm_pipeline.web.site import site_of
 
 if TYPE_CHECKING:
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
 
     from emm_pipeline.commissioning.check_results import MeterCheck, RegisterCheck
     from emm_pipeline.fleet import EnergyMeter, MeterType
-    from emm_pipeline.modbus.session import Reply
 
 WITHIN_S = 120.0
 """Maximum duration of a check in seconds."""
@@ -63,13 +64,7 @@ def find_type(request: Request, name: str) -> MeterType:
     Raises:
         ConfigurationError: There is no such type.
     """
-    types = load_fleet(site_of(request).engine, all_types=True).types
-    if name in types:
-        return types[name]
-    catalogue = load_catalogue()
-    if name in catalogue:
-        return catalogue[name].meter_type
-    raise ConfigurationError(f"there is no type {name!r}, neither in the database nor in the catalogue")
+    return type_named(load_fleet(site_of(request).engine, all_types=True), name)
 
 
 def known_meter(request: Request, meter_id: int) -> tuple[EnergyMeter, MeterType]:
@@ -97,11 +92,11 @@ def check(request: Request, meter: EnergyMeter, meter_type: MeterType) -> Checke
 
 def _described(checked: MeterCheck) -> CheckedDevice:
     failed = [each.failure for each in checked.failed_registers if each.failure]
-    advice = [checked.explanation] if checked.explanation else [_advice(reply) for reply in failed]
+    advice = [checked.explanation] if checked.explanation else [advise_on(reply) for reply in failed]
     failure = None
     if checked.failure:
         failure = str(checked.failure)
-        advice.insert(0, checked.failure.advice or advise(checked.failure.kind, checked.failure.exception_code))
+        advice[:0] = filter(None, [_hint(checked), advise_on(checked.failure)])
     return CheckedDevice(
         checked.ok,
         checked.verdict,
@@ -112,6 +107,16 @@ def _described(checked: MeterCheck) -> CheckedDevice:
         sum(not each.failure for each in checked.registers),
         len(checked.meter_type.registers),
     )
+
+
+def _hint(checked: MeterCheck) -> str | None:
+    """Return why a device that could not be reached is perhaps unreachable from here."""
+    meter = checked.meter
+    if not isinstance(checked.failure, ConnectError):
+        return None
+    place = f"--host {meter.address} --unit {meter.unit_id} --type {meter.type}"
+    which = place if meter.id == AD_HOC_ID else str(meter.id)
+    return hint_on_reach(meter.gateway, f"emm meters check {which}")
 
 
 def _register(each: RegisterCheck) -> CheckedRegister:
@@ -132,7 +137,3 @@ def _register(each: RegisterCheck) -> CheckedRegister:
         remark,
         each.failure is not None or each.implausible is not None,
     )
-
-
-def _advice(reply: Reply) -> str:
-    return reply.advice or advise(reply.kind or FailureKind.TIMEOUT, reply.exception_code)

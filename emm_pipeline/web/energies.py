@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
+from emm_pipeline.config_db.energy_rows import load_energy_rows
 from emm_pipeline.energy.periods import Period, midnight, milliseconds, month_of
+from emm_pipeline.energy.shown import energy_records
 from emm_pipeline.errors import ConfigurationError, StoreError
 from emm_pipeline.opening import open_history
 from emm_pipeline.web.api.replies import json_reply
-from emm_pipeline.web.rendering import from_ms, render
+from emm_pipeline.web.rendering import render
 from emm_pipeline.web.site import meter_id_of, site_of
 
 if TYPE_CHECKING:
@@ -93,14 +94,10 @@ def energy(request: Request) -> Response:
         raise ConfigurationError(f"from {begin} to {end}: allowed are 1 to {longest.days} days by {period}")
     ids = [int(text) for text in query.getlist("id") if text.lstrip("-").isdecimal()]
     begin_ms, end_ms = milliseconds(midnight(begin, zone)), milliseconds(midnight(end, zone))
+    configured = load_energy_rows(site_of(request).engine)
     with open_history(settings) as history:
-        rows = history.read_energy(period, begin_ms, end_ms, ids or None).rows()
-        return json_reply([_record(row) for row in rows])
-
-
-def _record(row: dict[str, Any]) -> dict[str, Any]:
-    cost = row["cost"]
-    return row | {"time": from_ms(row["time"]), "cost": None if cost is None or math.isnan(cost) else cost}
+        points = history.read_energy(period, begin_ms, end_ms, ids or None)
+    return json_reply(energy_records(points, configured, zone))
 
 
 def _date(text: str | None, name: str) -> date | None:

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.responses import HTMLResponse
 
+from emm_pipeline.runnable import runnable
 from emm_pipeline.web.security.access import CALLER
 from emm_pipeline.web.site import site_of
 
@@ -28,10 +29,12 @@ _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 
 MISSING = "\N{EN DASH}"
 
+_ADD = "/add"
 NAVIGATION = (
     ("/", "Overview"),
-    ("/add", "Add meters"),
+    (_ADD, "Add meters"),
     ("/catalogue", "Catalogue"),
+    ("/tariffs", "Tariffs"),
     ("/pipeline", "Pipeline"),
     ("/programs", "Programs"),
     ("/changes", "Changes"),
@@ -47,7 +50,7 @@ def render(request: Request, template: str, status: int = 200, **values: Any) ->
         "csrf": caller.csrf if caller else "",
         "may_change": bool(caller and caller.may_change),
         "needs_login": site.needs_login,
-        "navigation": NAVIGATION,
+        "navigation": [each for each in NAVIGATION if each[0] != _ADD or (caller and caller.may_change)],
         "path": request.url.path,
         "zone": ZoneInfo(settings.tz),
         "zone_name": settings.tz,
@@ -126,6 +129,7 @@ def _environment() -> Environment:
         "age": age,
         "local_time": local_time,
         "from_ms": from_ms,
+        "runnable": runnable,
     }
     environment.globals["static"] = static
     return environment

@@ -13,16 +13,18 @@ from typing import TYPE_CHECKING, Any
 
 from emm_pipeline.catalog import load_catalogue
 from emm_pipeline.commissioning.ranking import Ranking
+from emm_pipeline.commissioning.scan_remarks import scan_remarks
 from emm_pipeline.commissioning.scan_state import Probe, Scan, Watcher
 from emm_pipeline.commissioning.scanning import scan_any
 from emm_pipeline.config_db.gateway_locks import gateway_locks
 from emm_pipeline.errors import ConfigurationError, EmmError
 from emm_pipeline.fleet import FunctionCode
-from emm_pipeline.modbus.messages import advise
+from emm_pipeline.modbus.messages import advise_on
 from emm_pipeline.modbus.session import Timing
 from emm_pipeline.modbus.transport.base import ConnectError
 from emm_pipeline.modbus.transport.choosing import other_framings
-from emm_pipeline.readings import FailureKind, Request
+from emm_pipeline.readings import Request
+from emm_pipeline.web.reach import hint_on_reach
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -89,7 +91,7 @@ class RunningScan:
             "asked": self.state.asked,
             "total": len(self.state.units),
             "error": self.error,
-            "messages": [*self.messages, *self.state.notices],
+            "messages": list(dict.fromkeys([*self.messages, *self.state.notices])),
             "units": [
                 {
                     "unit": each.unit_id,
@@ -165,7 +167,9 @@ class Scans:
             status = ScanStatus.CANCELLED
         except ConnectError as err:
             status = ScanStatus.FAILED
-            scan.error = f"{scan.gateway.name}: {err}; {err.advice or advise(err.kind)}"
+            command = f"emm scan {scan.gateway.host}:{scan.gateway.port}"
+            told = [f"{scan.gateway.name}: {err}", hint_on_reach(scan.gateway, command), advise_on(err)]
+            scan.error = "; ".join(filter(None, told))
         except EmmError as err:
             status, scan.error = ScanStatus.FAILED, str(err)
         except Exception:
@@ -173,7 +177,7 @@ class Scans:
             raise
         finally:
             if status is ScanStatus.DONE:
-                scan.messages += _hints(scan.state)
+                scan.messages += scan_remarks(scan.state, _TIMEOUT_S, with_options=False)
             scan.status = status
 
     async def _scan(self, scan: RunningScan) -> GatewayAddress:
@@ -197,27 +201,3 @@ class Scans:
 def _say(scan: RunningScan, message: str) -> None:
     if message not in scan.messages:
         scan.messages.append(message)
-
-
-def _hints(state: Scan) -> list[str]:
-    """Return what a person should know about the result."""
-    hints = []
-    if state.slow_s:
-        hints.append(f"the gateway takes {state.slow_s:.1f} s to report an absent unit, so each unit got more time")
-    hints += [
-        f"unit {each.unit_id} is slow: its reply took {each.late_s:.1f} s, so it was not identified; its type needs a "
-        "longer timeout_s"
-        for each in state.found
-        if each.late_s is not None
-    ]
-    hints += [
-        f"the device of unit {first} answers to other unit ids, too, with the same counters; add only unit {first}"
-        for first in dict.fromkeys(each.same_as for each in state.found if each.same_as is not None)
-    ]
-    if state.all_reply and not any(each.same_as is not None for each in state.found):
-        hints.append("all units answer: this is probably one device that answers to any unit id; add only one of them")
-    hints += sorted({f"no valid reply: {reason}" for reason in state.unclear.values()})
-    if not state.found:
-        kind = FailureKind.INVALID_REPLY if state.unclear else FailureKind.TIMEOUT
-        hints.append(state.advice or advise(kind))
-    return hints

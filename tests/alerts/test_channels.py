@@ -5,6 +5,7 @@ import signal
 import subprocess
 import time
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -121,6 +122,23 @@ def test_the_watchdog_reports_each_change_once_even_after_it_was_killed(tmp_path
         told += state.look([condition], UTC_ZONE, ["mail"])
     assert [line.raised for line in told] == [True, False]
     assert [line.raised for line in WatchdogState.load(file).waiting["mail"]] == [True, False]
+
+
+def test_an_alert_is_sent_at_once_to_every_channel_if_the_disk_of_the_watchdog_is_full_too(tmp_path):
+    """Its file is often on the disk of PostgreSQL, whose failure it reports."""
+    (tmp_path / "state.tmp").mkdir()  # instead of a file that cannot be written
+    state, sent, problems = WatchdogState(tmp_path / "state.json"), [], []
+    channels = [
+        SimpleNamespace(name=name, send=lambda subject, body, name=name: sent.append((name, body)))
+        for name in ("mail", "chat")
+    ]
+    assert len(state.look([away()], UTC_ZONE, ["mail", "chat"])) == 1
+    state.send(channels, "EMM", problems.append)
+    assert [name for name, _ in sent] == ["mail", "chat"]
+    assert problems == [f"{tmp_path / 'state.json'} cannot be written: Is a directory"] * 2
+    assert state.look([away()], UTC_ZONE, ["mail", "chat"]) == []
+    state.send(channels, "EMM", problems.append)
+    assert len(sent) == 2
 
 
 def test_the_watchdog_keeps_the_alert_of_a_part_that_it_cannot_check_now(tmp_path):

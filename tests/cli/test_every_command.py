@@ -45,6 +45,8 @@ ARGUMENTS = {
     ("registers", "accept-absent"): ["1"],
     ("registers", "import"): ["-"],
     ("combined", "import"): ["-"],
+    ("tariffs", "remove"): ["household", "--yes"],
+    ("tariffs", "set"): ["household", "--from", "2026-01-01", "--price", "0.3"],
     ("types", "install"): ["sdm630"],
     ("types", "set"): ["sdm630", "max_gap=0"],
     ("types", "show"): ["sdm630"],

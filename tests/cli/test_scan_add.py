@@ -4,7 +4,7 @@ import json
 
 import pytest
 from support.catalogue_devices import SITUATIONS, device
-from support.meters import SimulatedUnit, holding
+from support.meters import SimulatedUnit, encode_registers, holding
 
 from emm_pipeline.catalog import load_catalogue
 
@@ -40,7 +40,8 @@ def cabinet(simulated_gateway):
 def test_scan_add_installs_types_and_adds_meters_whose_values_are_right(emm, cabinet):
     """F1 and F15: from a gateway to readings with one command, also for swapped words."""
     added = emm("scan", "--pause", 0, place(cabinet), "--units", "1-10", "--add", "--yes")
-    assert added.returncode == 0, added.stderr
+    assert added.returncode == 1, "a unit is left out"
+    assert added.stderr.splitlines()[-1] == "unit 9 is not added: it is not in the catalogue"
     assert "added 2 meters: first reading within two minutes" in added.stdout
     assert "pac2200" not in added.stdout
     assert meters_of(emm) == [(1, "sdm630"), (4, "sdm630_swapped_words")]
@@ -163,8 +164,46 @@ def test_a_device_that_answers_to_any_unit_id_is_offered_saved_and_added_once(em
 def test_types_that_give_the_same_values_are_all_shown_and_the_label_tells_them_apart(emm_alone, simulated_gateway):
     printed = emm_alone("scan", place(simulated_gateway({1: unit_of("sdm120")})), "--units", "1", "--pause", 0).stdout
     assert "or sdm230" in printed
-    told = "Unit 1: sdm220, sdm230 would give the same values as sdm120. The label on the device says which type it is."
-    assert told in printed
+    told = "Unit 1: sdm120, sdm220 and sdm230 fit equally well, with the same values. The label on the device says "
+    assert f"{told}which type it is.\n" in printed
+    lines = [line for line in printed.splitlines() if line.startswith("  emm ")]
+    assert [line.split()[-1] for line in lines] == ["sdm120", "sdm220", "sdm230"]
+
+
+@pytest.fixture
+def idle(simulated_gateway):
+    """An SDM630 without load that sends 0 for registers that it lacks: all other values are 0, as in an SDM72DM."""
+    values = {"voltageL1": 231.4, "voltageL2": 230.4, "voltageL3": 232.4, "frequency": 50.0}
+    held = encode_registers(CATALOGUE["sdm630"].meter_type, values)
+    return simulated_gateway(
+        {1: SimulatedUnit(lambda code, address: held.get((code, address), 0)), 2: unit_of("sdm630")}
+    )
+
+
+def test_scan_says_which_values_would_tell_types_apart_that_fit_equally_well(emm_alone, idle):
+    printed = emm_alone("scan", place(idle), "--units", "1", "--pause", 0).stdout
+    rows = [line.split() for line in printed.splitlines() if "registers fit" in line]
+    assert [row[3] for row in rows[:1]] + [row[1] for row in rows[1:]] == ["sdm630", "sdm72dm_v2"]
+    assert all("likely," in row for row in rows)
+    assert "Unit 1: sdm630 and sdm72dm_v2 fit equally well, with the same values." in printed
+    assert "Only sdm630 has currentMean, current and " in printed
+    assert "all of them are 0 now. Scan again while current flows: if one is not 0 then, it is sdm630." in printed
+
+
+def test_scan_add_does_not_choose_among_types_that_fit_equally_well(emm, idle, tmp_path):
+    """The other unit is added. The printed command adds this one, with the type that a person has read on it."""
+    file = tmp_path / "meters.csv"
+    done = emm("scan", place(idle), "--units", "1,2", "--pause", 0, "--add", "--yes", "--save", file)
+    assert done.returncode == 1
+    assert "unit 1 is not added: sdm630, sdm72dm_v2 fit equally well. Use the line with the type on its" in done.stderr
+    assert meters_of(emm) == [(2, "sdm630")]
+    assert "unit 1: enter its type; possible: sdm630, sdm72dm_v2" in file.read_text()
+    printed = [line.split() for line in done.stderr.splitlines() if line.startswith("  emm ")]
+    added = [words[1:] for words in printed if words[-1] == "sdm72dm_v2"]
+    assert emm(*added[0], "--yes").returncode == 0
+    assert meters_of(emm) == [(2, "sdm630"), (1, "sdm72dm_v2")]
+    units = json.loads(emm("scan", place(idle), "--units", "1,2", "--pause", 0, "--json").stdout)["units"]
+    assert [(each["equal_types"], each["add"]) for each in units] == [(["sdm630", "sdm72dm_v2"], None), ([], None)]
 
 
 def test_the_printed_commands_keep_the_timeout_and_the_pause_of_the_scan(emm, simulated_gateway):

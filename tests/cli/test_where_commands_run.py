@@ -8,7 +8,8 @@ import pytest
 from support.command_line import EMM
 from support.ports import free_port
 
-from emm_pipeline.cli import found_settings, runnable
+from emm_pipeline import runnable
+from emm_pipeline.cli import found_settings
 from emm_pipeline.cli.demo import place
 from emm_pipeline.errors import ConfigDatabaseError
 
@@ -19,13 +20,14 @@ from emm_pipeline.errors import ConfigDatabaseError
 def prefix(monkeypatch):
     """Sets how the program was called, and returns what a message then contains."""
     monkeypatch.setattr(runnable, "_prefix", "emm")
+    monkeypatch.setattr(runnable, "_is_elsewhere", False)
 
     def use(called, env_files=(), **environment):
-        monkeypatch.delenv("EMM_COMMAND", raising=False)
+        command = environment.pop("EMM_COMMAND", None)
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
         monkeypatch.setattr("sys.argv", [called])
-        runnable.use_prefix(env_files)
+        runnable.use_prefix(env_files, command)
         return runnable.runnable
 
     return use

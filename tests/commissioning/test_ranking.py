@@ -9,7 +9,7 @@ from support.catalogue_devices import SITUATIONS, Device, device, true_values
 from support.meters import encode_registers, encode_value
 
 from emm_pipeline.catalog import load_catalogue
-from emm_pipeline.commissioning.candidates import Confidence, alike, is_decided
+from emm_pipeline.commissioning.candidates import Confidence, alike, is_certain, is_decided
 from emm_pipeline.commissioning.ranking import Ranking
 from emm_pipeline.fleet import DataType
 
@@ -166,10 +166,23 @@ def test_registers_that_are_0_count_for_a_type_if_the_unit_refuses_others():
     assert "sdm72dm_v2" not in [each.type for each in alike(found)]
 
 
+def test_a_type_of_which_the_unit_refuses_registers_comes_after_one_of_which_it_sends_all():
+    """It may be an SDM72DM that sends 0 for registers between its own ones."""
+    found = RANKING.candidates(Device(encode_registers(CATALOGUE["sdm72dm_v2"].meter_type, IDLE)))
+    assert [each.type for each in (found[0], *alike(found))] == ["sdm72dm_v2", "sdm630"]
+
+
+def test_a_type_with_registers_that_the_unit_refuses_does_not_fit_as_well():
+    found = RANKING.candidates(device(CATALOGUE["sdm72dm_v2"], BY_NAME["load"]))
+    assert found[0].type == "sdm72dm_v2"
+    assert is_certain(found)
+
+
 def test_types_that_only_a_label_tells_apart_are_known_as_such():
     held = Device(encode_registers(CATALOGUE["sdm630"].meter_type, IDLE))
     held.elsewhere = 0
     found = RANKING.candidates(held)
-    assert {found[0].type, *(each.type for each in alike(found))} >= {"sdm630", "sdm72dm_v2"}
+    assert [each.type for each in (found[0], *alike(found))] == ["sdm630", "sdm72dm_v2"]
+    assert not is_certain(found)
     found = RANKING.candidates(device(CATALOGUE["sdm120"], BY_NAME["load"]))
     assert [each.type for each in alike(found)] == ["sdm220", "sdm230"]

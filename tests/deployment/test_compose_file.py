@@ -278,6 +278,33 @@ def test_an_old_docker_compose_stops_with_the_version_that_is_needed():
     assert "2.24 or newer" in (PROJECT_ROOT / "README.md").read_text()
 
 
+OPTIONS_WITH_A_VALUE = {"-f", "--env-file", "--profile", "--since", "--scale"}
+TAKE_SERVICES = {"exec", "logs", "ps", "restart", "run", "start", "stop", "up"}
+COMMANDS = TAKE_SERVICES | {"build", "down", "version"}
+OF_THE_DOCUMENTS = {"my_device", *REMOTE, *SERVICES}
+
+
+@pytest.mark.parametrize("document", ["README.md", *(f"docs/{path.name}" for path in PROJECT_ROOT.glob("docs/*.md"))])
+def test_every_compose_command_of_a_document_names_commands_and_services_that_are_there(document):
+    """Both spellings mean the same: `docker compose` is the plugin, `docker-compose` the program of version 2."""
+    text = (PROJECT_ROOT / document).read_text()
+    for call in re.findall(r"(?:^ +|`)docker[ -]compose ([^`#|&\n…]+)", text, re.MULTILINE):
+        words = iter(call.split())
+        names = []
+        for word in words:
+            if word in OPTIONS_WITH_A_VALUE:
+                next(words)
+            elif not word.startswith("-"):
+                names.append(word)
+        if not names:
+            continue
+        command, *services = names
+        assert command in COMMANDS, call
+        if command in {"exec", "run"}:
+            services = services[:1]
+        assert set(services) <= OF_THE_DOCUMENTS, call
+
+
 def test_two_checkouts_with_names_of_their_own_share_no_image_no_container_and_no_volume():
     for name, definition in SERVICES.items():
         assert "container_name" not in definition, name

@@ -85,6 +85,8 @@ def test_stop_and_down_take_the_services_of_profiles_along(stack):
     assert "proxy" in started(stack)
     stack("stop", COMPOSE_PROFILES="proxy")
     assert started(stack) == {}
+    stack("down", COMPOSE_PROFILES="proxy")
+    assert [name for name in stack.leftovers() if not name.startswith("volume ")] == []
     stack("up", "--detach")
     stack.wait_until_healthy()
 

@@ -51,6 +51,7 @@ def before(stack, tmp_path_factory) -> ComposeStack:
         pytest.skip(f"this clone does not have the commit {BEFORE}: git fetch --unshallow")
     subprocess.run(["tar", "-x", "-C", checkout], input=archive.stdout, check=True)
     stand_ins = HERE / f"stand_ins_{BEFORE}.yml"
+    stack("build")  # queries are made with this image
     old = ComposeStack(PROJECT, HERE / "sampling.yml", root=checkout, stand_ins=stand_ins, network="default")
     old.timed("the stack before: build and start", lambda: old("up", "--build", "--detach"))
     wait_for_points(old, 0)

@@ -9,14 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emm_pipeline.cli.commands.energy import cents
+from emm_pipeline.config_db.validation.tariffs import parse_weekdays
 from emm_pipeline.energy.amounts import PER_KWH
 from emm_pipeline.energy.computing import Known, Measured, compute
 from emm_pipeline.energy.knowledge import knowledge_of
 from emm_pipeline.energy.periods import Period, edges_between, midnight, milliseconds
-from emm_pipeline.energy.prices import PriceRow, Tariff, parse_weekdays
+from emm_pipeline.energy.prices import PriceRow, Tariff
 from emm_pipeline.energy.records import Counter, Flag, Readings, Series
 from emm_pipeline.energy.rollup import roll_up
+from emm_pipeline.energy.shown import cents
 from emm_pipeline.fleet import (
     CombinedMeasurement,
     DataType,

@@ -1,12 +1,13 @@
 """Units with special characters, renamed meters, schedules and passwords, with Grafana's escaping."""
 
+import re
 import urllib.request
 from datetime import UTC, datetime, timedelta
 
 import pandas as pd
 import pytest
 import yaml
-from support.grafana import PROVISIONING, dashboards, interpolate, panel_queries, provision, transform
+from support.grafana import PROVISIONING, dashboards, interpolate, panel_queries, provision, queries_of, transform
 from support.influxdb import InfluxDB
 
 from emm_pipeline.access.grafana_files import alert_window, authorization, grafana_files
@@ -85,9 +86,33 @@ def test_a_renamed_meter_has_all_its_values_in_one_series_under_any_of_its_names
 
 def test_a_renamed_meter_is_no_silent_one_and_has_its_present_name(ask):
     shown = panel("fleet_health", "Last reading of each meter")
-    rows = transform(ask(shown["targets"][0]["query"]), shown)
+    rows = transform([ask(shown["targets"][0]["query"])], shown)
     assert [(row["id"], row["description"]) for row in rows] == [("3", "inverter"), ("2", "stable"), ("1", "units")]
     assert rows[1]["Time"] == (NOW - timedelta(minutes=3)).timestamp() * 1000
+
+
+def test_a_renamed_meter_is_one_of_the_slowest_meters_once_with_its_present_name(ask):
+    shown = panel("fleet_health", "Slowest 50 meters by mean latency")
+    rows = transform([ask(query) for query in queries_of("fleet_health", "Slowest 50 meters by mean latency")], shown)
+    assert {(row["id"], row["description"], row["latency"]) for row in rows} == {
+        ("1", "units", 5.0),
+        ("2", "stable", 5.0),
+        ("3", "inverter", 5.0),
+    }
+    assert len(rows) == 3
+    assert shown["options"]["sortBy"] == [{"displayName": "mean latency", "desc": True}]
+
+
+def test_a_renamed_meter_has_one_alert(ask):
+    rows = ask(provisioned_rules()["emm-meter-silent"]["data"][0]["model"]["query"])
+    assert sorted(row["id"] for row in rows) == ["1", "2"]
+
+
+def test_no_panel_and_no_alert_groups_by_the_name_of_a_meter():
+    queries = [query for _, _, query in panel_queries()]
+    queries += [rule["data"][0]["model"]["query"] for rule in provisioned_rules().values()]
+    grouped = [query for query in queries for by in re.findall(r"GROUP BY ([^)]*)", query) if "description" in by]
+    assert grouped == []
 
 
 def test_the_bars_of_days_begin_at_the_beginning_of_a_day():

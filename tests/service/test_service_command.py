@@ -78,8 +78,10 @@ def test_systemd_accepts_the_units_of_the_system(tmp_path):
     manager = Manager(True, tmp_path / "units", tmp_path / "emm.env", tmp_path / "state", "daemon")
     installing.create_settings(manager)
     settings = Settings(postgres_host="db", postgres_user="emm", postgres_db="emm", mqtt_url="mqtt://b:1883")
-    wanted = installing.processes(settings.model_copy(update={"backup_dir": tmp_path}), ["web"], "0.0.0.0")
-    files = installing.install(manager, wanted)
+    backups = tmp_path / "backups elsewhere"
+    settings = settings.model_copy(update={"backup_dir": backups, "outbox_dir": manager.state / "outbox"})
+    wanted = installing.processes(settings, ["web"], "0.0.0.0", manager.state)
+    files = installing.install(manager, wanted, installing.folders_elsewhere(settings, manager.state))
     assert {file.name for file in files} == {
         "emm.target",
         *(f"emm-{name}.service" for name in (*SERVICES, "mqtt", "backup")),
@@ -87,9 +89,9 @@ def test_systemd_accepts_the_units_of_the_system(tmp_path):
     assert verify(files) == ""
     text = (manager.unit_folder / "emm-code-server.service").read_text()
     assert "User=daemon" in text
-    assert f"ReadWritePaths={manager.state}" in text
+    assert f'ReadWritePaths={manager.state} "{backups}"\n' in text, "the others are read-only for it"
     if os.geteuid() == 0:
-        assert manager.state.owner() == "daemon"
+        assert manager.state.owner() == backups.owner() == "daemon"
 
 
 @pytest.mark.parametrize(
@@ -98,7 +100,7 @@ def test_systemd_accepts_the_units_of_the_system(tmp_path):
 )
 def test_the_web_page_asks_for_a_login_unless_it_listens_on_this_machine_only(bind, password, login):
     settings = Settings(postgres_host="db", postgres_user="emm", postgres_db="emm", web_login_password=password)
-    (web,) = [each for each in installing.processes(settings, ["web"], bind) if each.name == "web"]
+    (web,) = [each for each in installing.processes(settings, ["web"], bind, Path("/s")) if each.name == "web"]
     assert ("--no-login" not in web.arguments) == login
     assert web.arguments[:3] == ("web", "--host", bind)
 

@@ -41,6 +41,23 @@ def page() -> Iterator[Page]:
         browser.close()
 
 
+@pytest.fixture(scope="module")
+def messages(page: Page) -> list[str]:
+    """The messages of the browser's console: errors of scripts, refused contents, failed requests."""
+    found: list[str] = []
+    page.on("console", lambda message: found.append(message.text) if message.type in {"error", "warning"} else None)
+    page.on("pageerror", lambda error: found.append(str(error)))
+    return found
+
+
+@pytest.fixture
+def no_messages(messages: list[str]) -> Iterator[None]:
+    """Fail the test if the browser reports anything, except replies to wrong input, which have the status 422."""
+    messages.clear()
+    yield
+    assert [message for message in messages if "status of 422" not in message] == []
+
+
 @pytest.fixture
 def picture(page: Page) -> TakePicture:
     """Take a picture of the page for docs/pictures/, if EMM_PICTURES=1 asks for it."""

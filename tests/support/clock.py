@@ -29,16 +29,21 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 NOON = datetime(2050, 3, 1, 12, tzinfo=UTC)
-"""The time at which each test begins; later than any build date."""
+"""The time at which each test begins by default; later than any build date."""
 
 IN_FLIGHT_S = 0.05
 """Maximum time in seconds that data may take between the ends of a loopback connection."""
 
 
 class Clock:
-    """The time: as seconds since the test began, and as a time of day."""
+    """The time: as seconds since the test began, and as a time of day.
 
-    def __init__(self) -> None:
+    Args:
+        began: the time of day (aware) at which the test begins.
+    """
+
+    def __init__(self, began: datetime = NOON) -> None:
+        self.began = began
         self.seconds = 0.0
         self.slept: list[float] = []
         """The durations of all calls of `sleep`, in order."""
@@ -49,7 +54,7 @@ class Clock:
 
     def now(self, zone: tzinfo | None = None) -> datetime:
         """Replacement for `datetime.now`."""
-        return (NOON + timedelta(seconds=self.seconds)).astimezone(zone)
+        return (self.began + timedelta(seconds=self.seconds)).astimezone(zone)
 
     def sleep(self, seconds: float) -> None:
         """Replacement for `time.sleep`."""

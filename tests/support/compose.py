@@ -21,8 +21,8 @@ STAND_IN = "emm-test/influxdb:v1"
 
 GRAFANA_DOUBLE = Path(__file__).with_name("grafana_api.py")
 ONCE = ("credentials", "check", "init", "grafana-login")
-PORTS = ("GRAFANA", "DAGSTER", "GRAFANA_PROXY", "DAGSTER_PROXY", "POSTGRES", "INFLUXDB", "REDIS")
-PROFILES = ("celery", "proxy")
+PORTS = ("GRAFANA", "DAGSTER", "WEB", "GRAFANA_PROXY", "DAGSTER_PROXY", "WEB_PROXY", "POSTGRES", "INFLUXDB", "REDIS")
+PROFILES = ("backup", "celery", "mqtt", "proxy")
 COMMAND_TIMEOUT_S = 900
 _ASK_INFLUXDB = """
 import pathlib, sys, urllib.request
@@ -30,7 +30,7 @@ token = pathlib.Path("/access/influxdb_token").read_text()
 request = urllib.request.Request(sys.argv[1], headers={"Authorization": f"Token {token}"})
 print(urllib.request.urlopen(request, timeout=20).read().decode())
 """
-HEALTH_TIMEOUT_S = 150
+HEALTH_TIMEOUT_S = 300
 
 T = TypeVar("T")
 
@@ -116,14 +116,21 @@ class ComposeStack:
     def wait_until_healthy(self) -> None:
         """Wait until every service is healthy, and those that run once have ended successfully."""
 
-        def look() -> bool:
-            states = {one["Service"]: one for one in self.containers()}
-            once = [states.pop(name) for name in ONCE if name in states]
-            return all(one["State"] == "exited" and one["ExitCode"] == 0 for one in once) and all(
-                one["Health"] == "healthy" for one in states.values()
-            )
+        def is_ready(one: dict[str, Any]) -> bool:
+            if one["Service"] in ONCE:
+                return one["State"] == "exited" and one["ExitCode"] == 0
+            return one["Health"] == "healthy"
 
-        wait_for("every service to be healthy", look, HEALTH_TIMEOUT_S, every_s=1)
+        waiting: list[str] = []
+
+        def all_are_ready() -> bool:
+            waiting[:] = [f"{one['Service']} ({one['Status']})" for one in self.containers() if not is_ready(one)]
+            return not waiting
+
+        try:
+            wait_for("every service to be healthy", all_are_ready, HEALTH_TIMEOUT_S, every_s=1)
+        except AssertionError as err:
+            raise AssertionError(f"{err}; not healthy: {', '.join(waiting)}") from None
 
     def query(self, influxql: str) -> list[dict[str, Any]]:
         """Return the rows of an InfluxQL query; `time` in milliseconds."""

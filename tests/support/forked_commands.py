@@ -28,7 +28,7 @@ IMPORTED_LATE = (
     "emm_pipeline.stores.postgresql.store",
     "grpc_health.v1.health_pb2_grpc",
 )
-"""What commands import only when they need it."""
+"""Modules that commands import only when they need them."""
 
 
 def run(path: str, request: dict[str, object], streams: list[int], timeout_s: float) -> int:

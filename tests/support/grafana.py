@@ -88,12 +88,25 @@ def provision(value: Any, files: Mapping[str, str]) -> Any:
     return "$".join(re.sub(r"\$(\w+|{[^}]*}|.)", "", part) for part in parts)
 
 
-def transform(rows: list[dict[str, Any]], panel: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the rows of a table as its transformations leave them; `time` is called Time, as in Grafana."""
-    rows = [{"Time" if key == "time" else key: value for key, value in row.items()} for row in rows]
+def transform(results: list[list[dict[str, Any]]], panel: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the rows of a table as its transformations leave them; `time` is called Time, as in Grafana.
+
+    Args:
+        results: the rows of each query of the panel.
+        panel: the panel.
+    """
+    tables = [[{"Time" if key == "time" else key: value for key, value in row.items()} for row in r] for r in results]
+    rows = tables[0]
     for one in panel["transformations"]:
         options = one["options"]
-        if one["id"] == "organize":
+        if one["id"] == "joinByField":
+            assert options["mode"] == "inner"
+            others = [{row[options["byField"]]: row for row in table} for table in tables[1:]]
+            rows = _joined(rows, others, options["byField"])
+        elif one["id"] == "filterFieldsByName":
+            pattern = re.compile(options["include"]["pattern"])
+            rows = [{key: value for key, value in row.items() if pattern.search(key)} for row in rows]
+        elif one["id"] == "organize":
             hidden = {key for key, is_hidden in options["excludeByName"].items() if is_hidden}
             rows = [{key: value for key, value in row.items() if key not in hidden} for row in rows]
         elif one["id"] == "sortBy":
@@ -102,9 +115,24 @@ def transform(rows: list[dict[str, Any]], panel: dict[str, Any]) -> list[dict[st
     return rows
 
 
+def _joined(rows: list[dict[str, Any]], others: list[dict[Any, dict[str, Any]]], by: str) -> list[dict[str, Any]]:
+    """Return the rows that all tables have; columns of the same name are numbered, so that none hides another."""
+    joined = []
+    for row in rows:
+        if all(row[by] in other for other in others):
+            further = [(key, value) for other in others for key, value in other[row[by]].items() if key != by]
+            joined.append(row | {f"{key} 2" if key in row else key: value for key, value in further})
+    return joined
+
+
+def queries_of(dashboard: str, title: str) -> list[str]:
+    """Return the queries of a panel."""
+    return [query for name, panel, query in panel_queries() if (name, panel) == (dashboard, title)]
+
+
 def query_of(dashboard: str, title: str) -> str:
     """Return the only query of a panel."""
-    (query,) = [query for name, panel, query in panel_queries() if (name, panel) == (dashboard, title)]
+    (query,) = queries_of(dashboard, title)
     return query
 
 

@@ -29,7 +29,7 @@ def meter(web: WebServer):
 
 def state_of(web: WebServer) -> list:
     with web.engine.connect() as connection:
-        tables = ("energy_meters", "registers", "web_accounts", "web_tokens", "web_changes")
+        tables = ("energy_meters", "registers", "tariffs", "web_accounts", "web_tokens", "web_changes")
         return [connection.exec_driver_sql(f"SELECT * FROM {table}").all() for table in tables]
 
 

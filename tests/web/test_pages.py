@@ -4,8 +4,11 @@ import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from support.dagster_ui import wait_for
 from support.meters import SimulatedGateway, SimulatedUnit, encode_value, inputs
+from support.ports import free_port
 
+from emm_pipeline import runnable
 from emm_pipeline.fleet import DataType
 from emm_pipeline.stores.charts import FailedPoll
 from emm_pipeline.stores.energy_points import EnergyPoints
@@ -140,6 +143,18 @@ def test_a_meter_is_disabled_and_enabled_and_the_log_has_before_and_after(local_
     assert "this machine" in page
 
 
+def test_a_disabled_meter_cannot_be_polled_now(browser):
+    reply = browser.submit("/meters/5/poll")
+    assert (reply.status, "enable it first" in reply.text) == (400, True)
+
+
+def test_a_meter_is_enabled_also_while_dagster_is_unavailable(local_web, browser, monkeypatch, caplog):
+    settings = local_web.site.settings().model_copy(update={"dagster_api_url": f"http://127.0.0.1:{free_port()}"})
+    monkeypatch.setattr(local_web.site, "settings", lambda: settings)
+    assert browser.submit("/meters/5/enable").status == 303
+    wait_for("the message in the log", lambda: "a scheduled one finds the changed meters" in caplog.text)
+
+
 def test_a_meter_is_removed_after_a_question(local_web, browser):
     assert "Remove meter 012?" in browser.get("/meters/12/remove").text
     assert browser.submit("/meters/12/remove").headers["location"] == "/"
@@ -218,10 +233,10 @@ def test_a_meter_is_added_with_the_form_and_its_type_is_installed(local_web, bro
     ("changes", "shown"),
     [
         ({"host": ""}, "enter a name or an address"),
-        ({"port": "abc"}, "not a number"),
+        ({"port": "abc"}, "not a whole number"),
         ({"port": "70000"}, "70000"),
         ({"slave_address": "300"}, "300"),
-        ({"slave_address": ""}, "not a number"),
+        ({"slave_address": ""}, "enter a whole number"),
         ({"type": ""}, "choose a type"),
         ({"type": "no_such_type"}, "no_such_type"),
         ({"factor": "1e999"}, "factor"),
@@ -333,6 +348,27 @@ def test_the_pipeline_page_shows_every_part(browser):
     page = browser.get("/pipeline").text
     for text in ("PostgreSQL", "outbox", "clock", "Alerts", "Schedules"):
         assert text in page
+
+
+def test_the_pipeline_page_shows_virtual_devices_with_their_logs(local_web, browser, monkeypatch):
+    assert "None is configured" in browser.get("/pipeline").text
+    local_web.sql("INSERT INTO energy_meters VALUES (900, 'boiler', 502, 1, 'boiler', 'hot water')")
+    assert "hot water" in browser.get("/pipeline").text
+    monkeypatch.setattr(runnable, "_is_elsewhere", True)
+    page = browser.get("/pipeline").text
+    assert "docker compose logs boiler" in page
+    assert "This page does not reach devices" in page
+
+
+def test_in_the_stack_a_virtual_device_is_read_with_the_command_that_the_page_names(browser, gateway, monkeypatch):
+    wanted = "which only polls use"
+    form = fields(gateway, action="test", host="no-such-device")
+    assert wanted not in browser.submit("/add/meter", form).text, "only in the stack"
+    monkeypatch.setattr(runnable, "_is_elsewhere", True)
+    page = browser.submit("/add/meter", form).text
+    assert wanted in page
+    assert f"emm meters check --host no-such-device:{gateway.port} --unit 1 --type sdm630" in page
+    assert wanted not in browser.submit("/add/meter", form | {"host": "127.0.0.1", "port": "1"}).text
 
 
 def test_pages_that_do_not_exist_are_reported(browser):

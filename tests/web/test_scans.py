@@ -58,6 +58,19 @@ def test_units_are_found_shown_and_added(local_web, browser, gateway):
     assert browser.submit(f"{place}/add").status == 422
 
 
+def test_units_are_added_together_or_not_at_all(local_web, browser, gateway):
+    place = browser.submit("/scans", fields(gateway, "1,3", host=f"{gateway.host}:{gateway.port}", port="502")).headers[
+        "location"
+    ]
+    assert events_of(browser.get(f"{place}/events").text)[-1] == ("end", "done"), "the port may be beside the host"
+    chosen = [("unit", "1"), ("type-1", "sdm630"), ("unit", "3"), ("type-3", "no_such_type")]
+    refused = browser.submit(f"{place}/add", chosen)
+    assert refused.status == 422
+    assert "unit 3: there is no type &#39;no_such_type&#39;" in refused.text
+    with local_web.engine.connect() as connection:
+        assert connection.exec_driver_sql("SELECT count(*) FROM energy_meters").scalar() == 0
+
+
 def test_a_program_scans_and_cancels(local_web, gateway):
     program = local_web.browser()
     body = json.dumps({"host": gateway.host, "port": gateway.port, "units": "10-60", "transport": "tcp"})

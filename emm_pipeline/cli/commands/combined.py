@@ -11,6 +11,7 @@ from emm_pipeline.cli.exporting import load_named_types, write_export
 from emm_pipeline.cli.groups import CommandGroup
 from emm_pipeline.cli.output import json_option, print_json, say
 from emm_pipeline.cli.showing.register_tables import combined_changes
+from emm_pipeline.config_db.csv_tables import told
 from emm_pipeline.config_db.editing.combined_files import (
     plan_combined_import,
     read_combined_file,
@@ -50,7 +51,7 @@ def import_command(env_files: tuple[Path, ...], file: BinaryIO, dry_run: bool, a
     with open_config_database(load_settings(*env_files)) as engine, editing_registers(engine) as connection:
         rows, issues = read_combined_file(content, rows_of(connection, "registers"))
         if issues:
-            lines = "\n  ".join(map(str, issues))
+            lines = "\n  ".join(told(issues))
             raise ConfigurationError(f"nothing was written; {file.name} has errors:\n  {lines}")
         there = {row for each in load_type_rows(connection).values() for row in each.combined}
         remove, add = plan_combined_import(there, rows)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from datetime import timedelta
-from decimal import ROUND_HALF_UP, Decimal
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
@@ -17,9 +15,8 @@ from emm_pipeline.cli.row_files import open_rows
 from emm_pipeline.cli.showing.tables import print_table
 from emm_pipeline.cli.times import Span, span_of, span_options
 from emm_pipeline.config_db.energy_rows import load_energy_rows
-from emm_pipeline.energy.knowledge import knowledge_of
-from emm_pipeline.energy.periods import Period, moment_of
-from emm_pipeline.fleet import Fleet
+from emm_pipeline.energy.periods import Period
+from emm_pipeline.energy.shown import RECORD_TYPES, energy_records
 from emm_pipeline.opening import open_config_database, open_history
 from emm_pipeline.settings import load_settings
 
@@ -30,19 +27,7 @@ if TYPE_CHECKING:
     from emm_pipeline.settings import Settings
 
 _DEFAULTS = {Period.HOUR: timedelta(days=1), Period.DAY: timedelta(days=7), Period.MONTH: timedelta(days=365)}
-_TYPES: dict[str, type] = {
-    "time": str,
-    "id": int,
-    "description": str,
-    "measurement": str,
-    "energy": float,
-    "unit": str,
-    "coverage": float,
-    "estimated": float,
-    "readings": int,
-    "flags": str,
-}
-_COST_TYPES: dict[str, type] = {"cost": float, "currency": str}
+_COST = ("cost", "currency")
 _SHOWN = {Period.HOUR: "%Y-%m-%d %H:%M", Period.DAY: "%Y-%m-%d", Period.MONTH: "%Y-%m"}
 
 
@@ -78,7 +63,7 @@ def energy(
     settings, period = load_settings(*env_files), Period(by)
     span = span_of(begin, end, ZoneInfo(settings.tz), _DEFAULTS[period])
     rows = _load(settings, meter, period, span)
-    types = _TYPES | (_COST_TYPES if with_cost else {})
+    types = {name: kind for name, kind in RECORD_TYPES.items() if with_cost or name not in _COST}
     if as_json:
         print_json([{name: row[name] for name in types} for row in rows])
     elif as_csv or parquet:
@@ -96,36 +81,15 @@ def _load(settings: Settings, names: Sequence[str], period: Period, span: Span) 
     with open_config_database(settings) as engine:
         ids = ids_of(engine, names) if names else None
         configured = load_energy_rows(engine)
-    tariffs = knowledge_of(Fleet(), configured.meters, configured.prices, zone).tariffs
     with open_history(settings) as store:
-        points = store.read_energy(period, *span, ids)
-    rows = [
-        {
-            **row,
-            "time": moment_of(row["time"], zone).isoformat(),
-            "at": moment_of(row["time"], zone),
-            "unit": row["dataunit"],
-            "energy": round(row["energy"], 6),
-            "coverage": round(row["coverage"], 2),
-            "estimated": round(row["estimated"], 6),
-            "cost": None if math.isnan(row["cost"]) else float(cents(row["cost"])),
-            "currency": tariffs[row["id"]].currency if row["id"] in tariffs else None,
-        }
-        for row in points.rows()
-    ]
-    return sorted(rows, key=lambda row: (row["id"], row["measurement"], row["unit"], row["at"]))
-
-
-def cents(cost: float) -> Decimal:
-    """Return a cost in cents. It is rounded twice, because a stored cost differs from its decimal digits by 10⁻⁸."""
-    return Decimal(str(round(cost, 6))).quantize(Decimal("0.01"), ROUND_HALF_UP)
+        return energy_records(store.read_energy(period, *span, ids), configured, zone)
 
 
 def _print(rows: Sequence[Mapping[str, Any]], period: Period, *, with_cost: bool) -> None:
     headers = [period.value, "id", "description", "measurement", "energy", "unit", "coverage", "flags"]
     cells = [
         [
-            f"{row['at']:{_SHOWN[period]}}",
+            f"{datetime.fromisoformat(row['time']):{_SHOWN[period]}}",
             row["id"],
             row["description"],
             row["measurement"],

@@ -12,7 +12,7 @@ from emm_pipeline.cli.links import transport_options
 from emm_pipeline.cli.meter_names import find_meters, named
 from emm_pipeline.cli.output import confirm, json_option, print_json, say, yes_option
 from emm_pipeline.cli.showing import meter_list
-from emm_pipeline.cli.type_names import find_type
+from emm_pipeline.commissioning.type_names import find_type
 from emm_pipeline.condition.meters import meter_conditions
 from emm_pipeline.condition.records import meter_records
 from emm_pipeline.config_db.editing.meter_rows import edit_meter, load_meter_rows, remove_meters

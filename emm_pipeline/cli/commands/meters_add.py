@@ -6,18 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from emm_pipeline.cli.addresses import ENDPOINT, UNIT_ID, Endpoint
+from emm_pipeline.cli.addresses import ENDPOINT, UNIT_ID
 from emm_pipeline.cli.commands.meters_check import check_plan
 from emm_pipeline.cli.commands.types_install import install_types
 from emm_pipeline.cli.gateways import KnownFleet
-from emm_pipeline.cli.links import gateway_of, shown_gateway, transport_options
+from emm_pipeline.cli.links import gateway_of, transport_options
 from emm_pipeline.cli.meter_names import named
 from emm_pipeline.cli.output import can_ask, confirm, json_option, print_json, say, yes_option
 from emm_pipeline.cli.showing.checks import as_json as check_as_json
 from emm_pipeline.cli.showing.checks import print_findings, values_in_brief
-from emm_pipeline.cli.showing.sentences import say_wrapped
-from emm_pipeline.cli.type_names import find_type
 from emm_pipeline.commissioning.check_results import AD_HOC_ID
+from emm_pipeline.commissioning.type_names import find_type
 from emm_pipeline.config_db.editing.meter_rows import add_meter
 from emm_pipeline.config_db.loader import load_fleet
 from emm_pipeline.errors import EmmError
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from emm_pipeline.commissioning.check_results import MeterCheck
+    from emm_pipeline.commissioning.endpoints import Endpoint
     from emm_pipeline.config_db.editing.meter_rows import MeterRow
     from emm_pipeline.fleet import GatewayAddress, MeterType
 
@@ -106,8 +106,8 @@ def add_command(
         return
     if is_new:
         say(f"installed type {type_name}: {len(meter_type.registers)} registers")
-    when = "not polled until: emm meters enable" if disabled else "first reading within two minutes"
-    say_wrapped(f"added {named(added)} at {shown_gateway(gateway)} unit {unit}, type {type_name}: {when}")
+    when = f"not polled until: emm meters enable {added['id']}" if disabled else "first reading within two minutes"
+    say(f"added {named(added)} at {gateway.short_name} unit {unit}, type {type_name}: {when}")
 
 
 def _test(
@@ -134,7 +134,7 @@ def _require_success(check: MeterCheck, *, yes: bool, quiet: bool) -> None:
     if not quiet:
         print_findings(check)
         if values := values_in_brief(check):
-            say_wrapped(f"compare with its display: {values}")
+            say(f"compare with its display: {values}")
     if check.ok or yes:
         return
     if not can_ask():

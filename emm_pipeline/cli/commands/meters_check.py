@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from emm_pipeline.cli import interruptible
-from emm_pipeline.cli.addresses import ENDPOINT, UNIT_ID, Endpoint
+from emm_pipeline.cli.addresses import ENDPOINT, UNIT_ID
 from emm_pipeline.cli.gateways import KnownFleet, known_fleet
 from emm_pipeline.cli.links import gateway_of, pause_options, transport_options
 from emm_pipeline.cli.meter_names import ids_of
 from emm_pipeline.cli.output import json_option, note, print_json, say
 from emm_pipeline.cli.progress import progress
 from emm_pipeline.cli.showing.checks import print_check, to_json
-from emm_pipeline.cli.type_names import find_type
 from emm_pipeline.commissioning.check_results import AD_HOC_ID, MeterCheck, Verdict
 from emm_pipeline.commissioning.checking import check_meters, steps_of
+from emm_pipeline.commissioning.type_names import find_type
 from emm_pipeline.errors import ConfigurationError, TransientError
 from emm_pipeline.fleet import EnergyMeter
 from emm_pipeline.polling.device_state import forget_what_was_read
@@ -27,6 +27,7 @@ from emm_pipeline.stores.texts import number_of
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from emm_pipeline.commissioning.endpoints import Endpoint
     from emm_pipeline.fleet import GatewayAddress
 
 

@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import BinaryIO
 
 import click
 
 from emm_pipeline.cli.exporting import write_export
-from emm_pipeline.cli.meter_lists import plan_list, print_list, write_list
 from emm_pipeline.cli.output import confirm, json_option, print_json, say, yes_option
-from emm_pipeline.config_db.editing.meter_files import format_of, read_meter_file, write_meter_file
+from emm_pipeline.commissioning.meter_lists import plan_file
+from emm_pipeline.config_db.csv_tables import told
+from emm_pipeline.config_db.editing.meter_files import format_of, listed, write_meter_file
 from emm_pipeline.config_db.editing.meter_rows import load_meter_rows
 from emm_pipeline.errors import ConfigurationError
 from emm_pipeline.opening import open_config_database
 from emm_pipeline.settings import load_settings
 from emm_pipeline.stores.texts import number_of
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from emm_pipeline.config_db.csv_tables import CsvIssue
-
-ISSUES_SHOWN = 50
 
 FORMAT = click.option(
     "--format", "file_format", type=click.Choice(["csv", "yaml"]), help="Of the file.  [default: by its name, else csv]"
@@ -56,42 +50,30 @@ def import_command(
 
     Example: emm meters import meters.csv
     """
-    parsed = read_meter_file(file.read(), file_format or format_of(file.name) or "csv")
+    content, kind = file.read(), file_format or format_of(file.name) or "csv"
     with open_config_database(load_settings(*env_files)) as engine:
-        planned = plan_list(engine, parsed.rows, update=update)
-        issues = sorted([*parsed.issues, *planned.meters.issues], key=lambda issue: issue.line or 0)
-        if issues and not skip_errors:
-            raise ConfigurationError(f"nothing was written; {file.name} has errors:\n  {_told(issues)}")
+        plan = plan_file(engine, content, kind, update=update)
+        skipped = "\n  ".join(told(plan.issues))
+        if skipped and not skip_errors:
+            raise ConfigurationError(f"nothing was written; {file.name} has errors:\n  {skipped}")
         if not as_json:
-            print_list(planned)
-        is_written = not dry_run and bool(planned.meters.changes)
+            for line in plan.described():
+                say(line)
+        is_written = not dry_run and bool(plan.planned.meters.changes)
         if is_written:
-            is_certain = yes or not (planned.types or update)
+            is_certain = yes or not (plan.planned.types or update)
             confirm("Write this into the database?", yes=is_certain)
-            write_list(engine, parsed.rows, planned, update=update)
-    counts = {
-        "added": len(planned.meters.added),
-        "changed": len(planned.meters.changes) - len(planned.meters.added),
-        "unchanged": planned.meters.unchanged,
-        "skipped": len({issue.line for issue in issues}),
-    }
+            plan.write(engine)
+    counts = plan.counts
     if as_json:
-        types = [each.entry.name for each in planned.types]
-        meters = [change.row for change in planned.meters.changes]
-        told = [str(issue) for issue in issues]
-        print_json({**counts, "types": types, "meters": meters, "issues": told, "written": is_written})
+        print_json(plan.as_record(written=is_written))
         return
-    if issues:
-        say(f"skipped:\n  {_told(issues)}")
+    if skipped:
+        say(f"skipped:\n  {skipped}")
     end = "written" if is_written else "nothing was written" + (" (--dry-run)" if dry_run else "")
     say(f"{', '.join(f'{number} {what}' for what, number in counts.items())}; {end}")
-    if is_written and planned.meters.added:
+    if is_written and counts["added"]:
         say("first reading within two minutes")
-
-
-def _told(issues: list[CsvIssue]) -> str:
-    more = [f"and {len(issues) - ISSUES_SHOWN} more"] if len(issues) > ISSUES_SHOWN else []
-    return "\n  ".join([*map(str, issues[:ISSUES_SHOWN]), *more])
 
 
 @click.command("export")
@@ -111,17 +93,3 @@ def export_command(env_files: tuple[Path, ...], output: Path | None, file_format
         return
     kind = file_format or (format_of(output.name) if output else None) or "csv"
     write_export(write_meter_file(rows, kind), output, number_of(len(rows), "meter"))
-
-
-def listed(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a row of `energy_meters` as a line of a list: without the columns that have their defaults."""
-    shown = {
-        "host": row.get("host"),
-        "port": row.get("port"),
-        "unit": row.get("slave_address"),
-        "type": row.get("type"),
-        "description": row.get("description"),
-        "id": row.get("id"),
-    }
-    usual = {"enabled": True, "transport": "tcp", "serial_settings": None, "factor": 1, "may_be_off": False}
-    return shown | {name: row[name] for name, value in usual.items() if row.get(name) not in {None, value}}

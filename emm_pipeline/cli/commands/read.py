@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from emm_pipeline.cli import interruptible
-from emm_pipeline.cli.addresses import ADDRESS, ENDPOINT, Endpoint
+from emm_pipeline.cli.addresses import ADDRESS, ENDPOINT
 from emm_pipeline.cli.gateways import KnownFleet, known_fleet
 from emm_pipeline.cli.links import gateway_of, pause_options, transport_options
 from emm_pipeline.cli.output import json_option, note, print_json
@@ -27,7 +27,7 @@ from emm_pipeline.fleet import (
     FunctionCode,
 )
 from emm_pipeline.modbus.gateway_locks import locked
-from emm_pipeline.modbus.messages import advise
+from emm_pipeline.modbus.messages import advise_on
 from emm_pipeline.modbus.session import Reply, Session, Timing
 from emm_pipeline.modbus.transport.base import ConnectError
 from emm_pipeline.readings import Request
@@ -35,6 +35,8 @@ from emm_pipeline.readings import Request
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
     from pathlib import Path
+
+    from emm_pipeline.commissioning.endpoints import Endpoint
 
 PAUSE_S = 0.05
 
@@ -194,7 +196,7 @@ async def _search(
             blocks = [await search(read_unit, request, wanted) for request in requests]
             around = [await search_beside(read_unit, block, wanted) for block in blocks] if wanted else []
         except ConnectError as err:
-            raise TransientError(f"{gateway.name}: {err}; {err.advice or advise(err.kind)}") from None
+            raise TransientError(f"{gateway.name}: {err}; {advise_on(err)}") from None
         finally:
             session.close()
     return blocks, [block for block in around if block]

@@ -12,16 +12,13 @@ from emm_pipeline.cli.groups import CommandGroup
 from emm_pipeline.cli.meter_names import find_meters
 from emm_pipeline.cli.output import json_option, print_json, say
 from emm_pipeline.cli.showing.register_tables import print_changes
+from emm_pipeline.config_db.csv_tables import told
 from emm_pipeline.config_db.device_state.register_issues import accept, expect_again, load_accepted, load_issues
 from emm_pipeline.config_db.editing.meter_rows import load_meter_rows
-from emm_pipeline.config_db.editing.register_files import plan_import, read_register_file, write_register_file
-from emm_pipeline.config_db.editing.register_rows import REGISTER_COLUMNS, series_of
-from emm_pipeline.config_db.editing.type_tables import (
-    editing_registers,
-    load_type_rows,
-    write_registers,
-)
-from emm_pipeline.config_db.loader import load_fleet, rows_of
+from emm_pipeline.config_db.editing.register_files import write_register_file
+from emm_pipeline.config_db.editing.register_imports import import_registers
+from emm_pipeline.config_db.editing.register_rows import REGISTER_COLUMNS
+from emm_pipeline.config_db.loader import load_fleet
 from emm_pipeline.config_db.validation.meters import id_of
 from emm_pipeline.errors import ConfigurationError
 from emm_pipeline.opening import open_config_database
@@ -32,11 +29,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sqlalchemy import Engine
-
-    from emm_pipeline.config_db.csv_tables import CsvIssue
-    from emm_pipeline.config_db.editing.register_files import Import
-
-ISSUES_SHOWN = 50
 
 
 @click.group("registers", cls=CommandGroup)
@@ -59,38 +51,19 @@ def import_command(env_files: tuple[Path, ...], file: BinaryIO, replace: bool, d
     Example: emm registers import my_meter.csv
     """
     content = file.read()
-    with open_config_database(load_settings(*env_files)) as engine, editing_registers(engine) as connection:
-        parsed = read_register_file(content, rows_of(connection, "meter_types"))
-        if parsed.issues:
-            raise ConfigurationError(_told(file.name, parsed.issues))
-        plan = plan_import(load_type_rows(connection), [row for _, row in parsed.rows], replace=replace)
-        if not dry_run:
-            write_registers(connection, plan.remove, plan.add)
-    counts = _counts(plan)
+    with open_config_database(load_settings(*env_files)) as engine:
+        done = import_registers(engine, content, replace=replace, dry_run=dry_run)
+    if done.issues:
+        lines = "\n  ".join(told(done.issues))
+        raise ConfigurationError(f"nothing was written; {file.name} has errors:\n  {lines}")
     if as_json:
-        print_json({"types": parsed.types, **counts, "written": not dry_run})
+        print_json(done.as_record())
         return
-    if plan.add or plan.remove:
-        print_changes(plan.add, plan.remove)
-    told = ", ".join(f"{number} {what}" for what, number in counts.items())
+    if done.plan.add or done.plan.remove:
+        print_changes(done.plan.add, done.plan.remove)
+    counts = ", ".join(f"{number} {what}" for what, number in done.counts.items())
     written = "nothing was written (--dry-run)" if dry_run else "written"
-    say(f"{', '.join(parsed.types) or 'no types'}: {told}; {written}")
-
-
-def _told(name: str, issues: list[CsvIssue]) -> str:
-    shown = "\n  ".join(map(str, issues[:ISSUES_SHOWN]))
-    more = f"\n  and {len(issues) - ISSUES_SHOWN} more" if len(issues) > ISSUES_SHOWN else ""
-    return f"nothing was written; {name} has errors:\n  {shown}{more}"
-
-
-def _counts(plan: Import) -> dict[str, int]:
-    changed = len({series_of(row) for row in plan.add} & {series_of(row) for row in plan.remove})
-    return {
-        "added": len(plan.add) - changed,
-        "changed": changed,
-        "removed": len(plan.remove) - changed,
-        "unchanged": plan.unchanged,
-    }
+    say(f"{', '.join(done.types) or 'no types'}: {counts}; {written}")
 
 
 @registers.command("export")

@@ -10,7 +10,7 @@ import click
 
 from emm_pipeline.catalog import load_catalogue
 from emm_pipeline.cli import found_meters, interruptible
-from emm_pipeline.cli.addresses import ADDRESS, ENDPOINT, UNITS, Endpoint
+from emm_pipeline.cli.addresses import ADDRESS, ENDPOINT, UNITS
 from emm_pipeline.cli.gateways import KnownFleet, known_fleet
 from emm_pipeline.cli.links import gateway_of, pause_options, transport_options
 from emm_pipeline.cli.output import json_option, note, print_json, yes_option
@@ -21,7 +21,7 @@ from emm_pipeline.commissioning.ranking import Ranking
 from emm_pipeline.commissioning.scan_state import Probe, Scan, Watcher
 from emm_pipeline.commissioning.scanning import RESEND_AFTER_S, scan_any
 from emm_pipeline.fleet import FunctionCode
-from emm_pipeline.modbus.messages import advise
+from emm_pipeline.modbus.messages import advise_on
 from emm_pipeline.modbus.session import Timing
 from emm_pipeline.modbus.transport.base import ConnectError
 from emm_pipeline.modbus.transport.choosing import other_framings
@@ -30,6 +30,7 @@ from emm_pipeline.readings import Request
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from emm_pipeline.commissioning.endpoints import Endpoint
     from emm_pipeline.fleet import GatewayAddress
 
 INTERRUPTED = 130
@@ -84,7 +85,7 @@ def scan_command(
     the meters, --save FILE is for `emm meters import`.
 
     No database is needed, except for --add; if there is one, the scan lets polls of the same gateway run every five
-    seconds. Ctrl-C prints the units found so far. Exits with 1 if no unit answers.
+    seconds. Ctrl-C prints the units found so far. Exits with 1 if no unit answers, or if --add left out one.
 
     Where no unit answers over Modbus TCP, RTU frames over TCP are tried as well, unless --transport is given, and then
     each unit is asked twice over one connection, because some gateways lose the first request. For a serial line, HOST
@@ -109,7 +110,7 @@ def scan_command(
     if result.is_interrupted:
         note(f"interrupted after {result.state.asked} of {len(units)} units")
         raise SystemExit(INTERRUPTED)
-    if result.problem or not result.state.found:
+    if result.problem or not result.state.found or result.left_out:
         raise SystemExit(1)
 
 
@@ -137,6 +138,8 @@ class _Result:
     state: Scan
     problem: str | None = None
     is_interrupted: bool = False
+    left_out: int = 0
+    """Number of units that could not be added."""
 
 
 def _scan_and_report(
@@ -151,7 +154,7 @@ def _scan_and_report(
     try:
         gateway = _scan(known, probe, others, state)
     except ConnectError as err:
-        result.problem = f"{probe.gateway.name}: {err}; {err.advice or advise(err.kind)}"
+        result.problem = f"{probe.gateway.name}: {err}; {advise_on(err)}"
     except KeyboardInterrupt:
         result.is_interrupted = True
     if wishes.as_json:
@@ -164,7 +167,7 @@ def _scan_and_report(
     if wishes.save and state.found:
         found_meters.save(wishes.save, endpoint, gateway, state, known)
     if wishes.add and state.found and not result.is_interrupted:
-        found_meters.add(endpoint, gateway, state, known, probe.timing, yes=wishes.yes)
+        result.left_out = found_meters.add(endpoint, gateway, state, known, probe.timing, yes=wishes.yes)
     return result
 
 

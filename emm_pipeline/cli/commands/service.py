@@ -62,7 +62,8 @@ def install(context: click.Context, is_system: bool | None, run_as: str, bind: s
     settings = load_settings(manager.settings)
     root = context.find_root().command
     commands = root.list_commands(context) if isinstance(root, click.Group) else []
-    written = installing.install(manager, installing.processes(settings, commands, bind))
+    wanted = installing.processes(settings, commands, bind, manager.state)
+    written = installing.install(manager, wanted, installing.folders_elsewhere(settings, manager.state))
     say("\n".join(map(str, written)))
     if not installing.RUNNING.is_dir():
         note("systemd does not run on this machine: the units are written, but not started")

@@ -19,7 +19,6 @@ from emm_pipeline.cli.showing.register_tables import (
     print_registers,
     registers_as_json,
 )
-from emm_pipeline.cli.showing.sentences import say_wrapped
 from emm_pipeline.cli.showing.tables import print_table
 from emm_pipeline.commissioning.type_lists import Wanted, listed
 from emm_pipeline.config_db.editing.meter_rows import load_meter_rows
@@ -118,19 +117,19 @@ def show_command(env_files: tuple[Path, ...], type_name: str, as_json: bool) -> 
     if entry:
         say(f"{entry.kind} of {entry.vendor}; {', '.join(entry.interfaces)}")
         if entry.aliases:
-            say_wrapped(f"also: {', '.join(entry.aliases)}")
-        say_wrapped(f"document: {entry.document}")
+            say(f"also: {', '.join(entry.aliases)}")
+        say(f"document: {entry.document}")
         for source in entry.sources:
-            say_wrapped(f"source: {source}")
+            say(f"source: {source}")
         for remark in entry.notes:
-            say_wrapped(f"note: {remark}")
+            say(f"note: {remark}")
     print_registers(meter_type)
     for combined in meter_type.combined:
         say(f"combined: {combined_line(combined)}")
     for row, why in meter_type.unusable:
         say(f"misconfigured: {row}: {why}")
     count = "1 request" if len(requests) == 1 else f"{len(requests)} requests"
-    say_wrapped(f"read by {count}: {'; '.join(map(str, requests))}")
+    say(f"read by {count}: {'; '.join(map(str, requests))}")
     _say_that_it_is_the_catalogue(known)
 
 

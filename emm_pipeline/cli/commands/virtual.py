@@ -1,4 +1,4 @@
-"""`emm virtual new`: make a working copy of the virtual server for a device without Modbus."""
+"""`emm virtual new` and `list`: make a working copy of the virtual server, and show the devices that are meters."""
 
 from __future__ import annotations
 
@@ -9,8 +9,16 @@ from pathlib import Path
 import click
 
 from emm_pipeline.cli.groups import CommandGroup
+from emm_pipeline.cli.local_time import shown_time, zone_name
 from emm_pipeline.cli.output import json_option, print_json, say
+from emm_pipeline.cli.showing.tables import print_table
 from emm_pipeline.cli.virtual_device import EXAMPLES, make_device
+from emm_pipeline.condition.meters import meter_conditions
+from emm_pipeline.condition.virtual_devices import virtual_devices
+from emm_pipeline.config_db.editing.meter_rows import shown_gateway
+from emm_pipeline.opening import open_config_database
+from emm_pipeline.runnable import is_elsewhere
+from emm_pipeline.settings import load_settings
 
 PORT = 5020
 
@@ -52,6 +60,40 @@ def new_command(folder: Path, example: str | None, as_json: bool) -> None:
     say(f"  docker compose -f docker-compose.yml -f {service} up --build -d")
     say(f"  {in_stack}")
     say(f"  {code}emm meters add {name} --unit 1 --type {type_name}")
+
+
+@virtual.command("list")
+@json_option
+@click.pass_obj
+def list_command(env_files: tuple[Path, ...], as_json: bool) -> None:
+    """Show the meters that are virtual devices: whether it answers, when its data was current, and its log.
+
+    These are the meters with a type of an example, or whose type has the name of their host.
+
+    Example: emm virtual list
+    """
+    settings = load_settings(*env_files)
+    with open_config_database(settings) as engine:
+        found = virtual_devices(meter_conditions(engine, settings), in_stack=is_elsewhere())
+    if as_json:
+        print_json([each.as_record() for each in found])
+        return
+    if not found:
+        say("no virtual devices yet: emm virtual new FOLDER makes one")
+        return
+    answers = {True: "answers", False: "does not answer", None: ""}
+    headers = ("id", "description", "host:port", "status", "server", f"data current at ({zone_name()})", "log")
+    rows = (
+        (
+            *(each.meter.id, each.meter.row.get("description"), shown_gateway(each.meter.row), each.meter.status.state),
+            *(answers[each.answers], shown_time(each.current_at), each.log),
+        )
+        for each in found
+    )
+    print_table(headers, rows, right=("id",), below=("log", "description"))
+    for each in found:
+        if each.meter.status.reason:
+            say(f"meter {each.meter.id}: {each.meter.status.reason}")
 
 
 def _python() -> str:

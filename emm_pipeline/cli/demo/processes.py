@@ -12,6 +12,7 @@ import urllib.error
 import urllib.request
 from typing import TYPE_CHECKING, Self
 
+from emm_pipeline.cli.demo.log_files import MAX_BYTES, rotate
 from emm_pipeline.errors import EmmError
 
 if TYPE_CHECKING:
@@ -37,9 +38,10 @@ class ProcessGroup:
         self._running: dict[str, subprocess.Popen[bytes]] = {}
 
     def start(self, name: str, command: Sequence[str | Path], environment: Mapping[str, str]) -> None:
-        """Start a process whose output goes to `<name>.log`."""
+        """Start a process whose output goes to `<name>.log`, which is empty at first."""
         self._log_dir.mkdir(parents=True, exist_ok=True)
-        with self.log(name).open("wb") as log:
+        self.log(name).unlink(missing_ok=True)
+        with self.log(name).open("ab") as log:
             self._running[name] = subprocess.Popen(  # noqa: S603  # our own commands
                 [str(part) for part in command],
                 env=dict(environment),
@@ -52,6 +54,12 @@ class ProcessGroup:
     def log(self, name: str) -> Path:
         """Return the log file of a process."""
         return self._log_dir / f"{name}.log"
+
+    def rotate_logs(self, max_bytes: int = MAX_BYTES) -> None:
+        """Empty the log files larger than `max_bytes`, after copying each to `<name>.log.1`; a full disk is ignored."""
+        for name in self._running:
+            with contextlib.suppress(OSError):
+                rotate(self.log(name), max_bytes)
 
     def pid(self, name: str) -> int:
         """Return a running process's id."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Self
 from sqlalchemy import text
 
 from emm_pipeline.cli.commands.database import upgrade_databases
+from emm_pipeline.cli.demo.log_files import rotate
 from emm_pipeline.cli.demo.place import env_file_in
 from emm_pipeline.cli.demo.processes import ProcessGroup, answers, free_port, listens
 from emm_pipeline.condition.meters import meter_conditions
@@ -177,8 +178,11 @@ class DemoStack:
         ]
 
     def check(self) -> None:
-        """Raise if one of the processes has ended by itself."""
+        """Raise if one of the processes has ended by itself; limit the size of the log files."""
         self._processes.check()
+        self._processes.rotate_logs()
+        with suppress(OSError):
+            rotate(self._postgres.log)
 
     def _end_runs(self) -> None:
         # The processes that executed these runs have ended; the next start must not wait for the runs.

@@ -6,12 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from emm_pipeline.cli.links import link_of
 from emm_pipeline.cli.output import say
-from emm_pipeline.cli.showing.sentences import say_wrapped
 from emm_pipeline.cli.showing.tables import print_table, shown, styled
 from emm_pipeline.commissioning.check_notes import names_of
 from emm_pipeline.commissioning.check_results import AD_HOC_ID, MeterCheck, RegisterCheck, SentRequest
-from emm_pipeline.modbus.messages import advise
-from emm_pipeline.readings import FailureKind
+from emm_pipeline.modbus.messages import advise_on
 from emm_pipeline.stores.texts import number_of
 
 if TYPE_CHECKING:
@@ -20,7 +18,6 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from emm_pipeline.modbus.session import Reply
-    from emm_pipeline.modbus.transport.base import TransportError
 
 
 MOST_REQUESTS = 3
@@ -34,9 +31,9 @@ MOST_VALUES = 4
 def print_check(check: MeterCheck) -> None:
     """Print a meter's registers and requests, then the failures and what to do about them."""
     meter = check.meter
-    say_wrapped(f"{meter if meter.id != AD_HOC_ID else f'{meter.address} unit {meter.unit_id}'}, type {meter.type}")
+    say(f"{meter if meter.id != AD_HOC_ID else f'{meter.address} unit {meter.unit_id}'}, type {meter.type}")
     if check.connected_s is not None:
-        say_wrapped(f"connected to {meter.gateway.name} in {check.connected_s * 1000:.0f} ms\n")
+        say(f"connected to {meter.gateway.name} in {check.connected_s * 1000:.0f} ms\n")
     if check.registers:
         _print_registers(check)
     if check.sums:
@@ -95,30 +92,30 @@ def _print_requests(title: str, requests: Sequence[SentRequest]) -> None:
 def print_findings(check: MeterCheck) -> None:
     """Print what failed and what to do about it, then the notes, then the verdict."""
     if check.failure:
-        say_wrapped(f"failed: {check.failure}\n  {_advice_on(check.failure)}")
+        say(f"failed: {check.failure}\n  {advise_on(check.failure)}")
     failed = [(each, each.failure) for each in check.failed_registers if each.failure]
     for reason in dict.fromkeys(reply.reason for _, reply in failed):
         alike = [(each, reply) for each, reply in failed if reply.reason == reason]
-        advice = check.explanation or _advice(alike[0][1])
-        say_wrapped(f"failed: {reason} for {names_of([each for each, _ in alike])}\n  {advice}")
+        advice = check.explanation or advise_on(alike[0][1])
+        say(f"failed: {reason} for {names_of([each for each, _ in alike])}\n  {advice}")
     for reason in dict.fromkeys(each.reply.reason for each in check.failed_requests):
         requests = [each for each in check.failed_requests if each.reply.reason == reason]
         told = "; ".join(str(each.request) for each in requests[:MOST_REQUESTS])
-        say_wrapped(f"failed: {reason} for the request of a poll: {told}\n  {_advice(requests[0].reply)}")
+        say(f"failed: {reason} for the request of a poll: {told}\n  {advise_on(requests[0].reply)}")
     if odd := check.implausible:
         first = odd[0].register
-        say_wrapped(
+        say(
             f"failed: no meter measures the values of {names_of(odd)}. To find the right type and order:\n"
             f"  emm read {check.meter.address} --unit {check.meter.unit_id} --fc {first.function_code:d} "
             f"--address {first.register_address} --count {first.count}{link_of(check.meter.gateway)} --expect VALUE"
         )
     for row, why in check.meter_type.unusable:
-        say_wrapped(f"misconfigured: {row}: {why}")
+        say(f"misconfigured: {row}: {why}")
     if check.left_out:
-        say_wrapped(f"{check.left_out} more registers were not read")
+        say(f"{check.left_out} more registers were not read")
     for note in check.notes:
-        say_wrapped(f"note: {note.text}" + (f"\n  {note.remedy}" if note.remedy else ""))
-    say_wrapped(f"{check.verdict}: {summary_of(check)}")
+        say(f"note: {note.text}" + (f"\n  {note.remedy}" if note.remedy else ""))
+    say(f"{check.verdict}: {summary_of(check)}")
 
 
 def summary_of(check: MeterCheck) -> str:
@@ -143,14 +140,6 @@ def values_in_brief(check: MeterCheck) -> str:
         f"{each.register.measurement_name} {shown(each.value or 0)} {each.register.data_unit or ''}".rstrip()
         for each in values[:MOST_VALUES]
     )
-
-
-def _advice(reply: Reply) -> str:
-    return reply.advice or advise(reply.kind or FailureKind.TIMEOUT, reply.exception_code)
-
-
-def _advice_on(failure: TransportError) -> str:
-    return failure.advice or advise(failure.kind, failure.exception_code)
 
 
 def _hexadecimal(reply: Reply) -> str:
@@ -182,7 +171,7 @@ def as_json(check: MeterCheck) -> dict[str, Any]:
         "ok": check.ok,
         "verdict": check.verdict.value,
         "error": str(check.failure) if check.failure else None,
-        "what_to_do": _advice_on(check.failure) if check.failure else None,
+        "what_to_do": advise_on(check.failure) if check.failure else None,
         "registers": [
             {
                 "measurement": each.register.measurement_name,
@@ -225,5 +214,5 @@ def _reply_as_json(reply: Reply) -> dict[str, Any]:
         "seconds": round(reply.seconds, 4),
         "error": reply.reason if failed else None,
         "exception_code": reply.exception_code,
-        "what_to_do": _advice(reply) if failed else None,
+        "what_to_do": advise_on(reply) if failed else None,
     }

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 from emm_pipeline.cli.output import say
 from emm_pipeline.cli.showing.interpretations import print_fits, print_meanings, print_texts, print_words
-from emm_pipeline.modbus.messages import advise
+from emm_pipeline.modbus.messages import advise_on
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from emm_pipeline.cli.addresses import Endpoint
+    from emm_pipeline.commissioning.endpoints import Endpoint
     from emm_pipeline.commissioning.searching import SearchedRegisters, Wanted
     from emm_pipeline.modbus.session import Reply
 
@@ -35,7 +35,7 @@ def print_blocks(
         say(f"{endpoint} unit {unit}, {block.request}{failed}")
         if not block.reply.words:
             if block.reply.kind and not replied:
-                say(f"  {block.reply.advice or advise(block.reply.kind, block.reply.exception_code)}")
+                say(f"  {advise_on(block.reply)}")
             say()
             continue
         say(f"  {block.reply.seconds * 1000:.0f} ms\n")

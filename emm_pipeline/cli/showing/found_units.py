@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from emm_pipeline.cli.links import link_of
 from emm_pipeline.cli.output import say
-from emm_pipeline.cli.showing.sentences import say_wrapped
 from emm_pipeline.cli.showing.tables import print_table, shown
 from emm_pipeline.commissioning.candidates import RIVAL_BITS, Confidence, alike, is_decided, rivals
-from emm_pipeline.modbus.messages import advise
-from emm_pipeline.readings import FailureKind
-from emm_pipeline.stores.texts import number_of
+from emm_pipeline.commissioning.scan_remarks import scan_remarks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -40,8 +38,8 @@ def print_units(gateway: GatewayAddress, state: Scan, timeout_s: float) -> None:
                 say(f"unit {found.unit_id}: {texts}")
     over = f" over {gateway.name}" if link_of(gateway) else ""
     say(f"{len(state.found)} of {state.asked} units answer{over}")
-    for line in _remarks(state, timeout_s):
-        say_wrapped(line)
+    for line in scan_remarks(state, timeout_s, with_options=True):
+        say(line)
     for found in state.found:
         _print_differences(found)
         _print_alike(found)
@@ -89,55 +87,37 @@ def how_sure(candidate: Candidate) -> str:
     return f"{'likely' if candidate.confidence is Confidence.LIKELY else 'perhaps'}, {counts}"
 
 
-def _remarks(state: Scan, timeout_s: float) -> Iterator[str]:
-    yield from state.notices
-    if state.slow_s:
-        yield f"The gateway takes {state.slow_s:.1f} s to report an absent unit, so each unit got more than --timeout."
-    for found in state.found:
-        if found.late_s is not None:
-            yield (
-                f"Unit {found.unit_id} is slow: its reply took {found.late_s:.1f} s. To identify it, scan it alone: "
-                f"--units {found.unit_id} --timeout {found.late_s * 2:.0f}. Its type needs a longer timeout_s, too."
-            )
-    for first in dict.fromkeys(each.same_as for each in state.found if each.same_as is not None):
-        same = [each.unit_id for each in state.found if each.same_as == first]
-        yield (
-            f"The device of unit {first} answers to other unit ids, too, with the same counters: {ranges(same)}. "
-            f"Only unit {first} is offered."
-        )
-    if state.all_reply and not any(each.same_as is not None for each in state.found):
-        yield "All units answer: this is probably one device that answers to any unit id. Add only one of them."
-    for reason in sorted(set(state.unclear.values())):
-        units = [str(unit) for unit, why in state.unclear.items() if why == reason]
-        yield f"no valid reply came for {number_of(len(units), 'unit')} ({', '.join(units[:10])}): {reason}"
-    if state.found and state.silent:
-        yield (
-            f"{number_of(len(state.silent), 'unit')} sent nothing within {timeout_s:g} s. "
-            "For a unit that needs longer than 5 s, add --timeout."
-        )
-    if not state.found and state.asked:
-        yield state.advice or advise(FailureKind.INVALID_REPLY if state.unclear else FailureKind.TIMEOUT)
-
-
-def ranges(numbers: Sequence[int]) -> str:
-    """Return ascending numbers in short: `2-4, 7`."""
-    parts: list[list[int]] = []
-    for number in sorted(numbers):
-        if parts and number == parts[-1][-1] + 1:
-            parts[-1][1:] = [number]
-        else:
-            parts.append([number])
-    return ", ".join("-".join(map(str, part)) for part in parts)
-
-
 def _print_alike(found: FoundUnit) -> None:
-    """Say that a unit's values do not tell some types apart."""
-    if found.candidates and (others := alike(found.candidates)):
-        names = ", ".join(each.type for each in others[: MOST_SHOWN - 1])
-        say_wrapped(
-            f"Unit {found.unit_id}: {names} would give the same values as {found.candidates[0].type}. The label on the "
-            "device says which type it is."
-        )
+    """Say that a unit's values do not tell some types apart, and what would."""
+    if not found.candidates or not (others := alike(found.candidates)):
+        return
+    first = found.candidates[0]
+    names = _enumerated([each.type for each in (first, *others[: MOST_SHOWN - 1])])
+    say()
+    say(
+        f"Unit {found.unit_id}: {names} fit equally well, with the same values. The label on the device says which "
+        f"type it is.{_what_would_tell(first, others)}"
+    )
+
+
+def _enumerated(names: Sequence[str]) -> str:
+    """Return two or more names as a part of a sentence."""
+    return f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _what_would_tell(first: Candidate, others: Sequence[Candidate]) -> str:
+    largest = max((first, *others), key=lambda each: len(each.values))
+    smallest = min((first, *others), key=lambda each: len(each.values))
+    added = [name for name in largest.values if name not in smallest.values]
+    if not added:
+        return ""
+    under_load = [name for name in added if re.search("current|power", name, re.IGNORECASE)] or added
+    further = len(added) - len(under_load[:2])
+    shown_names = ", ".join(under_load[:2]) + (f" and {further} others" if further else "")
+    return (
+        f" Only {largest.type} has {shown_names}; all of them are 0 now. Scan again while current flows: if one is not "
+        f"0 then, it is {largest.type}."
+    )
 
 
 def _print_differences(found: FoundUnit) -> None:
@@ -148,12 +128,12 @@ def _print_differences(found: FoundUnit) -> None:
     others = rivals(found.candidates)[: MOST_SHOWN - 1]
     if not others:
         say()
-        say_wrapped(f"Unit {found.unit_id} is perhaps of type {first.type}. Compare with its display or manual:")
+        say(f"Unit {found.unit_id} is perhaps of type {first.type}. Compare with its display or manual:")
         say()
         _print_values([first], list(first.values))
         return
     say()
-    say_wrapped(f"Unit {found.unit_id} may be of {len(others) + 1} types. These values tell them apart on its display:")
+    say(f"Unit {found.unit_id} may be of {len(others) + 1} types. These values tell them apart on its display:")
     say()
     names = dict.fromkeys(name for other in others for name in first.differences(other))
     _print_values([first, *others], list(names))

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from emm_pipeline.cli.local_time import shown_time, since, zone_name
 from emm_pipeline.cli.output import say
-from emm_pipeline.cli.showing.sentences import say_wrapped
 from emm_pipeline.cli.showing.tables import print_table
+from emm_pipeline.config_db.editing.meter_rows import shown_gateway
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from emm_pipeline.condition.meters import MeterCondition
 
@@ -28,7 +28,7 @@ def print_list(conditions: Sequence[MeterCondition]) -> None:
     headers += [f"next attempt ({zone_name()})", *(["labels"] if any(each.labels for each in conditions) else [])]
     rows = [
         (
-            *(each.row.get("id"), each.row.get("description"), _address(each.row)),
+            *(each.row.get("id"), each.row.get("description"), shown_gateway(each.row)),
             *(each.row.get("slave_address"), each.row.get("type"), each.status.state, shown_time(each.last_read_at)),
             *(each.failures_in_a_row or "", shown_time(each.next_attempt_at)),
             ", ".join(f"{name} {text}" for name, text in each.labels.items()),
@@ -42,12 +42,4 @@ def print_list(conditions: Sequence[MeterCondition]) -> None:
             text = f"{each.status.state}{since(each.status.since)}: {each.status.reason}"
             alike.setdefault(text, []).append(str(each.row.get("id")))
     for text, ids in alike.items():
-        say_wrapped(f"{'meters' if len(ids) > 1 else 'meter'} {', '.join(ids)} {text}")
-
-
-def _address(row: Mapping[str, Any]) -> str:
-    """The gateway, with its transport where that is not Modbus TCP."""
-    if str(row.get("host")).startswith("/"):
-        return f"{row.get('host')} {row.get('serial_settings') or ''}".rstrip()
-    address = f"{row.get('host')}:{row.get('port')}"
-    return address if row.get("transport") in {None, "tcp"} else f"{row.get('transport')} {address}"
+        say(f"{'meters' if len(ids) > 1 else 'meter'} {', '.join(ids)} {text}")

@@ -8,23 +8,36 @@ from typing import TYPE_CHECKING, Any
 
 from emm_pipeline.cli.links import link_of
 from emm_pipeline.cli.output import say
-from emm_pipeline.commissioning.candidates import is_decided
+from emm_pipeline.commissioning.candidates import alike, is_certain, is_decided
 from emm_pipeline.commissioning.check_notes import longer_timeout_s
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from emm_pipeline.cli.addresses import Endpoint
     from emm_pipeline.cli.gateways import KnownFleet
     from emm_pipeline.commissioning.candidates import Candidate
+    from emm_pipeline.commissioning.endpoints import Endpoint
     from emm_pipeline.commissioning.scan_state import FoundUnit, Scan
     from emm_pipeline.fleet import EnergyMeter, GatewayAddress
     from emm_pipeline.modbus.session import Timing
 
+MOST_EQUAL = 5
+"""Number of types that fit equally well and for which commands are printed."""
+
 
 def decided_type(found: FoundUnit) -> str | None:
     """Return the type with which a unit can be added; None if it is not certain enough."""
-    return found.candidates[0].type if found.candidates and is_decided(found.candidates) else None
+    return found.candidates[0].type if found.candidates and is_certain(found.candidates) else None
+
+
+def equal_types(found: FoundUnit) -> list[str]:
+    """Return the types among which only a label on the unit decides; an empty list if its type is certain, or unclear.
+
+    The number of types is limited: there are few with the same registers.
+    """
+    if not found.candidates or not is_decided(found.candidates) or not (others := alike(found.candidates)):
+        return []
+    return [each.type for each in (found.candidates[0], *others)][:MOST_EQUAL]
 
 
 def new_units(state: Scan, known: KnownFleet, endpoint: Endpoint) -> list[FoundUnit]:
@@ -67,23 +80,29 @@ def print_next_steps(
     for found in state.found:
         if meter := meter_of(known, endpoint, found.unit_id):
             say(f"unit {found.unit_id} is already configured as {meter}")
-    if steps:
-        say("\nTo poll them:\n")
-        for step in steps:
-            say(f"  {step}")
-    if undecided := [found for found in new if found.candidates and found not in decided]:
-        say("\nTo see all values of a unit whose type is not certain:\n")
-        for found in undecided:
-            say(f"  {check_line(endpoint, gateway, found)}{pauses_of(timing)}")
-    if late := [found for found in new if found.late_s is not None]:
-        say("\nTo identify the slow units:\n")
-        for found in late:
-            options = f"--units {found.unit_id} --timeout {math.ceil(2 * (found.late_s or 0))}"
-            say(f"  emm scan {shlex.quote(endpoint.text)} {options}{link_of(gateway)}{pauses_of(timing)}")
+    _print_steps("To poll them", steps)
+    for found in new:
+        lines = [add_line(endpoint, gateway, found, name) for name in equal_types(found)]
+        _print_steps(f"To poll unit {found.unit_id}, use the line with the type on its label", lines)
+    unclear = [found for found in new if found.candidates and not decided_type(found) and not equal_types(found)]
+    checks = [f"{check_line(endpoint, gateway, found)}{pauses_of(timing)}" for found in unclear]
+    _print_steps("To see all values of a unit whose type is not certain", checks)
+    scans = []
+    for found in (each for each in new if each.late_s is not None):
+        options = f"--units {found.unit_id} --timeout {math.ceil(2 * (found.late_s or 0))}"
+        scans.append(f"emm scan {shlex.quote(endpoint.text)} {options}{link_of(gateway)}{pauses_of(timing)}")
+    _print_steps("To identify the slow units", scans)
     unknown = [found.unit_id for found in new if not found.candidates and found.late_s is None]
-    if unknown:
-        say("\nTo find out the registers of the other units, with their manual:\n")
-        say(f"  emm read {endpoint.text} --unit {unknown[0]} --address 0 --count 10{link_of(gateway)}")
+    reads = [f"emm read {endpoint.text} --unit {unit} --address 0 --count 10{link_of(gateway)}" for unit in unknown[:1]]
+    _print_steps("To find out the registers of the other units, with their manual", reads)
+
+
+def _print_steps(title: str, lines: Sequence[str]) -> None:
+    """Print commands under a title; nothing if there are none."""
+    if lines:
+        say(f"\n{title}:\n")
+    for line in lines:
+        say(f"  {line}")
 
 
 def install_line(type_names: Sequence[str]) -> str:
@@ -91,9 +110,9 @@ def install_line(type_names: Sequence[str]) -> str:
     return f"emm types install {shlex.join(type_names)}"
 
 
-def add_line(endpoint: Endpoint, gateway: GatewayAddress, found: FoundUnit) -> str:
-    """Return the command that adds the unit as a meter of its likeliest type."""
-    type_name = found.candidates[0].type if found.candidates else "TYPE"
+def add_line(endpoint: Endpoint, gateway: GatewayAddress, found: FoundUnit, type_name: str | None = None) -> str:
+    """Return the command that adds the unit as a meter of a type, its likeliest one by default."""
+    type_name = type_name or (found.candidates[0].type if found.candidates else "TYPE")
     where = f"{shlex.quote(endpoint.text)} --unit {found.unit_id}{link_of(gateway)}"
     return f"emm meters add {where} --type {shlex.quote(type_name)}"
 
@@ -155,6 +174,7 @@ def scan_as_json(
                 if found.candidates is None
                 else [candidate_as_json(each) for each in found.candidates],
                 "decided": is_decided(found.candidates or ()),
+                "equal_types": equal_types(found),
                 "same_as": found.same_as,
                 "late_s": found.late_s and round(found.late_s, 4),
                 "labels": dict(found.labels),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from emm_pipeline.cli.local_time import since, told_time
 from emm_pipeline.cli.output import printable, say
-from emm_pipeline.cli.runnable import runnable
 from emm_pipeline.cli.wrapping import wrapped
+from emm_pipeline.runnable import runnable
 from emm_pipeline.status import State
 from emm_pipeline.stores.texts import number_of
 
@@ -87,7 +88,10 @@ def _entries(meters: Sequence[MeterCondition]) -> Iterator[tuple[str, Status, st
             yield first.name, first.status, ", ".join(f"{name} {text}" for name, text in first.labels.items())
         else:
             ids = ", ".join(str(each.row.get("id")) for each in group[:8]) + ("…" if len(group) > 8 else "")  # noqa: PLR2004
-            yield f"{len(group)} meters ({ids})", first.status, ""
+            status = first.status
+            if any(each.status.what_to_do != status.what_to_do for each in group):
+                status = replace(status, what_to_do=f"{status.what_to_do} (the others likewise, with their ids)")
+            yield f"{len(group)} meters ({ids})", status, ""
 
 
 def _shared_reason(meter: MeterCondition) -> str:

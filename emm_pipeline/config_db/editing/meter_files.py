@@ -154,5 +154,19 @@ def write_meter_file(rows: Iterable[Mapping[str, Any]], file_format: str, remark
     return head.replace("\n", "\r\n") + out.getvalue()
 
 
+def listed(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row of `energy_meters` as a line of a list: without the columns that have their defaults."""
+    shown = {
+        "host": row.get("host"),
+        "port": row.get("port"),
+        "unit": row.get("slave_address"),
+        "type": row.get("type"),
+        "description": row.get("description"),
+        "id": row.get("id"),
+    }
+    usual = {"enabled": True, "transport": "tcp", "serial_settings": None, "factor": 1, "may_be_off": False}
+    return shown | {name: row[name] for name, value in usual.items() if row.get(name) not in {None, value}}
+
+
 def _cell(value: Any) -> Any:
     return str(value).lower() if isinstance(value, bool) else value

@@ -92,7 +92,7 @@ def plan_meters(
     *,
     can_install: Callable[[str], bool],
     explain_type: Callable[[str], str],
-    update: bool,
+    how_to_update: str | None,
 ) -> MeterImport:
     """Plan the import of meters.
 
@@ -101,7 +101,7 @@ def plan_meters(
         database: The present rows.
         can_install: Whether a type that the database does not have can be installed.
         explain_type: Returns what to do about a type that does not exist.
-        update: Whether meters that are in the database may change.
+        how_to_update: What a person does so that meters of the database may change; None: they may.
     """
     plan = MeterImport()
     places: dict[tuple[Any, ...], int] = {}
@@ -130,14 +130,14 @@ def plan_meters(
         change = MeterChange(line, row, before)
         if not change.differences:
             plan.unchanged += 1
-        elif update:
+        elif how_to_update is None:
             plan.changes.append(change)
         else:
             plan.issues.append(
                 CsvIssue(
                     line,
                     f"unit {meter.unit_id} at {meter.address} is already meter {before['id']}, with other values "
-                    f"({', '.join(change.differences)}); to change it, add --update",
+                    f"({', '.join(change.differences)}); to change it, {how_to_update}",
                 )
             )
     _number(plan, database)

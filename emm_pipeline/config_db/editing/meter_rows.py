@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import delete, insert, text, update
 
 from emm_pipeline.config_db.editing.meter_lists import Database
+from emm_pipeline.config_db.editing.tariffs import require_tariff
 from emm_pipeline.config_db.engine import database_errors
 from emm_pipeline.config_db.loader import rows_of
 from emm_pipeline.config_db.tables import energy_meters
 from emm_pipeline.config_db.used_ids import load_used_ids, record_used_ids
 from emm_pipeline.config_db.validation import check_rows
 from emm_pipeline.config_db.validation.meters import HIGHEST_ID, id_of
-from emm_pipeline.config_db.values import InvalidValueError, serial_settings
+from emm_pipeline.config_db.values import InvalidValueError, positive, serial_settings
 from emm_pipeline.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 
 _PLACE = ("host", "port", "slave_address")
 """The columns that identify a meter's unit."""
+
+HIGHEST_POWER_W = 1e12
+"""Far more than any power station has."""
 
 MeterRow = dict[str, Any]
 """Maps each column of the table to its value, including columns that EMM does not know."""
@@ -43,6 +47,15 @@ def load_meter_rows(engine: Engine) -> list[MeterRow]:
     """
     with database_errors(engine), engine.connect() as connection:
         return sorted((dict(row) for row in rows_of(connection, "energy_meters")), key=_by_id)
+
+
+def shown_gateway(row: Mapping[str, Any]) -> str:
+    """Return the gateway of a row, which may have issues, with its transport if that is not Modbus TCP."""
+    host, transport = str(row.get("host")), row.get("transport")
+    if host.startswith("/"):
+        return f"{host} {row.get('serial_settings') or ''}".rstrip()
+    address = f"[{host}]:{row.get('port')}" if ":" in host else f"{host}:{row.get('port')}"
+    return address if transport in {None, "tcp"} else f"{transport} {address}"
 
 
 def add_meter(engine: Engine, row: Mapping[str, Any], *, force: bool = False) -> MeterRow:
@@ -72,6 +85,8 @@ def add_meter(engine: Engine, row: Mapping[str, Any], *, force: bool = False) ->
                 "or add --force if this is the same device"
             )
         _check(connection, new)
+        if new.get("tariff"):
+            require_tariff(connection, new["tariff"])
         if not force:
             _refuse_same_unit(new, rows)
         connection.execute(insert(energy_meters), new)
@@ -98,6 +113,8 @@ def edit_meter(
         # A meter can be enabled or disabled even if its row has other issues.
         if set(changes) != {"enabled"}:
             _check(connection, after)
+        if changes.get("tariff") and changes["tariff"] != found[0].get("tariff"):
+            require_tariff(connection, changes["tariff"])
         if not allow_same_unit and not set(_PLACE).isdisjoint(changes):
             _refuse_same_unit(after, [row for row in rows if row["id"] != id_])
         connection.execute(update(energy_meters).where(energy_meters.c.id == id_).values(changes))
@@ -116,8 +133,10 @@ def _ids(rows: Sequence[Mapping[str, Any]]) -> set[int]:
 
 
 def _stripped(row: Mapping[str, Any]) -> MeterRow:
-    """Texts without the spaces around them, and serial settings as they are read."""
+    """Texts without the spaces around them, serial settings as they are read, and no tariff with an empty name."""
     texts = {column: value.strip() if isinstance(value, str) else value for column, value in row.items()}
+    if texts.get("tariff") == "":
+        texts["tariff"] = None
     if texts.get("serial_settings"):
         with suppress(InvalidValueError):  # reported with the row's other issues
             texts["serial_settings"] = serial_settings(texts["serial_settings"])
@@ -159,6 +178,11 @@ def _check(connection: Connection, row: MeterRow) -> None:
     checked = row | {"enabled": True}
     fleet = check_rows([checked], rows_of(connection, "registers"), rows_of(connection, "meter_types"))
     issues = [f"{issue.column} {issue.reason}" for issue in fleet.issues if issue.table == "energy_meters"]
+    if row.get("max_power_w") is not None:
+        try:
+            positive(row["max_power_w"], HIGHEST_POWER_W)
+        except InvalidValueError as err:
+            issues.append(f"max_power_w {err}")
     if issues:
         raise ConfigurationError(f"meter {row['id']}: {'; '.join(issues)}")
 

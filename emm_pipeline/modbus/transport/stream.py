@@ -42,7 +42,21 @@ class StreamTransport(ReplyReceiver, ABC):
             self._history.reply_size = request.reply_size
         except Exception as err:  # an error of the library for a request fails only this request
             raise ReadError(FailureKind.INVALID_REPLY, one_line(err)) from err
-        look = look_of(unit_id, request)
+        self.was_resent = False
+        if self._history.echoes_ids and self.has_ids:  # its replies cannot be mistaken for others
+            self._require_link()
+            self._on_sent = on_send
+            reply = await self._receive_reply(timeout_s, resend_after_s)
+        else:
+            reply = await self._receive_verified(look_of(unit_id, request), timeout_s, on_send, resend_after_s)
+        if reply.exception_code is not None:
+            raise ExceptionReplyError(describe(reply.exception_code), reply.exception_code)
+        return reply.registers
+
+    async def _receive_verified(
+        self, look: Look, timeout_s: float, on_send: Callable[[], None], resend_after_s: float | None
+    ) -> FramedReply:
+        """Send the request, and repeat it until the reply is certain."""
         await self._wait_for_silence(0.0 if self._history.echoes_ids else self._history.unanswered.safe_at(look))
         verification = Verification(look, self._history.unanswered)
 
@@ -50,7 +64,7 @@ class StreamTransport(ReplyReceiver, ABC):
             self._history.unanswered.add(look, timeout_s)
             on_send()
 
-        self._on_sent, self.was_resent = on_sent, False
+        self._on_sent = on_sent
         try:
             reply = await self._exchange_once(look, timeout_s, resend_after_s)
             while not verification.is_certain(reply):
@@ -59,14 +73,11 @@ class StreamTransport(ReplyReceiver, ABC):
                 reply = await self._exchange_once(look, timeout_s, None)
         finally:
             self._history.is_repeating = False
-        if reply.exception_code is not None:
-            raise ExceptionReplyError(describe(reply.exception_code), reply.exception_code)
-        return reply.registers
+        return reply
 
     async def _exchange_once(self, look: Look, timeout_s: float, resend_after_s: float | None) -> FramedReply:
         """Send the request, and return what may be its reply."""
-        if self._link is None:
-            raise ReadError(FailureKind.CLOSED, self._closed_because)
+        self._require_link()
         try:
             return await self._receive_reply(timeout_s, resend_after_s)
         except ReadError as err:
@@ -101,6 +112,9 @@ class StreamTransport(ReplyReceiver, ABC):
             self._drop_received()
         if self._framing.silent_s:
             self._drop_received()
+        self._require_link()
+
+    def _require_link(self) -> None:
         if self._link is None:
             raise ReadError(FailureKind.CLOSED, self._closed_because)
 

@@ -7,7 +7,6 @@ the replies arrive.
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -35,7 +34,7 @@ class Verification:
     unanswered: Unanswered
     _registers_needed: int = field(init=False)
     _exceptions_needed: int = field(init=False)
-    _seen: Counter[tuple[bytes, int | None]] = field(default_factory=Counter)
+    _seen: list[tuple[bytes, int | None]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._registers_needed = 1 + self.unanswered.count(self.look)
@@ -53,12 +52,12 @@ class Verification:
         if reply.has_id:
             return True
         content = reply.registers, reply.exception_code
-        self._seen[content] += 1
+        self._seen.append(content)
         needed = self._exceptions_needed if is_exception else self._registers_needed
-        if self._seen[content] >= needed:
+        if self._seen.count(content) >= needed:
             return True
-        if len(self._seen) > 1:
+        if len(set(self._seen)) > 1:
             self.unanswered.note_lateness(self.look.unit_id)
-        if self._seen.total() >= needed + MOST_DIFFERENT:
+        if len(self._seen) >= needed + MOST_DIFFERENT:
             raise ReadError(FailureKind.TIMEOUT, _UNCERTAIN)
         return False

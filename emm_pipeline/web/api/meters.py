@@ -33,6 +33,8 @@ TYPES: dict[str, tuple[type, ...]] = {
     "serial_settings": (str, type(None)),
     "factor": (int, float),
     "may_be_off": (bool,),
+    "tariff": (str, type(None)),
+    "max_power_w": (int, float, type(None)),
 }
 """The columns that a program may write, and the types of their values."""
 NEEDED = ("host", "port", "slave_address", "type")

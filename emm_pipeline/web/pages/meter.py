@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.responses import RedirectResponse
 
+from emm_pipeline.config_db.editing.meter_rows import shown_gateway
 from emm_pipeline.errors import StoreError
 from emm_pipeline.opening import open_charts
-from emm_pipeline.web.changes import change_meter, delete_meter, meter_row, start_poll
-from emm_pipeline.web.pages.overview import gateway_of
+from emm_pipeline.web.changes import change_meter, delete_meter, discover_soon, meter_row, start_poll
 from emm_pipeline.web.rendering import from_ms, render
 from emm_pipeline.web.site import meter_id_of, site_of
 
@@ -52,7 +52,7 @@ def meter_page(request: Request) -> Response:
         request,
         "meter.html",
         meter=meter,
-        gateway=gateway_of(meter.row),
+        gateway=shown_gateway(meter.row),
         started=request.query_params.get("run", "")[:36],
         **_values(request, meter_id),
     )
@@ -138,6 +138,7 @@ def disable(request: Request) -> Response:
 def _switch(request: Request, *, is_enabled: bool) -> Response:
     meter_id = meter_id_of(request)
     change_meter(request, meter_id, {"enabled": is_enabled})
+    discover_soon(request)
     return RedirectResponse(f"/meters/{meter_id}", _SEE_OTHER)
 
 
@@ -151,7 +152,7 @@ def poll(request: Request) -> Response:
 def removal_page(request: Request) -> Response:
     """Ask whether to remove the meter."""
     row = meter_row(request, meter_id_of(request))
-    return render(request, "meter_removal.html", row=row, gateway=gateway_of(row))
+    return render(request, "meter_removal.html", row=row, gateway=shown_gateway(row))
 
 
 def remove(request: Request) -> Response:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
+from emm_pipeline.config_db.editing.meter_rows import shown_gateway
 from emm_pipeline.status import State
 from emm_pipeline.web.live.trends import points_of
 from emm_pipeline.web.rendering import from_ms, render
@@ -62,10 +63,10 @@ class Filters:
             meter
             for meter in meters
             if (not self.state or meter.status.state == self.state)
-            and (not self.gateway or gateway_of(meter.row) == self.gateway)
+            and (not self.gateway or shown_gateway(meter.row) == self.gateway)
             and (not wanted or wanted in _searched(meter))
         ]
-        return sorted(found, key=lambda meter: gateway_of(meter.row)) if self.by_gateway else found
+        return sorted(found, key=lambda meter: shown_gateway(meter.row)) if self.by_gateway else found
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,9 @@ class Shown:
 
 def overview(request: Request) -> Response:
     """Show the overview."""
-    return render(request, "overview.html", **_content(request))
+    added = request.query_params.get("added", "")
+    is_number = added.isascii() and added.isdecimal() and len(added) < 7  # noqa: PLR2004 - as many as there may be
+    return render(request, "overview.html", added=int(added) if is_number else 0, **_content(request))
 
 
 def overview_rows(request: Request) -> Response:
@@ -120,21 +123,12 @@ def shown(site: Site, meter: MeterCondition, now: int) -> Shown:
     trend = site.latest.trend_of(meter.id, now) if meter.id is not None else []
     return Shown(
         meter,
-        gateway_of(meter.row),
+        shown_gateway(meter.row),
         meter.last_read_at if reading is None else max(filter(None, (from_ms(reading.time), meter.last_read_at))),
         reading.power_w if reading else None,
         reading.energy_kwh if reading else None,
         points_of(trend, TREND_WIDTH, TREND_HEIGHT),
     )
-
-
-def gateway_of(row: Mapping[str, Any]) -> str:
-    """Return a meter's gateway for people, with its transport if that is not Modbus TCP."""
-    host, transport = str(row.get("host")), row.get("transport")
-    if host.startswith("/"):
-        return host
-    address = f"[{host}]:{row.get('port')}" if ":" in host else f"{host}:{row.get('port')}"
-    return address if transport in {None, "tcp"} else f"{transport} {address}"
 
 
 def _searched(meter: MeterCondition) -> str:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from emm_pipeline.alerts.state import raised_alerts
+from emm_pipeline.condition.virtual_devices import virtual_devices
 from emm_pipeline.config_db.web_state import load_changes
 from emm_pipeline.errors import ConfigDatabaseError, OutboxError
 from emm_pipeline.opening import open_outbox
+from emm_pipeline.runnable import is_elsewhere
 from emm_pipeline.web.rendering import render
 from emm_pipeline.web.site import site_of
 
@@ -16,15 +20,33 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
+    from emm_pipeline.cron import Trigger
     from emm_pipeline.settings import Settings
 
 _PAGE = 100
+_SCHEDULES = "/locations/__repository__@emm/schedules/"
 _LINKS = (
     ("/automation", "Schedules and sensors", "switch polling on and off"),
     ("/runs", "Runs", "the history of polls, and why one failed"),
     ("/assets/meter_readings", "Meters in Dagster", "partitions, checks, backfills"),
     ("/asset-groups", "Lineage", "what is computed from what"),
 )
+_DASHBOARDS = (
+    ("/d/emm-home", "Home", "all meters, last values"),
+    ("/d/emm-fleet", "Fleet health", "failed polls, latency, lateness"),
+    ("/d/emm-energy", "Energy", "hours, days and months"),
+    ("/alerting/list", "Alert rules", "those of Grafana (GRAFANA_ALERTS)"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ShownSchedule:
+    """A schedule: its name for people and in Dagster, the triggers, and when it is due next (aware)."""
+
+    title: str
+    path: str
+    trigger: Trigger
+    next_at: datetime
 
 
 def pipeline_page(request: Request) -> Response:
@@ -46,11 +68,23 @@ def pipeline_page(request: Request) -> Response:
         outbox=_outbox(settings),
         poll=site.latest.last_poll,
         links=_LINKS,
-        triggers={"Polling": settings.poll_trigger, "Discovery of meters": settings.discovery_trigger},
+        schedules=_schedules(settings, datetime.now(UTC)),
+        dashboards=_DASHBOARDS,
+        devices=virtual_devices(state.condition.meters or (), in_stack=is_elsewhere()),
+        in_stack=is_elsewhere(),
         channels=_channels(settings),
         mqtt=bool(settings.mqtt_url),
         store=settings.readings_store,
     )
+
+
+def _schedules(settings: Settings, now: datetime) -> list[ShownSchedule]:
+    """Return the schedules; whether polling is switched off is in the status of the part `polling`."""
+    found = (
+        ("Polling", "poll_schedule", settings.poll_trigger),
+        ("Discovery of meters", "discovery_schedule", settings.discovery_trigger),
+    )
+    return [ShownSchedule(title, _SCHEDULES + name, trigger, trigger.next_tick(now)) for title, name, trigger in found]
 
 
 def _outbox(settings: Settings) -> dict[str, Any]:

@@ -4,79 +4,67 @@ from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, StreamingResponse
 
 from emm_pipeline.commissioning.ad_hoc import ad_hoc_meter
-from emm_pipeline.commissioning.unit_ids import HIGHEST_UNIT_ID, parse_unit_ids
-from emm_pipeline.config_db.editing.meter_rows import load_meter_rows
-from emm_pipeline.config_db.validation.meters import gateway_address
-from emm_pipeline.config_db.values import TRANSPORT_NAMES, InvalidValueError, host
+from emm_pipeline.commissioning.meter_lists import as_line, found_row, plan_list
+from emm_pipeline.config_db.editing.meter_rows import load_meter_rows, shown_gateway
+from emm_pipeline.config_db.validation.meters import HIGHEST_UNIT_ID
+from emm_pipeline.config_db.values import TRANSPORT_NAMES
 from emm_pipeline.errors import ConfigurationError, EmmError
 from emm_pipeline.event_loop import in_thread
 from emm_pipeline.web.api.replies import dump, json_object, json_reply
-from emm_pipeline.web.changes import install_missing, new_meter, record
+from emm_pipeline.web.changes import discover_soon, record, write_meter_list
 from emm_pipeline.web.device_checks import check, find_type
 from emm_pipeline.web.rendering import render
+from emm_pipeline.web.scan_forms import ScanForm
 from emm_pipeline.web.scans import ScanStatus
 from emm_pipeline.web.site import site_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator
 
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from emm_pipeline.fleet import GatewayAddress
     from emm_pipeline.web.forms import Form
     from emm_pipeline.web.scans import RunningScan
 
 _SEE_OTHER, _INVALID, _NOT_FOUND, _ACCEPTED = 303, 422, 404, 202
 LOOK_EVERY_S, ALIVE_EVERY = 0.4, 35
 """How often the progress is looked at, and after how many looks a message shows that the connection is alive."""
-FIELDS = {"host": "", "port": "502", "units": "1-20", "transport": ""}
 
 
 def add_page(request: Request) -> Response:
     """Show the ways to add meters, with the form for a scan."""
-    return _show_form(request, dict(FIELDS))
+    return _show_form(request, ScanForm.of_fields({}))
 
 
 def start(request: Request, sent: Form) -> Response:
     """Start a scan."""
-    fields = FIELDS | {name: sent.text(name).strip()[:200] for name in FIELDS}
+    form = ScanForm.of_fields(sent.texts())
     try:
-        scan = _start(request, fields)
+        scan = _start(request, form)
     except EmmError as err:
-        return _show_form(request, fields, str(err), _INVALID)
+        return _show_form(request, form, None if form.issues else str(err), _INVALID)
     return RedirectResponse(f"/scans/{scan.id}", _SEE_OTHER)
 
 
-def _start(request: Request, fields: Mapping[str, str]) -> RunningScan:
-    try:
-        units = parse_unit_ids(fields["units"])
-    except ValueError as err:
-        raise ConfigurationError(str(err)) from None
-    gateway = _gateway(fields)
-    scan = site_of(request).scans.start(gateway, units, may_try_others=not fields["transport"])
-    record(request, "scan", gateway.name, None, {"units": fields["units"]})
+def _start(request: Request, form: ScanForm) -> RunningScan:
+    wanted = form.parse()
+    if wanted is None:
+        raise ConfigurationError("; ".join(f"{name}: {reason}" for name, reason in form.issues.items()))
+    gateway, units = wanted
+    scan = site_of(request).scans.start(gateway, units, may_try_others=not form.values["transport"])
+    record(request, "scan", gateway.name, None, {"units": form.values["units"]})
     return scan
 
 
-def _gateway(fields: Mapping[str, str]) -> GatewayAddress:
-    port = fields["port"] or "502"
-    if not (port.isascii() and port.isdecimal() and 1 <= int(port) <= 65535):  # noqa: PLR2004 - the highest port
-        raise ConfigurationError(f"the port is {port!r}; allowed: 1 to 65535")
-    try:
-        name = fields["host"] if fields["host"].startswith("/") else host(fields["host"].strip("[]"))
-        return gateway_address(name, int(port), fields["transport"] or None, None)
-    except InvalidValueError as err:
-        raise ConfigurationError(f"the gateway {fields['host']!r}: {err}") from None
-
-
-def _show_form(request: Request, fields: Mapping[str, str], error: str | None = None, status: int = 200) -> Response:
-    return render(request, "add.html", status, fields=fields, error=error, transports=TRANSPORT_NAMES)
+def _show_form(request: Request, form: ScanForm, error: str | None = None, status: int = 200) -> Response:
+    return render(request, "add.html", status, form=form, error=error, transports=TRANSPORT_NAMES)
 
 
 def scan_page(request: Request) -> Response:
@@ -150,31 +138,24 @@ def add_units(request: Request, sent: Form) -> Response:
     scan = _scan(request)
     found = {each.unit_id for each in scan.units}
     units = [int(unit) for unit in sent.all("unit") if unit.isascii() and unit.isdecimal() and int(unit) in found]
-    rows = [_row(scan, unit, sent) for unit in units]
+    rows = [
+        found_row(scan.gateway, unit, sent.text(f"type-{unit}").strip()[:200])
+        | {"description": sent.text(f"name-{unit}").strip()[:500] or None}
+        for unit in units
+    ]
     error = None if rows else "choose at least one unit"
-    added = 0
     try:
-        install_missing(request, [row["type"] for row in rows], scan.entries)
-        for row in rows:
-            new_meter(request, row)
-            added += 1
+        plan = plan_list(site_of(request).engine, [as_line(row) for row in rows], further=scan.entries)
+        if plan.issues:
+            error = "; ".join(f"unit {issue.line}: {issue.reason}" for issue in plan.issues)
+        elif rows:
+            write_meter_list(request, plan)
     except EmmError as err:
-        error = f"{err}" + (f"; {added} of {len(rows)} meters were added" if added else "")
+        error = str(err)
     if error:
         return render(request, "scan.html", _INVALID, error=error, **_content(request))
-    return RedirectResponse("/", _SEE_OTHER)
-
-
-def _row(scan: RunningScan, unit: int, sent: Form) -> dict[str, Any]:
-    return {
-        "host": scan.gateway.host,
-        "port": scan.gateway.port,
-        "transport": str(scan.gateway.transport),
-        "serial_settings": scan.gateway.serial_settings or None,
-        "slave_address": unit,
-        "type": sent.text(f"type-{unit}").strip()[:200],
-        "description": sent.text(f"name-{unit}").strip()[:500] or None,
-    }
+    discover_soon(request)
+    return RedirectResponse(f"/?{urlencode({'gateway': shown_gateway(rows[0]), 'added': len(rows)})}", _SEE_OTHER)
 
 
 def _scan(request: Request) -> RunningScan:
@@ -186,9 +167,8 @@ def _scan(request: Request) -> RunningScan:
 
 async def api_start(request: Request) -> Response:
     """Start a scan for a program."""
-    given = await json_object(request)
-    fields = FIELDS | {name: str(given.get(name, FIELDS[name])) for name in FIELDS}
-    scan = await in_thread(lambda: _start(request, fields), "api")
+    form = ScanForm.of_fields(await json_object(request))
+    scan = await in_thread(lambda: _start(request, form), "api")
     return json_reply(scan.as_record(), _ACCEPTED)
 
 

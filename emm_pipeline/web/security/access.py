@@ -29,6 +29,8 @@ MAX_BODY = 2_000_000
 
 LOGIN_PATH, HEALTH_PATH = "/login", "/healthz"
 _OPEN = frozenset({LOGIN_PATH, HEALTH_PATH})
+OWN_PATHS = frozenset({"/logout", "/password"})
+"""Changes of the own session and password, which are allowed also to an account that may only read."""
 _STATIC = "/static/"
 _FOR_PROGRAMS = ("/api/", "/metrics")
 _INVALID, _TOO_LARGE, _SEE_OTHER, _UNAVAILABLE = 400, 413, 303, 503
@@ -138,7 +140,7 @@ async def _check_change(scope: Scope, body: bytes, caller: Caller) -> None:
         is_allowed = caller.new_cookie is None and same(await _csrf_of(scope, body), caller.csrf)
     if not is_allowed:
         raise RefusedError(FORBIDDEN, "the form is not valid any more: open the page again, and repeat the change")
-    if not caller.may_change:
+    if not caller.may_change and scope["path"] not in OWN_PATHS:
         raise RefusedError(FORBIDDEN, f"{caller.name} may read only, and change nothing")
 
 

@@ -1,4 +1,4 @@
-"""The commands of `emm`: where each one is defined."""
+"""The commands of `emm`: where each one is defined (pure)."""
 
 COMMANDS = {
     "backup": "commands.backup:backup",
@@ -22,6 +22,7 @@ COMMANDS = {
     "service": "commands.service:service",
     "settings": "commands.settings:settings",
     "status": "commands.status:status",
+    "tariffs": "commands.tariffs:tariffs",
     "types": "commands.types:types",
     "virtual": "commands.virtual:virtual",
     "watch": "commands.watch:watch",
@@ -29,4 +30,4 @@ COMMANDS = {
     "web": "commands.web:web",
     "webserver": "commands.webserver:webserver",
 }
-"""Maps each command's name to its module and function."""
+"""Maps each command's name to its module in the package `cli`, and its function."""

@@ -1,4 +1,4 @@
-"""Find the type that a person names on the command line, in the database or in the catalogue."""
+"""Find the type that a person names, in the database or in the catalogue."""
 
 from __future__ import annotations
 
