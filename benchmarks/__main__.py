@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from benchmarks.celery_start import celery_start
 from benchmarks.decoding import decoding
 from benchmarks.energy import energy
+from benchmarks.energy_dashboard import energy_dashboard
 from benchmarks.loading import loading
 from benchmarks.pages import pages
 from benchmarks.planning import requests
@@ -37,6 +38,7 @@ BENCHMARKS: dict[str, Callable[..., list[Row]]] = {
     "loading": loading,
     "publishing": publishing,
     "energy": energy,
+    "energy dashboard": energy_dashboard,
     "poll run": poll_run,
     "scheduled": scheduled,
     "subminute": subminute,

@@ -70,19 +70,19 @@ def build() -> Dashboard:
         )
         .with_panel(_by("day", "Day by day").span(12).height(9))
         .with_panel(_by("day", "Day by day, a month earlier").time_shift("1M").span(12).height(9))
-        .with_panel(_by("hour", "Hour by hour").time_from("7d").span(12).height(9))
+        .with_panel(_by("hour", "Hour by hour").time_from("2d").span(12).height(9))
         .with_panel(_by("month", "Month by month").time_from("13M").span(12).height(9))
         .with_panel(
             rows(
                 "By meter",
                 Query(
-                    'SELECT sum("energy") AS "energy", sum("estimated") AS "estimated", min("coverage") AS "coverage", '
+                    'SELECT sum("energy") AS "energy", min("coverage") AS "coverage", '
                     f'last("description") AS "description" FROM "emm_energy" WHERE "period" = \'day\' AND {_SELECTED} '
                     'AND $timeFilter GROUP BY "id", "dataunit"',
                     table=True,
                 ),
                 transformations=[_hide("Time")],
-                description="Of whole days. Estimated: at the edge of a day, by interpolation over missing readings.",
+                description="Of whole days. The table beside it lists those with estimated energy.",
             )
             .override_by_name("coverage", column("percent", "lowest coverage"))
             .span(12)
@@ -107,7 +107,7 @@ def build() -> Dashboard:
         .with_row(
             Row("Each meter")
             .with_panel(_by("day", "Each meter, day by day", _EACH).span(12).height(9))
-            .with_panel(_by("hour", "Each meter, hour by hour", _EACH).time_from("7d").span(12).height(9))
+            .with_panel(_by("hour", "Each meter, hour by hour", _EACH).time_from("2d").span(12).height(9))
             .with_panel(_by("month", "Each meter, month by month", _EACH).time_from("13M").span(12).height(9))
             .with_panel(_cost("Cost of each meter, day by day", _EACH).span(12).height(9))
         )

@@ -24,7 +24,8 @@ from emm_pipeline.stores.outbox.folder import Outbox
 
 CATALOGUE = load_catalogue()
 SDM630 = CATALOGUE["sdm630"].meter_type
-STYLES = re.compile(r"\x1b\[[0-9;]*m")
+STYLES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+"""Styles, and what a progress line sends to replace itself."""
 TERMINAL = {"TTY_COMPATIBLE": "1", "COLUMNS": "80", "NO_COLOR": "1"}
 TO_BE_COPIED = re.compile(r"  (emm|docker|INSERT|\S*python[\d.]*|\w+,\d+,\w+,) ?")
 WIDTH = 80

@@ -121,7 +121,7 @@ def test_all_meters_are_selected_without_the_list_of_their_ids(ask):
 def test_the_table_by_meter_has_sums_and_the_latest_description(ask):
     rows = {row["id"]: row for row in ask(query_of("energy", "By meter"))}
     assert (rows["1"]["energy"], rows["2"]["energy"]) == (19 * 12.0, 19.0)
-    assert (rows["2"]["estimated"], rows["2"]["coverage"], rows["2"]["description"]) == (0.25, 80.0, "meter 2")
+    assert (rows["2"]["coverage"], rows["2"]["description"]) == (80.0, "meter 2")
 
 
 def test_days_with_events_or_few_readings_are_listed(ask):

@@ -76,7 +76,10 @@ def print_meanings(request: Request, words: Sequence[int], *, show_all: bool) ->
         cells = [_cell(row.get(layout.name)) for layout in LAYOUTS]
         names = ", ".join(data_type.name for data_type in types)
         rows.append((request.address_of(offset), names, *cells, "; ".join(plausible)))
-    print_table(("address", "type", *(layout.name for layout in LAYOUTS), "plausible"), rows, right=("address",))
+    names_of_layouts = [layout.name for layout in LAYOUTS]
+    # Swapped bytes, which are rare, come last.
+    below = ("plausible", *reversed(names_of_layouts[1:]))
+    print_table(("address", "type", *names_of_layouts, "plausible"), rows, right=("address",), below=below)
     say(f"\n{_ORDERS}; * is plausible")
     if left_out:
         say(f"{left_out} rows without a plausible value are not shown: --all shows them")

@@ -145,7 +145,7 @@ def _details(cells: Sequence[tuple[str, Text]], out: Console) -> list[Text]:
     told = [Text.assemble((f"{name} " if name else "", "dim"), cell) for name, cell in cells if cell.plain]
     if not told:
         return []
-    wrapped = Text("; ").join(told).wrap(out, out.width - INDENT, overflow="ignore")
+    wrapped = Text("; ").join(told).wrap(out, out.width - INDENT)
     return [Text.assemble(" " * INDENT, line) for line in wrapped]
 
 

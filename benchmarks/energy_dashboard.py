@@ -1,0 +1,265 @@
+"""The queries of one opening of Grafana's dashboard Energy, with a year of a large fleet in the store.
+
+Grafana itself is not measured. The browser sends it six queries at a time, as here. PostgreSQL has no dashboard of
+EMM's: its numbers are those of the same questions in SQL, one after the other.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+import numpy as np
+import urllib3
+from sqlalchemy import text
+
+from benchmarks.results import Row, at_most, info
+from emm_pipeline.config_db.engine import create_config_engine
+from emm_pipeline.config_db.upgrade import ensure_database, upgrade
+from emm_pipeline.embedded_postgres import EmbeddedPostgres
+from emm_pipeline.energy.periods import milliseconds
+from emm_pipeline.stores.energy_points import EnergyPoints
+from emm_pipeline.stores.influxdb.line_protocol import energy_lines
+from emm_pipeline.stores.points import TextColumn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from sqlalchemy import Connection
+
+NOW = datetime(2026, 3, 20, 12, tzinfo=UTC)
+COUNTER = "importActiveEnergy"
+MONTH = timedelta(days=30)
+YEAR = timedelta(days=365)
+VARIANTS = 10
+"""Number of days with different energies, which are repeated."""
+LINES_AT_ONCE = 100_000
+AT_A_TIME = 6
+"""Number of connections of a browser to a server."""
+OPENINGS = 3
+MOST_S = 1.0
+
+_FILL = text("""
+    INSERT INTO emm_energy
+    SELECT time, meter, 'meter ' || meter, :counter, 'kWh', :period, random() * 10, 100, random(), 0, 60, NULL
+    FROM generate_series(1, :meters) AS meter, generate_series(:begin, :end, CAST(:every AS interval)) AS time
+""")
+_WHERE = "FROM emm_energy WHERE period = '{period}' AND measurement = :counter AND time >= :since AND time < :until"
+_BARS = f"SELECT time, measurement, dataunit, sum({{column}}) {_WHERE} GROUP BY 1, 2, 3 ORDER BY 1"
+_QUESTIONS = {
+    "Today": f"SELECT sum(energy) {_WHERE.format(period='hour')}",
+    "This month, until yesterday": f"SELECT sum(energy) {_WHERE.format(period='day')}",
+    "The month before": f"SELECT sum(energy) {_WHERE.format(period='day')}",
+    "Cost this month, until yesterday": f"SELECT sum(cost) {_WHERE.format(period='day')}",
+    "Lowest coverage": f"SELECT min(coverage) {_WHERE.format(period='day')}",
+    "Day by day": _BARS.format(column="energy", period="day"),
+    "Day by day, a month earlier": _BARS.format(column="energy", period="day"),
+    "Hour by hour": _BARS.format(column="energy", period="hour"),
+    "Month by month": _BARS.format(column="energy", period="month"),
+    "Cost, day by day": _BARS.format(column="cost", period="day"),
+    "By meter": "SELECT id, dataunit, sum(energy), min(coverage), max(description) "
+    f"{_WHERE.format(period='day')} GROUP BY 1, 2",
+    "Days to look at": f"SELECT time, id, description, energy, coverage, flags {_WHERE.format(period='day')} "
+    "AND (flags ~ 'reset|replaced|glitch|rollover|estimated' OR coverage < 90) ORDER BY time DESC LIMIT 50",
+}
+
+
+def energy_dashboard(*, quick: bool) -> list[Row]:
+    """Store a year of hours, days and months of 1000 meters, and open the dashboard."""
+    sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+    meters, days = (100, 60) if quick else (1000, 365)
+    return [*_influxdb(meters, days), *_postgresql(meters, days)]
+
+
+def _influxdb(meters: int, days: int) -> list[Row]:
+    from support.influxdb import INFLUXD_1_8, InfluxDB, ServerMissingError
+
+    with tempfile.TemporaryDirectory(prefix="emm-bench-") as folder:
+        try:
+            server = InfluxDB(Path(folder), INFLUXD_1_8 if INFLUXD_1_8.exists() else None)
+        except ServerMissingError as err:
+            print(f"energy dashboard: skipped, {err}")
+            return []
+        with closing(server):
+            for lines in _lines(meters, days):
+                server.write(lines)
+            ask = _Asking(server)
+            name = f"energy: the dashboard, {meters} meters, {days} days in InfluxDB"
+            elapsed = median(_elapsed(ask, _queries(MONTH)) for _ in range(OPENINGS))
+            taken = {title: ask(query) for title, query in _queries(MONTH).items()}
+            year = _elapsed(ask, _queries(YEAR))
+    slowest = max(taken, key=taken.__getitem__)
+    return [
+        at_most(f"{name}: an opening, 30 days", elapsed, "s", MOST_S),
+        info(f"{name}: sum of its queries, one after the other", sum(taken.values()), "s"),
+        info(f"{name}: the slowest query ({slowest})", taken[slowest], "s"),
+        info(f"{name}: an opening, a year", year, "s"),
+    ]
+
+
+def _lines(meters: int, days: int) -> Iterator[str]:
+    """Yield line protocol: months, days, and the hours of each day until now."""
+    midnight = NOW.replace(hour=0)
+    begins = [midnight - timedelta(days=number) for number in range(days + 1)]
+    months = [day for day in begins if day.day == 1]
+    yield from _batches(_starts(meters, "month", 1), [[each] for each in months])
+    yield from _batches(_starts(meters, "day", 1), [[each] for each in begins[1:]])
+    hours = [[each + timedelta(hours=hour) for hour in range(24)] for each in begins[1:]]
+    today = [[midnight + timedelta(hours=hour) for hour in range(NOW.hour)]]
+    yield from _batches(_starts(meters, "hour", 24), today + hours)
+
+
+def _starts(meters: int, period: str, parts: int) -> list[list[str]]:
+    """Return the lines of a day as the product writes them, without time: for each variant, by part and meter."""
+    count = parts * meters
+    chance = np.random.default_rng(0)
+    found = []
+    for _ in range(VARIANTS):
+        ids = np.tile(np.arange(1, meters + 1), parts)
+        points = EnergyPoints(
+            time=np.zeros(count, np.int64),
+            id=ids,
+            description=TextColumn.of(f"meter {id_}" for id_ in ids.tolist()),
+            measurement=TextColumn.of(COUNTER for _ in range(count)),
+            dataunit=TextColumn.of("kWh" for _ in range(count)),
+            period=TextColumn.of(period for _ in range(count)),
+            energy=chance.integers(0, 10_000, count) / 1024,
+            coverage=np.full(count, 100.0),
+            cost=chance.integers(0, 10_000, count) / 4096,
+            estimated=np.zeros(count),
+            readings=np.full(count, 60),
+            flags=TextColumn.of("" for _ in range(count)),
+        )
+        found.append([line.removesuffix("0\n") for line in energy_lines(points)])
+    return found
+
+
+def _batches(starts: list[list[str]], times: list[list[datetime]]) -> Iterator[str]:
+    """Yield the lines of the variants at times, each of which are the parts of one variant."""
+    lines: list[str] = []
+    for number, parts in enumerate(times):
+        of_day = starts[number % VARIANTS]
+        per_part = len(starts[0]) // len(times[-1])
+        for part, moment in enumerate(parts):
+            end = f"{milliseconds(moment)}\n"
+            lines += [start + end for start in of_day[part * per_part : (part + 1) * per_part]]
+        if len(lines) >= LINES_AT_ONCE:
+            yield "".join(lines)
+            lines = []
+    yield "".join(lines)
+
+
+class _Asking:
+    """Sends a query as Grafana does, and reads the reply."""
+
+    def __init__(self, server: Any) -> None:
+        self._http = urllib3.PoolManager(maxsize=AT_A_TIME)
+        self._url, self._token = f"{server.url}/query", server.token
+        self._database = server.bucket.partition("/")[0]
+
+    def __call__(self, query: str) -> float:
+        """Return the time (s) that a query takes."""
+        fields = {"q": query, "db": self._database, "epoch": "ms"}
+        began = time.perf_counter()
+        reply = self._http.request(
+            "POST",
+            self._url,
+            body=urlencode(fields),
+            headers={"Authorization": f"Token {self._token}", "Content-Type": "application/x-www-form-urlencoded"},
+        )
+        taken = time.perf_counter() - began
+        assert reply.status == HTTPStatus.OK, reply.data
+        assert b'"error"' not in reply.data, reply.data
+        return taken
+
+
+def _elapsed(ask: Callable[[str], float], queries: dict[str, str]) -> float:
+    """Return the time (s) that an opening of the dashboard takes."""
+    began = time.perf_counter()
+    with ThreadPoolExecutor(AT_A_TIME) as pool:
+        list(pool.map(ask, queries.values()))
+    return time.perf_counter() - began
+
+
+def _queries(shown: timedelta) -> dict[str, str]:
+    """Return the queries of an opening of the dashboard, those of its variables and of its panels."""
+    from support.grafana import ALL, dashboards, interpolate, shown_panels
+
+    dashboard = dashboards()["energy"]
+    found = {each["name"]: each["query"] for each in dashboard["templating"]["list"]}
+    for panel in shown_panels(dashboard):
+        (target,) = panel["targets"]
+        found[panel["title"]] = interpolate(target["query"], *_span(panel, shown), meter=ALL, measurement=COUNTER)
+    return found
+
+
+def _span(panel: dict[str, Any], shown: timedelta) -> tuple[datetime, datetime]:
+    """Return the time that a panel shows, now."""
+    month = NOW.replace(day=1, hour=0)
+    since = {
+        None: NOW - shown,
+        "now/d": NOW.replace(hour=0),
+        "now/M": month,
+        "2d": NOW - timedelta(days=2),
+        "13M": NOW - timedelta(days=395),
+    }[panel.get("timeFrom")]
+    if shift := panel.get("timeShift"):
+        assert shift == "1M"
+        length = month - (month - timedelta(days=1)).replace(day=1)
+        return since - length, NOW - length
+    return since, NOW
+
+
+def _postgresql(meters: int, days: int) -> list[Row]:
+    with tempfile.TemporaryDirectory(prefix="emm-bench-") as folder:
+        Path(folder).chmod(0o755)
+        with EmbeddedPostgres(Path(folder) / "data", durable=False) as server:
+            url = server.url("dashboard")
+            ensure_database(url)
+            engine = create_config_engine(url)
+            upgrade(engine)
+            with engine.begin() as connection:
+                _fill(connection, meters, NOW.replace(hour=0) - timedelta(days=days))
+            with engine.connect() as connection:
+                connection.exec_driver_sql("ANALYZE emm_energy")
+                opening = [_questions(connection) for _ in range(OPENINGS)]
+            engine.dispose()
+    taken = {title: median(each[title] for each in opening) for title in opening[0]}
+    slowest = max(taken, key=taken.__getitem__)
+    name = f"energy: the same questions in SQL, {meters} meters, {days} days in PostgreSQL"
+    return [
+        at_most(f"{name}, 30 days", sum(taken.values()), "s", MOST_S),
+        info(f"{name}: the slowest ({slowest})", taken[slowest], "s"),
+    ]
+
+
+def _fill(connection: Connection, meters: int, begin: datetime) -> None:
+    for period, hours in (("hour", 1), ("day", 24), ("month", 24 * 30)):
+        every = timedelta(hours=hours)
+        values = {"counter": COUNTER, "period": period, "every": every, "begin": begin, "end": NOW - every}
+        connection.execute(_FILL, {**values, "meters": meters})
+
+
+def _questions(connection: Connection) -> dict[str, float]:
+    from support.grafana import dashboards, shown_panels
+
+    panels = {panel["title"]: panel for panel in shown_panels(dashboards()["energy"])}
+    assert panels.keys() == _QUESTIONS.keys()
+    taken = {}
+    for title, statement in _QUESTIONS.items():
+        since, until = _span(panels[title], MONTH)
+        began = time.perf_counter()
+        assert connection.execute(text(statement), {"counter": COUNTER, "since": since, "until": until}).all() or (
+            title == "Days to look at"
+        )
+        taken[title] = time.perf_counter() - began
+    return taken
