@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Engine
 
-    from emm_pipeline.catalog import CatalogueType
     from emm_pipeline.config_db.csv_tables import CsvIssue
     from emm_pipeline.config_db.editing.meter_lists import MeterChange
     from emm_pipeline.fleet import GatewayAddress
@@ -49,13 +48,11 @@ class MeterListImport:
     """A list of meters, each with its line number, and what it changes. Nothing is written before `write` is called.
 
     `issues` are those of the file and of its lines, in the order of the lines; `how_to_update` is what a person does so
-    that meters of the database may change (None: they may); `further` are types that can be installed besides those of
-    the catalogue.
+    that meters of the database may change (None: they may).
     """
 
     lines: Lines
     how_to_update: str | None
-    further: Mapping[str, CatalogueType]
     planned: PlannedList
     issues: Sequence[CsvIssue]
 
@@ -67,7 +64,7 @@ class MeterListImport:
         """
         with editing_registers(engine) as connection:
             lock_meters(connection)
-            if _plan(connection, self.lines, self.how_to_update, self.further) != self.planned:
+            if _plan(connection, self.lines, self.how_to_update) != self.planned:
                 raise ConfigurationError(
                     "nothing was written: meters or types were changed by someone else in the meantime; repeat the "
                     "command"
@@ -130,19 +127,17 @@ def plan_list(
     *,
     update: bool = False,
     how_to_update: str = ON_COMMAND_LINE,
-    further: Mapping[str, CatalogueType] | None = None,
 ) -> MeterListImport:
     """Return what a list of meters changes (`plan_file` explains the arguments)."""
-    more, needed = further or {}, None if update else how_to_update
+    needed = None if update else how_to_update
     with database_errors(engine), engine.connect() as connection:
-        planned = _plan(connection, lines, needed, more)
-    return MeterListImport(lines, needed, more, planned, planned.meters.issues)
+        planned = _plan(connection, lines, needed)
+    return MeterListImport(lines, needed, planned, planned.meters.issues)
 
 
-def _plan(
-    connection: Connection, lines: Lines, how_to_update: str | None, further: Mapping[str, CatalogueType]
-) -> PlannedList:
-    database, catalogue = load_for_import(connection), {**load_catalogue(), **further}
+def _plan(connection: Connection, lines: Lines, how_to_update: str | None) -> PlannedList:
+    # The catalogue also has variants of its types with other orders, over which it does not iterate.
+    database, catalogue = load_for_import(connection), load_catalogue()
     plan = plan_meters(
         lines,
         database,

@@ -33,7 +33,6 @@ _SPELLINGS = (
 """Patterns of numbers that are not accepted, and the hint for each."""
 
 TRANSPORT_NAMES = tuple(str(each) for each in TransportKind)
-SERIAL_TRANSPORT = str(TransportKind.SERIAL)
 
 _SERIAL_SETTINGS = re.compile(r"([1-9]\d{2,6})[ ,/]+([78])[ -]?([NEOneo])[ -]?([12])", re.ASCII)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from emm_pipeline.config_db.editing.meter_rows import HIGHEST_POWER_W
 from emm_pipeline.config_db.validation import check_rows
 from emm_pipeline.config_db.validation.meters import DEFAULT_PORT
-from emm_pipeline.config_db.values import SERIAL_TRANSPORT, TRANSPORT_NAMES, InvalidValueError, positive, shown
+from emm_pipeline.config_db.values import TRANSPORT_NAMES, InvalidValueError, positive, shown
 from emm_pipeline.fleet import SERIAL_PORT
 from emm_pipeline.web.scan_forms import host_issue, split_port
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 LONGEST = 500
 NUMBERS = {"port": int, "slave_address": int, "factor": float}
+_SERIAL = "serial"
 _PLACEHOLDER_TYPE = "type of the form"
 
 
@@ -85,8 +86,8 @@ class MeterForm:
         if row["transport"] not in {*TRANSPORT_NAMES, None}:
             self.issues["transport"] = f"is {row['transport']!r}; allowed: {', '.join(TRANSPORT_NAMES)}"
         if row["host"].startswith("/"):
-            row["transport"] = SERIAL_TRANSPORT
-        if row["transport"] == SERIAL_TRANSPORT:
+            row["transport"] = _SERIAL
+        if row["transport"] == _SERIAL:
             self.values["port"] = str(SERIAL_PORT)
         elif row["serial_settings"]:
             self.issues["serial_settings"] = "only a serial line has them: leave the field empty"

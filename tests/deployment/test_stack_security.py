@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.compose import PROFILES, ComposeStack, docker
+from support.compose import ComposeStack, docker
 from support.dagster_ui import wait_for
 
 from emm_pipeline.credentials import EXAMPLES, PUBLISHED
@@ -199,13 +199,14 @@ def test_the_engine_limits_memory_processes_and_cpu_of_every_container(upgraded)
         assert all(value.isdigit() and int(value) > 0 for value in (memory, processes, cpu)), line
 
 
-def test_only_grafana_and_dagster_have_a_port_and_on_loopback_alone(upgraded):
+def test_only_grafana_dagster_and_the_web_page_have_a_port_and_on_loopback_alone(upgraded):
     published = {}
     for one in upgraded.containers():
         found = {(port["URL"], port["TargetPort"]) for port in one["Publishers"] or () if port["PublishedPort"]}
         if found:
             published[one["Service"]] = found
-    assert published == {"webserver": {("127.0.0.1", 3001)}, "grafana": {("127.0.0.1", 3000)}}
+    ports = {"grafana": 3000, "webserver": 3001, "web": 3002}
+    assert published == {name: {("127.0.0.1", port)} for name, port in ports.items()}
 
 
 def test_a_devices_container_reaches_its_poller_and_no_port_of_it(upgraded):
@@ -319,8 +320,7 @@ def test_polling_continues_through_three_rotations_and_the_old_credentials_are_r
 def with_profiles(upgraded) -> ComposeStack:
     """The same stack with Celery and the proxy, all runs executed by Celery's worker."""
     stack = ComposeStack(PROJECT, HERE / "sampling.yml", HERE / "celery.yml")
-    profiles = [part for profile in PROFILES for part in ("--profile", profile)]
-    stack(*profiles, "up", "--build", "--detach")
+    stack("--profile", "celery", "--profile", "proxy", "up", "--build", "--detach")
     stack.log_in()
     stack.wait_until_healthy()
     return stack

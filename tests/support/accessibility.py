@@ -1,4 +1,4 @@
-"""Find, in a real browser, the parts of a page that are hard to use without a mouse, with weak eyes, or on a phone."""
+"""Search a page in a real browser for obstacles to people without a mouse, with poor sight, or on a phone."""
 
 from __future__ import annotations
 

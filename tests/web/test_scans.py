@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from support.catalogue_devices import SITUATIONS
+from support.catalogue_devices import SITUATIONS, device
 from support.dagster_ui import wait_for
 from support.meters import SimulatedGateway, SimulatedUnit, encode_registers
 
@@ -17,7 +17,12 @@ HOUSE = {each.measurement_name: SITUATIONS[0].value(each.measurement_name) for e
 def gateway(simulator_loop):
     registers = encode_registers(SDM630, HOUSE)
     other = {name: value * 2 if "Energy" in name else value for name, value in HOUSE.items()}
-    units = {1: SimulatedUnit(registers), 3: SimulatedUnit(encode_registers(SDM630, other))}
+    swapped = device(load_catalogue()["sdm630"], SITUATIONS[0], swap_words=True)
+    units = {
+        1: SimulatedUnit(registers),
+        3: SimulatedUnit(encode_registers(SDM630, other)),
+        5: SimulatedUnit(lambda code, address: swapped.get((code, address)) or 0),
+    }
     with SimulatedGateway(units, loop=simulator_loop) as gateway:
         yield gateway
 
@@ -69,6 +74,16 @@ def test_units_are_added_together_or_not_at_all(local_web, browser, gateway):
     assert "unit 3: there is no type &#39;no_such_type&#39;" in refused.text
     with local_web.engine.connect() as connection:
         assert connection.exec_driver_sql("SELECT count(*) FROM energy_meters").scalar() == 0
+
+
+def test_a_variant_of_a_type_with_other_orders_is_installed_and_added(local_web, browser, gateway):
+    place = browser.submit("/scans", fields(gateway, "5")).headers["location"]
+    assert events_of(browser.get(f"{place}/events").text)[-1] == ("end", "done")
+    chosen = [("unit", "5"), ("type-5", "sdm630_swapped_words")]
+    assert browser.submit(f"{place}/add", chosen).status == 303
+    with local_web.engine.connect() as connection:
+        rows = connection.exec_driver_sql("SELECT slave_address, type FROM energy_meters").all()
+    assert [tuple(row) for row in rows] == [(5, "sdm630_swapped_words")]
 
 
 def test_a_program_scans_and_cancels(local_web, gateway):

@@ -145,7 +145,7 @@ def add_units(request: Request, sent: Form) -> Response:
     ]
     error = None if rows else "choose at least one unit"
     try:
-        plan = plan_list(site_of(request).engine, [as_line(row) for row in rows], further=scan.entries)
+        plan = plan_list(site_of(request).engine, [as_line(row) for row in rows])
         if plan.issues:
             error = "; ".join(f"unit {issue.line}: {issue.reason}" for issue in plan.issues)
         elif rows:
