@@ -42,7 +42,7 @@ MONTH = timedelta(days=30)
 YEAR = timedelta(days=365)
 VARIANTS = 10
 """Number of days with different energies, which are repeated."""
-LINES_AT_ONCE = 100_000
+LINES_AT_ONCE = 20_000
 AT_A_TIME = 6
 """Number of connections of a browser to a server."""
 OPENINGS = 3
