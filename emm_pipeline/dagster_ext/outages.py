@@ -2,7 +2,7 @@
 
 Every step event and log line of a run is a row in Dagster's event log. Without this module, a run would end if
 PostgreSQL were unavailable for a moment, and all its remaining sample times would be lost. Events also wait a moment
-for the next ones, because a statement for each of them took a tenth of the time of a run with several sample times.
+for the next ones, so that a run with several sample times, which has more than a hundred, needs few statements.
 """
 
 import logging

