@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +10,8 @@ from emm_pipeline.config_db.device_state.failing_meters import load_failing
 from emm_pipeline.config_db.device_state.meter_labels import load_labels
 from emm_pipeline.config_db.device_state.meter_status import MeterStatus, load_statuses
 from emm_pipeline.config_db.device_state.register_issues import load_accepted, load_issues
-from emm_pipeline.config_db.editing.meter_rows import load_meter_rows
-from emm_pipeline.config_db.loader import load_fleet
+from emm_pipeline.config_db.editing.meter_rows import by_id
+from emm_pipeline.config_db.loader import load_fleet_and_rows
 from emm_pipeline.config_db.validation.meters import id_of
 from emm_pipeline.errors import OutboxError
 from emm_pipeline.opening import open_outbox
@@ -82,20 +82,22 @@ def meter_conditions(engine: Engine, settings: Settings, stopped: str | None = N
         ConfigDatabaseError: The database cannot be read.
     """
     statuses, failing = load_statuses(engine), load_failing(engine)
-    issues, accepted, fleet = load_issues(engine), load_accepted(engine), load_fleet(engine)
+    issues, accepted = load_issues(engine), load_accepted(engine)
+    fleet, rows = load_fleet_and_rows(engine)
     newest_reading = max((status.last_read_at for status in statuses.values() if status.last_read_at), default=None)
     labels = load_labels(engine)
     polling = polling_facts(settings, newest_reading, datetime.now(UTC), stopped)
     meters, misconfigured = {meter.id: meter for meter in fleet.meters}, fleet.misconfigured
     conditions = []
-    for row in load_meter_rows(engine):
+    for row in sorted(rows, key=by_id):
         id_ = id_of(row)
         status = (statuses.get(id_) if id_ is not None else None) or MeterStatus(id_ or 0)
         fails = failing.get(id_) if id_ is not None else None
         meter = meters.get(id_) if id_ is not None else None
         known = _issues(fleet.types[meter.type], issues.get(meter.id, ()), accepted.get(meter.id, ())) if meter else ()
-        facts = replace(
-            _facts(status, fails),
+        facts = _facts(
+            status,
+            fails,
             id=id_,
             enabled=row.get("enabled") is not False,
             may_be_off=bool(meter and meter.may_be_off),
@@ -126,8 +128,9 @@ def _configuration_issue(
     return str(issue) if issue else None
 
 
-def _facts(status: MeterStatus, fails: FailingMeter | None) -> MeterFacts:
+def _facts(status: MeterStatus, fails: FailingMeter | None, **known: Any) -> MeterFacts:
     return MeterFacts(
+        **known,
         first_seen_at=status.first_seen_at,
         polled_at=status.polled_at,
         last_read_at=status.last_read_at,
@@ -142,6 +145,8 @@ def _issues(
     meter_type: MeterType, stored: Collection[RegisterIssue], accepted: Collection[str]
 ) -> tuple[RegisterIssue, ...]:
     """Return a meter's register issues: those of its last reading, and those of its type's present rows."""
+    if not stored and not meter_type.unusable:  # as for nearly every meter of a large fleet
+        return ()
     absent = {RegisterIssueKind.ABSENT, RegisterIssueKind.UNSUPPORTED}
     since = {issue.measurement: issue.since for issue in stored}
     unusable = [

@@ -39,6 +39,11 @@ def load_fleet(engine: Engine, *, all_types: bool = False) -> Fleet:
         ConfigDatabaseError: The database cannot be read. An empty fleet is never returned instead, because callers
             remove meters that are not in the fleet.
     """
+    return load_fleet_and_rows(engine, all_types=all_types)[0]
+
+
+def load_fleet_and_rows(engine: Engine, *, all_types: bool = False) -> tuple[Fleet, Sequence[Mapping[str, Any]]]:
+    """Return the fleet as `load_fleet`, and the rows of `energy_meters` from the same snapshot, in any order."""
     with database_errors(engine), engine.connect() as connection:
         connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
         meters = rows_of(connection, "energy_meters")
@@ -53,7 +58,7 @@ def load_fleet(engine: Engine, *, all_types: bool = False) -> Fleet:
     others = {_name(name) for name in every.keys() - sizes.keys()}
     fleet = check_rows(meters, registers, types, combined, others)
     if not too_large:
-        return fleet
+        return fleet, meters
     issues = [
         ConfigurationIssue(
             "registers",
@@ -63,7 +68,7 @@ def load_fleet(engine: Engine, *, all_types: bool = False) -> Fleet:
         )
         for name, rows in sorted(too_large.items(), key=str)
     ]
-    return replace(fleet, issues=(*issues, *fleet.issues))
+    return replace(fleet, issues=(*issues, *fleet.issues)), meters
 
 
 def _rows_if_there(connection: Connection, table: str) -> Sequence[Mapping[str, Any]]:

@@ -46,7 +46,7 @@ def load_meter_rows(engine: Engine) -> list[MeterRow]:
         ConfigDatabaseError: The database cannot be read. All functions here raise it.
     """
     with database_errors(engine), engine.connect() as connection:
-        return sorted((dict(row) for row in rows_of(connection, "energy_meters")), key=_by_id)
+        return sorted((dict(row) for row in rows_of(connection, "energy_meters")), key=by_id)
 
 
 def shown_gateway(row: Mapping[str, Any]) -> str:
@@ -196,6 +196,7 @@ def _refuse_same_unit(row: MeterRow, others: Sequence[Mapping[str, Any]]) -> Non
             )
 
 
-def _by_id(row: MeterRow) -> tuple[bool, int, str]:
+def by_id(row: Mapping[str, Any]) -> tuple[bool, int, str]:
+    """Return the key by which rows are sorted: rows with an invalid id are last."""
     id_ = id_of(row)
     return id_ is None, id_ or 0, str(row.get("id"))
