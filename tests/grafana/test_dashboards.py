@@ -101,8 +101,9 @@ def ask(influxdb_1_8: InfluxDB):
     store.close()
 
     def ask(query: str, window: timedelta = timedelta(hours=1), **variables: str | list[str]) -> list[dict]:
-        until = datetime.now(UTC)
-        return influxdb.query(interpolate(query, until - window, until, **variables), bucket=bucket)
+        until = NOW + timedelta(minutes=1)  # however long ago the module was imported
+        at_that_time = query.replace("now()", f"'{until:%Y-%m-%dT%H:%M:%SZ}'")
+        return influxdb.query(interpolate(at_that_time, until - window, until, **variables), bucket=bucket)
 
     return ask
 

@@ -48,8 +48,10 @@ def ask(influxdb_1_8: InfluxDB):
     store.close()
 
     def ask(query: str, **variables: str | list[str]) -> list[dict]:
-        until = datetime.now(UTC)
-        return influxdb_1_8.query(interpolate(query, until - timedelta(hours=1), until, **variables), bucket=bucket)
+        until = NOW + timedelta(minutes=1)  # however long ago the module was imported
+        at_that_time = query.replace("now()", f"'{until:%Y-%m-%dT%H:%M:%SZ}'")
+        since = until - timedelta(hours=1)
+        return influxdb_1_8.query(interpolate(at_that_time, since, until, **variables), bucket=bucket)
 
     return ask
 

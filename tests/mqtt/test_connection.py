@@ -84,6 +84,7 @@ def test_a_broker_that_knows_only_mqtt_3_gets_the_same_messages(tmp_path, how_it
             installation.wait_until_connected()
             installation.poll(voltageL1=230.5)
             wait_until(lambda: broker.messages.get("emm/5/voltageL1") == "230.5")
+        wait_until(lambda: broker.messages.get("emm/status") == "offline")
     assert broker.messages == {"emm/status": "offline", "emm/status/5": "online", "emm/5/voltageL1": "230.5"}
 
 
