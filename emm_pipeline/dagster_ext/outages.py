@@ -29,8 +29,6 @@ RETRY_PAUSE_S = 1.0
 GATHERED_FOR_S = 0.5
 """Seconds after which an event of a step is stored, together with those that followed it."""
 
-_WAIT_FOR_THE_NEXT = PLAIN_EVENTS - {DagsterEventType.STEP_SUCCESS}
-
 JOB_EVENT_PATIENCE_S = 600.0
 """Time in seconds that a run's last events, which end it, wait for the database."""
 
@@ -89,8 +87,8 @@ def when_database_answers(work: Callable[[], T], patience_s: float, on_wait: Cal
 class WaitingEvents(SharedEngine):
     """Mixin for an event log: events of a step wait in memory, in their order, while PostgreSQL is unavailable.
 
-    They also wait for GATHERED_FOR_S, and are then stored together, unless they concern an asset or end their step: a
-    run that is executed again after it was killed begins with the first step whose end is not stored.
+    They also wait for GATHERED_FOR_S, unless they concern an asset or say that the step has failed, and are then stored
+    together.
 
     Events of a run itself (its start, success or failure) are written in order after the waiting ones. In a process
     that executes a run, they block until the database is available. In the daemon and the webserver nothing changes:
@@ -119,7 +117,7 @@ class WaitingEvents(SharedEngine):
                 self._store_all(JOB_EVENT_PATIENCE_S)
                 return
             self._executes_steps = True
-            if GATHERED_FOR_S and event.dagster_event_type in _WAIT_FOR_THE_NEXT:
+            if GATHERED_FOR_S and event.dagster_event_type in PLAIN_EVENTS:
                 self._store_soon()
             else:
                 self._store_waiting()

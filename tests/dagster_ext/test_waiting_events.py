@@ -5,7 +5,6 @@ from collections import deque
 
 import pytest
 from dagster import AssetKey, DagsterEvent, EventLogEntry
-from dagster._core.execution.plan.objects import StepSuccessData
 from psycopg2 import errors
 from sqlalchemy.exc import OperationalError
 
@@ -162,15 +161,6 @@ def test_the_end_of_a_run_is_stored_at_once_after_its_other_events(log, monkeypa
         log.store_event(event(name))
     log.store_event(event("end", step_key=None))
     assert log.stored == ["a", "b", "end"]
-
-
-def test_the_end_of_a_step_is_stored_at_once_together_with_the_events_before_it(log, monkeypatch):
-    monkeypatch.setattr(outages, "GATHERED_FOR_S", 3600.0)
-    ended = DagsterEvent("STEP_SUCCESS", "poll", step_key="step", event_specific_data=StepSuccessData(1.0))
-    for name in ("a", "b"):
-        log.store_event(event(name))
-    log.store_event(event("ended", planned=ended))
-    assert log.statements == [["a", "b", "ended"]]
 
 
 def test_an_event_of_an_asset_is_stored_at_once_after_the_events_before_it(log, monkeypatch):
