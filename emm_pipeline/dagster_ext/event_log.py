@@ -1,15 +1,13 @@
-"""Dagster's event log in PostgreSQL, adapted to thousands of partitions and frequent steps.
+"""Dagster's event log in PostgreSQL, adapted to thousands of partitions: two queries, inserts, planner statistics.
 
-It has two queries and two inserts of its own, and statistics for the planner. Each query returns the same as that of
-dagster-postgres, except for the limit stated in its docstring. Code that creates events belongs in `event_writing`,
-code that deletes them in `run_history`.
+Each query returns the same as that of dagster-postgres, except for the limit stated in its docstring. Code that creates
+events belongs in `event_writing`, code that deletes them in `run_history`.
 """
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from operator import attrgetter
-from typing import Any
 
 from dagster import AssetKey, DagsterEventType, EventLogEntry
 from dagster_postgres import PostgresEventLogStorage
@@ -20,7 +18,6 @@ from emm_pipeline.dagster_ext.internals import (
     RunStepKeyStatsSnapshot,
     SqlEventLogStorageTable,
     build_run_step_stats_from_events,
-    serialize_value,
 )
 
 MATERIALIZATIONS_OF_A_RUN = 100
@@ -39,48 +36,15 @@ FOR_THE_PLANNER = (
 )
 
 
-_INSERT_SIMILAR = text("""
+_INSERT = text("""
     INSERT INTO event_logs (run_id, event, dagster_event_type, timestamp, step_key, asset_key, partition)
     SELECT :run_id, batch.event, :kind, :timestamp, :step_key, :asset_key, batch.partition
     FROM unnest(CAST(:events AS text[]), CAST(:partitions AS text[])) AS batch (event, partition)
 """)
-_INSERT_PLAIN = text("""
-    INSERT INTO event_logs (run_id, event, dagster_event_type, timestamp, step_key)
-    SELECT * FROM unnest(CAST(:run_ids AS text[]), CAST(:events AS text[]), CAST(:kinds AS text[]),
-        CAST(:timestamps AS timestamp[]), CAST(:step_keys AS text[]))
-""")
-
-PLAIN_EVENTS = frozenset(
-    {
-        None,  # a line of the log
-        DagsterEventType.STEP_START,
-        DagsterEventType.STEP_INPUT,
-        DagsterEventType.LOADED_INPUT,
-        DagsterEventType.STEP_OUTPUT,
-        DagsterEventType.HANDLED_OUTPUT,
-        DagsterEventType.STEP_SUCCESS,
-    }
-)
-"""The kinds of events that are a row of the event log and nothing else."""
 
 
 class QuickEventLogStorage(PostgresEventLogStorage):
-    """The event log of dagster-postgres, with two of its queries replaced, and methods to store many events."""
-
-    def store_plain_events(self, events: Sequence[EventLogEntry]) -> None:
-        """Insert events of the kinds PLAIN_EVENTS in one statement.
-
-        Dagster takes two statements for each, the second of which notifies a process that no longer exists.
-        """
-        row: dict[str, list[Any]] = {
-            "run_ids": [event.run_id for event in events],
-            "events": [serialize_value(event) for event in events],
-            "kinds": [event.dagster_event.event_type_value if event.dagster_event else None for event in events],
-            "timestamps": [_timestamp(event) for event in events],
-            "step_keys": [event.dagster_event.step_key if event.dagster_event else event.step_key for event in events],
-        }
-        with self.index_connection() as connection:
-            connection.execute(_INSERT_PLAIN, row)
+    """The event log of dagster-postgres, with two of its queries replaced, and a method to store many events."""
 
     def store_similar_events(self, example: EventLogEntry, events: Sequence[tuple[str | None, str]]) -> None:
         """Insert asset events, given by partition and serialized form, in one statement.
@@ -96,14 +60,14 @@ class QuickEventLogStorage(PostgresEventLogStorage):
         row = {
             "run_id": example.run_id,
             "kind": event.event_type_value,
-            "timestamp": _timestamp(example),
+            "timestamp": datetime.fromtimestamp(example.timestamp, UTC).replace(tzinfo=None),  # as Dagster does
             "step_key": event.step_key,
             "asset_key": event.asset_key.to_string() if event.asset_key else None,
             "partitions": [partition for partition, _ in events],
             "events": [serialized for _, serialized in events],
         }
         with self.index_connection() as connection:
-            connection.execute(_INSERT_SIMILAR, row)
+            connection.execute(_INSERT, row)
 
     def get_step_stats_for_run(
         self, run_id: str, step_keys: Sequence[str] | None = None
@@ -138,8 +102,3 @@ class QuickEventLogStorage(PostgresEventLogStorage):
         with self.index_connection() as connection:
             runs = dict(map(tuple, connection.execute(statement))) if open_ids else {}
         return {partition: (runs[id_], id_) for partition, id_ in open_ids.items() if id_ in runs}
-
-
-def _timestamp(event: EventLogEntry) -> datetime:
-    """Return the time of an event as Dagster writes it."""
-    return datetime.fromtimestamp(event.timestamp, UTC).replace(tzinfo=None)

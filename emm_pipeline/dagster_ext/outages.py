@@ -1,8 +1,7 @@
 """Handle outages of PostgreSQL during a run: the run's events wait in memory, and its results wait for the database.
 
 Every step event and log line of a run is a row in Dagster's event log. Without this module, a run would end if
-PostgreSQL were unavailable for a moment, and all its remaining sample times would be lost. Events also wait a moment
-for the next ones, so that a run with several sample times, which has more than a hundred, needs few statements.
+PostgreSQL were unavailable for a moment, and all its remaining sample times would be lost.
 """
 
 import logging
@@ -11,23 +10,18 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import takewhile
 from typing import Any, TypeVar
 
 from dagster import AssetKey, DagsterEventType, EventLogEntry
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from emm_pipeline.dagster_ext.event_log import PLAIN_EVENTS
 from emm_pipeline.dagster_ext.internals import SharedEngine
 
 T = TypeVar("T")
 
 RETRY_PAUSE_S = 1.0
 """Seconds between two attempts to reach the database."""
-
-GATHERED_FOR_S = 0.5
-"""Seconds after which an event of a step is stored, together with those that followed it."""
 
 JOB_EVENT_PATIENCE_S = 600.0
 """Time in seconds that a run's last events, which end it, wait for the database."""
@@ -87,9 +81,6 @@ def when_database_answers(work: Callable[[], T], patience_s: float, on_wait: Cal
 class WaitingEvents(SharedEngine):
     """Mixin for an event log: events of a step wait in memory, in their order, while PostgreSQL is unavailable.
 
-    They also wait for GATHERED_FOR_S, unless they concern an asset or say that the step has failed, and are then stored
-    together.
-
     Events of a run itself (its start, success or failure) are written in order after the waiting ones. In a process
     that executes a run, they block until the database is available. In the daemon and the webserver nothing changes:
     the only step events that they write are planned events, which do not wait.
@@ -98,7 +89,6 @@ class WaitingEvents(SharedEngine):
     _waiting: deque[EventLogEntry]
     _attempt_at = float("-inf")
     _executes_steps = False
-    _timer: threading.Timer | None = None
 
     def __init__(self, *arguments: object, **options: object) -> None:
         super().__init__(*arguments, **options)
@@ -106,35 +96,18 @@ class WaitingEvents(SharedEngine):
         self._lock = threading.RLock()
 
     def store_event(self, event: EventLogEntry) -> None:
-        """Store an event now or in a moment, or keep it until the database is available."""
+        """Store an event now, or keep it until the database is available."""
         with self._lock:
             is_of_step = event.step_key is not None
             if not self._executes_steps and (not is_of_step or event.dagster_event_type in _PLANNED):
                 super().store_event(event)  # type: ignore[misc]  # of the event log
                 return
             self._waiting.append(event)
-            if not is_of_step:
-                self._store_all(JOB_EVENT_PATIENCE_S)
-                return
-            self._executes_steps = True
-            if GATHERED_FOR_S and event.dagster_event_type in PLAIN_EVENTS:
-                self._store_soon()
+            if is_of_step:
+                self._executes_steps = True
+                self._store_waiting()
             else:
-                self._store_waiting()
-
-    def _store_soon(self) -> None:
-        if self._timer is None:
-            self._timer = threading.Timer(GATHERED_FOR_S, self._store_gathered)
-            self._timer.daemon = True
-            self._timer.start()
-
-    def _store_gathered(self) -> None:
-        with self._lock:
-            self._timer = None
-            try:
-                self._store_waiting()
-            except Exception as err:  # noqa: BLE001 - the step that had this event has gone on
-                _log.warning("an event of this run was not accepted: %s", " ".join(str(err).split()))
+                self._store_all(JOB_EVENT_PATIENCE_S)
 
     def store_event_batch(self, events: Sequence[EventLogEntry]) -> None:
         """Store a batch of events after those that wait.
@@ -175,7 +148,9 @@ class WaitingEvents(SharedEngine):
             return False
         while self._waiting:
             try:
-                stored = self._store_first()
+                # Fails at once if the database is unavailable; Dagster's own attempts take six seconds.
+                self._engine.connect().close()
+                super().store_event(self._waiting[0])  # type: ignore[misc]  # of the event log
             except Exception as err:
                 reason = " ".join(str(err).split())
                 if is_outage(err):
@@ -191,28 +166,6 @@ class WaitingEvents(SharedEngine):
                 # The event is an earlier one: its error must not prevent the caller's event from being stored.
                 _log.warning("an event of this run was not accepted: %s", reason)
             else:
-                for _ in range(stored):
-                    self._waiting.popleft()
+                self._waiting.popleft()
         self._attempt_at = float("-inf")
         return True
-
-    def _store_first(self) -> int:
-        """Store the first of the waiting events, together with those that can be stored in the same statement.
-
-        Returns:
-            Their number.
-        """
-        # Fails at once if the database is unavailable; Dagster's own attempts take six seconds.
-        self._engine.connect().close()
-        plain = list(takewhile(lambda event: event.dagster_event_type in PLAIN_EVENTS, self._waiting))
-        if len(plain) > 1:
-            try:
-                super().store_plain_events(plain)  # type: ignore[misc]  # of the event log
-            except Exception as err:
-                if is_outage(err):
-                    raise
-                _log.debug("events of this run are stored singly: %s", err)  # one of them was not accepted
-            else:
-                return len(plain)
-        super().store_event(self._waiting[0])  # type: ignore[misc]  # of the event log
-        return 1

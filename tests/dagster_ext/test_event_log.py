@@ -9,7 +9,6 @@ from sqlalchemy import create_engine, text
 from support.meters import SimulatedUnit
 
 from emm_pipeline.dagster_ext import event_log
-from emm_pipeline.dagster_ext.event_log import PLAIN_EVENTS
 from emm_pipeline.defs.partitions import METER_READINGS
 from emm_pipeline.settings import current_settings
 
@@ -81,21 +80,3 @@ def test_of_many_materializations_the_steps_have_the_newest(pipeline, polled, mo
     stock = PostgresEventLogStorage.get_step_stats_for_run(ours, polled)
     for step, whole in zip(ours.get_step_stats_for_run(polled), stock, strict=True):
         assert step == copy(whole, materialization_events=whole.materialization_events[-4:])
-
-
-def test_events_that_are_stored_together_have_the_rows_that_dagster_would_write(pipeline, polled):
-    ours = pipeline.instance.event_log_storage
-    plain = [each for each in pipeline.instance.all_logs(polled) if each.dagster_event_type in PLAIN_EVENTS]
-    assert {each.dagster_event_type for each in plain} == PLAIN_EVENTS
-    for entry in plain:
-        PostgresEventLogStorage.store_event(ours, entry._replace(run_id="run singly"))
-    ours.store_plain_events([entry._replace(run_id="run together") for entry in plain])
-
-    def rows(run_id):
-        query = text("SELECT * FROM event_logs WHERE run_id = :run_id ORDER BY id")
-        with ours.index_connection() as connection:
-            found = [dict(row._mapping) for row in connection.execute(query, {"run_id": run_id})]
-        return [{**row, "id": None, "run_id": None, "event": row["event"].replace(run_id, "")} for row in found]
-
-    assert len(rows("run together")) == len(plain)
-    assert rows("run together") == rows("run singly")

@@ -1,6 +1,5 @@
 """Events of a run during an outage of PostgreSQL: none is lost, their order is kept, and no other process waits."""
 
-import threading
 from collections import deque
 
 import pytest
@@ -20,9 +19,6 @@ class Log:
         self.stored: list[str] = []
         self.failing: dict[str, Exception] = {}
         self.is_away = False
-        self.statements: list[list[str]] = []
-        """The events of each statement for several."""
-        self.has_gathered = threading.Event()
 
     def store_event(self, event: EventLogEntry) -> None:
         if event.user_message in self.failing:
@@ -32,15 +28,6 @@ class Log:
     def store_event_batch(self, events) -> None:
         for event in events:
             Log.store_event(self, event)
-
-    def store_plain_events(self, events) -> None:
-        messages = [event.user_message for event in events]
-        for failing in messages:
-            if failing in self.failing:
-                raise self.failing[failing]
-        self.statements.append(messages)
-        self.stored += messages
-        self.has_gathered.set()
 
     @property
     def _engine(self):
@@ -61,7 +48,6 @@ class WaitingLog(WaitingEvents, Log):
 @pytest.fixture
 def log(monkeypatch):
     monkeypatch.setattr(outages, "RETRY_PAUSE_S", 0.0)
-    monkeypatch.setattr(outages, "GATHERED_FOR_S", 0.0)
     log = WaitingLog()
     assert log._waiting == deque()
     return log
@@ -145,40 +131,3 @@ class Rejected(Exception):  # noqa: N818 - psycopg2's errors have no suffix eith
 )
 def test_a_statement_that_is_rejected_for_its_content_is_not_an_outage(state, outage):
     assert is_outage(OperationalError("INSERT", {}, Rejected(state))) is outage
-
-
-def test_events_that_follow_each_other_are_stored_together_a_moment_later(log, monkeypatch):
-    monkeypatch.setattr(outages, "GATHERED_FOR_S", 0.2)
-    for name in ("a", "b", "c"):
-        log.store_event(event(name))
-    assert log.has_gathered.wait(60)
-    assert log.statements == [["a", "b", "c"]]
-
-
-def test_the_end_of_a_run_is_stored_at_once_after_its_other_events(log, monkeypatch):
-    monkeypatch.setattr(outages, "GATHERED_FOR_S", 3600.0)
-    for name in ("a", "b"):
-        log.store_event(event(name))
-    log.store_event(event("end", step_key=None))
-    assert log.stored == ["a", "b", "end"]
-
-
-def test_an_event_of_an_asset_is_stored_at_once_after_the_events_before_it(log, monkeypatch):
-    monkeypatch.setattr(outages, "GATHERED_FOR_S", 3600.0)
-    planned = DagsterEvent.build_asset_materialization_planned_event(
-        "poll", "step", AssetMaterializationPlannedData(AssetKey("meter_readings"))
-    )
-    for name in ("a", "b"):
-        log.store_event(event(name))
-    log.store_event(event("planned", planned=planned))
-    assert log.stored == ["a", "b", "planned"]
-
-
-def test_of_events_that_are_stored_together_one_that_is_rejected_does_not_affect_the_others(log, monkeypatch, caplog):
-    monkeypatch.setattr(outages, "GATHERED_FOR_S", 3600.0)
-    log.failing["bad"] = ValueError("cannot be stored")
-    for name in ("a", "bad", "b", "c"):
-        log.store_event(event(name))
-    log.store_event(event("end", step_key=None))
-    assert log.stored == ["a", "b", "c", "end"]
-    assert "cannot be stored" in caplog.text
