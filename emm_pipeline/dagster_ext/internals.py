@@ -26,7 +26,6 @@ from dagster._core.execution.stats import (
     build_run_step_stats_from_events,
 )
 from dagster._core.launcher import CheckRunHealthResult, RunLauncher, WorkerStatus
-from dagster._core.run_coordinator import QueuedRunCoordinator, SubmitRunContext
 from dagster._core.storage.defs_state import DefsStateStorage
 from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
 from dagster._core.storage.fs_io_manager import PickledObjectFilesystemIOManager
@@ -50,12 +49,10 @@ __all__ = [
     "DefsStateStorage",
     "PickledObjectFilesystemIOManager",
     "PlainFailureError",
-    "QueuedRunCoordinator",
     "RunLauncher",
     "RunStepKeyStatsSnapshot",
     "SqlEventLogStorageTable",
     "StepMaterializationData",
-    "SubmitRunContext",
     "WorkerStatus",
     "build_run_step_stats_from_events",
     "serialize_value",
@@ -79,9 +76,6 @@ CHECKED_AGAINST = {
     "dagster._core.launcher.RunLauncher._instance": "1.13.27",
     "dagster._core.launcher.DefaultRunLauncher._get_grpc_client_for_termination": "1.13.27",
     "dagster._core.launcher.WorkerStatus": "1.13.27",
-    "dagster._core.run_coordinator.QueuedRunCoordinator": "1.13.27",
-    "dagster._core.run_coordinator.QueuedRunCoordinator._instance": "1.13.27",
-    "dagster._core.run_coordinator.SubmitRunContext": "1.13.27",
     "dagster._core.storage.defs_state.DefsStateStorage": "1.13.27",
     "dagster._core.storage.event_log.schema.SqlEventLogStorageTable": "1.13.27",
     "dagster._core.storage.fs_io_manager.PickledObjectFilesystemIOManager": "1.13.27",
@@ -180,12 +174,12 @@ def open_workspace(instance: DagsterInstance, file: Path, version: str) -> Abstr
     return WorkspaceProcessContext(instance, WorkspaceFileTarget(paths=[str(file)]), version=version)
 
 
-# Run launchers and the run queue
+# Run launchers
 
 
-def instance_of(owned: RunLauncher[Any] | QueuedRunCoordinator[Any]) -> DagsterInstance:
-    """Return the instance of a launcher or of the run queue."""
-    instance: DagsterInstance = owned._instance
+def instance_of(launcher: RunLauncher[Any]) -> DagsterInstance:
+    """Return the launcher's instance."""
+    instance: DagsterInstance = launcher._instance
     return instance
 
 

@@ -13,12 +13,12 @@ from dagster import (
 )
 
 from emm_pipeline.cron import Trigger
-from emm_pipeline.dagster_ext.run_queue import NOT_QUEUED, PRIORITY_TAG
 from emm_pipeline.defs.discovery import discovery_job
 from emm_pipeline.defs.partitions import existing_partitions, meter_ids, other_keys, quoted
 from emm_pipeline.defs.poll import poll_job
 from emm_pipeline.defs.runs import (
     MAX_RUNTIME_TAG,
+    PRIORITY_TAG,
     TICK_TAG,
     ScheduledPoll,
     scheduled_polls_in_flight,
@@ -28,7 +28,7 @@ from emm_pipeline.polling.sharding import Shard, shards_for
 from emm_pipeline.polling.timing import window_of
 from emm_pipeline.settings import Settings
 
-POLL_PRIORITY = str(NOT_QUEUED)
+POLL_PRIORITY = "20"
 DISCOVERY_PRIORITY = "10"
 """Priorities of scheduled runs: they leave the queue before the runs of a backfill (0), as a poll has a due time."""
 
