@@ -229,11 +229,14 @@ def test_runs_that_wait_in_the_queue_are_reported(stack, gateways):
     stack.sql("INSERT INTO meter_types (type, timeout_s) VALUES ('sdm630', 60)")
     for unit_ in gateways[0].units.values():
         unit_.delay_s = 50.0
+    # The runs last for 50 s: the next tick must come before they end.
+    wait_for("a time before a tick", lambda: 15 <= datetime.now(UTC).second < 30, 60, 0.2)
     for _ in range(MAX_RUNS):
         stack.ui.launch("poll")
     wait_for("the runs to start", lambda: len(stack.ui.runs(statuses=["STARTED"])) >= MAX_RUNS)
     stack.ui.toggle("poll_schedule", on=True)
-    wait_for("a tick", lambda: stack.ui.runs(statuses=["QUEUED"]), 90)
+    of_the_schedule = [{"key": ".dagster/emm.kind", "value": "scheduled poll"}]
+    wait_for("a tick", lambda: stack.ui.runs(statuses=["QUEUED"], tags=of_the_schedule), 90)
     assert status(stack)[1] == {}, "a run may wait for a moment"
     in_dagsters_database(
         stack,
