@@ -15,9 +15,14 @@ STATED_EVERY = 15
 """With STATUS_INTERVAL_S=900 the polls of every 15th minute record the status of all meters."""
 
 _POLLS = f"""CREATE TEMP TABLE polls AS
-    SELECT r.run_id, t.value AS tick, (SELECT count(*) FROM event_logs e
-             WHERE e.run_id = r.run_id AND e.dagster_event_type = 'ASSET_MATERIALIZATION') > 0 AS states_all
-      FROM runs r JOIN run_tags t ON t.run_id = r.run_id AND t.key = '{TICK_TAG}' WHERE r.status = 'SUCCESS'"""  # noqa: S608 - constants only
+    SELECT run_id, tick, stated > max(stated) OVER () / 2 AS states_all FROM (
+        SELECT r.run_id, t.value AS tick, (SELECT count(*) FROM event_logs e
+                 WHERE e.run_id = r.run_id AND e.dagster_event_type = 'ASSET_MATERIALIZATION') AS stated
+          FROM runs r JOIN run_tags t ON t.run_id = r.run_id AND t.key = '{TICK_TAG}' WHERE r.status = 'SUCCESS') p"""  # noqa: S608 - constants only
+
+_REQUIRE_BOTH = """DO $$ BEGIN IF (SELECT count(DISTINCT states_all) FROM polls) < 2 THEN
+    RAISE EXCEPTION 'a tick that records the status of all meters is needed, and one that records that of few';
+    END IF; END $$"""
 
 _DAY = f"""CREATE TEMP TABLE day AS
     SELECT p.run_id AS of, m.minutes * interval '1 minute' AS earlier, gen_random_uuid()::text AS run_id
@@ -47,15 +52,21 @@ _NOT_VACUUMED = "SELECT n_ins_since_vacuum FROM pg_stat_user_tables WHERE relnam
 def add_a_day(product: Product) -> tuple[int, int]:
     """Copy the scheduled polls of the database into each minute of the day before them.
 
-    There must have been a tick that recorded the status of all meters, and one that recorded none. The copied events
-    keep the metadata and texts of the originals; only their run and time change. Copies get newer ids than the
-    originals, so the originals are copied once more at the end: the latest event of each partition must have the
-    highest id. The function waits for PostgreSQL's autovacuum, which runs many times in a real day.
+    There must have been a tick that recorded the status of all meters, and one that recorded that of few or none. The
+    copied events keep the metadata and texts of the originals; only their run and time change. Copies get newer ids
+    than the originals, so the originals are copied once more at the end: the latest event of each partition must have
+    the highest id. The function waits for PostgreSQL's autovacuum, which runs many times in a real day.
 
     Returns:
         The number of runs and of events in the database.
     """
-    statements = [_POLLS, _DAY.replace(":first", "1").replace(":last", str(MINUTES)), *_COPIES, "DROP TABLE day"]
+    statements = [
+        _POLLS,
+        _REQUIRE_BOTH,
+        _DAY.replace(":first", "1").replace(":last", str(MINUTES)),
+        *_COPIES,
+        "DROP TABLE day",
+    ]
     newest = _DAY.replace(":first", "0").replace(":last", "0")
     statements += [newest, *_COPIES, "UPDATE asset_keys SET cached_status_data = NULL"]
     product.dagsters(";".join(statements))
