@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 from click.testing import CliRunner
 from support.clock import Clock
+from support.postgres import connection_settings
 
 from emm_pipeline.cli.main import emm
 from emm_pipeline.config_db.upgrade import ensure_database
@@ -69,10 +70,7 @@ def daily(postgres, config_url, tmp_path, monkeypatch):
     folder = tmp_path / "backups"
     folder.mkdir()
     settings = {
-        "POSTGRES_HOST": str(postgres.socket_dir),
-        "POSTGRES_PORT": "5432",
-        "POSTGRES_USER": "postgres",
-        "POSTGRES_DB": str(config_url.database),
+        **connection_settings(postgres, config_url.database),
         "READINGS_STORE": "postgresql",
         "OUTBOX_DIR": str(tmp_path / "outbox"),
         "BACKUP_DIR": str(folder),

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from support import forked_commands
 from support.ports import free_port
+from support.postgres import connection_settings
 
 EMM = Path(sys.executable).with_name("emm")
 TIMEOUT_S = 120
@@ -95,10 +96,7 @@ def emm(postgres, config_url, tmp_path, command_server) -> CommandLine:
     """The command line and a fresh configuration database."""
     return CommandLine(
         {
-            "POSTGRES_HOST": str(postgres.socket_dir),
-            "POSTGRES_PORT": "5432",
-            "POSTGRES_USER": "postgres",
-            "POSTGRES_DB": str(config_url.database),
+            **connection_settings(postgres, config_url.database),
             "READINGS_STORE": "postgresql",
             "OUTBOX_DIR": str(tmp_path / "outbox"),
             "EMM_COMMAND": "emm",

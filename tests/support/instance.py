@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from dagster import DagsterEventType, DagsterInstance, ExecuteInProcessResult
 from sqlalchemy import Engine, text
-from support.postgres import administrate, create_database
+from support.postgres import administrate, connection_settings, create_database
 
 from emm_pipeline.cli.commands.database import upgrade_databases
 from emm_pipeline.config_db.engine import create_config_engine
@@ -69,16 +69,6 @@ class Pipeline:
         (event,) = [event for event in events if not event.partition]
         metadata = event.event_specific_data.asset_observation.metadata
         return {name: getattr(value, "records", getattr(value, "value", value)) for name, value in metadata.items()}
-
-
-def connection_settings(postgres: EmbeddedPostgres, database: str) -> dict[str, str]:
-    """Return the variables with which EMM uses a database of this server."""
-    return {
-        "POSTGRES_HOST": str(postgres.socket_dir),
-        "POSTGRES_PORT": "5432",
-        "POSTGRES_USER": "postgres",
-        "POSTGRES_DB": database,
-    }
 
 
 @pytest.fixture(scope="session")

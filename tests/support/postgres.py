@@ -45,6 +45,16 @@ def administrate(server: EmbeddedPostgres, statement: str) -> None:
     engine.dispose()
 
 
+def connection_settings(postgres: EmbeddedPostgres, database: str) -> dict[str, str]:
+    """Return the variables with which EMM uses a database of this server."""
+    return {
+        "POSTGRES_HOST": str(postgres.socket_dir),
+        "POSTGRES_PORT": "5432",
+        "POSTGRES_USER": "postgres",
+        "POSTGRES_DB": database,
+    }
+
+
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[EmbeddedPostgres]:
     """The session's server. A test that stops it must start it again."""
