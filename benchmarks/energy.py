@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import resource
-import tempfile
 import time
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import text
 
+from benchmarks.database import configuration_database
 from benchmarks.results import Row, at_most, info
-from emm_pipeline.config_db.engine import create_config_engine
-from emm_pipeline.config_db.upgrade import ensure_database, upgrade
-from emm_pipeline.embedded_postgres import EmbeddedPostgres
 from emm_pipeline.energy.periods import Period, edges_between
 from emm_pipeline.energy.running import EnergyRun
 from emm_pipeline.stores.postgresql.history import PostgresHistory
@@ -40,17 +36,8 @@ _FILL = text("""
 def energy(*, quick: bool) -> list[Row]:
     """Compute energies of simulated readings, one each minute for an hour and a day, one each 15 minutes for a year."""
     meters = 100 if quick else 1000
-    with tempfile.TemporaryDirectory(prefix="emm-bench-") as folder:
-        Path(folder).chmod(0o755)
-        with EmbeddedPostgres(Path(folder) / "data", durable=False) as server:
-            url = server.url("energy")
-            ensure_database(url)
-            engine = create_config_engine(url)
-            upgrade(engine)
-            try:
-                return [*_hour_and_day(engine, meters), *_year(engine, 5 if quick else 50)]
-            finally:
-                engine.dispose()
+    with configuration_database() as engine:
+        return [*_hour_and_day(engine, meters), *_year(engine, 5 if quick else 50)]
 
 
 def _hour_and_day(engine: Engine, meters: int) -> list[Row]:

@@ -22,10 +22,8 @@ import numpy as np
 import urllib3
 from sqlalchemy import text
 
+from benchmarks.database import configuration_database
 from benchmarks.results import Row, at_most, info
-from emm_pipeline.config_db.engine import create_config_engine
-from emm_pipeline.config_db.upgrade import ensure_database, upgrade
-from emm_pipeline.embedded_postgres import EmbeddedPostgres
 from emm_pipeline.energy.periods import milliseconds
 from emm_pipeline.stores.energy_points import EnergyPoints
 from emm_pipeline.stores.influxdb.line_protocol import energy_lines
@@ -220,19 +218,12 @@ def _span(panel: dict[str, Any], shown: timedelta) -> tuple[datetime, datetime]:
 
 
 def _postgresql(meters: int, days: int) -> list[Row]:
-    with tempfile.TemporaryDirectory(prefix="emm-bench-") as folder:
-        Path(folder).chmod(0o755)
-        with EmbeddedPostgres(Path(folder) / "data", durable=False) as server:
-            url = server.url("dashboard")
-            ensure_database(url)
-            engine = create_config_engine(url)
-            upgrade(engine)
-            with engine.begin() as connection:
-                _fill(connection, meters, NOW.replace(hour=0) - timedelta(days=days))
-            with engine.connect() as connection:
-                connection.exec_driver_sql("ANALYZE emm_energy")
-                opening = [_questions(connection) for _ in range(OPENINGS)]
-            engine.dispose()
+    with configuration_database() as engine:
+        with engine.begin() as connection:
+            _fill(connection, meters, NOW.replace(hour=0) - timedelta(days=days))
+        with engine.connect() as connection:
+            connection.exec_driver_sql("ANALYZE emm_energy")
+            opening = [_questions(connection) for _ in range(OPENINGS)]
     taken = {title: median(each[title] for each in opening) for title in opening[0]}
     slowest = max(taken, key=taken.__getitem__)
     name = f"energy: the same questions in SQL, {meters} meters, {days} days in PostgreSQL"
