@@ -131,12 +131,12 @@ def _suspicious(
     gain: NDArray[np.int64],
     counters: Sequence[Counter],
 ) -> NDArray[np.bool_]:
-    """Return which rows may need judgement: rises that cannot be, falls, and rises from a 0 at the beginning."""
+    """Return which rows may need judgement: rises that cannot be, falls, and rises from 0."""
     if not len(series):
         return np.zeros(0, bool)
     power = np.array([counter.max_power or USUAL_POWER for counter in counters], np.float64)[series]
     step = np.array([counter.step for counter in counters], np.float64)[series]
     elapsed = np.maximum(np.diff(time, prepend=time[:1]), HOUR_MS)
     from_0 = np.zeros(len(series), bool)
-    from_0[1:] = _first_of_each(series)[:-1] & (value[:-1] == 0)
+    from_0[1:] = value[:-1] == 0
     return (gain < 0) | (gain > np.floor(power * (elapsed / HOUR_MS) + 2 * step) - 1) | (from_0 & (gain > 10 * step))
