@@ -11,7 +11,8 @@ import numpy as np
 
 from emm_pipeline.energy.amounts import LARGEST_KWH, energy_of
 from emm_pipeline.energy.records import HOUR_MS, Counter, Curves
-from emm_pipeline.energy.scanning import USUAL_POWER, Scan
+from emm_pipeline.energy.rises import USUAL_POWER
+from emm_pipeline.energy.scanning import Scan
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -23,6 +23,8 @@ USUAL_POWER = 1000 * PER_KWH
 ISOLATED = 100
 """A suspicious rise is a replaced device if it is this many times faster than the rises around it."""
 
+_SMALL_POWER = PER_KWH
+"""Energy in an hour (1 kWh) that may begin to flow at any time."""
 _COMPARED = 4
 """Number of rises after a 0 that are compared with the one from it."""
 _LEVELS = 8
@@ -66,7 +68,7 @@ def first_right(time: Sequence[int], value: Sequence[int], counter: Counter) -> 
 def _end_of_glitch(time: Sequence[int], value: Sequence[int], counter: Counter) -> int:
     """Return where the level begins at which most readings are, if in SETTLED_AFTER; or 0.
 
-    The readings before it are a glitch if their level comes back, or if each of them is at another one.
+    The readings before it are a glitch if their level comes back, or if each of them is at another, lower one.
     """
 
     def is_same_level(begin: int, index: int) -> bool:
@@ -79,8 +81,9 @@ def _end_of_glitch(time: Sequence[int], value: Sequence[int], counter: Counter) 
     level = max(counts, key=counts.__getitem__)
     if any(is_same_level(0, each) for each in range(level, len(value))):
         return level
-    is_alone = all(counts[begin] == 1 for begin in begins if begin < level)
-    return level if is_alone and needs_judgement(value[level] - value[0], time[level] - time[0], counter) else 0
+    are_alone = all(counts[begin] == 1 for begin in begins if begin < level)
+    rise = value[level] - value[0]
+    return level if are_alone and rise > 0 and needs_judgement(rise, time[level] - time[0], counter) else 0
 
 
 def _end_of_zeros(time: Sequence[int], value: Sequence[int], counter: Counter) -> int:
@@ -91,5 +94,5 @@ def _end_of_zeros(time: Sequence[int], value: Sequence[int], counter: Counter) -
     first = real[0]
     rise = value[first] * HOUR_MS / (time[first] - time[first - 1])
     usual = usual_rate(time, value, pairwise(real[: _COMPARED + 1]))
-    is_wrong = usual is not None and value[first] > 10 * counter.step and rise > ISOLATED * usual
-    return first if is_wrong else 0
+    is_wrong = usual is not None and rise > ISOLATED * max(usual, _SMALL_POWER)
+    return first if is_wrong and value[first] > 10 * counter.step else 0
