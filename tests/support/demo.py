@@ -1,4 +1,4 @@
-"""What a demo leaves behind."""
+"""Processes and lock files of a demo, which must not outlive it."""
 
 from pathlib import Path
 

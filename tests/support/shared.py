@@ -1,4 +1,4 @@
-"""What the test processes of a run share, in a folder that the variable EMM_TEST_FOLDER names to all of them."""
+"""Files and processes that the test processes of a run share, in the folder that the variable EMM_TEST_FOLDER names."""
 
 import atexit
 import fcntl
