@@ -34,7 +34,7 @@ def pages(*, quick: bool) -> list[Row]:
     """
     from support.influxdb import ServerMissingError
 
-    chromium = shutil.which("chromium")
+    chromium = shutil.which("chromium") or shutil.which("chromium-headless-shell")
     if quick or not chromium:
         print("pages: skipped, " + ("they take 10 minutes" if quick else "Chromium is not installed"))
         return []
