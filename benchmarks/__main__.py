@@ -55,7 +55,7 @@ def main() -> None:
     """Run the selected benchmarks."""
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
     parser.add_argument(
-        "--quick", action="store_true", help="measure smaller sizes, in about two minutes; write nothing"
+        "--quick", action="store_true", help="measure smaller sizes, in about ten minutes; write nothing"
     )
     parser.add_argument(
         "--only", default="", help=f"run only benchmarks whose name contains this word: {', '.join(BENCHMARKS)}"
