@@ -144,9 +144,9 @@ def run_daemon(arguments: Sequence[str]) -> None:
 
 def look_at_queue_when(woken: Event) -> None:
     """Make the daemon of this process look at the run queue also when `woken` is set, not only at each interval."""
-    from dagster._daemon import controller  # noqa: PLC0415  # no other process needs it
+    from dagster._daemon import controller, run_coordinator  # noqa: PLC0415  # no other process needs them
 
-    class PromptQueueDaemon(controller.QueuedRunCoordinatorDaemon):
+    class PromptQueueDaemon(run_coordinator.QueuedRunCoordinatorDaemon):
         def __init__(self, interval_seconds: float) -> None:
             super().__init__(interval_seconds=0)  # its own pause between two iterations, which cannot be ended early
             self._pause_s = interval_seconds
@@ -158,7 +158,7 @@ def look_at_queue_when(woken: Event) -> None:
                 woken.wait(self._pause_s)
                 woken.clear()
 
-    controller.QueuedRunCoordinatorDaemon = PromptQueueDaemon  # type: ignore[misc]
+    controller.QueuedRunCoordinatorDaemon = PromptQueueDaemon  # type: ignore[assignment, attr-defined]
 
 
 def set_run_process_context(current: Callable[[], BaseContext]) -> None:
