@@ -17,7 +17,7 @@ from benchmarks.ticks import next_minute, sleep_until
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from playwright.sync_api import Page, Request
+    from playwright.sync_api import BrowserContext, Request
 
     from benchmarks.product import Product
 
@@ -112,20 +112,24 @@ def _look(product: Product, chromium: str, name: str, meters: int, look: Look) -
     }
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=OPTIONS)
-        page = browser.new_page(viewport={"width": 1400, "height": 860})
-        slowest = {what: _slowest(page, address, f"{name}: {what}", look) for what, address in addresses.items()}
+        context = browser.new_context(viewport={"width": 1400, "height": 860})
+        slowest = {what: _slowest(context, address, f"{name}: {what}", look) for what, address in addresses.items()}
         rows = [at_most(f"{name}: {what}, slowest query", s, "s", look.most_s) for what, s in slowest.items()]
         product.add_meters(product.meters[meters : meters + 1])
         after = f"{name}: the asset's partitions after a meter was added"
-        seconds = _slowest(page, addresses["the asset's partitions"], after, look)
+        seconds = _slowest(context, addresses["the asset's partitions"], after, look)
         rows.append(at_most(f"{after}, slowest query", seconds, "s", look.most_after_change_s))
         browser.close()
     memory = product.memory_mb()["webserver"]
     return [*rows, info(f"{name}: proportional memory of the webserver", memory, "MB")]
 
 
-def _slowest(page: Page, address: str, name: str, look: Look) -> float:
-    """Open a page and return the seconds of its slowest query. Fails if a query gets no response."""
+def _slowest(context: BrowserContext, address: str, name: str, look: Look) -> float:
+    """Open a page and return the seconds of its slowest query. Fails if a query gets no response.
+
+    Each address has a page of its own: one that goes to another address cancels its queries.
+    """
+    page = context.new_page()
     times: dict[str, float] = {}
     waiting: list[Request] = []
 
@@ -149,7 +153,7 @@ def _slowest(page: Page, address: str, name: str, look: Look) -> float:
     for _ in range(10 * LONGEST_S):
         if waiting:
             page.wait_for_timeout(100)
-    page.remove_listener("requestfinished", note)
+    page.close()
     assert not waiting, f"{address}: no response to {[_operation(request.post_data) for request in waiting]}"
     for operation, seconds in sorted(times.items(), key=lambda item: -item[1])[:4]:
         print(f"  {name}: {operation} {seconds:.3f} s", flush=True)
