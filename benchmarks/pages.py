@@ -15,9 +15,9 @@ from benchmarks.simulator import Fleet
 from benchmarks.ticks import next_minute, sleep_until
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
-    from playwright.sync_api import BrowserContext, Request
+    from playwright.sync_api import BrowserContext, Page, Request
 
     from benchmarks.product import Product
 
@@ -148,16 +148,23 @@ def _slowest(context: BrowserContext, address: str, name: str, look: Look) -> fl
     page.on("request", begin)
     page.on("requestfinished", note)
     page.goto(address)
+    _wait(page, lambda: bool(waiting or times))
     page.wait_for_timeout(look.open_ms)
     page.remove_listener("request", begin)
-    for _ in range(10 * LONGEST_S):
-        if waiting:
-            page.wait_for_timeout(100)
+    _wait(page, lambda: not waiting)
     page.close()
     assert not waiting, f"{address}: no response to {[_operation(request.post_data) for request in waiting]}"
     for operation, seconds in sorted(times.items(), key=lambda item: -item[1])[:4]:
         print(f"  {name}: {operation} {seconds:.3f} s", flush=True)
     return max(times.values())
+
+
+def _wait(page: Page, is_over: Callable[[], bool]) -> None:
+    """Wait until something is over, or for LONGEST_S."""
+    for _ in range(10 * LONGEST_S):
+        if is_over():
+            return
+        page.wait_for_timeout(100)
 
 
 def _operation(body: str | None) -> str:
