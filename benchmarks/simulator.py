@@ -134,7 +134,7 @@ class Simulator:
 
 @dataclass(frozen=True, slots=True)
 class _Counts:
-    """What the simulator's process has received, in memory that is shared with the benchmark.
+    """Counts of the requests that the simulator's process has received, in memory that is shared with the benchmark.
 
     `firsts` has the Unix time of the first request of each of the last minutes.
     """

@@ -62,7 +62,8 @@ __all__ = [
 CHECKED_AGAINST = {
     "dagster._cli.api.grpc_command": "1.13.27",
     "dagster._daemon.cli.run_command": "1.13.27",
-    "dagster._daemon.controller.QueuedRunCoordinatorDaemon": "1.13.27",
+    "dagster._daemon.controller": "1.13.27",
+    "dagster._daemon.run_coordinator": "1.13.27",
     "dagster._core.errors.DagsterUserCodeUnreachableError": "1.13.27",
     "dagster._core.errors.DagsterUserCodeProcessError": "1.13.27",
     "dagster._core.events.AssetMaterializationPlannedData": "1.13.27",
@@ -149,13 +150,13 @@ def look_at_queue_when(woken: Event) -> None:
     class PromptQueueDaemon(run_coordinator.QueuedRunCoordinatorDaemon):
         def __init__(self, interval_seconds: float) -> None:
             super().__init__(interval_seconds=0)  # its own pause between two iterations, which cannot be ended early
-            self._pause_s = interval_seconds
+            self.pause_s = interval_seconds
 
         def run_iteration(self, *arguments: Any) -> Any:
             try:
                 yield from super().run_iteration(*arguments)
             finally:  # also after an error, such as an outage of PostgreSQL
-                woken.wait(self._pause_s)
+                woken.wait(self.pause_s)
                 woken.clear()
 
     controller.QueuedRunCoordinatorDaemon = PromptQueueDaemon  # type: ignore[assignment, attr-defined]
@@ -179,7 +180,6 @@ def wrap_check_for_orphaned_runs(wrapper: Callable[[Callable[[], None]], None]) 
 
 def open_workspace(instance: DagsterInstance, file: Path, version: str) -> AbstractContextManager[Any]:
     """Return the workspace that a file describes, for the webserver: a context manager that yields itself."""
-    # Imported here, because only the webserver needs them.
     from dagster._core.workspace.context import WorkspaceProcessContext  # noqa: PLC0415
     from dagster._core.workspace.load_target import WorkspaceFileTarget  # noqa: PLC0415
 

@@ -37,7 +37,7 @@ def test_a_result_is_saved_unchanged(config_engine):
     assert load_statuses(config_engine) == {1: FAILING}
 
 
-def test_of_the_meters_that_were_not_asked_for_only_those_that_fail_are_loaded(config_engine):
+def test_of_other_meters_only_those_that_fail_are_loaded(config_engine):
     others = [replace(FAILING, id=2), MeterStatus(3, last_read_at=NOW), MeterStatus(4, last_read_at=NOW)]
     save_results(config_engine, [FAILING, *others])
     assert set(load_statuses(config_engine, [4])) == {1, 2, 4}
