@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 import numpy as np
+import psutil
 import urllib3
 from sqlalchemy import text
 
@@ -45,6 +46,7 @@ AT_A_TIME = 6
 """Number of connections of a browser to a server."""
 OPENINGS = 3
 MOST_S = 1.0
+IDLE_PERCENT = 5
 
 _FILL = text("""
     INSERT INTO emm_energy
@@ -90,6 +92,7 @@ def _influxdb(meters: int, days: int) -> list[Row]:
         with closing(server):
             for lines in _lines(meters, days):
                 server.write(lines)
+            _wait_until_idle(server)
             ask = _Asking(server)
             name = f"energy: the dashboard, {meters} meters, {days} days in InfluxDB"
             elapsed = median(_elapsed(ask, _queries(MONTH)) for _ in range(OPENINGS))
@@ -154,6 +157,13 @@ def _batches(starts: list[list[str]], times: list[list[datetime]]) -> Iterator[s
             yield "".join(lines)
             lines = []
     yield "".join(lines)
+
+
+def _wait_until_idle(server: Any) -> None:
+    """Wait until InfluxDB has compacted what was written within a minute here, and in a real one within a year."""
+    influxd = psutil.Process(server.pids()[0])
+    while influxd.cpu_percent(interval=5) > IDLE_PERCENT:
+        pass
 
 
 class _Asking:

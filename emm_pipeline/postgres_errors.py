@@ -19,7 +19,10 @@ ACCESS_HINTS = {
 }
 """Advice for errors that a person has to correct, by SQLSTATE."""
 
-_HINTS = ACCESS_HINTS | {"55P03": "another session has locked the table: end it, and try again"}
+_HINTS = ACCESS_HINTS | {
+    "55P03": "another session has locked the table: end it, and try again",
+    "22021": "the database's encoding, SQL_ASCII, accepts any bytes: write names and descriptions again in UTF-8",
+}
 
 _CONNECTION_HINTS = {
     "password": "check POSTGRES_USER and POSTGRES_PASSWORD",

@@ -207,7 +207,13 @@ class PostgresAccess:
 
 def _arguments(url: URL) -> dict[str, Any]:
     host, port = (url.host, url.port) if url.host else (url.query.get("host"), url.query.get("port"))
-    return {"host": host, "port": port, "connect_timeout": _CONNECT_TIMEOUT_S, "application_name": "emm secrets"}
+    return {
+        "host": host,
+        "port": port,
+        "connect_timeout": _CONNECT_TIMEOUT_S,
+        "application_name": "emm secrets",
+        "client_encoding": "utf8",
+    }
 
 
 def _execute(connection: psycopg2.extensions.connection, statement: object) -> None:

@@ -32,6 +32,7 @@ def create_config_engine(url: str | URL) -> Engine:
         max_overflow=7,
         connect_args={
             "application_name": "emm",
+            "client_encoding": "utf8",  # the default is the database's own, which may be LATIN1 or SQL_ASCII
             "connect_timeout": CONNECT_TIMEOUT_S,
             "keepalives_idle": 30,
             "keepalives_interval": 10,

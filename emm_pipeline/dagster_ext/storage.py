@@ -99,6 +99,7 @@ def _engine_of_this_process(postgres_url: str, process: int) -> Engine:
         connect_args={
             "connect_timeout": 5,
             "application_name": "emm dagster",
+            "client_encoding": "utf8",
             # A host that has crashed is detected within seconds, not after a quarter of an hour.
             "keepalives_idle": 10,
             "keepalives_interval": 5,

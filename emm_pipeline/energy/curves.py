@@ -11,7 +11,8 @@ import numpy as np
 
 from emm_pipeline.energy.amounts import LARGEST_KWH, energy_of
 from emm_pipeline.energy.records import HOUR_MS, Counter, Curves
-from emm_pipeline.energy.scanning import USUAL_POWER, Scan
+from emm_pipeline.energy.rises import USUAL_POWER
+from emm_pipeline.energy.scanning import Scan
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -131,12 +132,12 @@ def _suspicious(
     gain: NDArray[np.int64],
     counters: Sequence[Counter],
 ) -> NDArray[np.bool_]:
-    """Return which rows may need judgement: rises that cannot be, falls, and rises from a 0 at the beginning."""
+    """Return which rows may need judgement: rises that cannot be, falls, and rises from 0."""
     if not len(series):
         return np.zeros(0, bool)
     power = np.array([counter.max_power or USUAL_POWER for counter in counters], np.float64)[series]
     step = np.array([counter.step for counter in counters], np.float64)[series]
     elapsed = np.maximum(np.diff(time, prepend=time[:1]), HOUR_MS)
     from_0 = np.zeros(len(series), bool)
-    from_0[1:] = _first_of_each(series)[:-1] & (value[:-1] == 0)
+    from_0[1:] = value[:-1] == 0
     return (gain < 0) | (gain > np.floor(power * (elapsed / HOUR_MS) + 2 * step) - 1) | (from_0 & (gain > 10 * step))

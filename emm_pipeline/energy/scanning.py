@@ -11,20 +11,20 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from emm_pipeline.energy.amounts import PER_KWH
 from emm_pipeline.energy.records import HOUR_MS, Counter, Flag
+from emm_pipeline.energy.rises import (
+    ISOLATED,
+    SETTLED_AFTER_MS,
+    USUAL_POWER,
+    first_right,
+    highest_rise,
+    needs_judgement,
+    usual_rate,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-SETTLED_AFTER_MS = HOUR_MS
-"""A value that does not return within this time is right."""
-
-USUAL_POWER = 1000 * PER_KWH
-"""Energy in an hour (1 MWh) above which a rise is suspicious, if `max_power_w` is not set."""
-
-_ISOLATED = 100
-"""A suspicious rise is a replaced device if it is this many times faster than the rises around it."""
 _GRADUAL = 4
 """A rise after a fall is consumption, not a return, if it is not faster than this times the rises around it."""
 _NEIGHBOURS = 8
@@ -59,16 +59,6 @@ class Judged:
         self.flags.pop()
 
 
-def needs_judgement(rise: int, elapsed_ms: int, counter: Counter) -> bool:
-    """Whether a rise is negative, or more than can have flowed in the time."""
-    return rise < 0 or rise > highest_rise(counter.max_power or USUAL_POWER, elapsed_ms, counter.step)
-
-
-def highest_rise(power: int, elapsed_ms: int, step: int) -> int:
-    """Return the most energy that can have flowed. An hour at least, because devices may count in large steps."""
-    return power * max(elapsed_ms, HOUR_MS) // HOUR_MS + 2 * step
-
-
 class Scan:
     """Judges the readings of one counter, oldest first.
 
@@ -87,7 +77,8 @@ class Scan:
     def run(self) -> Judged:
         """Judge all readings."""
         judged, value = self._judged, self._value
-        index = self._first()
+        index = first_right(self._time, value, self._counter)
+        judged.glitches += range(index)
         judged.accept(index, 0)
         index += 1
         while index < len(value):
@@ -99,16 +90,6 @@ class Scan:
             else:
                 index = self._fall(last, index) if rise < 0 else self._jump(last, index)
         return judged
-
-    def _first(self) -> int:
-        """Return the index of the first reading to accept: not of a 0 before the counter's real value."""
-        if len(self._value) > 2 and self._value[0] == 0:  # noqa: PLR2004
-            rise = self._value[1] * HOUR_MS / (self._time[1] - self._time[0])
-            usual = self._rate_around(0, 1, before=False)
-            if usual is not None and self._value[1] > 10 * self._counter.step and rise > _ISOLATED * usual:
-                self._judged.glitches.append(0)
-                return 1
-        return 0
 
     def _fall(self, last: int, index: int) -> int:
         """Judge a reading that is below the last accepted one; return the next index to judge."""
@@ -142,7 +123,7 @@ class Scan:
         rise = value[index] - value[last]
         if not self._counter.max_power:
             usual = self._rate_around(last, index)
-            if usual is not None and rise * HOUR_MS / max(elapsed, HOUR_MS) <= _ISOLATED * usual:
+            if usual is not None and rise * HOUR_MS / max(elapsed, HOUR_MS) <= ISOLATED * usual:
                 judged.accept(index, rise)
                 return index + 1
         for back in range(index + 1, len(value)):
@@ -211,19 +192,9 @@ class Scan:
         """Whether the readings end before it shows what the one at `index` means."""
         return self._time[-1] - self._time[index] < SETTLED_AFTER_MS
 
-    def _rate_around(self, last: int, index: int, *, before: bool = True) -> float | None:
-        """Return the energy in an hour of the rises before `last` and after `index`; None without any.
-
-        It is the second highest, because the highest may be another event.
-        """
-        value, time = self._value, self._time
-        pairs = [(each - 1, each) for each in range(index + 1, min(index + 1 + _NEXT, len(value)))]
-        if before:
-            kept = self._judged.kept[-1 - _NEIGHBOURS :]
-            pairs += [pair for pair in pairwise(kept) if pair[1] <= last]
-        rates = [
-            (value[end] - value[begin]) * HOUR_MS / (time[end] - time[begin])
-            for begin, end in pairs
-            if value[end] >= value[begin]
-        ]
-        return sorted(rates)[-2 if len(rates) > 2 else -1] if rates else None  # noqa: PLR2004
+    def _rate_around(self, last: int, index: int) -> float | None:
+        """Return the energy in an hour of the rises before `last` and after `index`; None without any."""
+        pairs = [(each - 1, each) for each in range(index + 1, min(index + 1 + _NEXT, len(self._value)))]
+        kept = self._judged.kept[-1 - _NEIGHBOURS :]
+        pairs += [pair for pair in pairwise(kept) if pair[1] <= last]
+        return usual_rate(self._time, self._value, pairs)

@@ -67,6 +67,34 @@ def test_a_counter_that_is_0_for_some_polls_at_sunrise_and_one_that_is_much_too_
     assert energy(values) == 6.0
 
 
+@pytest.mark.parametrize("wrong", [0.0, 300.0, 4e8])
+@pytest.mark.parametrize("count", [1, 2, 3, 5])
+def test_readings_that_begin_within_a_glitch_that_comes_back_have_the_true_energy(wrong, count):
+    later = [*steady(2396.5, 7), wrong, *steady(2397.2, 4), wrong, wrong, *steady(2397.6, 5)]
+    assert energy([wrong] * count + later) == 1.5
+    assert flags([wrong] * count + later) == "glitch"
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 60])
+@pytest.mark.parametrize("real", [800.0, 2396.5])
+def test_a_counter_that_is_0_at_first_has_no_energy_for_its_real_value(real, count):
+    assert energy([*[0.0] * count, *steady(real, 70)]) == 6.9
+    assert energy([*[0.0] * count, real, real, 0.0, *steady(real, 70)]) == 6.9
+
+
+def test_a_new_meter_counts_from_0_on_and_keeps_the_energy_of_its_first_hour():
+    assert energy([*[0.0] * 5, *steady(0.1, 30)]) == 3.0
+    assert energy([0.0, 0.0, 2.5, 3.5, 7.0, 9.5, 9.5, 11.0]) == 11.0
+
+
+def test_a_counter_that_is_0_again_after_a_reset_until_little_flows_keeps_the_energy():
+    assert energy([2000.0, *[0.0] * 7, 0.25, *[0.0] * 6, *[0.25] * 13], every=15 * MINUTE) == 0.5
+
+
+def test_a_reset_and_a_glitch_in_the_first_hour_lose_nothing_of_what_was_counted_before_them():
+    assert energy([*steady(500.0, 6), *steady(0.1, 10), 0.0, *steady(1.1, 60)]) == 7.4
+
+
 def test_another_device_under_an_old_id_counts_from_its_first_value_on():
     values = [3.25, 3.5, *steady(48211.5, 90, 0.25)]
     assert energy(values) == 0.25 + 89 * 0.25
@@ -101,6 +129,11 @@ def test_a_register_that_has_passed_its_highest_value_continues_at_0():
     values = [*steady(6553.0, 6), *steady(0.0, 90)]
     assert energy(values, counter=counter) == pytest.approx(6553.6 - 6553.0 + 8.9, abs=1e-5)
     assert flags(values, counter=counter) == "rollover"
+
+
+def test_a_register_that_has_passed_its_highest_value_after_the_first_reading_has_the_energy_until_then():
+    counter = Counter(step=round(0.001 * PER_KWH), modulus=round(100_000 * PER_KWH))
+    assert energy([99_999.95, 0.0, 0.0, 0.011, 0.011], counter=counter) == 0.061
 
 
 def test_a_counter_of_24_bit_floats_that_trembles_has_only_its_rise():

@@ -20,6 +20,7 @@ SERIES = Series(1, "importActiveEnergy", "kWh")
 BEGIN = 1_774_652_400_000 - 86_400_000
 """2026-03-27 00:00 in Berlin. The clocks are set forward two days later."""
 STEPS = (0.001, 0.01, 0.1, 1.0)
+MOST_KW = 40
 REST = 5
 """Readings without an event between two events: a person could not tell apart what happens more often."""
 
@@ -61,7 +62,7 @@ def devices(draw, *, is_backwards=False) -> Device:
     interval = draw(st.sampled_from([10_000, 60_000, 300_000, 900_000]))
 
     def flow(elapsed: int) -> None:
-        device.true += draw(st.integers(0, 40)) * elapsed / HOUR_MS  # kW
+        device.true += draw(st.integers(0, MOST_KW)) * elapsed / HOUR_MS
 
     def ordinary(count: int) -> None:
         nonlocal time
@@ -74,6 +75,8 @@ def devices(draw, *, is_backwards=False) -> Device:
     ordinary(REST)
     events = ["gap", *([] if rolls else ["zero", "glitch", "spike", "reset", "replaced"])]
     for event in draw(st.lists(st.sampled_from(events), max_size=5)):
+        if event == "reset" and device.true + device.offset < 2 * MOST_KW:
+            continue  # the old value is reached again as soon as after a glitch
         if event == "gap":
             elapsed = draw(st.integers(interval, 40 * HOUR_MS))
             time += elapsed
@@ -90,7 +93,8 @@ def devices(draw, *, is_backwards=False) -> Device:
             device.read(time)  # what flows between the last reading and the first of the next device is never known
             time += interval
             device.segments += 1
-            new = 0.0 if event == "reset" else device.offset + device.true + draw(st.integers(5000, 100_000))
+            coarse = 200 * (MOST_KW + step * HOUR_MS / interval)  # what could be the rise of a large plant
+            new = 0.0 if event == "reset" else device.offset + device.true + coarse + draw(st.integers(5000, 100_000))
             device.offset = new - device.true
         ordinary(REST + (3 * HOUR_MS // interval if event in {"reset", "replaced"} else 0))
     if is_backwards:
