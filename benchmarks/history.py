@@ -11,8 +11,7 @@ if TYPE_CHECKING:
     from benchmarks.product import Product
 
 MINUTES = 1440
-STATED_EVERY = 15
-"""With STATUS_INTERVAL_S=900 the polls of every 15th minute record the status of all meters."""
+VACUUMED_WITHIN_S = 600
 
 _POLLS = f"""CREATE TEMP TABLE polls AS
     SELECT run_id, tick, stated > max(stated) OVER () / 2 AS states_all FROM (
@@ -24,11 +23,11 @@ _REQUIRE_BOTH = """DO $$ BEGIN IF (SELECT count(DISTINCT states_all) FROM polls)
     RAISE EXCEPTION 'a tick that records the status of all meters is needed, and one that records that of few';
     END IF; END $$"""
 
-_DAY = f"""CREATE TEMP TABLE day AS
+_DAY = """CREATE TEMP TABLE day AS
     SELECT p.run_id AS of, m.minutes * interval '1 minute' AS earlier, gen_random_uuid()::text AS run_id
       FROM generate_series(:first, :last) AS m(minutes), polls p
-     WHERE p.states_all = (m.minutes % {STATED_EVERY} = 0)
-       AND p.tick = (SELECT min(tick) FROM polls q WHERE q.states_all = p.states_all)"""  # noqa: S608 - constants only
+     WHERE p.states_all = (m.minutes % :stated_every = 0)
+       AND p.tick = (SELECT min(tick) FROM polls q WHERE q.states_all = p.states_all)"""
 
 _COPIES = (
     """INSERT INTO runs (run_id, snapshot_id, pipeline_name, mode, status, run_body, partition, partition_set,
@@ -49,37 +48,44 @@ _COPIES = (
 _NOT_VACUUMED = "SELECT n_ins_since_vacuum FROM pg_stat_user_tables WHERE relname = 'event_logs'"
 
 
-def add_a_day(product: Product) -> tuple[int, int]:
-    """Copy the scheduled polls of the database into each minute of the day before them.
+def add_history(product: Product, minutes: int, stated_every: int) -> tuple[int, int]:
+    """Copy the scheduled polls of the database into each of the minutes before them.
 
     There must have been a tick that recorded the status of all meters, and one that recorded that of few or none. The
     copied events keep the metadata and texts of the originals; only their run and time change. Copies get newer ids
     than the originals, so the originals are copied once more at the end: the latest event of each partition must have
     the highest id. The function waits for PostgreSQL's autovacuum, which runs many times in a real day.
 
+    Args:
+        product: The processes, with the polls to copy.
+        minutes: Number of minutes.
+        stated_every: The polls of every so many minutes record the status of all meters: STATUS_INTERVAL_S.
+
     Returns:
         The number of runs and of events in the database.
     """
+    day = _DAY.replace(":stated_every", str(stated_every))
     statements = [
         _POLLS,
         _REQUIRE_BOTH,
-        _DAY.replace(":first", "1").replace(":last", str(MINUTES)),
+        day.replace(":first", "1").replace(":last", str(minutes)),
         *_COPIES,
         "DROP TABLE day",
     ]
-    newest = _DAY.replace(":first", "0").replace(":last", "0")
+    newest = day.replace(":first", "0").replace(":last", "0")
     statements += [newest, *_COPIES, "UPDATE asset_keys SET cached_status_data = NULL"]
     product.dagsters(";".join(statements))
     product.dagsters("ANALYZE")
-    _wait_for_autovacuum(product)
+    _wait_for_autovacuum(product, most=minutes)
     (runs,) = product.dagsters("SELECT count(*) FROM runs")[0]
     (events,) = product.dagsters("SELECT count(*) FROM event_logs")[0]
     return runs, events
 
 
-def _wait_for_autovacuum(product: Product) -> None:
-    for _ in range(180):
-        if product.dagsters(_NOT_VACUUMED)[0][0] < MINUTES:
+def _wait_for_autovacuum(product: Product, most: int) -> None:
+    """Wait until at most this number of events was inserted since the last vacuum."""
+    for _ in range(VACUUMED_WITHIN_S):
+        if product.dagsters(_NOT_VACUUMED)[0][0] <= most:
             return
         time.sleep(1)
-    raise AssertionError("autovacuum did not run within 3 minutes")
+    raise AssertionError(f"autovacuum did not run within {VACUUMED_WITHIN_S} s")

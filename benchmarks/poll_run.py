@@ -1,7 +1,7 @@
 """The cost of a poll run over 10 to 10 000 meters, and how it grows. Only the meters are simulated.
 
 PostgreSQL is embedded and durable. The meters are simulated in another process. The run is executed as a run worker
-executes it. Each size is measured in a new process: `python -m benchmarks.poll_run METERS STATUS_INTERVAL_S RUNS`.
+executes it. Each size is measured in a new process: `python -m benchmarks.poll_run METERS`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,6 @@ from emm_pipeline.config_db.upgrade import ensure_database
 from emm_pipeline.embedded_postgres import EmbeddedPostgres
 from emm_pipeline.polling import pipeline
 from emm_pipeline.polling.plan import plan_meters
-from emm_pipeline.polling.report_plan import status_interval
 from emm_pipeline.settings import PROJECT_ROOT, current_settings
 
 if TYPE_CHECKING:
@@ -41,17 +40,13 @@ REGISTERS = 20
 TARGET_S = 5.0
 MOST_MIB = 400
 POLLS_PER_DAY = 1440
-KEPT_DAYS = 3
-"""RUN_RETENTION_HOURS in days."""
-MOST_GB = 3.0
-DEFAULT = ""
-"""STATUS_INTERVAL_S that is not set."""
+RUNS = 2
 
 
 def poll_run(*, quick: bool) -> list[Row]:
     """One poll run: its time without the reading, how its CPU time grows, and the size of Dagster's event log."""
     sizes = [10, 100] if quick else [10, 100, 1000, 10_000]
-    measured = {size: _in_own_process(size, "0", 2) for size in sizes}
+    measured = {size: _in_own_process(size) for size in sizes}
     rows = []
     large, small = max(sizes), sorted(sizes)[-2]
     for size, one in measured.items():
@@ -68,50 +63,40 @@ def poll_run(*, quick: bool) -> list[Row]:
         against(growth, per_meter[large], per_meter[small], "s", 1.2),
         at_most(f"memory of a run over {large} meters", measured[large]["peak_mib"], "MiB", MOST_MIB),
     ]
-    return rows + _event_budget(small, measured[small]) + _event_budget(large, measured[large])
+    return [*rows, *(_event_log(size, measured[size]) for size in (small, large))]
 
 
-def _event_budget(meters: int, always: dict[str, float]) -> list[Row]:
-    """Size of Dagster's event log at a poll a minute: all statuses recorded each time, or unchanged ones by default."""
-    settled = _in_own_process(meters, DEFAULT, 4)
-    per_row = always["event_bytes"] / always["event_rows"]
-    all_stated = always["event_rows"] * POLLS_PER_DAY
-    interval_s = max(60.0, status_interval(None, meters).total_seconds())
-    stated_polls = POLLS_PER_DAY * 60 / interval_s
-    few = settled["last_event_rows"] * (POLLS_PER_DAY - stated_polls) + always["event_rows"] * stated_polls
-    name = f"event log of {meters} meters"
-    return [
-        info(f"{name}, per day, STATUS_INTERVAL_S=0", all_stated * per_row / 1e9, "GB"),
-        at_most(f"{name}, kept for {KEPT_DAYS} days, default", KEPT_DAYS * few * per_row / 1e9, "GB", MOST_GB),
-        info(f"{name}, rows per day, default", few / 1e6, "million rows"),
-    ]
+def _event_log(meters: int, measured: dict[str, float]) -> Row:
+    """Size of Dagster's event log at a poll a minute that records all statuses. `event_log.py` has the default's."""
+    name = f"event log of {meters} meters, per day, STATUS_INTERVAL_S=0"
+    return info(name, measured["event_bytes"] * POLLS_PER_DAY / 1e9, "GB")
 
 
-def _in_own_process(meters: int, status_interval_s: str, runs: int) -> dict[str, float]:
-    command = [sys.executable, "-m", "benchmarks.poll_run", str(meters), status_interval_s, str(runs)]
+def _in_own_process(meters: int) -> dict[str, float]:
+    command = [sys.executable, "-m", "benchmarks.poll_run", str(meters)]
     done = subprocess.run(command, cwd=PROJECT_ROOT, stdout=subprocess.PIPE, text=True, check=True)  # noqa: S603
     measured: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return measured
 
 
-def main(meters: int, status_interval_s: str, runs: int) -> None:
+def main(meters: int) -> None:
     """Measure one size, and print the result as JSON."""
     folder = Path(tempfile.mkdtemp(prefix="emm-bench-"))
     folder.chmod(0o755)
     try:
         with EmbeddedPostgres(folder / "postgres") as postgres, Simulator(Fleet(meters)) as simulator:
-            os.environ["STATUS_INTERVAL_S"] = status_interval_s
+            os.environ["STATUS_INTERVAL_S"] = "0"
             engine = _configure(postgres, folder, simulator.meters("bench"))
             fleet = load_fleet(engine)
             plan = plan_meters(fleet, {meter.id for meter in fleet.meters})
             deadline = datetime.now(UTC) + timedelta(minutes=2)
             reading = min(_timed(lambda: pipeline.read(plan, deadline, pipeline.Limits(200))) for _ in range(2))
-            print(json.dumps(_run(reading, runs)))
+            print(json.dumps(_run(reading)))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _run(reading: float, runs: int) -> dict[str, float]:
+def _run(reading: float) -> dict[str, float]:
     from dagster import DagsterInstance
 
     from emm_pipeline.definitions import build_definitions
@@ -122,7 +107,7 @@ def _run(reading: float, runs: int) -> dict[str, float]:
         jobs = {name: definitions.resolve_job_def(name) for name in ("discovery", "poll")}
         jobs["discovery"].execute_in_process(instance=instance, run_config=quiet)
         events = [_events()]
-        for _ in range(runs):
+        for _ in range(RUNS):
             cpu = time.process_time()
             began = time.perf_counter()
             assert jobs["poll"].execute_in_process(instance=instance, run_config=quiet).success
@@ -134,20 +119,17 @@ def _run(reading: float, runs: int) -> dict[str, float]:
         "beyond_s": took - reading,
         "cpu_s": cpu,
         "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-        "event_rows": (events[-1][0] - events[0][0]) / runs,
-        "event_bytes": (events[-1][1] - events[0][1]) / runs,
-        "last_event_rows": events[-1][0] - events[-2][0],
+        "event_bytes": (events[-1] - events[0]) / RUNS,
     }
 
 
-def _events() -> tuple[int, int]:
-    """Return the number of rows of Dagster's event log, and its size with indexes in bytes."""
+def _events() -> int:
+    """Return the size of Dagster's event log with indexes in bytes."""
     engine = create_engine(current_settings().dagster_database_url)
     with engine.connect() as connection:
-        rows = connection.scalar(text("SELECT count(*) FROM event_logs")) or 0
         size = connection.scalar(text("SELECT pg_total_relation_size('event_logs')")) or 0
     engine.dispose()
-    return rows, size
+    return size
 
 
 def _configure(postgres: EmbeddedPostgres, folder: Path, meters: list[EnergyMeter]) -> Engine:
@@ -186,4 +168,4 @@ def _timed(work: Any) -> float:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2], int(sys.argv[3]))
+    main(int(sys.argv[1]))

@@ -68,11 +68,16 @@ class Product:
         """The sum of `cpu_seconds`."""
         return sum(self.cpu_seconds().values())
 
-    def memory_mib(self) -> dict[str, float]:
-        """Resident memory in MiB of daemon, webserver, code server and fork server."""
-        processes = self.stack.processes() | {"fork server": self.stack.fork_servers()[0]}
-        del processes["postgres"]
-        return {name: process.memory_info().rss / 2**20 for name, process in processes.items()}
+    def memory_mb(self) -> dict[str, float]:
+        """Proportional memory in MB (10⁶ bytes) of each process with its descendants.
+
+        Of a page of memory that n processes share, each has a share of 1/n (PSS).
+        """
+        roots = self.stack.processes() | {"fork server": self.stack.fork_servers()[0]}
+        memory = {name: memory_of_tree(root) for name, root in roots.items()}
+        memory["code_server"] -= memory["fork server"]
+        memory["influxdb"] = sum(memory_of_tree(psutil.Process(pid)) for pid in self.influxdb.pids())
+        return memory
 
 
 def cpu_of_tree(root: psutil.Process) -> float:
@@ -82,6 +87,15 @@ def cpu_of_tree(root: psutil.Process) -> float:
         with suppress(psutil.Error):
             total += sum(process.cpu_times()[:4])  # of the process, and of its children that have ended
     return total
+
+
+def memory_of_tree(root: psutil.Process) -> float:
+    """Proportional memory of a process with its descendants, in MB."""
+    total = 0
+    for process in [root, *root.children(recursive=True)]:
+        with suppress(psutil.NoSuchProcess):
+            total += process.memory_full_info().pss
+    return total / 1e6
 
 
 @contextmanager

@@ -42,8 +42,10 @@ def times_faster(name: str, value: float, reference: float, unit: str, least: fl
     return Row(name, round(value, 4), unit, round(reference, 4), round(ratio, 1), target, ratio >= least)
 
 
-def at_most(name: str, value: float, unit: str, most: float, reference: float | None = None) -> Row:
-    """Return a row whose value may be at most `most`."""
+def at_most(name: str, value: float, unit: str, most: float | None, reference: float | None = None) -> Row:
+    """Return a row whose value may be at most `most`; None: any value."""
+    if most is None:
+        return info(name, value, unit)
     ratio = round(value / reference, 3) if reference else None
     compared = round(reference, 3) if reference else None
     return Row(name, round(value, 3), unit, compared, ratio, f"≤ {most:g} {unit}", value <= most)
@@ -54,9 +56,9 @@ def info(name: str, value: float, unit: str) -> Row:
     return Row(name, round(value, 3), unit)
 
 
-def keep(rows: list[Row], path: Path = RESULTS) -> None:
-    """Write rows into results.json, where they replace rows of the same name."""
-    old = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+def keep(rows: list[Row], path: Path = RESULTS, *, all_of_them: bool = False) -> None:
+    """Write rows into results.json, where they replace those of the same name; or all, if `all_of_them`."""
+    old = json.loads(path.read_text(encoding="utf-8")) if path.exists() and not all_of_them else []
     by_name = {row["name"]: row for row in old} | {row.name: asdict(row) for row in rows}
     path.write_text(json.dumps(list(by_name.values()), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 

@@ -7,7 +7,7 @@ be checked.
     with Simulator(Fleet(gateways=1000)) as simulator:
         meters = simulator.meters("type")     # EnergyMeter records
         ...
-        simulator.requests, simulator.registers
+        simulator.requests, simulator.registers, simulator.first_request(minute)
 """
 
 from __future__ import annotations
@@ -26,13 +26,16 @@ from typing import TYPE_CHECKING, Self
 from emm_pipeline.fleet import EnergyMeter
 
 if TYPE_CHECKING:
-    from multiprocessing.sharedctypes import Synchronized
+    from datetime import datetime
+    from multiprocessing.sharedctypes import Synchronized, SynchronizedArray
 
 _REQUEST = struct.Struct(">HHHBBHH")
 _FIRST_HOST = 1 << 16
 """127.1.0.0 is the first gateway."""
 _SECONDS = 100
 """Values repeat after this number of seconds."""
+_MINUTES = 64
+"""Number of minutes for which the time of the first request is kept."""
 _STEPS = 900
 """Meters whose numbers differ by a multiple of this have the same values; stored points differ in their id."""
 
@@ -80,6 +83,7 @@ class Simulator:
         self.fleet = fleet
         self._requests: Synchronized[int] = multiprocessing.Value("Q", 0, lock=False)  # type: ignore[assignment]
         self._registers: Synchronized[int] = multiprocessing.Value("Q", 0, lock=False)  # type: ignore[assignment]
+        self._firsts: SynchronizedArray[float] = multiprocessing.Array("d", _MINUTES, lock=False)  # type: ignore[assignment]
         self._process: multiprocessing.Process | None = None
         self.port = 0
 
@@ -93,10 +97,21 @@ class Simulator:
         """Number of registers requested so far."""
         return self._registers.value
 
+    def first_request(self, minute: datetime) -> float:
+        """Return the Unix time of the first request in a minute, one of the last hour.
+
+        Raises:
+            ValueError: There was none.
+        """
+        first = self._firsts[int(minute.timestamp()) // 60 % _MINUTES]
+        if not minute.timestamp() <= first < minute.timestamp() + 60:
+            raise ValueError(f"no request was received in the minute {minute}")
+        return first
+
     def __enter__(self) -> Self:
         listener = socket.create_server(("0.0.0.0", 0), backlog=4096)  # noqa: S104 - all of 127.0.0.0/8
         self.port = listener.getsockname()[1]
-        arguments = (listener, self.fleet, self._requests, self._registers)
+        arguments = (listener, self.fleet, _Counts(self._requests, self._registers, self._firsts))
         self._process = multiprocessing.get_context("fork").Process(target=_serve, args=arguments, daemon=True)
         self._process.start()
         listener.close()
@@ -117,14 +132,35 @@ class Simulator:
         ]
 
 
-def _serve(listener: socket.socket, fleet: Fleet, requests: Synchronized[int], registers: Synchronized[int]) -> None:
+@dataclass(frozen=True, slots=True)
+class _Counts:
+    """Counts of the requests that the simulator's process has received, in memory that is shared with the benchmark.
+
+    `firsts` has the Unix time of the first request of each of the last minutes.
+    """
+
+    requests: Synchronized[int]
+    registers: Synchronized[int]
+    firsts: SynchronizedArray[float]
+
+    def note(self, registers: int) -> None:
+        """Count a request that has just been received."""
+        self.requests.value += 1
+        self.registers.value += registers
+        now = time.time()
+        minute = int(now) // 60 % _MINUTES
+        if self.firsts[minute] < now - 60:  # of an hour ago
+            self.firsts[minute] = now
+
+
+def _serve(listener: socket.socket, fleet: Fleet, counts: _Counts) -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
     async def serve() -> None:
         loop = asyncio.get_running_loop()
         busy_until: dict[int, float] = {}
-        answer = partial(_Gateway, fleet, busy_until, requests, registers)
+        answer = partial(_Gateway, fleet, busy_until, counts)
         server = await loop.create_server(answer, sock=listener, backlog=4096)
         await server.serve_forever()
 
@@ -134,13 +170,10 @@ def _serve(listener: socket.socket, fleet: Fleet, requests: Synchronized[int], r
 class _Gateway(asyncio.Protocol):
     """One connection to a gateway."""
 
-    def __init__(
-        self, fleet: Fleet, busy_until: dict[int, float], requests: Synchronized[int], registers: Synchronized[int]
-    ) -> None:
+    def __init__(self, fleet: Fleet, busy_until: dict[int, float], counts: _Counts) -> None:
         self._fleet = fleet
         self._busy_until = busy_until
-        self._requests = requests
-        self._registers = registers
+        self._counts = counts
         self._buffer = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -158,8 +191,7 @@ class _Gateway(asyncio.Protocol):
 
     def _answer(self, transaction: int, _p: int, _l: int, unit: int, function: int, address: int, count: int) -> None:
         fleet = self._fleet
-        self._requests.value += 1
-        self._registers.value += count
+        self._counts.note(count)
         meter = self._gateway * fleet.units + unit - 1
         if fleet.dead_share and meter % round(1 / fleet.dead_share) == 0:
             return

@@ -55,19 +55,14 @@ def _every_ten_seconds() -> list[Row]:
         idle = _idle(everything, IDLE_S)
         ticks, cpu_s = let_tick(everything, next_minute(15), 4, lambda: _cpu_s(everything))
         _check(everything, ticks[-1], METERS)
-        task = _task(everything, METERS, samples=12, interval_s=5.0)
-        bare = cpu_per_meter_and_sample(task)
-        telegraf = telegraf_per_meter_and_sample(task)
-        if telegraf is not None:
-            _check_telegraf(everything, task)
+        bare, telegraf = _others(everything, _task(everything, METERS, samples=12, interval_s=5.0))
     ours_ms = 1000 * (median(cpu_s[1:]) - idle) / METERS / SAMPLES
     name = f"{METERS} meters × {REGISTERS} registers every ten seconds"
-    rows = [
+    return [
         at_most(f"{name}, CPU per meter and sample beyond idle", ours_ms, "ms", MOST_MS, 1000 * bare),
-        info(f"{name}, the same by a bare poller", 1000 * bare, "ms"),
+        *_rows(f"{name}, the same by", bare, telegraf),
         info(f"{name}, idle, CPU of a minute", idle, "CPU-s"),
     ]
-    return rows if telegraf is None else [*rows, info(f"{name}, the same by Telegraf", 1000 * telegraf, "ms")]
 
 
 def _one_run() -> list[Row]:
@@ -84,9 +79,27 @@ def _one_run() -> list[Row]:
         everything.run("poll", **poll.tags())
         ours = _cpu_s(everything) - before - idle * (time.monotonic() - began)
         _check(everything, tick, QUICK_METERS)
-        bare = cpu_per_meter_and_sample(_task(everything, QUICK_METERS, samples=6, interval_s=0.5))
-    name = f"one run of {SAMPLES} samples over {QUICK_METERS} meters, CPU per meter and sample beyond idle"
-    return [at_most(name, 1000 * ours / QUICK_METERS / SAMPLES, "ms", QUICK_MOST_MS, 1000 * bare)]
+        bare, telegraf = _others(everything, _task(everything, QUICK_METERS, samples=6, interval_s=1.0))
+    name = f"one run of {SAMPLES} samples over {QUICK_METERS} meters"
+    row = at_most(
+        *(f"{name}, CPU per meter and sample beyond idle", 1000 * ours / QUICK_METERS / SAMPLES, "ms"),
+        *(QUICK_MOST_MS, 1000 * bare),
+    )
+    return [row, *_rows(f"{name}, the same by", bare, telegraf)]
+
+
+def _others(product: Product, task: Task) -> tuple[float, float | None]:
+    """Return the CPU seconds per meter and sample of the bare poller, and of Telegraf if it is on PATH."""
+    bare = cpu_per_meter_and_sample(task)
+    telegraf = telegraf_per_meter_and_sample(task)
+    if telegraf is not None:
+        _check_telegraf(product, task)
+    return bare, telegraf
+
+
+def _rows(name: str, bare: float, telegraf: float | None) -> list[Row]:
+    rows = [info(f"{name} a bare poller", 1000 * bare, "ms")]
+    return rows if telegraf is None else [*rows, info(f"{name} Telegraf", 1000 * telegraf, "ms")]
 
 
 def _cpu_s(product: Product) -> float:

@@ -24,7 +24,6 @@ class Tick(NamedTuple):
 
     at: datetime
     first_step: float
-    reading: float
     stored: float
     """When the store acknowledged the last point."""
     ended: float
@@ -85,7 +84,6 @@ def _tick(product: Product, at: datetime) -> Tick:
     return Tick(
         at,
         min(starts),
-        last("STEP_START", ".read_and_decode["),
         last("STEP_SUCCESS", ".load["),
         last("PIPELINE_SUCCESS", ""),
     )

@@ -13,10 +13,11 @@ settings.register_profile("emm", deadline=None, suppress_health_check=[HealthChe
 settings.load_profile("emm")
 
 pytest_plugins = [
+    "support.shared",
     "soak.table",
     "support.browser",
-    "support.command_line",
     "support.postgres",
+    "support.command_line",
     "support.influxdb",
     "support.influxdb_2",
     "support.meters",

@@ -85,7 +85,8 @@ def tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text())
 
 
-def imports(path: Path) -> set[str]:
+@cache
+def imports(path: Path) -> frozenset[str]:
     """Every name that a file imports, at any place in it, and the modules of EMM that its texts name."""
     names: set[str] = set()
     for node in ast.walk(tree(path)):
@@ -93,7 +94,7 @@ def imports(path: Path) -> set[str]:
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
-    return names | named_in_texts(path)
+    return frozenset(names | named_in_texts(path))
 
 
 def named_in_texts(path: Path) -> set[str]:

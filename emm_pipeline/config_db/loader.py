@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from sqlalchemy import text
 
 from emm_pipeline.config_db.engine import database_errors
 from emm_pipeline.config_db.validation import check_rows
+from emm_pipeline.config_db.validation.meters import address_of, valid_id
 from emm_pipeline.config_db.values import shown
 from emm_pipeline.fleet import ConfigurationIssue
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
-    from sqlalchemy import Connection, CursorResult, Engine
+    from sqlalchemy import Connection, CursorResult, Engine, Row
 
     from emm_pipeline.fleet import Fleet
 
@@ -26,7 +28,14 @@ MAX_REGISTERS_PER_TYPE = 10_000
 """Maximum number of rows of a type that is loaded: no device has more, and each poll holds them in memory."""
 
 
-def load_fleet(engine: Engine, *, all_types: bool = False) -> Fleet:
+class Wanted(Protocol):
+    """A choice of meters."""
+
+    def __call__(self, meter_id: int | None, address: str | None) -> bool:
+        """Whether a row is read. `address` is `EnergyMeter.address`; None if the row has no valid id or address."""
+
+
+def load_fleet(engine: Engine, *, all_types: bool = False, wanted: Wanted | None = None) -> Fleet:
     """Read and check the whole configuration, from one snapshot of the database.
 
     A database that was never upgraded, with only the first two tables, can be read too.
@@ -34,19 +43,22 @@ def load_fleet(engine: Engine, *, all_types: bool = False) -> Fleet:
     Args:
         engine: The engine of the configuration database.
         all_types: Also read the registers of types that no enabled meter has.
+        wanted: Which rows of `energy_meters` are read; default: all. Of other meters, nothing is in the fleet.
 
     Raises:
         ConfigDatabaseError: The database cannot be read. An empty fleet is never returned instead, because callers
             remove meters that are not in the fleet.
     """
-    return load_fleet_and_rows(engine, all_types=all_types)[0]
+    return load_fleet_and_rows(engine, all_types=all_types, wanted=wanted)[0]
 
 
-def load_fleet_and_rows(engine: Engine, *, all_types: bool = False) -> tuple[Fleet, Sequence[Mapping[str, Any]]]:
+def load_fleet_and_rows(
+    engine: Engine, *, all_types: bool = False, wanted: Wanted | None = None
+) -> tuple[Fleet, Sequence[Mapping[str, Any]]]:
     """Return the fleet as `load_fleet`, and the rows of `energy_meters` from the same snapshot, in any order."""
     with database_errors(engine), engine.connect() as connection:
         connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-        meters = rows_of(connection, "energy_meters")
+        meters = rows_of(connection, "energy_meters", wanted)
         used = {_name(row["type"]) for row in meters if row.get("enabled") is not False}
         every: dict[str | None, int] = {name: count for name, count in connection.execute(_SIZES)}  # noqa: C416  # typed
         sizes = {name: count for name, count in every.items() if all_types or name is None or _name(name) in used}
@@ -89,11 +101,21 @@ def _name(type_name: object) -> str:
     return str(type_name).strip()
 
 
-def rows_of(connection: Connection, table: str) -> Sequence[Mapping[str, Any]]:
-    """Return all rows with all columns of the table; an old table may lack newer columns."""
-    return _as_mappings(connection.execute(text(f"SELECT * FROM {table}")))  # noqa: S608 - one of a few names of our own
+def rows_of(connection: Connection, table: str, wanted: Wanted | None = None) -> Sequence[Mapping[str, Any]]:
+    """Return all rows with all columns of the table, or those of wanted meters; an old table may lack newer columns."""
+    return _as_mappings(connection.execute(text(f"SELECT * FROM {table}")), wanted)  # noqa: S608 - one of a few names of our own
 
 
-def _as_mappings(result: CursorResult[Any]) -> Sequence[Mapping[str, Any]]:
+def _as_mappings(result: CursorResult[Any], wanted: Wanted | None = None) -> Sequence[Mapping[str, Any]]:
     columns = tuple(result.keys())
-    return [dict(zip(columns, row, strict=True)) for row in result]
+    rows = result.all() if wanted is None else _wanted(result.all(), wanted)
+    return [dict(zip(columns, row, strict=True)) for row in rows]
+
+
+def _wanted(rows: Sequence[Row[Any]], wanted: Wanted) -> Iterator[Row[Any]]:
+    """Yield the rows of wanted meters; and those that have the same id as another row, which are not used."""
+    ids = [valid_id(row.id) for row in rows]
+    numbers = Counter(ids)
+    for row, meter_id in zip(rows, ids, strict=True):
+        if numbers[meter_id] > 1 or wanted(meter_id, address_of(row.host, row.port)):
+            yield row

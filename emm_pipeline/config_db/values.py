@@ -24,6 +24,9 @@ Code = TypeVar("Code", bound=IntEnum)
 MAX_HOST_LENGTH = 255
 """Longest name in the Domain Name System (RFC 1035, 2.3.4)."""
 
+HIGHEST_POWER_W = 1e12
+"""Far more than any power station has."""
+
 _NUMBER = re.compile(r"\s*[+-]?\d{1,50}(\.\d{0,50})?([eE][+-]?\d{1,4})?\s*", re.ASCII)
 _HEXADECIMAL = re.compile(r"\s*0[xX][0-9a-fA-F]{1,16}\s*", re.ASCII)
 _SPELLINGS = (
@@ -111,6 +114,11 @@ def positive(value: Any, high: float) -> float:
     if not 0 < number <= high:
         raise _invalid(value, allowed)
     return number
+
+
+def power(value: Any) -> float:
+    """Return a power (W) that a meter can have."""
+    return positive(value, HIGHEST_POWER_W)
 
 
 def factor(value: Any) -> float:

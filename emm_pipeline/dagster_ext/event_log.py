@@ -11,13 +11,14 @@ from operator import attrgetter
 
 from dagster import AssetKey, DagsterEventType, EventLogEntry
 from dagster_postgres import PostgresEventLogStorage
-from sqlalchemy import select, text
+from sqlalchemy import Connection, select, text
 
 from emm_pipeline.dagster_ext.internals import (
     STEP_STATS_EVENT_TYPES,
     RunStepKeyStatsSnapshot,
     SqlEventLogStorageTable,
     build_run_step_stats_from_events,
+    serialize_value,
 )
 
 MATERIALIZATIONS_OF_A_RUN = 100
@@ -43,8 +44,53 @@ _INSERT = text("""
 """)
 
 
+_INSERT_ONE = text("""
+    INSERT INTO event_logs (run_id, event, dagster_event_type, timestamp, step_key)
+    VALUES (:run_id, :event, :kind, :timestamp, :step_key)
+""")
+
+_OF_STEPS = frozenset(
+    {
+        DagsterEventType.ENGINE_EVENT,
+        DagsterEventType.HANDLED_OUTPUT,
+        DagsterEventType.LOADED_INPUT,
+        DagsterEventType.RESOURCE_INIT_FAILURE,
+        DagsterEventType.RESOURCE_INIT_STARTED,
+        DagsterEventType.RESOURCE_INIT_SUCCESS,
+        DagsterEventType.STEP_INPUT,
+        DagsterEventType.STEP_OUTPUT,
+        DagsterEventType.STEP_START,
+        DagsterEventType.STEP_SUCCESS,
+    }
+)
+"""Types of events that concern steps, and never an asset or a check."""
+
+
 class QuickEventLogStorage(PostgresEventLogStorage):
-    """The event log of dagster-postgres, with two of its queries replaced, and a method to store many events."""
+    """The event log of dagster-postgres, with two of its queries replaced, and two quick methods to store events."""
+
+    def store_event_of_step(self, connection: Connection, event: EventLogEntry) -> bool:
+        """Store an event if it concerns only a step; return whether it does.
+
+        Dagster's own method takes four statements: two that check connections, and a notification for versions before
+        1.0, because newer ones look at the table.
+
+        Args:
+            connection: One in autocommit.
+            event: The event, or a line of a run's log.
+        """
+        kind = event.dagster_event_type
+        if kind is not None and kind not in _OF_STEPS:
+            return False
+        row = {
+            "run_id": event.run_id,
+            "event": serialize_value(event),
+            "kind": kind.value if kind else None,
+            "timestamp": _time_of(event),
+            "step_key": event.step_key,
+        }
+        connection.execute(_INSERT_ONE, row)
+        return True
 
     def store_similar_events(self, example: EventLogEntry, events: Sequence[tuple[str | None, str]]) -> None:
         """Insert asset events, given by partition and serialized form, in one statement.
@@ -60,7 +106,7 @@ class QuickEventLogStorage(PostgresEventLogStorage):
         row = {
             "run_id": example.run_id,
             "kind": event.event_type_value,
-            "timestamp": datetime.fromtimestamp(example.timestamp, UTC).replace(tzinfo=None),  # as Dagster does
+            "timestamp": _time_of(example),
             "step_key": event.step_key,
             "asset_key": event.asset_key.to_string() if event.asset_key else None,
             "partitions": [partition for partition, _ in events],
@@ -102,3 +148,8 @@ class QuickEventLogStorage(PostgresEventLogStorage):
         with self.index_connection() as connection:
             runs = dict(map(tuple, connection.execute(statement))) if open_ids else {}
         return {partition: (runs[id_], id_) for partition, id_ in open_ids.items() if id_ in runs}
+
+
+def _time_of(event: EventLogEntry) -> datetime:
+    """Return the time of an event as the table contains it: UTC, without a zone."""
+    return datetime.fromtimestamp(event.timestamp, UTC).replace(tzinfo=None)

@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from multiprocessing.context import BaseContext
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 from dagster import DagsterInstance, DagsterRun, DefaultRunLauncher, EventLogEntry, Failure
@@ -61,6 +62,8 @@ __all__ = [
 CHECKED_AGAINST = {
     "dagster._cli.api.grpc_command": "1.13.27",
     "dagster._daemon.cli.run_command": "1.13.27",
+    "dagster._daemon.controller": "1.13.27",
+    "dagster._daemon.run_coordinator": "1.13.27",
     "dagster._core.errors.DagsterUserCodeUnreachableError": "1.13.27",
     "dagster._core.errors.DagsterUserCodeProcessError": "1.13.27",
     "dagster._core.events.AssetMaterializationPlannedData": "1.13.27",
@@ -113,9 +116,6 @@ CHECKED_AGAINST = {
 """The version of Dagster in which each private name, and each table with the columns in EMM's own SQL, was checked."""
 
 
-# Failures
-
-
 class PlainFailureError(Failure, DagsterUserCodeProcessError):
     """A Failure that Dagster shows as one line, with its metadata and without a stack trace, which would be Dagster's.
 
@@ -127,9 +127,6 @@ class PlainFailureError(Failure, DagsterUserCodeProcessError):
         plain = Failure(description, metadata, allow_retries=False)
         self.description, self.metadata, self.allow_retries = plain.description, plain.metadata, False
         self.user_code_process_error_infos = [SerializableErrorInfo(description, [], cls_name=None)]
-
-
-# The code server
 
 
 def run_code_server(arguments: Sequence[str]) -> None:
@@ -144,6 +141,25 @@ def run_daemon(arguments: Sequence[str]) -> None:
     from dagster._daemon.cli import run_command  # noqa: PLC0415  # no other process needs it
 
     run_command.main(list(arguments), standalone_mode=False)
+
+
+def look_at_queue_when(woken: Event) -> None:
+    """Make the daemon of this process look at the run queue also when `woken` is set, not only at each interval."""
+    from dagster._daemon import controller, run_coordinator  # noqa: PLC0415  # no other process needs them
+
+    class PromptQueueDaemon(run_coordinator.QueuedRunCoordinatorDaemon):
+        def __init__(self, interval_seconds: float) -> None:
+            super().__init__(interval_seconds=0)  # its own pause between two iterations, which cannot be ended early
+            self.pause_s = interval_seconds
+
+        def run_iteration(self, *arguments: Any) -> Any:
+            try:
+                yield from super().run_iteration(*arguments)
+            finally:  # also after an error, such as an outage of PostgreSQL
+                woken.wait(self.pause_s)
+                woken.clear()
+
+    controller.QueuedRunCoordinatorDaemon = PromptQueueDaemon  # type: ignore[assignment, attr-defined]
 
 
 def set_run_process_context(current: Callable[[], BaseContext]) -> None:
@@ -162,19 +178,12 @@ def wrap_check_for_orphaned_runs(wrapper: Callable[[Callable[[], None]], None]) 
     DagsterApiServer._check_for_orphaned_runs = check  # type: ignore[assignment, method-assign]
 
 
-# The webserver
-
-
 def open_workspace(instance: DagsterInstance, file: Path, version: str) -> AbstractContextManager[Any]:
     """Return the workspace that a file describes, for the webserver: a context manager that yields itself."""
-    # Imported here, because only the webserver needs them.
     from dagster._core.workspace.context import WorkspaceProcessContext  # noqa: PLC0415
     from dagster._core.workspace.load_target import WorkspaceFileTarget  # noqa: PLC0415
 
     return WorkspaceProcessContext(instance, WorkspaceFileTarget(paths=[str(file)]), version=version)
-
-
-# Run launchers
 
 
 def instance_of(launcher: RunLauncher[Any]) -> DagsterInstance:
@@ -214,9 +223,6 @@ class CeleryTaskHooks:
     def _launch_celery_task_run(self, run: DagsterRun, task_signature: Any, routing_key: str) -> None:
         with self.sending_task():
             super()._launch_celery_task_run(run, self.prepare_task(run, task_signature), routing_key)  # type: ignore[misc]
-
-
-# Storage
 
 
 class SharedEngine:

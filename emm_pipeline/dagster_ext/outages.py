@@ -133,6 +133,14 @@ class WaitingEvents(SharedEngine):
         )
         return records
 
+    def _store_first(self) -> None:
+        """Store the event that has waited longest; it stays in the queue."""
+        # Fails at once if the database is unavailable; Dagster's own attempts take six seconds.
+        with self._engine.connect() as connection:
+            is_stored = super().store_event_of_step(connection, self._waiting[0])  # type: ignore[misc]  # of the event log
+        if not is_stored:
+            super().store_event(self._waiting[0])  # type: ignore[misc]  # of the event log
+
     def _store_all(self, patience_s: float) -> None:
         ends_at = time.monotonic() + patience_s
         while not self._store_waiting(raises=time.monotonic() >= ends_at):
@@ -148,9 +156,7 @@ class WaitingEvents(SharedEngine):
             return False
         while self._waiting:
             try:
-                # Fails at once if the database is unavailable; Dagster's own attempts take six seconds.
-                self._engine.connect().close()
-                super().store_event(self._waiting[0])  # type: ignore[misc]  # of the event log
+                self._store_first()
             except Exception as err:
                 reason = " ".join(str(err).split())
                 if is_outage(err):

@@ -8,10 +8,11 @@ Storage in dagster.yaml: https://docs.dagster.io/deployment/oss/dagster-yaml
 """
 
 import os
-from collections.abc import Mapping
-from functools import lru_cache
+from collections.abc import Callable, Mapping
+from functools import lru_cache, wraps
 from pathlib import Path
 from typing import Any, Self
+from weakref import WeakKeyDictionary
 
 from dagster import DagsterInstance
 from dagster_postgres import (
@@ -50,16 +51,38 @@ class _Pooled(SharedEngine):
         self.engine.dispose()
 
 
+_TRUE: WeakKeyDictionary[Engine, set[tuple[str, ...]]] = WeakKeyDictionary()
+"""The questions about the tables of each database that were answered with yes: no table or column is ever removed."""
+
+
+def _asked_until_true(ask: Callable[..., Any]) -> Callable[..., bool]:
+    """Wrap a method that looks up in PostgreSQL whether the tables are up to date, as Dagster does for most queries."""
+
+    @wraps(ask)
+    def answer(storage: SharedEngine, *arguments: str) -> bool:
+        known, question = _TRUE.setdefault(storage.engine, set()), (ask.__qualname__, *arguments)
+        if question not in known and ask(storage, *arguments):
+            known.add(question)
+        return question in known
+
+    return answer
+
+
 class _EventLogStorage(WaitingEvents, _Pooled, QuickEventLogStorage):
-    pass
+    has_secondary_index = _asked_until_true(QuickEventLogStorage.has_secondary_index)
+    has_table = _asked_until_true(QuickEventLogStorage.has_table)
 
 
 class _RunStorage(_Pooled, PostgresRunStorage):
-    pass
+    has_backfill_tags_table = _asked_until_true(PostgresRunStorage.has_backfill_tags_table)
+    has_built_index = _asked_until_true(PostgresRunStorage.has_built_index)
+    has_bulk_actions_selector_cols = _asked_until_true(PostgresRunStorage.has_bulk_actions_selector_cols)
+    has_run_stats_index_cols = _asked_until_true(PostgresRunStorage.has_run_stats_index_cols)
 
 
 class _ScheduleStorage(_Pooled, PostgresScheduleStorage):
-    pass
+    has_built_index = _asked_until_true(PostgresScheduleStorage.has_built_index)
+    has_instigators_table = _asked_until_true(PostgresScheduleStorage.has_instigators_table)
 
 
 @lru_cache(maxsize=4)  # more than one only where a password was changed meanwhile, and in tests

@@ -12,7 +12,7 @@ from dagster import MetadataValue, OpExecutionContext, Out, Output, job, op
 from sqlalchemy import Engine
 
 from emm_pipeline.config_db.device_state.fingerprints import fingerprints
-from emm_pipeline.config_db.device_state.meter_status import forget, load_statuses, save_configurations
+from emm_pipeline.config_db.device_state.meter_status import forget, load_configurations, save_configurations
 from emm_pipeline.config_db.gateway_locks import gateway_locks
 from emm_pipeline.config_db.loader import load_fleet
 from emm_pipeline.defs.lineage import changed_assets
@@ -60,8 +60,7 @@ def discover(context: OpExecutionContext, config_database: ConfigDatabase, limit
         to_delete = [key for key in to_delete if key not in in_flight]
 
         configurations = fingerprints(fleet)
-        statuses = load_statuses(engine)
-        known = {id_: status.configuration for id_, status in statuses.items() if status.configuration}
+        known = load_configurations(engine)
         to_test = [meter for meter in fleet.meters if known.get(meter.id) != configurations[meter.id]]
 
         if to_add:

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 from dagster import OpExecutionContext
 
 from emm_pipeline.condition.meters import STORE_IS_AWAY_AFTER
-from emm_pipeline.config_db.loader import load_fleet
+from emm_pipeline.config_db.loader import Wanted, load_fleet
 from emm_pipeline.defs.partitions import existing_partitions, meter_ids, other_keys
 from emm_pipeline.defs.reporting import failed_in_run
 from emm_pipeline.defs.resources import ConfigDatabase, Limits, Readings
 from emm_pipeline.defs.runs import ScheduledPoll, resumes_failed_run
 from emm_pipeline.errors import OutboxError
+from emm_pipeline.fleet import Fleet
 from emm_pipeline.opening import open_outbox
 from emm_pipeline.polling import pipeline
 from emm_pipeline.polling.device_state import ScheduleSlot
@@ -40,19 +41,31 @@ WORTH_AN_ATTEMPT = timedelta(seconds=1)
 
 def plan_run(context: OpExecutionContext, config_database: ConfigDatabase) -> PollPlan:
     """Choose the run's meters: those of its partitions, those that failed in its parent run, or those of its shard."""
+    chosen = _chosen_meters(context)
+    if chosen is not None:
+        ids = meter_ids(chosen)
+        return plan_meters(_load_fleet(context, config_database, lambda meter_id, _: meter_id in ids), ids)
+    poll = ScheduledPoll.of_run(context.run)
+    shard = poll.shard if poll else Shard()
+    fleet = _load_fleet(context, config_database, shard.may_need)
+    return plan_shard(fleet, shard, meter_ids(existing_partitions(context.instance)))
+
+
+def _chosen_meters(context: OpExecutionContext) -> Collection[str] | None:
+    """Return the keys of the run's partitions, or of the meters that failed in its parent; None: not chosen by key."""
+    if context.has_partition_key or context.has_partition_key_range:
+        return context.partition_keys
+    if context.run.parent_run_id and resumes_failed_run(context.run):
+        return failed_in_run(context.instance, context.run.parent_run_id)
+    return None
+
+
+def _load_fleet(context: OpExecutionContext, config_database: ConfigDatabase, wanted: Wanted) -> Fleet:
     with config_database.open() as engine:
-        fleet = load_fleet(engine)
+        fleet = load_fleet(engine, wanted=wanted)
     for issue in fleet.issues:
         context.log.warning(str(issue))
-    if context.has_partition_key or context.has_partition_key_range:
-        return plan_meters(fleet, meter_ids(context.partition_keys))
-    if context.run.parent_run_id and resumes_failed_run(context.run):
-        failed = failed_in_run(context.instance, context.run.parent_run_id)
-        if failed is not None:
-            return plan_meters(fleet, meter_ids(failed))
-    poll = ScheduledPoll.of_run(context.run)
-    discovered = meter_ids(existing_partitions(context.instance))
-    return plan_shard(fleet, poll.shard if poll else Shard(), discovered)
+    return fleet
 
 
 def unknown_partitions(context: OpExecutionContext) -> list[str]:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The report of a run, and the status of all meters after it; `issues` are by meter id."""
+    """The report of a run, and the status after it of its meters and of all that fail; `issues` are by meter id."""
 
     plan: ReportPlan
     statuses: Mapping[int, MeterStatus]
@@ -57,11 +57,11 @@ def record(
         if not planned_by_dagster:
             is_red = plan.is_red(scheduled=is_scheduled(context), unstored=unstored)
             report_planned(context, [*plan.recovered, *(plan.failing if is_red else ())])
-        stated = {result.id for result in plan.read}
+        stated, observed = ({result.id for result in chosen} for chosen in (plan.read, plan.observed))
         details = PageDetails(
-            load_labels(engine),
+            load_labels(engine, stated | observed),
             values_read(context, stated),
-            load_failing(engine) if plan.observed else {},
+            load_failing(engine, observed) if observed else {},
             current_settings().grafana_url.rstrip("/"),
         )
         report_read(context, plan.read, details)
@@ -73,8 +73,8 @@ def record(
 def _report_of(
     engine: "Engine", instance: DagsterInstance, results: Sequence[PollResult], interval: timedelta
 ) -> Report:
-    """Return what to report of the results, and the statuses of the meters to save after that."""
-    before = load_statuses(engine)
+    """Return what to report of the results, and the statuses after that: of these meters, and of all that fail."""
+    before = load_statuses(engine, [result.id for result in results])
     shown_as_failed: set[int] = set()
     if interval:  # otherwise all meters that were read are reported in any case
         storage = instance.event_log_storage

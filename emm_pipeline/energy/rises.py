@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from itertools import pairwise
+from itertools import groupby, pairwise
 from typing import TYPE_CHECKING
 
 from emm_pipeline.energy.amounts import PER_KWH
@@ -66,22 +66,27 @@ def first_right(time: Sequence[int], value: Sequence[int], counter: Counter) -> 
 
 
 def _end_of_glitch(time: Sequence[int], value: Sequence[int], counter: Counter) -> int:
-    """Return where the level begins at which most readings are, if in SETTLED_AFTER; or 0.
+    """Return where the level begins that has the most readings in sequence of the first SETTLED_AFTER; or 0.
 
     The readings before it are a glitch if their level comes back, or if each of them is at another, lower one.
     """
 
     def is_same_level(begin: int, index: int) -> bool:
-        """Whether a reading is hardly higher than an earlier one."""
-        return 0 <= value[index] - value[begin] <= abs(value[begin]) // 10 + 10 * counter.step
+        """Whether a reading hardly differs from an earlier one."""
+        return abs(value[index] - value[begin]) <= abs(value[begin]) // 10 + 10 * counter.step
+
+    def in_sequence(begin: int) -> int:
+        """Return the largest number of readings in sequence that are at the level of the one at `begin`."""
+        at_level = (is_same_level(begin, index) for index in range(begin, until))
+        return max(sum(group) for _, group in groupby(at_level))
 
     until = bisect_right(time, time[0] + SETTLED_AFTER_MS)
     begins = [0, *(each for each in range(1, until) if value[each] and not is_same_level(each - 1, each))][:_LEVELS]
-    counts = {begin: sum(is_same_level(begin, each) for each in range(begin, len(value))) for begin in begins}
-    level = max(counts, key=counts.__getitem__)
-    if any(is_same_level(0, each) for each in range(level, len(value))):
+    lengths = {begin: in_sequence(begin) for begin in begins}
+    level = max(lengths, key=lengths.__getitem__)
+    if any(is_same_level(0, each) for each in range(level, bisect_right(time, time[level] + SETTLED_AFTER_MS))):
         return level
-    are_alone = all(counts[begin] == 1 for begin in begins if begin < level)
+    are_alone = all(lengths[begin] == 1 for begin in begins if begin < level)
     rise = value[level] - value[0]
     return level if are_alone and rise > 0 and needs_judgement(rise, time[level] - time[0], counter) else 0
 

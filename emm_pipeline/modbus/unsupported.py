@@ -11,7 +11,7 @@ from emm_pipeline.readings import Request, UnsupportedRange
 from emm_pipeline.registers import WORD_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
     from datetime import datetime
 
     from emm_pipeline.fleet import Register
@@ -61,8 +61,10 @@ def is_value(range_: UnsupportedRange, registers: Sequence[Register]) -> bool:
     return len(_values_in(request_of(range_), registers)) == 1
 
 
-def known_too_long(known: Iterable[UnsupportedRange], registers: Sequence[Register]) -> frozenset[Request]:
+def known_too_long(known: Collection[UnsupportedRange], registers: Sequence[Register]) -> frozenset[Request]:
     """Return the requests for several values to which the unit is known not to reply."""
+    if not known:
+        return frozenset()
     silent = (request_of(each) for each in known if each.exception_code == NO_REPLY)
     return frozenset(request for request in silent if len(_values_in(request, registers)) > 1)
 

@@ -172,16 +172,16 @@ class DeviceStates:
 def load_device_states(engine: Engine, plan: PollPlan, slot: ScheduleSlot | None) -> DeviceStates:
     """Return the state of the meters; if the database does not answer, log a warning and return an empty state."""
     try:
-        now = datetime.now(UTC)
+        now, ids = datetime.now(UTC), [meter.id for meter in plan.meters]
         refused = load_refused(engine, plan.meters, plan.types, now)
         given = load_given(engine, plan.meters, plan.types)
         models = load_model_addresses(engine, plan.meters, plan.types, now)
-        newest_reading = load_newest_reading(engine, [meter.id for meter in plan.meters])
+        newest_reading = load_newest_reading(engine, ids)
         labels_known = load_labels_known(engine, plan.meters, plan.types, now)
         return DeviceStates(
-            *(plan, slot, load_failing(engine), refused, given, load_silent(engine), models),
-            accepted=load_accepted(engine),
-            counters={id_: counters.load(text) for id_, text in load_counters(engine).items()},
+            *(plan, slot, load_failing(engine, ids), refused, given, load_silent(engine, ids), models),
+            accepted=load_accepted(engine, ids),
+            counters={id_: counters.load(text) for id_, text in load_counters(engine, ids).items()},
             newest_reading=newest_reading,
             labels_known=labels_known,
         )

@@ -49,6 +49,15 @@ class Shard:
             return meter.id == self.meter_id
         return crc32(meter.address.encode()) % self.count == self.index
 
+    def may_need(self, meter_id: int | None, address: str | None) -> bool:
+        """Whether a run over this shard needs the configuration of a meter: it holds it, or reports if it is invalid.
+
+        None where the configuration has no valid id or address.
+        """
+        if self.meter_id is not None:
+            return meter_id == self.meter_id
+        return self.index == 0 or (address is not None and crc32(address.encode()) % self.count == self.index)
+
     def reports_misconfigured(self, meter_id: int) -> bool:
         """Whether this shard reports that the meter is misconfigured, since its gateway may not be known."""
         return self.index == 0 if self.meter_id is None else self.meter_id == meter_id

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from emm_pipeline.config_db.editing.meter_rows import HIGHEST_POWER_W
 from emm_pipeline.config_db.validation import check_rows
 from emm_pipeline.config_db.validation.meters import DEFAULT_PORT
-from emm_pipeline.config_db.values import TRANSPORT_NAMES, InvalidValueError, positive, shown
+from emm_pipeline.config_db.values import TRANSPORT_NAMES, InvalidValueError, power, shown
 from emm_pipeline.fleet import SERIAL_PORT
 from emm_pipeline.web.scan_forms import host_issue, split_port
 
@@ -110,7 +109,7 @@ class MeterForm:
                 self.issues[name] = found
         if given := self.values["max_power_w"]:
             try:
-                row["max_power_w"] = positive(given.replace(",", "."), HIGHEST_POWER_W)
+                row["max_power_w"] = power(given.replace(",", "."))
             except InvalidValueError as err:
                 self.issues["max_power_w"] = str(err)
 

@@ -1,4 +1,7 @@
-"""An operator's steps in Dagster's UI when a meter fails, in a real browser. Each test continues the previous one."""
+"""Dagster's UI in a real browser: an operator's steps when a meter fails, and a malicious page that is open meanwhile.
+
+Each test continues the previous one.
+"""
 
 import re
 from collections.abc import Iterator
@@ -9,6 +12,7 @@ from playwright.sync_api import Locator, Page, expect
 from sqlalchemy import text
 from support.browser import TakePicture
 from support.dagster_ui import wait_for
+from support.foreign_page import foreign_page
 from support.meters import SimulatedGateway, SimulatedUnit, SimulatorLoop, encode_value, inputs
 from support.postgres import postgres_folder
 from support.stack import Stack
@@ -59,6 +63,13 @@ def stack(gateways) -> Iterator[Stack]:
         for id_, gateway in gateways.items():
             stack.add_meter(id_, gateway.port, description=NAMES[id_])
         yield stack
+
+
+@pytest.fixture(autouse=True)
+def leave(page: Page) -> Iterator[None]:
+    """Leave Dagster's page at the end of a test: it would draw each run of the next one."""
+    yield
+    page.goto("about:blank")
 
 
 def break_meters(gateways: dict[int, SimulatedGateway], *, broken: bool) -> None:
@@ -214,9 +225,11 @@ def test_a_backfill_of_the_failed_partitions_goes_through(page: Page, stack, gat
     page.goto(f"{stack.ui.url}/runs")
     page.get_by_role("tab", name="Backfills").click()
     page.locator('a[href^="/runs/b/"]').first.click()
-    backfill_id = page.url.rsplit("/", 1)[1].split("?")[0]
+    address = page.url
+    page.goto("about:blank")  # the wait takes most of a minute
+    backfill_id = address.rsplit("/", 1)[1].split("?")[0]
     assert stack.ui.wait_for_backfill(backfill_id).startswith("COMPLETED")
-    page.reload()
+    page.goto(address)
     expect(page.get_by_text("100% completed")).to_be_visible()
     assert stack.ui.partitions()["failed"] == set()
 
@@ -238,3 +251,44 @@ def test_the_checks_of_energies_name_the_intervals(page: Page, stack, picture: T
     picture("energy_checks")
     with stack.engine.connect() as connection:
         assert connection.scalar(text("SELECT sum(energy) FROM emm_energy WHERE period = 'hour'")) == pytest.approx(4)
+
+
+def written_from_outside(stack: Stack) -> list[dict[str, str]]:
+    """Return the events of the asset that belong to no run."""
+    found = stack.ui.ask(
+        """{ assetOrError(assetKey: {path: ["meter_readings"]}) { ... on Asset {
+               assetMaterializations(limit: 100) { runId timestamp } assetObservations(limit: 100) { runId timestamp }
+           } } }"""
+    )["assetOrError"]
+    events = [*found["assetMaterializations"], *found["assetObservations"]]
+    assert events
+    return [event for event in events if not event["runId"]]
+
+
+def test_a_page_of_another_origin_can_neither_stop_polling_nor_write_events_nor_read(page: Page, stack):
+    """A malicious page on the machine where Dagster runs; Dagster has no login here."""
+    state = stack.ui.ask(
+        """{ schedulesOrError(repositorySelector: {repositoryName: "__repository__", repositoryLocationName: "emm"}) {
+               ... on Schedules { results { name scheduleState { id } } } } }"""
+    )["schedulesOrError"]["results"]
+    (id_,) = [one["scheduleState"]["id"] for one in state if one["name"] == "poll_schedule"]
+    assert stack.ui.schedules()["poll_schedule"] == "RUNNING"
+    with foreign_page(stack.ui.url, id_) as address:
+        page.goto(address)
+        page.wait_for_function("document.title.startsWith('done')")
+        framed = [frame.title() for frame in page.frames[1:] if "Dagster" in frame.title()]
+        assert page.title() == "done", "what the page could read or open"
+    assert framed == []
+    assert stack.ui.schedules()["poll_schedule"] == "RUNNING"
+    assert written_from_outside(stack) == []
+
+
+def test_dagsters_own_pages_work_in_the_same_browser_the_live_connection_too(page: Page, stack):
+    page.goto(f"{stack.ui.url}/runs")
+    page.get_by_text("Runs").first.wait_for()
+    opened = page.evaluate(
+        """() => new Promise(resolve => {
+             const socket = new WebSocket(location.origin.replace('http', 'ws') + '/graphql', 'graphql-ws');
+             socket.onopen = () => resolve(true); socket.onerror = () => resolve(false); })"""
+    )
+    assert opened

@@ -17,6 +17,7 @@ from support.browser import TakePicture
 from support.catalogue_devices import SITUATIONS
 from support.dagster_ui import DagsterUI, wait_for
 from support.day_of_readings import put_day
+from support.demo import locks_in, processes_of
 from support.meters import SimulatedGateway, SimulatedUnit, encode_registers
 from support.ports import free_port
 from support.postgres import postgres_folder
@@ -38,11 +39,13 @@ NAMES = {1: "main distribution", 2: "heat pump", 3: "bakery"}
 
 
 class Demo(NamedTuple):
-    """A running demo: the address of the page, Dagster, and the file with its settings."""
+    """A running demo: the address of the page, Dagster, the folder of its data, its process and its output."""
 
     url: str
     ui: DagsterUI
-    env_file: Path
+    data_dir: Path
+    process: subprocess.Popen[bytes]
+    output: Path
 
 
 class Newcomer:
@@ -80,30 +83,21 @@ def gateway(simulator_loop) -> Iterator[SimulatedGateway]:
 
 @pytest.fixture(scope="module")
 def demo() -> Iterator[Demo]:
-    """A demo, whose output is checked at the end."""
     emm = Path(sys.executable).with_name("emm")
     port, web_port = free_port(), free_port()
     with postgres_folder() as folder:
         command = [emm, "demo", "--data-dir", folder / "demo", "--port", str(port), "--web-port", str(web_port)]
-        output = (folder / "output").open("w+")
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
+        with (folder / "output").open("w") as output:
+            process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
         try:
             url = f"http://127.0.0.1:{web_port}"
             wait_for("the page", lambda: process.poll() is not None or answers(f"{url}/healthz"), 120)
             ui = DagsterUI(f"http://127.0.0.1:{port}")
             wait_for("Dagster", lambda: process.poll() is not None or answers(f"{ui.url}/server_info"), 120)
-            yield Demo(url, ui, folder / "demo" / "demo.env")
+            yield Demo(url, ui, folder / "demo", process, folder / "output")
         finally:
             process.send_signal(signal.SIGINT)
             process.wait(60)
-            output.seek(0)
-            printed = output.read()
-            output.close()
-    assert process.returncode == 0, printed
-    places = [re.search(pattern, printed) for pattern in (url, "test_measurement", r"\d\d:\d\d:\d\d .*4 meters read")]
-    assert all(places), printed
-    starts = [place.start() for place in places if place]
-    assert starts == sorted(starts), "the page's address, then the table of the first poll, then a line for each poll"
 
 
 def row_of(page: Page, name: str) -> Locator:
@@ -173,7 +167,7 @@ def test_a_meter_is_polled_at_once_and_the_run_is_in_dagsters_history(page: Page
 
 
 def test_a_failing_meter_comes_first_with_the_reason_and_what_to_do(page: Page, demo, gateway, picture: TakePicture):
-    put_day(load_settings(demo.env_file), {1: 3466.0, 2: 1872.0, 3: 1340.0})
+    put_day(load_settings(demo.data_dir / "demo.env"), {1: 3466.0, 2: 1872.0, 3: 1340.0})
     gateway.units[2].exception = DEVICE_FAILURE
     poll_now(page, demo, "heat pump")
     page.goto(demo.url)
@@ -223,3 +217,20 @@ def test_a_meter_is_renamed_and_the_change_is_logged(page: Page, demo):
     expect(page.get_by_role("heading", name="bakery, oven", level=1)).to_be_visible()
     page.get_by_role("link", name="Changes").click()
     expect(page.get_by_role("row").filter(has_text="edit meter 3").first).to_contain_text('"bakery, oven"')
+
+
+def test_ctrl_c_ends_every_process_and_leaves_no_lock(page: Page, demo):
+    page.goto("about:blank")  # the page that is open would report that it cannot load its parts any more
+    assert len(processes_of(demo.data_dir)) > 4
+    demo.process.send_signal(signal.SIGINT)
+    demo.process.wait(60)
+    printed = demo.output.read_text()
+    assert demo.process.returncode == 0, printed
+    places = [
+        re.search(pattern, printed) for pattern in (demo.url, "test_measurement", r"\d\d:\d\d:\d\d .*4 meters read")
+    ]
+    assert all(places), printed
+    starts = [place.start() for place in places if place]
+    assert starts == sorted(starts), "the page's address, then the table of the first poll, then a line for each poll"
+    assert not processes_of(demo.data_dir)
+    assert locks_in(demo.data_dir) == []

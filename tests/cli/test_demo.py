@@ -1,16 +1,15 @@
 """The demo with real processes and real signals, which must leave nothing behind."""
 
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 from sqlalchemy import create_engine, text
 from support.dagster_ui import SCHEDULES, DagsterUI, wait_for
+from support.demo import locks_in, processes_of
 from support.ports import free_port
 from support.postgres import postgres_folder
 
@@ -40,38 +39,24 @@ def demo(data_dir: Path, *options: str, **environment: str) -> subprocess.Popen[
     )
 
 
-def processes_of(data_dir: Path) -> list[psutil.Process]:
-    """Return every process of a demo, identified by its command line or environment."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            about = " ".join(process.cmdline()) + str(process.environ().get("DAGSTER_HOME", ""))
-        except psutil.Error:
-            continue
-        if str(data_dir) in about and process.status() != psutil.STATUS_ZOMBIE:
-            found.append(process)
-    return found
+def reading_in(output: str) -> list[str]:
+    """Return the words of the one row of readings in a demo's output."""
+    (row,) = [line for line in output.splitlines() if "test_measurement" in line]
+    return row.split()
 
 
-def locks_in(data_dir: Path) -> list[Path]:
-    """Return every lock file of a demo, without headers of the same name in a copy of PostgreSQL's programs."""
-    files = [path for path in data_dir.rglob("*") if "lock" in path.name.lower() and path.is_file()]
-    return [path for path in files if not path.relative_to(data_dir).parts[0].startswith(".postgres.programs")]
-
-
-def test_once_prints_a_reading_and_exits_with_0_and_a_second_time_too(data_dir):
-    for _ in range(2):
-        process = demo(data_dir, "--once")
-        output, _ = process.communicate(timeout=120)
-        assert process.returncode == 0, output
-        (row,) = [line for line in output.splitlines() if "test_measurement" in line]
-        assert row.split()[:3] == ["0", "test_energy_meter", "test_measurement"]
-        assert "test_u" in row
+def test_once_prints_a_reading_and_exits_with_0(data_dir):
+    process = demo(data_dir, "--once")
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, output
+    row = reading_in(output)
+    assert row[:3] == ["0", "test_energy_meter", "test_measurement"]
+    assert "test_u" in row
     assert not processes_of(data_dir)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_every_process_and_leaves_no_lock_so_that_the_demo_can_start_again(data_dir, number):
+def test_a_signal_ends_every_process_and_leaves_no_lock_so_that_the_demo_can_start_again(data_dir):
+    """SIGTERM; that Ctrl-C does the same is in browser/test_web_page.py."""
     port = free_port()
     process = demo(data_dir, "--port", str(port))
     try:
@@ -81,7 +66,7 @@ def test_a_signal_ends_every_process_and_leaves_no_lock_so_that_the_demo_can_sta
         assert ui.partitions()["materialized"] == {"0"}
         assert len(processes_of(data_dir)) > 4
     finally:
-        process.send_signal(number)
+        process.terminate()
         output, _ = process.communicate(timeout=60)
     assert process.returncode == 0, output
     assert f"http://127.0.0.1:{port}" in output
@@ -99,14 +84,14 @@ def change(data_dir: Path, statement: str, **values: object) -> None:
         engine.dispose()
 
 
-def test_meters_that_a_person_added_are_kept_and_a_dead_one_does_not_affect_the_other(data_dir):
+def test_another_demo_keeps_meters_that_a_person_added_and_a_dead_one_does_not_affect_the_other(data_dir):
     closed = free_port()
     insert = "INSERT INTO energy_meters VALUES (1, '127.0.0.1', :port, 1, 'virtual_modbustcp', NULL)"
     change(data_dir, insert, port=closed)
     process = demo(data_dir, "--once")
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 0, "meter 0 was stored"
-    assert "test_measurement" in output
+    assert reading_in(output)[:3] == ["0", "test_energy_meter", "test_measurement"]
     assert f"127.0.0.1:{closed}" in output
     assert "refused" in output
 

@@ -179,6 +179,27 @@ def test_an_exported_list_can_be_imported_into_another_database(emm, tmp_path, k
         assert {name: old.get(name) for name in columns} == {name: new.get(name) for name in columns}
 
 
+@pytest.mark.parametrize("kind", ["csv", "yaml"])
+def test_tariff_and_highest_power_are_exported_and_imported(emm, tmp_path, kind):
+    imported(emm, CSV, "--yes")
+    emm("tariffs", "set", "house", "--from", "2026-01-01", "--price", "0.30")
+    assert emm("meters", "edit", 1, "--tariff", "house", "--max-power", "25000").returncode == 0
+    file = tmp_path / f"meters.{kind}"
+    emm("meters", "export", "-o", file)
+    emm("meters", "edit", 1, "--tariff", "", "--max-power", "9")
+    result = emm("meters", "import", file, "--update", "--yes")
+    assert "0 added, 1 changed, 2 unchanged" in result.stdout, result.stderr
+    first, second, _ = json.loads(emm("meters", "export", "--json").stdout)
+    assert (first["tariff"], first["max_power_w"]) == ("house", 25000)
+    assert "tariff" not in second
+    file.write_text(file.read_text().replace("house", "hose").replace("25000", "-1"))
+    refused = emm("meters", "import", file, "--update", "--yes")
+    assert "max_power_w is '-1.0'; allowed: above 0" in refused.stderr
+    file.write_text(file.read_text().replace("-1", "1"))
+    refused = emm("meters", "import", file, "--update", "--yes")
+    assert "there is no tariff 'hose'; emm tariffs list shows them; did you mean 'house'?" in refused.stderr
+
+
 def test_a_file_from_a_spreadsheet_with_other_names_and_a_byte_order_mark_is_read(emm):
     text = b"\xef\xbb\xbfhost;slave_address;type\r\n10.0.0.5;1;sdm630\r\n"
     result = imported(emm, text, "--yes")

@@ -8,6 +8,8 @@ from emm_pipeline.config_db.engine import create_config_engine, database_errors
 from emm_pipeline.config_db.loader import MAX_REGISTERS_PER_TYPE, load_fleet
 from emm_pipeline.config_db.upgrade import upgrade
 from emm_pipeline.errors import ConfigDatabaseError
+from emm_pipeline.polling.plan import plan_shard
+from emm_pipeline.polling.sharding import Shard
 
 SECRET = "correct-horse"
 
@@ -37,6 +39,36 @@ def test_the_further_columns_are_read(config_engine):
     assert (meter_type.max_registers_per_request, meter_type.max_gap, meter_type.timeout_s) == (80, 20, 2.5)
     (register,) = meter_type.registers
     assert (register.scale, register.invalid_value) == (0.1, -32768)
+
+
+def test_the_rows_that_a_shard_needs_give_the_same_plan_as_all_rows(config_engine):
+    execute(config_engine, "INSERT INTO registers VALUES ('sdm630', 0, 'voltageL1', 'V', 3, 4, 2, 2)")
+    execute(
+        config_engine,
+        """INSERT INTO energy_meters (id, host, port, slave_address, type, transport)
+           SELECT n, concat('10.0.0.', n / 2), 502, 1 + mod(n, 2), 'sdm630', NULL FROM generate_series(1, 40) n
+           UNION VALUES (50, ' 10.0.0.3 ', 502, 3, 'sdm630', NULL), (51, '10.0.0.4', 502, 0, 'unknown', NULL),
+                        (52, 'two words', 502, 1, 'sdm630', NULL),
+                        (54, '/dev/ttyUSB0', 1, 1, 'sdm630', 'serial')""",
+    )
+    ids = range(100)
+    shards = [Shard(index, 3) for index in range(3)]
+    fleets = [load_fleet(config_engine, wanted=shard.may_need) for shard in shards]
+    plans = [plan_shard(fleet, shard, ids) for fleet, shard in zip(fleets, shards, strict=True)]
+    whole = load_fleet(config_engine)
+    assert plans == [plan_shard(whole, shard, ids) for shard in shards]
+    assert sum(len(plan.meters) for plan in plans) == 42
+    assert [len(plan.unreadable) for plan in plans] == [2, 0, 0]
+    assert all(len(fleet.meters) < 30 for fleet in fleets[1:]), "the others' rows were not checked"
+
+
+def test_rows_with_the_same_id_are_not_used_whichever_of_them_is_wanted(bare_database):
+    execute(bare_database, "DELETE FROM energy_meters")
+    for host in ("10.0.0.1", "10.0.0.2"):
+        execute(bare_database, f"INSERT INTO energy_meters VALUES (1, '{host}', 502, 1, 'virtual_modbustcp')")
+    fleet = load_fleet(bare_database, wanted=lambda _, address: address == "10.0.0.1:502")
+    assert fleet.meters == ()
+    assert "occurs 2 times" in str(fleet.issues)
 
 
 def test_registers_of_a_type_that_no_enabled_meter_has_are_not_loaded(config_engine):

@@ -84,7 +84,7 @@ def test_every_command_of_the_walkthrough_works_and_the_old_meter_is_polled(emm,
         processes.start("units", command, os.environ | {"PYTHONPATH": str(PROJECT_ROOT)})
         while not listens(port):
             processes.check()
-        Walkthrough(emm.settings, f"127.0.0.1:{port}").run()
+        Walkthrough(emm.settings, f"127.0.0.1:{port}", lambda arguments, _: emm(*arguments)).run()
     with original.connect() as connection:
         readings = connection.exec_driver_sql("SELECT measurement, value FROM readings WHERE id = 0 ORDER BY value")
         assert [tuple(row) for row in readings] == [("activePower", -1500.0), ("voltageL1", 230.5)]

@@ -5,6 +5,7 @@ import json
 import pytest
 from dagster_postgres import PostgresEventLogStorage
 from dagster_shared.record import copy
+from dagster_shared.serdes import deserialize_value
 from sqlalchemy import create_engine, text
 from support.meters import SimulatedUnit
 
@@ -54,6 +55,22 @@ def test_the_steps_of_a_run_are_those_that_dagster_would_give(pipeline, polled):
     report_results = next(step for step in steps if step.step_key.endswith("report_results"))
     assert len(report_results.materialization_events) == 10
     assert ours.get_step_stats_for_run(polled, [report_results.step_key]) == [report_results]
+
+
+def test_each_event_of_a_run_is_stored_as_dagster_would_store_it(pipeline, polled):
+    names = "run_id, event, dagster_event_type, timestamp, step_key, asset_key, partition"
+    engine = create_engine(current_settings().dagster_database_url)
+    with engine.connect() as connection:
+        rows = connection.execute(text(f"SELECT {names} FROM event_logs WHERE run_id = :run"), {"run": polled})
+        stored = [dict(row) for row in rows.mappings()]
+    engine.dispose()
+    assert {"STEP_START", "STEP_SUCCESS", "ASSET_OBSERVATION", None} <= {row["dagster_event_type"] for row in stored}
+    storage = pipeline.instance.event_log_storage
+    for row in stored:
+        insert = PostgresEventLogStorage.prepare_insert_event(storage, deserialize_value(row["event"]))
+        expected = insert.compile().params
+        assert json.loads(row.pop("event")) == json.loads(expected.pop("event"))
+        assert row == expected
 
 
 def test_the_failed_partitions_are_those_that_dagster_would_give(pipeline, polled):

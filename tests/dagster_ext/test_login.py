@@ -7,7 +7,6 @@ from support.guard_client import Client, Dagster, basic
 
 from emm_pipeline.dagster_ext.guard import Guard
 from emm_pipeline.dagster_ext.login import Login
-from emm_pipeline.dagster_ext.webserver import guard
 from emm_pipeline.http_access.failed_logins import ALLOWED, WITHIN_S, FailedLogins
 from emm_pipeline.settings import current_settings
 
@@ -28,6 +27,9 @@ def guarded() -> Client:
 @pytest.fixture
 def webserver(monkeypatch) -> Client:
     """As `emm webserver` makes it from the settings, behind a proxy."""
+    # Importing Dagster's webserver takes a second, in each process that collects tests.
+    from emm_pipeline.dagster_ext.webserver import guard
+
     monkeypatch.setenv("DAGSTER_LOGIN_USER", LOGIN[0])
     monkeypatch.setenv("DAGSTER_LOGIN_PASSWORD", LOGIN[1])
     monkeypatch.setenv("EMM_TRUSTED_PROXIES", f" no.such.name.invalid, {PROXY}")

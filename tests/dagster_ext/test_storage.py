@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from dagster import DagsterInstance, DagsterRunStatus
 from dagster._core.test_utils import create_run_for_test
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, event, text
 
 from emm_pipeline.dagster_ext.run_history import prune_runs
 from emm_pipeline.defs.partitions import METER_READINGS, METERS
@@ -44,6 +44,23 @@ def test_a_run_is_pruned_an_hour_after_its_end(instance, age, left):
     before = datetime.now(UTC) - timedelta(hours=1)
     prune_runs(instance, before, timedelta(minutes=1), asset=METER_READINGS, partitions=str(METERS.name))
     assert len(instance.get_run_ids()) == left
+
+
+def test_dagster_looks_up_only_once_whether_its_tables_are_up_to_date(pipeline):
+    def statements(instance: DagsterInstance) -> list[str]:
+        sent: list[str] = []
+        note = lambda *arguments: sent.append(arguments[2])  # noqa: E731
+        with instance.run_storage.connect() as connection:
+            engine = connection.engine
+        event.listen(engine, "before_cursor_execute", note)
+        instance.all_instigator_state()
+        instance.get_run_records(limit=1)
+        event.remove(engine, "before_cursor_execute", note)
+        return sent
+
+    statements(DagsterInstance.get())
+    sent = statements(DagsterInstance.get())
+    assert len(sent) == 2, sent
 
 
 def test_instances_opened_one_after_another_share_their_connections(pipeline):

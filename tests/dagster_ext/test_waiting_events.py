@@ -38,7 +38,13 @@ class Log:
             raise OperationalError("SELECT 1", {}, Exception("connection refused"))
         return self
 
-    def close(self) -> None: ...
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def store_event_of_step(self, connection, event: EventLogEntry) -> bool:
+        return False
 
 
 class WaitingLog(WaitingEvents, Log):

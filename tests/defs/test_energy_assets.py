@@ -17,7 +17,6 @@ from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
 
 from emm_pipeline.config_db.device_state.energy_state import LATE, load_recomputations, note_recomputation, save_begin
 from emm_pipeline.dagster_ext.run_history import prune_runs
-from emm_pipeline.definitions import build_definitions
 from emm_pipeline.defs import prune
 from emm_pipeline.defs.energy import DAILY, HOURLY, MONTHLY, automation_sensor
 from emm_pipeline.defs.energy_again import build_energy_again_sensor
@@ -54,7 +53,7 @@ def readings(pipeline, monkeypatch):
 
 def materialize(pipeline, asset, first, last=None, **tags):
     """Execute a run over a range of partitions, as a backfill does."""
-    job = build_definitions(current_settings()).resolve_implicit_global_asset_job_def()
+    job = pipeline.definitions.resolve_implicit_global_asset_job_def()
     range_tags = {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last or first}
     quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
     result = job.execute_in_process(
@@ -229,7 +228,7 @@ def test_the_sensors_are_on_from_the_start():
 
 
 def test_runs_and_backfills_over_hours_do_not_delay_the_removal_of_a_meter(readings):
-    job = build_definitions(current_settings()).resolve_job_def(ENERGY_JOB)
+    job = readings.definitions.resolve_job_def(ENERGY_JOB)
     tags = {RANGE_START: "2026-03-30-08:00", RANGE_END: "2026-03-30-10:00"}
     readings.instance.create_run_for_job(job, tags=tags, status=DagsterRunStatus.STARTED)
     readings.instance.add_backfill(backfill_of(HOURLY))

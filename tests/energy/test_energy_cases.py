@@ -91,6 +91,11 @@ def test_a_counter_that_is_0_again_after_a_reset_until_little_flows_keeps_the_en
     assert energy([2000.0, *[0.0] * 7, 0.25, *[0.0] * 6, *[0.25] * 13], every=15 * MINUTE) == 0.5
 
 
+def test_a_glitch_among_the_first_readings_is_one_also_if_the_counter_has_its_value_after_a_reset():
+    values = [*[2000.0] * 5, 1.0, *[2000.0] * 6, *[0.0] * 116, 0.333, *[1.0] * 80]
+    assert energy(values, counter=Counter(step=round(0.001 * PER_KWH))) == 1.0
+
+
 def test_a_reset_and_a_glitch_in_the_first_hour_lose_nothing_of_what_was_counted_before_them():
     assert energy([*steady(500.0, 6), *steady(0.1, 10), 0.0, *steady(1.1, 60)]) == 7.4
 

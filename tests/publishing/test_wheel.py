@@ -14,10 +14,13 @@ import pytest
 from support.postgres import postgres_folder
 
 from emm_pipeline.settings import ENV_FILES, PROJECT_ROOT
+from tools.dependencies.requirements import index_of_pip
 
 pytestmark = pytest.mark.timeout(600)
 
 SECRET = "POSTGRES_PASSWORD=not-for-others"
+UV = Path(sys.executable).with_name("uv")
+"""It installs as pip does, in a tenth of the time."""
 
 
 def project_files() -> list[str]:
@@ -35,7 +38,9 @@ def dist(tmp_path_factory) -> Path:
         (checkout / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(PROJECT_ROOT / name, checkout / name)
     (checkout / "config" / ".env").write_text(f"{SECRET}\n")
-    done = subprocess.run([sys.executable, "-m", "build"], cwd=checkout, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", "build", "--installer", "uv"]
+    environment = os.environ | index_of_pip()
+    done = subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return checkout / "dist"
 
@@ -51,9 +56,10 @@ def empty_environment(wheel) -> Iterator[Path]:
     """A folder with only a virtual environment, in which the wheel is installed."""
     with postgres_folder() as folder:
         venv = folder / "venv"
-        subprocess.run([sys.executable, "-m", "venv", venv], check=True)
-        pip = [venv / "bin" / "pip", "install", "--quiet", "--no-compile", "--disable-pip-version-check"]
-        subprocess.run([*pip, "-c", PROJECT_ROOT / "constraints.txt", f"{wheel}[demo]"], check=True)
+        subprocess.run([sys.executable, "-m", "venv", "--without-pip", venv], check=True)
+        install = [UV, "pip", "install", "--quiet", "--python", venv / "bin" / "python"]
+        needed = ["--constraint", PROJECT_ROOT / "constraints.txt", f"emm-pipeline[demo] @ {wheel.as_uri()}"]
+        subprocess.run([*install, *needed], env=os.environ | index_of_pip(), check=True)
         yield folder
 
 

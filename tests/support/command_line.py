@@ -1,18 +1,16 @@
 """The command line in a separate process, with its own database."""
 
 import os
-import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from support import forked_commands
 from support.ports import free_port
 from support.postgres import connection_settings
+from support.shared import made_once, owner
 
 EMM = Path(sys.executable).with_name("emm")
 TIMEOUT_S = 120
@@ -68,27 +66,26 @@ class CommandLine:
         return subprocess.Popen([EMM, *map(str, arguments)], text=True, env=environment, **streams)
 
 
-@pytest.fixture(scope="session")
-def command_server() -> Iterator[Path]:
-    """The socket of a process that has imported the commands."""
-    folder = Path(tempfile.mkdtemp(prefix="emm-test-"))
-    path = folder / "socket"
+_servers: list[subprocess.Popen[bytes]] = []
+"""Those that this process started: Python warns if one is forgotten that runs."""
+
+
+def _start_commands(path: Path) -> None:
     server = subprocess.Popen(
-        [sys.executable, forked_commands.__file__, str(path)],
+        [sys.executable, forked_commands.__file__, str(path), str(owner())],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         start_new_session=True,
     )
-    try:
-        assert server.stdout.readline() == b"ready\n"
-        yield path
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(server.pid, signal.SIGKILL)
-        server.wait()
-        server.stdout.close()
-        path.unlink(missing_ok=True)
-        folder.rmdir()
+    _servers.append(server)
+    assert server.stdout.readline() == b"ready\n"
+    server.stdout.close()
+
+
+@pytest.fixture(scope="session")
+def command_server() -> Path:
+    """The socket of a process that has imported the commands."""
+    return made_once("commands", _start_commands)
 
 
 @pytest.fixture

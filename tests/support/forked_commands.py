@@ -1,7 +1,8 @@
 """Runs `emm` in processes forked from one that has imported it, so that a test does not wait for Python to start.
 
-`python forked_commands.py SOCKET` listens on a Unix socket. Each connection sends the length of a JSON request together
-with the descriptors for stdin, stdout and stderr, then the request, and receives the exit code.
+`python forked_commands.py SOCKET PID` listens on a Unix socket as long as the process PID exists. Each connection sends
+the length of a JSON request together with the descriptors for stdin, stdout and stderr, then the request, and receives
+the exit code.
 """
 
 import atexit
@@ -9,6 +10,7 @@ import gc
 import importlib
 import json
 import os
+import select
 import signal
 import socket
 import struct
@@ -20,6 +22,7 @@ from pathlib import Path
 from typing import NoReturn
 
 SIZE = struct.Struct("!q")
+OWNER_CHECK_S = 1.0
 NOT_IMPORTED = {"code-server", "daemon", "demo", "webserver"}
 """Commands with Dagster, or with threads that a fork would lose."""
 IMPORTED_LATE = (
@@ -46,14 +49,20 @@ def run(path: str, request: dict[str, object], streams: list[int], timeout_s: fl
     return SIZE.unpack(answer)[0]
 
 
-def serve(path: str) -> None:
-    """Fork a process per connection; return in the process that has become a command."""
+def serve(path: str, owner: int) -> None:
+    """Fork a process per connection; return in the process that has become a command.
+
+    The server ends after its owner, which may be killed.
+    """
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(path)
     listener.listen()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     print("ready", flush=True)
     while True:
+        while not select.select([listener], [], [], OWNER_CHECK_S)[0]:
+            if not Path(f"/proc/{owner}").exists():
+                os._exit(0)
         connection, _ = listener.accept()
         if os.fork() == 0:
             listener.close()
@@ -117,5 +126,5 @@ if __name__ == "__main__":
     sys.path.remove(str(Path(__file__).parent))
     _import_commands()
     gc.freeze()  # a collection would write to all pages that the processes share
-    serve(sys.argv[1])
+    serve(sys.argv[1], int(sys.argv[2]))
     _run_main()

@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dagster import DagsterEventType, DagsterInstance, ExecuteInProcessResult
+from dagster import DagsterEventType, DagsterInstance, Definitions, ExecuteInProcessResult
 from sqlalchemy import Engine, text
-from support.postgres import administrate, connection_settings, create_database
+from support.postgres import TEMPLATE, administrate, connection_settings, create_database
 
-from emm_pipeline.cli.commands.database import upgrade_databases
 from emm_pipeline.config_db.engine import create_config_engine
 from emm_pipeline.definitions import build_definitions
 from emm_pipeline.defs.partitions import METER_READINGS, METERS
@@ -30,6 +29,15 @@ class Pipeline:
     def __init__(self, instance: DagsterInstance, engine: Engine) -> None:
         self.instance = instance
         self.engine = engine
+        self._built: tuple[Settings, Definitions] | None = None
+
+    @property
+    def definitions(self) -> Definitions:
+        """Everything that Dagster executes, with the current settings; built once, as by the code server."""
+        settings = current_settings()
+        if self._built is None or self._built[0] is not settings:
+            self._built = settings, build_definitions(settings)
+        return self._built[1]
 
     def sql(self, statement: str, **values: Any) -> list[Any]:
         """Execute a statement in the configuration database; return its rows, if it has any."""
@@ -43,9 +51,8 @@ class Pipeline:
 
     def run(self, job: str, tags: dict[str, str] | None = None, **options: Any) -> ExecuteInProcessResult:
         """Execute a job; a failure is in the result, not raised."""
-        definitions = build_definitions(current_settings())
         quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-        return definitions.resolve_job_def(job).execute_in_process(
+        return self.definitions.resolve_job_def(job).execute_in_process(
             instance=self.instance, raise_on_error=False, run_config=quiet, tags=tags, **options
         )
 
@@ -71,23 +78,11 @@ class Pipeline:
         return {name: getattr(value, "records", getattr(value, "value", value)) for name, value in metadata.items()}
 
 
-@pytest.fixture(scope="session")
-def installed_template(postgres: EmbeddedPostgres) -> str:
-    """The name of an upgraded database without rows; with the suffix `_dagster`, that of Dagster's own database."""
-    name = str(create_database(postgres).database)
-    variables = connection_settings(postgres, name)
-    settings = Settings(_env_file=None, **{each.lower(): value for each, value in variables.items()})  # type: ignore[call-arg,arg-type]
-    upgrade_databases(settings, lambda _: None)
-    return name
-
-
 @pytest.fixture
-def pipeline(
-    postgres: EmbeddedPostgres, installed_template: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Pipeline]:
+def pipeline(postgres: EmbeddedPostgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pipeline]:
     """A pipeline with the registers of the type sdm630, and no meters."""
-    name = create_database(postgres, installed_template).database
-    administrate(postgres, f"CREATE DATABASE {name}_dagster TEMPLATE {installed_template}_dagster STRATEGY file_copy")
+    name = create_database(postgres, TEMPLATE).database
+    administrate(postgres, f"CREATE DATABASE {name}_dagster TEMPLATE {TEMPLATE}_dagster STRATEGY file_copy")
     home = tmp_path / "dagster"
     home.mkdir()
     shutil.copyfile(PROJECT_ROOT / "dagster.yaml", home / "dagster.yaml")

@@ -367,13 +367,21 @@ async def _send(unit: SimulatedUnit, writer: asyncio.StreamWriter, frame: bytes)
 RTU_REQUEST_SIZE = 8
 
 
+def _crc_of_byte(value: int) -> int:
+    """One byte of an RTU checksum, bit by bit as the standard describes it."""
+    for _ in range(8):
+        value = value >> 1 ^ 0xA001 if value & 1 else value >> 1
+    return value
+
+
+_CRC = [_crc_of_byte(byte) for byte in range(256)]
+
+
 def crc(data: bytes) -> bytes:
-    """The checksum of an RTU frame, bit by bit as the standard describes it."""
+    """The checksum of an RTU frame."""
     value = 0xFFFF
     for byte in data:
-        value ^= byte
-        for _ in range(8):
-            value = value >> 1 ^ 0xA001 if value & 1 else value >> 1
+        value = value >> 8 ^ _CRC[(value ^ byte) & 0xFF]
     return struct.pack("<H", value)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import psycopg2
 import pytest
 from sqlalchemy import create_engine, text
-from support.postgres import postgres_folder
+from support.postgres import copy_cluster, postgres_folder
 
 from emm_pipeline.embedded_postgres import EmbeddedPostgres
 from emm_pipeline.settings import Settings
@@ -64,9 +64,11 @@ class GuardedPostgres:
 @pytest.fixture(scope="session")
 def guarded_postgres() -> Iterator[GuardedPostgres]:
     """The session's server that asks for passwords."""
-    with postgres_folder() as folder, EmbeddedPostgres(folder / "data", durable=False) as server:
-        yield GuardedPostgres(server)
-        server.kill()
+    with postgres_folder() as folder:
+        copy_cluster(folder / "data")
+        with EmbeddedPostgres(folder / "data", durable=False) as server:
+            yield GuardedPostgres(server)
+            server.kill()
 
 
 @pytest.fixture

@@ -1,7 +1,11 @@
-"""A real PostgreSQL for the tests: one server per session, a fresh database per test."""
+"""A real PostgreSQL for the tests: one server per session, a fresh database per test.
+
+Servers begin with a copy of a cluster that is made once per run, with upgraded databases to copy.
+"""
 
 import itertools
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,11 +13,15 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import URL, Engine, create_engine
+from support.shared import made_once
 
+from emm_pipeline.cli.commands.database import upgrade_databases
 from emm_pipeline.config_db.engine import create_config_engine
-from emm_pipeline.config_db.upgrade import upgrade
 from emm_pipeline.embedded_postgres import EmbeddedPostgres
+from emm_pipeline.settings import Settings
 
+TEMPLATE = "emm_template"
+"""The name of an upgraded database without rows; with the suffix `_dagster`, that of Dagster's own database."""
 INIT_SQL = (Path(__file__).parents[2] / "config" / "postgres_init.sql").read_text()
 
 _numbers = itertools.count(1)
@@ -28,6 +36,20 @@ def postgres_folder() -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _make_cluster(data_dir: Path) -> None:
+    with EmbeddedPostgres(data_dir, durable=False) as server:
+        variables = connection_settings(server, TEMPLATE)
+        settings = Settings(_env_file=None, **{each.lower(): value for each, value in variables.items()})  # type: ignore[call-arg,arg-type]
+        upgrade_databases(settings, lambda _: None)
+
+
+def copy_cluster(data_dir: Path) -> None:
+    """Make the data folder of a server that has the databases of TEMPLATE."""
+    made = made_once("data", _make_cluster)
+    data_dir.parent.mkdir(parents=True, exist_ok=True)
+    subprocess.run(["cp", "-a", made, data_dir], check=True)
 
 
 def create_database(server: EmbeddedPostgres, template: str = "template1") -> URL:
@@ -58,20 +80,17 @@ def connection_settings(postgres: EmbeddedPostgres, database: str) -> dict[str, 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[EmbeddedPostgres]:
     """The session's server. A test that stops it must start it again."""
-    with postgres_folder() as folder, EmbeddedPostgres(folder / "data", durable=False) as server:
-        yield server
-        server.kill()  # its data are not needed any more, so a checkpoint would waste time
+    with postgres_folder() as folder:
+        copy_cluster(folder / "data")
+        with EmbeddedPostgres(folder / "data", durable=False) as server:
+            yield server
+            server.kill()  # its data are not needed any more, so a checkpoint would waste time
 
 
 @pytest.fixture(scope="session")
-def migrated_template(postgres: EmbeddedPostgres) -> str:
+def migrated_template() -> str:
     """The name of an upgraded database without rows, which is copied for each test."""
-    url = create_database(postgres)
-    engine = create_config_engine(url)
-    upgrade(engine)
-    engine.dispose()
-    assert url.database is not None
-    return url.database
+    return TEMPLATE
 
 
 @pytest.fixture

@@ -11,11 +11,10 @@ import psutil
 from sqlalchemy import text
 from support.dagster_ui import DagsterUI, wait_for
 from support.ports import free_port
+from support.postgres import TEMPLATE, administrate, copy_cluster
 
-from emm_pipeline.cli.commands.database import upgrade_databases
 from emm_pipeline.cli.demo.processes import ProcessGroup, answers, listens
 from emm_pipeline.config_db.engine import create_config_engine
-from emm_pipeline.config_db.upgrade import ensure_database
 from emm_pipeline.embedded_postgres import EmbeddedPostgres
 from emm_pipeline.settings import PROJECT_ROOT, Settings
 
@@ -68,9 +67,10 @@ class Stack:
     def __enter__(self) -> Self:
         self._home.mkdir(parents=True)
         shutil.copyfile(PROJECT_ROOT / "dagster.yaml", self._home / "dagster.yaml")
+        copy_cluster(self.postgres.data_dir)
         self.postgres.start()
-        ensure_database(self.settings.config_database_url)
-        upgrade_databases(self.settings, print)
+        for suffix in ("", "_dagster"):
+            administrate(self.postgres, f"ALTER DATABASE {TEMPLATE}{suffix} RENAME TO emm{suffix}")
         self.engine = create_config_engine(self.settings.config_database_url)
         self.sql(REGISTERS)
         self._start_dagster()

@@ -1,25 +1,18 @@
 """docs/walkthrough.md: runs every command on the page, checks its result, and compares the page with its output."""
 
-import subprocess
-import sys
+from support.command_line import CommandLine
 
-from emm_pipeline.settings import PROJECT_ROOT
+from tools.walkthrough.__main__ import main
 from tools.walkthrough.document import blocks_of, outdated, shape, with_blocks
 from tools.walkthrough.units import METERS, held_values
 
 
-def test_every_command_of_the_walkthrough_works_and_the_page_shows_its_output():
-    done = subprocess.run(
-        [sys.executable, "-m", "tools.walkthrough"],
-        cwd=PROJECT_ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=280,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+def test_every_command_of_the_walkthrough_works_and_the_page_shows_its_output(command_server, capsys):
+    code = main([], lambda arguments, settings: CommandLine(dict(settings), command_server)(*arguments))
+    printed = capsys.readouterr()
+    assert code == 0, printed.out + printed.err
     values = sum(len(held_values(unit_id)) for unit_id in METERS)
-    assert f"{values} values compared with those of the units: all equal" in done.stdout
+    assert f"{values} values compared with those of the units: all equal" in printed.out
 
 
 PAGE = """# Title

@@ -4,6 +4,7 @@
 and for every processor. No index is named: `uv` uses the one of pip's configuration.
 """
 
+import ast
 import os
 import subprocess
 import sys
@@ -52,19 +53,21 @@ def _write(file: Path, needed: list[str], source: str) -> Path:
         stdout=subprocess.PIPE,
         text=True,
         check=True,
-        env=os.environ | _index(),
+        env=os.environ | index_of_pip(),
     )
     file.write_text(_HEADER.format(source=source) + done.stdout, encoding="utf-8")
     return file
 
 
-def _index() -> dict[str, str]:
+def index_of_pip() -> dict[str, str]:
     """Return the variables by which uv uses pip's index and certificates."""
+    command = [sys.executable, "-m", "pip", "config", "list"]
+    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()  # noqa: S603 - ours
+    found = {name: ast.literal_eval(value) for name, _, value in (line.partition("=") for line in lines)}
     variables: dict[str, str] = {}
     for setting, variable in (("index-url", "UV_DEFAULT_INDEX"), ("cert", "SSL_CERT_FILE")):
-        for section in (":env:", "install", "global"):
-            command = [sys.executable, "-m", "pip", "config", "get", f"{section}.{setting}"]
-            found = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - ours
-            if found.returncode == 0 and variable not in os.environ | variables:
-                variables[variable] = found.stdout.strip()
+        names = [f"{section}.{setting}" for section in (":env:", "install", "global")]
+        values = [found[name] for name in names if name in found]
+        if values and variable not in os.environ:
+            variables[variable] = values[0]
     return variables

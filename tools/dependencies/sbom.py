@@ -22,7 +22,8 @@ def write(file: Path | None = None) -> Path:
     """Write it, and return the file. Default: `dist/emm-pipeline-VERSION.cdx.json`.
 
     Raises:
-        SystemExit: a package is not installed in the version that docker/requirements.txt names.
+        SystemExit: a package is not installed in the version that docker/requirements.txt names, or the result would
+            not be valid CycloneDX.
     """
     file = file or ROOT / "dist" / f"{PROJECT}-{importlib.metadata.version(PROJECT)}.cdx.json"
     everything = _cyclonedx()
@@ -33,9 +34,19 @@ def write(file: Path | None = None) -> Path:
     everything["dependencies"] = [
         _without_others(one, references) for one in everything["dependencies"] if one["ref"] in references
     ]
+    content = json.dumps(everything, indent=1, sort_keys=True) + "\n"
+    _validate(content)
     file.parent.mkdir(exist_ok=True)
-    file.write_text(json.dumps(everything, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    file.write_text(content, encoding="utf-8")
     return file
+
+
+def _validate(content: str) -> None:
+    from cyclonedx.schema import SchemaVersion  # noqa: PLC0415  # takes three seconds
+    from cyclonedx.validation.json import JsonStrictValidator  # noqa: PLC0415
+
+    if error := JsonStrictValidator(SchemaVersion.V1_6).validate_str(content):
+        raise SystemExit(f"the list is not valid CycloneDX, and was not written: {str(error.data)[:1000]}")
 
 
 def _without_others(dependencies: dict[str, Any], references: set[str]) -> dict[str, Any]:
@@ -69,9 +80,10 @@ def _required() -> set[str]:
 
 
 def _cyclonedx() -> dict[str, Any]:
-    """Return the tool's description of this whole environment."""
-    program = Path(sys.executable).with_name("cyclonedx-py")
-    options = ["--pyproject", str(ROOT / "pyproject.toml"), "--output-reproducible", "--of", "JSON", sys.executable]
-    done = subprocess.run([program, "environment", *options], stdout=subprocess.PIPE, check=True)  # noqa: S603 - ours
+    """Return the tool's description of this whole environment, of which `write` keeps and validates a part."""
+    program = str(Path(sys.executable).with_name("cyclonedx-py"))
+    options = ["--pyproject", str(ROOT / "pyproject.toml"), "--output-reproducible", "--of", "JSON", "--no-validate"]
+    command = [program, "environment", *options, sys.executable]
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=True)  # noqa: S603 - ours
     bom: dict[str, Any] = json.loads(done.stdout)
     return bom

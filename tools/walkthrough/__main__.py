@@ -16,20 +16,29 @@ from typing import TYPE_CHECKING
 from emm_pipeline.cli.demo.processes import ProcessGroup, free_port, listens
 from emm_pipeline.embedded_postgres import EmbeddedPostgres
 from tools.walkthrough.document import DOCUMENT, outdated, with_blocks
-from tools.walkthrough.steps import Walkthrough, WalkthroughError
+from tools.walkthrough.steps import Walkthrough, WalkthroughError, run_emm
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    import subprocess
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 PORT_IN_THE_DOCUMENT = 5020
 START_TIMEOUT_S = 60
 
 
-def main() -> int:
-    """Return the exit code: 0 if every command did what is expected and the document shows its output."""
+def main(
+    arguments: Sequence[str],
+    execute: Callable[[Sequence[str], Mapping[str, str]], subprocess.CompletedProcess[str]] = run_emm,
+) -> int:
+    """Return the exit code: 0 if every command did what is expected and the document shows its output.
+
+    Args:
+        arguments: `--write`, or nothing.
+        execute: Runs a command of EMM.
+    """
     parser = argparse.ArgumentParser(description="Run every command of docs/walkthrough.md and check its result.")
     parser.add_argument("--write", action="store_true", help="write the output into docs/walkthrough.md")
-    write = parser.parse_args().write
+    write = parser.parse_args(arguments).write
     with _folder() as folder, EmbeddedPostgres(folder / "postgres", durable=False) as postgres:
         settings = {
             "POSTGRES_HOST": str(postgres.socket_dir),
@@ -41,7 +50,7 @@ def main() -> int:
             "EMM_COMMAND": "emm",  # as the page shows it
         }
         port = _port()
-        walkthrough = Walkthrough(settings, f"127.0.0.1:{port}")
+        walkthrough = Walkthrough(settings, f"127.0.0.1:{port}", execute)
         with ProcessGroup(folder / "logs") as processes:
             units = [sys.executable, "-m", "tools.walkthrough.units", "--host", "127.0.0.1", "--port", str(port)]
             processes.start("units", units, os.environ)
@@ -96,4 +105,4 @@ def _wait_for(port: int, processes: ProcessGroup) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from tools.walkthrough.units import METERS, held_values
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
 EMM = Path(sys.executable).with_name("emm")
 TIMEOUT_S = 120
@@ -25,12 +25,25 @@ class WalkthroughError(Exception):
     """A command did not do what is expected."""
 
 
+def run_emm(arguments: Sequence[str], settings: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run `emm ARGUMENT…` with these variables besides those of this process."""
+    return subprocess.run(  # noqa: S603 - our own command
+        [EMM, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        check=False,
+        env={**os.environ, **settings},
+    )
+
+
 @dataclass(slots=True)
 class Walkthrough:
-    """Runs the commands in order, and collects in `blocks` what the document shows of them."""
+    """Runs the commands in order with `execute`, and collects in `blocks` what the document shows of them."""
 
     settings: Mapping[str, str]
     gateway: str
+    execute: Callable[[Sequence[str], Mapping[str, str]], subprocess.CompletedProcess[str]] = run_emm
     blocks: dict[str, str] = field(default_factory=dict)
 
     def run(self) -> None:
@@ -65,14 +78,7 @@ class Walkthrough:
     def _run(self, command: str) -> str:
         program, *arguments = shlex.split(command)
         self._expect(program == "emm", f"not a command of EMM: {command}")
-        done = subprocess.run(  # noqa: S603 - our own command
-            [EMM, *arguments],
-            capture_output=True,
-            text=True,
-            timeout=TIMEOUT_S,
-            check=False,
-            env={**os.environ, **self.settings},
-        )
+        done = self.execute(arguments, self.settings)
         self._expect(done.returncode == 0, f"{command} exited with {done.returncode}:\n{done.stdout}{done.stderr}")
         return "\n".join(line.rstrip() for line in done.stdout.splitlines())
 

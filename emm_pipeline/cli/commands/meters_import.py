@@ -45,8 +45,8 @@ def import_command(
     """Add the meters of FILE to the database: all of them, or none if a line is wrong.
 
     FILE is CSV or YAML, with host, unit and type of each meter, and more if needed: port, description, id, enabled,
-    transport, serial_settings, factor, may_be_off. Types of the catalogue are installed after asking. If FILE is -,
-    stdin is read. `emm scan --save FILE` and `emm meters export` write such files.
+    transport, serial_settings, factor, may_be_off, max_power_w, tariff. Types of the catalogue are installed after
+    asking. If FILE is -, stdin is read. `emm scan --save FILE` and `emm meters export` write such files.
 
     Example: emm meters import meters.csv
     """

@@ -64,9 +64,10 @@ def poll(env_files: tuple[Path, ...], meters: tuple[str, ...], dry_run: bool, as
         started = datetime.now(UTC)
         sample_time = SampleTime(started, started + UNSCHEDULED_READING)
         limits = pipeline.Limits(settings.max_connections, engine)
-        accepted = load_accepted(engine)
-        counters_before = {id_: load(text) for id_, text in load_counters(engine).items()}
-        wrong_clock = clock_issue(started, load_newest_reading(engine, [meter.id for meter in plan.meters]))
+        ids = [meter.id for meter in plan.meters]
+        accepted = load_accepted(engine, ids)
+        counters_before = {id_: load(text) for id_, text in load_counters(engine, ids).items()}
+        wrong_clock = clock_issue(started, load_newest_reading(engine, ids))
         with progress(f"reading {len(plan.meters)} meters", len(plan.meters)) as advance:
             meter_readings = pipeline.read(plan, sample_time.deadline, limits, lambda _: advance())
     readings, notices = pipeline.decode(plan, meter_readings)

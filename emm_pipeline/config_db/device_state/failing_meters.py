@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
+from emm_pipeline.config_db.choosing import is_one_of
 from emm_pipeline.config_db.device_state.meter_status import storable
 from emm_pipeline.config_db.engine import database_errors
 from emm_pipeline.config_db.tables import meter_status
@@ -17,7 +18,7 @@ from emm_pipeline.config_db.upsert import upsert
 from emm_pipeline.failing import FailingMeter
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from sqlalchemy import Engine
 
@@ -25,22 +26,24 @@ _COLUMNS = ("failed_samples", "failed_samples_since", "failed_sample_reason", "n
 """The columns, in the order of the fields of FailingMeter after its id."""
 
 
-def load_failing(engine: Engine) -> dict[int, FailingMeter]:
-    """Return the failing meters, by id.
+def load_failing(engine: Engine, ids: Collection[int] | None = None) -> dict[int, FailingMeter]:
+    """Return the failing meters, by id; only those with these ids, if any are given.
 
     Raises:
         ConfigDatabaseError: The database cannot be read. Like the functions below.
     """
     columns = (meter_status.c[name] for name in ("id", *_COLUMNS))
+    failing = meter_status.c.failed_samples > 0
     with database_errors(engine), engine.connect() as connection:
-        rows = connection.execute(select(*columns).where(meter_status.c.failed_samples > 0))
+        rows = connection.execute(select(*columns).where(failing, is_one_of(meter_status.c.id, ids)))
         return {row.id: FailingMeter(*row) for row in rows}
 
 
-def load_silent(engine: Engine) -> frozenset[int]:
-    """Return the ids of meters that did not reply when they were read last."""
+def load_silent(engine: Engine, ids: Collection[int]) -> frozenset[int]:
+    """Return which of these meters did not reply when they were read last."""
+    silent = select(meter_status.c.id).where(meter_status.c.was_silent, is_one_of(meter_status.c.id, ids))
     with database_errors(engine), engine.connect() as connection:
-        return frozenset(connection.scalars(select(meter_status.c.id).where(meter_status.c.was_silent)))
+        return frozenset(connection.scalars(silent))
 
 
 def save_silent(engine: Engine, changes: Mapping[int, bool]) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
+from emm_pipeline.config_db.choosing import is_one_of
 from emm_pipeline.config_db.device_state.fingerprints import Fingerprints
 from emm_pipeline.config_db.engine import database_errors
 from emm_pipeline.config_db.tables import given_registers
@@ -31,7 +32,8 @@ def load_given(engine: Engine, meters: Sequence[EnergyMeter], types: Mapping[str
         ConfigDatabaseError: The database cannot be read. `save_given` raises it, too.
     """
     with database_errors(engine), engine.connect() as connection:
-        found = {row.meter_id: row for row in connection.execute(select(given_registers))}
+        of_meters = is_one_of(given_registers.c.meter_id, [meter.id for meter in meters])
+        found = {row.meter_id: row for row in connection.execute(select(given_registers).where(of_meters))}
     known = Fingerprints(types)
     ranges_of: dict[str, tuple[GivenRange, ...]] = {}  # many meters have equal ones
     given: Given = {}

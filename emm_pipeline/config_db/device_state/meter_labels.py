@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
+from emm_pipeline.config_db.choosing import is_one_of
 from emm_pipeline.config_db.device_state.fingerprints import Fingerprints
 from emm_pipeline.config_db.device_state.meter_status import storable
 from emm_pipeline.config_db.engine import database_errors
@@ -15,7 +16,7 @@ from emm_pipeline.config_db.upsert import upsert
 from emm_pipeline.readings import LABELS_LAST
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from datetime import datetime
 
     from sqlalchemy import Engine
@@ -24,14 +25,15 @@ if TYPE_CHECKING:
     from emm_pipeline.readings import MeterReading
 
 
-def load_labels(engine: Engine) -> dict[int, dict[str, str]]:
-    """Return, by meter id, the labels that were read last, name to text.
+def load_labels(engine: Engine, ids: Collection[int] | None = None) -> dict[int, dict[str, str]]:
+    """Return, by meter id, the labels that were read last, name to text; of all meters, or of these.
 
     Raises:
         ConfigDatabaseError: The database cannot be read. All functions here raise it.
     """
     with database_errors(engine), engine.connect() as connection:
-        rows = connection.execute(select(meter_labels.c.meter_id, meter_labels.c.labels))
+        columns = meter_labels.c
+        rows = connection.execute(select(columns.meter_id, columns.labels).where(is_one_of(columns.meter_id, ids)))
         return {row.meter_id: json.loads(row.labels) for row in rows}
 
 
@@ -46,7 +48,8 @@ def load_labels_known(
     if not with_labels:
         return frozenset(meter.id for meter in meters)
     recent = select(meter_labels.c.meter_id, meter_labels.c.configuration).where(
-        meter_labels.c.read_at > now - LABELS_LAST
+        meter_labels.c.read_at > now - LABELS_LAST,
+        is_one_of(meter_labels.c.meter_id, [meter.id for meter in meters]),
     )
     with database_errors(engine), engine.connect() as connection:
         known = {row.meter_id: row.configuration for row in connection.execute(recent)}
@@ -67,7 +70,7 @@ def save_labels(engine: Engine, readings: Sequence[MeterReading], types: Mapping
     asked = [reading for reading in readings if reading.labels is not None]
     if not asked:
         return False
-    before = load_labels(engine)
+    before = load_labels(engine, [reading.meter.id for reading in asked])
     known = Fingerprints(types)
     rows = [
         {

@@ -7,8 +7,9 @@ from datetime import UTC
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, func, or_, select
 
+from emm_pipeline.config_db.choosing import is_one_of
 from emm_pipeline.config_db.engine import database_errors
 from emm_pipeline.config_db.state_tables import (
     accepted_absences,
@@ -57,16 +58,26 @@ class MeterStatus:
     observed_reason: str | None = None
 
 
-def load_statuses(engine: Engine) -> dict[int, MeterStatus]:
+def load_statuses(engine: Engine, ids: Collection[int] | None = None) -> dict[int, MeterStatus]:
     """Return the status of every meter that has one, by id.
+
+    If ids are given, only of the meters with these ids, and of all meters that fail or are asleep.
 
     Raises:
         ConfigDatabaseError: The database cannot be read, or was never upgraded. All functions here raise it.
     """
     columns = (meter_status.c[name] for name in MeterStatus.__slots__)
     with database_errors(engine), engine.connect() as connection:
-        rows = connection.execute(select(*columns).order_by(meter_status.c.id))
+        chosen = or_(is_one_of(meter_status.c.id, ids), meter_status.c.failing_since.is_not(None))
+        rows = connection.execute(select(*columns).where(chosen).order_by(meter_status.c.id))
         return {row.id: MeterStatus(*row) for row in rows}
+
+
+def load_configurations(engine: Engine) -> dict[int, str]:
+    """Return the fingerprint that was saved for each meter, by id."""
+    known = select(meter_status.c.id, meter_status.c.configuration).where(meter_status.c.configuration.is_not(None))
+    with database_errors(engine), engine.connect() as connection:
+        return {row.id: row.configuration for row in connection.execute(known)}
 
 
 def load_polled_at(engine: Engine) -> dict[int, datetime]:
@@ -80,14 +91,15 @@ def load_newest_reading(engine: Engine, ids: Collection[int]) -> datetime | None
     """Return the time (UTC) of the latest reading of any of these meters, or None if none was ever read."""
     with database_errors(engine), engine.connect() as connection:
         newest: datetime | None = connection.scalar(
-            select(func.max(meter_status.c.last_read_at)).where(meter_status.c.id.in_(sorted(ids)))
+            select(func.max(meter_status.c.last_read_at)).where(is_one_of(meter_status.c.id, ids))
         )
         return newest.astimezone(UTC) if newest else None
 
 
-def load_counters(engine: Engine) -> dict[int, str]:
-    """Return the energy counters of each meter that has any, by id (`polling/counters.py`)."""
-    known = select(meter_status.c.id, meter_status.c.counters).where(meter_status.c.counters.is_not(None))
+def load_counters(engine: Engine, ids: Collection[int]) -> dict[int, str]:
+    """Return the energy counters of each of these meters that has any, by id (`polling/counters.py`)."""
+    columns = meter_status.c
+    known = select(columns.id, columns.counters).where(columns.counters.is_not(None), is_one_of(columns.id, ids))
     with database_errors(engine), engine.connect() as connection:
         return {row.id: row.counters for row in connection.execute(known)}
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
+from emm_pipeline.config_db.choosing import is_one_of
 from emm_pipeline.config_db.device_state.fingerprints import Fingerprints
 from emm_pipeline.config_db.engine import database_errors
 from emm_pipeline.config_db.tables import model_addresses
@@ -33,7 +34,10 @@ def load_model_addresses(
     Raises:
         ConfigDatabaseError: The database cannot be read. The function below raises it too.
     """
-    recent = select(model_addresses).where(model_addresses.c.found_at > now - REFUSAL_LASTS)
+    recent = select(model_addresses).where(
+        model_addresses.c.found_at > now - REFUSAL_LASTS,
+        is_one_of(model_addresses.c.meter_id, [meter.id for meter in meters]),
+    )
     with database_errors(engine), engine.connect() as connection:
         found = {row.meter_id: row for row in connection.execute(recent)}
     known = Fingerprints(types)

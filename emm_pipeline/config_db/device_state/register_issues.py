@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import delete, select, tuple_
 from sqlalchemy.dialects.postgresql import insert
 
+from emm_pipeline.config_db.choosing import is_one_of
 from emm_pipeline.config_db.device_state.meter_status import storable
 from emm_pipeline.config_db.engine import database_errors
 from emm_pipeline.config_db.state_tables import accepted_absences, register_issues
@@ -82,11 +83,12 @@ def _is_same(before: RegisterIssue | None, now: RegisterIssue) -> bool:
     return now.kind is RegisterIssueKind.IMPLAUSIBLE or before.reason == now.reason
 
 
-def load_accepted(engine: Engine) -> dict[int, set[str]]:
-    """Return, by meter id, the measurements whose absence a person has accepted."""
+def load_accepted(engine: Engine, ids: Collection[int] | None = None) -> dict[int, set[str]]:
+    """Return, by meter id, the measurements whose absence a person has accepted; of all meters, or of these."""
     accepted: dict[int, set[str]] = {}
+    chosen = select(accepted_absences).where(is_one_of(accepted_absences.c.meter_id, ids))
     with database_errors(engine), engine.connect() as connection:
-        for row in connection.execute(select(accepted_absences)):
+        for row in connection.execute(chosen):
             accepted.setdefault(row.meter_id, set()).add(row.measurement_name)
     return accepted
 

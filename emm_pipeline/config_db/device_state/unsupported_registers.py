@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, or_, select
 
+from emm_pipeline.config_db.choosing import is_one_of
 from emm_pipeline.config_db.device_state.fingerprints import Fingerprints
 from emm_pipeline.config_db.engine import database_errors
 from emm_pipeline.config_db.tables import model_addresses, refused_registers
@@ -56,20 +57,18 @@ def load_refused(
         ConfigDatabaseError: The database cannot be read. The function below raises it too.
     """
     table, models = refused_registers.c, model_addresses.c
+    by_id = {meter.id: meter for meter in meters}
     query = (
         select(*(table[name] for name in _COLUMNS))
         .join_from(refused_registers, model_addresses, table.meter_id == models.meter_id, isouter=True)
-        .where(table.refused_at > now - REFUSAL_LASTS)
+        .where(table.refused_at > now - REFUSAL_LASTS, is_one_of(table.meter_id, by_id))
         .where(or_(models.found_at.is_(None), table.refused_at >= models.found_at))
         .order_by(table.meter_id, table.function_code, table.register_address, table.count)
     )
-    by_id = {meter.id: meter for meter in meters}
     known = Fingerprints(types)
     unsupported: dict[int, tuple[UnsupportedRange, ...]] = {}
     with database_errors(engine), engine.connect() as connection:
         for meter_id, rows in groupby(connection.execute(query), key=lambda row: row.meter_id):
-            if meter_id not in by_id:
-                continue
             configuration = known.of(by_id[meter_id])
             current = [row for row in rows if row.configuration == configuration]
             if current:

@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 COLUMNS = (
     *("host", "port", "unit", "type", "description", "id", "enabled"),
-    *("transport", "serial_settings", "factor", "may_be_off"),
+    *("transport", "serial_settings", "factor", "may_be_off", "max_power_w", "tariff"),
 )
 """The columns of a file, in the order in which they are written. `unit` is the table's `slave_address`."""
 
 NEEDED = ("host", "unit", "type")
-_TEXTS = ("host", "type", "description", "transport", "serial_settings")
+_TEXTS = ("host", "type", "description", "transport", "serial_settings", "tariff")
 _OFTEN_USED = ("host", "port", "unit", "type", "description")
 _UNIT_NAMES = ("slave_address", "unit_id")
 """Other names of the column `unit`."""
@@ -165,6 +165,7 @@ def listed(row: Mapping[str, Any]) -> dict[str, Any]:
         "id": row.get("id"),
     }
     usual = {"enabled": True, "transport": "tcp", "serial_settings": None, "factor": 1, "may_be_off": False}
+    usual |= {"max_power_w": None, "tariff": None}
     return shown | {name: row[name] for name, value in usual.items() if row.get(name) not in {None, value}}
 
 

@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from emm_pipeline.config_db import values
 from emm_pipeline.config_db.csv_tables import CsvIssue
+from emm_pipeline.config_db.editing.meter_cells import columns_of, row_of
 from emm_pipeline.config_db.validation import check_rows
-from emm_pipeline.config_db.validation.meters import (
-    DEFAULT_PORT,
-    HIGHEST_ID,
-    HIGHEST_PORT,
-    LOWEST_ID,
-    gateway_address,
-    id_of,
-)
+from emm_pipeline.config_db.validation.meters import id_of
+from emm_pipeline.config_db.validation.tariffs import unknown_tariff
 from emm_pipeline.config_db.values import InvalidValueError
 
 if TYPE_CHECKING:
@@ -27,7 +20,6 @@ if TYPE_CHECKING:
     Cells = Mapping[str, str | None]
     Row = Mapping[str, Any]
 
-_HOST_AND_PORT = re.compile(r"(?P<host>\[[^\]]+\]|[^:\[\]]+):(?P<port>\d+)")
 _ANY_REGISTER = {
     "register_address": 0,
     "measurement_name": "any",
@@ -84,6 +76,7 @@ class Database:
     registers: Sequence[Row]
     types: Sequence[Row]
     used_ids: Collection[int] = ()
+    tariffs: Collection[str] = ()
 
 
 def plan_meters(
@@ -114,7 +107,7 @@ def plan_meters(
             continue
         places[place] = line
         try:
-            row = _row(meter, cells)
+            row = _known_tariff(row_of(meter, cells), database.tariffs)
         except InvalidValueError as err:
             plan.issues.append(CsvIssue(line, str(err)))
             continue
@@ -164,7 +157,7 @@ def _checked(
             issues.append(CsvIssue(line, f"there is no type {type_name!r}{explain_type(type_name)}"))
             continue
         try:
-            rows.append({"id": line, **_columns(cells)})
+            rows.append({"id": line, **columns_of(cells)})
         except InvalidValueError as err:
             issues.append(CsvIssue(line, str(err)))
     registers = [*database.registers, *({"type": name, **_ANY_REGISTER} for name in coming)]
@@ -177,60 +170,11 @@ def _checked(
     return [(meter.id, by_line[meter.id], meter) for meter in fleet.meters if meter.id not in wrong]
 
 
-def _columns(cells: Cells) -> dict[str, Any]:
-    """Return the cells of a meter as columns of `energy_meters`, with the defaults of host and port.
-
-    Raises:
-        InvalidValueError: Host, port and transport do not go together.
-    """
-    host, port = (cells.get("host") or "").strip(), cells.get("port")
-    if found := _HOST_AND_PORT.fullmatch(host):
-        if port and port.strip() != found["port"]:
-            raise InvalidValueError(f"host is {host!r}, but port is {port!r}: write the port once")
-        host, port = found["host"], found["port"]
-    try:
-        number = values.integer(port, 1, HIGHEST_PORT) if port else None
-    except InvalidValueError as err:
-        raise InvalidValueError(f"port {err}") from None
-    gateway = gateway_address(host.strip("[]"), number, cells.get("transport"), cells.get("serial_settings"))
-    return {
-        "host": gateway.host or None,
-        "port": gateway.port if host.startswith("/") else number or DEFAULT_PORT,
-        "transport": str(gateway.transport),
-        "serial_settings": gateway.serial_settings or None,
-        "slave_address": cells.get("unit"),
-        "type": cells.get("type"),
-        **{name: cells[name] for name in ("description", "factor", "may_be_off") if cells.get(name) is not None},
-    }
-
-
-def _row(meter: EnergyMeter, cells: Cells) -> dict[str, Any]:
-    """Return the row of a valid meter.
-
-    Raises:
-        InvalidValueError: Its id, or `enabled`, has no valid value.
-    """
-    row: dict[str, Any] = {
-        "host": meter.host,
-        "port": meter.port,
-        "transport": str(meter.transport),
-        "serial_settings": meter.serial_settings or None,
-        "slave_address": meter.unit_id,
-        "type": meter.type,
-    }
-    if meter.description is not None:
-        row["description"] = meter.description
-    for name, convert in (("factor", values.factor), ("may_be_off", values.flag), ("enabled", values.flag)):
-        if cells.get(name) is not None:
-            try:
-                row[name] = convert(cells[name])
-            except InvalidValueError as err:
-                raise InvalidValueError(f"{name} {err}") from None
-    if cells.get("id") is not None:
-        try:
-            row["id"] = values.integer(cells["id"], LOWEST_ID, HIGHEST_ID)
-        except InvalidValueError as err:
-            raise InvalidValueError(f"id {err}") from None
+def _known_tariff(row: dict[str, Any], tariffs: Collection[str]) -> dict[str, Any]:
+    """Return the row. Raise InvalidValueError if it names a tariff that does not exist."""
+    name = row.get("tariff")
+    if name is not None and name not in tariffs:
+        raise InvalidValueError(unknown_tariff(name, tariffs))
     return row
 
 

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import delete, insert, text, update
 
 from emm_pipeline.config_db.editing.meter_lists import Database
-from emm_pipeline.config_db.editing.tariffs import require_tariff
+from emm_pipeline.config_db.editing.tariffs import require_tariff, tariff_names
 from emm_pipeline.config_db.engine import database_errors
 from emm_pipeline.config_db.loader import rows_of
 from emm_pipeline.config_db.tables import energy_meters
 from emm_pipeline.config_db.used_ids import load_used_ids, record_used_ids
 from emm_pipeline.config_db.validation import check_rows
 from emm_pipeline.config_db.validation.meters import HIGHEST_ID, id_of
-from emm_pipeline.config_db.values import InvalidValueError, positive, serial_settings
+from emm_pipeline.config_db.values import InvalidValueError, power, serial_settings
 from emm_pipeline.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -31,9 +31,6 @@ if TYPE_CHECKING:
 
 _PLACE = ("host", "port", "slave_address")
 """The columns that identify a meter's unit."""
-
-HIGHEST_POWER_W = 1e12
-"""Far more than any power station has."""
 
 MeterRow = dict[str, Any]
 """Maps each column of the table to its value, including columns that EMM does not know."""
@@ -146,7 +143,7 @@ def _stripped(row: Mapping[str, Any]) -> MeterRow:
 def load_for_import(connection: Connection) -> Database:
     """Return the rows on which the import of a list of meters depends."""
     meters, registers, types = (rows_of(connection, name) for name in ("energy_meters", "registers", "meter_types"))
-    return Database(meters, registers, types, load_used_ids(connection))
+    return Database(meters, registers, types, load_used_ids(connection), tariff_names(connection))
 
 
 def write_meters(connection: Connection, changes: Sequence[MeterChange]) -> None:
@@ -180,7 +177,7 @@ def _check(connection: Connection, row: MeterRow) -> None:
     issues = [f"{issue.column} {issue.reason}" for issue in fleet.issues if issue.table == "energy_meters"]
     if row.get("max_power_w") is not None:
         try:
-            positive(row["max_power_w"], HIGHEST_POWER_W)
+            power(row["max_power_w"])
         except InvalidValueError as err:
             issues.append(f"max_power_w {err}")
     if issues:

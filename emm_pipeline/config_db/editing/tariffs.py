@@ -14,9 +14,8 @@ from sqlalchemy import delete, func, insert, select, text
 
 from emm_pipeline.config_db.engine import database_errors
 from emm_pipeline.config_db.tables import energy_meters, tariffs
-from emm_pipeline.config_db.validation.tariffs import WEEKDAYS, Price, PriceList
+from emm_pipeline.config_db.validation.tariffs import WEEKDAYS, Price, PriceList, unknown_tariff
 from emm_pipeline.errors import ConfigurationError
-from emm_pipeline.suggesting import suggestion
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -112,14 +111,19 @@ def remove_price_lists(
 
 def require_tariff(connection: Connection, name: str) -> None:
     """Raise a ConfigurationError if there is no tariff with this name."""
-    names = set(connection.scalars(select(func.btrim(tariffs.c.name)).distinct()))
+    names = tariff_names(connection)
     if name.strip() not in names:
         raise no_tariff(name, names)
 
 
+def tariff_names(connection: Connection) -> set[str]:
+    """Return the names of all tariffs."""
+    return set(connection.scalars(select(func.btrim(tariffs.c.name)).where(tariffs.c.name.is_not(None)).distinct()))
+
+
 def no_tariff(name: str, names: set[str]) -> ConfigurationError:
     """Return the error about a tariff that does not exist."""
-    return ConfigurationError(f"there is no tariff {name!r}; emm tariffs list shows them{suggestion(name, names)}")
+    return ConfigurationError(unknown_tariff(name, names))
 
 
 def _load(connection: Connection) -> dict[Key, PriceList]:

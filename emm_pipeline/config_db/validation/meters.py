@@ -70,8 +70,22 @@ def check_meters(
 
 def id_of(row: Row) -> int | None:
     """Return a row's id, whatever type the column has; None if the value is not an id."""
+    return valid_id(row.get("id"))
+
+
+def valid_id(value: object) -> int | None:
+    """Return the id in the column `id`, whatever type it has; None if the value is not an id."""
     try:
-        return values.integer(row.get("id"), LOWEST_ID, HIGHEST_ID)
+        return values.integer(value, LOWEST_ID, HIGHEST_ID)
+    except InvalidValueError:
+        return None
+
+
+def address_of(host: object, port: object) -> str | None:
+    """Return `EnergyMeter.address` for the columns `host` and `port`; None if they are not valid."""
+    try:
+        checked = values.host(host)
+        return checked if checked.startswith("/") else f"{checked}:{values.integer(port, 1, HIGHEST_PORT)}"
     except InvalidValueError:
         return None
 

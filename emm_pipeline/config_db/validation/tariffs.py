@@ -9,9 +9,10 @@ from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 
 from emm_pipeline.config_db.values import shown
+from emm_pipeline.suggesting import suggestion
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
 WEEKDAYS = re.compile(r"[1-7](-[1-7])?(,[1-7](-[1-7])?)*")
 """Days of the week from 1, Monday, to 7, Sunday: `1-5`, or `6,7`."""
@@ -201,3 +202,8 @@ def _number(value: Any) -> Decimal:
     if number is None or not number.is_finite() or abs(number) > HIGHEST_PRICE:
         raise ValueError(f"is {shown(value)}; allowed: a number from -{HIGHEST_PRICE} to {HIGHEST_PRICE}")
     return number
+
+
+def unknown_tariff(name: str, names: Collection[str]) -> str:
+    """Return the message about a tariff that does not exist."""
+    return f"there is no tariff {name!r}; emm tariffs list shows them{suggestion(name, names)}"

@@ -14,10 +14,8 @@ from itertools import count
 from random import randrange
 from typing import TYPE_CHECKING, Self
 
-from pymodbus.framer import FramerSocket
-
 from emm_pipeline.modbus.transport.base import FramedReply, ReadError, ResendError
-from emm_pipeline.modbus.transport.requests import DECODER, EXCEPTION_BIT, reply_size, request_pdu
+from emm_pipeline.modbus.transport.requests import EXCEPTION_BIT, behind_id, reply_size
 from emm_pipeline.modbus.transport.signatures import recognized, rtu_frame
 from emm_pipeline.readings import FailureKind
 
@@ -47,8 +45,6 @@ _EXCEPTION_LENGTH = 3
 
 _LENGTHS = range(_EXCEPTION_LENGTH, _LONGEST_FRAME - 5)
 """The allowed values of the header's length."""
-
-_FRAMER = FramerSocket(DECODER)
 
 TWICE = "the device sends replies twice; the copies are dropped"
 SURPLUS = "surplus bytes come with the replies; they are dropped, and the connection is opened again"
@@ -94,7 +90,7 @@ class MbapFraming:
 
     def build(self, unit_id: int, request: Request) -> bytes:
         """Return the frame of a request, with the next transaction id."""
-        return _FRAMER.buildFrame(request_pdu(unit_id, next(self._transaction_ids), request))
+        return next(self._transaction_ids).to_bytes(2) + behind_id(unit_id, request)
 
     def parse(self, sent: bytes, received: bytes, history: ReplyHistory) -> FramedReply | ReadError | None:
         """Find the reply to a request; see `Framing.parse`."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from pymodbus.framer import FramerSocket
 from pymodbus.pdu import DecodePDU, ModbusPDU
 from pymodbus.pdu.bit_message import ReadCoilsRequest, ReadDiscreteInputsRequest
 from pymodbus.pdu.register_message import ReadHoldingRegistersRequest, ReadInputRegistersRequest
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
 
 DECODER = DecodePDU(is_server=False)
 """The decoder that pymodbus's framers need."""
+
+_TCP_FRAMER = FramerSocket(DECODER)
 
 EXCEPTION_BIT = 0x80
 
@@ -30,6 +34,13 @@ def request_pdu(unit_id: int, transaction_id: int, request: Request) -> ModbusPD
     """Return the request as pymodbus's record."""
     kind = _REQUESTS[request.function_code]
     return kind(dev_id=unit_id, transaction_id=transaction_id, address=request.address, count=request.count)
+
+
+@lru_cache(maxsize=1000)
+def behind_id(unit_id: int, request: Request) -> bytes:
+    """Return the frame of a request in Modbus TCP behind the transaction id, which are its first two bytes."""
+    frame: bytes = _TCP_FRAMER.buildFrame(request_pdu(unit_id, 0, request))
+    return frame[2:]
 
 
 def reply_size(count: int) -> int:

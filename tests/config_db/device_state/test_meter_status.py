@@ -37,6 +37,13 @@ def test_a_result_is_saved_unchanged(config_engine):
     assert load_statuses(config_engine) == {1: FAILING}
 
 
+def test_of_other_meters_only_those_that_fail_are_loaded(config_engine):
+    others = [replace(FAILING, id=2), MeterStatus(3, last_read_at=NOW), MeterStatus(4, last_read_at=NOW)]
+    save_results(config_engine, [FAILING, *others])
+    assert set(load_statuses(config_engine, [4])) == {1, 2, 4}
+    assert set(load_statuses(config_engine, [])) == {1, 2}
+
+
 def test_the_recovery_of_a_meter_is_saved(config_engine):
     save_results(config_engine, [FAILING])
     recovered = MeterStatus(1, last_read_at=NOW)

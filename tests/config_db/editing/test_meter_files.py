@@ -18,6 +18,8 @@ ROW = st.fixed_dictionaries(
         "enabled": st.booleans(),
         "factor": st.floats(0.001, 1000),
         "may_be_off": st.just(True),
+        "max_power_w": st.floats(0.001, 1e12),
+        "tariff": TEXT,
     },
 )
 
