@@ -27,6 +27,8 @@ from benchmarks.database import configuration_database
 from benchmarks.results import Row, at_most, info
 from emm_pipeline.energy.periods import milliseconds
 from emm_pipeline.stores.energy_points import EnergyPoints
+from emm_pipeline.stores.influxdb.client import InfluxClient
+from emm_pipeline.stores.influxdb.energy_totals import EnergyTotals
 from emm_pipeline.stores.influxdb.line_protocol import energy_lines
 from emm_pipeline.stores.points import TextColumn
 
@@ -66,6 +68,8 @@ _QUESTIONS = {
     "Hour by hour": _BARS.format(column="energy", period="hour"),
     "Month by month": _BARS.format(column="energy", period="month"),
     "Cost, day by day": _BARS.format(column="cost", period="day"),
+    "By meter, whole months": "SELECT id, dataunit, sum(energy), min(coverage), max(description) "
+    f"{_WHERE.format(period='month')} GROUP BY 1, 2",
     "By meter": "SELECT id, dataunit, sum(energy), min(coverage), max(description) "
     f"{_WHERE.format(period='day')} GROUP BY 1, 2",
     "Days to look at": f"SELECT time, id, description, energy, coverage, flags {_WHERE.format(period='day')} "
@@ -93,18 +97,29 @@ def _influxdb(meters: int, days: int) -> list[Row]:
             for lines in _lines(meters, days):
                 server.write(lines)
             _wait_until_idle(server)
+            added = _add_totals(server)
+            _wait_until_idle(server)
             ask = _Asking(server)
             name = f"energy: the dashboard, {meters} meters, {days} days in InfluxDB"
-            elapsed = median(_elapsed(ask, _queries(MONTH)) for _ in range(OPENINGS))
-            taken = {title: ask(query) for title, query in _queries(MONTH).items()}
-            year = _elapsed(ask, _queries(YEAR))
+            month, year = (median(_elapsed(ask, _queries(shown)) for _ in range(OPENINGS)) for shown in (MONTH, YEAR))
+            taken = {title: ask(query) for title, query in _queries(YEAR).items()}
     slowest = max(taken, key=taken.__getitem__)
     return [
-        at_most(f"{name}: an opening, 30 days", elapsed, "s", MOST_S),
-        info(f"{name}: sum of its queries, one after the other", sum(taken.values()), "s"),
-        info(f"{name}: the slowest query ({slowest})", taken[slowest], "s"),
-        info(f"{name}: an opening, a year", year, "s"),
+        at_most(f"{name}: an opening, 30 days", month, "s", MOST_S),
+        at_most(f"{name}: an opening, a year", year, "s", MOST_S),
+        info(f"{name}: sum of the queries of a year, one after the other", sum(taken.values()), "s"),
+        info(f"{name}: the slowest query of a year ({slowest})", taken[slowest], "s"),
+        info(f"{name}: adding the totals of all meters, the first run after an upgrade", added, "s"),
     ]
+
+
+def _add_totals(server: Any) -> float:
+    """Add the totals as the first run after an upgrade does; return the time (s). Hours have a limited time."""
+    client = InfluxClient(server.url, server.token, server.token, server.org, server.bucket)
+    began = time.perf_counter()
+    with closing(client):
+        EnergyTotals(client).update("hour", milliseconds(NOW - timedelta(hours=1)), milliseconds(NOW))
+    return time.perf_counter() - began
 
 
 def _lines(meters: int, days: int) -> Iterator[str]:

@@ -66,7 +66,7 @@ def build() -> Dashboard:
                 Query(
                     f'SELECT sum("energy") FROM "emm_energy" WHERE "period" = \'day\' AND {_METER} '
                     f'AND "measurement" =~ {_MEASUREMENT} AND $timeFilter '
-                    'GROUP BY time(1h), "id", "measurement", "dataunit" fill(none)',
+                    'GROUP BY time(15m), "id", "measurement", "dataunit" fill(none)',
                     alias="$tag_measurement [$tag_dataunit] meter $tag_id",
                 ),
                 description="Of whole days in TZ, as the pipeline has computed them: docs/energy.md. The dashboard "
@@ -126,7 +126,7 @@ def _id() -> QueryVariable:
 def _measurement() -> QueryVariable:
     query = f"SHOW MEASUREMENTS WHERE {_METER}"
     every = VariableOption(text="All", value="$__all")
-    variable = _variable("measurement", query).label("Measurement").regex("/^(?!emm_(poll|energy)$).*/")
+    variable = _variable("measurement", query).label("Measurement").regex("/^(?!emm_(poll|energy|energy_total)$).*/")
     return variable.multi(multi=True).include_all(include_all=True).current(every)
 
 

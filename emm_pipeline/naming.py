@@ -15,6 +15,12 @@ POLL_MEASUREMENT = "emm_poll"
 ENERGY_MEASUREMENT = "emm_energy"
 """The pipeline's own measurement, with the energy of hours, days and months."""
 
+ENERGY_TOTAL_MEASUREMENT = "emm_energy_total"
+"""The pipeline's own measurement in InfluxDB, with the energy of all meters together."""
+
+OWN_MEASUREMENTS = frozenset({POLL_MEASUREMENT, ENERGY_MEASUREMENT, ENERGY_TOTAL_MEASUREMENT})
+"""Names that a register's measurement cannot have."""
+
 MAX_LABEL_BYTES = 20_000
 """Maximum length including escapes. Three such texts fit into the 65 535 bytes that InfluxDB allows for a series."""
 
@@ -43,7 +49,7 @@ def measurement_issue(text: str) -> str | None:
     """Return why a measurement's name cannot be stored as it is; None if it can."""
     if not text:
         return "is empty"
-    if text in {POLL_MEASUREMENT, ENERGY_MEASUREMENT}:
+    if text in OWN_MEASUREMENTS:
         return "is the name of the pipeline's own measurement"
     # InfluxDB 1.6 stores points with such names, but no query finds them
     if "\\" in text:

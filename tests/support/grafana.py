@@ -12,8 +12,8 @@ from emm_pipeline.settings import PROJECT_ROOT
 PROVISIONING = PROJECT_ROOT / "config" / "grafana"
 _ESCAPED = re.compile(r"[\\^$*+?.()|[\]{}/]")
 """The characters that Grafana escapes for regular expressions."""
-ALL = ".*"
-"""The value for "All" of variables that have one of their own."""
+ALL = "$__all"
+"""The choice "All" of a variable."""
 _VARIABLE = re.compile(r"\$\{(?P<braced>\w+)(?::(?P<format>\w+))?\}|\$(?P<bare>\w+)")
 
 
@@ -46,16 +46,17 @@ def interpolate(query: str, since: datetime, until: datetime, **variables: str |
 
     Grafana's InfluxDB data source escapes the values of variables that may have several values for regular
     expressions, also in a repeated panel, where only one is selected. It does not escape a variable's own value for
-    "All".
+    "All", whatever the format: `CustomAllValue` in github.com/grafana/scenes.
     """
     span = f"time >= {int(since.timestamp() * 1000)}ms and time <= {int(until.timestamp() * 1000)}ms"
-    values: Mapping[str, str | list[str]] = {"timeFilter": span, "__interval": "1m", **variables}
+    until_ms = str(int(until.timestamp() * 1000))
+    values: Mapping[str, str | list[str]] = {"timeFilter": span, "__interval": "1m", "__to": until_ms, **variables}
 
     def fill_in(match: re.Match[str]) -> str:
         name = match["braced"] or match["bare"]
         value = values[name]
         if value == ALL:
-            return ALL
+            return all_values()[name]
         if match["format"] == "regex" or (name in several_values() and not match["format"]):
             several = [_ESCAPED.sub(r"\\\g<0>", one) for one in ([value] if isinstance(value, str) else value)]
             return several[0] if len(several) == 1 else f"({'|'.join(several)})"
@@ -70,6 +71,13 @@ def several_values() -> frozenset[str]:
     """Return the names of the variables of which several values can be selected."""
     variables = (one for dashboard in dashboards().values() for one in dashboard["templating"]["list"])
     return frozenset(one["name"] for one in variables if one.get("multi") or one.get("includeAll"))
+
+
+@cache
+def all_values() -> dict[str, str]:
+    """Return the value for "All" of each variable that has one of its own."""
+    variables = (one for dashboard in dashboards().values() for one in dashboard["templating"]["list"])
+    return {one["name"]: one["allValue"] for one in variables if one.get("allValue")}
 
 
 def provision(value: Any, files: Mapping[str, str]) -> Any:
@@ -109,10 +117,30 @@ def transform(results: list[list[dict[str, Any]]], panel: dict[str, Any]) -> lis
         elif one["id"] == "organize":
             hidden = {key for key, is_hidden in options["excludeByName"].items() if is_hidden}
             rows = [{key: value for key, value in row.items() if key not in hidden} for row in rows]
+        elif one["id"] == "groupBy":
+            rows = _grouped(rows, options["fields"])
         elif one["id"] == "sortBy":
             for by in options["sort"]:
                 rows = sorted(rows, key=lambda row, by=by: row[by["field"]], reverse=by["desc"])
     return rows
+
+
+def _grouped(rows: list[dict[str, Any]], fields: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return a row for each group; Grafana calls a column after its field and how it is reduced: `energy (sum)`."""
+    reducers = {"sum": sum, "min": min, "count": len, "lastNotNull": lambda values: values[-1]}
+    keys = [name for name, field in fields.items() if field["operation"] == "groupby"]
+    groups: dict[tuple, list[dict[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault(tuple(row[key] for key in keys), []).append(row)
+    return [
+        dict(zip(keys, key, strict=True))
+        | {
+            f"{name} ({how})": reducers[how]([row[name] for row in group if row[name] is not None])
+            for name, field in fields.items()
+            for how in field["aggregations"]
+        }
+        for key, group in groups.items()
+    ]
 
 
 def _joined(rows: list[dict[str, Any]], others: list[dict[Any, dict[str, Any]]], by: str) -> list[dict[str, Any]]:

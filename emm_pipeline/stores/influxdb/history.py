@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from emm_pipeline.naming import ENERGY_MEASUREMENT, POLL_MEASUREMENT
+from emm_pipeline.naming import ENERGY_MEASUREMENT, ENERGY_TOTAL_MEASUREMENT, OWN_MEASUREMENTS
 from emm_pipeline.stores.energy_points import EnergyPoints
 from emm_pipeline.stores.history import History, Selection, StoredSeries
+from emm_pipeline.stores.influxdb.energy_totals import EnergyTotals
 from emm_pipeline.stores.influxdb.line_protocol import energy_lines
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ class InfluxHistory:
 
     def __init__(self, client: InfluxClient) -> None:
         self._client = client
+        self._totals = EnergyTotals(client)
 
     def read(self, selection: Selection, begin: int, end: int) -> History:
         """See `HistoryStore.read`."""
@@ -64,6 +66,10 @@ class InfluxHistory:
         lines = energy_lines(points)
         for start in range(0, len(lines), BATCH_LINES):
             self._client.write("".join(lines[start : start + BATCH_LINES]))
+        periods = np.array(points.period.tolist())
+        for period in sorted(set(periods.tolist())):
+            times = points.time[periods == period]
+            self._totals.update(period, int(times.min()), int(times.max()) + 1)
 
     def _remove_costs(self, points: EnergyPoints) -> None:
         """Delete points with a cost where the new points have none: a field that is not written keeps its value."""
@@ -90,7 +96,7 @@ class InfluxHistory:
         """See `HistoryStore.delete_readings`."""
         names = [row[0] for series in self._client.series("SHOW MEASUREMENTS") for row in series["values"]]
         for name in names:
-            if name != ENERGY_MEASUREMENT:
+            if name not in {ENERGY_MEASUREMENT, ENERGY_TOTAL_MEASUREMENT}:
                 self._client.delete(name, "", 0, before)
         return 0
 
@@ -110,7 +116,7 @@ class InfluxHistory:
         query = f'SELECT "value" FROM {source} WHERE {condition} GROUP BY "id", "dataunit"{rest}'  # noqa: S608
         for series in self._client.series(query):
             tags = series["tags"]
-            if series["name"] in {POLL_MEASUREMENT, ENERGY_MEASUREMENT} or not _is_id(tags["id"]):
+            if series["name"] in OWN_MEASUREMENTS or not _is_id(tags["id"]):
                 continue
             found = StoredSeries(int(tags["id"]), series["name"], tags.get("dataunit") or None)
             rows = [row for row in series["values"] if row[1] is not None]
