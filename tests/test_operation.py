@@ -204,10 +204,10 @@ def was_down_for(stack: Stack, time_down: timedelta) -> None:
 
 
 def test_the_asset_page_keeps_each_status_after_its_run_was_pruned(stack):
-    wait_for("scheduled polls to end", lambda: not polls(stack, statuses=IN_FLIGHT))
-    stack.ui.wait_for_run(stack.ui.launch("poll"))
-    # A tick may have raised before its schedule was switched off.
-    wait_for("all polls to end", lambda: not polls(stack, statuses=IN_FLIGHT))
+    # The last tick of a schedule that was switched off may still start a run beside the first of these.
+    for _ in range(2):
+        stack.ui.wait_for_run(stack.ui.launch("poll"))
+        wait_for("all polls to end", lambda: not polls(stack, statuses=IN_FLIGHT))
     before = stack.ui.partitions()
     assert (before["materialized"], before["failed"]) == ({"1", "2", "3", "4"}, {"5"})
     dagsters(stack, "UPDATE runs SET update_timestamp = update_timestamp - interval '100 hours'")

@@ -137,6 +137,30 @@ def test_a_key_ends_it(watched, key):
     assert [each.error for each in run(scenario)] == [None]
 
 
+def test_a_reading_that_ends_after_the_table_was_closed_is_not_an_error(watched, monkeypatch):
+    async def scenario():
+        table_closed, reading_ended = asyncio.Event(), asyncio.Event()
+        read = Watched.read
+
+        async def read_slowly(self):
+            await table_closed.wait()
+            readings = await read(self)
+            reading_ended.set()
+            return readings
+
+        monkeypatch.setattr(Watched, "read", read_slowly)
+        app = WatchApp(watched(1))
+        async with app.run_test(size=SIZE) as pilot:
+            await table_of(app).remove()
+            table_closed.set()
+            await until(pilot, reading_ended.is_set)
+            await pilot.pause()
+            await pilot.press("q")
+        return app.return_value
+
+    assert [each.error for each in run(scenario)] == [None]
+
+
 def test_with_a_count_it_ends_by_itself_and_returns_the_last_readings(watched):
     async def scenario():
         app = WatchApp(watched(2), count=2)

@@ -167,6 +167,8 @@ class WatchApp(App["list[Values]"]):
 
     def _show(self) -> None:
         """Show the values of the last reading in the rows that exist."""
+        if not self.query("#values"):  # the table is closed, and this reading ended meanwhile
+            return
         for (meter_id, name), key in self._rows.items():
             value, mark = self._cells(meter_id, name)
             self._table.update_cell(key, "value", value, update_width=True)
