@@ -5,6 +5,7 @@ from itertools import count
 from types import SimpleNamespace
 
 import pytest
+from support.energies import energy_row
 from support.influxdb import InfluxDB
 
 from emm_pipeline.errors import StoreError
@@ -70,21 +71,8 @@ def store(influxdb: InfluxDB) -> Iterator[Store]:
 
 
 def energy(number: int, meter: int, kwh: float, period: str = "hour", **others) -> dict:
-    return {
-        "time": BEGIN + number * LENGTHS[period],
-        "id": meter,
-        "description": f"meter {meter}",
-        "measurement": "import, total",
-        "dataunit": "kWh",
-        "period": period,
-        "energy": kwh,
-        "coverage": 100.0,
-        "cost": None,
-        "estimated": 0.0,
-        "readings": 60,
-        "flags": "",
-        **others,
-    }
+    time = BEGIN + number * LENGTHS[period]
+    return energy_row(time, meter, kwh, period, **({"measurement": "import, total"} | others))
 
 
 def test_each_interval_and_counter_has_the_sum_the_lowest_coverage_and_the_cost_of_all_meters(store):

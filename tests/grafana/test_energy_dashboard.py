@@ -4,6 +4,7 @@ import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from support.energies import energy_row
 from support.grafana import ALL, dashboards, interpolate, only, panel_queries, query_of, shown_panels, transform
 from support.influxdb import InfluxDB
 
@@ -17,21 +18,7 @@ TODAY = NOW.replace(hour=0)
 
 
 def energy(time: datetime, meter: int, period: str, kwh: float, **others) -> dict:
-    return {
-        "time": round(time.timestamp() * 1000),
-        "id": meter,
-        "description": f"meter {meter}",
-        "measurement": IMPORT,
-        "dataunit": "kWh",
-        "period": period,
-        "energy": kwh,
-        "coverage": 100.0,
-        "cost": None,
-        "estimated": 0.0,
-        "readings": 60,
-        "flags": "",
-        **others,
-    }
+    return energy_row(round(time.timestamp() * 1000), meter, kwh, period, **others)
 
 
 def energies() -> list[dict]:
