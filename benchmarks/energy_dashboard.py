@@ -1,7 +1,7 @@
 """The queries of one opening of Grafana's dashboard Energy, with a year of a large fleet in the store.
 
-Grafana itself is not measured. The browser sends it six queries at a time, as here. PostgreSQL has no dashboard of
-EMM's: its numbers are those of the same questions in SQL, one after the other.
+Grafana itself is not measured. The browser sends it six queries at a time, as here. `benchmarks.energy_questions` asks
+the same of PostgreSQL.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from http import HTTPStatus
 from pathlib import Path
 from statistics import median
@@ -21,9 +21,9 @@ from urllib.parse import urlencode
 import numpy as np
 import psutil
 import urllib3
-from sqlalchemy import text
 
-from benchmarks.database import configuration_database
+from benchmarks.energy_questions import postgresql
+from benchmarks.panel_times import COUNTER, MONTH, MOST_S, NOW, OPENINGS, YEAR, span
 from benchmarks.results import Row, at_most, info
 from emm_pipeline.energy.periods import milliseconds
 from emm_pipeline.stores.energy_points import EnergyPoints
@@ -35,53 +35,19 @@ from emm_pipeline.stores.points import TextColumn
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from sqlalchemy import Connection
-
-NOW = datetime(2026, 3, 20, 12, tzinfo=UTC)
-COUNTER = "importActiveEnergy"
-MONTH = timedelta(days=30)
-YEAR = timedelta(days=365)
 VARIANTS = 10
 """Number of days with different energies, which are repeated."""
 LINES_AT_ONCE = 20_000
 AT_A_TIME = 6
 """Number of connections of a browser to a server."""
-OPENINGS = 3
-MOST_S = 1.0
 IDLE_PERCENT = 5
-
-_FILL = text("""
-    INSERT INTO emm_energy
-    SELECT time, meter, 'meter ' || meter, :counter, 'kWh', :period, random() * 10, 100, random(), 0, 60, NULL
-    FROM generate_series(1, :meters) AS meter, generate_series(:begin, :end, CAST(:every AS interval)) AS time
-""")
-_WHERE = "FROM emm_energy WHERE period = '{period}' AND measurement = :counter AND time >= :since AND time < :until"
-_BARS = f"SELECT time, measurement, dataunit, sum({{column}}) {_WHERE} GROUP BY 1, 2, 3 ORDER BY 1"
-_QUESTIONS = {
-    "Today": f"SELECT sum(energy) {_WHERE.format(period='hour')}",
-    "This month, until yesterday": f"SELECT sum(energy) {_WHERE.format(period='day')}",
-    "The month before": f"SELECT sum(energy) {_WHERE.format(period='day')}",
-    "Cost this month, until yesterday": f"SELECT sum(cost) {_WHERE.format(period='day')}",
-    "Lowest coverage": f"SELECT min(coverage) {_WHERE.format(period='day')}",
-    "Day by day": _BARS.format(column="energy", period="day"),
-    "Day by day, a month earlier": _BARS.format(column="energy", period="day"),
-    "Hour by hour": _BARS.format(column="energy", period="hour"),
-    "Month by month": _BARS.format(column="energy", period="month"),
-    "Cost, day by day": _BARS.format(column="cost", period="day"),
-    "By meter, whole months": "SELECT id, dataunit, sum(energy), min(coverage), max(description) "
-    f"{_WHERE.format(period='month')} GROUP BY 1, 2",
-    "By meter": "SELECT id, dataunit, sum(energy), min(coverage), max(description) "
-    f"{_WHERE.format(period='day')} GROUP BY 1, 2",
-    "Days to look at": f"SELECT time, id, description, energy, coverage, flags {_WHERE.format(period='day')} "
-    "AND (flags ~ 'reset|replaced|glitch|rollover|estimated' OR coverage < 90) ORDER BY time DESC LIMIT 50",
-}
 
 
 def energy_dashboard(*, quick: bool) -> list[Row]:
     """Store a year of hours, days and months of 1000 meters, and open the dashboard."""
     sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
     meters, days = (100, 60) if quick else (1000, 365)
-    return [*_influxdb(meters, days), *_postgresql(meters, days)]
+    return [*_influxdb(meters, days), *postgresql(meters, days)]
 
 
 def _influxdb(meters: int, days: int) -> list[Row]:
@@ -221,61 +187,5 @@ def _queries(shown: timedelta) -> dict[str, str]:
     found = {each["name"]: each["query"] for each in dashboard["templating"]["list"]}
     for panel in shown_panels(dashboard):
         (target,) = panel["targets"]
-        found[panel["title"]] = interpolate(target["query"], *_span(panel, shown), meter=ALL, measurement=COUNTER)
+        found[panel["title"]] = interpolate(target["query"], *span(panel, shown), meter=ALL, measurement=COUNTER)
     return found
-
-
-def _span(panel: dict[str, Any], shown: timedelta) -> tuple[datetime, datetime]:
-    """Return the time that a panel shows, now."""
-    month = NOW.replace(day=1, hour=0)
-    since = {
-        None: NOW - shown,
-        "now/d": NOW.replace(hour=0),
-        "now/M": month,
-        "2d": NOW - timedelta(days=2),
-        "13M": NOW - timedelta(days=395),
-    }[panel.get("timeFrom")]
-    if shift := panel.get("timeShift"):
-        assert shift == "1M"
-        length = month - (month - timedelta(days=1)).replace(day=1)
-        return since - length, NOW - length
-    return since, NOW
-
-
-def _postgresql(meters: int, days: int) -> list[Row]:
-    with configuration_database() as engine:
-        with engine.begin() as connection:
-            _fill(connection, meters, NOW.replace(hour=0) - timedelta(days=days))
-        with engine.connect() as connection:
-            connection.exec_driver_sql("ANALYZE emm_energy")
-            opening = [_questions(connection) for _ in range(OPENINGS)]
-    taken = {title: median(each[title] for each in opening) for title in opening[0]}
-    slowest = max(taken, key=taken.__getitem__)
-    name = f"energy: the same questions in SQL, {meters} meters, {days} days in PostgreSQL"
-    return [
-        at_most(f"{name}, 30 days", sum(taken.values()), "s", MOST_S),
-        info(f"{name}: the slowest ({slowest})", taken[slowest], "s"),
-    ]
-
-
-def _fill(connection: Connection, meters: int, begin: datetime) -> None:
-    for period, hours in (("hour", 1), ("day", 24), ("month", 24 * 30)):
-        every = timedelta(hours=hours)
-        values = {"counter": COUNTER, "period": period, "every": every, "begin": begin, "end": NOW - every}
-        connection.execute(_FILL, {**values, "meters": meters})
-
-
-def _questions(connection: Connection) -> dict[str, float]:
-    from support.grafana import dashboards, shown_panels
-
-    panels = {panel["title"]: panel for panel in shown_panels(dashboards()["energy"])}
-    assert panels.keys() == _QUESTIONS.keys()
-    taken = {}
-    for title, statement in _QUESTIONS.items():
-        since, until = _span(panels[title], MONTH)
-        began = time.perf_counter()
-        assert connection.execute(text(statement), {"counter": COUNTER, "since": since, "until": until}).all() or (
-            title == "Days to look at"
-        )
-        taken[title] = time.perf_counter() - began
-    return taken
