@@ -5,64 +5,25 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from emm_pipeline.fleet import EnergyMeter, MeterType
+from emm_pipeline.modbus.conditions import Conditions
 from emm_pipeline.modbus.gateway import GatewayPoll
-from emm_pipeline.modbus.gateway_locks import (
-    LOCK_RETRY_S,
-    GatewayLocks,
-    Unlocked,
-    lock_names,
-    release_all,
-    try_acquire_all,
-    unresolved,
-)
-from emm_pipeline.modbus.last_requests import LastRequests
-from emm_pipeline.modbus.meter_poll import RETRIES, MeterPoll
-from emm_pipeline.modbus.planning import Plans
-from emm_pipeline.modbus.sunspec.model_poll import ModelPoll
-from emm_pipeline.modbus.sunspec.models import has_models
+from emm_pipeline.modbus.gateway_locks import LOCK_RETRY_S, lock_names, release_all, try_acquire_all, unresolved
+from emm_pipeline.modbus.poll_planning import plan_polls
 from emm_pipeline.modbus.transport.pacing import Pace, connections_for
-from emm_pipeline.modbus.unsupported import EarlierRequests, known_unsupported
-from emm_pipeline.readings import FailureKind, MeterReading, UnsupportedRange
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 
-    from emm_pipeline.fleet import GatewayAddress
+    from emm_pipeline.fleet import EnergyMeter, GatewayAddress, MeterType
+    from emm_pipeline.modbus.gateway_locks import GatewayLocks
     from emm_pipeline.modbus.kept_sessions import KeptSession, KeptSessions
+    from emm_pipeline.modbus.meter_poll import MeterPoll
     from emm_pipeline.modbus.session import Session
-    from emm_pipeline.readings import GivenRange
+    from emm_pipeline.readings import MeterReading
 
-
-@dataclass(frozen=True, slots=True)
-class Conditions:
-    """Conditions for a reading: locks, limits and the device state.
-
-    `unsupported` contains, by meter id, the registers that the unit does not support. `failing` are the ids of meters
-    that keep failing; they get no second request if they are busy. `models` contains, by meter id, the last addresses
-    of the unit's SunSpec models (`model_key` to address). `labels_known` are the ids of meters whose labels are not
-    read now.
-    """
-
-    max_connections: int | None = 200
-    """None: as many as possible."""
-    locks: GatewayLocks = field(default_factory=Unlocked)
-    unsupported: Mapping[int, Sequence[UnsupportedRange]] = field(default_factory=dict)
-    failing: Collection[int] = ()
-    models: Mapping[int, Mapping[int, int]] = field(default_factory=dict)
-    retried: Mapping[int, Sequence[UnsupportedRange]] = field(default_factory=dict)
-    """By meter id the registers that the meter did not give last time, and that are requested again now."""
-    given: Mapping[int, Sequence[GivenRange]] = field(default_factory=dict)
-    """By meter id the registers that the meter has ever given."""
-    silent: Collection[int] = ()
-    """The ids of meters that did not reply when they were read last, or whose gateway closed the connection."""
-    labels_known: Collection[int] | None = None
-    """None means all meters: no labels are read."""
-    kept: KeptSessions | None = None
-    """The sessions that stay open between the readings of a run; they are used, and replaced by those to keep."""
+__all__ = ["Conditions", "read_meters"]
 
 
 async def read_meters(
@@ -95,7 +56,7 @@ async def read_meters(
         if on_reading:
             on_reading(readings[poll])
 
-    polls = _plan(meters, types, conditions)
+    polls = plan_polls(meters, types, conditions)
     behind: dict[GatewayAddress, list[MeterPoll]] = defaultdict(list)
     for poll in polls:
         if poll.failure:
@@ -129,53 +90,6 @@ def _connections(gateways: Collection[GatewayAddress], conditions: Conditions) -
     if together > allowed:
         release_all(conditions.locks, kept.close_others(gateways))
     return allowed
-
-
-def _plan(meters: Iterable[EnergyMeter], types: Mapping[str, MeterType], conditions: Conditions) -> list[MeterPoll]:
-    """Return a poll per meter; a meter that cannot be planned has failed with CONFIGURATION."""
-    plans = Plans(types)
-    searched = {name for name, meter_type in types.items() if has_models(meter_type)}
-    polls: list[MeterPoll] = []
-
-    def reads_labels(meter: EnergyMeter) -> bool:
-        return conditions.labels_known is not None and meter.id not in conditions.labels_known
-
-    for meter in meters:
-        known = tuple(conditions.unsupported.get(meter.id, ()))
-        retries = 0 if meter.id in conditions.failing else RETRIES
-        earlier = EarlierRequests(
-            tuple(conditions.retried.get(meter.id, ())), tuple(conditions.given.get(meter.id, ()))
-        )
-        manner: dict[str, Any] = {
-            "earlier": earlier,
-            "keeps_failing": meter.id in conditions.failing,
-            "was_silent": meter.id in conditions.silent,
-        }
-        if meter.type not in types:
-            poll = MeterPoll(meter, MeterType(meter.type), ())
-            poll.fail(FailureKind.CONFIGURATION, f"type {meter.type} is not configured")
-        elif meter.type in searched:
-            place = conditions.models.get(meter.id)
-            reads = reads_labels(meter)
-            poll = ModelPoll(
-                *(meter, types[meter.type], (), known, retries),
-                **manner,
-                plans=plans,
-                known=place,
-                reads_labels=reads,
-            )
-        else:
-            meter_type = types[meter.type]
-            plan = plans.requests(meter_type, known_unsupported((*known, *earlier.silent), meter_type.asked))
-            if isinstance(plan, str):
-                poll = MeterPoll(meter, meter_type, ())
-                poll.fail(FailureKind.CONFIGURATION, plan)
-            else:
-                labels = plans.label_requests(meter_type) if reads_labels(meter) else ()
-                last = LastRequests(plans.confirmations(meter_type, plan), labels)
-                poll = MeterPoll(meter, meter_type, plan, known, retries, last=last, **manner)
-        polls.append(poll)
-    return polls
 
 
 async def _read_until(
