@@ -17,6 +17,7 @@ from emm_pipeline.readings import FailureKind
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from emm_pipeline.modbus.transport.base import Exchange
     from emm_pipeline.readings import Request
 
 
@@ -37,21 +38,48 @@ class StreamTransport(ReplyReceiver, ABC):
         resend_after_s: float | None = None,
     ) -> bytes:
         """Send a request and wait for its reply; see `Transport.exchange`."""
+        self._prepare(unit_id, request)
+        if self._is_certain:
+            self._require_link()
+            self._on_sent = on_send
+            return await self.finish(self._start(timeout_s, resend_after_s))
+        return _data(await self._receive_verified(look_of(unit_id, request), timeout_s, on_send, resend_after_s))
+
+    def start(self, unit_id: int, request: Request, timeout_s: float, on_send: Callable[[], None]) -> Exchange | None:
+        """Send a request if its reply cannot be mistaken for another one; see `Transport.start`."""
+        if self._link is None or not self._is_certain:
+            return None
+        try:
+            self._prepare(unit_id, request)
+        except ReadError:
+            return None
+        self._on_sent = on_send
+        return self._start(timeout_s, None)
+
+    async def finish(self, started: Exchange) -> bytes:
+        """Wait for the reply; see `Transport.finish`."""
+        return _data(await self._reply_of(started))
+
+    def take(self, started: Exchange) -> bytes | None:
+        """Return the data of the reply; see `Transport.take`."""
+        if started.exception() or (reply := started.result()).exception_code is not None:
+            return None
+        self._end()
+        return reply.registers
+
+    def _prepare(self, unit_id: int, request: Request) -> None:
+        """Build the frame of the next request."""
         try:
             self._sent = self._framing.build(unit_id, request)
             self._history.reply_size = request.reply_size
         except Exception as err:  # an error of the library for a request fails only this request
             raise ReadError(FailureKind.INVALID_REPLY, one_line(err)) from err
         self.was_resent = False
-        if self._history.echoes_ids and self.has_ids:  # its replies cannot be mistaken for others
-            self._require_link()
-            self._on_sent = on_send
-            reply = await self._receive_reply(timeout_s, resend_after_s)
-        else:
-            reply = await self._receive_verified(look_of(unit_id, request), timeout_s, on_send, resend_after_s)
-        if reply.exception_code is not None:
-            raise ExceptionReplyError(describe(reply.exception_code), reply.exception_code)
-        return reply.registers
+
+    @property
+    def _is_certain(self) -> bool:
+        """Whether the gateway has shown that its replies have the ids of their requests."""
+        return self._history.echoes_ids and self.has_ids
 
     async def _receive_verified(
         self, look: Look, timeout_s: float, on_send: Callable[[], None], resend_after_s: float | None
@@ -79,7 +107,7 @@ class StreamTransport(ReplyReceiver, ABC):
         """Send the request, and return what may be its reply."""
         self._require_link()
         try:
-            return await self._receive_reply(timeout_s, resend_after_s)
+            return await self._reply_of(self._start(timeout_s, resend_after_s))
         except ReadError as err:
             if err.kind is FailureKind.CLOSED or isinstance(err, ResendError):
                 self._history.unanswered.remove(look)
@@ -123,6 +151,17 @@ class StreamTransport(ReplyReceiver, ABC):
             _, notices = self._framing.strip(b"", self._received, self._history)
             self._notice(*(notices or ("bytes are received between requests; they are dropped",)))
             self._received = b""
+
+
+def _data(reply: FramedReply) -> bytes:
+    """Return the data of a reply.
+
+    Raises:
+        ExceptionReplyError: It is an exception reply.
+    """
+    if reply.exception_code is not None:
+        raise ExceptionReplyError(describe(reply.exception_code), reply.exception_code)
+    return reply.registers
 
 
 def look_of(unit_id: int, request: Request) -> Look:
