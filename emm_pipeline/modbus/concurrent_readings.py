@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING
 from emm_pipeline.modbus.gateway import GatewayPoll
 from emm_pipeline.modbus.kept_sessions import may_stay_open
 from emm_pipeline.modbus.quick_reading import QuickReading
+from emm_pipeline.modbus.transport.pacing import Timing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from emm_pipeline.modbus.gateway_reader import GatewayReader
+    from emm_pipeline.modbus.kept_sessions import KeptSession
     from emm_pipeline.modbus.meter_poll import MeterPoll
     from emm_pipeline.modbus.session import Session
     from emm_pipeline.modbus.transport.base import Exchange
@@ -66,14 +68,25 @@ class ConcurrentReadings:
         for number, polls in enumerate(gateways, 1):
             address = polls[0].meter.gateway
             if at_once and len(polls) == 1 and (kept := self._reader.take_at_once(address)):
-                quick = QuickReading(polls[0], kept, self._pace)
-                self._quick.add(quick)
-                self._go_on(quick)
+                kept.session.begin_reading(Timing.of(polls[0].meter_type), self._pace)
+                polls[0].begin_turn()
+                self._read_quickly(polls[0], kept)
                 if not number % _BEGUN_AT_ONCE:
                     await asyncio.sleep(0)
             else:
                 gateway = GatewayPoll(polls, self._finish, self._pace)
-                self._add_task(asyncio.create_task(self._reader.read(gateway)), gateway)
+                self._add_task(asyncio.create_task(self._read(gateway, polls[0])), gateway)
+
+    async def _read(self, gateway: GatewayPoll, first: MeterPoll) -> None:
+        if opened := await self._reader.read(gateway):
+            self._left += 1  # the task ends before the reading
+            self._read_quickly(first, opened)
+
+    def _read_quickly(self, poll: MeterPoll, kept: KeptSession) -> None:
+        """Read a meter whose turn has begun."""
+        quick = QuickReading(poll, kept)
+        self._quick.add(quick)
+        self._go_on(quick)
 
     def _go_on(self, quick: QuickReading) -> None:
         """Send the next request; at the end of the reading keep its session, if it may stay open."""

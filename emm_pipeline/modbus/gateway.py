@@ -39,6 +39,7 @@ class GatewayPoll:
         self._session: Session
         self._finish = finish
         self._units = len(polls)
+        self.has_one_meter = self._units == 1
         self._keep_connection = {poll.meter_type.keep_connection for poll in polls}
         self._order = count()
         self._postponed: dict[int, ReadError] = {}
@@ -74,8 +75,29 @@ class GatewayPoll:
             kept.begin_reading(self._timing, self._pace)
         return await self._read(kept or Session(self.address, self._timing, pace=self._pace), keeps)
 
+    async def open(self) -> Session | None:
+        """Begin the turn of the only meter, and open a session over which a `QuickReading` can read it.
+
+        Returns:
+            The session; None if the gateway cannot be reached, so that the meter has failed.
+        """
+        _, _, poll = self._waiting[0]
+        poll.begin_turn()
+        session = Session(self.address, self._timing, pace=self._pace)
+        is_open = False
+        try:
+            await session.open()
+            is_open = True
+        except ConnectError as err:
+            self._fail_all(err)
+            return None
+        finally:
+            if not is_open:
+                session.close()
+        return session
+
     async def go_on(self, session: Session, started: Exchange | None, *, keeps: bool | None) -> Session | None:
-        """Read all meters as `read` does, after the first meter's turn was begun by a `QuickReading`.
+        """Read all meters as `read` does, after the first meter's turn was begun.
 
         Args:
             session: The session with the gateway.

@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from emm_pipeline.modbus.gateway_locks import LOCK_RETRY_S, lock_names, release_all, try_acquire_all, unresolved
+from emm_pipeline.modbus.kept_sessions import KeptSession
 from emm_pipeline.modbus.transport.resolving import is_numeric
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from emm_pipeline.fleet import GatewayAddress
     from emm_pipeline.modbus.gateway import GatewayPoll
     from emm_pipeline.modbus.gateway_locks import GatewayLocks
-    from emm_pipeline.modbus.kept_sessions import KeptSession, KeptSessions
+    from emm_pipeline.modbus.kept_sessions import KeptSessions
     from emm_pipeline.modbus.quick_reading import QuickReading
     from emm_pipeline.modbus.session import Session
 
@@ -31,6 +32,7 @@ class GatewayReader:
 
     def __init__(self, locks: GatewayLocks, sessions: KeptSessions | None, most_connections: int | None) -> None:
         self._locks, self._sessions = locks, sessions
+        self._is_limited = most_connections is not None
         self._slots = nullcontext() if most_connections is None else asyncio.Semaphore(most_connections)
 
     @property
@@ -42,10 +44,13 @@ class GatewayReader:
         """Return the kept session with a gateway if its address is certainly the same as before."""
         return self._sessions.take(address) if self._sessions and is_numeric(address.host) else None
 
-    async def read(self, gateway: GatewayPoll) -> None:
+    async def read(self, gateway: GatewayPoll) -> KeptSession | None:
         """Read all meters behind a gateway.
 
         While another run has the lock, other gateways can use the connection. The gateway of a kept session is locked.
+
+        Returns:
+            If the only meter is to be read over it as a `QuickReading`: a session with the gateway, which is locked.
         """
         locks, sessions = self._locks, self._sessions
         gateway.waits_because = "all allowed connections were in use"
@@ -56,8 +61,10 @@ class GatewayReader:
                 kept = await self._take_kept(gateway, sessions) if sessions else None
                 names = kept.names if kept else names or await lock_names(gateway.address, gateway.timeout_s)
                 if kept or await try_acquire_all(locks, names):
+                    if kept is None and gateway.has_one_meter and not self._is_limited:
+                        return await self._open(gateway, names)
                     await self._read_locked(gateway.read(kept.session if kept else None, keeps=self.keeps), names)
-                    return
+                    return None
                 if sessions and (unused := sessions.close(names)):  # kept under another name of the gateway
                     release_all(locks, unused)
                 gateway.waits_because = f"another run is using {gateway.address}"
@@ -67,6 +74,19 @@ class GatewayReader:
         """Read what is left of a meter whose reading was begun without a task."""
         kept = quick.kept
         await self._read_locked(gateway.go_on(kept.session, quick.started, keeps=self.keeps), kept.names)
+
+    async def _open(self, gateway: GatewayPoll, names: tuple[str, ...]) -> KeptSession | None:
+        """Open a session with a locked gateway, and return it if its replies have ids; otherwise read the meter."""
+        opened = None
+        try:
+            opened = await gateway.open()
+        finally:
+            if opened is None:
+                self.end(None, names)
+        if opened is None or opened.has_ids:
+            return KeptSession(opened, names) if opened else None
+        await self._read_locked(gateway.go_on(opened, None, keeps=self.keeps), names)
+        return None
 
     async def _take_kept(self, gateway: GatewayPoll, sessions: KeptSessions) -> KeptSession | None:
         """Return the kept session with a gateway, unless its name has other addresses now, which must be locked.

@@ -1,20 +1,17 @@
-"""Read the only meter behind a kept connection without a task, as long as every request brings registers.
+"""Read the only meter behind an open connection without a task, as long as every request brings registers.
 
-This is the usual case between the sample times of a run, in which a task and its coroutines take as long as all other
-work for a meter. Anything unusual is left to `GatewayPoll`, which continues with the exchange that has failed.
+This is the usual case, in which a task and its coroutines take as long as all other work for a meter. Anything unusual
+is left to `GatewayPoll`, which continues with the exchange that has failed.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from emm_pipeline.modbus.transport.pacing import Timing
-
 if TYPE_CHECKING:
     from emm_pipeline.modbus.kept_sessions import KeptSession
     from emm_pipeline.modbus.meter_poll import MeterPoll
     from emm_pipeline.modbus.transport.base import Exchange
-    from emm_pipeline.modbus.transport.pacing import Pace
     from emm_pipeline.readings import Request
 
 
@@ -23,13 +20,12 @@ class QuickReading:
 
     __slots__ = ("_request", "kept", "poll", "started")
 
-    def __init__(self, poll: MeterPoll, kept: KeptSession, pace: Pace) -> None:
+    def __init__(self, poll: MeterPoll, kept: KeptSession) -> None:
+        """The meter's turn has begun."""
         self.poll, self.kept = poll, kept
         self.started: Exchange | None = None
         """The exchange that is under way, or has failed."""
         self._request: Request | None = None
-        kept.session.begin_reading(Timing.of(poll.meter_type), pace)
-        poll.begin_turn()
 
     def send(self) -> Exchange | None:
         """Send the next request, and return its exchange; None if none is left, or if it must be sent otherwise."""

@@ -70,25 +70,28 @@ class Session(ReopenedTransport):
         return self._transport.may_confuse(unit_id, request)
 
     def start(self, unit_id: int, request: Request, on_send: Callable[[], None]) -> Exchange | None:
-        """Send a request without waiting, if the connection is open and its replies cannot be mistaken for others.
+        """Send a request without waiting, if the connection is open and no late reply can be mistaken for its reply.
 
         When the exchange is done, `take` must be called, and `exchange` with it if that returns None.
 
         Returns:
             The exchange that was started; None if nothing was sent.
         """
-        if self._is_fresh or self.timing.request_pause_s:
+        if self.timing.request_pause_s:
             return None
-        return self._transport.start(unit_id, request, self.timing.timeout_s, on_send)
+        timeout_s = self.timing.timeout_s
+        resend_after_s = self._when_to_resend(timeout_s) if self._is_fresh else None
+        return self._transport.start(unit_id, request, timeout_s, on_send, resend_after_s=resend_after_s)
 
     def take(self, request: Request, started: Exchange) -> bytes | None:
         """Return the words that the reply to a request has brought; None if it brought none."""
         data = self._transport.take(started)
         if data is None:
             return None
+        is_first, self._is_fresh = self._is_fresh, False
         self._was_idle = False
         self._last_exchange_s = time.monotonic()
-        self.has_replied = True
+        self._note_reply(is_first=is_first)
         return bits_as_words(data, request.count) if request.function_code.reads_bits else data
 
     async def exchange(

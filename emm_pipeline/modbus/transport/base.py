@@ -144,8 +144,16 @@ class Transport(Protocol):
             ReadError: There is no reply to this request.
         """
 
-    def start(self, unit_id: int, request: Request, timeout_s: float, on_send: Callable[[], None]) -> Exchange | None:
-        """Send a request as `exchange` does, without waiting, if its reply cannot be mistaken for another one.
+    def start(
+        self,
+        unit_id: int,
+        request: Request,
+        timeout_s: float,
+        on_send: Callable[[], None],
+        *,
+        resend_after_s: float | None = None,
+    ) -> Exchange | None:
+        """Send a request as `exchange` does, without waiting, if no late reply can be mistaken for its reply.
 
         When the exchange is done, `take` must be called, and `finish` if that returns None.
 
@@ -154,7 +162,7 @@ class Transport(Protocol):
         """
 
     def take(self, started: Exchange) -> bytes | None:
-        """Return the data of the reply to a request that `start` has sent; None if it brought none."""
+        """Return the data of the reply to a request that `start` has sent; None if it brought none for certain."""
 
     async def finish(self, started: Exchange) -> bytes:
         """Wait for the reply to a request that `start` has sent; see `exchange`."""

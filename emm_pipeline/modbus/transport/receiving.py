@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from emm_pipeline.modbus.transport.base import Exchange, Framing
     from emm_pipeline.modbus.transport.lateness import LateReplies
     from emm_pipeline.modbus.transport.links import Connection, Link
+    from emm_pipeline.modbus.transport.memory import Look
 
 MOST_UNSOLICITED = 1024
 """Maximum number of bytes between two exchanges, and before the first one; more are an error."""
@@ -45,6 +46,8 @@ class ReplyReceiver:
         """The awaited reply."""
         self._on_sent: Callable[[], None] = lambda: None
         """Called each time that a request is sent."""
+        self._unverified: tuple[Look, float, Callable[[], None]] | None = None
+        """The request that was started, to verify its reply if that comes without the id: look, timeout, `on_send`."""
         self._timeout_s = 0.0
         self._may_resend = False
         self.was_resent = False
