@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from emm_pipeline.modbus.gateway import GatewayPoll
 from emm_pipeline.modbus.kept_sessions import may_stay_open
@@ -13,14 +13,18 @@ from emm_pipeline.modbus.quick_reading import QuickReading
 from emm_pipeline.modbus.transport.pacing import Timing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
+    from emm_pipeline.fleet import GatewayAddress
     from emm_pipeline.modbus.gateway_reader import GatewayReader
     from emm_pipeline.modbus.kept_sessions import KeptSession
     from emm_pipeline.modbus.meter_poll import MeterPoll
     from emm_pipeline.modbus.session import Session
     from emm_pipeline.modbus.transport.base import Exchange
     from emm_pipeline.modbus.transport.pacing import Pace
+
+Gateways: TypeAlias = "Sequence[tuple[GatewayAddress, Sequence[MeterPoll]]]"
+"""The polls of the meters behind each gateway."""
 
 _BEGUN_AT_ONCE = 50
 """Number of readings that are begun before requests are sent and replies received."""
@@ -40,7 +44,7 @@ class ConcurrentReadings:
         self._end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Done when no gateway is left, at the deadline, or at the first error."""
 
-    async def read(self, gateways: Sequence[Sequence[MeterPoll]], deadline: float) -> None:
+    async def read(self, gateways: Gateways, deadline: float) -> None:
         """Read the meters behind each gateway; those that are not finished by the deadline fail.
 
         One timer for all of them: `asyncio.timeout` would take 6 µs for each gateway.
@@ -64,9 +68,8 @@ class ConcurrentReadings:
         for gateway in stopped:
             gateway.run_out_of_time()
 
-    async def _begin(self, gateways: Iterable[Sequence[MeterPoll]], *, at_once: bool) -> None:
-        for number, polls in enumerate(gateways, 1):
-            address = polls[0].meter.gateway
+    async def _begin(self, gateways: Gateways, *, at_once: bool) -> None:
+        for number, (address, polls) in enumerate(gateways, 1):
             if at_once and len(polls) == 1 and (kept := self._reader.take_at_once(address)):
                 kept.session.begin_reading(Timing.of(polls[0].meter_type), self._pace)
                 polls[0].begin_turn()
@@ -74,7 +77,7 @@ class ConcurrentReadings:
                 if not number % _BEGUN_AT_ONCE:
                     await asyncio.sleep(0)
             else:
-                gateway = GatewayPoll(polls, self._finish, self._pace)
+                gateway = GatewayPoll(address, polls, self._finish, self._pace)
                 self._add_task(asyncio.create_task(self._read(gateway, polls[0])), gateway)
 
     async def _read(self, gateway: GatewayPoll, first: MeterPoll) -> None:
@@ -125,7 +128,7 @@ class ConcurrentReadings:
     def _leave_to_task(self, quick: QuickReading) -> None:
         self._quick.discard(quick)
         self._leaving.add(quick)
-        gateway = GatewayPoll([quick.poll], self._finish, self._pace)
+        gateway = self._gateway_of(quick)
         self._add_task(asyncio.create_task(self._read_rest(gateway, quick)), gateway)
 
     async def _read_rest(self, gateway: GatewayPoll, quick: QuickReading) -> None:
@@ -137,8 +140,11 @@ class ConcurrentReadings:
         task.add_done_callback(self._end_task)
 
     def _end_task(self, task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and (err := task.exception()):
-            self._fail(err)
+        if not task.cancelled():
+            if err := task.exception():
+                self._fail(err)
+            else:
+                del self._tasks[task]
         self._count_down()
 
     def _count_down(self) -> None:
@@ -163,4 +169,7 @@ class ConcurrentReadings:
         await asyncio.gather(*late, return_exceptions=True)
         for quick in (*self._quick, *self._leaving):
             self._put_back(quick, None)
-        return [GatewayPoll([quick.poll], self._finish, self._pace) for quick in self._quick]
+        return [self._gateway_of(quick) for quick in self._quick]
+
+    def _gateway_of(self, quick: QuickReading) -> GatewayPoll:
+        return GatewayPoll(quick.kept.session.gateway, [quick.poll], self._finish, self._pace)

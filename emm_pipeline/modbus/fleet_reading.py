@@ -69,7 +69,7 @@ async def read_meters(
         release_all(conditions.locks, kept.close())
         kept = None
     # Gateways that take longest start first, so that the last one to start does not delay the end.
-    longest_first = sorted(behind.values(), key=_requests, reverse=True)
+    longest_first = sorted(behind.items(), key=lambda gateway: _requests(gateway[1]), reverse=True)
     reader = GatewayReader(conditions.locks, kept, allowed if is_limited else None)
     await ConcurrentReadings(reader, finish, Pace()).read(longest_first, deadline)
     return [readings[poll] for poll in polls]

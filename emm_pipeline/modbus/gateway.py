@@ -17,6 +17,7 @@ from emm_pipeline.readings import FailureKind
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from emm_pipeline.fleet import GatewayAddress
     from emm_pipeline.modbus.meter_poll import MeterPoll
     from emm_pipeline.modbus.transport.base import Exchange
     from emm_pipeline.modbus.transport.pacing import Pace
@@ -29,9 +30,11 @@ class GatewayPoll:
     when it is ready.
     """
 
-    def __init__(self, polls: Sequence[MeterPoll], finish: Callable[[MeterPoll], None], pace: Pace) -> None:
+    def __init__(
+        self, address: GatewayAddress, polls: Sequence[MeterPoll], finish: Callable[[MeterPoll], None], pace: Pace
+    ) -> None:
         first = polls[0]
-        self.address = first.meter.gateway
+        self.address = address
         self.timeout_s = first.meter_type.timeout_s
         self.waits_because: str | None = None
         """Why no reading has begun yet."""
@@ -39,8 +42,7 @@ class GatewayPoll:
         self._session: Session
         self._finish = finish
         self._units = len(polls)
-        self.has_one_meter = self._units == 1
-        self._keep_connection = {poll.meter_type.keep_connection for poll in polls}
+        self._polls = polls
         self._order = count()
         self._postponed: dict[int, ReadError] = {}
         """By unit id why a connection's first request got no reply, where no other reply had come before."""
@@ -57,6 +59,11 @@ class GatewayPoll:
         in_order = sorted(polls, key=lambda poll: (poll.keeps_failing, poll.meter.unit_id)) if polls[1:] else polls
         for poll in in_order:
             self._queue(poll)
+
+    @property
+    def has_one_meter(self) -> bool:
+        """Whether only one meter is read behind it."""
+        return self._units == 1
 
     def _queue(self, poll: MeterPoll) -> None:
         heapq.heappush(self._waiting, (poll.ready_at, next(self._order), poll))
@@ -122,13 +129,17 @@ class GatewayPoll:
                     self._finish(poll)
                 else:
                     self._queue(poll)
-            stays_open = keeps is not None and may_stay_open(session, self._keep_connection, by_default=keeps)
+            stays_open = keeps is not None and self._may_keep(session, by_default=keeps)
         except ConnectError as err:
             self._fail_all(err)
         finally:
             if not stays_open:
                 self._session.close()
         return self._session if stays_open else None
+
+    def _may_keep(self, session: Session, *, by_default: bool) -> bool:
+        settings = {poll.meter_type.keep_connection for poll in self._polls}
+        return may_stay_open(session, settings, by_default=by_default)
 
     async def _begin_turn(self, poll: MeterPoll) -> bool:
         """Begin a meter's turn when it is ready; return whether it has requests to send."""

@@ -61,7 +61,7 @@ async def lock_names(gateway: GatewayAddress, look_up_s: float = LOOK_UP_S) -> t
     if gateway.host.startswith("/"):
         return (os.path.realpath(gateway.host),)  # noqa: ASYNC240 - a link to a device
     if is_numeric(gateway.host):
-        return (f"{gateway.host}:{gateway.port}",)
+        return unresolved(gateway)
     with suppress(OSError, ValueError, OverflowError):
         async with asyncio.timeout(look_up_s):
             found = await resolve(gateway.host, gateway.port)
@@ -70,12 +70,14 @@ async def lock_names(gateway: GatewayAddress, look_up_s: float = LOOK_UP_S) -> t
 
 
 def unresolved(gateway: GatewayAddress) -> tuple[str, ...]:
-    """Return the name to lock for a gateway whose name does not resolve."""
+    """Return the name to lock for a gateway whose host is an address, or a name that does not resolve."""
     return (f"{gateway.host}:{gateway.port}",)
 
 
 async def try_acquire_all(locks: GatewayLocks, names: tuple[str, ...]) -> bool:
     """Try to lock all names; return whether it succeeded. Otherwise none of them is locked."""
+    if len(names) == 1:
+        return await locks.try_acquire(names[0])
     acquired: list[str] = []
     try:
         for name in names:

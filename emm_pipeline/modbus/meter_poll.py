@@ -39,7 +39,7 @@ class MeterPoll(PollProgress):
         """Keep the registers that the request brought."""
         self._note_reply()
         self._busy = None
-        if self._is_at_last:
+        if not self._this_turn:
             self._take_last(data)
             return
         tracked = self._this_turn.popleft()

@@ -110,7 +110,7 @@ class PollProgress:
         """Return the next request of this turn; None at its end."""
         if self._this_turn:
             return self._this_turn[0].request
-        return self.last.next if self._is_at_last else None
+        return self.last.next if self.last is not NOTHING_LAST and self._is_at_last else None
 
     @property
     def _is_at_last(self) -> bool:

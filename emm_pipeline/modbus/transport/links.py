@@ -32,6 +32,8 @@ class Link(Protocol):
 class Connection(asyncio.Protocol):
     """One link of a transport, as asyncio's protocol. It does nothing once the transport has another link."""
 
+    __slots__ = ("_owner",)
+
     def __init__(self, owner: LinkOwner) -> None:
         self._owner = owner
 

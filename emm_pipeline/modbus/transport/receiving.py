@@ -27,11 +27,15 @@ DOUBT_S = 0.3
 """Time to wait for further bytes if the received bytes are probably not a reply, or not the best one."""
 
 
+def _do_nothing() -> None:
+    """Do nothing when a request is sent."""
+
+
 class ReplyReceiver:
     """The owner of a link (`LinkOwner`): it sends frames over it, and finds their replies among the received bytes."""
 
     def __init__(self, gateway: GatewayAddress, framing: Framing) -> None:
-        self.name = gateway.name
+        self._gateway = gateway
         self.notices: list[str] = []
         self._framing = framing
         unanswered = Unanswered() if framing.has_ids else memory_of(gateway).unanswered
@@ -44,7 +48,7 @@ class ReplyReceiver:
         self._sent_s = 0.0
         self._reply: Exchange | None = None
         """The awaited reply."""
-        self._on_sent: Callable[[], None] = lambda: None
+        self._on_sent: Callable[[], None] = _do_nothing
         """Called each time that a request is sent."""
         self._unverified: tuple[Look, float, Callable[[], None]] | None = None
         """The request that was started, to verify its reply if that comes without the id: look, timeout, `on_send`."""
@@ -56,6 +60,11 @@ class ReplyReceiver:
         """The result of the exchange unless other bytes follow, and the timer that ends the wait for them."""
         self._noticed: set[str] = set()
         self._closed_because = "the connection is closed"
+
+    @property
+    def name(self) -> str:
+        """Name for messages."""
+        return self._gateway.name
 
     @property
     def is_open(self) -> bool:
@@ -104,7 +113,7 @@ class ReplyReceiver:
         self._stop_timers()
         if self._link:
             self._link.abort()
-            self._link = None
+            self._link = self._connection = None  # without a cycle of references, the memory is free at once
 
     def begin(self, connection: Connection, link: Link) -> None:
         """The link is open."""
@@ -175,7 +184,7 @@ class ReplyReceiver:
         """End the exchange, because one end has closed the link."""
         if self._link is None or connection is not self._connection:
             return
-        self._link = None
+        self._link = self._connection = None
         if self._doubt:
             self._end_doubt()
         elif self._received:
