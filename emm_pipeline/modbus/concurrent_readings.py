@@ -49,13 +49,15 @@ class ConcurrentReadings:
 
         One timer for all of them: `asyncio.timeout` would take 6 µs for each gateway.
         """
-        if not gateways:
-            return
         self._left = len(gateways)
-        seconds = max(0.0, deadline - time.monotonic())
+        seconds = deadline - time.monotonic()
+        if not gateways or seconds <= 0:
+            for address, polls in gateways:
+                GatewayPoll(address, polls, self._finish, self._pace).run_out_of_time()
+            return
         timer = asyncio.get_running_loop().call_later(seconds, self._stop_waiting)
         try:
-            await self._begin(gateways, at_once=seconds > 0)
+            await self._begin(gateways)
             await self._end
         finally:
             timer.cancel()
@@ -68,9 +70,9 @@ class ConcurrentReadings:
         for gateway in stopped:
             gateway.run_out_of_time()
 
-    async def _begin(self, gateways: Gateways, *, at_once: bool) -> None:
+    async def _begin(self, gateways: Gateways) -> None:
         for number, (address, polls) in enumerate(gateways, 1):
-            if at_once and len(polls) == 1 and (kept := self._reader.take_at_once(address)):
+            if len(polls) == 1 and (kept := self._reader.take_at_once(address)):
                 kept.session.begin_reading(Timing.of(polls[0].meter_type), self._pace)
                 polls[0].begin_turn()
                 self._read_quickly(polls[0], kept)
@@ -96,8 +98,8 @@ class ConcurrentReadings:
         if started := quick.send():
             started.add_done_callback(partial(self._take, quick))
         elif quick.is_complete:
-            self._quick.discard(quick)
             self._finish(quick.poll)
+            self._quick.discard(quick)
             self._end_session(quick)
             self._count_down()
         else:
