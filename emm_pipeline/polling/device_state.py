@@ -140,6 +140,8 @@ class DeviceStates:
         for reading in readings:
             before = self.failing.get(reading.meter.id)
             if reading.blocks:
+                if before is None:
+                    continue
                 now = None
             elif self.slot and not self.slot.again:
                 now = after(reading, before, self.slot.due, self.slot.interval)
@@ -151,17 +153,26 @@ class DeviceStates:
 
     def silence(self, readings: Sequence[MeterReading]) -> dict[int, bool]:
         """Return the changes by these readings: by meter id whether the meter was silent."""
-        now = {
-            reading.meter.id: not reading.blocks and reading.failure is not None and reading.failure.kind in SILENCE
-            for reading in readings
-            if reading.blocks or reading.requests
-        }
-        return {id_: silent for id_, silent in now.items() if silent != (id_ in self.silent)}
+        changed = {}
+        for reading in readings:
+            before = reading.meter.id in self.silent
+            if reading.blocks:
+                now = False
+            elif reading.requests:
+                now = reading.failure is not None and reading.failure.kind in SILENCE
+            else:
+                continue
+            if now is not before:
+                changed[reading.meter.id] = now
+        return changed
 
     def after(self, readings: Sequence[MeterReading]) -> DeviceStates:
         """Return the state after these readings, if they have changed nothing but failures and silence."""
-        failing = {**self.failing, **self.changes(readings)}
-        silent = {**dict.fromkeys(self.silent, True), **self.silence(readings)}
+        changes, silence = self.changes(readings), self.silence(readings)
+        if not changes and not silence:
+            return self
+        failing = {**self.failing, **changes}
+        silent = {**dict.fromkeys(self.silent, True), **silence}
         return replace(
             self,
             failing={id_: state for id_, state in failing.items() if state},

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from emm_pipeline.fleet import EnergyMeter, MeterType
-    from emm_pipeline.readings import GivenRange, MeterReading
+    from emm_pipeline.readings import GivenRange, MeterReading, Request
 
 Given = dict[int, tuple["GivenRange", ...]]
 """The ranges by meter id."""
@@ -61,10 +61,15 @@ def save_given(
     """
     fingerprints = Fingerprints(types)
     rows = []
+    last: tuple[Sequence[GivenRange], list[Request]] | None = None  # many meters were read in the same way
     for reading in readings:
         before = known.get(reading.meter.id, ())
+        requests = [block.request for block in reading.blocks]
+        if last and before is last[0] and requests == last[1]:
+            continue
         came = [(int(b.request.function_code), b.request.address, b.request.end) for b in reading.blocks]
         if all(_is_in(each, before) for each in came):
+            last = before, requests
             continue
         ranges = json.dumps(merged([*before, *came]))
         configuration = fingerprints.of(reading.meter)
