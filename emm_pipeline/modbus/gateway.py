@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from emm_pipeline.event_loop import sleep_until
 from emm_pipeline.modbus import virtual_servers
+from emm_pipeline.modbus.kept_sessions import may_stay_open
 from emm_pipeline.modbus.session import Session, Timing
 from emm_pipeline.modbus.transport.base import ConnectError, ReadError
 from emm_pipeline.readings import FailureKind
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from emm_pipeline.modbus.meter_poll import MeterPoll
+    from emm_pipeline.modbus.transport.base import Exchange
     from emm_pipeline.modbus.transport.pacing import Pace
 
 
@@ -37,6 +39,7 @@ class GatewayPoll:
         self._session: Session
         self._finish = finish
         self._units = len(polls)
+        self.has_one_meter = self._units == 1
         self._keep_connection = {poll.meter_type.keep_connection for poll in polls}
         self._order = count()
         self._postponed: dict[int, ReadError] = {}
@@ -45,9 +48,14 @@ class GatewayPoll:
         """Whether a postponed meter got no reply to a second request either."""
         self._is_virtual: bool | None = None
         """Whether a virtual server answers here; None if it was not asked."""
+        self._started: Exchange | None = None
+        """The exchange under way, if the reading was begun by a `QuickReading`."""
+        self._is_in_turn = False
+        """Whether the first meter's turn was begun by it."""
         self._waiting: list[tuple[float, int, MeterPoll]] = []
         # Units that keep failing come last: by then it is known whether the gateway replies at all.
-        for poll in sorted(polls, key=lambda poll: (poll.keeps_failing, poll.meter.unit_id)):
+        in_order = sorted(polls, key=lambda poll: (poll.keeps_failing, poll.meter.unit_id)) if polls[1:] else polls
+        for poll in in_order:
             self._queue(poll)
 
     def _queue(self, poll: MeterPoll) -> None:
@@ -65,14 +73,47 @@ class GatewayPoll:
         """
         if kept:
             kept.begin_reading(self._timing, self._pace)
-        self._session = kept or Session(self.address, self._timing, pace=self._pace)
+        return await self._read(kept or Session(self.address, self._timing, pace=self._pace), keeps)
+
+    async def open(self) -> Session | None:
+        """Begin the turn of the only meter, and open a session over which a `QuickReading` can read it.
+
+        Returns:
+            The session; None if the gateway cannot be reached, so that the meter has failed.
+        """
+        _, _, poll = self._waiting[0]
+        poll.begin_turn()
+        session = Session(self.address, self._timing, pace=self._pace)
+        is_open = False
+        try:
+            await session.open()
+            is_open = True
+        except ConnectError as err:
+            self._fail_all(err)
+            return None
+        finally:
+            if not is_open:
+                session.close()
+        return session
+
+    async def go_on(self, session: Session, started: Exchange | None, *, keeps: bool | None) -> Session | None:
+        """Read all meters as `read` does, after the first meter's turn was begun.
+
+        Args:
+            session: The session with the gateway.
+            started: The exchange of the next request, if it was sent already.
+            keeps: See `read`.
+        """
+        self._started, self._is_in_turn = started, True
+        return await self._read(session, keeps)
+
+    async def _read(self, session: Session, keeps: bool | None) -> Session | None:
+        self._session = session
         stays_open = False
         try:
             while self._waiting:
                 _, _, poll = self._waiting[0]
-                await sleep_until(poll.ready_at)
-                poll.begin_turn()
-                if not self._is_over(poll):
+                if await self._begin_turn(poll):
                     await self._take_turn(poll)
                 if poll.is_done and poll.device_failed:
                     await self._ask_virtual_server(poll)
@@ -81,7 +122,7 @@ class GatewayPoll:
                     self._finish(poll)
                 else:
                     self._queue(poll)
-            stays_open = keeps is not None and self._session.can_be_kept and self._may_keep(by_default=keeps)
+            stays_open = keeps is not None and may_stay_open(session, self._keep_connection, by_default=keeps)
         except ConnectError as err:
             self._fail_all(err)
         finally:
@@ -89,15 +130,15 @@ class GatewayPoll:
                 self._session.close()
         return self._session if stays_open else None
 
-    def _may_keep(self, *, by_default: bool) -> bool:
-        """Whether the types allow that the connection stays open.
-
-        Without ids, a copy of a reply that arrives late may be taken for the reply to a later request, so the type must
-        say it.
-        """
-        if False in self._keep_connection:
-            return False
-        return True in self._keep_connection or (by_default and self._session.has_ids)
+    async def _begin_turn(self, poll: MeterPoll) -> bool:
+        """Begin a meter's turn when it is ready; return whether it has requests to send."""
+        if self._is_in_turn:
+            self._is_in_turn = False
+            return True
+        if poll.ready_at:
+            await sleep_until(poll.ready_at)
+        poll.begin_turn()
+        return not self._is_over(poll)
 
     async def _take_turn(self, poll: MeterPoll) -> None:
         """Send the requests of the meter's turn.
@@ -107,7 +148,8 @@ class GatewayPoll:
         Raises:
             ConnectError: The gateway cannot be reached.
         """
-        self._session.timing = Timing.of(poll.meter_type)
+        if self._units > 1:
+            self._session.timing = Timing.of(poll.meter_type)
         unit_id = poll.meter.unit_id
         while request := poll.next_request:
             if self._session.may_confuse(unit_id, request) and poll.split_request():
@@ -117,7 +159,10 @@ class GatewayPoll:
             resend = may_be_lost and (len(self._waiting) == 1 or was_postponed)
             resend_after_s = self._session.timing.timeout_s if resend else None
             try:
-                data = await self._session.exchange(unit_id, request, poll.request_sent, resend_after_s=resend_after_s)
+                started, self._started = self._started, None
+                data = await self._session.exchange(
+                    *(unit_id, request, poll.request_sent), resend_after_s=resend_after_s, started=started
+                )
             except ReadError as err:
                 if err.exception_code is not None:
                     poll.take_exception(str(err), err.exception_code)
@@ -129,7 +174,8 @@ class GatewayPoll:
                     poll.fail_request(err.kind, str(err))
             else:
                 poll.take_registers(data)
-            poll.notices += self._session.take_notices()
+            if notices := self._session.take_notices():
+                poll.notices += notices
 
     async def _ask_virtual_server(self, poll: MeterPoll) -> None:
         """Add to the failure what a virtual server says about it. It serves all units at its address."""

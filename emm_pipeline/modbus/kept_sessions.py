@@ -20,6 +20,22 @@ SETTLE_S = 0.001
 """Time in seconds that the event loop needs at most to receive what arrived while it did not run."""
 
 
+def may_stay_open(session: Session, settings: Collection[bool | None], *, by_default: bool) -> bool:
+    """Whether the connection may stay open until the next reading.
+
+    Without ids, a copy of a reply that arrives late may be taken for the reply to a later request, so the type must
+    say it.
+
+    Args:
+        session: The session after a reading.
+        settings: `keep_connection` of the types that are read over it.
+        by_default: Whether the connection is kept if these do not say it.
+    """
+    if not session.can_be_kept or False in settings:
+        return False
+    return True in settings or (by_default and session.has_ids)
+
+
 class KeptSession(NamedTuple):
     """An open session, and the names under which its gateway is locked."""
 

@@ -65,3 +65,7 @@ class LastRequests:
         if not self._label_blocks and self.notice is None:
             return None
         return decode_labels(registers, self._label_blocks)
+
+
+NOTHING_LAST = LastRequests()
+"""No requests that come last. It never changes, so all meters without any share it."""

@@ -9,10 +9,10 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from emm_pipeline.modbus.exception_codes import DEVICE_FAILURE, UNSUPPORTED
-from emm_pipeline.modbus.last_requests import LastRequests
+from emm_pipeline.modbus.last_requests import NOTHING_LAST, LastRequests
 from emm_pipeline.modbus.messages import describe_most_registers, describe_unsupported, named
 from emm_pipeline.modbus.silences import Silences
-from emm_pipeline.modbus.splitting import TrackedRequest, UnsupportedRegisters, explain, first_value
+from emm_pipeline.modbus.splitting import NOTHING_FOUND, TrackedRequest, explain, first_value
 from emm_pipeline.modbus.unsupported import (
     NOTHING_EARLIER,
     EarlierRequests,
@@ -47,7 +47,7 @@ class PollProgress:
     earlier: EarlierRequests = NOTHING_EARLIER
     keeps_failing: bool = False
     was_silent: bool = False
-    last: LastRequests = field(default_factory=LastRequests)
+    last: LastRequests = NOTHING_LAST
     """The requests that are sent after all others."""
     blocks: list[RegisterBlock] = field(default_factory=list)
     failure: Failure | None = None
@@ -58,9 +58,9 @@ class PollProgress:
     sent: int = 0
     ready_at: float = 0.0
     """Earliest time of the next turn, on the clock of `time.monotonic`."""
-    _tracked: list[TrackedRequest] = field(default_factory=list)
-    _this_turn: deque[TrackedRequest] = field(default_factory=deque)
-    _next_turn: list[TrackedRequest] = field(default_factory=list)
+    _tracked: list[TrackedRequest] = field(init=False)
+    _this_turn: deque[TrackedRequest] = field(init=False)
+    _next_turn: list[TrackedRequest] = field(init=False)
     _busy: Failure | None = None
     """The exception reply of a busy unit, to which the same request is sent again after a pause."""
     _first_split: Failure | None = None
@@ -76,16 +76,17 @@ class PollProgress:
     def set_requests(self, requests: Iterable[Request]) -> None:
         """Replace the requests that are left."""
         self._tracked = [TrackedRequest(request) for request in requests]
-        too_long = known_too_long(self.known_unsupported, self.meter_type.asked)
-        for each in self._tracked:
-            if each.request in too_long:
-                each.split_beforehand(self.meter_type.asked)
-        self._this_turn.clear()
-        self._next_turn = [leaf for each in self._tracked for leaf in each.leaves]
-        self._tracked += (
-            last := [TrackedRequest(request_of(each, self.meter_type.register_bytes)) for each in self.earlier.silent]
-        )
-        self._next_turn += last
+        self._this_turn = deque()
+        self._next_turn = self._tracked.copy()
+        if too_long := known_too_long(self.known_unsupported, self.meter_type.asked):
+            for each in self._tracked:
+                if each.request in too_long:
+                    each.split_beforehand(self.meter_type.asked)
+            self._next_turn = [leaf for each in self._tracked for leaf in each.leaves]
+        if silent := self.earlier.silent:
+            last = [TrackedRequest(request_of(each, self.meter_type.register_bytes)) for each in silent]
+            self._tracked += last
+            self._next_turn += last
         if self.was_silent and not self._silences.has_replied and self._next_turn:
             first = TrackedRequest(first_value(self._next_turn[0].request, self.meter_type.asked))
             if first.request != self._next_turn[0].request:
@@ -102,7 +103,7 @@ class PollProgress:
         self._this_turn = deque(self._next_turn)
         self._next_turn = []
         if not self.sent:
-            self._time = _now()
+            self._time = datetime.now(UTC)
 
     @property
     def next_request(self) -> Request | None:
@@ -125,7 +126,7 @@ class PollProgress:
     def request_sent(self) -> None:
         """Record that the next request is sent; the first successful request determines the time of the reading."""
         if not self.blocks:
-            self._time = _now()
+            self._time = datetime.now(UTC)
         if not self.sent:
             self._first_request_s = self._last_reply_s = time.monotonic()
         self.sent += 1
@@ -151,11 +152,12 @@ class PollProgress:
             failure = Failure(failure.kind, f"{failure.reason}; {progress}", failure.exception_code)
         if failure and self.explanation:
             failure = Failure(failure.kind, f"{failure.reason}; {self.explanation}", failure.exception_code)
-        found = explain(self._tracked) if self.blocks else UnsupportedRegisters()
-        at = self._time or _now()
-        unsupported = self.known_unsupported + tuple(
-            self.earlier.judge(range_, code, at, self.meter_type.asked) for range_, code in found.ranges
-        )
+        found = explain(self._tracked) if self.blocks else NOTHING_FOUND
+        at = _in_whole_milliseconds(self._time or datetime.now(UTC))
+        unsupported = self.known_unsupported
+        if found.ranges:
+            asked = self.meter_type.asked
+            unsupported += tuple(self.earlier.judge(range_, code, at, asked) for range_, code in found.ranges)
         # A single value without a reply for the first time may be chance: another attempt shows if the unit has it.
         by_chance = [r for r in unsupported if r.times_refused == 1 and is_silent_value(r, self.meter_type.asked)]
         failure = failure or (self._silences.first if by_chance else None)
@@ -168,7 +170,7 @@ class PollProgress:
             meter=self.meter,
             time=at,
             # Sorted, so that similar meters are decoded together whatever the order of their blocks
-            blocks=tuple(sorted(self.blocks, key=_by_place)),
+            blocks=tuple(self.blocks if len(self.blocks) == 1 else sorted(self.blocks, key=_by_place)),
             failure=failure,
             requests=self.sent,
             latency_ms=(self._last_reply_s - self._first_request_s) * 1000,
@@ -198,6 +200,5 @@ def _by_place(block: RegisterBlock) -> tuple[int, int, int]:
     return block.request.function_code, block.request.address, block.order
 
 
-def _now() -> datetime:
-    now = datetime.now(UTC)
-    return now - timedelta(microseconds=now.microsecond % 1000)  # `replace` takes twice as long
+def _in_whole_milliseconds(time_: datetime) -> datetime:
+    return time_ - timedelta(microseconds=time_.microsecond % 1000)  # `replace` takes twice as long

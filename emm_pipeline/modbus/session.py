@@ -5,16 +5,14 @@ Polls, discovery, `emm scan`, `emm read`, `emm meters check` and `emm watch` all
 
 from __future__ import annotations
 
-import asyncio
 import struct
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from emm_pipeline.event_loop import sleep_until
-from emm_pipeline.modbus.transport.base import ConnectError, ReadError, ResendError
-from emm_pipeline.modbus.transport.choosing import transport_to
-from emm_pipeline.modbus.transport.memory import memory_of
+from emm_pipeline.modbus.reopening import REOPEN_PAUSES_S, ReopenedTransport
+from emm_pipeline.modbus.transport.base import ReadError, ResendError
 from emm_pipeline.modbus.transport.pacing import Timing
 from emm_pipeline.modbus.transport.requests import bits_as_words
 from emm_pipeline.readings import FailureKind
@@ -23,20 +21,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from emm_pipeline.fleet import GatewayAddress
-    from emm_pipeline.modbus.transport.base import Transport
+    from emm_pipeline.modbus.transport.base import Exchange
     from emm_pipeline.modbus.transport.lateness import LateReplies
     from emm_pipeline.modbus.transport.pacing import Pace
     from emm_pipeline.readings import Request
 
 __all__ = ["Reply", "Session", "Timing"]
-
-REOPEN_PAUSES_S = (0.5,)
-"""Pauses before attempts to reopen a transport: a gateway may need a moment to release the previous connection."""
-
-_FREES_LATE = (
-    "the gateway takes no new connection after it had one: set reopen_pause_s or keep_connection of the type with "
-    "emm types set, and stop other programs that are connected to it"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +45,7 @@ class Reply:
     notices: tuple[str, ...] = ()
 
 
-class Session:
+class Session(ReopenedTransport):
     """Opens the transport when it is needed, and reopens it after any failure except an exception reply.
 
     Therefore a late reply cannot be mistaken for the next one or for another unit's.
@@ -69,76 +59,49 @@ class Session:
         pace: Pace | None = None,
         reopen_pauses_s: Sequence[float] = REOPEN_PAUSES_S,
     ) -> None:
-        self.gateway = gateway
-        self.timing = timing
-        """May be changed between requests."""
+        super().__init__(gateway, timing, pace, reopen_pauses_s)
         self.has_replied = False
         """Whether a reply came to any request, an exception too."""
-        self._memory = memory_of(gateway)
-        self._pace = pace
-        self._reopen_pauses_s = reopen_pauses_s
-        self._transport: Transport = transport_to(gateway)
-        self.was_open = False
-        """Whether the transport was ever open."""
-        self._is_fresh = True
-        """Whether the transport was opened, and no request sent since."""
         self._was_idle = False
         """Whether the transport was kept open since the reading before, and no request sent since."""
-        self._closed_s = float("-inf")
-        self._last_exchange_s = float("-inf")
-
-    @property
-    def sends_first_request(self) -> bool:
-        """Whether the next request is the first one of its connection."""
-        return self._is_fresh or not self._transport.is_open
-
-    @property
-    def loses_first_requests(self) -> bool | None:
-        """Whether a connection's first request gets no reply, but the same one does when it is sent again.
-
-        None if this process does not know it yet.
-        """
-        return self._memory.loses_first_requests
 
     def may_confuse(self, unit_id: int, request: Request) -> bool:
         """Whether the reply to a request may be mistaken for a late one, so that the request must be repeated."""
         return self._transport.may_confuse(unit_id, request)
 
-    async def open(self) -> None:
-        """Open the transport, unless it is open. If it was open before, retry after each of the pauses.
+    def start(self, unit_id: int, request: Request, on_send: Callable[[], None]) -> Exchange | None:
+        """Send a request without waiting, if the connection is open and no late reply can be mistaken for its reply.
 
-        Raises:
-            ConnectError: The gateway cannot be reached.
+        When the exchange is done, `take` must be called, and `exchange` with it if that returns None.
+
+        Returns:
+            The exchange that was started; None if nothing was sent.
         """
-        if self._transport.is_open:
-            return
-        self.close()
-        for pause_s in self._reopen_pauses_s if self.was_open else ():
-            try:
-                await self._open()
-            except ConnectError:
-                await asyncio.sleep(pause_s)
-            else:
-                return
-        try:
-            await self._open()
-        except ConnectError as err:
-            if self.was_open and not err.advice:
-                err.advice = _FREES_LATE
-            raise
+        if self.timing.request_pause_s:
+            return None
+        timeout_s = self.timing.timeout_s
+        resend_after_s = self._when_to_resend(timeout_s) if self._is_fresh else None
+        return self._transport.start(unit_id, request, timeout_s, on_send, resend_after_s=resend_after_s)
 
-    async def _open(self) -> None:
-        if self.was_open:
-            await sleep_until(max(self._closed_s, self._last_exchange_s) + self.timing.reopen_pause_s)
-        if self._pace:
-            await self._pace.wait()
-        await self._transport.open(self.timing.timeout_s)
-        self.was_open = self._is_fresh = True
-        if self.timing.connect_pause_s:
-            await asyncio.sleep(self.timing.connect_pause_s)
+    def take(self, request: Request, started: Exchange) -> bytes | None:
+        """Return the words that the reply to a request has brought; None if it brought none."""
+        data = self._transport.take(started)
+        if data is None:
+            return None
+        is_first, self._is_fresh = self._is_fresh, False
+        self._was_idle = False
+        self._last_exchange_s = time.monotonic()
+        self._note_reply(is_first=is_first)
+        return bits_as_words(data, request.count) if request.function_code.reads_bits else data
 
     async def exchange(
-        self, unit_id: int, request: Request, on_send: Callable[[], None], *, resend_after_s: float | None = None
+        self,
+        unit_id: int,
+        request: Request,
+        on_send: Callable[[], None],
+        *,
+        resend_after_s: float | None = None,
+        started: Exchange | None = None,
     ) -> bytes:
         """Send a request and wait for its reply, at least the pause after the exchange before.
 
@@ -153,6 +116,7 @@ class Session:
             on_send: Called each time that the request is sent.
             resend_after_s: If given, the first request of a connection is sent again if no reply comes in this time.
                 A gateway that is known to lose such requests gets it again in any case.
+            started: If given, `start` has sent the request already.
 
         Returns:
             The words of a `RegisterBlock`: the registers as received, and a word for each bit.
@@ -163,7 +127,7 @@ class Session:
         """
         was_idle, self._was_idle = self._was_idle, False
         try:
-            return await self._exchange(unit_id, request, on_send, resend_after_s)
+            return await self._exchange(unit_id, request, on_send, resend_after_s, started)
         except ReadError as err:
             is_lost = err.kind is FailureKind.CLOSED or (was_idle and err.kind is FailureKind.TIMEOUT)
             if not is_lost and not isinstance(err, ResendError):
@@ -171,20 +135,27 @@ class Session:
         return await self._exchange(unit_id, request, on_send, resend_after_s)
 
     async def _exchange(
-        self, unit_id: int, request: Request, on_send: Callable[[], None], resend_after_s: float | None
+        self,
+        unit_id: int,
+        request: Request,
+        on_send: Callable[[], None],
+        resend_after_s: float | None,
+        started: Exchange | None = None,
     ) -> bytes:
-        if self.timing.request_pause_s:
-            await sleep_until(self._last_exchange_s + self.timing.request_pause_s)
-        await self.open()
+        if started is None:
+            if self.timing.request_pause_s:
+                await sleep_until(self._last_exchange_s + self.timing.request_pause_s)
+            if not self._transport.is_open:
+                await self.open()
         is_first, self._is_fresh = self._is_fresh, False
-        if not is_first or self.loses_first_requests is False:
-            resend_after_s = None
-        elif self.loses_first_requests:
-            resend_after_s = resend_after_s or self.timing.timeout_s
+        resend_after_s = self._when_to_resend(resend_after_s) if is_first else None
         try:
-            data = await self._transport.exchange(
-                unit_id, request, self.timing.timeout_s, on_send, resend_after_s=resend_after_s
-            )
+            if started is not None:
+                data = await self._transport.finish(started)
+            else:
+                data = await self._transport.exchange(
+                    unit_id, request, self.timing.timeout_s, on_send, resend_after_s=resend_after_s
+                )
         except ReadError as err:
             if err.kind is FailureKind.EXCEPTION:
                 self._note_reply(is_first=is_first)
@@ -196,6 +167,12 @@ class Session:
             return bits_as_words(data, request.count) if request.function_code.reads_bits else data
         finally:
             self._last_exchange_s = time.monotonic()
+
+    def _when_to_resend(self, wanted_s: float | None) -> float | None:
+        """Return the seconds after which the first request of a connection is sent again; None: it is not."""
+        if self.loses_first_requests:
+            return wanted_s or self.timing.timeout_s
+        return None if self.loses_first_requests is False else wanted_s
 
     def _note_reply(self, *, is_first: bool) -> None:
         self.has_replied = True
@@ -209,6 +186,8 @@ class Session:
 
     def take_notices(self) -> tuple[str, ...]:
         """Return what was unusual about the replies since the last call, a line each."""
+        if not self._transport.notices:
+            return ()
         notices, self._transport.notices = self._transport.notices, []
         return tuple(notices)
 
@@ -252,9 +231,3 @@ class Session:
         self.timing, self._pace = timing, pace
         self.has_replied = False
         self._was_idle = self._transport.is_open
-
-    def close(self) -> None:
-        """Close the transport; the next request opens another."""
-        if self._transport.is_open:
-            self._closed_s = time.monotonic()
-        self._transport.close()

@@ -31,7 +31,7 @@ class TrackedRequest:
     """Set where it was split: whether it covers a single value only."""
     is_confirmed: bool = True
     """False where it brought no reply, and none came to a later request: the unit may have died."""
-    parts: list[TrackedRequest] = field(default_factory=list)
+    parts: Sequence[TrackedRequest] = ()
 
     def split(self, exception_code: int, registers: Sequence[Register]) -> None:
         """Split it for an exception reply, or for silence: `parts` together cover all that may be readable still.
@@ -65,7 +65,7 @@ class TrackedRequest:
         self.split(NO_REPLY, registers)
         self.exception_code = None
         if self.is_one_value:
-            self.is_one_value, self.parts = False, []
+            self.is_one_value, self.parts = False, ()
         return bool(self.parts)
 
     def share_parts(self, tracked: Sequence[TrackedRequest]) -> list[TrackedRequest]:
@@ -124,10 +124,17 @@ class UnsupportedRegisters:
     """Set if adjacent values could only be read separately: the largest count that could be read."""
 
 
+NOTHING_FOUND = UnsupportedRegisters()
+"""The cause where no request was split."""
+
+
 def explain(requests: Iterable[TrackedRequest]) -> UnsupportedRegisters:
     """Return the cause of the exceptions, as far as the parts of the requests show it."""
+    split = [each for each in requests if each.parts or each.exception_code is not None]
+    if not split:
+        return NOTHING_FOUND
     found = UnsupportedRegisters()
-    for each in requests:
+    for each in split:
         _explain(each, found)
     found.ranges = list(dict.fromkeys(found.ranges))
     return found

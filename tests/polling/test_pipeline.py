@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -192,7 +193,7 @@ def test_a_gateway_that_restarted_is_read_with_the_next_poll(config_engine, simu
     assert read(config_engine, plan, slot(2))[0].failure is None
 
 
-def test_connections_are_staggered_and_not_opened_in_one_burst(polled_gateway, monkeypatch):
+def test_connections_are_opened_a_few_at_a_time_and_not_in_one_burst(polled_gateway, monkeypatch):
     opened = []
 
     async def note_time(self, timeout_s):
@@ -205,8 +206,10 @@ def test_connections_are_staggered_and_not_opened_in_one_burst(polled_gateway, m
     meters = tuple(EnergyMeter(i, g.host, g.port, 1, "t") for i, g in enumerate(gateways))
     samples = pipeline.read(PollPlan(meters, {"t": TYPE}), datetime.now(UTC) + MINUTE, pipeline.Limits(200))
     assert [sample.failure for sample in samples if sample.failure] == []
-    spacings = [later - earlier for earlier, later in pairwise(opened)]
-    assert spacings == pytest.approx([pacing.CONNECTION_SPACING_S] * 59)
+    bursts = Counter(round(at - opened[0], 6) for at in opened)
+    assert list(bursts.values()) == [pacing.CONNECTIONS_AT_ONCE] * 6
+    pauses = [later - earlier for earlier, later in pairwise(bursts)]
+    assert pauses == pytest.approx([pacing.CONNECTIONS_PAUSE_S] * 5)
 
 
 @pytest.mark.parametrize(

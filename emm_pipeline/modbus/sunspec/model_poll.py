@@ -38,6 +38,7 @@ class ModelPoll(MeterPoll):
     _paused: bool = False
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.known is None:
             self._search = ModelSearch()
         else:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 from emm_pipeline.errors import TransientError
 from emm_pipeline.readings import FailureKind
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable
 
     from emm_pipeline.modbus.transport.history import ReplyHistory
@@ -51,6 +51,30 @@ class ExceptionReplyError(ReadError):
 
     def __init__(self, reason: str, exception_code: int) -> None:
         super().__init__(FailureKind.EXCEPTION, reason, exception_code)
+
+
+class FramedReply(NamedTuple):
+    """A reply, found among the bytes that were received.
+
+    `registers` are two bytes each; an exception reply has an `exception_code` in their place. `frame` are the bytes of
+    the reply, `rest` are the bytes that were received after it. `notices` describe anything unusual about it.
+    """
+
+    registers: bytes
+    exception_code: int | None
+    frame: bytes
+    rest: bytes = b""
+    notices: tuple[str, ...] = ()
+    is_certain: bool = True
+    """If false, the reply is used only if no better one follows within a moment."""
+    has_id: bool = True
+    """Whether it has the transaction id of the request, so that it cannot belong to another one."""
+    taints_link: bool = False
+    """Whether it came with unknown bytes, so that later bytes on this link cannot be understood either."""
+
+
+Exchange: TypeAlias = "asyncio.Future[FramedReply]"
+"""An exchange whose request was sent. It is done when the reply has arrived, or cannot arrive any more."""
 
 
 class Transport(Protocol):
@@ -120,32 +144,34 @@ class Transport(Protocol):
             ReadError: There is no reply to this request.
         """
 
+    def start(
+        self,
+        unit_id: int,
+        request: Request,
+        timeout_s: float,
+        on_send: Callable[[], None],
+        *,
+        resend_after_s: float | None = None,
+    ) -> Exchange | None:
+        """Send a request as `exchange` does, without waiting, if no late reply can be mistaken for its reply.
+
+        When the exchange is done, `take` must be called, and `finish` if that returns None.
+
+        Returns:
+            The exchange that was started; None if nothing was sent.
+        """
+
+    def take(self, started: Exchange) -> bytes | None:
+        """Return the data of the reply to a request that `start` has sent; None if it brought none for certain."""
+
+    async def finish(self, started: Exchange) -> bytes:
+        """Wait for the reply to a request that `start` has sent; see `exchange`."""
+
     def may_confuse(self, unit_id: int, request: Request) -> bool:
         """Whether the reply could not be told from a late one to an earlier request, so that it must be verified."""
 
     def close(self) -> None:
         """Close the link immediately. It may be closed twice."""
-
-
-@dataclass(frozen=True, slots=True)
-class FramedReply:
-    """A reply, found among the bytes that were received.
-
-    `registers` are two bytes each; an exception reply has an `exception_code` in their place. `frame` are the bytes of
-    the reply, `rest` are the bytes that were received after it. `notices` describe anything unusual about it.
-    """
-
-    registers: bytes
-    exception_code: int | None
-    frame: bytes
-    rest: bytes = b""
-    notices: tuple[str, ...] = ()
-    is_certain: bool = True
-    """If false, the reply is used only if no better one follows within a moment."""
-    has_id: bool = True
-    """Whether it has the transaction id of the request, so that it cannot belong to another one."""
-    taints_link: bool = False
-    """Whether it came with unknown bytes, so that later bytes on this link cannot be understood either."""
 
 
 class Framing(Protocol):

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import struct
-from dataclasses import replace
 from itertools import count
 from random import randrange
 from typing import TYPE_CHECKING, Self
@@ -212,8 +211,7 @@ class _Reply:
         if history.was_just_taken(reply.frame):
             raise ResendError(FailureKind.INVALID_REPLY, COPY)
         notices = (NO_ID, SURPLUS) if reply.rest else (NO_ID,)
-        return replace(
-            reply,
+        return reply._replace(
             notices=notices,
             is_certain=history.is_without_ids,
             has_id=False,

@@ -51,8 +51,14 @@ class Unanswered:
 
     _sent: dict[Look, list[_Sent]] = field(default_factory=lambda: defaultdict(list))
 
+    def __bool__(self) -> bool:
+        """Whether any request has no reply."""
+        return any(self._sent.values())
+
     def begin_connection(self) -> None:
         """Forget the requests to which no reply can arrive any more."""
+        if not self._sent:
+            return
         now = time.monotonic()
         for look in list(self._sent):
             self._sent[look] = [
@@ -114,7 +120,10 @@ _memories: dict[tuple[str, int], GatewayMemory] = {}
 
 def memory_of(gateway: GatewayAddress) -> GatewayMemory:
     """Return what this process knows of a gateway. It is kept until the process ends."""
-    return _memories.setdefault((gateway.host, gateway.port), GatewayMemory())
+    place = gateway.host, gateway.port
+    if (memory := _memories.get(place)) is None:
+        memory = _memories[place] = GatewayMemory()
+    return memory
 
 
 def forget_gateways() -> None:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import os
 import resource
-import time
+from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from emm_pipeline.fleet import MeterType
 
-CONNECTION_SPACING_S = 0.00025
-"""Seconds between two new connections: a burst of hundreds overloads small switches and routers."""
+CONNECTIONS_AT_ONCE, CONNECTIONS_PAUSE_S = 10, 0.001
+"""Number of connections that are opened at once, and the pause in seconds before the next ones: a burst of hundreds
+overloads small switches and routers."""
 
 MOST_CONNECTIONS = 2000
 """Number of connections at once if MAX_CONNECTIONS is not set; each takes some tens of kilobytes of memory."""
@@ -42,19 +43,40 @@ class Timing(NamedTuple):
 
 
 class Pace:
-    """Lets one caller continue every `spacing_s` seconds; a caller that comes later than that does not wait."""
+    """Lets a burst of callers continue, and the next one a moment later.
 
-    def __init__(self, spacing_s: float = CONNECTION_SPACING_S) -> None:
-        self._spacing_s = spacing_s
-        self._next_s = 0.0
+    One timer serves all callers that wait, because a timer for each would take longer than the rest of opening.
+    """
+
+    def __init__(self, at_once: int = CONNECTIONS_AT_ONCE, pause_s: float = CONNECTIONS_PAUSE_S) -> None:
+        self._at_once, self._pause_s = at_once, pause_s
+        self._left = at_once
+        """Number of callers that need not wait."""
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._timer: asyncio.TimerHandle | None = None
 
     async def wait(self) -> None:
         """Return when it is the caller's turn, in the order of the calls."""
-        now = time.monotonic()
-        turn = max(now, self._next_s)
-        self._next_s = turn + self._spacing_s
-        if turn > now:
-            await asyncio.sleep(turn - now)
+        loop = asyncio.get_running_loop()
+        if self._timer is None:
+            self._timer = loop.call_later(self._pause_s, self._admit)
+        if self._left:
+            self._left -= 1
+            return
+        turn = loop.create_future()
+        self._waiting.append(turn)
+        await turn
+
+    def _admit(self) -> None:
+        """Let the next callers continue."""
+        self._left, self._timer = self._at_once, None
+        while self._left and self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():  # the caller was not cancelled
+                turn.set_result(None)
+                self._left -= 1
+        if self._left < self._at_once:
+            self._timer = asyncio.get_running_loop().call_later(self._pause_s, self._admit)
 
 
 def connections_for(gateways: int, wanted: int | None, already_open: int = 0) -> int:

@@ -15,9 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from emm_pipeline.fleet import GatewayAddress
-    from emm_pipeline.modbus.transport.base import Framing
+    from emm_pipeline.modbus.transport.base import Exchange, Framing
     from emm_pipeline.modbus.transport.lateness import LateReplies
     from emm_pipeline.modbus.transport.links import Connection, Link
+    from emm_pipeline.modbus.transport.memory import Look
 
 MOST_UNSOLICITED = 1024
 """Maximum number of bytes between two exchanges, and before the first one; more are an error."""
@@ -41,10 +42,12 @@ class ReplyReceiver:
         self._received = b""
         self._last_received_s = 0.0
         self._sent_s = 0.0
-        self._reply: asyncio.Future[FramedReply] | None = None
+        self._reply: Exchange | None = None
         """The awaited reply."""
         self._on_sent: Callable[[], None] = lambda: None
         """Called each time that a request is sent."""
+        self._unverified: tuple[Look, float, Callable[[], None]] | None = None
+        """The request that was started, to verify its reply if that comes without the id: look, timeout, `on_send`."""
         self._timeout_s = 0.0
         self._may_resend = False
         self.was_resent = False
@@ -59,26 +62,33 @@ class ReplyReceiver:
         """Whether a request can be sent."""
         return self._link is not None
 
-    async def _receive_reply(self, timeout_s: float, resend_after_s: float | None) -> FramedReply:
-        """Send the request and return what may be its reply.
-
-        Raises:
-            ReadError: There is no reply.
-        """
+    def _start(self, timeout_s: float, resend_after_s: float | None) -> Exchange:
+        """Send the request; return the exchange, which `_end` ends."""
         self._history.sent_ids.add(self._sent[:2])
         self._timeout_s = timeout_s
         self._may_resend = resend_after_s is not None
         self._reply = asyncio.get_running_loop().create_future()
         self._send(timeout_s if resend_after_s is None else resend_after_s)
+        return self._reply
+
+    async def _reply_of(self, started: Exchange) -> FramedReply:
+        """Return what may be the reply.
+
+        Raises:
+            ReadError: There is no reply.
+        """
         try:
-            return await self._reply
+            return await started
         finally:
-            self._stop_timers()
-            self._reply = None
+            self._end()
+
+    def _end(self) -> None:
+        """End the exchange."""
+        self._stop_timers()
+        self._reply = None
 
     def _send(self, wait_s: float) -> None:
-        loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(wait_s, self._time_out)
+        self._timer = asyncio.get_running_loop().call_later(wait_s, self._time_out)
         if self._link:
             self._on_sent()
             self._sent_s = time.monotonic()
@@ -117,7 +127,8 @@ class ReplyReceiver:
             return
         self._drop_doubt()
         self._received, notices = self._framing.strip(self._sent, self._received, self._history)
-        self._notice(*notices)
+        if notices:
+            self._notice(*notices)
         try:
             found = self._framing.parse(self._sent, self._received, self._history)
         except ReadError as err:
@@ -146,7 +157,8 @@ class ReplyReceiver:
         if self._reply is None or self._reply.done():
             return
         self._history.took(found.frame)
-        self._notice(*found.notices)
+        if found.notices:
+            self._notice(*found.notices)
         self._received = b"" if found.taints_link else found.rest
         self._reply.set_result(found)
         if found.taints_link:
@@ -206,7 +218,8 @@ class ReplyReceiver:
             self._doubt = None
 
     def _stop_timers(self) -> None:
-        self._drop_doubt()
+        if self._doubt:
+            self._drop_doubt()
         if self._timer:
             self._timer.cancel()
             self._timer = None

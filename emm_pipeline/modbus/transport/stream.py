@@ -17,6 +17,7 @@ from emm_pipeline.readings import FailureKind
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from emm_pipeline.modbus.transport.base import Exchange
     from emm_pipeline.readings import Request
 
 
@@ -37,27 +38,72 @@ class StreamTransport(ReplyReceiver, ABC):
         resend_after_s: float | None = None,
     ) -> bytes:
         """Send a request and wait for its reply; see `Transport.exchange`."""
+        self._prepare(unit_id, request)
+        if self._is_certain:
+            self._require_link()
+            self._on_sent = on_send
+            return _data(await self._reply_of(self._start(timeout_s, resend_after_s)))
+        return _data(await self._receive_verified(look_of(unit_id, request), timeout_s, on_send, resend_after_s))
+
+    def start(
+        self,
+        unit_id: int,
+        request: Request,
+        timeout_s: float,
+        on_send: Callable[[], None],
+        *,
+        resend_after_s: float | None = None,
+    ) -> Exchange | None:
+        """Send a request if no late reply can be mistaken for its reply; see `Transport.start`."""
+        is_certain = self._is_certain
+        if self._link is None or not (is_certain or (self.has_ids and not self._history.unanswered)):
+            return None
+        try:
+            self._prepare(unit_id, request)
+        except ReadError:
+            return None
+        self._unverified = None if is_certain else (look_of(unit_id, request), timeout_s, on_send)
+        self._on_sent = on_send
+        return self._start(timeout_s, resend_after_s)
+
+    def take(self, started: Exchange) -> bytes | None:
+        """Return the data of the reply; see `Transport.take`."""
+        if started.exception() or (reply := started.result()).exception_code is not None or not reply.has_id:
+            return None
+        self._end()
+        return reply.registers
+
+    async def finish(self, started: Exchange) -> bytes:
+        """Wait for the reply; see `Transport.finish`."""
+        if self._unverified:
+            return _data(await self._receive_verified(*self._unverified, None, started))
+        return _data(await self._reply_of(started))
+
+    def _prepare(self, unit_id: int, request: Request) -> None:
+        """Build the frame of the next request."""
         try:
             self._sent = self._framing.build(unit_id, request)
             self._history.reply_size = request.reply_size
         except Exception as err:  # an error of the library for a request fails only this request
             raise ReadError(FailureKind.INVALID_REPLY, one_line(err)) from err
         self.was_resent = False
-        if self._history.echoes_ids and self.has_ids:  # its replies cannot be mistaken for others
-            self._require_link()
-            self._on_sent = on_send
-            reply = await self._receive_reply(timeout_s, resend_after_s)
-        else:
-            reply = await self._receive_verified(look_of(unit_id, request), timeout_s, on_send, resend_after_s)
-        if reply.exception_code is not None:
-            raise ExceptionReplyError(describe(reply.exception_code), reply.exception_code)
-        return reply.registers
+
+    @property
+    def _is_certain(self) -> bool:
+        """Whether the gateway has shown that its replies have the ids of their requests."""
+        return self._history.echoes_ids and self.has_ids
 
     async def _receive_verified(
-        self, look: Look, timeout_s: float, on_send: Callable[[], None], resend_after_s: float | None
+        self,
+        look: Look,
+        timeout_s: float,
+        on_send: Callable[[], None],
+        resend_after_s: float | None,
+        started: Exchange | None = None,
     ) -> FramedReply:
-        """Send the request, and repeat it until the reply is certain."""
-        await self._wait_for_silence(0.0 if self._history.echoes_ids else self._history.unanswered.safe_at(look))
+        """Send the request, unless `start` has sent it, and repeat it until the reply is certain."""
+        if started is None:
+            await self._wait_for_silence(0.0 if self._history.echoes_ids else self._history.unanswered.safe_at(look))
         verification = Verification(look, self._history.unanswered)
 
         def on_sent() -> None:
@@ -65,8 +111,10 @@ class StreamTransport(ReplyReceiver, ABC):
             on_send()
 
         self._on_sent = on_sent
+        for _ in range(0 if started is None else 1 + self.was_resent):
+            self._history.unanswered.add(look, timeout_s)
         try:
-            reply = await self._exchange_once(look, timeout_s, resend_after_s)
+            reply = await self._exchange_once(look, timeout_s, resend_after_s, started)
             while not verification.is_certain(reply):
                 self._history.is_repeating = True
                 await self._wait_for_silence(time.monotonic() + DOUBT_S)  # copies of the reply come in this time
@@ -75,11 +123,15 @@ class StreamTransport(ReplyReceiver, ABC):
             self._history.is_repeating = False
         return reply
 
-    async def _exchange_once(self, look: Look, timeout_s: float, resend_after_s: float | None) -> FramedReply:
-        """Send the request, and return what may be its reply."""
-        self._require_link()
+    async def _exchange_once(
+        self, look: Look, timeout_s: float, resend_after_s: float | None, started: Exchange | None = None
+    ) -> FramedReply:
+        """Send the request, unless it was sent, and return what may be its reply."""
+        if started is None:
+            self._require_link()
+            started = self._start(timeout_s, resend_after_s)
         try:
-            return await self._receive_reply(timeout_s, resend_after_s)
+            return await self._reply_of(started)
         except ReadError as err:
             if err.kind is FailureKind.CLOSED or isinstance(err, ResendError):
                 self._history.unanswered.remove(look)
@@ -123,6 +175,17 @@ class StreamTransport(ReplyReceiver, ABC):
             _, notices = self._framing.strip(b"", self._received, self._history)
             self._notice(*(notices or ("bytes are received between requests; they are dropped",)))
             self._received = b""
+
+
+def _data(reply: FramedReply) -> bytes:
+    """Return the data of a reply.
+
+    Raises:
+        ExceptionReplyError: It is an exception reply.
+    """
+    if reply.exception_code is not None:
+        raise ExceptionReplyError(describe(reply.exception_code), reply.exception_code)
+    return reply.registers
 
 
 def look_of(unit_id: int, request: Request) -> Look:

@@ -30,6 +30,8 @@ ONE_REGISTER = Request(HOLDING, 7, 1)
 class Bus:
     """A transport without sockets: the registers of unit 3 contain their addresses; the host `gone` does not exist."""
 
+    has_ids = False
+
     def __init__(self, gateway):
         self.notices, self.was_resent, self.late = [], False, LateReplies()
         self.name, self._host, self.is_open = gateway.name, gateway.host, False
