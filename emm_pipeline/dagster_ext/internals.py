@@ -19,7 +19,15 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
-from dagster import DagsterInstance, DagsterRun, DefaultRunLauncher, EventLogEntry, Failure
+from dagster import (
+    DagsterInstance,
+    DagsterRun,
+    DagsterRunStatus,
+    DefaultRunLauncher,
+    EventLogEntry,
+    Failure,
+    RunsFilter,
+)
 from dagster._core.errors import DagsterUserCodeProcessError, DagsterUserCodeUnreachableError
 from dagster._core.events import AssetMaterializationPlannedData, AssetObservationData, StepMaterializationData
 from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus
@@ -62,6 +70,16 @@ __all__ = [
 ]
 
 
+MODULES_OF_RUNS = (
+    "dagster._core.execution.plan.active",
+    "dagster._core.executor.in_process",
+    "dagster._core.storage.sqlite_storage",
+    "dagster._core.system_config.composite_descent",
+    "dagster._grpc.impl",
+)
+"""Modules that Dagster imports only when it executes a run."""
+
+
 class PlainFailureError(Failure, DagsterUserCodeProcessError):
     """A Failure that Dagster shows as one line, with its metadata and without a stack trace, which would be Dagster's.
 
@@ -98,9 +116,11 @@ def look_at_queue_when(woken: Event) -> None:
             super().__init__(interval_seconds=0)  # its own pause between two iterations, which cannot be ended early
             self.pause_s = interval_seconds
 
-        def run_iteration(self, *arguments: Any) -> Any:
+        def run_iteration(self, workspace: Any, *arguments: Any) -> Any:
+            queued = RunsFilter(statuses=[DagsterRunStatus.QUEUED])
             try:
-                yield from super().run_iteration(*arguments)
+                if workspace.instance.get_run_ids(queued, limit=1):  # or else Dagster loads all runs in progress
+                    yield from super().run_iteration(workspace, *arguments)
             finally:  # also after an error, such as an outage of PostgreSQL
                 woken.wait(self.pause_s)
                 woken.clear()

@@ -37,10 +37,25 @@ def queue_daemon(monkeypatch):
     return controller.QueuedRunCoordinatorDaemon(interval_seconds=HOURS_S), woken, looks
 
 
+def workspace_with(*queued: str):
+    """A workspace whose instance has these runs in its queue."""
+    return SimpleNamespace(instance=SimpleNamespace(get_run_ids=lambda _filters, limit: queued[:limit]))
+
+
+@pytest.mark.timeout(60)
+def test_it_starts_nothing_while_the_queue_is_empty(queue_daemon):
+    queue, woken, looks = queue_daemon
+    woken.set()
+    loop = queue.core_loop(workspace_with(), Event())
+    for _ in range(3):
+        next(loop)
+    assert looks == []
+
+
 @pytest.mark.timeout(60)
 def test_it_looks_again_when_it_is_woken_and_not_before(queue_daemon):
     queue, woken, looks = queue_daemon
-    loop = queue.core_loop(None, Event())
+    loop = queue.core_loop(workspace_with("run"), Event())
     while looks != ["look"]:
         next(loop)
     waiting = Thread(target=lambda: [next(loop) for _ in range(4)], daemon=True)
@@ -61,7 +76,7 @@ def test_it_pauses_after_an_error_too(queue_daemon, monkeypatch):
         raise ZeroDivisionError
 
     monkeypatch.setattr(type(queue).__mro__[1], "run_iteration", fail)
-    loop = queue.core_loop(None, Event())
+    loop = queue.core_loop(workspace_with("run"), Event())
     next(loop)
     waiting = Thread(target=next, args=[loop], daemon=True)
     waiting.start()
