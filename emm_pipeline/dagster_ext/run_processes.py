@@ -11,7 +11,6 @@ The modules to import are listed in `emm_pipeline/preload.py`, not here.
 import gc
 import importlib
 import multiprocessing
-import os
 import sys
 from collections.abc import Iterable
 from multiprocessing import forkserver
@@ -56,7 +55,7 @@ def import_for_runs(modules: Iterable[str], definitions: Definitions) -> None:
     for name in (*modules, *MODULES_OF_RUNS):
         importlib.import_module(name)
     definitions.get_repository_def().load_all_definitions()
-    if os.environ.get("DAGSTER_HOME"):
+    if current_settings().dagster_home:
         with DagsterInstance.get() as instance:  # imports what dagster.yaml names; nothing is contacted
             _ = instance.compute_log_manager
     # Exclude existing objects from garbage collection: the collector of a forked process would write to pages that it

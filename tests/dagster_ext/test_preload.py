@@ -1,4 +1,4 @@
-"""What a run needs is imported before it is forked."""
+"""Runs import little, because it was imported before they were forked."""
 
 import os
 import shutil

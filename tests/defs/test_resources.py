@@ -12,7 +12,7 @@ from emm_pipeline.defs.resources import ConfigDatabase
 
 @pytest.fixture
 def history(monkeypatch) -> list[str]:
-    """What was done with engines, in order."""
+    """The uses of engines, in order."""
     history: list[str] = []
 
     @contextmanager
