@@ -1,10 +1,12 @@
-"""The rows of the benchmarks: printed as a table, and kept in results.json under their names."""
+"""The rows of the benchmarks: printed as a table, and kept in results.json by benchmark."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -56,11 +58,17 @@ def info(name: str, value: float, unit: str) -> Row:
     return Row(name, round(value, 3), unit)
 
 
-def keep(rows: list[Row], path: Path = RESULTS, *, all_of_them: bool = False) -> None:
-    """Write rows into results.json, where they replace those of the same name; or all, if `all_of_them`."""
-    old = json.loads(path.read_text(encoding="utf-8")) if path.exists() and not all_of_them else []
-    by_name = {row["name"]: row for row in old} | {row.name: asdict(row) for row in rows}
-    path.write_text(json.dumps(list(by_name.values()), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+def keep(rows: list[Row], benchmark: str, path: Path = RESULTS) -> None:
+    """Write the rows of a benchmark into results.json instead of its earlier ones, with the date; none: keep those."""
+    old = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    by_benchmark: dict[str, list[dict[str, Any]]] = {}
+    for row in old:
+        by_benchmark.setdefault(row["benchmark"], []).append(row)
+    if rows:
+        today = datetime.now(UTC).date().isoformat()
+        by_benchmark[benchmark] = [{"benchmark": benchmark, "date": today} | asdict(row) for row in rows]
+    kept = [row for each in by_benchmark.values() for row in each]
+    path.write_text(json.dumps(kept, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def show(rows: list[Row]) -> None:

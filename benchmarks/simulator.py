@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Self
 
+from emm_pipeline.event_loop import run_fast
 from emm_pipeline.fleet import EnergyMeter
 
 if TYPE_CHECKING:
@@ -71,9 +72,9 @@ def value_of(meter: int, register_address: int, second: int) -> float:
 
 
 def is_value_of(meter: int, register_address: int, time_s: float, value: float) -> bool:
-    """Whether a reply to a request at that time may hold the value; the reply may come up to 2 s later."""
+    """Whether a reply to a request at that time may hold the value; it may come until the timeout of 3 s."""
     first = int(time_s)
-    return any(value == value_of(meter, register_address, first + later) for later in range(3))
+    return any(value == value_of(meter, register_address, first + later) for later in range(4))
 
 
 class Simulator:
@@ -164,7 +165,7 @@ def _serve(listener: socket.socket, fleet: Fleet, counts: _Counts) -> None:
         server = await loop.create_server(answer, sock=listener, backlog=4096)
         await server.serve_forever()
 
-    asyncio.run(serve())
+    run_fast(serve())
 
 
 class _Gateway(asyncio.Protocol):
@@ -177,8 +178,7 @@ class _Gateway(asyncio.Protocol):
         self._buffer = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport: asyncio.Transport = transport  # type: ignore[assignment]  # it can be written to
         a, b, c = (int(part) for part in transport.get_extra_info("sockname")[0].split(".")[1:])
         self._gateway = (a << 16 | b << 8 | c) - _FIRST_HOST
         self._loop = asyncio.get_running_loop()

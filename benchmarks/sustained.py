@@ -116,7 +116,10 @@ def _check(product: Product, ticks: list[datetime], load: Load) -> tuple[int, in
             for row in product.influxdb.query(query):
                 meter = int(row["id"])
                 seen[meter] += 1
-                wrong += not is_value_of(meter, address, row["time"] / 1000, row["value"])
+                is_right = is_value_of(meter, address, row["time"] / 1000, row["value"])
+                if not is_right and not wrong:
+                    print(f"  the first wrong value: {row}", flush=True)
+                wrong += not is_right
             missing += sum(not seen[meter.id] for meter in product.meters[: load.meters])
             doubled += sum(times > 1 for times in seen.values())
     return missing, doubled, wrong

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -45,10 +45,21 @@ def _first_line(path: Path) -> str:
 
 
 def results_table() -> str:
-    """Return benchmarks/results.json as a table."""
+    """Return benchmarks/results.json as tables: one per benchmark, with the dates of its rows."""
     rows = json.loads((ROOT / "benchmarks" / "results.json").read_text(encoding="utf-8"))
+    names = dict.fromkeys(row["benchmark"] for row in rows)
+    return "\n\n".join(_results_of(name, [row for row in rows if row["benchmark"] == name]) for name in names)
+
+
+def _results_of(benchmark: str, rows: list[dict[str, Any]]) -> str:
+    dates = ", ".join(sorted({row["date"] for row in rows}))
     headers = ("what", "value", "unit", "reference", "ratio", "target", "met")
-    lines = [f"| {' | '.join(headers)} |", "| --- | ---: | --- | ---: | ---: | --- | --- |"]
+    lines = [
+        f"### {benchmark} ({dates})",
+        "",
+        f"| {' | '.join(headers)} |",
+        "| --- | ---: | --- | ---: | ---: | --- | --- |",
+    ]
     for row in rows:
         cells = [row[name] for name in ("name", "value", "unit", "reference", "ratio", "target")]
         met = "" if row["target"] is None else "yes" if row["met"] else "*no*"
