@@ -16,6 +16,7 @@ MODULES = (
     "emm_pipeline.stores.outbox.format_2",
     "emm_pipeline.stores.outbox.rejected",
     "emm_pipeline.stores.shaping",
+    "influxdb_client._sync.api_client",  # which the client imports only when it is created
     "pandas",
 )
 

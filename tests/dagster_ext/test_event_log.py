@@ -99,7 +99,7 @@ def test_of_many_materializations_the_steps_have_the_newest(pipeline, polled, mo
         assert step == copy(whole, materialization_events=whole.materialization_events[-4:])
 
 
-@pytest.mark.parametrize("keys", [(), ("1",), ("2", "1", "2"), ("1", "it's", "ä,\"{}", "", *map(str, range(3, 2000)))])
+@pytest.mark.parametrize("keys", [(), ("1",), ("2", "1", "2"), ("1", "it's", 'ä,"{}', "", *map(str, range(3, 2000)))])
 def test_the_existing_partitions_are_those_that_dagster_would_give(pipeline, keys):
     ours = pipeline.instance.event_log_storage
     for name, partitions in {METERS.name: ["1", "2", "it's", 'ä,"{}'], "others": ["3"]}.items():
