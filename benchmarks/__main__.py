@@ -22,7 +22,7 @@ from benchmarks.pages import pages
 from benchmarks.planning import requests
 from benchmarks.poll_run import poll_run
 from benchmarks.publishing import publishing
-from benchmarks.reading import gateways, own_connections
+from benchmarks.reading import gateways, one_request, own_connections
 from benchmarks.results import Row, keep, show
 from benchmarks.scheduled import scheduled
 from benchmarks.subminute import subminute
@@ -36,6 +36,7 @@ BENCHMARKS: dict[str, Callable[..., list[Row]]] = {
     "requests": requests,
     "decoding": decoding,
     "own connections": own_connections,
+    "one request": one_request,
     "gateways": gateways,
     "loading": loading,
     "publishing": publishing,

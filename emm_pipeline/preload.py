@@ -7,6 +7,8 @@ itself reports the error in Dagster.
 
 import logging
 
+from emm_pipeline.dagster_ext.saving_memory import saving_memory
+
 MODULES = (
     "emm_pipeline.cli.main",  # the code server's main module, which each of its processes imports
     "emm_pipeline.modbus.decoding",
@@ -21,10 +23,11 @@ MODULES = (
 )
 
 try:
-    from emm_pipeline.dagster_ext.run_processes import import_for_runs
-    from emm_pipeline.definitions import definitions
-    from emm_pipeline.opening import STORE_MODULES
+    with saving_memory():
+        from emm_pipeline.dagster_ext.run_processes import import_for_runs
+        from emm_pipeline.definitions import definitions
+        from emm_pipeline.opening import STORE_MODULES
 
-    import_for_runs((*MODULES, *STORE_MODULES), definitions)
+        import_for_runs((*MODULES, *STORE_MODULES), definitions)
 except Exception:
     logging.getLogger(__name__).exception("runs take longer to start, because not everything could be imported before")

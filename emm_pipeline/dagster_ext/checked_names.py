@@ -34,6 +34,8 @@ CHECKED_AGAINST = {
     "dagster._core.workspace.context.WorkspaceProcessContext.refresh_code_location": "1.13.27",
     "dagster._core.workspace.context.WorkspaceProcessContext.refresh_workspace": "1.13.27",
     "dagster._core.workspace.load_target.WorkspaceFileTarget": "1.13.27",
+    "dagster._grpc.client.DagsterGrpcClient": "1.13.27",
+    "dagster._grpc.client.DagsterGrpcClient._channel": "1.13.27",
     "dagster._grpc.client.DagsterGrpcClient.get_server_id": "1.13.27",
     "dagster._grpc.impl": "1.13.27",
     "dagster._grpc.server.DagsterApiServer": "1.13.27",

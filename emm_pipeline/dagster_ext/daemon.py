@@ -25,6 +25,7 @@ from emm_pipeline.dagster_ext.internals import (
     run_daemon,
     set_scheduler_clock_ahead,
 )
+from emm_pipeline.dagster_ext.kept_channels import keep_channels
 
 EARLY_S = 2.0
 """Time (s) before a tick at which its runs are created; less than START_MARGIN, at which the polls before it end."""
@@ -38,6 +39,7 @@ def serve(workspace: Path) -> None:
     """
     collect_every_minute()
     look_at_queue_when(runs_are_submitted())
+    keep_channels()
     set_scheduler_clock_ahead(EARLY_S)
     refresh_workspace_if(is_outdated)
     run_daemon(["--workspace", str(workspace)])

@@ -40,6 +40,7 @@ from dagster._core.launcher import CheckRunHealthResult, RunLauncher, WorkerStat
 from dagster._core.storage.defs_state import DefsStateStorage
 from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
 from dagster._core.storage.fs_io_manager import PickledObjectFilesystemIOManager
+from dagster._grpc.client import DagsterGrpcClient
 from dagster._grpc.server import DagsterApiServer
 from dagster._grpc.types import CanCancelExecutionRequest, CanCancelExecutionResult
 from dagster._serdes import ConfigurableClass, ConfigurableClassData, deserialize_value, serialize_value
@@ -126,6 +127,12 @@ def look_at_queue_when(woken: Event) -> None:
                 woken.clear()
 
     controller.QueuedRunCoordinatorDaemon = PromptQueueDaemon  # type: ignore[assignment, attr-defined]
+
+
+def wrap_channel(wrapper: Callable[[Any, Callable[[], Any]], Any]) -> None:
+    """Replace what opens a gRPC channel for each call; `wrapper` is called with Dagster's client and the original."""
+    original = DagsterGrpcClient._channel
+    DagsterGrpcClient._channel = lambda self: wrapper(self, partial(original, self))  # type: ignore[method-assign]
 
 
 def refresh_workspace_if(is_outdated: Callable[[Any], bool]) -> None:

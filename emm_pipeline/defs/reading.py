@@ -124,7 +124,7 @@ class Reader:
         """Load what the reading needs from the database, and then wait until the sample time is due."""
         if sample_time.due - datetime.now(UTC) > ENOUGH_TO_PREPARE and not self.context.run.parent_run_id:
             with self.config_database.open() as engine:
-                state_of(self.context.run_id).device_states(engine, self.plan, _slot(self.context, sample_time.due))
+                state_of(self.context.run_id).prepare(engine, self.plan, _slot(self.context, sample_time.due))
         time.sleep(max(0.0, (sample_time.due - datetime.now(UTC)).total_seconds()))
 
     def read(self, sample_time: SampleTime) -> "tuple[FleetReading, pd.DataFrame]":

@@ -1,11 +1,10 @@
 """Resources: the steps' access to databases and stores. They contain no credentials that the UI could show."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from dagster import ConfigurableResource, InitResourceContext
-from pydantic import PrivateAttr
+from dagster import ConfigurableResource
 
 from emm_pipeline.opening import open_config_database, open_delivery, open_history
 from emm_pipeline.settings import Settings, current_settings
@@ -18,35 +17,13 @@ if TYPE_CHECKING:
 
 
 class ConfigDatabase(ConfigurableResource):  # type: ignore[type-arg]
-    """The configuration database that POSTGRES_* names, with the meters and their status.
-
-    The steps of a run share one engine, because connecting takes longer than most statements.
-    """
-
-    _of_run: ExitStack | None = PrivateAttr(default=None)
-    _engine: "Engine | None" = PrivateAttr(default=None)
-
-    def setup_for_execution(self, context: InitResourceContext) -> None:
-        """Keep the engine that is opened first until the run ends; outside of a run, for example in sensors, none."""
-        self._of_run = ExitStack() if context.run else None
-
-    def teardown_after_execution(self, context: InitResourceContext) -> None:
-        """Close the engine of the run."""
-        _ = context
-        if self._of_run:
-            self._of_run.close()
-        self._of_run = self._engine = None
+    """The configuration database that POSTGRES_* names, with the meters and their status."""
 
     @contextmanager
     def open(self) -> "Iterator[Engine]":
-        """Yield an engine."""
-        if self._of_run is None:
-            with open_config_database(current_settings()) as engine:
-                yield engine
-            return
-        if self._engine is None:
-            self._engine = self._of_run.enter_context(open_config_database(current_settings()))
-        yield self._engine
+        """Yield an engine, and close it afterwards."""
+        with open_config_database(current_settings()) as engine:
+            yield engine
 
 
 class Readings(ConfigurableResource):  # type: ignore[type-arg]

@@ -15,7 +15,7 @@ from emm_pipeline.polling.timing import SampleTime
 def done(monkeypatch) -> list[str]:
     """The calls, in order."""
     done: list[str] = []
-    states = SimpleNamespace(device_states=lambda *_: done.append("load"))
+    states = SimpleNamespace(prepare=lambda *_: done.append("load"))
     monkeypatch.setattr(reading, "state_of", lambda _: states)
     monkeypatch.setattr(reading, "time", SimpleNamespace(sleep=lambda s: done.append("wait" if s else "no wait")))
     return done
