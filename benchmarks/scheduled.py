@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 REGISTERS = 20
 TICKS, QUICK_TICKS = 5, 1
 """Ticks that are measured, after a first one that warms up."""
+SETTLE = timedelta(seconds=60)
+"""Time until the discovery and the first poll have no more effect on the idle load."""
 MOST_IDLE_PERCENT, QUICK_MOST_IDLE_PERCENT = 2.0, 10.0
 """CPU of EMM's processes and PostgreSQL's while nothing is due, in percent of a core; shortly after the start, more."""
 MOST_IDLE_MB, QUICK_MOST_IDLE_MB = 450.0, 700.0
@@ -41,6 +43,7 @@ def scheduled(*, quick: bool) -> list[Row]:
         with product(Fleet(meters), REGISTERS) as everything:
             everything.add_meters(everything.meters[:1])
             everything.run("poll")
+            sleep_until(datetime.now(UTC) + SETTLE)
             idle, rows = _idle(everything, 60, "idle", (MOST_IDLE_PERCENT, MOST_IDLE_MB))
             rows += _ticks(everything, 1, TICKS, idle, 3.0)
             everything.add_meters(everything.meters[1:])

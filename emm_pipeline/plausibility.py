@@ -96,13 +96,18 @@ def implausible_values(frame: pd.DataFrame) -> list[ImplausibleValue]:
     names, unit_names = measurements.categories.tolist(), [*units.categories.tolist(), None]
     codes = measurements.codes.to_numpy().astype(np.int64) * len(unit_names)
     codes += units.codes.to_numpy().astype(np.int64) % len(unit_names)  # a missing unit is the last
-    distinct, of_row = np.unique(codes, return_inverse=True)
-    quantities = [(names[code // len(unit_names)], unit_names[code % len(unit_names)]) for code in distinct.tolist()]
-    ranges = [range_of(*quantity) for quantity in quantities]
+    quantities = {
+        code: (names[code // len(unit_names)], unit_names[code % len(unit_names)])
+        for code in np.flatnonzero(np.bincount(codes)).tolist()
+    }
+    ranges = np.zeros((max(quantities) + 1, 2))
+    for code, quantity in quantities.items():
+        ranges[code] = range_of(*quantity)
     values = frame["value"].to_numpy(np.float64)
     found = []
-    for row in _outside(values, np.array(ranges), of_row).tolist():
-        (name, unit), allowed = quantities[of_row[row]], ranges[of_row[row]]
+    for row in _outside(values, ranges, codes).tolist():
+        name, unit = quantities[int(codes[row])]
+        allowed = range_of(name, unit)
         found.append(ImplausibleValue(row, name, _reason(float(values[row]), unit, allowed)))
     return found
 

@@ -7,6 +7,8 @@ itself reports the error in Dagster.
 
 import logging
 
+from emm_pipeline.dagster_ext.saving_memory import saving_memory
+
 MODULES = (
     "emm_pipeline.cli.main",  # the code server's main module, which each of its processes imports
     "emm_pipeline.modbus.decoding",
@@ -16,14 +18,16 @@ MODULES = (
     "emm_pipeline.stores.outbox.format_2",
     "emm_pipeline.stores.outbox.rejected",
     "emm_pipeline.stores.shaping",
+    "influxdb_client._sync.api_client",  # which the client imports only when it is created
     "pandas",
 )
 
 try:
-    from emm_pipeline.dagster_ext.run_processes import import_for_runs
-    from emm_pipeline.definitions import definitions
-    from emm_pipeline.opening import STORE_MODULES
+    with saving_memory():
+        from emm_pipeline.dagster_ext.run_processes import import_for_runs
+        from emm_pipeline.definitions import definitions
+        from emm_pipeline.opening import STORE_MODULES
 
-    import_for_runs((*MODULES, *STORE_MODULES), definitions)
+        import_for_runs((*MODULES, *STORE_MODULES), definitions)
 except Exception:
     logging.getLogger(__name__).exception("runs take longer to start, because not everything could be imported before")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from sqlalchemy import URL, Engine, create_engine, make_url
+from sqlalchemy import URL, Connection, Engine, create_engine, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from emm_pipeline.errors import ConfigDatabaseError
@@ -53,3 +53,20 @@ def database_errors(engine: Engine) -> Iterator[None]:
         yield
     except SQLAlchemyError as err:
         raise ConfigDatabaseError(f"configuration database {explain(engine.url, err)}") from err
+
+
+@contextmanager
+def connected(database: Engine | Connection) -> Iterator[Connection]:
+    """Yield a connection: the given one, or a new one, which is closed at the end.
+
+    Several functions can use one connection one after the other, which saves a ping and a transaction for each.
+
+    Raises:
+        ConfigDatabaseError: See `database_errors`.
+    """
+    if isinstance(database, Connection):
+        with database_errors(database.engine):
+            yield database
+    else:
+        with database_errors(database), database.connect() as connection:
+            yield connection

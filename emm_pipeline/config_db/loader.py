@@ -57,7 +57,8 @@ def load_fleet_and_rows(
 ) -> tuple[Fleet, Sequence[Mapping[str, Any]]]:
     """Return the fleet as `load_fleet`, and the rows of `energy_meters` from the same snapshot, in any order."""
     with database_errors(engine), engine.connect() as connection:
-        connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+        # As a statement, because psycopg2 keeps other options for the connection's next transactions, and resends them.
+        connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"))
         meters = rows_of(connection, "energy_meters", wanted)
         used = {_name(row["type"]) for row in meters if row.get("enabled") is not False}
         every: dict[str | None, int] = {name: count for name, count in connection.execute(_SIZES)}  # noqa: C416  # typed

@@ -14,7 +14,11 @@ from collections.abc import Callable
 
 from emm_pipeline.dagster_ext.garbage import collect_every_minute
 from emm_pipeline.dagster_ext.internals import run_code_server, wrap_check_for_orphaned_runs
-from emm_pipeline.dagster_ext.run_processes import ensure_fork_server, fork_run_processes
+from emm_pipeline.dagster_ext.run_processes import (
+    ensure_fork_server,
+    fork_run_processes,
+    share_memory_with_fork_server,
+)
 from emm_pipeline.errors import ConfigurationError
 
 _log = logging.getLogger(__name__)
@@ -35,6 +39,7 @@ def serve(definitions_module: str, preload_module: str, host: str, port: int, lo
     """
     _check_address(host, port)
     patch_code_servers(preload_module)
+    _share_memory(preload_module)
     collect_every_minute()
     listen = ["--host", host, "--port", str(port)]
     run_code_server(["--module-name", definitions_module, *listen, "--log-level", log_level])
@@ -58,6 +63,15 @@ def patch_code_servers(preload_module: str) -> None:
     """Patch every code server of this process, including one that already serves."""
     fork_run_processes(preload_module)
     wrap_check_for_orphaned_runs(_check_and_continue)
+
+
+def _share_memory(preload_module: str) -> None:
+    """Start the fork server from this process; after an error it is started with the first check, without sharing."""
+    try:
+        share_memory_with_fork_server(preload_module)
+    except Exception as err:  # noqa: BLE001 - wrong settings are reported when the definitions are loaded
+        reason = " ".join(str(err).split())
+        _log.warning("the code server and its fork server do not share memory: %s", reason)
 
 
 def _check_and_continue(check: Callable[[], None]) -> None:

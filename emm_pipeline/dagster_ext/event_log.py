@@ -1,10 +1,11 @@
-"""Dagster's event log in PostgreSQL, adapted to thousands of partitions: two queries, inserts, planner statistics.
+"""Dagster's event log in PostgreSQL, adapted to thousands of partitions: queries, inserts, planner statistics.
 
 Each query returns the same as that of dagster-postgres, except for the limit stated in its docstring. Code that creates
 events belongs in `event_writing`, code that deletes them in `run_history`.
 """
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime
 from functools import partial
 from operator import attrgetter
@@ -49,6 +50,11 @@ _INSERT_ONE = text("""
     VALUES (:run_id, :event, :kind, :timestamp, :step_key)
 """)
 
+_EXISTING = text("""
+    SELECT partition FROM dynamic_partitions
+    WHERE partitions_def_name = :name AND partition = ANY (CAST(:keys AS text[]))
+""")
+
 _OF_STEPS = frozenset(
     {
         DagsterEventType.ENGINE_EVENT,
@@ -67,7 +73,7 @@ _OF_STEPS = frozenset(
 
 
 class QuickEventLogStorage(PostgresEventLogStorage):
-    """The event log of dagster-postgres, with two of its queries replaced, and two quick methods to store events."""
+    """The event log of dagster-postgres, with three of its queries replaced, and two quick methods to store events."""
 
     def store_event_of_step(self, connection: Connection, event: EventLogEntry) -> bool:
         """Store an event if it concerns only a step; return whether it does.
@@ -148,6 +154,18 @@ class QuickEventLogStorage(PostgresEventLogStorage):
         with self.index_connection() as connection:
             runs = dict(map(tuple, connection.execute(statement))) if open_ids else {}
         return {partition: (runs[id_], id_) for partition, id_ in open_ids.items() if id_ in runs}
+
+    def get_existing_dynamic_partitions(
+        self, partitions_def_name: str, partition_keys: Sequence[str]
+    ) -> AbstractSet[str]:
+        """Return those of the keys that are partitions.
+
+        The original method sends each key as a parameter of its own, which takes half of the time of the asset's page
+        after a partition was added.
+        """
+        keys = {"name": partitions_def_name, "keys": list(partition_keys)}
+        with self.index_connection() as connection:
+            return set(connection.scalars(_EXISTING, keys))
 
 
 def _time_of(event: EventLogEntry) -> datetime:

@@ -2,22 +2,32 @@
 
 Private are all modules and attributes with a leading underscore (`dagster._core…`, `DagsterApiServer._mp_ctx`), and
 the tables of Dagster's database. Dagster changes these without notice, so tests/dagster_ext/test_internals.py fails
-with any version of Dagster other than the one in CHECKED_AGAINST. After an upgrade: look up each name in Dagster's
+with any version of Dagster other than the one in `checked_names`. After an upgrade: look up each name in Dagster's
 source, adapt the code to changes, and enter the new version.
 
 This module contains only names, and functions that hide a private attribute. Code that uses them belongs in the other
 modules of this package. Dagster's public API: https://docs.dagster.io/api
 """
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from datetime import UTC, datetime
 from functools import partial
 from multiprocessing.context import BaseContext
 from pathlib import Path
 from threading import Event
 from typing import Any
 
-from dagster import DagsterInstance, DagsterRun, DefaultRunLauncher, EventLogEntry, Failure
+from dagster import (
+    DagsterInstance,
+    DagsterRun,
+    DagsterRunStatus,
+    DefaultRunLauncher,
+    EventLogEntry,
+    Failure,
+    RunsFilter,
+)
 from dagster._core.errors import DagsterUserCodeProcessError, DagsterUserCodeUnreachableError
 from dagster._core.events import AssetMaterializationPlannedData, AssetObservationData, StepMaterializationData
 from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus
@@ -30,6 +40,7 @@ from dagster._core.launcher import CheckRunHealthResult, RunLauncher, WorkerStat
 from dagster._core.storage.defs_state import DefsStateStorage
 from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
 from dagster._core.storage.fs_io_manager import PickledObjectFilesystemIOManager
+from dagster._grpc.client import DagsterGrpcClient
 from dagster._grpc.server import DagsterApiServer
 from dagster._grpc.types import CanCancelExecutionRequest, CanCancelExecutionResult
 from dagster._serdes import ConfigurableClass, ConfigurableClassData, deserialize_value, serialize_value
@@ -59,61 +70,15 @@ __all__ = [
     "serialize_value",
 ]
 
-CHECKED_AGAINST = {
-    "dagster._cli.api.grpc_command": "1.13.27",
-    "dagster._daemon.cli.run_command": "1.13.27",
-    "dagster._daemon.controller": "1.13.27",
-    "dagster._daemon.run_coordinator": "1.13.27",
-    "dagster._core.errors.DagsterUserCodeUnreachableError": "1.13.27",
-    "dagster._core.errors.DagsterUserCodeProcessError": "1.13.27",
-    "dagster._core.events.AssetMaterializationPlannedData": "1.13.27",
-    "dagster._core.events.AssetObservationData": "1.13.27",
-    "dagster._core.events.StepMaterializationData": "1.13.27",
-    "dagster._core.execution.backfill.BulkActionStatus": "1.13.27",
-    "dagster._core.execution.backfill.BulkActionsFilter": "1.13.27",
-    "dagster._core.execution.stats.RunStepKeyStatsSnapshot": "1.13.27",
-    "dagster._core.execution.stats.STEP_STATS_EVENT_TYPES": "1.13.27",
-    "dagster._core.execution.stats.build_run_step_stats_from_events": "1.13.27",
-    "dagster._core.launcher.CheckRunHealthResult": "1.13.27",
-    "dagster._core.launcher.RunLauncher": "1.13.27",
-    "dagster._core.launcher.RunLauncher._instance": "1.13.27",
-    "dagster._core.launcher.DefaultRunLauncher._get_grpc_client_for_termination": "1.13.27",
-    "dagster._core.launcher.WorkerStatus": "1.13.27",
-    "dagster._core.storage.defs_state.DefsStateStorage": "1.13.27",
-    "dagster._core.storage.event_log.schema.SqlEventLogStorageTable": "1.13.27",
-    "dagster._core.storage.fs_io_manager.PickledObjectFilesystemIOManager": "1.13.27",
-    "dagster._core.workspace.context.WorkspaceProcessContext": "1.13.27",
-    "dagster._core.workspace.load_target.WorkspaceFileTarget": "1.13.27",
-    "dagster._grpc.server.DagsterApiServer": "1.13.27",
-    "dagster._grpc.server.DagsterApiServer._check_for_orphaned_runs": "1.13.27",
-    "dagster._grpc.server.DagsterApiServer._mp_ctx": "1.13.27",
-    "dagster._grpc.types.CanCancelExecutionRequest": "1.13.27",
-    "dagster._grpc.types.CanCancelExecutionResult": "1.13.27",
-    "dagster._serdes.ConfigurableClass": "1.13.27",
-    "dagster._serdes.ConfigurableClassData": "1.13.27",
-    "dagster._serdes.deserialize_value": "1.13.27",
-    "dagster._serdes.serialize_value": "1.13.27",
-    "dagster._utils.error.SerializableErrorInfo": "1.13.27",
-    "dagster_celery.launcher.CeleryRunLauncher._launch_celery_task_run": "1.13.27",
-    "dagster_postgres.DagsterPostgresStorage._event_log_storage": "1.13.27",
-    "dagster_postgres.DagsterPostgresStorage._run_storage": "1.13.27",
-    "dagster_postgres.DagsterPostgresStorage._schedule_storage": "1.13.27",
-    "dagster_postgres.PostgresEventLogStorage._connect": "1.13.27",
-    "dagster_postgres.PostgresEventLogStorage._engine": "1.13.27",
-    "dagster_postgres.PostgresEventLogStorage._store_asset_event": "1.13.27",
-    "dagster_postgres.PostgresRunStorage._engine": "1.13.27",
-    "dagster_postgres.PostgresScheduleStorage._engine": "1.13.27",
-    "table asset_check_executions(asset_key, check_name, execution_status, id, run_id)": "1.13.27",
-    "table asset_event_tags(event_id)": "1.13.27",
-    "table daemon_heartbeats(daemon_type, timestamp)": "1.13.27",
-    "table dynamic_partitions(partition, partitions_def_name)": "1.13.27",
-    "table event_logs(asset_key, dagster_event_type, event, id, partition, run_id, step_key, timestamp)": "1.13.27",
-    "table instigators(instigator_body, instigator_type, selector_id, status, update_timestamp)": "1.13.27",
-    "table job_ticks(id, selector_id, status, type)": "1.13.27",
-    "table run_tags(key, run_id)": "1.13.27",
-    "table runs(create_timestamp, end_time, id, pipeline_name, run_id, status)": "1.13.27",
-}
-"""The version of Dagster in which each private name, and each table with the columns in EMM's own SQL, was checked."""
+
+MODULES_OF_RUNS = (
+    "dagster._core.execution.plan.active",
+    "dagster._core.executor.in_process",
+    "dagster._core.storage.sqlite_storage",
+    "dagster._core.system_config.composite_descent",
+    "dagster._grpc.impl",
+)
+"""Modules that Dagster imports only when it executes a run."""
 
 
 class PlainFailureError(Failure, DagsterUserCodeProcessError):
@@ -152,14 +117,49 @@ def look_at_queue_when(woken: Event) -> None:
             super().__init__(interval_seconds=0)  # its own pause between two iterations, which cannot be ended early
             self.pause_s = interval_seconds
 
-        def run_iteration(self, *arguments: Any) -> Any:
+        def run_iteration(self, workspace: Any, *arguments: Any) -> Any:
+            queued = RunsFilter(statuses=[DagsterRunStatus.QUEUED])
             try:
-                yield from super().run_iteration(*arguments)
+                if workspace.instance.get_run_ids(queued, limit=1):  # or else Dagster loads all runs in progress
+                    yield from super().run_iteration(workspace, *arguments)
             finally:  # also after an error, such as an outage of PostgreSQL
                 woken.wait(self.pause_s)
                 woken.clear()
 
     controller.QueuedRunCoordinatorDaemon = PromptQueueDaemon  # type: ignore[assignment, attr-defined]
+
+
+def wrap_channel(wrapper: Callable[[Any, Callable[[], Any]], Any]) -> None:
+    """Replace what opens a gRPC channel for each call; `wrapper` is called with Dagster's client and the original."""
+    original = DagsterGrpcClient._channel
+    DagsterGrpcClient._channel = lambda self: wrapper(self, partial(original, self))  # type: ignore[method-assign]
+
+
+def refresh_workspace_if(is_outdated: Callable[[Any], bool]) -> None:
+    """Make the daemon of this process load definitions again only where `is_outdated` is true, not once a minute.
+
+    Args:
+        is_outdated: Called once a minute with each code location; None if it could not be loaded.
+    """
+    from dagster._core.workspace.context import WorkspaceProcessContext  # noqa: PLC0415
+
+    def refresh(workspace: WorkspaceProcessContext) -> None:
+        for name, entry in workspace.get_current_workspace().code_location_entries.items():
+            if is_outdated(entry.code_location):
+                workspace.refresh_code_location(name)
+
+    WorkspaceProcessContext.refresh_workspace = refresh  # type: ignore[assignment, method-assign]
+
+
+def set_scheduler_clock_ahead(seconds: float) -> None:
+    """Make the scheduler of this process evaluate each tick `seconds` before its time; the tick's time is unchanged."""
+    from dagster._scheduler import scheduler  # noqa: PLC0415  # no other process needs it
+
+    def timestamp() -> float:
+        return time.time() + seconds
+
+    scheduler.get_current_timestamp = timestamp  # type: ignore[attr-defined]
+    scheduler.get_current_datetime = lambda: datetime.fromtimestamp(timestamp(), UTC)  # type: ignore[assignment, attr-defined, misc]
 
 
 def set_run_process_context(current: Callable[[], BaseContext]) -> None:

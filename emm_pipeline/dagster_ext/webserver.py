@@ -6,7 +6,6 @@ import logging
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-import uvicorn
 from dagster import DagsterInstance
 from dagster_webserver.app import create_app_from_workspace_process_context
 
@@ -14,10 +13,12 @@ from emm_pipeline.credentials import is_loopback
 from emm_pipeline.dagster_ext.garbage import collect_every_minute
 from emm_pipeline.dagster_ext.guard import Guard
 from emm_pipeline.dagster_ext.internals import open_workspace
+from emm_pipeline.dagster_ext.kept_channels import keep_channels
 from emm_pipeline.dagster_ext.login import Login
 from emm_pipeline.errors import ConfigurationError
 from emm_pipeline.http_access.forwarded import ForwardedClient
 from emm_pipeline.http_access.origins import names_in
+from emm_pipeline.http_access.serving import serve_until_signal
 from emm_pipeline.settings import Settings, current_settings
 
 if TYPE_CHECKING:
@@ -42,13 +43,14 @@ def serve(workspace: Path, host: str, port: int) -> None:
             "DAGSTER_LOGIN_PASSWORD (the example password counts as not set), or use --host 127.0.0.1"
         )
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO)
+    keep_channels()
     with DagsterInstance.get() as instance:
         instance.optimize_for_webserver(STATEMENT_TIMEOUT_MS, -1, 20)
         with open_workspace(instance, workspace, version("dagster-webserver")) as context:
             app = create_app_from_workspace_process_context(context)
             collect_every_minute()
             # The login decides whose X-Forwarded-For is trusted; uvicorn by itself would trust this machine's.
-            uvicorn.run(
+            serve_until_signal(
                 guard(app, settings, needs_login=guarded),
                 host=host,
                 port=port,

@@ -40,7 +40,7 @@ GROUP = "energy"
 HOURLY, DAILY, MONTHLY = "energy_hourly", "energy_daily", "energy_monthly"
 MADE_UP = timedelta(days=35)
 """Hours that are missing are computed for this time; earlier ones by a backfill."""
-AUTOMATION_EVERY_S = 30
+AUTOMATION_EVERY_S = 60
 
 
 def _checks(asset_name: str) -> list[AssetCheckSpec]:

@@ -9,7 +9,6 @@ At the end of `read_and_decode` the points are on disk, in the outbox. Each of D
 and no fleet reading may be lost by an outage between two steps.
 """
 
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -96,8 +95,9 @@ def read_and_decode(
     limits: Limits,
 ) -> Output[FleetReading]:
     """Wait for the sample time, read every meter, decode the registers, and keep the points in the outbox on disk."""
-    time.sleep(max(0.0, (sample_time.due - datetime.now(UTC)).total_seconds()))
-    reading, frame = Reader(context, plan, config_database, readings, limits).read(sample_time)
+    reader = Reader(context, plan, config_database, readings, limits)
+    reader.wait(sample_time)
+    reading, frame = reader.read(sample_time)
     context.log.info(f"{said_of([reading])}, {len(frame)} points")
     if reading.clock_issue:
         context.log.warning(reading.clock_issue)

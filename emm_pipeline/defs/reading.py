@@ -1,5 +1,6 @@
 """Code that the steps of `poll` share: choose a run's meters and sample times, and read the meters."""
 
+import time
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -22,6 +23,7 @@ from emm_pipeline.polling.last_values import last_values
 from emm_pipeline.polling.open_gateways import gateways_of
 from emm_pipeline.polling.plan import PollPlan, plan_meters, plan_shard
 from emm_pipeline.polling.results import FleetReading, FleetResult
+from emm_pipeline.polling.run_state import state_of
 from emm_pipeline.polling.sharding import Shard
 from emm_pipeline.polling.timing import UNSCHEDULED_READING, SampleTime, due_sample_times, last_deadline
 from emm_pipeline.settings import current_settings
@@ -34,6 +36,9 @@ REPORT_PER_METER = timedelta(milliseconds=3)
 
 SECOND_ATTEMPT_WITHIN_S = 60.0
 """Time after the last reading for which connections stay open for a second attempt, where the type says so."""
+
+ENOUGH_TO_PREPARE = timedelta(seconds=0.5)
+"""Time that must be left before a sample time for loading device state before it."""
 
 WORTH_AN_ATTEMPT = timedelta(seconds=1)
 """Time that must be left before the deadline for a second attempt."""
@@ -114,6 +119,13 @@ class Reader:
     config_database: ConfigDatabase
     readings: Readings
     limits: Limits
+
+    def wait(self, sample_time: SampleTime) -> None:
+        """Load what the reading needs from the database, and then wait until the sample time is due."""
+        if sample_time.due - datetime.now(UTC) > ENOUGH_TO_PREPARE and not self.context.run.parent_run_id:
+            with self.config_database.open() as engine:
+                state_of(self.context.run_id).prepare(engine, self.plan, _slot(self.context, sample_time.due))
+        time.sleep(max(0.0, (sample_time.due - datetime.now(UTC)).total_seconds()))
 
     def read(self, sample_time: SampleTime) -> "tuple[FleetReading, pd.DataFrame]":
         """Read every meter of the plan; a scheduled run skips meters that keep failing and are not due.

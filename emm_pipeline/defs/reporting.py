@@ -144,8 +144,8 @@ def _reading_row(result: FleetResult) -> dict[str, object]:
         "late (s)": round(result.late_s, 3),
         "time taken (s)": round((result.ended - result.started).total_seconds(), 3),
         "meters": len(result.poll_points),
-        "failed": sum(not point.ok for point in result.poll_points),
-        "read at a second attempt": sum(point.ok for point in again.poll_points) if again else 0,
+        "failed": len(result.poll_points) - result.meters_read,
+        "read at a second attempt": again.meters_read if again else 0,
     }
 
 

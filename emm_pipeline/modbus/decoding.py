@@ -91,8 +91,19 @@ def _alike(
                 _, indices, replies = groups.setdefault((id(meter_type), tuple(requests)), (meter_type, [], []))
             indices.append(index)
             replies.append(blocks)
-    for (_, spans), (meter_type, indices, replies) in groups.items():
-        yield Layout(meter_type, spans), indices, replies
+    for (type_id, spans), (meter_type, indices, replies) in groups.items():
+        known = _layouts.get((type_id, spans))
+        if known is None:
+            if len(_layouts) >= _MAX_LAYOUTS:
+                _layouts.clear()
+            known = _layouts[type_id, spans] = meter_type, Layout(meter_type, spans)
+        yield known[1], indices, replies
+
+
+_MAX_LAYOUTS = 100
+_layouts: dict[tuple[int, tuple[Request, ...]], tuple[MeterType, Layout]] = {}
+"""The layouts of the last readings, by the identity of the type, which is kept here, and the requests: a run decodes
+the same ones at each sample time."""
 
 
 def decode_value(

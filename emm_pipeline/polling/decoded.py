@@ -52,12 +52,18 @@ def describe(decoded: Decoded) -> FleetReading:
 
     readings = decoded.readings
     issues = register_issues(readings, decoded.frame, decoded.types, decoded.accepted, decoded.counters.fallen)
-    statuses = {reading.meter.id: _status(reading, issues.get(reading.meter.id, ()), decoded) for reading in readings}
+    usual = decide_read((), decoded.clock_issue).state.value
+    statuses = {
+        (id_ := reading.meter.id): usual
+        if reading.failure is None and id_ not in issues
+        else _status(reading, issues.get(id_, ()), decoded)
+        for reading in readings
+    }
     return FleetReading(
         decoded.sample_time.due,
         decoded.started,
         decoded.sample_time.deadline,
-        tuple(poll_points(readings, decoded.frame, statuses)),
+        poll_points(readings, decoded.frame, statuses),
         notices={each.meter.id: lines for each in readings if (lines := decoded.notices_of(each))},
         retriable=frozenset(reading.meter.id for reading in readings if reading.is_retriable),
         clock_issue=decoded.clock_issue,

@@ -44,21 +44,22 @@ def register_issues(
     for value in implausible_values(frame):
         issue = RegisterIssue(value.measurement, RegisterIssueKind.IMPLAUSIBLE, value.reason)
         implausible.setdefault(int(ids[value.row]), []).append(issue)
-    series_of = {name: meter_type.stored_series for name, meter_type in types.items()}
+    needed = {name: (len(each.stored_series), bool(each.unusable)) for name, each in types.items()}
     found = {}
     for reading in readings:
         if reading.failure is not None or not reading.blocks:
             continue
-        meter_id, series = reading.meter.id, series_of[reading.meter.type]
+        meter_id, type_name = reading.meter.id, reading.meter.type
         start, stop = rows.get(meter_id, (0, 0))
-        meter_type = types[reading.meter.type]
-        if stop - start >= len(series) and meter_id not in implausible and not meter_type.unusable:
+        wanted, has_unusable = needed[type_name]
+        if stop - start >= wanted and meter_id not in implausible and not has_unusable:
             continue
+        meter_type = types[type_name]
         issues = [RegisterIssue(name, RegisterIssueKind.MISCONFIGURED, why) for name, why in meter_type.unusable]
-        if stop - start < len(series):
+        if stop - start < wanted:
             present = set(frame["measurement"].iloc[start:stop])
             known = accepted.get(reading.meter.id, ())
-            names = {name for name, _ in series}
+            names = {name for name, _ in meter_type.stored_series}
             absent = sorted(names - present - set(known))
             issues += [_absent(name, reading, meter_type) for name in absent]
         issues += implausible.get(reading.meter.id, [])

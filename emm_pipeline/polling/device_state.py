@@ -22,6 +22,7 @@ from emm_pipeline.config_db.device_state.unsupported_registers import (
     load_refused,
     save_unsupported,
 )
+from emm_pipeline.config_db.engine import connected
 from emm_pipeline.errors import ConfigDatabaseError
 from emm_pipeline.modbus.fleet_reading import Conditions
 from emm_pipeline.modbus.silences import SILENCE
@@ -140,6 +141,8 @@ class DeviceStates:
         for reading in readings:
             before = self.failing.get(reading.meter.id)
             if reading.blocks:
+                if before is None:
+                    continue
                 now = None
             elif self.slot and not self.slot.again:
                 now = after(reading, before, self.slot.due, self.slot.interval)
@@ -151,17 +154,26 @@ class DeviceStates:
 
     def silence(self, readings: Sequence[MeterReading]) -> dict[int, bool]:
         """Return the changes by these readings: by meter id whether the meter was silent."""
-        now = {
-            reading.meter.id: not reading.blocks and reading.failure is not None and reading.failure.kind in SILENCE
-            for reading in readings
-            if reading.blocks or reading.requests
-        }
-        return {id_: silent for id_, silent in now.items() if silent != (id_ in self.silent)}
+        changed = {}
+        for reading in readings:
+            before = reading.meter.id in self.silent
+            if reading.blocks:
+                now = False
+            elif reading.requests:
+                now = reading.failure is not None and reading.failure.kind in SILENCE
+            else:
+                continue
+            if now is not before:
+                changed[reading.meter.id] = now
+        return changed
 
     def after(self, readings: Sequence[MeterReading]) -> DeviceStates:
         """Return the state after these readings, if they have changed nothing but failures and silence."""
-        failing = {**self.failing, **self.changes(readings)}
-        silent = {**dict.fromkeys(self.silent, True), **self.silence(readings)}
+        changes, silence = self.changes(readings), self.silence(readings)
+        if not changes and not silence:
+            return self
+        failing = {**self.failing, **changes}
+        silent = {**dict.fromkeys(self.silent, True), **silence}
         return replace(
             self,
             failing={id_: state for id_, state in failing.items() if state},
@@ -171,20 +183,23 @@ class DeviceStates:
 
 def load_device_states(engine: Engine, plan: PollPlan, slot: ScheduleSlot | None) -> DeviceStates:
     """Return the state of the meters; if the database does not answer, log a warning and return an empty state."""
+    now, ids = datetime.now(UTC), [meter.id for meter in plan.meters]
+    of_plan = plan.meters, plan.types
     try:
-        now, ids = datetime.now(UTC), [meter.id for meter in plan.meters]
-        refused = load_refused(engine, plan.meters, plan.types, now)
-        given = load_given(engine, plan.meters, plan.types)
-        models = load_model_addresses(engine, plan.meters, plan.types, now)
-        newest_reading = load_newest_reading(engine, ids)
-        labels_known = load_labels_known(engine, plan.meters, plan.types, now)
-        return DeviceStates(
-            *(plan, slot, load_failing(engine, ids), refused, given, load_silent(engine, ids), models),
-            accepted=load_accepted(engine, ids),
-            counters={id_: counters.load(text) for id_, text in load_counters(engine, ids).items()},
-            newest_reading=newest_reading,
-            labels_known=labels_known,
-        )
+        with connected(engine) as database:
+            return DeviceStates(
+                plan,
+                slot,
+                failing=load_failing(database, ids),
+                refused=load_refused(database, *of_plan, now),
+                given=load_given(database, *of_plan),
+                silent=load_silent(database, ids),
+                models=load_model_addresses(database, *of_plan, now),
+                accepted=load_accepted(database, ids),
+                counters={id_: counters.load(text) for id_, text in load_counters(database, ids).items()},
+                newest_reading=load_newest_reading(database, ids),
+                labels_known=load_labels_known(database, *of_plan, now),
+            )
     except ConfigDatabaseError as err:
         _log.warning("every meter is read completely, because device state could not be loaded: %s", err)
         return DeviceStates(plan, slot, is_loaded=False)

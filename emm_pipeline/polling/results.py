@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from datetime import datetime
 
     from emm_pipeline.fleet import EnergyMeter
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from emm_pipeline.readings import PollPoint
     from emm_pipeline.status import RegisterIssue
     from emm_pipeline.stores.delivery import Loaded
+    from emm_pipeline.stores.poll_points import MeterSums, PollPoints
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,7 @@ class FleetReading:
     due: datetime
     started: datetime
     deadline: datetime
-    poll_points: tuple[PollPoint, ...]
+    poll_points: Sequence[PollPoint]
     batch: str | None = None
     loaded: Loaded | None = None
     unstored: Mapping[int, str] = field(default_factory=dict)
@@ -45,7 +46,7 @@ class FleetReading:
     @property
     def meters_read(self) -> int:
         """Number of meters that were read without a failure."""
-        return sum(point.ok for point in self.poll_points)
+        return _number_ok(self.poll_points)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ class FleetResult:
     due: datetime
     started: datetime
     ended: datetime
-    poll_points: tuple[PollPoint, ...]
+    poll_points: Sequence[PollPoint]
     unstored: Mapping[int, str] = field(default_factory=dict)
     store_problems: tuple[str, ...] = ()
     notices: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
@@ -79,14 +80,19 @@ class FleetResult:
         return (self.started - self.due).total_seconds()
 
     @property
-    def settled(self) -> dict[int, tuple[PollPoint, str | None]]:
-        """The final result for each meter id, with the reason if it failed.
+    def meters_read(self) -> int:
+        """Number of meters that were read without a failure at the first attempt."""
+        return _number_ok(self.poll_points)
+
+    def settled(self, ids: Collection[int]) -> dict[int, tuple[PollPoint, str | None]]:
+        """Return the final result for each of these meter ids, with the reason if it failed.
 
         The second attempt counts if it produced at least as many points as the first.
         """
-        settled = {point.id: (point, point.error or self.unstored.get(point.id)) for point in self.poll_points}
+        points = _columns(self.poll_points).of_meters(ids)
+        settled = {point.id: (point, point.error or self.unstored.get(point.id)) for point in points}
         if self.second_attempt:
-            for meter_id, again in self.second_attempt.settled.items():
+            for meter_id, again in self.second_attempt.settled(ids).items():
                 if again[0].points >= settled[meter_id][0].points:
                     settled[meter_id] = again
         return settled
@@ -148,18 +154,49 @@ def results_of(plan: PollPlan, fleet_results: Iterable[FleetResult]) -> list[Pol
     the number of these sample times. A meter whose points wait in the outbox has not failed.
     """
     fleet_results = list(fleet_results)
-    by_meter: dict[int, list[tuple[PollPoint, str | None]]] = {meter.id: [] for meter in plan.meters}
-    for fleet_result in fleet_results:
-        for meter_id, settled in fleet_result.settled.items():
-            by_meter[meter_id].append(settled)
+    sums, special = _sums_of(fleet_results)
+    by_meter: dict[int, list[tuple[PollPoint, str | None]]] = {}
+    for fleet_result in fleet_results if special else ():
+        for meter_id, settled in fleet_result.settled(special).items():
+            by_meter.setdefault(meter_id, []).append(settled)
     attempts = [each for result in fleet_results for each in (result, result.second_attempt) if each]
     notices = {meter_id: lines for attempt in attempts for meter_id, lines in attempt.notices.items()}
-    results = [_result(meter, by_meter[meter.id], notices.get(meter.id, ())) for meter in plan.meters]
+    results = [
+        _result(meter, by_meter.get(meter.id, []), notices.get(meter.id, ()))
+        if meter.id in special or meter.id not in sums
+        else _result_of_read(meter, sums[meter.id], notices.get(meter.id, ()))
+        for meter in plan.meters
+    ]
     issues = _issues_of(attempts)
     if issues:
         results = [replace(each, issues=issues[each.id]) if each.id in issues else each for each in results]
     results += [PollResult(id_, None, "", None, reason, unread=True) for id_, reason in plan.unreadable.items()]
     return sorted(results, key=lambda result: result.id)
+
+
+def _columns(points: Sequence[PollPoint]) -> PollPoints:
+    from emm_pipeline.stores.poll_points import PollPoints  # noqa: PLC0415  # needs NumPy
+
+    return PollPoints.of(points)
+
+
+def _number_ok(points: Sequence[PollPoint]) -> int:
+    return int(_columns(points).polls.ok.sum())
+
+
+def _sums_of(fleet_results: Sequence[FleetResult]) -> tuple[dict[int, MeterSums], set[int]]:
+    """Return the sums of the first attempts by meter id; and the ids for which they are not the result.
+
+    These are the meters that failed, were silent or were read a second time, or have points that are not stored.
+    """
+    from emm_pipeline.stores.poll_points import sums_of  # noqa: PLC0415  # needs NumPy
+
+    special: set[int] = set()
+    for result in fleet_results:
+        special.update(result.unstored, _columns(result.poll_points).ids_of_unread())
+        if result.second_attempt:
+            special.update(_columns(result.second_attempt.poll_points).polls.id.tolist())
+    return sums_of([_columns(result.poll_points) for result in fleet_results]), special
 
 
 def counters_of(fleet_results: Iterable[FleetResult]) -> dict[int, str]:
@@ -204,5 +241,15 @@ def _result(meter: EnergyMeter, settled: list[tuple[PollPoint, str | None]], not
         notices=notices,
         asleep=asleep,
         silent=silent,
+        type=meter.type,
+    )
+
+
+def _result_of_read(meter: EnergyMeter, sums: MeterSums, notices: tuple[str, ...]) -> PollResult:
+    """Return the result of a meter that was read at each sample time."""
+    return PollResult(
+        *(meter.id, meter.description, meter.address, meter.unit_id, None),
+        *(sums.read_at, sums.points, sums.requests, sums.latency_ms),
+        notices=notices,
         type=meter.type,
     )

@@ -30,14 +30,26 @@ class RunState:
     """The state of one run. The counters are those after its last reading; the run saves them at its end."""
 
     _states: DeviceStates | None = None
+    _is_prepared: bool = False
+    """Whether the database was just asked for the next reading, even if it did not answer."""
     _counters: dict[int, Counters] = field(default_factory=dict)
 
     def device_states(self, engine: Engine, plan: PollPlan, slot: ScheduleSlot | None) -> DeviceStates:
         """Return the device state of the meters of a plan; if the database does not answer, an empty one."""
-        if self._states is None or not self._states.is_loaded or not _includes(self._states.plan, plan):
+        is_prepared, self._is_prepared = self._is_prepared, False
+        is_known = self._states is not None and (self._states.is_loaded or is_prepared)
+        if self._states is None or not is_known or not _includes(self._states.plan, plan):
             self._states = load_device_states(engine, plan, slot)
             return self._states
         return replace(self._states, plan=plan, slot=slot)
+
+    def prepare(self, engine: Engine, plan: PollPlan, slot: ScheduleSlot | None) -> None:
+        """Load the device state for the next reading.
+
+        If the database does not answer, which takes seconds, the reading does not ask it again.
+        """
+        self.device_states(engine, plan, slot)
+        self._is_prepared = True
 
     def save(self, engine: Engine, states: DeviceStates, readings: Sequence[MeterReading]) -> None:
         """Save what the readings have changed."""

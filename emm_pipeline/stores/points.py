@@ -36,9 +36,11 @@ class TextColumn:
     @classmethod
     def of(cls, texts: Iterable[object]) -> Self:
         """Create a column; None, NaN and the empty string are missing texts."""
+        texts = list(texts)
         known: dict[str | None, int] = {None: -1}
-        codes = [known.setdefault(text_or_none(text), len(known) - 1) for text in texts]
-        return cls(np.array(codes, dtype=code_type(len(known))), tuple(text for text in known if text is not None))
+        code_of = {text: known.setdefault(text_or_none(text), len(known) - 1) for text in dict.fromkeys(texts)}
+        codes = np.fromiter(map(code_of.__getitem__, texts), code_type(len(known)), len(texts))
+        return cls(codes, tuple(text for text in known if text is not None))
 
     def __len__(self) -> int:
         return len(self.codes)

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from math import isfinite
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from emm_pipeline.naming import label_issue, measurement_issue
-from emm_pipeline.readings import PollPoint
 from emm_pipeline.stores.points import PointBatch, Polls, Readings, TextColumn
-from emm_pipeline.stores.texts import MAX_ERROR, one_line, text_or_none
+from emm_pipeline.stores.poll_points import PollPoints, since_epoch
+from emm_pipeline.stores.texts import MAX_ERROR, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -22,12 +20,10 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    from emm_pipeline.readings import MeterReading
+    from emm_pipeline.readings import MeterReading, PollPoint
 
 _MAX_SHOWN = 60
 """Maximum number of characters of a text in a message."""
-_EPOCH = datetime.fromtimestamp(0, UTC)
-_MILLISECOND = timedelta(milliseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,35 +34,30 @@ class ShapedPoints:
     unstorable: Mapping[int, str] = field(default_factory=dict)
 
 
-def since_epoch(time: datetime) -> int:
-    """Convert an aware time to milliseconds since 1970."""
-    return (time - _EPOCH) // _MILLISECOND
-
-
 def poll_points(
     samples: Sequence[MeterReading], readings: pd.DataFrame, statuses: Mapping[int, str] | None = None
-) -> list[PollPoint]:
+) -> PollPoints:
     """How reading each meter went; `points` counts the rows of that meter and time in `readings`.
 
     `statuses` is by meter id the status; None where it is not known.
     """
     statuses = statuses or {}
-    points = _points_of_each(readings)
-    return [
-        PollPoint(
-            time=sample.time,
-            id=sample.meter.id,
-            description=sample.meter.description,
-            ok=sample.failure is None,
-            latency_ms=sample.latency_ms,
-            requests=sample.requests,
-            points=points[sample.meter.id, since_epoch(sample.time)],
-            error=sample.failure.reason if sample.failure else None,
-            status=statuses.get(sample.meter.id),
-            silent=sample.is_silent,
-        )
-        for sample in samples
-    ]
+    counts = _points_of_each(readings)
+    ids, times = [each.meter.id for each in samples], [since_epoch(each.time) for each in samples]
+    failures = [each.failure for each in samples]
+    polls = Polls(
+        np.array(times, np.int64),
+        np.array(ids, np.int64),
+        TextColumn.of([each.meter.description for each in samples]),
+        np.array([failure is None for failure in failures], np.bool_),
+        np.array([each.latency_ms for each in samples], np.float64),
+        np.array([each.requests for each in samples], np.int64),
+        np.array([counts[key] for key in zip(ids, times, strict=True)], np.int64),
+        TextColumn.of([failure and failure.reason for failure in failures]),
+        TextColumn.of([statuses.get(id_) for id_ in ids]),
+    )
+    silent = [bool(failure) and each.is_silent for failure, each in zip(failures, samples, strict=True)]
+    return PollPoints(polls, np.array(silent, np.bool_))
 
 
 def _points_of_each(readings: pd.DataFrame) -> Counter[tuple[int, int]]:
@@ -93,7 +84,7 @@ def shape_points(readings: pd.DataFrame, polls: Sequence[PollPoint]) -> ShapedPo
         polls: the result of reading each meter.
     """
     shaped, unstorable = _readings(readings)
-    shaped_polls, unstorable_polls = _polls(polls)
+    shaped_polls, unstorable_polls = _polls(PollPoints.of(polls))
     return ShapedPoints(PointBatch(shaped, shaped_polls), unstorable | unstorable_polls)
 
 
@@ -129,24 +120,18 @@ def _readings(frame: pd.DataFrame) -> tuple[Readings, dict[int, str]]:
     return shaped if stored.all() else shaped[stored], reasons
 
 
-def _polls(polls: Sequence[PollPoint]) -> tuple[Polls, dict[int, str]]:
-    issues = {poll.id: issue for poll in polls if (issue := _description_issue(text_or_none(poll.description) or ""))}
-    rows = [
-        {
-            "time": since_epoch(poll.time),
-            "id": poll.id,
-            "description": poll.description,
-            "ok": poll.ok,
-            "latency_ms": poll.latency_ms if isfinite(poll.latency_ms) else None,
-            "requests": poll.requests,
-            "points": poll.points,
-            "error": one_line(poll.error, MAX_ERROR) if poll.error else None,
-            "status": poll.status,
-        }
-        for poll in polls
-        if poll.id not in issues
-    ]
-    return Polls.of(rows), issues
+def _polls(points: PollPoints) -> tuple[Polls, dict[int, str]]:
+    polls = points.polls
+    checked = _checked(polls.description, _description_issue)
+    latency_ms = np.where(np.isfinite(polls.latency_ms), polls.latency_ms, np.nan)
+    shown = TextColumn.of([*(one_line(error, MAX_ERROR) for error in polls.error.distinct), None])
+    error = TextColumn(shown.codes[polls.error.codes], shown.distinct)  # the code -1 selects the last
+    polls = replace(polls, latency_ms=latency_ms, error=error)
+    if not checked.issues:
+        return polls, {}
+    unstorable = checked.unstorable()
+    ids, codes = polls.id[unstorable].tolist(), polls.description.codes[unstorable].tolist()
+    return polls[~unstorable], {id_: checked.issues[code] for id_, code in zip(ids, codes, strict=True)}
 
 
 def _times(times: pd.Series) -> NDArray[np.int64]:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-import uvicorn
-
 from emm_pipeline.credentials import is_loopback
 from emm_pipeline.errors import ConfigurationError
+from emm_pipeline.http_access.serving import serve_until_signal
 from emm_pipeline.web.app import build_app
 from emm_pipeline.web.site import open_site
 
@@ -43,7 +42,7 @@ def serve(settings: Callable[[], Settings], host: str, port: int, *, needs_login
         )
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO)
     with open_site(settings, needs_login=needs_login) as site:
-        uvicorn.run(
+        serve_until_signal(
             build_app(site),
             host=host,
             port=port,

@@ -10,7 +10,7 @@ from sqlalchemy import create_engine, text
 from support.meters import SimulatedUnit
 
 from emm_pipeline.dagster_ext import event_log
-from emm_pipeline.defs.partitions import METER_READINGS
+from emm_pipeline.defs.partitions import METER_READINGS, METERS
 from emm_pipeline.settings import current_settings
 
 PARTITIONS, EVENTS_EACH = 1000, 20
@@ -97,3 +97,13 @@ def test_of_many_materializations_the_steps_have_the_newest(pipeline, polled, mo
     stock = PostgresEventLogStorage.get_step_stats_for_run(ours, polled)
     for step, whole in zip(ours.get_step_stats_for_run(polled), stock, strict=True):
         assert step == copy(whole, materialization_events=whole.materialization_events[-4:])
+
+
+@pytest.mark.parametrize("keys", [(), ("1",), ("2", "1", "2"), ("1", "it's", 'ä,"{}', "", *map(str, range(3, 2000)))])
+def test_the_existing_partitions_are_those_that_dagster_would_give(pipeline, keys):
+    ours = pipeline.instance.event_log_storage
+    for name, partitions in {METERS.name: ["1", "2", "it's", 'ä,"{}'], "others": ["3"]}.items():
+        pipeline.instance.add_dynamic_partitions(name, partitions)
+    existing = ours.get_existing_dynamic_partitions(METERS.name, keys)
+    assert existing == PostgresEventLogStorage.get_existing_dynamic_partitions(ours, METERS.name, keys)
+    assert existing == {"1", "2", "it's", 'ä,"{}'} & set(keys)

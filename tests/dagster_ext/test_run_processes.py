@@ -4,6 +4,7 @@ import multiprocessing
 import subprocess
 import sys
 
+import psutil
 import pytest
 
 from emm_pipeline.dagster_ext import run_processes
@@ -52,3 +53,61 @@ def test_runs_start_even_if_the_definitions_cannot_be_imported_beforehand(monkey
     import emm_pipeline.preload  # noqa: F401
 
     assert "a setting that is wrong" in caplog.text
+
+
+SHARED = """
+import json, multiprocessing, os, sys
+from multiprocessing import forkserver
+from emm_pipeline.dagster_ext import run_processes
+
+def report(queue):
+    forkserver.ensure_running()  # as a run would that starts processes; it must not wait for its parent's lock
+    queue.put([sys.modules.get("__marker__"), sorted(os.listdir("/proc/self/fd")), os.getppid()])
+
+if __name__ == "__main__":
+    run_processes.set_run_process_context = lambda _: None
+    run_processes.fork_run_processes("json")
+    sys.modules["__marker__"] = "from the code server"
+    open_file = open(os.devnull)
+    print("once")
+    run_processes.share_memory_with_fork_server("json")
+    server = forkserver._forkserver._forkserver_pid
+    files = {os.readlink(f"/proc/{server}/fd/{each}") for each in os.listdir(f"/proc/{server}/fd")}
+    assert os.path.devnull not in {each for each in files if each != os.readlink(f"/proc/{server}/fd/0")}, files
+    context = run_processes.fork_context()
+    for restart in (False, True):
+        if restart:
+            os.kill(server, 9)
+            os.waitid(os.P_PID, server, os.WEXITED | os.WNOWAIT)
+        queue = context.Queue()
+        run = context.Process(target=report, args=[queue])
+        run.start()
+        marker, _, parent = queue.get(timeout=60)
+        run.join(60)
+        print(marker, parent == server, run.exitcode)
+"""
+
+
+def test_the_fork_server_shares_the_memory_of_the_code_server_and_a_killed_one_is_replaced(tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text(SHARED)
+    said = subprocess.run([sys.executable, program], capture_output=True, text=True, check=False, timeout=120)
+    assert said.stdout.splitlines() == ["once", "from the code server True 0", "None False 0"], said.stderr
+
+
+ALONE = """
+import os, sys
+from multiprocessing import forkserver
+from emm_pipeline.dagster_ext import run_processes
+run_processes.set_run_process_context = lambda _: None
+run_processes.share_memory_with_fork_server("json")
+print(forkserver._forkserver._forkserver_pid, flush=True)
+sys.stdin.read()
+"""
+
+
+def test_the_fork_server_ends_when_the_code_server_is_killed():
+    with subprocess.Popen([sys.executable, "-c", ALONE], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
+        forked = psutil.Process(int(server.stdout.readline()))
+        server.kill()
+    forked.wait(60)

@@ -76,3 +76,19 @@ def test_instances_opened_one_after_another_share_their_connections(pipeline):
             )
         ).scalar_one()
     assert open_ == 1
+
+
+def test_a_connection_that_postgresql_has_ended_is_replaced_before_the_next_statement(pipeline):
+    instance = DagsterInstance.get()
+    assert instance.get_runs_count() == 0
+    engine = create_engine(current_settings().dagster_database_url)
+    with engine.begin() as connection:
+        ended = connection.execute(
+            text(
+                "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND application_name = 'emm dagster'"
+            )
+        )
+        assert set(ended.scalars()) == {True}
+    engine.dispose()
+    assert instance.get_runs_count() == 0

@@ -6,8 +6,12 @@ from datetime import UTC
 import pytest
 from sqlalchemy import event
 from support.polling import IMPATIENT, MINUTE, plan_of, slot, unit
+from support.ports import free_port
 
+from emm_pipeline.config_db.engine import create_config_engine
 from emm_pipeline.polling import pipeline
+from emm_pipeline.polling.plan import PollPlan
+from emm_pipeline.polling.run_state import RunState
 from emm_pipeline.polling.timing import SampleTime
 from emm_pipeline.stores.delivery import Delivery
 from emm_pipeline.stores.outbox.folder import Outbox
@@ -77,3 +81,37 @@ def test_a_second_attempt_reads_only_its_meters_and_the_others_are_known_afterwa
     some = replace(plan, meters=plan.meters[:1])
     assert set(poll("run", some, 0, again=True)) == {101}
     assert set(poll("run", plan, 1)) == {101, 102}
+
+
+NO_METERS = PollPlan((), {})
+
+
+@pytest.fixture
+def asked(caplog):
+    """The number of times that the database was asked for the device state in vain."""
+    return lambda: sum("device state could not be loaded" in message for message in caplog.messages)
+
+
+@pytest.fixture
+def dead_database():
+    engine = create_config_engine(f"postgresql://user:password@127.0.0.1:{free_port()}/none")
+    yield engine
+    engine.dispose()
+
+
+def test_a_reading_does_not_ask_again_a_database_that_did_not_answer_just_before_it(dead_database, asked):
+    state = RunState()
+    state.prepare(dead_database, NO_METERS, None)
+    assert asked() == 1
+    assert not state.device_states(dead_database, NO_METERS, None).is_loaded
+    assert asked() == 1
+
+
+def test_each_reading_asks_a_database_that_did_not_answer_for_the_reading_before(dead_database, asked):
+    state = RunState()
+    for readings in (1, 2):
+        state.prepare(dead_database, NO_METERS, None)
+        state.device_states(dead_database, NO_METERS, None)
+        assert asked() == readings
+    state.device_states(dead_database, NO_METERS, None)
+    assert asked() == 3

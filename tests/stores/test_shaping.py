@@ -140,7 +140,7 @@ def test_poll_records_count_the_points_of_that_meter_at_that_time():
         MeterReading(meters[1], NOON, failure=failure, requests=1, latency_ms=3000.0),
     ]
     frame = readings(reading(), reading(measurement="voltageL2"), reading(time=NOON + timedelta(milliseconds=1)))
-    assert poll_points(samples, frame) == [
+    assert list(poll_points(samples, frame)) == [
         poll(description=None, points=2),
         poll(id=2, description=None, ok=False, latency_ms=3000.0, requests=1, points=0, error="no reply", silent=True),
     ]
@@ -149,7 +149,7 @@ def test_poll_records_count_the_points_of_that_meter_at_that_time():
 def test_an_empty_frame_of_no_types_has_no_points():
     empty = pd.DataFrame(columns=list(READING_COLUMNS))
     assert rows(points(empty)) == rows(PointBatch.of()) == []
-    assert poll_points([], empty) == []
+    assert list(poll_points([], empty)) == []
 
 
 def test_points_need_neither_pandas_nor_a_clients_library():

@@ -152,10 +152,10 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[ClockLoop]:
 @pytest.fixture
 def wall_clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """The time of day for the steps of a run, which sleep until a sample time."""
-    from emm_pipeline.defs import discovery, poll
+    from emm_pipeline.defs import discovery, reading
 
     clock = Clock()
     clock.show_in_emm(monkeypatch)
-    for module in (discovery, poll):
+    for module in (discovery, reading):
         monkeypatch.setattr(module, "time", SimpleNamespace(sleep=clock.sleep))
     return clock

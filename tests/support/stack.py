@@ -28,10 +28,11 @@ REGISTERS = """
 """
 
 
-def _is_forked(process: psutil.Process | None) -> bool:
-    """Whether a process is the fork server or a run, which has the same command line."""
+def _is_forked(process: psutil.Process, server: psutil.Process) -> bool:
+    """Whether a process was forked from the code server, or is the fork server that took that one's place."""
     try:
-        return process is not None and "multiprocessing.forkserver" in " ".join(process.cmdline())
+        command = process.cmdline()
+        return command == server.cmdline() or "multiprocessing.forkserver" in " ".join(command)
     except psutil.Error:  # it has ended
         return False
 
@@ -108,12 +109,12 @@ class Stack:
 
     def run_workers(self) -> list[psutil.Process]:
         """Return the processes of the runs in progress."""
-        return [run for server in self.fork_servers() for run in server.children() if _is_forked(run)]
+        return [run for server in self.fork_servers() for run in server.children()]
 
     def fork_servers(self) -> list[psutil.Process]:
         """Return the process from which runs are forked; an empty list before the code server has started it."""
-        children = psutil.Process(self._processes.pid("code_server")).children(recursive=True)
-        return [child for child in children if _is_forked(child) and not _is_forked(child.parent())]
+        server = psutil.Process(self._processes.pid("code_server"))
+        return [child for child in server.children() if _is_forked(child, server)]
 
     def _wait_for(self, what: str, look: Any) -> None:
         def check_and_look() -> bool:

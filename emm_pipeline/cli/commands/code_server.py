@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from emm_pipeline.dagster_ext.saving_memory import saving_memory
+
 DEFINITIONS, PRELOAD = "emm_pipeline.definitions", "emm_pipeline.preload"
 PORT = 4000
 
@@ -29,6 +31,7 @@ def code_server(context: click.Context, host: str, port: int, log_level: str) ->
     """
     if context.obj:
         raise click.UsageError("--env-file has no effect here: put the settings into the environment or config/.env")
-    from emm_pipeline.dagster_ext.code_server import serve  # noqa: PLC0415  # Dagster takes 2 s to import
+    with saving_memory():
+        from emm_pipeline.dagster_ext.code_server import serve  # noqa: PLC0415  # Dagster takes 2 s to import
 
     serve(DEFINITIONS, PRELOAD, host, port, log_level)

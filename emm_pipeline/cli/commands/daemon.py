@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from emm_pipeline.dagster_ext.saving_memory import saving_memory
 from emm_pipeline.settings import PRODUCT_FILES
 
 
@@ -22,7 +23,8 @@ def daemon(workspace: Path | None) -> None:
 
     Example: emm daemon --workspace workspace.yaml
     """
-    from emm_pipeline.dagster_ext.daemon import serve  # noqa: PLC0415  # Dagster takes 2 s to import
+    with saving_memory():
+        from emm_pipeline.dagster_ext.daemon import serve  # noqa: PLC0415  # Dagster takes 2 s to import
 
     here = Path("workspace.yaml")
     serve(workspace or (here if here.exists() else PRODUCT_FILES / here))

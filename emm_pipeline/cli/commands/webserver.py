@@ -9,6 +9,7 @@ import click
 from emm_pipeline.access.engine import warning_of_engine
 from emm_pipeline.cli.output import note
 from emm_pipeline.credentials import is_loopback
+from emm_pipeline.dagster_ext.saving_memory import saving_memory
 from emm_pipeline.settings import PRODUCT_FILES, current_settings
 
 PORT = 3001
@@ -29,7 +30,8 @@ def webserver(host: str, port: int, workspace: Path | None) -> None:
 
     Example: emm webserver --host 127.0.0.1 --port 3001
     """
-    from emm_pipeline.dagster_ext.webserver import serve  # noqa: PLC0415  # Dagster takes 2 s to import
+    with saving_memory():
+        from emm_pipeline.dagster_ext.webserver import serve  # noqa: PLC0415  # Dagster takes 2 s to import
 
     if not is_loopback(host) and (warning := warning_of_engine(current_settings().emm_bind)):
         note(warning)

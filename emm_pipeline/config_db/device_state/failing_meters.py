@@ -12,7 +12,7 @@ from sqlalchemy import select
 
 from emm_pipeline.config_db.choosing import is_one_of
 from emm_pipeline.config_db.device_state.meter_status import storable
-from emm_pipeline.config_db.engine import database_errors
+from emm_pipeline.config_db.engine import connected, database_errors
 from emm_pipeline.config_db.tables import meter_status
 from emm_pipeline.config_db.upsert import upsert
 from emm_pipeline.failing import FailingMeter
@@ -20,13 +20,13 @@ from emm_pipeline.failing import FailingMeter
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from sqlalchemy import Engine
+    from sqlalchemy import Connection, Engine
 
 _COLUMNS = ("failed_samples", "failed_samples_since", "failed_sample_reason", "next_attempt_at", "silent")
 """The columns, in the order of the fields of FailingMeter after its id."""
 
 
-def load_failing(engine: Engine, ids: Collection[int] | None = None) -> dict[int, FailingMeter]:
+def load_failing(engine: Engine | Connection, ids: Collection[int] | None = None) -> dict[int, FailingMeter]:
     """Return the failing meters, by id; only those with these ids, if any are given.
 
     Raises:
@@ -34,15 +34,15 @@ def load_failing(engine: Engine, ids: Collection[int] | None = None) -> dict[int
     """
     columns = (meter_status.c[name] for name in ("id", *_COLUMNS))
     failing = meter_status.c.failed_samples > 0
-    with database_errors(engine), engine.connect() as connection:
+    with connected(engine) as connection:
         rows = connection.execute(select(*columns).where(failing, is_one_of(meter_status.c.id, ids)))
         return {row.id: FailingMeter(*row) for row in rows}
 
 
-def load_silent(engine: Engine, ids: Collection[int]) -> frozenset[int]:
+def load_silent(engine: Engine | Connection, ids: Collection[int]) -> frozenset[int]:
     """Return which of these meters did not reply when they were read last."""
     silent = select(meter_status.c.id).where(meter_status.c.was_silent, is_one_of(meter_status.c.id, ids))
-    with database_errors(engine), engine.connect() as connection:
+    with connected(engine) as connection:
         return frozenset(connection.scalars(silent))
 
 

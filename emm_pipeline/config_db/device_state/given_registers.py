@@ -9,29 +9,29 @@ from sqlalchemy import select
 
 from emm_pipeline.config_db.choosing import is_one_of
 from emm_pipeline.config_db.device_state.fingerprints import Fingerprints
-from emm_pipeline.config_db.engine import database_errors
+from emm_pipeline.config_db.engine import connected, database_errors
 from emm_pipeline.config_db.tables import given_registers
 from emm_pipeline.config_db.upsert import upsert
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from sqlalchemy import Engine
+    from sqlalchemy import Connection, Engine
 
     from emm_pipeline.fleet import EnergyMeter, MeterType
-    from emm_pipeline.readings import GivenRange, MeterReading
+    from emm_pipeline.readings import GivenRange, MeterReading, Request
 
 Given = dict[int, tuple["GivenRange", ...]]
 """The ranges by meter id."""
 
 
-def load_given(engine: Engine, meters: Sequence[EnergyMeter], types: Mapping[str, MeterType]) -> Given:
+def load_given(engine: Engine | Connection, meters: Sequence[EnergyMeter], types: Mapping[str, MeterType]) -> Given:
     """Return the registers that meters have sent, for meters whose configuration has not changed since.
 
     Raises:
         ConfigDatabaseError: The database cannot be read. `save_given` raises it, too.
     """
-    with database_errors(engine), engine.connect() as connection:
+    with connected(engine) as connection:
         of_meters = is_one_of(given_registers.c.meter_id, [meter.id for meter in meters])
         found = {row.meter_id: row for row in connection.execute(select(given_registers).where(of_meters))}
     known = Fingerprints(types)
@@ -61,10 +61,15 @@ def save_given(
     """
     fingerprints = Fingerprints(types)
     rows = []
+    last: tuple[Sequence[GivenRange], list[Request]] | None = None  # many meters were read in the same way
     for reading in readings:
         before = known.get(reading.meter.id, ())
+        requests = [block.request for block in reading.blocks]
+        if last and before is last[0] and requests == last[1]:
+            continue
         came = [(int(b.request.function_code), b.request.address, b.request.end) for b in reading.blocks]
         if all(_is_in(each, before) for each in came):
+            last = before, requests
             continue
         ranges = json.dumps(merged([*before, *came]))
         configuration = fingerprints.of(reading.meter)

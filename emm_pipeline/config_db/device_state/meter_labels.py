@@ -10,7 +10,7 @@ from sqlalchemy import select
 from emm_pipeline.config_db.choosing import is_one_of
 from emm_pipeline.config_db.device_state.fingerprints import Fingerprints
 from emm_pipeline.config_db.device_state.meter_status import storable
-from emm_pipeline.config_db.engine import database_errors
+from emm_pipeline.config_db.engine import connected, database_errors
 from emm_pipeline.config_db.tables import meter_labels
 from emm_pipeline.config_db.upsert import upsert
 from emm_pipeline.readings import LABELS_LAST
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
     from datetime import datetime
 
-    from sqlalchemy import Engine
+    from sqlalchemy import Connection, Engine
 
     from emm_pipeline.fleet import EnergyMeter, MeterType
     from emm_pipeline.readings import MeterReading
@@ -38,7 +38,7 @@ def load_labels(engine: Engine, ids: Collection[int] | None = None) -> dict[int,
 
 
 def load_labels_known(
-    engine: Engine, meters: Sequence[EnergyMeter], types: Mapping[str, MeterType], now: datetime
+    engine: Engine | Connection, meters: Sequence[EnergyMeter], types: Mapping[str, MeterType], now: datetime
 ) -> frozenset[int]:
     """Return the ids of meters whose labels need not be read now: they have none, or were read less than a day ago.
 
@@ -51,7 +51,7 @@ def load_labels_known(
         meter_labels.c.read_at > now - LABELS_LAST,
         is_one_of(meter_labels.c.meter_id, [meter.id for meter in meters]),
     )
-    with database_errors(engine), engine.connect() as connection:
+    with connected(engine) as connection:
         known = {row.meter_id: row.configuration for row in connection.execute(recent)}
     fingerprints = Fingerprints(types)
     return frozenset(

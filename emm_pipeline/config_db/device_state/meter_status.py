@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import delete, func, or_, select
 
 from emm_pipeline.config_db.choosing import is_one_of
-from emm_pipeline.config_db.engine import database_errors
+from emm_pipeline.config_db.engine import connected, database_errors
 from emm_pipeline.config_db.state_tables import (
     accepted_absences,
     given_registers,
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
     from datetime import datetime
 
-    from sqlalchemy import Engine
+    from sqlalchemy import Connection, Engine
 
 
 _NO_COUNTERS: Mapping[int, str] = MappingProxyType({})
@@ -87,20 +87,20 @@ def load_polled_at(engine: Engine) -> dict[int, datetime]:
         return {row.id: row.polled_at for row in connection.execute(query)}
 
 
-def load_newest_reading(engine: Engine, ids: Collection[int]) -> datetime | None:
+def load_newest_reading(engine: Engine | Connection, ids: Collection[int]) -> datetime | None:
     """Return the time (UTC) of the latest reading of any of these meters, or None if none was ever read."""
-    with database_errors(engine), engine.connect() as connection:
+    with connected(engine) as connection:
         newest: datetime | None = connection.scalar(
             select(func.max(meter_status.c.last_read_at)).where(is_one_of(meter_status.c.id, ids))
         )
         return newest.astimezone(UTC) if newest else None
 
 
-def load_counters(engine: Engine, ids: Collection[int]) -> dict[int, str]:
+def load_counters(engine: Engine | Connection, ids: Collection[int]) -> dict[int, str]:
     """Return the energy counters of each of these meters that has any, by id (`polling/counters.py`)."""
     columns = meter_status.c
     known = select(columns.id, columns.counters).where(columns.counters.is_not(None), is_one_of(columns.id, ids))
-    with database_errors(engine), engine.connect() as connection:
+    with connected(engine) as connection:
         return {row.id: row.counters for row in connection.execute(known)}
 
 

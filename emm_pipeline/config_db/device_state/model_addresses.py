@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from emm_pipeline.config_db.choosing import is_one_of
 from emm_pipeline.config_db.device_state.fingerprints import Fingerprints
-from emm_pipeline.config_db.engine import database_errors
+from emm_pipeline.config_db.engine import connected, database_errors
 from emm_pipeline.config_db.tables import model_addresses
 from emm_pipeline.config_db.upsert import upsert
 from emm_pipeline.readings import REFUSAL_LASTS
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from sqlalchemy import Engine
+    from sqlalchemy import Connection, Engine
 
     from emm_pipeline.fleet import EnergyMeter, MeterType
     from emm_pipeline.readings import MeterReading
 
 
 def load_model_addresses(
-    engine: Engine, meters: Sequence[EnergyMeter], types: Mapping[str, MeterType], now: datetime
+    engine: Engine | Connection, meters: Sequence[EnergyMeter], types: Mapping[str, MeterType], now: datetime
 ) -> dict[int, dict[int, int]]:
     """Return by meter id the address of each of its models.
 
@@ -38,7 +38,7 @@ def load_model_addresses(
         model_addresses.c.found_at > now - REFUSAL_LASTS,
         is_one_of(model_addresses.c.meter_id, [meter.id for meter in meters]),
     )
-    with database_errors(engine), engine.connect() as connection:
+    with connected(engine) as connection:
         found = {row.meter_id: row for row in connection.execute(recent)}
     known = Fingerprints(types)
     return {

@@ -9,7 +9,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from emm_pipeline.config_db.choosing import is_one_of
 from emm_pipeline.config_db.device_state.meter_status import storable
-from emm_pipeline.config_db.engine import database_errors
+from emm_pipeline.config_db.engine import connected, database_errors
 from emm_pipeline.config_db.state_tables import accepted_absences, register_issues
 from emm_pipeline.config_db.upsert import upsert
 from emm_pipeline.status import RegisterIssue, RegisterIssueKind
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
     from datetime import datetime
 
-    from sqlalchemy import Engine
+    from sqlalchemy import Connection, Engine
 
 
 def load_issues(engine: Engine) -> dict[int, tuple[RegisterIssue, ...]]:
@@ -83,11 +83,11 @@ def _is_same(before: RegisterIssue | None, now: RegisterIssue) -> bool:
     return now.kind is RegisterIssueKind.IMPLAUSIBLE or before.reason == now.reason
 
 
-def load_accepted(engine: Engine, ids: Collection[int] | None = None) -> dict[int, set[str]]:
+def load_accepted(engine: Engine | Connection, ids: Collection[int] | None = None) -> dict[int, set[str]]:
     """Return, by meter id, the measurements whose absence a person has accepted; of all meters, or of these."""
     accepted: dict[int, set[str]] = {}
     chosen = select(accepted_absences).where(is_one_of(accepted_absences.c.meter_id, ids))
-    with database_errors(engine), engine.connect() as connection:
+    with connected(engine) as connection:
         for row in connection.execute(chosen):
             accepted.setdefault(row.meter_id, set()).add(row.measurement_name)
     return accepted

@@ -9,7 +9,7 @@ from sqlalchemy import delete, or_, select
 
 from emm_pipeline.config_db.choosing import is_one_of
 from emm_pipeline.config_db.device_state.fingerprints import Fingerprints
-from emm_pipeline.config_db.engine import database_errors
+from emm_pipeline.config_db.engine import connected, database_errors
 from emm_pipeline.config_db.tables import model_addresses, refused_registers
 from emm_pipeline.config_db.upsert import upsert
 from emm_pipeline.fleet import FunctionCode
@@ -46,7 +46,7 @@ def load_unsupported(
 
 
 def load_refused(
-    engine: Engine, meters: Sequence[EnergyMeter], types: Mapping[str, MeterType], now: datetime
+    engine: Engine | Connection, meters: Sequence[EnergyMeter], types: Mapping[str, MeterType], now: datetime
 ) -> dict[int, tuple[UnsupportedRange, ...]]:
     """Return by meter id the registers that the meter did not give when they were last requested, less than a day ago.
 
@@ -67,7 +67,7 @@ def load_refused(
     )
     known = Fingerprints(types)
     unsupported: dict[int, tuple[UnsupportedRange, ...]] = {}
-    with database_errors(engine), engine.connect() as connection:
+    with connected(engine) as connection:
         for meter_id, rows in groupby(connection.execute(query), key=lambda row: row.meter_id):
             configuration = known.of(by_id[meter_id])
             current = [row for row in rows if row.configuration == configuration]

@@ -11,7 +11,6 @@ rate of success. influxdb_client's `Point` would change some texts, and takes 25
 
 from __future__ import annotations
 
-from itertools import chain
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from emm_pipeline.stores.energy_points import EnergyPoints
-    from emm_pipeline.stores.points import PointBatch, Polls, Readings, TextColumn
+    from emm_pipeline.stores.points import PointBatch, Polls, TextColumn
 
 ALL_METERS = "all"
 """The tag `id` of totals."""
@@ -38,59 +37,75 @@ class LineProtocol:
     """A batch of points as line protocol.
 
     Parts that many lines share are formatted once: a register's measurement and unit, a meter's description, id and
-    time.
+    time. Lines are formatted when they are asked for, because all lines of a large fleet take much memory.
     """
 
     def __init__(self, points: PointBatch) -> None:
-        self._readings = _reading_parts(points.readings)
-        self._before_polls = len(points.readings)
-        self._polls = _poll_lines(points.polls)
+        readings = points.readings
+        self._readings, self._polls = readings, points.polls
+        self._measurements = [text.translate(_MEASUREMENT_ESCAPES) for text in readings.measurement.distinct]
+        self._units = _tags("dataunit", readings.unit)
+        self._descriptions = _tags("description", readings.description)
+        self._poll_descriptions = _tags("description", points.polls.description)
+        # The points of a meter are adjacent.
+        self._starts = _changes(readings.time, readings.id, readings.description.codes)
+        self._heads: dict[bytes, list[str]] = {}
 
     def text(self, start: int, stop: int) -> str:
         """Return the lines of a range of points (readings first, as in `PointBatch`), each with its line end."""
-        readings = (part[start:stop] for part in self._readings)
-        polls = self._polls[max(start - self._before_polls, 0) : max(stop - self._before_polls, 0)]
-        return "".join(chain(chain.from_iterable(zip(*readings, strict=True)), polls))
+        before_polls = len(self._readings)
+        polls = self._polls[max(start - before_polls, 0) : max(stop - before_polls, 0)]
+        return "".join([*self._reading_lines(start, min(stop, before_polls)), *self._poll_lines(polls)])
 
+    def _reading_lines(self, start: int, stop: int) -> list[str]:
+        if start >= stop:
+            return []
+        first, last = np.searchsorted(self._starts, (start, stop - 1), side="right").tolist()
+        starts = [start, *self._starts[first:last].tolist()]
+        readings = self._readings[start:stop]
+        rows = [begin - start for begin in starts]
+        values = readings.value.tolist()
+        measurements, units = readings.measurement.codes, readings.unit.codes
+        codes, ids, times = (
+            column[rows].tolist() for column in (readings.description.codes, readings.id, readings.time)
+        )
+        lines: list[str] = []
+        for begin, end, code, id_, time in zip(rows, [*rows[1:], stop - start], codes, ids, times, strict=True):
+            heads = self._heads_of(measurements[begin:end], units[begin:end])
+            tail = f"{self._descriptions[code]},id={id_} value="
+            stamp = f" {time}\n"
+            lines += [f"{head}{tail}{value!r}{stamp}" for head, value in zip(heads, values[begin:end], strict=True)]
+        return lines
 
-def _reading_parts(readings: Readings) -> tuple[list[str], ...]:
-    """Return the four parts of each line: measurement and unit, description and id, value, time."""
-    if not len(readings):
-        return ([],)
-    units = _tags("dataunit", readings.unit)
-    measurements = [text.translate(_MEASUREMENT_ESCAPES) for text in readings.measurement.distinct]
-    register_codes = readings.measurement.codes.astype(np.int64) * len(units)
-    register_codes += readings.unit.codes.astype(np.int64) % len(units)  # -1, a missing unit, becomes the last tag
-    registers, of_register = np.unique(register_codes, return_inverse=True)
-    heads = [f"{measurements[code // len(units)]}{units[code % len(units)]}" for code in registers.tolist()]
-    # The points of a meter are adjacent.
-    starts = _changes(readings.time, readings.id, readings.description.codes)
-    counts = np.diff(starts, append=len(readings))
-    descriptions = _tags("description", readings.description)
-    meters = zip(readings.description.codes[starts].tolist(), readings.id[starts].tolist(), strict=True)
-    tails = [f"{descriptions[code]},id={meter_id} value=" for code, meter_id in meters]
-    times = [f" {time}\n" for time in readings.time[starts].tolist()]
-    return (
-        _objects(heads)[of_register].tolist(),
-        _objects(tails).repeat(counts).tolist(),
-        list(map(repr, readings.value.tolist())),
-        _objects(times).repeat(counts).tolist(),
-    )
+    def _heads_of(self, measurements: NDArray[Any], units: NDArray[Any]) -> list[str]:
+        """Return measurement and unit of the lines with these codes; many meters have the same ones."""
+        key = measurements.tobytes() + units.tobytes()
+        heads = self._heads.get(key)
+        if heads is None:
+            pairs = zip(measurements.tolist(), units.tolist(), strict=True)
+            heads = self._heads[key] = [f"{self._measurements[code]}{self._units[unit]}" for code, unit in pairs]
+        return heads
 
-
-def _poll_lines(polls: Polls) -> list[str]:
-    descriptions = _tags("description", polls.description)
-    lines = []
-    for poll, code in zip(polls.rows(), polls.description.codes.tolist(), strict=True):
-        fields = f"ok={int(poll['ok'])}i,requests={poll['requests']}i,points={poll['points']}i"
-        if isfinite(poll["latency_ms"]):
-            fields += f",latency_ms={poll['latency_ms']!r}"
-        if poll["error"]:
-            fields += f',error="{poll["error"].translate(_STRING_ESCAPES)}"'
-        if poll["status"]:
-            fields += f',status="{poll["status"].translate(_STRING_ESCAPES)}"'
-        lines.append(f"{POLL_MEASUREMENT}{descriptions[code]},id={poll['id']} {fields} {poll['time']}\n")
-    return lines
+    def _poll_lines(self, polls: Polls) -> list[str]:
+        texts = (polls.error, polls.status)
+        errors, statuses = ([*(text.translate(_STRING_ESCAPES) for text in each.distinct), ""] for each in texts)
+        columns = (
+            *(polls.time, polls.id, polls.description.codes, polls.ok.astype(np.int8), polls.requests, polls.points),
+            *(polls.latency_ms, polls.error.codes, polls.status.codes),
+        )
+        lines = []
+        for time, id_, code, ok, requests, points, latency_ms, error, status in zip(
+            *(column.tolist() for column in columns), strict=True
+        ):
+            fields = f"ok={ok}i,requests={requests}i,points={points}i"
+            if isfinite(latency_ms):
+                fields += f",latency_ms={latency_ms!r}"
+            if error >= 0:
+                fields += f',error="{errors[error]}"'
+            if status >= 0:
+                fields += f',status="{statuses[status]}"'
+            lines.append(f"{POLL_MEASUREMENT}{self._poll_descriptions[code]},id={id_} {fields} {time}\n")
+        return lines
 
 
 def escaped_measurement(text: str) -> str:
@@ -149,8 +164,3 @@ def _changes(*columns: NDArray[Any]) -> NDArray[np.intp]:
     different = np.ones(len(columns[0]), bool)
     different[1:] = np.logical_or.reduce([column[1:] != column[:-1] for column in columns])
     return different.nonzero()[0]
-
-
-def _objects(texts: list[str]) -> NDArray[np.object_]:
-    """Return an array of references to texts."""
-    return np.array(texts, dtype=object)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from emm_pipeline.stores.points import PointBatch
 
-BATCH_POINTS = 5000
+BATCH_POINTS = 10_000
 _GZIP_LEVEL = 1
 """This level already compresses line protocol to a tenth; higher levels take more time than the network."""
 _NO_CONTENT = 204
