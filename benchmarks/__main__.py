@@ -66,7 +66,7 @@ def main() -> None:
         + ", ".join(BENCHMARKS),
     )
     options = parser.parse_args()
-    words = options.only.split(",")
+    words = [word for word in options.only.split(",") if word] or [""]
     chosen = {name: run for name, run in BENCHMARKS.items() if any(word in name for word in words)}
     if not chosen:
         parser.error(f"no benchmark has {options.only!r} in its name; there are {', '.join(BENCHMARKS)}")

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 LOAD = Load(50_000, 10, 10)
 LOOK = Look(most_s=2.0, most_after_change_s=2.0, stated_every=60)
-QUICK_LOAD = Load(300, 3, 2, most_s=10.0, most_cpu_s=10.0, most_event_log_gb=3.0, idle_s=10.0, waits_s=0.0)
+QUICK_LOAD = Load(
+    300, 3, 2, most_s=10.0, most_cpu_s=10.0, most_event_log_gb=3.0, settles_s=0.0, idle_s=10.0, waits_s=0.0
+)
 QUICK_LOOK = Look(most_s=5.0, most_after_change_s=5.0, minutes=30, stated_every=3, open_ms=3000)
 QUICK_METERS_PER_RUN = 100
 

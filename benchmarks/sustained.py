@@ -36,6 +36,8 @@ class Load:
     most_s: float | None = None
     most_cpu_s: float | None = None
     most_event_log_gb: float | None = None
+    settles_s: float = 60.0
+    """Seconds until the discovery has no more effect on the idle load."""
     idle_s: float = 60.0
     waits_s: float = 60.0
     """Seconds after the last minute after which a point that is not stored is missing."""
@@ -61,10 +63,11 @@ def sustained(*, quick: bool) -> list[Row]:
 def poll_each_minute(product: Product, load: Load) -> list[Row]:
     """Let the schedule poll the meters that were added, and check every point.
 
-    Every point of every tick is read back and compared with the value of its meter in that second. The first tick,
-    which records the status of every meter, is included.
+    Every point of every tick is read back and compared with the values of its meter within the next 3 s. The first
+    tick, which records the status of every meter, is included.
     """
     name = f"sustained: {load.meters} meters × {load.registers} registers, {load.minutes} minutes"
+    time.sleep(load.settles_s)
     idle_cpu_s = _idle(product, load.idle_s)
     log = EventLog(product)
     ticks, cpu_s = let_tick(product, next_minute(20), load.minutes, lambda: _cpu_s(product))

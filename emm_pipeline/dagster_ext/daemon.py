@@ -4,7 +4,7 @@ Three things differ from Dagster's own daemon:
 
 - It looks at the queue as soon as it has put a run into it. By itself it looks once a second, and each scheduled poll
   would begin half a second later on average.
-- It evaluates the schedules EARLY_S before their ticks, because it takes half a second or more until a run has started.
+- It evaluates the schedules EARLY_S before their ticks, because it takes a third of a second until a run has started.
   A poll then waits for its first due time as it does for the others, so no meter is read before its due time.
 - It loads the definitions again only if the code server was restarted. By itself it loads them once a minute, and
   computes what it derives from them again with each run.
@@ -28,7 +28,8 @@ from emm_pipeline.dagster_ext.internals import (
 from emm_pipeline.dagster_ext.kept_channels import keep_channels
 
 EARLY_S = 2.0
-"""Time (s) before a tick at which its runs are created; less than START_MARGIN, at which the polls before it end."""
+"""Time (s) before a tick at which its runs are created. Less than START_MARGIN: with SECOND 0, the run of the tick
+before has ended by then."""
 
 
 def serve(workspace: Path) -> None:

@@ -8,9 +8,11 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from threading import Lock
 from typing import Any, NamedTuple
-from weakref import WeakKeyDictionary
 
 from emm_pipeline.dagster_ext.internals import wrap_channel
+
+_KEPT = "emm_kept_channel"
+"""Attribute of a client. A weak dictionary would keep the client, because Dagster's context manager refers to it."""
 
 
 class Kept(NamedTuple):
@@ -24,7 +26,6 @@ class KeptChannels:
     """One channel per client, until a call over it fails; the next call then opens a new one, as Dagster does."""
 
     def __init__(self) -> None:
-        self._kept: WeakKeyDictionary[Any, Kept] = WeakKeyDictionary()
         self._lock = Lock()
 
     @contextmanager
@@ -41,16 +42,16 @@ class KeptChannels:
         except BaseException:
             # Not closed here: other threads may wait for a reply over the same channel.
             with self._lock:
-                if self._kept.get(client) is kept:
-                    del self._kept[client]
+                if vars(client).get(_KEPT) is kept:
+                    del vars(client)[_KEPT]
             raise
 
     def _of(self, client: Any, opening: Callable[[], AbstractContextManager[Any]]) -> Kept:
         with self._lock:
-            kept = self._kept.get(client)
+            kept: Kept | None = vars(client).get(_KEPT)
             if kept is None:
                 manager = opening()
-                kept = self._kept[client] = Kept(manager.__enter__(), manager)  # ends with its last user
+                kept = vars(client)[_KEPT] = Kept(manager.__enter__(), manager)  # ends with its last user
             return kept
 
 

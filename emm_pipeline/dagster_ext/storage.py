@@ -42,7 +42,7 @@ class _Pooled(SharedEngine):
     """Mixin for a storage of dagster-postgres that uses the shared engine, also in the webserver."""
 
     def optimize_for_webserver(self, statement_timeout: int, pool_recycle: int, max_overflow: int) -> None:
-        """Limit each statement's time, in ms. The original method would replace the engine and disable the pre-ping."""
+        """Limit each statement's time, in ms. The original method would replace the engine, and its check."""
         _ = pool_recycle, max_overflow
 
         @event.listens_for(self.engine, "connect")
@@ -88,7 +88,7 @@ class _ScheduleStorage(_Pooled, PostgresScheduleStorage):
 
 
 def _check(connection: Any, _record: object, _proxy: object) -> None:
-    """Make the pool replace a connection that PostgreSQL, or the keepalives, have closed.
+    """Make the pool replace a connection that PostgreSQL has closed, or the system after keepalives without a reply.
 
     Between two statements PostgreSQL sends nothing else, so this needs no reply, unlike SQLAlchemy's pre-ping.
     """

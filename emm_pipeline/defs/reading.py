@@ -37,6 +37,9 @@ REPORT_PER_METER = timedelta(milliseconds=3)
 SECOND_ATTEMPT_WITHIN_S = 60.0
 """Time after the last reading for which connections stay open for a second attempt, where the type says so."""
 
+PREPARED_BEFORE = timedelta(seconds=2)
+"""Time before a sample time at which device state is loaded. Less than START_MARGIN: the run before has saved it."""
+
 ENOUGH_TO_PREPARE = timedelta(seconds=0.5)
 """Time that must be left before a sample time for loading device state before it."""
 
@@ -122,10 +125,11 @@ class Reader:
 
     def wait(self, sample_time: SampleTime) -> None:
         """Load what the reading needs from the database, and then wait until the sample time is due."""
+        _sleep_until(sample_time.due - PREPARED_BEFORE)
         if sample_time.due - datetime.now(UTC) > ENOUGH_TO_PREPARE and not self.context.run.parent_run_id:
             with self.config_database.open() as engine:
                 state_of(self.context.run_id).prepare(engine, self.plan, _slot(self.context, sample_time.due))
-        time.sleep(max(0.0, (sample_time.due - datetime.now(UTC)).total_seconds()))
+        _sleep_until(sample_time.due)
 
     def read(self, sample_time: SampleTime) -> "tuple[FleetReading, pd.DataFrame]":
         """Read every meter of the plan; a scheduled run skips meters that keep failing and are not due.
@@ -209,3 +213,7 @@ def _slot(context: OpExecutionContext, due: datetime) -> ScheduleSlot | None:
 
 def _report_time(plan: PollPlan) -> timedelta:
     return len(plan.meters) * REPORT_PER_METER
+
+
+def _sleep_until(due: datetime) -> None:
+    time.sleep(max(0.0, (due - datetime.now(UTC)).total_seconds()))

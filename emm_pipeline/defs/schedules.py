@@ -77,7 +77,8 @@ def _poll_schedule(settings: Settings) -> ScheduleDefinition:
             yield SkipReason("No meters: the discovery has found no enabled row in energy_meters yet.")
             return
         tick = context.scheduled_execution_time.astimezone(UTC)
-        in_flight = without_lost(context.instance, scheduled_polls_in_flight(context.instance), datetime.now(UTC))
+        now = max(datetime.now(UTC), tick)  # the daemon evaluates a tick before its time
+        in_flight = without_lost(context.instance, scheduled_polls_in_flight(context.instance), now)
         requests, reasons = decide_polls(tick, trigger, shards_for(ids, settings.meters_per_run), in_flight)
         for reason in reasons:
             context.log.warning(reason)

@@ -160,6 +160,7 @@ class EmbeddedPostgres:
             "unix_socket_directories": f'"{self.socket_dir}"',
             "unix_socket_permissions": "0700",
             "max_connections": "200",
+            "max_locks_per_transaction": "256",  # a run locks each gateway that it reads
         }
         if not self._durable:
             settings |= {"fsync": "off", "full_page_writes": "off"}

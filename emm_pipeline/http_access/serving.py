@@ -1,4 +1,4 @@
-"""Serve an ASGI application with uvicorn, which by itself wakes up ten times a second to see whether it shall end.
+"""Serve an ASGI application with uvicorn, which by itself wakes up ten times a second to see whether it should end.
 
 That takes 0.2 % of a core in each of EMM's two web servers while they have nothing to do.
 """
@@ -27,7 +27,7 @@ class QuietServer(uvicorn.Server):
     _loop: asyncio.AbstractEventLoop | None = None
 
     async def main_loop(self) -> None:
-        """Wait until the server shall end."""
+        """Wait until the server should end."""
         self._loop, self._ending = asyncio.get_running_loop(), asyncio.Event()
         while not await self.on_tick(0):
             with suppress(TimeoutError):

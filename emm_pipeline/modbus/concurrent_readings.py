@@ -168,9 +168,9 @@ class ConcurrentReadings:
         late = [task for task in self._tasks if not task.done()]
         for task in late:
             task.cancel()
-        await asyncio.gather(*late, return_exceptions=True)
-        for quick in (*self._quick, *self._leaving):
+        for quick in (*self._quick, *self._leaving):  # before the wait, which may be cancelled, too
             self._put_back(quick, None)
+        await asyncio.gather(*late, return_exceptions=True)
         return [self._gateway_of(quick) for quick in self._quick]
 
     def _gateway_of(self, quick: QuickReading) -> GatewayPoll:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class QuickReading:
-    """The reading of one meter over a kept session. This class waits for nothing itself."""
+    """The reading of one meter over an open session. This class waits for nothing itself."""
 
     __slots__ = ("_request", "kept", "poll", "started")
 

@@ -72,7 +72,7 @@ class Session(ReopenedTransport):
     def start(self, unit_id: int, request: Request, on_send: Callable[[], None]) -> Exchange | None:
         """Send a request without waiting, if the connection is open and no late reply can be mistaken for its reply.
 
-        When the exchange is done, `take` must be called, and `exchange` with it if that returns None.
+        When the exchange is done, `take` must be called, and, if that returns None, `exchange` with it.
 
         Returns:
             The exchange that was started; None if nothing was sent.

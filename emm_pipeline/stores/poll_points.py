@@ -1,4 +1,4 @@
-"""The results of reading each meter as columns: a run's steps pickle and add up these for each sample time (pure)."""
+"""The results of reading each meter as columns: a run's steps pass them on and add them up (pure)."""
 
 from __future__ import annotations
 

@@ -8,24 +8,27 @@ import pytest
 from emm_pipeline.dagster_ext.kept_channels import KeptChannels
 
 
-class Client:
-    """Dagster's client, as far as channels are concerned."""
-
-
 class Channels:
     """Opens channels, which are numbers, and notes which are closed."""
 
     def __init__(self):
         self.opened, self.closed = 0, []
 
+
+class Client:
+    """Dagster's client, as far as channels are concerned: its context manager refers to it."""
+
+    def __init__(self, channels):
+        self.channels = channels
+
     @contextmanager
     def open(self):
-        self.opened += 1
-        number = self.opened
+        self.channels.opened += 1
+        number = self.channels.opened
         try:
             yield number
         finally:
-            self.closed.append(number)
+            self.channels.closed.append(number)
 
 
 @pytest.fixture
@@ -34,13 +37,13 @@ def channels():
 
 
 @pytest.fixture
-def call(channels):
+def call():
     kept = KeptChannels()
-    return lambda client: kept.channel(client, channels.open)
+    return lambda client: kept.channel(client, client.open)
 
 
 def test_calls_of_a_client_use_one_channel_and_other_clients_have_their_own(call, channels):
-    client, other = Client(), Client()
+    client, other = Client(channels), Client(channels)
     used = []
     for each in (client, client, other):
         with call(each) as channel:
@@ -50,7 +53,7 @@ def test_calls_of_a_client_use_one_channel_and_other_clients_have_their_own(call
 
 
 def test_after_a_failed_call_the_next_one_opens_a_channel(call, channels):
-    client = Client()
+    client = Client(channels)
     with pytest.raises(ConnectionError), call(client):
         raise ConnectionError
     with call(client) as channel:
@@ -60,7 +63,7 @@ def test_after_a_failed_call_the_next_one_opens_a_channel(call, channels):
 
 
 def test_a_failed_call_does_not_close_the_channel_of_a_call_in_progress(call, channels):
-    client = Client()
+    client = Client(channels)
     with call(client) as in_progress:
         with pytest.raises(TimeoutError), call(client) as failed:
             raise TimeoutError
@@ -72,7 +75,7 @@ def test_a_failed_call_does_not_close_the_channel_of_a_call_in_progress(call, ch
 
 
 def test_the_channel_of_a_client_that_no_longer_exists_is_closed(call, channels):
-    client = Client()
+    client = Client(channels)
     with call(client):
         pass
     del client

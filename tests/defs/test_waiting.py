@@ -8,7 +8,7 @@ import pytest
 
 from emm_pipeline.defs import reading
 from emm_pipeline.defs.reading import Reader
-from emm_pipeline.polling.timing import SampleTime
+from emm_pipeline.polling.timing import START_MARGIN, SampleTime
 
 
 @pytest.fixture
@@ -29,16 +29,20 @@ def wait(ahead_s: float, parent: str | None = None) -> None:
     Reader(context, None, database, None, None).wait(SampleTime(due, due + timedelta(seconds=10)))
 
 
-def test_device_state_is_loaded_before_the_sample_time(done):
+def test_device_state_is_loaded_when_the_run_before_has_saved_its_own():
+    assert reading.ENOUGH_TO_PREPARE < reading.PREPARED_BEFORE < START_MARGIN
+
+
+def test_device_state_is_loaded_shortly_before_the_sample_time(done):
     wait(ahead_s=3600)
-    assert done == ["load", "wait"]
+    assert done == ["wait", "load", "wait"]
 
 
 def test_a_late_reading_begins_at_once(done):
     wait(ahead_s=-1)
-    assert done == ["no wait"]
+    assert done == ["no wait", "no wait"]
 
 
 def test_a_run_that_is_executed_again_loads_nothing_for_the_sample_time_of_its_parent(done):
     wait(ahead_s=3600, parent="earlier")
-    assert done == ["wait"]
+    assert done == ["wait", "wait"]

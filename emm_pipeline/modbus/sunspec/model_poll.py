@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -38,7 +39,7 @@ class ModelPoll(MeterPoll):
     _paused: bool = False
 
     def __post_init__(self) -> None:
-        super().__post_init__()
+        self._tracked, self._this_turn, self._next_turn = [], deque(), []
         if self.known is None:
             self._search = ModelSearch()
         else:

@@ -43,7 +43,7 @@ class Timing(NamedTuple):
 
 
 class Pace:
-    """Lets a burst of callers continue, and the next one a moment later.
+    """Lets a burst of callers continue, and the next burst a moment later.
 
     One timer serves all callers that wait, because a timer for each would take longer than the rest of opening.
     """

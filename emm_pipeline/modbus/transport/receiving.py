@@ -194,6 +194,8 @@ class ReplyReceiver:
             self._fail(ReadError(FailureKind.CLOSED, "the connection was closed without a reply"))
 
     def _time_out(self) -> None:
+        if self._reply is None or self._reply.done():  # the reply came just before
+            return
         if self._may_resend and not self._received:
             self._may_resend, self.was_resent = False, True
             self._send(self._timeout_s)

@@ -1,6 +1,7 @@
 """SunSpec devices: values scaled by registers, and registers whose addresses depend on the device."""
 
 import math
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import example, given
@@ -15,7 +16,8 @@ from emm_pipeline.modbus.decoding import decode_readings
 from emm_pipeline.modbus.planning import Plans, plan_requests
 from emm_pipeline.modbus.sunspec.model_poll import ModelPoll
 from emm_pipeline.modbus.sunspec.models import MARK, ModelSearch, locate
-from emm_pipeline.readings import FailureKind, MeterReading, RegisterBlock, Request
+from emm_pipeline.modbus.unsupported import EarlierRequests
+from emm_pipeline.readings import FailureKind, MeterReading, RegisterBlock, Request, UnsupportedRange
 
 HOLDING = FunctionCode.READ_HOLDING_REGISTERS
 INVERTER = MeterType(
@@ -345,6 +347,23 @@ def test_a_device_that_was_busy_at_the_beginning_of_the_search_only_is_not_calle
     poll.take_registers(MARK + b"\0\1\0\x42")
     poll.run_out_of_time("0 of 1 units behind it were read")
     assert poll.reading().failure.kind is FailureKind.DEADLINE
+
+
+def test_a_search_without_a_reply_does_not_count_requests_that_were_never_sent():
+    others = tuple(
+        Register(address, f"v{address}", None, DataType.FLOAT, FunctionCode.READ_HOLDING_REGISTERS)
+        for address in (500, 600)
+    )
+    kind = MeterType("t", (*INVERTER.registers, *others))
+    ranges = tuple(UnsupportedRange(each.function_code, each.address, 2, 0, datetime.now(UTC)) for each in others)
+    earlier = EarlierRequests(ranges, ())
+    poll = ModelPoll(EnergyMeter(1, "h", 502, 1, "t"), kind, (), earlier=earlier, plans=Plans({"t": kind}))
+    poll.begin_turn()
+    poll.request_sent()
+    poll.fail_request(FailureKind.TIMEOUT, "no reply within 3 s")
+    reason = poll.reading().failure.reason
+    assert "no reply within 3 s" in reason
+    assert "requests answered" not in reason
 
 
 @pytest.mark.parametrize("lengths", [1, 2, 600])
