@@ -75,7 +75,7 @@ def main() -> None:
         print(f"{name} …", flush=True)
         measured = benchmark(quick=options.quick)
         if not options.quick:
-            keep(measured, name)
+            keep(measured, name, BENCHMARKS)
         rows += measured
     show(rows)
     sys.exit(not all(row.met for row in rows))

@@ -6,10 +6,13 @@ import json
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 RESULTS = Path(__file__).with_name("results.json")
 
@@ -58,8 +61,11 @@ def info(name: str, value: float, unit: str) -> Row:
     return Row(name, round(value, 3), unit)
 
 
-def keep(rows: list[Row], benchmark: str, path: Path = RESULTS) -> None:
-    """Write the rows of a benchmark into results.json instead of its earlier ones, with the date; none: keep those."""
+def keep(rows: list[Row], benchmark: str, order: Iterable[str], path: Path = RESULTS) -> None:
+    """Write the rows of a benchmark into results.json instead of its earlier ones, with the date; none: keep those.
+
+    `order` has the names of all benchmarks in the order of the file.
+    """
     old = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
     by_benchmark: dict[str, list[dict[str, Any]]] = {}
     for row in old:
@@ -67,7 +73,7 @@ def keep(rows: list[Row], benchmark: str, path: Path = RESULTS) -> None:
     if rows:
         today = datetime.now(UTC).date().isoformat()
         by_benchmark[benchmark] = [{"benchmark": benchmark, "date": today} | asdict(row) for row in rows]
-    kept = [row for each in by_benchmark.values() for row in each]
+    kept = [row for name in order for row in by_benchmark.get(name, [])]
     path.write_text(json.dumps(kept, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
