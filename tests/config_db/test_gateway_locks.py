@@ -179,3 +179,11 @@ def test_the_server_checks_after_half_a_minute_whether_the_host_of_a_lock_still_
         (seconds,) = asyncio.run(asyncio.wait_for(timers_while_locked(engine), 60))
         engine.dispose()
     assert seconds <= 30, "PostgreSQL's own default is the kernel's: two hours"
+
+
+def test_the_bundled_postgresql_has_room_for_twice_the_locks_of_a_large_fleet(config_engine):
+    """Eight runs at once, with 2500 gateways each."""
+    lock = "SELECT pg_try_advisory_xact_lock(gateway) AS got FROM generate_series(1, 2 * 8 * 2500) gateway"
+    with config_engine.connect() as connection:
+        locked = connection.exec_driver_sql(f"SELECT count(*) FROM ({lock}) WHERE got").scalar()
+    assert locked == 40_000
