@@ -13,7 +13,7 @@ from benchmarks.product import product
 from benchmarks.results import Row, at_most, info
 from benchmarks.simulator import Fleet
 from benchmarks.telegraf import MEASUREMENT, telegraf_per_meter_and_sample
-from benchmarks.ticks import let_tick, next_minute
+from benchmarks.ticks import idle_cpu_s, let_tick, next_minute
 from emm_pipeline.defs.runs import ScheduledPoll
 from emm_pipeline.polling.sharding import Shard
 from emm_pipeline.polling.timing import Window
@@ -28,7 +28,7 @@ MOST_MS = 0.25
 QUICK_METERS = 100
 QUICK_MOST_MS = 2.5
 """With a tenth of the meters, the cost of the run itself is most of it."""
-SETTLE_S, IDLE_S = 60, 60
+SETTLE_S, IDLE_S = 30, 60
 """Seconds until the discovery and the first poll have no more effect, and for which the idle load is measured then."""
 
 
@@ -54,7 +54,7 @@ def _every_ten_seconds() -> list[Row]:
         everything.add_meters(everything.meters)
         everything.run("poll")
         time.sleep(SETTLE_S)
-        idle = _idle(everything, IDLE_S)
+        idle = idle_cpu_s(lambda: _cpu_s(everything), IDLE_S)
         ticks, cpu_s = let_tick(everything, next_minute(15), 4, lambda: _cpu_s(everything))
         _check(everything, ticks[-1], METERS)
         bare, telegraf = _others(everything, _task(everything, METERS, samples=12, interval_s=5.0))
@@ -74,7 +74,7 @@ def _one_run() -> list[Row]:
     ) as everything:
         everything.add_meters(everything.meters)
         everything.run("poll")
-        idle = _idle(everything, 5) / 5
+        idle = idle_cpu_s(lambda: _cpu_s(everything), 6) / 60
         before, began = _cpu_s(everything), time.monotonic()
         tick = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=3)
         poll = ScheduledPoll(Shard(), Window(tick, tick + timedelta(seconds=50)))
@@ -106,13 +106,6 @@ def _rows(name: str, bare: float, telegraf: float | None) -> list[Row]:
 
 def _cpu_s(product: Product) -> float:
     return sum(seconds for name, seconds in product.cpu_seconds().items() if name != "influxdb")
-
-
-def _idle(product: Product, seconds: float) -> float:
-    """Return the CPU seconds that are used within some seconds in which nothing is polled."""
-    before = _cpu_s(product)
-    time.sleep(seconds)
-    return _cpu_s(product) - before
 
 
 def _check(product: Product, tick: datetime, meters: int) -> None:

@@ -13,7 +13,7 @@ from benchmarks.event_log import EventLog, row_kept
 from benchmarks.product import product
 from benchmarks.results import Row, at_most, info
 from benchmarks.simulator import Fleet, is_value_of
-from benchmarks.ticks import let_tick, next_minute, sleep_until, what_ticks_took
+from benchmarks.ticks import idle_cpu_s, let_tick, next_minute, sleep_until, what_ticks_took
 
 if TYPE_CHECKING:
     from benchmarks.product import Product
@@ -36,7 +36,7 @@ class Load:
     most_s: float | None = None
     most_cpu_s: float | None = None
     most_event_log_gb: float | None = None
-    settles_s: float = 60.0
+    settles_s: float = 30.0
     """Seconds until the discovery has no more effect on the idle load."""
     idle_s: float = 60.0
     waits_s: float = 60.0
@@ -68,7 +68,7 @@ def poll_each_minute(product: Product, load: Load) -> list[Row]:
     """
     name = f"sustained: {load.meters} meters × {load.registers} registers, {load.minutes} minutes"
     time.sleep(load.settles_s)
-    idle_cpu_s = _idle(product, load.idle_s)
+    idle = idle_cpu_s(lambda: _cpu_s(product), load.idle_s)
     log = EventLog(product)
     ticks, cpu_s = let_tick(product, next_minute(20), load.minutes, lambda: _cpu_s(product))
     growth = log.growth()
@@ -85,7 +85,7 @@ def poll_each_minute(product: Product, load: Load) -> list[Row]:
         at_most(f"{name}, wrong values", wrong, "points", 0),
         at_most(f"{name}, tick to last point stored, median", median(tick.stored for tick in took), "s", load.most_s),
         info(f"{name}, tick to last point stored, maximum", max(tick.stored for tick in took), "s"),
-        at_most(cpu_name, median(cpu_s) - idle_cpu_s, "CPU-s", load.most_cpu_s),
+        at_most(cpu_name, median(cpu_s) - idle, "CPU-s", load.most_cpu_s),
         info(f"{name}, memory of EMM and PostgreSQL after it", _memory_mb(product), "MB"),
         row_kept(load.meters, growth, load.most_event_log_gb),
     ]
@@ -98,13 +98,6 @@ def _cpu_s(product: Product) -> float:
 
 def _memory_mb(product: Product) -> float:
     return sum(mb for name, mb in product.memory_mb().items() if name != "influxdb")
-
-
-def _idle(product: Product, seconds: float) -> float:
-    """Return the CPU seconds of a minute in which nothing is polled."""
-    before, began = _cpu_s(product), time.monotonic()
-    time.sleep(seconds)
-    return (_cpu_s(product) - before) * 60 / (time.monotonic() - began)
 
 
 def _check(product: Product, ticks: list[datetime], load: Load) -> tuple[int, int, int]:

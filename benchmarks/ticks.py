@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from statistics import median
 from typing import TYPE_CHECKING, NamedTuple
 
 from emm_pipeline.defs.runs import TICK_TAG
@@ -27,6 +28,19 @@ class Tick(NamedTuple):
     stored: float
     """When the store acknowledged the last point."""
     ended: float
+
+
+def idle_cpu_s(cpu_s: Callable[[], float], seconds: float, windows: int = 6) -> float:
+    """Return the increase of `cpu_s` in a minute in which nothing is polled: the median of windows within `seconds`.
+
+    The median leaves out the computation of energies, which happens once an hour and takes some seconds.
+    """
+    used = []
+    for _ in range(windows):
+        before, began = cpu_s(), time.monotonic()
+        time.sleep(seconds / windows)
+        used.append((cpu_s() - before) * 60 / (time.monotonic() - began))
+    return median(used)
 
 
 def next_minute(least_s: float = 5.0) -> datetime:
