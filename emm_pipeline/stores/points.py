@@ -14,7 +14,7 @@ import numpy as np
 from emm_pipeline.stores.texts import text_or_none
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -139,7 +139,12 @@ class Polls(Columns):
     def of(cls, rows: Iterable[Mapping[str, Any]]) -> Self:
         """Make columns of rows as `rows` yields them; `status` may be left out."""
         rows = [{"status": None, **row} for row in rows]
-        time, id_, description, ok, latency_ms, requests, points, error, status = _transposed(rows, cls.names())
+        return cls.of_columns(*_transposed(rows, cls.names()))
+
+    @classmethod
+    def of_columns(cls, *columns: Sequence[Any]) -> Self:
+        """Make columns of sequences in the order of the fields."""
+        time, id_, description, ok, latency_ms, requests, points, error, status = columns
         return cls(
             np.array(time, np.int64),
             np.array(id_, np.int64),

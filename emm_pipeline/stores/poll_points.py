@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self, overload
 import numpy as np
 
 from emm_pipeline.readings import PollPoint
-from emm_pipeline.stores.points import Polls, TextColumn
+from emm_pipeline.stores.points import Polls
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -43,17 +43,8 @@ class PollPoints(Sequence[PollPoint]):
             return points
         columns: list[Any] = list(zip(*points, strict=True)) or [()] * len(PollPoint._fields)
         time, id_, description, ok, latency_ms, requests, number, error, status, silent = columns
-        polls = Polls(
-            np.array([since_epoch(each) for each in time], np.int64),
-            np.array(id_, np.int64),
-            TextColumn.of(description),
-            np.array(ok, np.bool_),
-            np.array(latency_ms, np.float64),
-            np.array(requests, np.int64),
-            np.array(number, np.int64),
-            TextColumn.of(error),
-            TextColumn.of(status),
-        )
+        times = [since_epoch(each) for each in time]
+        polls = Polls.of_columns(times, id_, description, ok, latency_ms, requests, number, error, status)
         return cls(polls, np.array(silent, np.bool_))
 
     def __len__(self) -> int:
