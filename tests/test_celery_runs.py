@@ -7,6 +7,7 @@ their order.
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -56,11 +57,15 @@ def redis(processes) -> Redis:
 
 @pytest.fixture(scope="module")
 def stack(redis, gateways) -> Iterator[Stack]:
-    """Meters 1 and 2 behind a gateway each, and a run for each meter; schedules are off."""
+    """Meters 1 and 2 behind a gateway each, and a run for each meter; schedules are off, and so is what computes energy:
+    each worker executes one run at a time.
+    """
     environment = {"READINGS_STORE": "postgresql", "METERS_PER_RUN": "1", "TZ": "UTC", **redis.environment}
     with postgres_folder() as folder, Stack(folder, environment) as stack:
         for schedule in ("poll_schedule", "discovery_schedule"):
             stack.ui.toggle(schedule, on=False)
+        for sensor in ("energy_automation", "energy_again_sensor"):
+            stack.ui.stop_sensor(sensor)
         for id_, gateway in enumerate(gateways, start=1):
             stack.add_meter(id_, gateway.port)
         yield stack
@@ -198,12 +203,12 @@ def test_while_redis_is_unavailable_runs_in_progress_continue_and_new_ones_fail_
 def test_the_shard_of_a_worker_that_is_killed_is_polled_by_the_other_at_the_next_tick(
     stack, workers, gateways, slow, instance
 ):
-    known = {run["runId"] for run in stack.ui.runs()}
+    known = {run["runId"] for run in scheduled_polls(stack)}
     asked = [gateway.requests for gateway in gateways]
     began = datetime.now(UTC)
     stack.ui.toggle("poll_schedule", on=True)
     wait_for("both shards", lambda: all(g.requests > n for g, n in zip(gateways, asked, strict=True)), 90, 0.1)
-    runs = [run["runId"] for run in stack.ui.runs() if run["runId"] not in known]
+    runs = [run["runId"] for run in scheduled_polls(stack) if run["runId"] not in known]
     by_run = {run_id: worker_of(workers, stack, run_id) for run_id in runs}
     assert set(by_run.values()) == set(workers.values()), "a shard each"
     killed, dead = next(iter(by_run.items()))
@@ -236,15 +241,17 @@ def test_the_shard_of_a_worker_that_is_killed_is_polled_by_the_other_at_the_next
 
 
 def test_missing_step_files_are_reported_if_more_than_the_last_step_is_re_executed(stack, workers):
-    of_the_schedule = [{"key": ".dagster/emm.kind", "value": "scheduled poll"}]
-    (killed,) = [
-        run["runId"] for run in stack.ui.runs(statuses=["FAILURE"], tags=of_the_schedule) if run["jobName"] == "poll"
-    ]
+    (killed,) = [run["runId"] for run in scheduled_polls(stack, statuses=["FAILURE"])]
     again = stack.ui.re_execute(killed)
     assert stack.ui.wait_for_run(again)["status"] == "FAILURE"
     assert f"The step files of run {killed[:8]} are not on this host" in stack.ui.failure(again)
     all_steps = stack.ui.re_execute(killed, "ALL_STEPS")
     assert stack.ui.wait_for_run(all_steps)["status"] == "SUCCESS"
+
+
+def scheduled_polls(stack: Stack, **filters: list[str]) -> list[dict[str, Any]]:
+    of_the_schedule = [{"key": ".dagster/emm.kind", "value": "scheduled poll"}]
+    return stack.ui.runs(pipelineName="poll", tags=of_the_schedule, **filters)
 
 
 def tick_of(run: DagsterRun) -> datetime:

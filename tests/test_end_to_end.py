@@ -174,7 +174,7 @@ def test_a_schedule_can_be_switched_off(stack):
 
 def polls_in_flight(stack: Stack) -> list:
     statuses = ["QUEUED", "NOT_STARTED", "STARTING", "STARTED", "CANCELING"]
-    return [run for run in stack.ui.runs(statuses=statuses) if run["jobName"] != "discovery"]
+    return stack.ui.runs(statuses=statuses, pipelineName="poll")
 
 
 def poll_by_hand(stack: Stack) -> dict:

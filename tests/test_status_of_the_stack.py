@@ -233,7 +233,7 @@ def test_runs_that_wait_in_the_queue_are_reported(stack, gateways):
     wait_for("a time before a tick", lambda: 15 <= datetime.now(UTC).second < 30, 60, 0.2)
     for _ in range(MAX_RUNS):
         stack.ui.launch("poll")
-    wait_for("the runs to start", lambda: len(stack.ui.runs(statuses=["STARTED"])) >= MAX_RUNS)
+    wait_for("the runs to start", lambda: len(stack.ui.runs(statuses=["STARTED"], pipelineName="poll")) >= MAX_RUNS)
     stack.ui.toggle("poll_schedule", on=True)
     of_the_schedule = [{"key": ".dagster/emm.kind", "value": "scheduled poll"}]
     wait_for("a tick", lambda: stack.ui.runs(statuses=["QUEUED"], tags=of_the_schedule), 90)

@@ -147,6 +147,7 @@ class Sender:
         self._state.connected_since = datetime.now(UTC)
         self._last_found = time.monotonic()
         self._sweep_ends = self._last_found + SWEEP_S
+        self._status_is_wrong = False
         connection.send(self._status(ONLINE))
 
     def _lost(self, err: Exception) -> None:

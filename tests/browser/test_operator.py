@@ -146,7 +146,7 @@ def test_the_checks_name_the_offenders(page: Page, stack, picture: TakePicture):
 
 
 def test_the_failed_run_is_executed_again_from_asset_failure(page: Page, stack):
-    failed = stack.ui.runs(statuses=["FAILURE"])[0]["runId"]
+    failed = stack.ui.runs(statuses=["FAILURE"], pipelineName="poll")[0]["runId"]
     page.goto(f"{stack.ui.url}/runs/{failed}")
     page.get_by_role("button", name="arrow_drop_down").click()
     page.get_by_role("menuitem", name=re.compile("From asset failure")).click()

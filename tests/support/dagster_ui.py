@@ -215,6 +215,15 @@ class DagsterUI:
         )["scheduleOrError"]["scheduleState"]["id"]
         self.ask("mutation($id: String!) { stopRunningSchedule(id: $id) { __typename } }", id=state)
 
+    def stop_sensor(self, sensor: str) -> None:
+        """Switch a sensor off: it starts no runs between those of a test."""
+        state = self.ask(
+            """query($s: SensorSelector!) { sensorOrError(sensorSelector: $s) {
+                 ... on Sensor { sensorState { id } } } }""",
+            s={**LOCATION, "sensorName": sensor},
+        )["sensorOrError"]["sensorState"]["id"]
+        self.ask("mutation($id: String!) { stopSensor(id: $id) { __typename } }", id=state)
+
     def ticks(self, schedule: str) -> list[dict[str, Any]]:
         """Return a schedule's last ticks, newest first."""
         return self.ask(
