@@ -57,8 +57,9 @@ def redis(processes) -> Redis:
 
 @pytest.fixture(scope="module")
 def stack(redis, gateways) -> Iterator[Stack]:
-    """Meters 1 and 2 behind a gateway each, and a run for each meter. Schedules are off, and so is what computes energy:
-    a worker executes one run at a time.
+    """Meters 1 and 2 behind a gateway each, and a run for each meter.
+
+    Schedules are off, and so is what computes energy, because a worker executes one run at a time.
     """
     environment = {"READINGS_STORE": "postgresql", "METERS_PER_RUN": "1", "TZ": "UTC", **redis.environment}
     with postgres_folder() as folder, Stack(folder, environment) as stack:
