@@ -1,25 +1,17 @@
-"""Locks per gateway, which prevent two runs from using a gateway at the same time: PostgreSQL's advisory locks.
-
-The locks belong to a database session, so the server frees those of a process that died. The connection must
-therefore go directly to the server, not through a pooler that shares sessions.
-"""
+"""Locks per gateway, which prevent two runs from using a gateway at the same time: few statements for many gateways."""
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 import threading
 import time
-from contextlib import asynccontextmanager, suppress
-from functools import cache
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import psycopg2
-from sqlalchemy import text
 
-from emm_pipeline.config_db.engine import database_errors
-from emm_pipeline.config_db.gateway_wishes import LISTEN, Wishes, wait_for_wishes
+from emm_pipeline.config_db.lock_session import LockSession
 from emm_pipeline.errors import ConfigDatabaseError
 from emm_pipeline.event_loop import in_thread
 
@@ -27,30 +19,18 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import AsyncIterator, Sequence
 
-    from sqlalchemy import Connection, Engine
+    from sqlalchemy import Engine
 
 _log = logging.getLogger(__name__)
 
 ANSWER_TIMEOUT_S = 5.0
 """Time in seconds that PostgreSQL may take for one statement before the reading continues without locks."""
 
-# If the host of a run crashes, TCP keepalive ends its session and frees its locks after a minute instead of two hours.
-_SESSION = """
-    SELECT set_config('application_name', 'emm gateway locks', false), set_config('tcp_keepalives_idle', '30', false),
-        set_config('tcp_keepalives_interval', '10', false), set_config('tcp_keepalives_count', '3', false)
-"""
-_LOCK = text("SELECT key, pg_try_advisory_lock(key) FROM unnest(CAST(:keys AS bigint[])) AS key")
-_UNLOCK = text("SELECT pg_advisory_unlock(key) FROM unnest(CAST(:keys AS bigint[])) AS key")
-
 OTHERS_FIRST_S = 0.5
 """Seconds for which we do not lock a gateway again that we gave up for another process, which tries several times."""
 
-
-@cache
-def lock_key(address: str) -> int:
-    """Return the key of PostgreSQL's advisory lock for a gateway `host:port`: 64 bits, signed."""
-    digest = hashlib.blake2b(f"emm gateway {address}".encode(), digest_size=8).digest()
-    return int.from_bytes(digest, signed=True)
+GATHER_S = 0.05
+"""Seconds within which gateways that are released are unlocked by one statement. Other processes try less often."""
 
 
 @asynccontextmanager
@@ -64,7 +44,9 @@ async def gateway_locks(engine: Engine) -> AsyncIterator[PostgresGatewayLocks]:
 
 
 class PostgresGatewayLocks:
-    """The locks that one session holds. Requests that arrive while a statement is executed are sent in the next one.
+    """The locks that one session holds. Gateways that are locked while a statement is executed are in the next one.
+
+    Those that are released are unlocked together after GATHER_S, because a reading releases thousands one by one.
 
     If PostgreSQL does not answer, every gateway counts as locked by this session, because a reading that is not taken
     now cannot be repeated, and other runs cannot start without PostgreSQL. Locks that the session already holds remain
@@ -75,18 +57,15 @@ class PostgresGatewayLocks:
 
     def __init__(self, engine: Engine, *, listens: bool = False) -> None:
         """`listens`: whether we keep gateways between readings, and give them up for others."""
-        self._engine = engine
-        self._listens = listens
-        self._connection: Connection | None = None
+        self._session = LockSession(engine, listens=listens)
         self._wanted: dict[str, asyncio.Future[bool]] = {}
         self._unwanted: list[str] = []
+        self._unlocking: asyncio.TimerHandle | None = None
+        self._unlocks_now = False
         self._worker: asyncio.Task[None] | None = None
-        self._executing = threading.Lock()
-        """The statement of a thread that nothing waits for any more may still be executed."""
         self._is_away = False
         self._held: set[str] = set()
         """Locked or being locked by us: PostgreSQL lets one session take a lock twice."""
-        self._wishes = Wishes()
         self._given_up_at: dict[str, float] = {}
         """When we gave a gateway up because another process wanted it."""
 
@@ -116,14 +95,14 @@ class PostgresGatewayLocks:
     def release(self, address: str) -> None:
         """Unlock the gateway."""
         self._held.discard(address)
-        self._unwanted.append(address)
-        self._wake()
+        self._unlock_soon(address)
 
     async def finish(self) -> None:
-        """Wait until the last statement has been executed."""
-        if self._worker:
-            await asyncio.wait([self._worker])
-            self._worker = None
+        """Unlock what was released, and wait until the last statement has been executed."""
+        await self._wait()
+        if self._unwanted:
+            self._unlock_now()
+            await self._wait()
 
     async def is_intact(self) -> bool:
         """Return whether all locks that the session held are still held.
@@ -136,34 +115,57 @@ class PostgresGatewayLocks:
             return False
         try:
             async with asyncio.timeout(ANSWER_TIMEOUT_S):
-                await in_thread(self._check, "gateway locks")
+                await in_thread(self._session.check, "gateway locks")
         except ConfigDatabaseError:
             return False
         return True
 
     async def close(self) -> None:
         """End the session, which releases its locks."""
-        await self.finish()
+        self._take_unwanted()
+        await self._wait()
+        self._take_unwanted()
         if self._is_away:
             self.abandon()
-        elif self._connection is not None:
-            await in_thread(self._connection.close, "gateway locks")
+        elif self._session.is_open:
+            await in_thread(self._session.end, "gateway locks")
 
     def abandon(self) -> None:
         """End the session as soon as PostgreSQL answers, without waiting for it."""
         threading.Thread(target=self.end_now, name="gateway locks", daemon=True).start()
 
+    async def _wait(self) -> None:
+        if self._worker:
+            await asyncio.wait([self._worker])
+            self._worker = None
+
     def _wake(self) -> None:
         if self._worker is None or self._worker.done():
             self._worker = asyncio.create_task(self._work())
 
+    def _unlock_soon(self, address: str) -> None:
+        self._unwanted.append(address)
+        if self._unlocking is None:
+            self._unlocking = asyncio.get_running_loop().call_later(GATHER_S, self._unlock_now)
+
+    def _unlock_now(self) -> None:
+        self._unlocks_now = True
+        self._wake()
+
+    def _take_unwanted(self) -> list[str]:
+        if self._unlocking:
+            self._unlocking.cancel()
+        self._unlocking, self._unlocks_now = None, False
+        unwanted, self._unwanted = self._unwanted, []
+        return unwanted
+
     async def _work(self) -> None:
-        while (self._wanted or self._unwanted) and not self._is_away:
+        while (self._wanted or self._unlocks_now) and not self._is_away:
             wanted, self._wanted = self._wanted, {}
-            unwanted, self._unwanted = self._unwanted, []
+            unwanted = self._take_unwanted()
             try:
                 async with asyncio.timeout(ANSWER_TIMEOUT_S):
-                    locked = await in_thread(lambda: self._execute(list(wanted), unwanted), "gateway locks")  # noqa: B023 - awaited here
+                    locked = await in_thread(lambda: self._session.execute(list(wanted), unwanted), "gateway locks")  # noqa: B023 - awaited here
             except (ConfigDatabaseError, TimeoutError) as err:
                 self._go_on_without(err)
                 locked = set(wanted)
@@ -171,7 +173,7 @@ class PostgresGatewayLocks:
                 if not answer.done():
                     answer.set_result(address in locked)
                 elif address in locked:  # the task that requested it has been cancelled
-                    self._unwanted.append(address)
+                    self._unlock_soon(address)
         for answer in self._wanted.values():
             answer.set_result(True)
 
@@ -179,21 +181,6 @@ class PostgresGatewayLocks:
         self._is_away = True
         reason = str(err) or f"no answer within {ANSWER_TIMEOUT_S:g} s"
         _log.warning("gateways are read without a lock, so another run may talk to them at the same time: %s", reason)
-
-    def _execute(self, wanted: Sequence[str], unwanted: Sequence[str]) -> set[str]:
-        """Release and acquire locks; return the addresses whose locks were acquired."""
-        with self._executing, database_errors(self._engine):
-            if self._connection is None:
-                self._connection = self._open()
-            if unwanted:
-                self._connection.execute(_UNLOCK, {"keys": [lock_key(address) for address in unwanted]})
-            if not wanted:
-                return set()
-            keys = {lock_key(address): address for address in wanted}
-            rows = self._connection.execute(_LOCK, {"keys": list(keys)})
-            locked = {keys[key] for key, is_locked in rows if is_locked}
-            self._wishes.send(self._connection, {each: key for key, each in keys.items() if each not in locked})
-            return locked
 
     # The methods below are for the time between two readings, when no event loop runs.
 
@@ -207,12 +194,10 @@ class PostgresGatewayLocks:
         Returns:
             The addresses that are wanted; none at the end of the wait; None if the session has ended, and its locks.
         """
+        if self._is_away or not self._session.is_open:
+            return None
         try:
-            with database_errors(self._engine):
-                if self._connection is None or self._is_away:
-                    return None
-                addresses = {lock_key(address): address for address in self._held}
-                wanted = wait_for_wishes(self._connection, addresses, until, interrupted)
+            wanted = self._session.wait_until_wanted(self._held, until, interrupted)
         except (ConfigDatabaseError, psycopg2.Error):
             return None
         self._given_up_at |= dict.fromkeys(wanted, time.monotonic())
@@ -225,23 +210,8 @@ class PostgresGatewayLocks:
             ConfigDatabaseError: The session has ended, and its locks with it.
         """
         self._held.difference_update(addresses)
-        self._execute([], addresses)
+        self._session.execute([], addresses)
 
     def end_now(self) -> None:
         """End the session, which releases its locks, before this returns."""
-        with suppress(ConfigDatabaseError), self._executing, database_errors(self._engine):
-            if self._connection is not None:
-                self._connection.close()
-
-    def _check(self) -> None:
-        with self._executing, database_errors(self._engine):
-            if self._connection is not None:
-                self._connection.exec_driver_sql("SELECT")
-
-    def _open(self) -> Connection:
-        connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
-        connection.detach()  # closing it ends the session
-        connection.exec_driver_sql(_SESSION)
-        if self._listens:
-            connection.exec_driver_sql(LISTEN)
-        return connection
+        self._session.end()

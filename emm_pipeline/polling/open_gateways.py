@@ -91,8 +91,9 @@ class OpenGateways:
         if locks is None:
             return await read(Unlocked(), None)
         result = await read(locks, self._sessions)
-        await locks.finish()
-        if not keeps:
+        if keeps:
+            await locks.finish()
+        else:
             await self._end_locks()
         return result
 

@@ -15,7 +15,8 @@ from support.ports import free_port
 from support.postgres import administrate, postgres_folder
 
 from emm_pipeline.config_db.engine import create_config_engine
-from emm_pipeline.config_db.gateway_locks import gateway_locks, lock_key
+from emm_pipeline.config_db.gateway_locks import gateway_locks
+from emm_pipeline.config_db.lock_session import lock_key
 from emm_pipeline.embedded_postgres import EmbeddedPostgres
 
 ADDRESS = "10.0.0.1:502"
@@ -59,13 +60,37 @@ def test_a_thousand_gateways_are_locked_in_a_few_statements(config_engine):
     wait_for("the server to free the locks of the closed connection", lambda: locks_held(config_engine) == 0)
 
 
+def test_gateways_that_are_released_one_after_another_are_unlocked_in_a_few_statements(config_engine):
+    statements = []
+    event.listen(config_engine, "before_cursor_execute", lambda *arguments: statements.append(arguments[2]))
+    names = [f"10.0.0.{i}:502" for i in range(200)]
+
+    async def lock_and_release():
+        async with gateway_locks(config_engine) as locks:
+            await asyncio.gather(*map(locks.try_acquire, names))
+            for name in names:
+                locks.release(name)
+                await asyncio.sleep(0.0005)
+            await asyncio.to_thread(wait_for, "the locks to be free", lambda: locks_held(config_engine) == 0)
+            assert all(await asyncio.gather(*map(locks.try_acquire, names))), "they can be locked again"
+            for name in names:
+                locks.release(name)
+            assert all(await asyncio.gather(*map(locks.try_acquire, names))), "at once, too"
+            await locks.finish()
+            return [text for text in statements if "pg_advisory_unlock" in text], locks_held(config_engine)
+
+    unlocking, held = asyncio.run(asyncio.wait_for(lock_and_release(), 60))
+    assert len(unlocking) < 50
+    assert held == len(names)
+
+
 def test_a_lock_acquired_after_its_task_was_cancelled_is_released(config_engine):
     async def give_up():
         async with gateway_locks(config_engine) as locks:
             waiting = asyncio.create_task(locks.try_acquire(ADDRESS))
             await asyncio.sleep(0)
             waiting.cancel()
-            await asyncio.wait([locks._worker])
+            await locks.finish()
             return locks_held(config_engine)
 
     assert asyncio.run(asyncio.wait_for(give_up(), 60)) == 0
@@ -127,7 +152,7 @@ def test_a_server_that_does_not_answer_delays_gateways_only_briefly(config_engin
 
     async def ask_a_server_that_hangs():
         async with gateway_locks(config_engine) as locks:
-            monkeypatch.setattr(locks, "_execute", lambda *_: answered.append(server_answers.wait(60)))
+            monkeypatch.setattr(locks._session, "execute", lambda *_: answered.append(server_answers.wait(60)))
             return await locks.try_acquire(ADDRESS), list(answered)
 
     assert asyncio.run(ask_a_server_that_hangs()) == (True, []), "the gateway is read before the server answers"

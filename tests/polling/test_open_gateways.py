@@ -270,7 +270,7 @@ def test_a_session_that_hangs_before_a_reading_does_not_keep_the_gateways_locked
     postgres, config_engine, two, kept, monkeypatch
 ):
     read(kept, config_engine, two)
-    server = kept._locks._connection.connection.dbapi_connection.info.backend_pid
+    server = kept._locks._session._connection.connection.dbapi_connection.info.backend_pid
     monkeypatch.setattr(locks_module, "ANSWER_TIMEOUT_S", 0.3)
     os.kill(server, signal.SIGSTOP)
     try:

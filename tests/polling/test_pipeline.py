@@ -24,7 +24,7 @@ from support.polling import (
 from support.virtual_server import eventually
 
 from emm_pipeline.config_db.engine import create_config_engine
-from emm_pipeline.config_db.gateway_locks import lock_key
+from emm_pipeline.config_db.lock_session import lock_key
 from emm_pipeline.fleet import EnergyMeter
 from emm_pipeline.modbus.transport import pacing
 from emm_pipeline.modbus.transport.tcp import TcpTransport
