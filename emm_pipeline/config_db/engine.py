@@ -30,6 +30,7 @@ def create_config_engine(url: str | URL) -> Engine:
         pool_pre_ping=True,
         pool_size=3,
         max_overflow=7,
+        use_native_hstore=False,  # not used, and SQLAlchemy would look for it at each new connection
         connect_args={
             "application_name": "emm",
             "client_encoding": "utf8",  # the default is the database's own, which may be LATIN1 or SQL_ASCII

@@ -112,6 +112,7 @@ def _engine_of_this_process(postgres_url: str, process: int) -> Engine:
         max_overflow=22,
         pool_use_lifo=True,
         pool_recycle=3600,
+        use_native_hstore=False,  # not used, and SQLAlchemy would look for it at each new connection
         connect_args={
             "connect_timeout": 5,
             "application_name": "emm dagster",

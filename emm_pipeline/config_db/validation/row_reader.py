@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from emm_pipeline.config_db.values import InvalidValueError
@@ -25,7 +24,7 @@ class RowReader:
     def __init__(self, table: str, name: str, row: Row, meter_id: int | None = None) -> None:
         self.issues: list[ConfigurationIssue] = []
         self.remarks: list[ConfigurationIssue] = []
-        self._issue = ConfigurationIssue(table, name, "", "", meter_id)
+        self._table, self._name, self._meter_id = table, name, meter_id
         self._row = row
 
     def read(self, column: str, convert: Callable[..., Any], *limits: Any) -> Any:
@@ -48,9 +47,9 @@ class RowReader:
         try:
             return None if self._row.get(column) is None else convert(self._row[column])
         except InvalidValueError as err:
-            self.remarks.append(replace(self._issue, column=column, reason=f"{err}; ignored", meter_id=None))
+            self.remarks.append(ConfigurationIssue(self._table, self._name, column, f"{err}; ignored"))
             return None
 
     def report(self, column: str, reason: str) -> None:
         """Add an issue on this row."""
-        self.issues.append(replace(self._issue, column=column, reason=reason))
+        self.issues.append(ConfigurationIssue(self._table, self._name, column, reason, self._meter_id))
