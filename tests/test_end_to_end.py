@@ -304,7 +304,7 @@ def test_postgresql_restarted_across_a_tick_costs_at_most_that_tick(stack, point
     back = datetime.now(UTC)
 
     wait_for("the next tick's points", lambda: points(1, since=tick + timedelta(seconds=60)), TICK_TIMEOUT_S)
-    wait_for("runs to end", lambda: not polls_in_flight(stack))
+    wait_for("polls to end", lambda: not polls_in_flight(stack))
     assert stack.ui.partitions()["failed"] == set()
     run = next(r for r in stack.ui.runs() if r["jobName"] == "poll")
     assert run["status"] == "SUCCESS"

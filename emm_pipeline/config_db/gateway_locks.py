@@ -30,7 +30,7 @@ OTHERS_FIRST_S = 0.5
 """Seconds for which we do not lock a gateway again that we gave up for another process, which tries several times."""
 
 GATHER_S = 0.05
-"""Seconds within which gateways that are released are unlocked by one statement. Other processes try less often."""
+"""Seconds within which gateways that are released are unlocked by one statement. Less than LOCK_RETRY_S."""
 
 
 @asynccontextmanager
@@ -44,7 +44,7 @@ async def gateway_locks(engine: Engine) -> AsyncIterator[PostgresGatewayLocks]:
 
 
 class PostgresGatewayLocks:
-    """The locks that one session holds. Gateways that are locked while a statement is executed are in the next one.
+    """The locks that one session holds. Gateways that are requested during a statement are locked by the next one.
 
     Those that are released are unlocked together after GATHER_S, because a reading releases thousands one by one.
 
@@ -93,7 +93,7 @@ class PostgresGatewayLocks:
         return await answer
 
     def release(self, address: str) -> None:
-        """Unlock the gateway."""
+        """Unlock the gateway within GATHER_S, or with the next statement."""
         self._held.discard(address)
         self._unlock_soon(address)
 
@@ -127,7 +127,7 @@ class PostgresGatewayLocks:
         self._take_unwanted()
         if self._is_away:
             self.abandon()
-        elif self._session.is_open:
+        elif self._session.was_opened:
             await in_thread(self._session.end, "gateway locks")
 
     def abandon(self) -> None:
@@ -135,9 +135,8 @@ class PostgresGatewayLocks:
         threading.Thread(target=self.end_now, name="gateway locks", daemon=True).start()
 
     async def _wait(self) -> None:
-        if self._worker:
+        while self._worker and not self._worker.done():  # a timer may have started another one meanwhile
             await asyncio.wait([self._worker])
-            self._worker = None
 
     def _wake(self) -> None:
         if self._worker is None or self._worker.done():
@@ -174,15 +173,17 @@ class PostgresGatewayLocks:
                     answer.set_result(address in locked)
                 elif address in locked:  # the task that requested it has been cancelled
                     self._unlock_soon(address)
-        for answer in self._wanted.values():
-            answer.set_result(True)
+        wanted, self._wanted = self._wanted, {}
+        for answer in wanted.values():
+            if not answer.done():
+                answer.set_result(True)
 
     def _go_on_without(self, err: Exception) -> None:
         self._is_away = True
         reason = str(err) or f"no answer within {ANSWER_TIMEOUT_S:g} s"
         _log.warning("gateways are read without a lock, so another run may talk to them at the same time: %s", reason)
 
-    # The methods below are for the time between two readings, when no event loop runs.
+    # The methods below need no event loop; the first two are for the time between two readings.
 
     def wait_until_wanted(self, until: float, interrupted: socket.socket) -> set[str] | None:
         """Wait until another process wants gateways that we have locked.
@@ -194,7 +195,7 @@ class PostgresGatewayLocks:
         Returns:
             The addresses that are wanted; none at the end of the wait; None if the session has ended, and its locks.
         """
-        if self._is_away or not self._session.is_open:
+        if self._is_away or not self._session.was_opened:
             return None
         try:
             wanted = self._session.wait_until_wanted(self._held, until, interrupted)
@@ -207,7 +208,7 @@ class PostgresGatewayLocks:
         """Unlock gateways before this returns.
 
         Raises:
-            ConfigDatabaseError: The session has ended, and its locks with it.
+            ConfigDatabaseError: PostgreSQL cannot be reached, or refuses.
         """
         self._held.difference_update(addresses)
         self._session.execute([], addresses)

@@ -41,7 +41,7 @@ def lock_key(address: str) -> int:
 
 
 class LockSession:
-    """A session that is opened by the first statement. The methods may be called in any thread."""
+    """A session that is opened by the first statement. The methods may be called in any thread, one after the other."""
 
     def __init__(self, engine: Engine, *, listens: bool) -> None:
         """`listens`: whether the session is told which gateways other processes want."""
@@ -53,15 +53,15 @@ class LockSession:
         self._wishes = Wishes()
 
     @property
-    def is_open(self) -> bool:
-        """Whether it was opened."""
+    def was_opened(self) -> bool:
+        """Whether there was a statement."""
         return self._connection is not None
 
     def execute(self, wanted: Sequence[str], unwanted: Sequence[str]) -> set[str]:
         """Unlock and lock gateways; return the addresses that were locked.
 
         Raises:
-            ConfigDatabaseError: The session has ended, and its locks with it.
+            ConfigDatabaseError: PostgreSQL cannot be reached, or refuses.
         """
         with self._executing, database_errors(self._engine):
             if self._connection is None:
@@ -77,7 +77,11 @@ class LockSession:
             return locked
 
     def check(self) -> None:
-        """Raise ConfigDatabaseError if the session has ended."""
+        """Ask PostgreSQL whether the session, and so its locks, still exist.
+
+        Raises:
+            ConfigDatabaseError: It does not, or PostgreSQL cannot be reached.
+        """
         with self._executing, database_errors(self._engine):
             if self._connection is not None:
                 self._connection.exec_driver_sql("SELECT")

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from support.ports import free_port
 from support.postgres import administrate, postgres_folder
 
 from emm_pipeline.config_db.engine import create_config_engine
-from emm_pipeline.config_db.gateway_locks import gateway_locks
+from emm_pipeline.config_db.gateway_locks import GATHER_S, gateway_locks
 from emm_pipeline.config_db.lock_session import lock_key
 from emm_pipeline.embedded_postgres import EmbeddedPostgres
 
@@ -77,11 +78,36 @@ def test_gateways_that_are_released_one_after_another_are_unlocked_in_a_few_stat
                 locks.release(name)
             assert all(await asyncio.gather(*map(locks.try_acquire, names))), "at once, too"
             await locks.finish()
-            return [text for text in statements if "pg_advisory_unlock" in text], locks_held(config_engine)
+            assert locks_held(config_engine) == len(names)
+            for name in names:
+                locks.release(name)
+            await locks.finish()
+            assert locks_held(config_engine) == 0, "none was locked twice"
+            return [text for text in statements if "pg_advisory_unlock" in text]
 
-    unlocking, held = asyncio.run(asyncio.wait_for(lock_and_release(), 60))
-    assert len(unlocking) < 50
-    assert held == len(names)
+    began = time.monotonic()
+    unlocking = asyncio.run(asyncio.wait_for(lock_and_release(), 60))
+    assert len(unlocking) <= (time.monotonic() - began) / GATHER_S + 3
+
+
+def test_a_cancelled_request_does_not_keep_others_waiting_while_postgresql_does_not_answer(config_engine, monkeypatch):
+    monkeypatch.setattr("emm_pipeline.config_db.gateway_locks.ANSWER_TIMEOUT_S", 0.3)
+    server_answers = threading.Event()
+
+    async def three_requests():
+        async with gateway_locks(config_engine) as locks:
+            monkeypatch.setattr(locks._session, "execute", lambda *_: server_answers.wait(60))
+            first = asyncio.create_task(locks.try_acquire("10.0.0.1:502"))
+            await asyncio.sleep(0.1)
+            others = [asyncio.create_task(locks.try_acquire(f"10.0.0.{n}:502")) for n in (2, 3)]
+            await asyncio.sleep(0)
+            others[0].cancel()
+            try:
+                return await asyncio.gather(first, others[1])
+            finally:
+                server_answers.set()
+
+    assert asyncio.run(asyncio.wait_for(three_requests(), 60)) == [True, True]
 
 
 def test_a_lock_acquired_after_its_task_was_cancelled_is_released(config_engine):

@@ -21,8 +21,8 @@ ADDRESSES = (0, 4, 100)
 """Read with two requests, the first one across a gap."""
 TYPE = MeterType("t", tuple(Register(a, f"m{a}", None, DataType.UINT16, HOLDING) for a in ADDRESSES), timeout_s=1.0)
 
-WITHOUT = r"\d{4}-\d\d-\d\d \d\d:\d\d|\d{3,}"
-"""Not compared: times, ports and transaction ids."""
+NOT_COMPARED = r"\d{4}-\d\d-\d\d \d\d:\d\d|\d{3,}"
+"""Times, ports and transaction ids."""
 
 ODDITIES = {
     "as usual": {},
@@ -78,7 +78,7 @@ class Meter:
             blocks = [(block.request, block.data, block.order) for block in reading.blocks]
             ranges = [(each.key, each.exception_code, each.times_refused) for each in reading.unsupported]
             texts = [reading.failure.kind, reading.failure.reason] if reading.failure else []
-            texts = [re.sub(WITHOUT, "N", text) for text in (*texts, *reading.notices)]
+            texts = [re.sub(NOT_COMPARED, "N", text) for text in (*texts, *reading.notices)]
             seen.append((blocks, ranges, texts, reading.requests, round(reading.latency_ms), len(self.kept)))
             assert len(self.locks._held) == len(self.kept)
         self.kept.close()

@@ -121,7 +121,7 @@ def test_the_last_reading_of_a_run_keeps_nothing(config_engine, two, kept):
     read(kept, config_engine, two)
     read(kept, config_engine, two, next_in_s=None)
     eventually(lambda: [each.open_connections for each in two] == [0, 0])
-    assert is_free(config_engine, two[0])
+    eventually(lambda: is_free(config_engine, two[0]))
 
 
 def test_a_reading_that_fails_leaves_nothing_open(config_engine, two, kept):

@@ -216,7 +216,7 @@ class DagsterUI:
         self.ask("mutation($id: String!) { stopRunningSchedule(id: $id) { __typename } }", id=state)
 
     def stop_sensor(self, sensor: str) -> None:
-        """Switch a sensor off: it starts no runs between those of a test."""
+        """Switch a sensor off, so that it starts no runs during a test."""
         state = self.ask(
             """query($s: SensorSelector!) { sensorOrError(sensorSelector: $s) {
                  ... on Sensor { sensorState { id } } } }""",
