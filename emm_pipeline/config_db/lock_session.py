@@ -44,7 +44,7 @@ class LockSession:
     """A session that is opened by the first statement. The methods may be called in any thread, one after the other."""
 
     def __init__(self, engine: Engine, *, listens: bool) -> None:
-        """`listens`: whether the session is told which gateways other processes want."""
+        """`listens`: whether the session receives which gateways other processes want."""
         self._engine = engine
         self._listens = listens
         self._connection: Connection | None = None

@@ -84,8 +84,7 @@ def integer(value: Any, low: int, high: int) -> int:
     """Return a whole number from `low` to `high`, both included."""
     if type(value) is int and low <= value <= high:  # as it usually is, and thousands of rows are read each minute
         return value
-    allowed = f"{low} to {high}"
-    number = _number(value, allowed)
+    number = _number(value, allowed := f"{low} to {high}")
     if not low <= number <= high or int(number) != number:
         raise _invalid(value, allowed)
     return int(number)
@@ -175,9 +174,7 @@ def raw_value(value: Any) -> int | float:
 
 def flag(value: Any) -> bool:
     """Return true or false."""
-    if isinstance(value, bool):
-        return value
-    found = _FLAGS.get(str(value).strip().lower())
+    found = value if isinstance(value, bool) else _FLAGS.get(str(value).strip().lower())
     if found is None:
         raise _invalid(value, "true, false")
     return found
