@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import time
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import text
 
 from benchmarks.database import configuration_database
+from benchmarks.memory import forget_peak, peak_mib
 from benchmarks.results import Row, at_most, info
 from emm_pipeline.energy.periods import Period, edges_between
 from emm_pipeline.energy.running import EnergyRun
@@ -61,8 +61,9 @@ def _hour_and_day(engine: Engine, meters: int) -> list[Row]:
 def _year(engine: Engine, meters: int) -> list[Row]:
     begin = datetime(2025, 1, 1, tzinfo=UTC)
     _fill(engine, (1, meters), begin, begin + timedelta(days=365), "15 minutes", counters=1)
+    forget_peak()
     elapsed, cpu = _measured(engine, edges_between(Period.HOUR, begin.date(), date(2026, 1, 1), UTC_ZONE))
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    memory = peak_mib()
     name = f"energy: backfill of a year of {meters} meters, a reading each 15 minutes"
     return [
         info(f"{name}, elapsed", elapsed, "s"),

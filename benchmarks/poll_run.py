@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import create_engine, text
 
+from benchmarks.memory import peak_mib
 from benchmarks.results import Row, against, at_most, info
 from benchmarks.simulator import Fleet, Simulator
 from emm_pipeline.cli.commands.database import upgrade_databases
@@ -118,7 +118,7 @@ def _run(reading: float) -> dict[str, float]:
         "run_s": took,
         "beyond_s": took - reading,
         "cpu_s": cpu,
-        "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "peak_mib": peak_mib(),
         "event_bytes": (events[-1] - events[0]) / RUNS,
     }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from emm_pipeline.allocator import use_one_arena
 from emm_pipeline.credentials import is_loopback
 from emm_pipeline.errors import ConfigurationError
 from emm_pipeline.http_access.serving import serve_until_signal
@@ -40,6 +41,7 @@ def serve(settings: Callable[[], Settings], host: str, port: int, *, needs_login
             "set WEB_LOGIN_PASSWORD, the password of the page (the example password counts as not set), for example "
             "in config/.env; `make secrets` writes random ones"
         )
+    use_one_arena()
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO)
     with open_site(settings, needs_login=needs_login) as site:
         serve_until_signal(
