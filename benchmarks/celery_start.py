@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from datetime import timedelta
+import time
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ import psutil
 from benchmarks.product import cpu_of_tree, product
 from benchmarks.results import Row, info
 from benchmarks.simulator import Fleet
-from benchmarks.ticks import BEFORE, let_tick, next_minute, sleep_until, what_ticks_took
+from benchmarks.ticks import idle_cpu_s, let_tick, next_minute, what_ticks_took
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 REGISTERS = 20
 MINUTES = 3
+SETTLES_S = 30.0
+"""Seconds until the discovery has no more effect on the idle load."""
+IDLE_S = 60.0
 
 
 def celery_start(*, quick: bool) -> list[Row]:
@@ -74,25 +77,20 @@ def _memory(worker: object) -> list[Row]:
 
 
 def _ticks(name: str, product: Product, more_cpu_s: Callable[[], float]) -> list[Row]:
-    """Measure 40 idle seconds, then ticks of the schedule; return medians without the first tick, which warms up."""
+    """Measure the idle load, then ticks of the schedule; return medians without the first tick, which warms up."""
 
     def cpu_s() -> float:
         return product.all_cpu_seconds() + more_cpu_s()
 
-    quiet_s = 40
-    first = next_minute(quiet_s + 20)
-
-    sleep_until(first - timedelta(seconds=quiet_s) - 3 * BEFORE)
-    before = cpu_s()
-    sleep_until(first - 3 * BEFORE)
-    idle_cpu_s = (cpu_s() - before) * 60 / quiet_s
-    ticks, cpu_of_minutes = let_tick(product, first, MINUTES + 1, cpu_s)
+    time.sleep(SETTLES_S)
+    idle_s = idle_cpu_s(cpu_s, IDLE_S)
+    ticks, cpu_of_minutes = let_tick(product, next_minute(20), MINUTES + 1, cpu_s)
     took = what_ticks_took(product, ticks)[1:]
-    of_polls = median(cpu_of_minutes[1:]) - idle_cpu_s
+    of_polls = median(cpu_of_minutes[1:]) - idle_s
     run = f"a scheduled run over 1 meter {name}"
     return [
         info(f"{run}, tick to first step", median(tick.first_step for tick in took), "s"),
         info(f"{run}, tick to its end", median(tick.ended for tick in took), "s"),
         info(f"{run}, CPU of all processes above idle", of_polls, "CPU-s"),
-        info(f"{name}: idle, CPU of all processes", 100 * idle_cpu_s / 60, "%"),
+        info(f"{name}: idle, CPU of all processes", 100 * idle_s / 60, "%"),
     ]
