@@ -1,6 +1,6 @@
 # make demo [ARGS=--once]   make test [ARGS=…]   make soak   make test-stack   make dashboards   make lint   make bench
 # make walkthrough   runs the commands of docs/walkthrough.md and checks them; ARGS=--write updates the page
-# make bench         takes two hours and 8 GB of disk; ARGS=--quick ten minutes; ARGS="--only sustained" polls 10 000 meters for ten minutes
+# make bench         takes 90 minutes and 8 GB of disk; ARGS=--quick ten minutes; ARGS="--only sustained" polls 10 000 meters for ten minutes
 # make build         writes dist/*.whl and dist/*.tar.gz; make images builds the two Docker images
 # make test PYTHON=python3.13 VENV=.venv-3.13   tests with another Python, in a second virtual environment
 # make docs          writes the generated parts of the documents
