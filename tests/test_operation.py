@@ -192,6 +192,7 @@ def test_runs_of_a_restarted_host_are_failed_and_one_missed_tick_is_repeated(sta
     oldest = min(tick["timestamp"] for tick in ticks)
     assert back.timestamp() - oldest < 60, "of an hour of ticks the last one; or a later one, if starting took so long"
     assert len(ticks) <= minutes + 2
+    assert all(tick["endTimestamp"] >= tick["timestamp"] for tick in ticks if tick["endTimestamp"])
 
 
 def was_down_for(stack: Stack, time_down: timedelta) -> None:

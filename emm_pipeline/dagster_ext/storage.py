@@ -86,6 +86,13 @@ class _ScheduleStorage(_Pooled, PostgresScheduleStorage):
     has_built_index = _asked_until_true(PostgresScheduleStorage.has_built_index)
     has_instigators_table = _asked_until_true(PostgresScheduleStorage.has_instigators_table)
 
+    def update_tick(self, tick: Any) -> Any:
+        """Store a tick. A schedule is evaluated before its tick: Dagster's page would show a negative duration."""
+        data = tick.tick_data
+        if data.end_timestamp is not None and data.end_timestamp < data.timestamp:
+            tick = tick._replace(tick_data=data._replace(end_timestamp=data.timestamp))
+        return super().update_tick(tick)
+
 
 def _check(connection: Any, _record: object, _proxy: object) -> None:
     """Make the pool replace a connection that PostgreSQL has closed, or the system after keepalives without a reply.

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from dagster import DagsterInstance, DagsterRunStatus
+from dagster._core.scheduler.instigation import InstigatorType, TickData, TickStatus
 from dagster._core.test_utils import create_run_for_test
 from sqlalchemy import create_engine, event, text
 
@@ -44,6 +45,19 @@ def test_a_run_is_pruned_an_hour_after_its_end(instance, age, left):
     before = datetime.now(UTC) - timedelta(hours=1)
     prune_runs(instance, before, timedelta(minutes=1), asset=METER_READINGS, partitions=str(METERS.name))
     assert len(instance.get_run_ids()) == left
+
+
+@pytest.mark.parametrize(("early_s", "duration_s"), [(2, 0), (-3, 3)])
+def test_a_tick_that_was_evaluated_before_its_time_has_no_negative_duration(pipeline, early_s, duration_s):
+    due = datetime.now(UTC).timestamp()
+    data = TickData("origin", "poll_schedule", InstigatorType.SCHEDULE, TickStatus.STARTED, due, selector_id="selector")
+    with DagsterInstance.get() as instance:
+        tick = instance.create_tick(data)
+        ended = tick.tick_data.with_status(TickStatus.SUCCESS, end_timestamp=due - early_s)
+        instance.update_tick(tick._replace(tick_data=ended))
+        (stored,) = instance.get_ticks("origin", "selector")
+    assert (stored.status, stored.timestamp) == (TickStatus.SUCCESS, due)
+    assert stored.end_timestamp - due == pytest.approx(duration_s)
 
 
 def test_dagster_looks_up_only_once_whether_its_tables_are_up_to_date(pipeline):

@@ -228,6 +228,7 @@ class DagsterUI:
         """Return a schedule's last ticks, newest first."""
         return self.ask(
             """query($s: ScheduleSelector!) { scheduleOrError(scheduleSelector: $s) { ... on Schedule {
-                 scheduleState { ticks(limit: 10) { timestamp status skipReason runIds error { message } } } } } }""",
+                 scheduleState { ticks(limit: 10) {
+                   timestamp endTimestamp status skipReason runIds error { message } } } } } }""",
             s={**LOCATION, "scheduleName": schedule},
         )["scheduleOrError"]["scheduleState"]["ticks"]
