@@ -37,7 +37,7 @@ FLOORS = [
         *("errors", "fleet", "registers", "readings", "naming", "cron", "credentials", "env_files", "event_loop"),
         *("status", "plausibility", "failing"),
         *("postgres_errors", "reloading", "mqtt_settings", "alert_settings", "backup_settings", "suggesting"),
-        *("web_settings", "command_names", "runnable"),
+        *("web_settings", "command_names", "runnable", "allocator"),
     },
     {"settings", "modbus", "config_db", "stores", "catalog", "http_access"},
     {

@@ -90,7 +90,7 @@ class _ScheduleStorage(_Pooled, PostgresScheduleStorage):
         """Store a tick. A schedule is evaluated before its tick: Dagster's page would show a negative duration."""
         data = tick.tick_data
         if data.end_timestamp is not None and data.end_timestamp < data.timestamp:
-            tick = tick._replace(tick_data=data._replace(end_timestamp=data.timestamp))
+            tick = type(tick)(tick.tick_id, data.with_status(data.status, end_timestamp=data.timestamp))
         return super().update_tick(tick)
 
 
