@@ -18,7 +18,6 @@ from benchmarks.ticks import idle_cpu_s, let_tick, next_minute, sleep_until, wha
 if TYPE_CHECKING:
     from benchmarks.product import Product
 
-IDLE_S = 60
 _MINUTE = timedelta(minutes=1)
 
 
